@@ -1,0 +1,303 @@
+//! The graph: nodes in execution order, operands as edges.
+
+use crate::error::{GraphError, Reason};
+use crate::ops::Op;
+use crate::types::TensorType;
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+/// A node, and the tensor that it produces; ids ascend in execution order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The position in execution order.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    fn petgraph(self) -> NodeIndex {
+        NodeIndex::new(self.index())
+    }
+}
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+/// What a tensor is to the training step; formats are assigned by it (paper, "The problem").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Never rounded: sources, statistics, sums of gradients, optimizer state, scratch of a gradient.
+    Internal,
+    /// The result of a forward operator (Y), or of one that only relabels.
+    Output,
+    /// The rounded copy of a master that forward and backward pass read (P).
+    Parameter,
+    /// One reader's contribution to the gradient of an output (GY).
+    OutputGradient {
+        /// The output whose gradient it is.
+        of: NodeId,
+    },
+    /// One reader's contribution to the gradient of a parameter (GP).
+    ParameterGradient {
+        /// The parameter whose gradient it is.
+        of: NodeId,
+    },
+}
+
+/// An operator with the type of its result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The operator and its attributes.
+    pub op: Op,
+    /// The result's type.
+    pub ty: TensorType,
+    /// What the tensor is to the training step.
+    pub role: Role,
+    /// Where it comes from, for people: an ONNX node's name, say; may be empty.
+    pub name: String,
+}
+
+/// A directed acyclic graph of operators in execution order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    name: String,
+    graph: DiGraph<Node, usize>,
+    outputs: Vec<(String, NodeId)>,
+    updates: Vec<(NodeId, NodeId)>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: impl Into<String>) -> Graph {
+        Graph { name: name.into(), ..Graph::default() }
+    }
+
+    /// The graph's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds a source (an operator without operands), whose type is given.
+    pub fn source(&mut self, op: impl Into<Op>, ty: TensorType) -> NodeId {
+        let op = op.into();
+        let name = op.source_name().unwrap_or_default().to_string();
+        self.insert(Node { op, ty, role: Role::Internal, name }, &[])
+    }
+
+    /// Adds an operator on `operands`; its type is inferred, its role is [`Role::Output`] and its name empty.
+    ///
+    /// # Errors
+    /// The operator's reason, with the operand types, if they do not fit.
+    pub fn add(&mut self, op: impl Into<Op>, operands: &[NodeId]) -> Result<NodeId, GraphError> {
+        self.add_named(op, operands, "")
+    }
+
+    /// Like [`Graph::add`], with a name for people.
+    ///
+    /// # Errors
+    /// The operator's reason, with the operand types, if they do not fit.
+    pub fn add_named(&mut self, op: impl Into<Op>, operands: &[NodeId], name: &str) -> Result<NodeId, GraphError> {
+        let op = op.into();
+        let ty = self.infer(&op, operands, name)?;
+        Ok(self.insert(Node { op, ty, role: Role::Output, name: name.to_string() }, operands))
+    }
+
+    /// The type that `op` gives on `operands`.
+    ///
+    /// # Errors
+    /// The operator's reason, with the operand types, if they do not fit.
+    pub fn infer(&self, op: &Op, operands: &[NodeId], name: &str) -> Result<TensorType, GraphError> {
+        let fault = |reason| {
+            let types: Vec<String> = operands
+                .iter()
+                .map(|&id| self.contains(id).then(|| self.ty(id).to_string()).unwrap_or_else(|| format!("{id}?")))
+                .collect();
+            GraphError::new(op.name(), name, &types, reason)
+        };
+        if let Some(&missing) = operands.iter().find(|&&id| !self.contains(id)) {
+            return Err(fault(Reason::new(format!("operand {missing} does not stand before it"))));
+        }
+        let types: Vec<&TensorType> = operands.iter().map(|&id| self.ty(id)).collect();
+        op.infer(&types).map_err(fault)
+    }
+
+    pub(crate) fn insert(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
+        let index = self.graph.add_node(node);
+        for (position, operand) in operands.iter().enumerate() {
+            self.graph.add_edge(operand.petgraph(), index, position);
+        }
+        NodeId(index.index() as u32)
+    }
+
+    /// Whether `id` is a node of this graph.
+    pub fn contains(&self, id: NodeId) -> bool {
+        id.index() < self.len()
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All nodes in execution order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + ExactSizeIterator + use<> {
+        (0..self.len() as u32).map(NodeId)
+    }
+
+    /// The node of an id that this graph gave out.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.graph[id.petgraph()]
+    }
+
+    /// The operator of a node.
+    pub fn op(&self, id: NodeId) -> &Op {
+        &self.node(id).op
+    }
+
+    /// The type of a node's result.
+    pub fn ty(&self, id: NodeId) -> &TensorType {
+        &self.node(id).ty
+    }
+
+    /// Sets what a tensor is to the training step.
+    pub fn set_role(&mut self, id: NodeId, role: Role) {
+        self.graph[id.petgraph()].role = role;
+    }
+
+    /// Sets a node's name for people.
+    pub fn set_name(&mut self, id: NodeId, name: impl Into<String>) {
+        self.graph[id.petgraph()].name = name.into();
+    }
+
+    /// The operands of a node, in order.
+    pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
+        let mut operands: Vec<(usize, NodeId)> = self
+            .graph
+            .edges_directed(id.petgraph(), Direction::Incoming)
+            .map(|edge| (*edge.weight(), NodeId(edge.source().index() as u32)))
+            .collect();
+        operands.sort_unstable();
+        operands.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// One operand of a node.
+    ///
+    /// # Errors
+    /// A reason if the node has no operand at `position`.
+    pub fn operand(&self, id: NodeId, position: usize) -> Result<NodeId, Reason> {
+        self.operands(id).get(position).copied().ok_or_else(|| Reason::new(format!("{id} has no operand {position}")))
+    }
+
+    /// The nodes that read a tensor, in execution order, once per node.
+    pub fn readers(&self, id: NodeId) -> Vec<NodeId> {
+        let mut readers: Vec<NodeId> = self
+            .graph
+            .neighbors_directed(id.petgraph(), Direction::Outgoing)
+            .map(|n| NodeId(n.index() as u32))
+            .collect();
+        readers.sort_unstable();
+        readers.dedup();
+        readers
+    }
+
+    /// Whether any node reads a tensor.
+    pub fn has_readers(&self, id: NodeId) -> bool {
+        self.graph.neighbors_directed(id.petgraph(), Direction::Outgoing).next().is_some()
+    }
+
+    /// Named results, in the order in which they were set.
+    pub fn outputs(&self) -> &[(String, NodeId)] {
+        &self.outputs
+    }
+
+    /// The result of a name.
+    pub fn output(&self, name: &str) -> Option<NodeId> {
+        self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)
+    }
+
+    /// Names a result; a second result of the same name replaces the first.
+    pub fn set_output(&mut self, name: impl Into<String>, id: NodeId) {
+        let name = name.into();
+        match self.outputs.iter_mut().find(|(n, _)| *n == name) {
+            Some(entry) => entry.1 = id,
+            None => self.outputs.push((name, id)),
+        }
+    }
+
+    /// Takes all named results away.
+    pub fn clear_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
+    /// Parameters and states with the nodes whose results replace their values after the step.
+    pub fn updates(&self) -> &[(NodeId, NodeId)] {
+        &self.updates
+    }
+
+    /// Makes `value`'s result the next value of the parameter or state `target`.
+    pub fn add_update(&mut self, target: NodeId, value: NodeId) {
+        self.updates.push((target, value));
+    }
+
+    /// Takes all updates away.
+    pub fn clear_updates(&mut self) {
+        self.updates.clear();
+    }
+
+    /// The nodes that outputs and updates need; sources count only if something reads them.
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.len()];
+        for &(_, id) in &self.outputs {
+            live[id.index()] = true;
+        }
+        for &(target, value) in &self.updates {
+            live[target.index()] = true;
+            live[value.index()] = true;
+        }
+        for id in self.ids().rev() {
+            if live[id.index()] {
+                for operand in self.operands(id) {
+                    live[operand.index()] = true;
+                }
+            }
+        }
+        live
+    }
+
+    /// The graph of the nodes that [`Graph::live`] names, in the same order, with the new id of each old node.
+    ///
+    /// A role that points to a dropped tensor keeps pointing to the nearest thing there is: the role becomes internal.
+    pub fn without_dead_nodes(&self) -> (Graph, Vec<Option<NodeId>>) {
+        let live = self.live();
+        let mut graph = Graph::new(self.name.clone());
+        let mut renamed: Vec<Option<NodeId>> = vec![None; self.len()];
+        for id in self.ids().filter(|id| live[id.index()]) {
+            let operands: Vec<NodeId> = self.operands(id).iter().filter_map(|o| renamed[o.index()]).collect();
+            let mut node = self.node(id).clone();
+            node.role = match node.role {
+                Role::OutputGradient { of } => {
+                    renamed[of.index()].map_or(Role::Internal, |of| Role::OutputGradient { of })
+                }
+                Role::ParameterGradient { of } => {
+                    renamed[of.index()].map_or(Role::Internal, |of| Role::ParameterGradient { of })
+                }
+                role => role,
+            };
+            renamed[id.index()] = Some(graph.insert(node, &operands));
+        }
+        graph.outputs = self.outputs.iter().filter_map(|(n, id)| Some((n.clone(), renamed[id.index()]?))).collect();
+        graph.updates =
+            self.updates.iter().filter_map(|(t, v)| Some((renamed[t.index()]?, renamed[v.index()]?))).collect();
+        (graph, renamed)
+    }
+}

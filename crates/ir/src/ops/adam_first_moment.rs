@@ -1,0 +1,55 @@
+//! The first moment of Adam.
+
+use super::{Operator, Precision, Sample, Work, check, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::{Real, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `beta * moment + (1 - beta) * gradient * inverse_scale`.
+    ///
+    /// On moment, gradient, inverse scale, finite; where `finite` is 0 the result is the moment as it was.
+    pub struct AdamFirstMoment {
+        /// The weight of the old moment.
+        beta: Real,
+    }
+}
+
+impl Operator for AdamFirstMoment {
+    const NAME: &'static str = "adam_first_moment";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [moment, gradient, inverse_scale, finite] = check::floats(operands)?;
+        check::same("moment and gradient", moment, gradient)?;
+        check::scalar("inverse scale", inverse_scale)?;
+        check::scalar("finite", finite)?;
+        Ok(moment.clone())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Err(no_derivative(Self::NAME))
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        Work { flops: 4 * result.shape.elements(batch) as u64 }
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        let old = operands[0];
+        if operands[3].scalar() == F::zero() {
+            return old.clone();
+        }
+        let (beta, inverse_scale) = (F::of(self.beta.0), operands[2].scalar());
+        old.zip(operands[1], |m, g| beta * m + (F::one() - beta) * (g * inverse_scale))
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(AdamFirstMoment { beta: Real(0.9) }, &[&[5], &[5], &[], &[]]).map(|s| s.within(0.1, 1.0)).into_iter().collect()
+    }
+}

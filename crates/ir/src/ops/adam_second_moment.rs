@@ -1,0 +1,55 @@
+//! The second moment of Adam.
+
+use super::{Operator, Precision, Sample, Work, check, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::{Real, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `beta * moment + (1 - beta) * (gradient * inverse_scale)^2`.
+    ///
+    /// On moment, gradient, inverse scale, finite; where `finite` is 0 the result is the moment as it was.
+    pub struct AdamSecondMoment {
+        /// The weight of the old moment.
+        beta: Real,
+    }
+}
+
+impl Operator for AdamSecondMoment {
+    const NAME: &'static str = "adam_second_moment";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [moment, gradient, inverse_scale, finite] = check::floats(operands)?;
+        check::same("moment and gradient", moment, gradient)?;
+        check::scalar("inverse scale", inverse_scale)?;
+        check::scalar("finite", finite)?;
+        Ok(moment.clone())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Err(no_derivative(Self::NAME))
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        Work { flops: 5 * result.shape.elements(batch) as u64 }
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        let old = operands[0];
+        if operands[3].scalar() == F::zero() {
+            return old.clone();
+        }
+        let (beta, inverse_scale) = (F::of(self.beta.0), operands[2].scalar());
+        old.zip(operands[1], |m, g| beta * m + (F::one() - beta) * (g * inverse_scale) * (g * inverse_scale))
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(AdamSecondMoment { beta: Real(0.999) }, &[&[5], &[5], &[], &[]]).map(|s| s.within(0.1, 1.0)).into_iter().collect()
+    }
+}

@@ -1,0 +1,43 @@
+//! Natural logarithm.
+
+use super::{Div, Operator, Precision, Sample, Work, check, elementwise_work};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `ln(x)`.
+    pub struct Log {}
+}
+
+impl Operator for Log {
+    const NAME: &'static str = "log";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [x] = check::floats(operands)?;
+        Ok(x.clone())
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let x = graph.operand(node, 0)?;
+        Ok(vec![Some(graph.add(Div {}, &[dy, x])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::High
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        operands[0].map(F::ln)
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(Log {}, &[&[2, 5]]).map(|s| s.within(0.5, 3.0)).into_iter().collect()
+    }
+}

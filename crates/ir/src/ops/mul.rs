@@ -1,0 +1,44 @@
+//! Multiplication.
+
+use super::{Operator, Precision, Sample, Work, check, elementwise_work};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `a * b`, broadcast (ONNX Mul).
+    pub struct Mul {}
+}
+
+impl Operator for Mul {
+    const NAME: &'static str = "mul";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [a, b] = check::floats(operands)?;
+        Ok(TensorType::f32(check::broadcast(&a.shape, &b.shape)?))
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let (a, b) = (graph.operand(node, 0)?, graph.operand(node, 1)?);
+        Ok(vec![Some(graph.add(Mul {}, &[dy, b])?), Some(graph.add(Mul {}, &[dy, a])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Follow
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        Array::from_fn(shape, |i| operands[0].broadcast_at(i) * operands[1].broadcast_at(i))
+    }
+
+    fn samples() -> Vec<Sample> {
+        let shapes: [[&[usize]; 2]; 3] = [[&[2, 3, 4], &[2, 3, 4]], [&[2, 3, 4], &[3, 1]], [&[], &[2, 3]]];
+        shapes.iter().flat_map(|s| Sample::of(Mul {}, s)).collect()
+    }
+}

@@ -1,0 +1,43 @@
+//! Rectifier.
+
+use super::{Operator, Precision, ReluGrad, Sample, Work, check, elementwise_work};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `max(x, 0)`.
+    pub struct Relu {}
+}
+
+impl Operator for Relu {
+    const NAME: &'static str = "relu";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [x] = check::floats(operands)?;
+        Ok(x.clone())
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Ok(vec![Some(graph.add(ReluGrad {}, &[dy, node])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Follow
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        // A NaN passes, so that it stays visible.
+        operands[0].map(|x| if x <= F::zero() { F::zero() } else { x })
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(Relu {}, &[&[2, 3, 4]]).into_iter().collect()
+    }
+}

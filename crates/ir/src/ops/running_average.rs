@@ -1,0 +1,47 @@
+//! The running average of a statistic.
+
+use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::{Real, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `(1 - momentum) * running + momentum * statistic`, on running, statistic.
+    pub struct RunningAverage {
+        /// The weight of the new value (PyTorch's sense; one minus ONNX's).
+        momentum: Real,
+    }
+}
+
+impl Operator for RunningAverage {
+    const NAME: &'static str = "running_average";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [running, statistic] = check::floats(operands)?;
+        check::same("average and statistic", running, statistic)?;
+        Ok(running.clone())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Err(no_derivative(Self::NAME))
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        let momentum = F::of(self.momentum.0);
+        operands[0].zip(operands[1], |running, x| (F::one() - momentum) * running + momentum * x)
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(RunningAverage { momentum: Real(0.1) }, &[&[3], &[3]]).into_iter().collect()
+    }
+}

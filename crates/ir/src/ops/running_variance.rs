@@ -1,0 +1,58 @@
+//! The running average of the unbiased variance.
+
+use super::batch_mean::per_channel;
+use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::{Real, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `(1 - momentum) * running + momentum * variance * M / (M - 1)`, on running, biased variance and the `[N, C, …]`
+    /// tensor that it is of, which is asked only for M, its elements per channel (with M = 1 the factor is 1).
+    pub struct RunningVariance {
+        /// The weight of the new value (PyTorch's sense; one minus ONNX's).
+        momentum: Real,
+    }
+}
+
+impl RunningVariance {
+    /// `M / (M - 1)`, or 1 for M = 1.
+    pub fn correction(elements: f64) -> f64 {
+        if elements > 1.0 { elements / (elements - 1.0) } else { 1.0 }
+    }
+}
+
+impl Operator for RunningVariance {
+    const NAME: &'static str = "running_variance";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [running, variance, x] = check::floats(operands)?;
+        check::same("average and variance", running, variance)?;
+        check::per_channel("the variance", variance, x)?;
+        Ok(running.clone())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Err(no_derivative(Self::NAME))
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        let momentum = F::of(self.momentum.0);
+        let correction = F::of(RunningVariance::correction(per_channel::<f64>(&operands[2].shape)));
+        operands[0].zip(operands[1], |running, x| (F::one() - momentum) * running + momentum * (x * correction))
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(RunningVariance { momentum: Real(0.1) }, &[&[3], &[3], &[2, 3, 2, 2]]).into_iter().collect()
+    }
+}

@@ -1,0 +1,52 @@
+//! The step of stochastic gradient descent.
+
+use super::{Operator, Precision, Sample, Work, check, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `parameter - learning_rate * velocity`.
+    ///
+    /// On parameter, velocity, learning rate, finite; where `finite` is 0 the result is the parameter as it was.
+    pub struct SgdParameter {}
+}
+
+impl Operator for SgdParameter {
+    const NAME: &'static str = "sgd_parameter";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [parameter, velocity, learning_rate, finite] = check::floats(operands)?;
+        check::same("parameter and velocity", parameter, velocity)?;
+        check::scalar("learning rate", learning_rate)?;
+        check::scalar("finite", finite)?;
+        Ok(parameter.clone())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Err(no_derivative(Self::NAME))
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        Work { flops: 2 * result.shape.elements(batch) as u64 }
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        let old = operands[0];
+        if operands[3].scalar() == F::zero() {
+            return old.clone();
+        }
+        let rate = operands[2].scalar();
+        Array::new(shape, old.data.iter().zip(&operands[1].data).map(|(&p, &v)| p - rate * v).collect())
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(SgdParameter {}, &[&[5], &[5], &[], &[]]).map(|s| s.within(0.1, 1.0)).into_iter().collect()
+    }
+}

@@ -1,0 +1,62 @@
+//! Momentum of stochastic gradient descent.
+
+use super::{Operator, Precision, Sample, Work, check, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::{Real, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `momentum * velocity + gradient * inverse_scale + weight_decay * parameter` (PyTorch SGD without dampening).
+    ///
+    /// On velocity, parameter, gradient, inverse scale, finite; where `finite` is 0 the result is the velocity as it was.
+    pub struct SgdVelocity {
+        /// The factor of the old velocity.
+        momentum: Real,
+        /// The factor of the parameter.
+        weight_decay: Real,
+    }
+}
+
+impl Operator for SgdVelocity {
+    const NAME: &'static str = "sgd_velocity";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [velocity, parameter, gradient, inverse_scale, finite] = check::floats(operands)?;
+        check::same("velocity and parameter", velocity, parameter)?;
+        check::same("velocity and gradient", velocity, gradient)?;
+        check::scalar("inverse scale", inverse_scale)?;
+        check::scalar("finite", finite)?;
+        Ok(velocity.clone())
+    }
+
+    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        Err(no_derivative(Self::NAME))
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Full
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        Work { flops: 5 * result.shape.elements(batch) as u64 }
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        let old = operands[0];
+        if operands[4].scalar() == F::zero() {
+            return old.clone();
+        }
+        let (momentum, decay) = (F::of(self.momentum.0), F::of(self.weight_decay.0));
+        let inverse_scale = operands[3].scalar();
+        let new = |i: usize| {
+            momentum * old.data[i] + (operands[2].data[i] * inverse_scale + decay * operands[1].data[i])
+        };
+        Array::new(shape, (0..old.data.len()).map(new).collect())
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(SgdVelocity { momentum: Real(0.9), weight_decay: Real(5e-4) }, &[&[5], &[5], &[5], &[], &[]]).map(|s| s.within(0.1, 1.0)).into_iter().collect()
+    }
+}

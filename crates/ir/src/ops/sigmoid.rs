@@ -1,0 +1,44 @@
+//! Logistic function.
+
+use super::{Mul, Operator, Precision, Sample, Sub, Work, check, elementwise_work};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `1 / (1 + exp(-x))`; its gradient comes from the output.
+    pub struct Sigmoid {}
+}
+
+impl Operator for Sigmoid {
+    const NAME: &'static str = "sigmoid";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [x] = check::floats(operands)?;
+        Ok(x.clone())
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let product = graph.add(Mul {}, &[dy, node])?;
+        let square = graph.add(Mul {}, &[product, node])?;
+        Ok(vec![Some(graph.add(Sub {}, &[product, square])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Follow
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        operands[0].map(|x| F::one() / (F::one() + (-x).exp()))
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(Sigmoid {}, &[&[2, 5]]).map(|s| s.within(-4.0, 4.0)).into_iter().collect()
+    }
+}

@@ -1,0 +1,146 @@
+//! The sources: operators without operands, whose values are bound by name. They compute nothing, so they share a file.
+
+use super::{Operator, Precision, Sample, Work, no_derivative};
+use crate::array::{Array, Float};
+use crate::attribute::{Attribute, AttributeValue, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// The network's input, one row per example.
+    pub struct Input {
+        /// The name that binds its value.
+        name: String,
+    }
+}
+
+operator! {
+    /// The classes of the examples.
+    pub struct Label {
+        /// The name that binds its value.
+        name: String,
+    }
+}
+
+operator! {
+    /// A trained tensor: the FP32 master that the optimizer updates.
+    pub struct Parameter {
+        /// The name that binds its value.
+        name: String,
+    }
+}
+
+operator! {
+    /// A tensor that is kept from step to step but not trained: momentum, running statistics. Zeros at first, unless
+    /// the model has a value for it.
+    pub struct State {
+        /// The name that binds its value.
+        name: String,
+    }
+}
+
+operator! {
+    /// A tensor that never changes.
+    pub struct Constant {
+        /// The name that binds its value.
+        name: String,
+    }
+}
+
+operator! {
+    /// A number that the training loop gives anew each step.
+    pub struct Scalar {
+        /// Which number.
+        kind: ScalarKind,
+    }
+}
+
+/// The numbers that the training loop gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScalarKind {
+    /// The gradient of the loss with respect to itself.
+    LossScale,
+    /// One over the loss scale.
+    InverseLossScale,
+    /// The learning rate.
+    LearningRate,
+    /// 1 - beta1^t of Adam at update t.
+    FirstBias,
+    /// 1 - beta2^t of Adam at update t.
+    SecondBias,
+}
+
+impl ScalarKind {
+    /// Every kind.
+    pub const ALL: [ScalarKind; 5] = [
+        ScalarKind::LossScale,
+        ScalarKind::InverseLossScale,
+        ScalarKind::LearningRate,
+        ScalarKind::FirstBias,
+        ScalarKind::SecondBias,
+    ];
+
+    /// The name that binds its value.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScalarKind::LossScale => "loss_scale",
+            ScalarKind::InverseLossScale => "inverse_loss_scale",
+            ScalarKind::LearningRate => "learning_rate",
+            ScalarKind::FirstBias => "first_bias",
+            ScalarKind::SecondBias => "second_bias",
+        }
+    }
+}
+
+impl AttributeValue for ScalarKind {
+    fn to_attribute(&self) -> Attribute {
+        Attribute::Text(self.name().into())
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        match attribute {
+            Attribute::Text(text) => ScalarKind::ALL.into_iter().find(|kind| kind.name() == text),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! source {
+    ($op:ident, $name:literal, $precision:ident) => {
+        impl Operator for $op {
+            const NAME: &'static str = $name;
+
+            fn infer(&self, _: &[&TensorType]) -> Result<TensorType, Reason> {
+                Err(Reason::new("a source's type is given, not inferred"))
+            }
+
+            fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+                Err(no_derivative(Self::NAME))
+            }
+
+            fn precision(&self) -> Precision {
+                Precision::$precision
+            }
+
+            fn work(&self, _: &[&TensorType], _: &TensorType, _: usize) -> Work {
+                Work::default()
+            }
+
+            fn evaluate<F: Float>(&self, _: &[&Array<F>], shape: &[usize]) -> Array<F> {
+                Array::zeros(shape)
+            }
+
+            fn samples() -> Vec<Sample> {
+                Vec::new()
+            }
+        }
+    };
+}
+
+source!(Input, "input", Input);
+source!(Label, "label", Full);
+source!(Parameter, "parameter", Full);
+source!(State, "state", Full);
+source!(Constant, "constant", Full);
+source!(Scalar, "scalar", Full);

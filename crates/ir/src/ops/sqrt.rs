@@ -1,0 +1,43 @@
+//! Square root.
+
+use super::{Div, Operator, Precision, Sample, Scale, Work, check, elementwise_work};
+use crate::array::{Array, Float};
+use crate::attribute::{Real, operator};
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `sqrt(x)`; its gradient comes from the output.
+    pub struct Sqrt {}
+}
+
+impl Operator for Sqrt {
+    const NAME: &'static str = "sqrt";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [x] = check::floats(operands)?;
+        Ok(x.clone())
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let half = graph.add(Scale { by: Real(0.5) }, &[dy])?;
+        Ok(vec![Some(graph.add(Div {}, &[half, node])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::High
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        operands[0].map(F::sqrt)
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(Sqrt {}, &[&[2, 5]]).map(|s| s.within(0.5, 3.0)).into_iter().collect()
+    }
+}

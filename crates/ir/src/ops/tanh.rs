@@ -1,0 +1,44 @@
+//! Hyperbolic tangent.
+
+use super::{Mul, Operator, Precision, Sample, Sub, Work, check, elementwise_work};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::TensorType;
+
+operator! {
+    /// `tanh(x)`; its gradient comes from the output.
+    pub struct Tanh {}
+}
+
+impl Operator for Tanh {
+    const NAME: &'static str = "tanh";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [x] = check::floats(operands)?;
+        Ok(x.clone())
+    }
+
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let square = graph.add(Mul {}, &[node, node])?;
+        let product = graph.add(Mul {}, &[dy, square])?;
+        Ok(vec![Some(graph.add(Sub {}, &[dy, product])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Follow
+    }
+
+    fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
+        elementwise_work(result, batch)
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
+        operands[0].map(F::tanh)
+    }
+
+    fn samples() -> Vec<Sample> {
+        Sample::of(Tanh {}, &[&[2, 5]]).map(|s| s.within(-2.0, 2.0)).into_iter().collect()
+    }
+}

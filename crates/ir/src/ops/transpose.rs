@@ -1,0 +1,66 @@
+//! A permutation of the dimensions.
+
+use super::{Operator, Precision, Sample, Work, check};
+use crate::array::{Array, Float};
+use crate::attribute::operator;
+use crate::error::Reason;
+use crate::graph::{Graph, NodeId};
+use crate::types::{Shape, TensorType};
+
+operator! {
+    /// Dimension `i` of the result is dimension `perm[i]` of the operand (ONNX Transpose).
+    pub struct Transpose {
+        /// The permutation.
+        perm: Vec<usize>,
+    }
+}
+
+impl Operator for Transpose {
+    const NAME: &'static str = "transpose";
+
+    fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
+        let [x] = check::floats(operands)?;
+        let mut sorted = self.perm.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..x.shape.rank()) {
+            return Err(Reason::new(format!("{:?} is no permutation of the dimensions of {}", self.perm, x.shape)));
+        }
+        Ok(TensorType::f32(Shape(self.perm.iter().map(|&p| x.shape.0[p]).collect())))
+    }
+
+    fn gradient(&self, graph: &mut Graph, _: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let mut perm = vec![0; self.perm.len()];
+        for (to, &from) in self.perm.iter().enumerate() {
+            perm[from] = to;
+        }
+        Ok(vec![Some(graph.add(Transpose { perm }, &[dy])?)])
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Relabel
+    }
+
+    fn work(&self, _: &[&TensorType], _: &TensorType, _: usize) -> Work {
+        Work::default()
+    }
+
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        let mut from = vec![0; shape.len()];
+        Array::from_fn(shape, |i| {
+            for (to, &axis) in self.perm.iter().enumerate() {
+                from[axis] = i[to];
+            }
+            operands[0].at(&from)
+        })
+    }
+
+    fn samples() -> Vec<Sample> {
+        [
+            Sample::of(Transpose { perm: vec![0, 2, 1, 3, 4] }, &[&[2, 2, 3, 2, 2]]),
+            Sample::of(Transpose { perm: vec![2, 0, 1] }, &[&[2, 3, 4]]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
