@@ -1,0 +1,118 @@
+//! The backward walk.
+
+use bitbudget_ir::ops::{Broadcast, Cast, ReduceSum, Reshape, Sum};
+use bitbudget_ir::{Dim, Graph, GraphError, NodeId, Op, Precision, Role};
+
+/// Emits the gradients of `y` with respect to `targets`, given the gradient `dy` of some number with respect to `y`.
+///
+/// Each reader's contribution is a node of role [`Role::OutputGradient`] or, for a tensor of role
+/// [`Role::Parameter`], [`Role::ParameterGradient`]; where there are several they are added in FP32 by an internal
+/// node. `None` for a target on which `y` does not depend.
+///
+/// # Errors
+/// If an operator between the targets and `y` has no derivative.
+pub fn gradients(
+    graph: &mut Graph,
+    y: NodeId,
+    dy: NodeId,
+    targets: &[NodeId],
+) -> Result<Vec<Option<NodeId>>, GraphError> {
+    let depends = dependents(graph, y, targets);
+    let mut contributions: Vec<Vec<NodeId>> = vec![Vec::new(); y.index() + 1];
+    contributions[y.index()].push(dy);
+    let mut totals = vec![None; y.index() + 1];
+    for id in (0..=y.0).rev().map(NodeId).filter(|id| depends[id.index()]) {
+        let Some(total) = accumulate(graph, &contributions[id.index()])? else { continue };
+        totals[id.index()] = Some(total);
+        if targets.contains(&id) {
+            continue;
+        }
+        let first = graph.len();
+        let emitted = Op::gradient(graph, id, total)?;
+        for fresh in graph.ids().skip(first) {
+            graph.set_role(fresh, Role::Internal);
+        }
+        for (operand, gradient) in graph.operands(id).into_iter().zip(emitted) {
+            if let (Some(gradient), true) = (gradient, depends[operand.index()]) {
+                let gradient = sum_to_shape(graph, operand, gradient)?;
+                contributions[operand.index()].push(contribution(graph, operand, gradient, first)?);
+            }
+        }
+    }
+    Ok(targets.iter().map(|t| totals.get(t.index()).copied().flatten()).collect())
+}
+
+/// Which nodes up to `y` lie between the targets and `y`.
+fn dependents(graph: &Graph, y: NodeId, targets: &[NodeId]) -> Vec<bool> {
+    let mut depends = vec![false; y.index() + 1];
+    for id in (0..=y.0).map(NodeId) {
+        depends[id.index()] = targets.contains(&id) || graph.operands(id).iter().any(|o| depends[o.index()]);
+    }
+    depends
+}
+
+fn accumulate(graph: &mut Graph, contributions: &[NodeId]) -> Result<Option<NodeId>, GraphError> {
+    match contributions {
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
+        several => {
+            let sum = graph.add(Sum {}, several)?;
+            graph.set_role(sum, Role::Internal);
+            Ok(Some(sum))
+        }
+    }
+}
+
+/// Undoes broadcasting: a gradient of the result's shape becomes one of the operand's shape.
+fn sum_to_shape(graph: &mut Graph, operand: NodeId, gradient: NodeId) -> Result<NodeId, GraphError> {
+    let (to, from) = (graph.ty(operand).shape.clone(), graph.ty(gradient).shape.clone());
+    if to == from {
+        return Ok(gradient);
+    }
+    if from.rank() < to.rank() {
+        let spread = graph.add(Broadcast { shape: to }, &[gradient])?;
+        graph.set_role(spread, Role::Internal);
+        return Ok(spread);
+    }
+    let lead = from.rank() - to.rank();
+    let one = Dim::fixed(1);
+    let stretched = |&axis: &usize| axis < lead || (to.0[axis - lead] == one && from.0[axis] != one);
+    let axes = (0..from.rank()).filter(stretched).collect();
+    let sum = graph.add(ReduceSum { axes, keep: false }, &[gradient])?;
+    graph.set_role(sum, Role::Internal);
+    if graph.ty(sum).shape == to {
+        return Ok(sum);
+    }
+    let shaped = graph.add(Reshape { shape: to }, &[sum])?;
+    graph.set_role(shaped, Role::Internal);
+    Ok(shaped)
+}
+
+/// Gives a gradient its role; one that something else reads too, or that is older, is copied, for its rounding must not
+/// be seen elsewhere.
+fn contribution(graph: &mut Graph, operand: NodeId, gradient: NodeId, first: usize) -> Result<NodeId, GraphError> {
+    let fresh =
+        gradient.index() >= first && !graph.has_readers(gradient) && graph.node(gradient).role == Role::Internal;
+    let relabels = graph.op(gradient).precision() == Precision::Relabel;
+    let of = owner(graph, operand);
+    let role = match graph.node(of).role {
+        Role::Parameter => Role::ParameterGradient { of },
+        _ => Role::OutputGradient { of },
+    };
+    // A relabelled gradient takes the format of what it relabels, which for a parameter is not that of the gradient.
+    let own = fresh && !(relabels && graph.node(of).role == Role::Parameter);
+    let node = if own { gradient } else { graph.add(Cast {}, &[gradient])? };
+    graph.set_role(node, role);
+    Ok(node)
+}
+
+/// The tensor that a chain of relabelling operators shows.
+fn owner(graph: &Graph, mut id: NodeId) -> NodeId {
+    while graph.op(id).precision() == Precision::Relabel {
+        match graph.operands(id).first() {
+            Some(&operand) => id = operand,
+            None => break,
+        }
+    }
+    id
+}

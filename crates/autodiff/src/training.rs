@@ -1,0 +1,67 @@
+//! The training graph: forward, loss, backward, update.
+
+use crate::gradients::gradients;
+use crate::optimizer::{Optimizer, Trained};
+use crate::{loss, optimizer};
+use bitbudget_ir::ops::{Cast, Scalar};
+use bitbudget_ir::{Graph, GraphError, Op, Reason, Role, ScalarKind, TensorType};
+
+/// The training step of a forward graph, whose first output holds the class scores `[N, classes]`.
+///
+/// Every parameter that the output depends on gets a rounded copy (a cast of role [`Role::Parameter`]) that forward and
+/// backward pass read, while the optimizer updates the master. Outputs: `logits`, `log_probabilities`, `loss`,
+/// `finite`. The gradient of the loss starts from the scalar `loss_scale`.
+///
+/// # Errors
+/// If the output is no `[N, classes]`, depends on no parameter, or an operator has no derivative.
+pub fn training(forward: &Graph, optimizer: &Optimizer) -> Result<Graph, GraphError> {
+    let mut pruned = forward.clone();
+    let fault = |text: &str| GraphError::new("graph", forward.name(), &[], Reason::new(text));
+    let (name, scores) = forward.outputs().first().cloned().ok_or_else(|| fault("has no output"))?;
+    pruned.clear_outputs();
+    pruned.set_output(name, scores);
+    let (forward, renamed) = pruned.without_dead_nodes();
+    let scores = renamed[scores.index()].ok_or_else(|| fault("has no output"))?;
+
+    let mut graph = Graph::new(forward.name());
+    let mut copies = Vec::new();
+    let mut copied = Vec::with_capacity(forward.len());
+    for id in forward.ids() {
+        let node = forward.node(id);
+        let new = if node.op.source_name().is_some() {
+            let source = graph.source(node.op.clone(), node.ty.clone());
+            if matches!(node.op, Op::Parameter(_)) {
+                let copy = graph.add_named(Cast {}, &[source], &node.name)?;
+                graph.set_role(copy, Role::Parameter);
+                copies.push((source, copy));
+                copy
+            } else {
+                source
+            }
+        } else {
+            let operands: Vec<_> = forward.operands(id).iter().map(|o| copied[o.index()]).collect();
+            let new = graph.add_named(node.op.clone(), &operands, &node.name)?;
+            graph.set_role(new, node.role);
+            new
+        };
+        copied.push(new);
+    }
+    for &(target, value) in forward.updates() {
+        graph.add_update(copied[target.index()], copied[value.index()]);
+    }
+
+    let loss = loss::append(&mut graph, copied[scores.index()])?;
+    let seed = graph.source(Scalar { kind: ScalarKind::LossScale }, TensorType::scalar());
+    let targets: Vec<_> = copies.iter().map(|&(_, copy)| copy).collect();
+    let gradients = gradients(&mut graph, loss, seed, &targets)?;
+    let trained: Vec<Trained> = copies
+        .iter()
+        .zip(gradients)
+        .filter_map(|(&(master, _), gradient)| Some(Trained { master, gradient: gradient? }))
+        .collect();
+    if trained.is_empty() {
+        return Err(fault("its output depends on no parameter, so there is nothing to train"));
+    }
+    optimizer::append(&mut graph, optimizer, &trained)?;
+    Ok(graph.without_dead_nodes().0)
+}

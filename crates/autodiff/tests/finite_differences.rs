@@ -1,0 +1,106 @@
+//! Gradients of every operator, from its samples, against central differences in FP64.
+
+use bitbudget_autodiff::gradients;
+use bitbudget_ir::ops::Constant;
+use bitbudget_ir::{Bindings, DType, Graph, NodeId, Op, Sample, interpret};
+use std::collections::BTreeMap;
+
+/// Operators that occur in backward and update graphs only.
+const WITHOUT_DERIVATIVE: &[&str] = &[
+    "conv_grad_input",
+    "conv_grad_weight",
+    "batch_mean",
+    "batch_variance",
+    "batch_norm_grad_scale",
+    "batch_norm_grad_input",
+    "running_average",
+    "running_variance",
+    "max_pool_indices",
+    "max_pool_grad",
+    "average_pool_grad",
+    "relu_grad",
+    "clip_grad",
+    "leaky_relu_grad",
+    "softmax_grad",
+    "log_softmax_grad",
+    "nll_loss_grad",
+    "all_finite",
+    "sgd_velocity",
+    "sgd_parameter",
+    "adam_first_moment",
+    "adam_second_moment",
+    "adamw_parameter",
+];
+
+/// A sequence without repeats or order, in [0, 1).
+fn spread(i: usize) -> f64 {
+    (i as f64 * 0.618_033_988_749_895 + 0.137).fract()
+}
+
+fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
+    let mut values = BTreeMap::new();
+    let mut count = 0;
+    for id in sample.graph.ids() {
+        if let Some(name) = sample.graph.op(id).source_name() {
+            let ty = sample.graph.ty(id);
+            let value = |_| {
+                count += 1;
+                match ty.dtype {
+                    DType::F32 => sample.range.0 + (sample.range.1 - sample.range.0) * spread(count),
+                    DType::Label | DType::Index8 => (count % 3) as f64,
+                }
+            };
+            values.insert(name.to_string(), (0..ty.shape.elements(1)).map(value).collect());
+        }
+    }
+    values
+}
+
+#[test]
+fn every_operator_agrees_with_central_differences() {
+    let mut checked = 0;
+    for (name, samples) in Op::all_samples() {
+        for sample in samples {
+            let y = sample.graph.output("y").unwrap();
+            let mut graph = sample.graph.clone();
+            let dy = graph.source(Constant { name: "dy".into() }, graph.ty(y).clone());
+            let parameters: Vec<NodeId> = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_))).collect();
+            let emitted = gradients(&mut graph, y, dy, &parameters);
+            if WITHOUT_DERIVATIVE.contains(&name) {
+                assert!(emitted.unwrap_err().to_string().contains("has no derivative"), "{name}");
+                continue;
+            }
+            check(name, &sample, &graph, y, &parameters, &emitted.unwrap());
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "{checked} samples were checked");
+}
+
+fn check(name: &str, sample: &Sample, graph: &Graph, y: NodeId, parameters: &[NodeId], gradients: &[Option<NodeId>]) {
+    let mut values = values(sample);
+    let weights: Vec<f64> = (0..graph.ty(y).shape.elements(1)).map(|i| spread(7 * i + 3) - 0.4).collect();
+    values.insert("dy".into(), weights.clone());
+    let results = interpret(graph, &Bindings { batch: 1, values: values.clone() }).unwrap();
+    let weighted = |values: &BTreeMap<String, Vec<f64>>| -> f64 {
+        let results = interpret(&sample.graph, &Bindings { batch: 1, values: values.clone() }).unwrap();
+        results[y.index()].data.iter().zip(&weights).map(|(y, w)| y * w).sum()
+    };
+    for (&parameter, gradient) in parameters.iter().zip(gradients) {
+        let gradient = gradient.unwrap_or_else(|| panic!("{name}: no gradient for {parameter}"));
+        assert_eq!(graph.ty(gradient).shape, graph.ty(parameter).shape, "{name}");
+        let key = graph.node(parameter).name.clone();
+        for i in 0..values[&key].len() {
+            let step = 1e-5;
+            let at = |delta: f64| {
+                let mut moved = values.clone();
+                moved.get_mut(&key).unwrap()[i] += delta;
+                weighted(&moved)
+            };
+            let expected = (at(step) - at(-step)) / (2.0 * step);
+            let actual = results[gradient.index()].data[i];
+            let tolerance = 1e-6 * (1.0 + expected.abs());
+            assert!((expected - actual).abs() < tolerance, "{name}: d{key}[{i}] = {actual}, expected {expected}");
+        }
+    }
+}

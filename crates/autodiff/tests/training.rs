@@ -1,0 +1,141 @@
+//! Whole training graphs: roles, accumulation, updates, evaluation, against differences and against text.
+
+use bitbudget_autodiff::{Optimizer, evaluation, training};
+use bitbudget_ir::{Bindings, Graph, Role, interpret, verify};
+use std::collections::BTreeMap;
+
+const BRANCHES: &str = r#"graph "branches" {
+  %0 = input {name="x"} : f32[N,2,4,4]
+  %1 = parameter {name="w"} : f32[3,2,3,3]
+  %2 = conv(%0, %1) {strides=[1,1], pads_begin=[1,1], pads_end=[1,1], dilations=[1,1], groups=1} : f32[N,3,4,4] output "conv"
+  %3 = batch_mean(%2) : f32[3]
+  %4 = batch_variance(%2, %3) : f32[3]
+  %5 = parameter {name="scale"} : f32[3]
+  %6 = parameter {name="bias"} : f32[3]
+  %7 = state {name="mean"} : f32[3]
+  %8 = state {name="var"} : f32[3]
+  %9 = batch_normalize(%2, %3, %4, %5, %6) {epsilon=1e-5} : f32[N,3,4,4] output "bn"
+  %10 = running_average(%7, %3) {momentum=0.1} : f32[3]
+  %11 = running_variance(%8, %4, %2) {momentum=0.1} : f32[3]
+  %12 = relu(%9) : f32[N,3,4,4] output "relu"
+  %13 = parameter {name="v"} : f32[3,3,1,1]
+  %14 = conv(%12, %13) {strides=[1,1], pads_begin=[0,0], pads_end=[0,0], dilations=[1,1], groups=1} : f32[N,3,4,4] output "side"
+  %15 = add(%12, %14) : f32[N,3,4,4] output "add"
+  %16 = reduce_mean(%15) {axes=[2,3], keep=false} : f32[N,3] output "pool"
+  return "scores" = %16
+  update %7 <- %10
+  update %8 <- %11
+}"#;
+
+fn forward() -> Graph {
+    BRANCHES.parse().unwrap()
+}
+
+fn bindings(graph: &Graph, batch: usize) -> Bindings<f64> {
+    let mut values = BTreeMap::new();
+    for id in graph.ids() {
+        if let Some(name) = graph.op(id).source_name() {
+            let value = |i: usize| match name {
+                "loss_scale" => 8.0,
+                "inverse_loss_scale" => 0.125,
+                "learning_rate" => 0.1,
+                "first_bias" => 0.1,
+                "second_bias" => 0.001,
+                "labels" => (i % 3) as f64,
+                "var" => 1.5,
+                name if name.contains('.') => 0.0,
+                _ => ((i * 7 + name.len() * 3) as f64 * 0.618).fract() - 0.3,
+            };
+            values.insert(name.to_string(), (0..graph.ty(id).shape.elements(batch)).map(value).collect());
+        }
+    }
+    Bindings { batch, values }
+}
+
+#[test]
+fn the_training_graph_is_what_it_was() {
+    let graph = training(&forward(), &Optimizer::sgd()).unwrap();
+    verify(&graph).unwrap();
+    insta::assert_snapshot!(graph.to_string());
+}
+
+#[test]
+fn masters_move_against_the_gradient_of_the_loss() {
+    for optimizer in [Optimizer::sgd(), Optimizer::adamw()] {
+        let graph = training(&forward(), &optimizer).unwrap();
+        verify(&graph).unwrap();
+        let bound = bindings(&graph, 4);
+        let results = interpret(&graph, &bound).unwrap();
+        let loss_at =
+            |bound: &Bindings<f64>| interpret(&graph, bound).unwrap()[graph.output("loss").unwrap().index()].scalar();
+        for name in ["w", "scale", "bias", "v"] {
+            let (target, value) = *graph.updates().iter().find(|(target, _)| graph.node(*target).name == name).unwrap();
+            for i in 0..bound.values[name].len() {
+                let moved = |delta: f64| {
+                    let mut bound = bound.clone();
+                    bound.values.get_mut(name).unwrap()[i] += delta;
+                    loss_at(&bound)
+                };
+                let gradient = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                let old = results[target.index()].data[i];
+                let expected = match optimizer {
+                    Optimizer::Sgd { weight_decay, .. } => old - 0.1 * (gradient + weight_decay * old),
+                    Optimizer::AdamW { weight_decay, epsilon, .. } => {
+                        old * (1.0 - 0.1 * weight_decay) - 0.1 * gradient / (gradient.abs() + epsilon)
+                    }
+                };
+                let new = results[value.index()].data[i];
+                assert!((new - expected).abs() < 1e-5, "{name}[{i}]: {new}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_that_are_not_finite_leave_everything_as_it_was() {
+    let graph = training(&forward(), &Optimizer::sgd()).unwrap();
+    let mut bound = bindings(&graph, 4);
+    bound.values.insert("loss_scale".into(), vec![f64::INFINITY]);
+    let results = interpret(&graph, &bound).unwrap();
+    assert_eq!(results[graph.output("finite").unwrap().index()].scalar(), 0.0);
+    for &(target, value) in graph.updates() {
+        if !["mean", "var"].contains(&graph.node(target).name.as_str()) {
+            assert_eq!(results[target.index()].data, results[value.index()].data);
+        }
+    }
+}
+
+#[test]
+fn contributions_are_separate_tensors_and_their_sum_is_internal() {
+    let graph = training(&forward(), &Optimizer::sgd()).unwrap();
+    let relu = graph.ids().find(|&id| graph.node(id).name == "relu").unwrap();
+    let parts: Vec<_> = graph.ids().filter(|&id| graph.node(id).role == Role::OutputGradient { of: relu }).collect();
+    assert_eq!(parts.len(), 2);
+    let sum = graph.readers(parts[0]);
+    assert_eq!(graph.op(sum[0]).name(), "sum");
+    assert_eq!(graph.node(sum[0]).role, Role::Internal);
+    assert_eq!(graph.operands(sum[0]).len(), 2);
+}
+
+#[test]
+fn evaluation_uses_running_statistics() {
+    let graph = training(&forward(), &Optimizer::sgd()).unwrap();
+    let evaluation = evaluation(&graph).unwrap();
+    verify(&evaluation.graph).unwrap();
+    insta::assert_snapshot!(evaluation.graph.to_string());
+    for id in graph.ids() {
+        if let Some(new) = evaluation.from_training[id.index()] {
+            assert_eq!(evaluation.graph.op(new), graph.op(id));
+        }
+    }
+}
+
+#[test]
+fn outputs_that_are_no_class_scores_are_refused() {
+    let mut graph = forward();
+    let add = graph.ids().find(|&id| graph.node(id).name == "add").unwrap();
+    graph.clear_outputs();
+    graph.set_output("scores", add);
+    let error = training(&graph, &Optimizer::sgd()).unwrap_err().to_string();
+    assert!(error.contains("one score per class for each example"), "{error}");
+}
