@@ -48,6 +48,12 @@ pub(crate) enum Path {
 }
 
 impl Path {
+    /// Every path of the target, the fastest first.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const ALL: [Path; 3] = [Path::Avx512, Path::Avx2, Path::Portable];
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) const ALL: [Path; 1] = [Path::Portable];
+
     /// Whether this processor has the instructions.
     pub(crate) fn available(self) -> bool {
         match self {
@@ -66,13 +72,7 @@ impl Path {
 
     /// The fastest path of this processor.
     pub(crate) fn best() -> Path {
-        #[cfg(target_arch = "x86_64")]
-        for path in [Path::Avx512, Path::Avx2] {
-            if path.available() {
-                return path;
-            }
-        }
-        Path::Portable
+        Path::ALL.into_iter().find(|path| path.available()).unwrap_or(Path::Portable)
     }
 }
 

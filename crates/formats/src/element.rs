@@ -41,11 +41,10 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    /// The constants of any format but FP32.
+    /// The constants of a format; those of FP32 go unused, since it is never rounded or packed.
     pub(crate) fn new(format: Format, overflow: Overflow) -> Constants {
-        // FP32 never reaches the codecs; a shift of zero would only make these constants meaningless.
-        let shift = 23 - format.mantissa_bits().min(22);
-        let sign_code = 1 << (format.bits() - 1).min(31);
+        let shift = 23 - format.mantissa_bits();
+        let sign_code = 1 << (format.bits() - 1);
         let min_normal_code = 1 << format.mantissa_bits();
         let max_code = format.max_code();
         let (infinity_code, nan_code) = match format.encoding {
@@ -59,7 +58,7 @@ impl Constants {
         };
         Constants {
             shift,
-            half: 1 << (shift - 1),
+            half: (1 << shift) >> 1,
             min_normal: format.min_normal().to_bits(),
             subnormal_unit: format.min_normal().to_bits() + shift * EXPONENT,
             overflow_threshold: format.overflow_threshold().to_bits(),
@@ -72,7 +71,7 @@ impl Constants {
             max_code,
             min_normal_code,
             sign_code,
-            sign_shift: 32 - format.bits().min(32),
+            sign_shift: 32 - format.bits(),
         }
     }
 }

@@ -159,10 +159,9 @@ impl Format {
     /// Infinity for FP32. For `e4m3` the FP32 number after 464, since 464 is a tie and 448 the even one.
     pub const fn overflow_threshold(self) -> f32 {
         let max = self.max_finite().to_bits();
-        let half = 1u32 << (22 - if self.mantissa_bits() < 23 { self.mantissa_bits() } else { 22 });
         f32::from_bits(match self.encoding {
-            Encoding::Paper | Encoding::Ieee => max + half,
-            Encoding::OcpE4m3 => max + half + 1,
+            Encoding::Paper | Encoding::Ieee => max + (1 << (22 - self.mantissa_bits())),
+            Encoding::OcpE4m3 => max + (1 << (22 - self.mantissa_bits())) + 1,
             Encoding::Fp32 => f32::INFINITY.to_bits(),
         })
     }
@@ -200,25 +199,26 @@ mod tests {
 
     #[test]
     fn published_figures() {
-        // Format, largest, smallest normal, smallest subnormal, overflow threshold.
+        // Format, largest, exponents of the smallest normal and subnormal number, overflow threshold.
         let rows = [
-            (Format::FP32, f32::MAX, f32::MIN_POSITIVE, f32::from_bits(1), f32::INFINITY),
-            (Format::PAPER_HIGH, 8581545984.0, 9.313225746154785e-10, 1.8189894035458565e-12, 8585740288.0),
-            (Format::PAPER_LOW_FORWARD, 30.0, 0.0009765625, 0.0001220703125, 31.0),
-            (Format::PAPER_LOW_BACKWARD, 114688.0, 6.103515625e-05, 1.52587890625e-05, 122880.0),
-            (Format::BF16, 3.3895313892515355e38, f32::MIN_POSITIVE, 9.183549615799121e-41, 3.39617752923046e38),
-            (Format::FP16, 65504.0, 6.103515625e-05, 5.960464477539063e-08, 65520.0),
-            (Format::E4M3, 448.0, 0.015625, 0.001953125, 464.0f32.next_up()),
-            (Format::E5M2, 57344.0, 6.103515625e-05, 1.52587890625e-05, 61440.0),
+            (Format::FP32, f32::MAX, -126, -149, f32::INFINITY),
+            (Format::PAPER_HIGH, 8_581_545_984.0, -30, -39, 8_585_740_288.0),
+            (Format::PAPER_LOW_FORWARD, 30.0, -10, -13, 31.0),
+            (Format::PAPER_LOW_BACKWARD, 114_688.0, -14, -16, 122_880.0),
+            (Format::BF16, 3.389_531_4e38, -126, -133, 3.396_177_5e38),
+            (Format::FP16, 65_504.0, -14, -24, 65_520.0),
+            (Format::E4M3, 448.0, -6, -9, 464.0f32.next_up()),
+            (Format::E5M2, 57_344.0, -14, -16, 61_440.0),
         ];
         for (format, max, normal, subnormal, threshold) in rows {
             assert_eq!(format.max_finite(), max, "{format}");
-            assert_eq!(format.min_normal(), normal, "{format}");
-            assert_eq!(format.min_subnormal(), subnormal, "{format}");
+            assert_eq!(f64::from(format.min_normal()), 2f64.powi(normal), "{format}");
+            assert_eq!(f64::from(format.min_subnormal()), 2f64.powi(subnormal), "{format}");
             assert_eq!(format.overflow_threshold(), threshold, "{format}");
-            assert_eq!(format.underflow_threshold(), subnormal / 2.0, "{format}");
+            let half = if format == Format::FP32 { 0.0 } else { 2f64.powi(subnormal - 1) };
+            assert_eq!(f64::from(format.underflow_threshold()), half, "{format}");
         }
-        assert_eq!(Format::custom(8, 7, 0).unwrap().max_finite(), 3.3895313892515355e38);
+        assert_eq!(Format::custom(8, 7, 0).unwrap().max_finite(), 3.389_531_4e38);
     }
 
     #[test]

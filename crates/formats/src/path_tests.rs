@@ -4,11 +4,7 @@ use super::*;
 use crate::element::{decode, encode};
 
 fn paths() -> Vec<Path> {
-    #[cfg(target_arch = "x86_64")]
-    let paths = [Path::Portable, Path::Avx2, Path::Avx512];
-    #[cfg(not(target_arch = "x86_64"))]
-    let paths = [Path::Portable];
-    paths
+    Path::ALL
         .into_iter()
         .filter(|path| {
             let available = path.available();

@@ -1,5 +1,7 @@
 //! The paper's formats round bit for bit as the authors' code does (`../shared/oracle/rounding.npz`).
 
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

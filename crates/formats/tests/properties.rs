@@ -1,5 +1,7 @@
 //! Laws that hold for every format.
 
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
 use bitbudget_formats::{
     CodecError, Counts, Format, Overflow, Rounder, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16,
 };
