@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, Result};
 pub enum LearningRate {
     /// The base rate throughout.
     Constant,
-    /// `base (1 + cos(pi step / steps)) / 2`, step by step: the base rate at step 0, 0 at `steps` (paper, section 5).
+    /// `base (1 + cos(pi step / steps)) / 2`, step by step: the base rate at step 0, 0 at `steps` (the paper's schedule).
     Cosine,
     /// The base rate, a tenth of it from half of the steps on, a hundredth from three quarters on.
     Step,

@@ -58,15 +58,18 @@ pub fn fit(mut dataset: Dataset, input: &[usize], classes: usize) -> Result<Data
     Ok(dataset)
 }
 
+/// Values per example; more are taken for a mistake before memory is asked for.
+const LARGEST_INPUT: usize = u32::MAX as usize;
+
 fn plan(shape: &[usize], input: &[usize]) -> std::result::Result<Vec<Change>, String> {
     if shape == input {
         return Ok(Vec::new());
     }
     let refuse = |why: &str| Err(format!("examples have shape {shape:?} but the network's input is {input:?}: {why}"));
-    if input.contains(&0) {
-        return refuse("that input holds nothing");
-    }
     let count = |shape: &[usize]| shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    if !count(input).is_some_and(|count| (1..=LARGEST_INPUT).contains(&count)) {
+        return refuse("that input is empty or has 2^32 values or more");
+    }
     if (shape.len() == 1 || input.len() == 1) && count(shape) == count(input) {
         return Ok(vec![Change::Reshape(input.to_vec())]);
     }
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn resizing_interpolates_between_pixel_centres() {
-        // Values that torch.nn.functional.interpolate(mode="bilinear", align_corners=False) gives by its definition.
+        // New centres lie at a quarter and three quarters of each old pixel; beyond the outer old centres the edge repeats.
         let fitted = fit(dataset(&[1, 1, 2], Images::F32(vec![0.0, 4.0])), &[1, 1, 4], 2).unwrap();
         assert_eq!(fitted.train.images, Images::F32(vec![0.0, 1.0, 3.0, 4.0]));
         let bytes = fit(dataset(&[1, 2, 1], Images::U8(vec![0, 255])), &[1, 4, 1], 2).unwrap();
@@ -284,7 +287,9 @@ mod tests {
             (vec![4, 4, 3], vec![3, 4, 4], 2, "transpose them"),
             (vec![10], vec![11], 2, "reshape the examples"),
             (vec![10], vec![1, 3, 4], 2, "only images"),
-            (vec![1, 2, 2], vec![1, 0, 2], 2, "holds nothing"),
+            (vec![1, 2, 2], vec![1, 0, 2], 2, "is empty or"),
+            (vec![1, 2, 2], vec![1, usize::MAX, 2], 2, "is empty or"),
+            (vec![1, 2, 2], vec![1, 1 << 20, 1 << 20], 2, "is empty or"),
             (vec![1, 2, 2], vec![1, 2, 2], 1, "at least 2 outputs"),
         ] {
             let count = shape.iter().product::<usize>();
