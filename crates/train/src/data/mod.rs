@@ -1,0 +1,130 @@
+//! Labelled examples: where they come from, how they are fitted to a network, how they are normalised.
+
+mod cifar;
+mod digits;
+mod fit;
+mod mnist;
+mod normalization;
+mod npy;
+mod npz;
+mod source;
+mod synthetic;
+
+pub use fit::fit;
+pub use normalization::Normalization;
+pub use source::{DataSpec, load};
+
+use crate::{Error, ErrorKind, Result};
+
+/// The stored values of a split's examples, one example after the other, each in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Images {
+    /// Bytes, as image files have them.
+    U8(Vec<u8>),
+    /// Numbers.
+    F32(Vec<f32>),
+}
+
+impl Images {
+    /// The number of stored values over all examples.
+    pub fn len(&self) -> usize {
+        match self {
+            Images::U8(values) => values.len(),
+            Images::F32(values) => values.len(),
+        }
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Examples and their labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// Examples x values per example.
+    pub images: Images,
+    /// One class per example.
+    pub labels: Vec<u32>,
+}
+
+impl Split {
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no examples.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// A set of labelled examples to train and, where there are any, to test with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Short name for reports.
+    pub name: String,
+    /// Examples to train with.
+    pub train: Split,
+    /// Examples to test with.
+    pub test: Option<Split>,
+    /// Number of classes; labels are below it.
+    pub classes: usize,
+    /// Shape of one example; images are channels, height, width.
+    pub shape: Vec<usize>,
+    /// How stored values become the network's input. An evaluation uses that of the training data.
+    pub normalization: Normalization,
+    /// What was assumed or changed, in sentences for the user.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// The number of values of one example.
+    pub fn example_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Checks that images, labels, shape and normalisation agree.
+    ///
+    /// # Errors
+    /// `Mismatch`, naming every disagreement.
+    pub fn check(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        let length = self.example_len();
+        if length == 0 {
+            problems.push(format!("examples of shape {:?} have no values", self.shape));
+        }
+        if !self.normalization.fits(length) {
+            problems.push(format!(
+                "the normalisation ({} means, {} deviations, divisor {}) does not fit examples of shape {:?}",
+                self.normalization.mean.len(),
+                self.normalization.std.len(),
+                self.normalization.divisor,
+                self.shape
+            ));
+        }
+        for (name, split) in std::iter::once(("training", &self.train)).chain(self.test.iter().map(|t| ("test", t))) {
+            if split.is_empty() {
+                problems.push(format!("there is no {name} example"));
+            }
+            if Some(split.images.len()) != split.len().checked_mul(length) {
+                problems.push(format!(
+                    "{} {name} values are not {} examples of shape {:?}",
+                    split.images.len(),
+                    split.len(),
+                    self.shape
+                ));
+            }
+            if let Some(index) = split.labels.iter().position(|&label| label as usize >= self.classes) {
+                let label = split.labels[index];
+                problems.push(format!("{name} label {label} (example {index}) is not below {} classes", self.classes));
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Mismatch, format!("{}: {}", self.name, problems.join("; ")))),
+        }
+    }
+}

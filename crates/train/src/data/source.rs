@@ -1,0 +1,141 @@
+//! Where data comes from.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::{Dataset, cifar, digits, mnist, npz, synthetic};
+use crate::{Error, ErrorKind, Result};
+
+/// Which data to load: `digits`, `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR`, `npz:FILE`, `synthetic` or `synthetic:N`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataSpec {
+    /// The embedded 8x8 digits.
+    Digits,
+    /// A folder of IDX files.
+    Mnist(PathBuf),
+    /// A folder of CIFAR-10 binary files, or the one that holds `cifar-10-batches-bin`.
+    Cifar10(PathBuf),
+    /// A folder of CIFAR-100 binary files, or the one that holds `cifar-100-binary`.
+    Cifar100(PathBuf),
+    /// A NumPy archive with `x` and `y`.
+    Npz(PathBuf),
+    /// Generated data with so many training examples.
+    Synthetic(usize),
+}
+
+/// Training examples of `synthetic` without a number.
+const SYNTHETIC_EXAMPLES: usize = 2048;
+
+impl FromStr for DataSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, rest) = match text.split_once(':') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (text, None),
+        };
+        let path = |what: &str| match rest {
+            Some(rest) if !rest.is_empty() => Ok(PathBuf::from(rest)),
+            _ => Err(invalid(format!("data `{text}` lacks its place: write {name}:{what}"))),
+        };
+        match name {
+            "digits" if rest.is_none() => Ok(DataSpec::Digits),
+            "digits" => Err(invalid(format!("data `{text}`: digits are built in and take no place, write digits"))),
+            "mnist" => Ok(DataSpec::Mnist(path("DIR")?)),
+            "cifar10" => Ok(DataSpec::Cifar10(path("DIR")?)),
+            "cifar100" => Ok(DataSpec::Cifar100(path("DIR")?)),
+            "npz" => Ok(DataSpec::Npz(path("FILE")?)),
+            "synthetic" => match rest.map(str::parse::<usize>) {
+                None => Ok(DataSpec::Synthetic(SYNTHETIC_EXAMPLES)),
+                Some(Ok(examples)) if examples > 0 => Ok(DataSpec::Synthetic(examples)),
+                Some(_) => Err(invalid(format!("data `{text}`: N of synthetic:N is a number of examples above 0"))),
+            },
+            _ => Err(invalid(format!(
+                "unknown data `{text}`: write digits, mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE or synthetic[:N]"
+            ))),
+        }
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Invalid, message)
+}
+
+impl fmt::Display for DataSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataSpec::Digits => f.write_str("digits"),
+            DataSpec::Mnist(path) => write!(f, "mnist:{}", path.display()),
+            DataSpec::Cifar10(path) => write!(f, "cifar10:{}", path.display()),
+            DataSpec::Cifar100(path) => write!(f, "cifar100:{}", path.display()),
+            DataSpec::Npz(path) => write!(f, "npz:{}", path.display()),
+            DataSpec::Synthetic(examples) => write!(f, "synthetic:{examples}"),
+        }
+    }
+}
+
+/// Loads data in its own shape; [`fit`](super::fit) then makes it fit a network.
+///
+/// `input` (the shape of one example), `classes` and `seed` say what synthetic data is generated for; data that is read
+/// ignores them. Images are normalised by the mean and standard deviation per channel of the training images, except
+/// those of an npz file.
+///
+/// # Errors
+/// `NotFound` for missing files, `Corrupt` for files that are damaged or of another format, `Mismatch` where images and
+/// labels disagree, `Unsupported` for number types and compressions that are not handled.
+pub fn load(spec: &DataSpec, input: &[usize], classes: usize, seed: u64) -> Result<Dataset> {
+    let dataset = match spec {
+        DataSpec::Digits => digits::load(),
+        DataSpec::Mnist(folder) => mnist::load(folder),
+        DataSpec::Cifar10(folder) => cifar::load10(folder),
+        DataSpec::Cifar100(folder) => cifar::load100(folder),
+        DataSpec::Npz(file) => npz::load(file),
+        DataSpec::Synthetic(examples) => synthetic::generate(*examples, input, classes, seed),
+    }?;
+    dataset.check()?;
+    Ok(dataset)
+}
+
+/// The folder as a `NotFound` error where it is not one.
+pub(super) fn check_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let why = if folder.exists() { "is a file, not a folder: unpack it and name the folder" } else { "does not exist" };
+    Err(Error::new(ErrorKind::NotFound, format!("data folder {} {why}", folder.display())))
+}
+
+/// The note of data that has no test split.
+pub(super) fn no_test_note(what: &str) -> String {
+    format!("There is no {what}, so no test accuracy will be measured.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specifications_round_trip() {
+        for text in ["digits", "mnist:a/b", "cifar10:d", "cifar100:d:e", "npz:f.npz", "synthetic:7"] {
+            assert_eq!(text.parse::<DataSpec>().unwrap().to_string(), text);
+        }
+        assert_eq!("synthetic".parse(), Ok(DataSpec::Synthetic(SYNTHETIC_EXAMPLES)));
+    }
+
+    #[test]
+    fn wrong_specifications_say_what_to_write() {
+        for (text, expected) in [
+            ("mnist", "write mnist:DIR"),
+            ("npz:", "write npz:FILE"),
+            ("digits:x", "write digits"),
+            ("synthetic:0", "above 0"),
+            ("synthetic:many", "above 0"),
+            ("imagenet", "unknown data `imagenet`"),
+        ] {
+            let error = text.parse::<DataSpec>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

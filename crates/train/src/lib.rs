@@ -1,0 +1,33 @@
+//! Everything around a training step: data and batches, learning rate, loss scale, promotion, metrics and checkpoints.
+//!
+//! It knows nothing about graphs, formats or devices: a batch is a vector of FP32 numbers, and a tensor is a name, a shape
+//! and its values.
+//!
+//! ```
+//! use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
+//! use bitbudget_train::data;
+//!
+//! let digits = data::load(&"digits".parse()?, &[3, 32, 32], 10, 0)?;
+//! let digits = data::fit(digits, &[3, 32, 32], 10)?;
+//! assert_eq!(digits.shape, [3, 32, 32]);
+//!
+//! let options = TrainOptions { batch: 64, seed: 1, shuffle: true, augment: true };
+//! let mut batches = TrainBatches::new(&digits, &options, 0)?;
+//! let mut batch = Batch::default();
+//! while batches.next_into(&mut batch) {
+//!     assert_eq!(batch.images.len(), 64 * 3 * 32 * 32);
+//! }
+//! # Ok::<(), bitbudget_train::Error>(())
+//! ```
+
+pub mod batches;
+pub mod checkpoint;
+pub mod data;
+mod error;
+pub mod learning_rate;
+pub mod loss_scale;
+pub mod metrics;
+pub mod promotion;
+mod random;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,142 @@
+//! The loss scale, which lifts gradients into the range of a narrow format.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Where a dynamic scale starts (paper, "One training step").
+pub const INITIAL_SCALE: f32 = 65536.0;
+/// A dynamic scale is never below this: smaller ones mean that the training diverges.
+pub const SMALLEST_SCALE: f32 = 1.0 / 16384.0;
+/// A dynamic scale is never above this, 2^126: the largest power of two whose reciprocal is a normal FP32 number.
+pub const LARGEST_SCALE: f32 = 8.507_059e37;
+
+/// Which loss scale to use: `dynamic` or a number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossScaling {
+    /// Always this factor.
+    Fixed(f32),
+    /// Halved after a step that overflows, doubled after an epoch's number of steps without one.
+    Dynamic,
+}
+
+impl FromStr for LossScaling {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.parse::<f32>() {
+            _ if text == "dynamic" => Ok(LossScaling::Dynamic),
+            Ok(scale) if scale.is_normal() && scale > 0.0 && scale <= LARGEST_SCALE => Ok(LossScaling::Fixed(scale)),
+            _ => {
+                let message = format!("loss scale `{text}` is neither `dynamic` nor a number above 0 and up to 2^126");
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+        }
+    }
+}
+
+/// The loss scale from step to step; a checkpoint keeps it.
+///
+/// ```
+/// use bitbudget_train::loss_scale::{LossScaler, LossScaling};
+///
+/// let mut scaler = LossScaler::new(LossScaling::Dynamic, 100);
+/// assert_eq!(scaler.scale(), 65536.0);
+/// let apply = scaler.update(false);
+/// assert!(!apply, "a step whose gradients overflow is skipped");
+/// assert_eq!(scaler.scale(), 32768.0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LossScaler {
+    scaling: LossScaling,
+    scale: f32,
+    steps_per_epoch: u64,
+    clean_steps: u64,
+}
+
+impl LossScaler {
+    /// The scale at the start of a run whose epochs have so many steps (0 counts as 1).
+    pub fn new(scaling: LossScaling, steps_per_epoch: u64) -> Self {
+        let scale = match scaling {
+            LossScaling::Fixed(scale) => scale,
+            LossScaling::Dynamic => INITIAL_SCALE,
+        };
+        LossScaler { scaling, scale, steps_per_epoch: steps_per_epoch.max(1), clean_steps: 0 }
+    }
+
+    /// What the next step's loss is multiplied by.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// Takes note of whether every parameter gradient of a step was finite and returns whether to apply its update.
+    ///
+    /// A step that overflows is skipped with a fixed scale too.
+    pub fn update(&mut self, finite: bool) -> bool {
+        if self.scaling == LossScaling::Dynamic {
+            self.clean_steps = if finite { self.clean_steps + 1 } else { 0 };
+            if !finite {
+                self.scale = (self.scale / 2.0).max(SMALLEST_SCALE);
+            } else if self.clean_steps == self.steps_per_epoch {
+                self.scale = (self.scale * 2.0).min(LARGEST_SCALE);
+                self.clean_steps = 0;
+            }
+        }
+        finite
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dynamic_scale_doubles_after_an_epoch_and_halves_on_overflow() {
+        let mut scaler = LossScaler::new(LossScaling::Dynamic, 3);
+        // One letter per step: finite or overflow, and the binary logarithm of the scale after it.
+        let steps = [('f', 16), ('f', 16), ('f', 17), ('f', 17), ('f', 17), ('o', 16), ('f', 16), ('f', 16), ('f', 17)];
+        for (step, (kind, exponent)) in steps.into_iter().enumerate() {
+            assert_eq!(scaler.update(kind == 'f'), kind == 'f');
+            assert_eq!(scaler.scale(), 2f32.powi(exponent), "after step {step}");
+        }
+    }
+
+    #[test]
+    fn dynamic_scale_stays_within_its_bounds() {
+        assert_eq!((LARGEST_SCALE, SMALLEST_SCALE), (2f32.powi(126), 2f32.powi(-14)));
+        assert!((1.0 / LARGEST_SCALE).is_normal());
+        let mut scaler = LossScaler::new(LossScaling::Dynamic, 0);
+        for _ in 0..300 {
+            scaler.update(true);
+        }
+        assert_eq!(scaler.scale(), LARGEST_SCALE);
+        for _ in 0..300 {
+            scaler.update(false);
+        }
+        assert_eq!(scaler.scale(), SMALLEST_SCALE);
+    }
+
+    #[test]
+    fn fixed_scale_skips_but_stays() {
+        let mut scaler = LossScaler::new("1024".parse().unwrap(), 2);
+        assert!(!scaler.update(false));
+        for _ in 0..10 {
+            assert!(scaler.update(true));
+        }
+        assert_eq!(scaler.scale(), 1024.0);
+    }
+
+    #[test]
+    fn state_survives_a_checkpoint_and_options_are_checked() {
+        let mut scaler = LossScaler::new(LossScaling::Dynamic, 5);
+        scaler.update(true);
+        let text = serde_json::to_string(&scaler).unwrap();
+        assert_eq!(serde_json::from_str::<LossScaler>(&text).unwrap(), scaler);
+        for text in ["0", "-1", "inf", "NaN", "", "auto", "3e38"] {
+            assert_eq!(text.parse::<LossScaling>().unwrap_err().kind(), ErrorKind::Invalid, "{text}");
+        }
+    }
+}
