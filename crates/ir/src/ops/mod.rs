@@ -283,3 +283,15 @@ impl Op {
         })
     }
 }
+
+impl Op {
+    /// The operator with the shapes among its attributes fixed at a batch of `batch` examples.
+    pub fn at(&self, batch: usize) -> Op {
+        let fix = |(name, value): (&'static str, Attribute)| match value {
+            Attribute::Shape(shape) => (name.to_string(), Attribute::Shape(Shape::fixed(&shape.at(batch)))),
+            value => (name.to_string(), value),
+        };
+        let attributes: Vec<(String, Attribute)> = self.attributes().into_iter().map(fix).collect();
+        Op::from_name(self.name(), &attributes).unwrap_or_else(|_| self.clone())
+    }
+}

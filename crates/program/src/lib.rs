@@ -1,0 +1,169 @@
+//! The compiled trainer: instructions over buffers, with a text form for people and a file form.
+//!
+//! A program is plain data at a fixed batch size. A buffer has a storage format; an instruction computes in FP32 from
+//! what its operands hold and rounds its result to the format of its output buffer on the way. This crate knows nothing
+//! of devices and executes nothing.
+//!
+//! ```
+//! use bitbudget_formats::Format;
+//! use bitbudget_ir::{DType, ops};
+//! use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+//!
+//! let buffer = |name: &str, source| Buffer {
+//!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, source,
+//! };
+//! let program = Program {
+//!     batch: 8,
+//!     buffers: vec![buffer("x", Source::Input), buffer("y", Source::None)],
+//!     instructions: vec![Instruction::Compute {
+//!         op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None,
+//!     }],
+//!     outputs: vec![("y".into(), BufferId(1))],
+//! };
+//! assert_eq!(Program::decode(&program.encode())?, program);
+//! assert!(program.to_string().contains("b1 = relu(b0)"));
+//! # Ok::<(), bitbudget_program::DecodeError>(())
+//! ```
+
+mod check;
+mod text;
+mod trainer;
+mod wire;
+
+pub use trainer::Trainer;
+pub use wire::DecodeError;
+
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_ir::{DType, Op, ScalarKind};
+
+/// A buffer of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u32);
+
+impl BufferId {
+    /// The position in [`Program::buffers`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where a buffer's value comes from at the start of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An instruction computes it.
+    None,
+    /// The examples of the batch.
+    Input,
+    /// The labels of the batch.
+    Label,
+    /// A number of the training loop.
+    Scalar(ScalarKind),
+    /// Kept from step to step under the buffer's name: a master or a state.
+    Kept,
+    /// Never changes.
+    Constant,
+}
+
+/// A tensor's storage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// The name of a source's value; for others where the tensor comes from, for people.
+    pub name: String,
+    /// The dimensions at the program's batch size.
+    pub shape: Vec<usize>,
+    /// The element type.
+    pub dtype: DType,
+    /// The format in which floating-point elements are stored.
+    pub format: Format,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+impl Buffer {
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// How a result is rounded to the format of its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rounding {
+    /// What a number too large for the format becomes.
+    pub overflow: Overflow,
+    /// The tensor (a node of the training graph) under which overflows are counted, if they are.
+    pub counted: Option<u32>,
+}
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instruction {
+    /// Computes an operator.
+    Compute {
+        /// The operator.
+        op: Op,
+        /// Its operands.
+        inputs: Vec<BufferId>,
+        /// Where the result goes.
+        output: BufferId,
+        /// How the result is rounded; `None` where it is a number of the format already.
+        rounding: Option<Rounding>,
+    },
+    /// Makes `output` show `input`'s storage under its own shape.
+    View {
+        /// The shown buffer.
+        input: BufferId,
+        /// The name under which it is shown.
+        output: BufferId,
+    },
+    /// Makes `value` the next value of the kept buffer `target`; nothing reads the old one after it.
+    Store {
+        /// The new value, which ends.
+        value: BufferId,
+        /// The kept buffer.
+        target: BufferId,
+    },
+    /// Ends a buffer.
+    Free {
+        /// The buffer.
+        buffer: BufferId,
+    },
+}
+
+/// A step as data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The batch size.
+    pub batch: usize,
+    /// All buffers.
+    pub buffers: Vec<Buffer>,
+    /// The instructions in order.
+    pub instructions: Vec<Instruction>,
+    /// Named results.
+    pub outputs: Vec<(String, BufferId)>,
+}
+
+impl Program {
+    /// A buffer of this program.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        &self.buffers[id.index()]
+    }
+
+    /// The named result.
+    pub fn output(&self, name: &str) -> Option<BufferId> {
+        self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)
+    }
+
+    /// The file form.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(self)
+    }
+
+    /// The program of a file form, checked: buffers exist, are written before they are read, and fit their operators.
+    ///
+    /// # Errors
+    /// If the bytes are no program, or one that does not pass the checks.
+    pub fn decode(bytes: &[u8]) -> Result<Program, DecodeError> {
+        wire::decode(bytes)
+    }
+}

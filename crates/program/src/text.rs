@@ -1,0 +1,76 @@
+//! The text form.
+
+use crate::{Buffer, BufferId, Instruction, Program, Source};
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_ir::DType;
+use std::fmt;
+
+impl fmt::Display for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b{}", self.0)
+    }
+}
+
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stored = match self.dtype {
+            DType::F32 => self.format.to_string(),
+            other => other.to_string(),
+        };
+        write!(f, "{stored}{:?}", self.shape)?;
+        if !self.name.is_empty() {
+            write!(f, " {:?}", self.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "program batch={} {{", self.batch)?;
+        for (i, buffer) in self.buffers.iter().enumerate() {
+            let source = match buffer.source {
+                Source::None => continue,
+                Source::Input => "input",
+                Source::Label => "label",
+                Source::Scalar(_) => "scalar",
+                Source::Kept => "kept",
+                Source::Constant => "constant",
+            };
+            writeln!(f, "  b{i} = {source} : {buffer}")?;
+        }
+        for instruction in &self.instructions {
+            match instruction {
+                Instruction::Compute { op, inputs, output, rounding } => {
+                    let inputs: Vec<String> = inputs.iter().map(BufferId::to_string).collect();
+                    write!(f, "  {output} = {}({})", op.name(), inputs.join(", "))?;
+                    let attributes: Vec<String> = op.attributes().iter().map(|(n, v)| format!("{n}={v}")).collect();
+                    if !attributes.is_empty() {
+                        write!(f, " {{{}}}", attributes.join(", "))?;
+                    }
+                    write!(f, " : {}", self.buffer(*output))?;
+                    if let (Some(rounding), true) = (rounding, self.buffer(*output).format != Format::FP32) {
+                        let mode = match rounding.overflow {
+                            Overflow::Saturate => "saturate",
+                            Overflow::NotFinite => "not_finite",
+                        };
+                        write!(f, " {mode}")?;
+                        if let Some(tensor) = rounding.counted {
+                            write!(f, " counted %{tensor}")?;
+                        }
+                    }
+                    writeln!(f)?;
+                }
+                Instruction::View { input, output } => {
+                    writeln!(f, "  {output} = view({input}) : {}", self.buffer(*output))?;
+                }
+                Instruction::Store { value, target } => writeln!(f, "  store {target} <- {value}")?,
+                Instruction::Free { buffer } => writeln!(f, "  free {buffer}")?,
+            }
+        }
+        for (name, id) in &self.outputs {
+            writeln!(f, "  return {name:?} = {id}")?;
+        }
+        write!(f, "}}")
+    }
+}

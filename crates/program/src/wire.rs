@@ -1,0 +1,255 @@
+//! The file form: protocol buffers, declared by the structs below.
+
+use crate::check::check;
+use crate::{Buffer, BufferId, Instruction, Program, Rounding, Source};
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_ir::{Attribute, DType, Dim, Op, Real, ScalarKind, Shape};
+use prost::Message;
+
+/// Why bytes are no program.
+#[derive(Debug, thiserror::Error)]
+#[error("not a bitbudget program: {0}")]
+pub struct DecodeError(String);
+
+impl DecodeError {
+    pub(crate) fn new(reason: impl Into<String>) -> DecodeError {
+        DecodeError(reason.into())
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ProgramMessage {
+    #[prost(uint64, tag = "1")]
+    batch: u64,
+    #[prost(message, repeated, tag = "2")]
+    buffers: Vec<BufferMessage>,
+    #[prost(message, repeated, tag = "3")]
+    instructions: Vec<InstructionMessage>,
+    #[prost(message, repeated, tag = "4")]
+    outputs: Vec<OutputMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BufferMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, repeated, tag = "2")]
+    shape: Vec<u64>,
+    #[prost(string, tag = "3")]
+    dtype: String,
+    #[prost(string, tag = "4")]
+    format: String,
+    #[prost(string, tag = "5")]
+    source: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct InstructionMessage {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(message, repeated, tag = "2")]
+    attributes: Vec<AttributeMessage>,
+    #[prost(uint32, repeated, tag = "3")]
+    inputs: Vec<u32>,
+    #[prost(uint32, tag = "4")]
+    output: u32,
+    #[prost(message, optional, tag = "5")]
+    rounding: Option<RoundingMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RoundingMessage {
+    #[prost(bool, tag = "1")]
+    saturate: bool,
+    #[prost(uint32, optional, tag = "2")]
+    counted: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AttributeMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(oneof = "ValueMessage", tags = "2, 3, 4, 5, 6, 7")]
+    value: Option<ValueMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum ValueMessage {
+    #[prost(bool, tag = "2")]
+    Bool(bool),
+    #[prost(sint64, tag = "3")]
+    Int(i64),
+    #[prost(double, tag = "4")]
+    Real(f64),
+    #[prost(string, tag = "5")]
+    Text(String),
+    #[prost(message, tag = "6")]
+    Ints(IntsMessage),
+    #[prost(message, tag = "7")]
+    Shape(ShapeMessage),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct IntsMessage {
+    #[prost(sint64, repeated, tag = "1")]
+    values: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShapeMessage {
+    #[prost(string, repeated, tag = "1")]
+    dims: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OutputMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint32, tag = "2")]
+    buffer: u32,
+}
+
+const SOURCES: [(Source, &str); 5] = [
+    (Source::None, ""),
+    (Source::Input, "input"),
+    (Source::Label, "label"),
+    (Source::Kept, "kept"),
+    (Source::Constant, "constant"),
+];
+
+const DTYPES: [DType; 3] = [DType::F32, DType::Label, DType::Index8];
+
+pub(crate) fn encode(program: &Program) -> Vec<u8> {
+    to_message(program).encode_to_vec()
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Program, DecodeError> {
+    from_message(ProgramMessage::decode(bytes).map_err(|e| DecodeError(e.to_string()))?)
+}
+
+pub(crate) fn to_message(program: &Program) -> ProgramMessage {
+    ProgramMessage {
+        batch: program.batch as u64,
+        buffers: program.buffers.iter().map(buffer_message).collect(),
+        instructions: program.instructions.iter().map(instruction_message).collect(),
+        outputs: program.outputs.iter().map(|(n, b)| OutputMessage { name: n.clone(), buffer: b.0 }).collect(),
+    }
+}
+
+pub(crate) fn from_message(message: ProgramMessage) -> Result<Program, DecodeError> {
+    let buffers: Result<_, String> = message.buffers.into_iter().map(buffer).collect();
+    let instructions: Result<_, String> = message.instructions.into_iter().map(instruction).collect();
+    let batch = usize::try_from(message.batch).ok().filter(|&b| b > 0);
+    let program = Program {
+        batch: batch.ok_or_else(|| DecodeError::new("the batch size is missing"))?,
+        buffers: buffers.map_err(DecodeError)?,
+        instructions: instructions.map_err(DecodeError)?,
+        outputs: message.outputs.into_iter().map(|o| (o.name, BufferId(o.buffer))).collect(),
+    };
+    check(&program).map_err(DecodeError)?;
+    Ok(program)
+}
+
+fn buffer_message(buffer: &Buffer) -> BufferMessage {
+    let source = match buffer.source {
+        Source::Scalar(kind) => kind.name(),
+        other => SOURCES.iter().find(|(s, _)| *s == other).map_or("", |(_, name)| name),
+    };
+    BufferMessage {
+        name: buffer.name.clone(),
+        shape: buffer.shape.iter().map(|&d| d as u64).collect(),
+        dtype: buffer.dtype.to_string(),
+        format: buffer.format.to_string(),
+        source: source.to_string(),
+    }
+}
+
+fn buffer(message: BufferMessage) -> Result<Buffer, String> {
+    let scalar = || ScalarKind::ALL.into_iter().find(|k| k.name() == message.source).map(Source::Scalar);
+    let source = SOURCES.iter().find(|(_, name)| *name == message.source).map(|(s, _)| *s).or_else(scalar);
+    let dtype = DTYPES.into_iter().find(|d| d.to_string() == message.dtype);
+    let shape: Result<Vec<usize>, _> = message.shape.iter().map(|&d| usize::try_from(d)).collect();
+    Ok(Buffer {
+        source: source.ok_or_else(|| format!("`{}` is no source of a buffer", message.source))?,
+        dtype: dtype.ok_or_else(|| format!("`{}` is no element type", message.dtype))?,
+        format: message.format.parse::<Format>().map_err(|e| e.to_string())?,
+        shape: shape.map_err(|e| e.to_string())?,
+        name: message.name,
+    })
+}
+
+fn instruction_message(instruction: &Instruction) -> InstructionMessage {
+    let bare = |kind: &str, inputs: &[BufferId], output: BufferId| InstructionMessage {
+        kind: kind.into(),
+        inputs: inputs.iter().map(|b| b.0).collect(),
+        output: output.0,
+        ..InstructionMessage::default()
+    };
+    match instruction {
+        Instruction::Compute { op, inputs, output, rounding } => InstructionMessage {
+            attributes: op.attributes().into_iter().map(attribute_message).collect(),
+            rounding: rounding
+                .map(|r| RoundingMessage { saturate: r.overflow == Overflow::Saturate, counted: r.counted }),
+            ..bare(op.name(), inputs, *output)
+        },
+        Instruction::View { input, output } => bare(VIEW, &[*input], *output),
+        Instruction::Store { value, target } => bare(STORE, &[*value], *target),
+        Instruction::Free { buffer } => bare(FREE, &[], *buffer),
+    }
+}
+
+const VIEW: &str = "view";
+const STORE: &str = "store";
+const FREE: &str = "free";
+
+fn instruction(message: InstructionMessage) -> Result<Instruction, String> {
+    let output = BufferId(message.output);
+    let only = match message.inputs.as_slice() {
+        [input] => Ok(BufferId(*input)),
+        _ => Err(format!("`{}` needs one operand", message.kind)),
+    };
+    Ok(match message.kind.as_str() {
+        VIEW => Instruction::View { input: only?, output },
+        STORE => Instruction::Store { value: only?, target: output },
+        FREE => Instruction::Free { buffer: output },
+        name => {
+            let attributes: Result<Vec<_>, String> = message.attributes.into_iter().map(attribute).collect();
+            Instruction::Compute {
+                op: Op::from_name(name, &attributes?)?,
+                inputs: message.inputs.into_iter().map(BufferId).collect(),
+                output,
+                rounding: message.rounding.map(|r| Rounding {
+                    overflow: if r.saturate { Overflow::Saturate } else { Overflow::NotFinite },
+                    counted: r.counted,
+                }),
+            }
+        }
+    })
+}
+
+fn attribute_message((name, value): (&'static str, Attribute)) -> AttributeMessage {
+    let value = match value {
+        Attribute::Bool(b) => ValueMessage::Bool(b),
+        Attribute::Int(i) => ValueMessage::Int(i),
+        Attribute::Real(r) => ValueMessage::Real(r.0),
+        Attribute::Text(t) => ValueMessage::Text(t),
+        Attribute::Ints(values) => ValueMessage::Ints(IntsMessage { values }),
+        Attribute::Shape(s) => ValueMessage::Shape(ShapeMessage { dims: s.0.iter().map(Dim::to_string).collect() }),
+    };
+    AttributeMessage { name: name.into(), value: Some(value) }
+}
+
+fn attribute(message: AttributeMessage) -> Result<(String, Attribute), String> {
+    let value = match message.value.ok_or_else(|| format!("attribute `{}` has no value", message.name))? {
+        ValueMessage::Bool(b) => Attribute::Bool(b),
+        ValueMessage::Int(i) => Attribute::Int(i),
+        ValueMessage::Real(r) => Attribute::Real(Real(r)),
+        ValueMessage::Text(t) => Attribute::Text(t),
+        ValueMessage::Ints(list) => Attribute::Ints(list.values),
+        ValueMessage::Shape(s) => {
+            let dims: Result<Vec<Dim>, String> = s.dims.iter().map(|d| d.parse()).collect();
+            Attribute::Shape(Shape(dims?))
+        }
+    };
+    Ok((message.name, value))
+}
