@@ -118,7 +118,8 @@ fn block(m: usize, n: usize, k: usize) -> (usize, usize) {
     if elements(&[m, n, k]) < 64 * 64 * 64 {
         return (m, n);
     }
-    let rows = m.div_ceil(8).next_multiple_of(8).min(m);
+    // Tall blocks, since every block packs its operands anew.
+    let rows = m.min(256);
     let row_blocks = m.div_ceil(rows);
     let cols = n.div_ceil(16usize.div_ceil(row_blocks)).next_multiple_of(48).min(n);
     (rows, cols)
