@@ -1,4 +1,5 @@
 //! Convolution and its gradients against a direct loop in double precision.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

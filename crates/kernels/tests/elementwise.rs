@@ -1,4 +1,5 @@
 //! Elementwise functions, losses and optimizer updates against their formulas.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -74,7 +75,8 @@ fn binary_functions_and_sums() {
         a.iter().zip(&b).map(|(&a, &b)| f(f64::from(a), f64::from(b))).collect()
     };
     let mut y = vec![0.0; a.len()];
-    let formulas: [(Binary, fn(f64, f64) -> f64); 4] = [
+    type Formula = (Binary, fn(f64, f64) -> f64);
+    let formulas: [Formula; 4] = [
         (Binary::Add, |a, b| a + b),
         (Binary::Sub, |a, b| a - b),
         (Binary::Mul, |a, b| a * b),

@@ -1,4 +1,5 @@
 //! Matrix product against a direct loop.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Batch normalisation against formulas in double precision, and its gradient against finite differences.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

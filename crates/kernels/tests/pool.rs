@@ -1,4 +1,5 @@
 //! Pooling against direct loops.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
