@@ -1,7 +1,10 @@
 //! Max and average pooling and their gradients.
 
+use std::ops::Range;
+
 use crate::error::{ShapeError, check, elements, geometry};
 use crate::parallel::{fill_rows, rows_per_task};
+use crate::simd::multiversion;
 
 /// Geometry of a two-dimensional pooling (ONNX `MaxPool`, `AveragePool`): x `[batch, channels, in_height, in_width]`,
 /// y `[batch, channels, out_height, out_width]`. Pairs are (height, width).
@@ -87,48 +90,114 @@ impl Pool2d {
         });
     }
 
-    /// Calls `f(output index, position in the window, input index)` for the elements inside each window of a plane.
+    /// Calls `f(position in the window, outputs, first input index)` for each output row and each tap that some of its
+    /// windows have inside the plane; the inputs of successive outputs lie `stride[1]` apart.
     #[inline(always)]
-    fn windows(&self, rows: &[Span], cols: &[Span], mut f: impl FnMut(usize, usize, usize)) {
+    fn taps(&self, rows: &[Span], cols: &[Outputs], mut f: impl FnMut(usize, Range<usize>, usize)) {
         for (oy, row) in rows.iter().enumerate() {
-            for (ox, col) in cols.iter().enumerate() {
-                for ky in row.taps.0..row.taps.1 {
-                    let line = (row.first + (ky - row.taps.0) * self.dilation[0]) * self.in_width + col.first;
-                    for kx in col.taps.0..col.taps.1 {
-                        let at = line + (kx - col.taps.0) * self.dilation[1];
-                        f(oy * self.out_width + ox, ky * self.kernel[1] + kx, at);
+            for ky in row.taps.0..row.taps.1 {
+                let line = (row.first + (ky - row.taps.0) * self.dilation[0]) * self.in_width;
+                for (kx, col) in cols.iter().enumerate() {
+                    if !col.range.is_empty() {
+                        let outputs = oy * self.out_width + col.range.start..oy * self.out_width + col.range.end;
+                        f(ky * self.kernel[1] + kx, outputs, line + col.first);
                     }
                 }
             }
         }
     }
 
-    fn max(&self, x: &[f32], rows: &[Span], cols: &[Span], mut found: impl FnMut(usize, usize, f32)) {
-        let (mut output, mut best, mut position, mut any) = (0, f32::NEG_INFINITY, 0, false);
-        self.windows(rows, cols, |o, tap, at| {
-            if o != output {
-                found(output, position, best);
-                (output, best, position, any) = (o, f32::NEG_INFINITY, 0, false);
-            }
-            let value = x[at];
-            if !any || value > best || (value.is_nan() && !best.is_nan()) {
-                (best, position, any) = (value, tap, true);
-            }
-        });
-        if any {
-            found(output, position, best);
+    /// Which outputs of a row have each tap of the window inside the input.
+    fn outputs(&self, spans: &[Span]) -> Vec<Outputs> {
+        (0..self.kernel[1])
+            .map(|k| {
+                let has = |s: &Span| s.taps.0 <= k && k < s.taps.1;
+                let start = spans.iter().position(has).unwrap_or(0);
+                let end = spans.iter().rposition(has).map_or(start, |last| last + 1);
+                let first = spans.get(start).map_or(0, |s| s.first + k.saturating_sub(s.taps.0) * self.dilation[1]);
+                Outputs { range: start..end, first }
+            })
+            .collect()
+    }
+}
+
+/// The outputs of a row whose windows have a tap inside the input, and the input index of the first of them.
+struct Outputs {
+    range: Range<usize>,
+    first: usize,
+}
+
+/// Runs `f(output, input)` over outputs and the inputs `stride` apart that belong to them.
+#[inline(always)]
+fn pairs<Y, X>(y: &mut [Y], x: &[X], stride: usize, mut f: impl FnMut(&mut Y, &X)) {
+    match stride {
+        1 => y.iter_mut().zip(x).for_each(|(y, x)| f(y, x)),
+        2 => {
+            // The last pair may lack its second half.
+            let (last, y) = match y.split_last_mut() {
+                Some(split) => split,
+                None => return,
+            };
+            f(last, &x[2 * y.len()]);
+            y.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(y, x)| f(y, &x[0]));
         }
+        _ => y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| f(y, x)),
+    }
+}
+
+/// Whether `x` replaces the maximum so far: larger, or the first NaN.
+#[inline(always)]
+fn replaces(x: f32, best: f32) -> bool {
+    x > best || (x.is_nan() && !best.is_nan())
+}
+
+multiversion! {
+    fn max_plane(g: &Pool2d, rows: &[Span], cols: &[Outputs], x: &[f32], y: &mut [f32]) {
+        y.fill(f32::NEG_INFINITY);
+        g.taps(rows, cols, |_, outputs, from| {
+            pairs(&mut y[outputs], &x[from..], g.stride[1], |y, x| {
+                *y = if replaces(*x, *y) { *x } else { *y };
+            });
+        });
+    }
+}
+
+multiversion! {
+    fn max_indices_plane(g: &Pool2d, rows: &[Span], cols: &[Outputs], x: &[f32], best: &mut [(f32, u32)]) {
+        g.taps(rows, cols, |position, outputs, from| {
+            pairs(&mut best[outputs], &x[from..], g.stride[1], |best, x| {
+                *best = if replaces(*x, best.0) { (*x, position as u32) } else { *best };
+            });
+        });
+    }
+}
+
+multiversion! {
+    fn average_plane(g: &Pool2d, rows: &[Span], cols: &[Outputs], x: &[f32], shares: &[f32], y: &mut [f32]) {
+        y.fill(0.0);
+        g.taps(rows, cols, |_, outputs, from| pairs(&mut y[outputs], &x[from..], g.stride[1], |y, x| *y += x));
+        y.iter_mut().zip(shares).for_each(|(y, share)| *y *= share);
+    }
+}
+
+multiversion! {
+    fn average_grad_plane(
+        g: &Pool2d, rows: &[Span], cols: &[Outputs], dy: &[f32], shares: &[f32], dx: &mut [f32],
+    ) {
+        dx.fill(0.0);
+        g.taps(rows, cols, |_, outputs, to| {
+            let (dy, shares) = (&dy[outputs.clone()], &shares[outputs]);
+            let inputs = dx[to..].iter_mut().step_by(g.stride[1]);
+            inputs.zip(dy).zip(shares).for_each(|((dx, dy), share)| *dx += dy * share);
+        });
     }
 }
 
 /// Max pooling; a window that holds a NaN gives NaN, and one that holds no element minus infinity.
 pub fn max_pool(g: &Pool2d, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
     g.check("max_pool", &[("x", x.len(), true), ("y", y.len(), false)])?;
-    let (rows, cols, plane) = (g.spans(0), g.spans(1), g.in_height * g.in_width);
-    g.planes(g.out_height * g.out_width, y, |i, y| {
-        y.fill(f32::NEG_INFINITY);
-        g.max(&x[i * plane..][..plane], &rows, &cols, |o, _, value| y[o] = value);
-    });
+    let (rows, cols, plane) = (g.spans(0), g.outputs(&g.spans(1)), g.in_height * g.in_width);
+    g.planes(g.out_height * g.out_width, y, |i, y| max_plane(g, &rows, &cols, &x[i * plane..][..plane], y));
     Ok(())
 }
 
@@ -139,9 +208,14 @@ pub fn max_pool_indices(g: &Pool2d, x: &[f32], idx: &mut [u8]) -> Result<(), Sha
     g.check("max_pool_indices", &[("x", x.len(), true), ("idx", idx.len(), false)])?;
     g.check_area("max_pool_indices")?;
     let (rows, cols, plane) = (g.spans(0), g.spans(1), g.in_height * g.in_width);
+    let taps = g.outputs(&cols);
+    // Where nothing exceeds minus infinity, the first element inside the window is the maximum.
+    let first = |row: &Span, col: &Span| (f32::NEG_INFINITY, (row.taps.0 * g.kernel[1] + col.taps.0) as u32);
+    let none: Vec<_> = rows.iter().flat_map(|row| cols.iter().map(move |col| first(row, col))).collect();
     g.planes(g.out_height * g.out_width, idx, |i, idx| {
-        idx.fill(0);
-        g.max(&x[i * plane..][..plane], &rows, &cols, |o, position, _| idx[o] = position as u8);
+        let mut best = none.clone();
+        max_indices_plane(g, &rows, &taps, &x[i * plane..][..plane], &mut best);
+        idx.iter_mut().zip(&best).for_each(|(idx, best)| *idx = best.1 as u8);
     });
     Ok(())
 }
@@ -186,11 +260,9 @@ pub fn avg_pool(g: &Pool2d, count_include_pad: bool, x: &[f32], y: &mut [f32]) -
     g.check("avg_pool", &[("x", x.len(), true), ("y", y.len(), false)])?;
     let (rows, cols, plane) = (g.spans(0), g.spans(1), g.in_height * g.in_width);
     let shares = shares(g, count_include_pad, &rows, &cols);
+    let cols = g.outputs(&cols);
     g.planes(g.out_height * g.out_width, y, |i, y| {
-        let x = &x[i * plane..][..plane];
-        y.fill(0.0);
-        g.windows(&rows, &cols, |o, _, at| y[o] += x[at]);
-        y.iter_mut().zip(&shares).for_each(|(y, share)| *y *= share);
+        average_plane(g, &rows, &cols, &x[i * plane..][..plane], &shares, y);
     });
     Ok(())
 }
@@ -200,10 +272,9 @@ pub fn avg_pool_grad(g: &Pool2d, count_include_pad: bool, dy: &[f32], dx: &mut [
     g.check("avg_pool_grad", &[("dy", dy.len(), false), ("dx", dx.len(), true)])?;
     let (rows, cols, outputs) = (g.spans(0), g.spans(1), g.out_height * g.out_width);
     let shares = shares(g, count_include_pad, &rows, &cols);
+    let cols = g.outputs(&cols);
     g.planes(g.in_height * g.in_width, dx, |i, dx| {
-        let dy = dy[i * outputs..].get(..outputs).unwrap_or_default();
-        dx.fill(0.0);
-        g.windows(&rows, &cols, |o, _, at| dx[at] += dy[o] * shares[o]);
+        average_grad_plane(g, &rows, &cols, &dy[i * outputs..][..outputs], &shares, dx);
     });
     Ok(())
 }

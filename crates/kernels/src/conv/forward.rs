@@ -77,7 +77,14 @@ impl Tiling {
     }
 }
 
-/// The columns `[channels, taps, images, rows, width]` of a tile, for `channels` channels from `channel` on.
+/// Elements between the rows of a matrix of `pixels` columns: not a power of two, since rows at such distances compete
+/// for the same lines of the first-level cache.
+pub(super) fn distance(pixels: usize) -> usize {
+    pixels.next_multiple_of(16) + 16
+}
+
+/// The columns of a tile, for `channels` channels from `channel` on: `[images, rows, width]` for each channel and tap,
+/// at their [`distance`].
 pub(super) fn gather(
     g: &Conv2d,
     layout: &Layout,
@@ -89,9 +96,9 @@ pub(super) fn gather(
     cols: &mut [f32],
 ) {
     let (plane, width) = (g.in_plane(), g.out_width());
-    let pixels = tile.images * tile.rows * width;
+    let distance = distance(tile.images * tile.rows * width);
     for c in 0..channels {
-        let cols = &mut cols[c * g.taps() * pixels..];
+        let cols = &mut cols[c * g.taps() * distance..];
         for i in 0..tile.images {
             let source = &x[((tile.image + i) * g.in_channels + channel + c) * plane..][..plane];
             if g.is_pointwise() {
@@ -102,7 +109,7 @@ pub(super) fn gather(
             }
         }
         if !g.is_pointwise() {
-            columns(layout, planes, tile.images, tile.rows, width, cols);
+            columns(layout, planes, tile.images, tile.rows, width, distance, cols);
         }
     }
 }
@@ -122,7 +129,7 @@ pub(super) fn convolve(g: &Conv2d, x: &[f32], w: &Weights, y: &mut [f32]) {
     let block = group_out.div_ceil(cuts).next_multiple_of(16).min(group_out);
     let blocks = group_out.div_ceil(block);
 
-    let cols_len = channels * taps * pixels + SLACK;
+    let cols_len = channels * taps * distance(pixels) + SLACK;
     let planes_len = images * layout.len + SLACK;
     let result_len = if images > 1 { block * pixels } else { 0 };
     let out = SharedOut::new(y);
@@ -157,7 +164,7 @@ pub(super) fn convolve(g: &Conv2d, x: &[f32], w: &Weights, y: &mut [f32]) {
                 for channel in (0..group_in).step_by(channels) {
                     let channels = channels.min(group_in - channel);
                     gather(g, &layout, x, tile, group * group_in + channel, channels, planes, cols);
-                    let b = View { data: cols.as_ptr(), row: pixels, col: 1 };
+                    let b = View { data: cols.as_ptr(), row: distance(pixels), col: 1 };
                     product(outputs, pixels, channels * taps, a(channel), b, c, ldc, channel > 0);
                 }
                 if images > 1 {

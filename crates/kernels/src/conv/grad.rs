@@ -1,7 +1,7 @@
 //! Gradients of dense and grouped convolution.
 
 use super::Conv2d;
-use super::forward::{Tile, Tiling, gather};
+use super::forward::{Tile, Tiling, distance, gather};
 use super::plane::{Layout, SLACK, add_columns};
 use crate::gemm::{View, product};
 use crate::parallel::{SharedOut, fill, for_tasks, with_scratch};
@@ -43,20 +43,17 @@ pub(super) fn flipped(g: &Conv2d, w: &[f32]) -> Vec<f32> {
     flipped
 }
 
-/// dy of a tile as a matrix `[group_out, pixels]`: in place, or copied where the tile has several images.
-fn tile_of_dy(g: &Conv2d, dy: &[f32], group: usize, tile: Tile, copy: &mut [f32]) -> View {
-    let plane = g.out_plane();
-    let at = |image: usize, o: usize| ((tile.image + image) * g.out_channels + group * g.group_out() + o) * plane;
-    if copy.is_empty() {
-        return View { data: dy[at(0, 0) + tile.row * g.out_width()..].as_ptr(), row: plane, col: 1 };
-    }
-    let pixels = tile.images * plane;
+/// Copies dy of a tile into a matrix `[group_out, pixels]`, its rows at their [`distance`].
+fn copy_dy(g: &Conv2d, dy: &[f32], group: usize, tile: Tile, copy: &mut [f32]) {
+    let (plane, width) = (g.out_plane(), g.out_width());
+    let len = tile.rows * width;
+    let distance = distance(tile.images * len);
     for o in 0..g.group_out() {
         for i in 0..tile.images {
-            copy[o * pixels + i * plane..][..plane].copy_from_slice(&dy[at(i, o)..][..plane]);
+            let at = ((tile.image + i) * g.out_channels + group * g.group_out() + o) * plane + tile.row * width;
+            copy[o * distance + i * len..][..len].copy_from_slice(&dy[at..][..len]);
         }
     }
-    View { data: copy.as_ptr(), row: pixels, col: 1 }
 }
 
 /// dx for any stride: columns of dx are the transposed weights times dy, and are added where they came from.
@@ -74,7 +71,7 @@ pub(super) fn grad_input(g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let image_groups = tiling.count() / tiling.per_image();
 
     let cols_len = channels * taps * pixels;
-    let dy_len = if images > 1 { group_out * pixels } else { 0 };
+    let dy_len = group_out * distance(pixels);
     let out = SharedOut::new(dx);
     for_tasks(g.groups * blocks * image_groups, |task| {
         let image_group = task % image_groups;
@@ -89,10 +86,11 @@ pub(super) fn grad_input(g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
                 let tile = tiling.get(image_group * tiling.per_image() + i);
                 let pixels = tile.images * tile.rows * width;
                 let weights = &w[group * group_out * depth + first * taps..];
+                copy_dy(g, dy, group, tile, copy);
                 // SAFETY: the views stay inside the slices, whose lengths the geometry was checked against.
                 unsafe {
                     let a = View { data: weights.as_ptr(), row: 1, col: depth };
-                    let b = tile_of_dy(g, dy, group, tile, copy);
+                    let b = View { data: copy.as_ptr(), row: distance(pixels), col: 1 };
                     product(channels * taps, pixels, group_out, a, b, cols.as_mut_ptr(), pixels, false);
                 }
                 for c in 0..channels {
@@ -122,7 +120,6 @@ pub(super) fn grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let (images, rows) = tiling.full();
     let pixels = images * rows * width;
     let layout = Layout::new(g, rows);
-    let direct = g.is_pointwise() && images == 1;
     let blocks = group_in.div_ceil((DEPTH / taps).max(1));
     let channels = group_in.div_ceil(blocks);
     // Few channels: cut the batch too, so that there is work for every thread.
@@ -131,9 +128,9 @@ pub(super) fn grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let tiles = tiling.count().div_ceil(parts);
     let parts = tiling.count().div_ceil(tiles);
 
-    let cols_len = if direct { 0 } else { channels * taps * pixels + SLACK };
+    let cols_len = channels * taps * distance(pixels) + SLACK;
     let planes_len = images * layout.len + SLACK;
-    let dy_len = if images > 1 { group_out * pixels } else { 0 };
+    let dy_len = group_out * distance(pixels);
     let size = dw.len();
     let mut sums = if parts > 1 { vec![0.0; parts * size] } else { Vec::new() };
     let out = SharedOut::new(if parts > 1 { &mut sums } else { dw });
@@ -151,18 +148,13 @@ pub(super) fn grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
             for i in part * tiles..((part + 1) * tiles).min(tiling.count()) {
                 let tile = tiling.get(i);
                 let pixels = tile.images * tile.rows * width;
-                let channel = group * group_in + first;
+                gather(g, &layout, x, tile, group * group_in + first, channels, planes, cols);
+                copy_dy(g, dy, group, tile, copy);
                 // SAFETY: a task writes only its own columns of its part's sum; the views stay inside the slices,
                 // whose lengths the geometry was checked against.
                 unsafe {
-                    let b = if direct {
-                        let at = (tile.image * g.in_channels + channel) * g.in_plane() + tile.row * width;
-                        View { data: x.as_ptr().add(at), row: 1, col: g.in_plane() }
-                    } else {
-                        gather(g, &layout, x, tile, channel, channels, planes, cols);
-                        View { data: cols.as_ptr(), row: 1, col: pixels }
-                    };
-                    let a = tile_of_dy(g, dy, group, tile, copy);
+                    let a = View { data: copy.as_ptr(), row: distance(pixels), col: 1 };
+                    let b = View { data: cols.as_ptr(), row: 1, col: distance(pixels) };
                     let c = out.at(part * size + group * group_out * depth + first * taps);
                     product(group_out, channels * taps, pixels, a, b, c, depth, i > part * tiles);
                 }

@@ -113,7 +113,10 @@ multiversion! {
             let x = &x[from..from + (len - 1) * stride + 1];
             match stride {
                 1 => plane.iter_mut().zip(x).for_each(|(p, x)| *p = *x),
-                2 => plane.iter_mut().zip(x.chunks(2)).for_each(|(p, x)| *p = x[0]),
+                2 => {
+                    plane[len - 1] = x[x.len() - 1];
+                    plane.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(p, x)| *p = x[0]);
+                }
                 _ => plane.iter_mut().zip(x.iter().step_by(stride)).for_each(|(p, x)| *p = *x),
             }
         });
@@ -129,7 +132,11 @@ multiversion! {
             let x = &mut x[to..to + (len - 1) * stride + 1];
             match stride {
                 1 => x.iter_mut().zip(plane).for_each(|(x, p)| *x = *p),
-                2 => x.chunks_mut(2).zip(plane).for_each(|(x, p)| x[0] = *p),
+                2 => {
+                    let last = x.len() - 1;
+                    x[last] = plane[len - 1];
+                    x.as_chunks_mut::<2>().0.iter_mut().zip(plane).for_each(|(x, p)| x[0] = *p);
+                }
                 _ => x.iter_mut().step_by(stride).zip(plane).for_each(|(x, p)| *x = *p),
             }
         });
@@ -137,14 +144,23 @@ multiversion! {
 }
 
 multiversion! {
-    /// Copies the operands of one channel into columns: `cols [taps, images, rows, width]` from `images` staged planes.
-    pub(super) fn columns(layout: &Layout, planes: &[f32], images: usize, rows: usize, width: usize, cols: &mut [f32]) {
+    /// Copies the operands of one channel into columns, from `images` staged planes: `cols` holds `[images, rows, width]`
+    /// for each tap, `distance` elements apart.
+    pub(super) fn columns(
+        layout: &Layout,
+        planes: &[f32],
+        images: usize,
+        rows: usize,
+        width: usize,
+        distance: usize,
+        cols: &mut [f32],
+    ) {
         if width <= 4 {
-            copy_rows::<4>(layout, planes, images, rows, width, cols);
+            copy_rows::<4>(layout, planes, images, rows, width, distance, cols);
         } else if width <= 8 {
-            copy_rows::<8>(layout, planes, images, rows, width, cols);
+            copy_rows::<8>(layout, planes, images, rows, width, distance, cols);
         } else {
-            copy_rows::<16>(layout, planes, images, rows, width, cols);
+            copy_rows::<16>(layout, planes, images, rows, width, distance, cols);
         }
     }
 }
@@ -157,11 +173,12 @@ fn copy_rows<const N: usize>(
     images: usize,
     rows: usize,
     width: usize,
+    distance: usize,
     cols: &mut [f32],
 ) {
     let vectors = width.div_ceil(N);
-    let mut at = 0;
-    for &tap in &layout.taps {
+    for (i, &tap) in layout.taps.iter().enumerate() {
+        let mut at = i * distance;
         for image in 0..images {
             let mut from = image * layout.len + tap;
             for _ in 0..rows {
