@@ -1,0 +1,63 @@
+//! CPU kernels over plain FP32 slices: convolution, matrix product, pooling, normalisation, elementwise functions,
+//! reductions, losses and optimizer updates.
+//!
+//! The crate knows nothing of graphs, tensor objects, devices or files. Tensors are contiguous row-major slices (images
+//! in NCHW order) with their sizes beside them; a slice of the wrong length is a [`ShapeError`], and nothing has been
+//! written then. Outputs are overwritten.
+//!
+//! Kernels run on rayon's current pool. Work is cut by the shapes alone and sums are combined in a fixed order, so that
+//! results have the same bits for any number of threads. They may differ in the last bits between processors, since
+//! the vector instructions at hand are chosen at run time.
+//!
+//! ```
+//! use bitbudget_kernels::{Conv2d, conv2d};
+//!
+//! # fn main() -> Result<(), bitbudget_kernels::ShapeError> {
+//! let g = Conv2d {
+//!     batch: 1,
+//!     in_channels: 1,
+//!     in_height: 3,
+//!     in_width: 3,
+//!     out_channels: 1,
+//!     kernel: [2, 2],
+//!     stride: [1, 1],
+//!     dilation: [1, 1],
+//!     pad_begin: [0, 0],
+//!     pad_end: [0, 0],
+//!     groups: 1,
+//! };
+//! let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+//! let mut y = [0.0; 4];
+//! conv2d(&g, &x, &[1.0, 0.0, 0.0, 1.0], Some(&[0.5]), &mut y)?;
+//! assert_eq!(y, [6.5, 8.5, 12.5, 14.5]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod conv;
+mod elementwise;
+mod error;
+mod gemm;
+mod loss;
+mod norm;
+mod optim;
+mod parallel;
+mod pool;
+mod reduce;
+mod shape;
+mod simd;
+mod walk;
+
+pub use conv::{Conv2d, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use elementwise::{Binary, Unary, binary, clip_grad, leaky_relu_grad, relu_grad, sum, unary};
+pub use error::ShapeError;
+pub use gemm::matmul;
+pub use loss::{count_correct, log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
+pub use norm::{
+    batch_mean, batch_norm_grad_input, batch_norm_grad_scale, batch_normalize, batch_variance, channel_sum,
+    running_average,
+};
+pub use optim::{adam_first_moment, adam_second_moment, adamw_parameter, all_finite, sgd_parameter, sgd_velocity};
+pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices};
+pub use reduce::{reduce_mean, reduce_sum};
+pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};

@@ -1,0 +1,90 @@
+//! Loops over rayon's current pool in chunks that do not depend on the number of threads, and scratch memory.
+
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
+/// Elements that one task of an elementwise loop takes (64 KiB).
+pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// Runs `f(task)` for every task below `tasks`.
+pub(crate) fn for_tasks(tasks: usize, f: impl Fn(usize) + Sync + Send) {
+    if tasks <= 1 {
+        (0..tasks).for_each(f);
+    } else {
+        (0..tasks).into_par_iter().with_max_len(1).for_each(f);
+    }
+}
+
+/// Runs `f(first index, chunk)` over the chunks of `y`.
+pub(crate) fn fill(y: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    fill_rows(y, CHUNK, f);
+}
+
+/// Runs `f(first index, chunk)` over chunks of `len` elements of `y`.
+pub(crate) fn fill_rows<T: Send>(y: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
+    let len = len.max(1);
+    if y.len() <= len {
+        if !y.is_empty() {
+            f(0, y);
+        }
+    } else {
+        y.par_chunks_mut(len).enumerate().for_each(|(i, y)| f(i * len, y));
+    }
+}
+
+/// How many rows of `len` elements make one task of about [`CHUNK`] elements.
+pub(crate) fn rows_per_task(len: usize) -> usize {
+    (CHUNK / len.max(1)).max(1)
+}
+
+/// A pointer into an output that tasks write at places of their own.
+pub(crate) struct SharedOut(*mut f32, usize);
+
+// SAFETY: the pointer is only dereferenced through `slice` and `at`, whose callers promise disjoint places.
+unsafe impl Sync for SharedOut {}
+// SAFETY: as above.
+unsafe impl Send for SharedOut {}
+
+impl SharedOut {
+    pub(crate) fn new(y: &mut [f32]) -> Self {
+        SharedOut(y.as_mut_ptr(), y.len())
+    }
+
+    /// A pointer to element `offset`.
+    ///
+    /// # Safety
+    /// `offset` is inside the slice, and what is written through the pointer stays inside it and is touched by no
+    /// other task.
+    pub(crate) unsafe fn at(&self, offset: usize) -> *mut f32 {
+        debug_assert!(offset < self.1);
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(offset) }
+    }
+
+    /// The elements from `offset` to `offset + len`.
+    ///
+    /// # Safety
+    /// The range is inside the slice, and no other task touches it while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice(&self, offset: usize, len: usize) -> &mut [f32] {
+        debug_assert!(offset + len <= self.1);
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(offset), len) }
+    }
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends this thread's scratch memory, of `len` elements with arbitrary contents.
+pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut scratch = SCRATCH.take();
+    if scratch.len() < len {
+        scratch.resize(len, 0.0);
+    }
+    let result = f(&mut scratch[..len]);
+    SCRATCH.set(scratch);
+    result
+}

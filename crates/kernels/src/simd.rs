@@ -1,0 +1,92 @@
+//! One body, compiled for several instruction sets and chosen at run time.
+
+/// Defines a function whose body is compiled for AVX-512, for AVX2 and portably. Inside the body, `FMA` says whether
+/// fused multiply-adds are machine instructions; [`mul_add`] takes it.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::extra_unused_type_parameters)]
+            fn body<const FMA: bool>($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+                fn avx512($($arg: $ty),*) $(-> $ret)? {
+                    body::<true>($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
+                    body::<true>($($arg),*)
+                }
+                if $crate::simd::has_avx512() {
+                    // SAFETY: the processor has every feature that the function was compiled for.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if $crate::simd::has_avx2() {
+                    // SAFETY: the processor has every feature that the function was compiled for.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            body::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
+        }
+    };
+}
+pub(crate) use multiversion;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && has_avx2()
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// `a * b + c`, fused where that is one instruction and not a library call.
+#[inline(always)]
+pub(crate) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Independent sums that a reduction keeps, so that it runs in vector registers.
+pub(crate) const LANES: usize = 64;
+
+/// The sum of the lanes, in double precision and in a fixed order.
+#[inline(always)]
+pub(crate) fn sum_lanes(lanes: &[f32; LANES]) -> f64 {
+    let mut halves = [0.0f64; LANES / 2];
+    for i in 0..LANES / 2 {
+        halves[i] = f64::from(lanes[i]) + f64::from(lanes[i + LANES / 2]);
+    }
+    halves.iter().sum()
+}
+
+/// The sum of `f` over the elements of `a` and `b` (of one length), in [`LANES`] single-precision sums per block of
+/// 4,096 elements and double precision above.
+#[inline(always)]
+pub(crate) fn reduce2(a: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f64 {
+    const BLOCK: usize = 4096;
+    let mut total = 0.0;
+    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+        let mut lanes = [0.0f32; LANES];
+        let (a_whole, a_rest) = a.as_chunks::<LANES>();
+        let (b_whole, b_rest) = b.as_chunks::<LANES>();
+        for (a, b) in a_whole.iter().zip(b_whole) {
+            for i in 0..LANES {
+                lanes[i] = f(lanes[i], a[i], b[i]);
+            }
+        }
+        for (i, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+            lanes[i] = f(lanes[i], a, b);
+        }
+        total += sum_lanes(&lanes);
+    }
+    total
+}

@@ -1,0 +1,232 @@
+//! Convolution and its gradients against a direct loop in double precision.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bitbudget_kernels::{Conv2d, ShapeError, conv2d, conv2d_grad_input, conv2d_grad_weight};
+use common::{assert_close, numbers, same_for_any_threads};
+use proptest::prelude::*;
+
+struct Sizes {
+    x: usize,
+    w: usize,
+    y: usize,
+}
+
+fn sizes(g: &Conv2d) -> Sizes {
+    Sizes {
+        x: g.batch * g.in_channels * g.in_height * g.in_width,
+        w: g.out_channels * (g.in_channels / g.groups) * g.kernel[0] * g.kernel[1],
+        y: g.batch * g.out_channels * g.out_height() * g.out_width(),
+    }
+}
+
+/// Calls `f(x index, w index, y index)` for every product of the convolution.
+fn products(g: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
+    let (group_in, group_out) = (g.in_channels / g.groups, g.out_channels / g.groups);
+    let (oh, ow) = (g.out_height(), g.out_width());
+    for n in 0..g.batch {
+        for o in 0..g.out_channels {
+            for (oy, ox) in (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x))) {
+                for c in 0..group_in {
+                    for (ky, kx) in (0..g.kernel[0]).flat_map(|y| (0..g.kernel[1]).map(move |x| (y, x))) {
+                        let iy = (oy * g.stride[0] + ky * g.dilation[0]).wrapping_sub(g.pad_begin[0]);
+                        let ix = (ox * g.stride[1] + kx * g.dilation[1]).wrapping_sub(g.pad_begin[1]);
+                        if iy < g.in_height && ix < g.in_width {
+                            let channel = o / group_out * group_in + c;
+                            f(
+                                ((n * g.in_channels + channel) * g.in_height + iy) * g.in_width + ix,
+                                ((o * group_in + c) * g.kernel[0] + ky) * g.kernel[1] + kx,
+                                ((n * g.out_channels + o) * oh + oy) * ow + ox,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check(g: &Conv2d) {
+    let size = sizes(g);
+    let (x, w, dy) = (numbers(size.x, 1), numbers(size.w, 2), numbers(size.y, 3));
+    let bias = numbers(g.out_channels, 4);
+    let mut oracle = (vec![0.0f64; size.y], vec![0.0f64; size.x], vec![0.0f64; size.w]);
+    products(g, |i, j, k| {
+        oracle.0[k] += f64::from(x[i]) * f64::from(w[j]);
+        oracle.1[i] += f64::from(dy[k]) * f64::from(w[j]);
+        oracle.2[j] += f64::from(dy[k]) * f64::from(x[i]);
+    });
+    // Outputs start as NaN, so that an element which is not written shows.
+    let mut y = vec![f32::NAN; size.y];
+    conv2d(g, &x, &w, None, &mut y).unwrap();
+    assert_close(&y, &oracle.0, 2e-5);
+    y.fill(f32::NAN);
+    conv2d(g, &x, &w, Some(&bias), &mut y).unwrap();
+    let plane = (g.out_height() * g.out_width()).max(1);
+    let biased: Vec<f64> =
+        oracle.0.iter().enumerate().map(|(i, y)| y + f64::from(bias[i / plane % g.out_channels])).collect();
+    assert_close(&y, &biased, 2e-5);
+    let mut dx = vec![f32::NAN; size.x];
+    conv2d_grad_input(g, &dy, &w, &mut dx).unwrap();
+    assert_close(&dx, &oracle.1, 2e-5);
+    let mut dw = vec![f32::NAN; size.w];
+    conv2d_grad_weight(g, &x, &dy, &mut dw).unwrap();
+    assert_close(&dw, &oracle.2, 5e-5);
+}
+
+/// batch, channels in and out, input size, kernel, stride 1, padding 1 unless changed.
+fn conv(batch: usize, channels: [usize; 2], size: [usize; 2], kernel: [usize; 2]) -> Conv2d {
+    Conv2d {
+        batch,
+        in_channels: channels[0],
+        in_height: size[0],
+        in_width: size[1],
+        out_channels: channels[1],
+        kernel,
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad_begin: [kernel[0] / 2, kernel[1] / 2],
+        pad_end: [kernel[0] / 2, kernel[1] / 2],
+        groups: 1,
+    }
+}
+
+#[test]
+fn dense() {
+    for kernel in [[1, 1], [3, 3], [5, 5], [1, 3], [7, 2]] {
+        for stride in [[1, 1], [2, 2], [3, 1]] {
+            check(&Conv2d { stride, ..conv(3, [5, 7], [9, 8], kernel) });
+            check(&Conv2d { stride, ..conv(1, [17, 33], [20, 21], kernel) });
+            check(&Conv2d { stride, pad_begin: [0, 0], pad_end: [0, 0], ..conv(2, [3, 2], [11, 7], kernel) });
+        }
+    }
+}
+
+#[test]
+fn many_channels_and_many_images_per_tile() {
+    check(&conv(70, [40, 24], [4, 4], [3, 3]));
+    check(&conv(3, [520, 20], [4, 4], [3, 3]));
+    check(&conv(9, [600, 10], [7, 7], [1, 1]));
+    check(&Conv2d { stride: [2, 2], ..conv(37, [30, 50], [8, 8], [3, 3]) });
+    check(&Conv2d { stride: [2, 2], ..conv(3, [18, 34], [33, 35], [1, 1]) });
+}
+
+#[test]
+fn rows_longer_than_a_tile() {
+    check(&conv(1, [2, 3], [3, 700], [3, 3]));
+    check(&Conv2d { stride: [1, 2], ..conv(1, [2, 3], [5, 1300], [3, 5]) });
+}
+
+#[test]
+fn groups_and_depthwise() {
+    for stride in [[1, 1], [2, 2], [2, 3]] {
+        for kernel in [[3, 3], [5, 5], [1, 1], [2, 3]] {
+            check(&Conv2d { stride, groups: 3, ..conv(2, [6, 9], [9, 10], kernel) });
+            check(&Conv2d { stride, groups: 8, ..conv(35, [8, 8], [9, 10], kernel) });
+            check(&Conv2d { stride, groups: 4, ..conv(2, [4, 12], [15, 14], kernel) });
+            check(&Conv2d { stride, groups: 2, ..conv(1, [2, 2], [70, 41], kernel) });
+        }
+    }
+}
+
+#[test]
+fn dilation_asymmetric_pads_and_kernels_beyond_the_input() {
+    for groups in [1, 2, 4] {
+        let base = Conv2d { groups, ..conv(2, [4, 8], [7, 6], [3, 3]) };
+        check(&Conv2d { dilation: [2, 3], pad_begin: [0, 3], pad_end: [2, 1], ..base });
+        check(&Conv2d { pad_begin: [5, 0], pad_end: [0, 4], ..base });
+        check(&Conv2d { stride: [2, 2], pad_begin: [0, 0], pad_end: [1, 1], ..base });
+        check(&Conv2d { kernel: [9, 9], pad_begin: [2, 3], pad_end: [3, 2], ..base });
+        check(&Conv2d { kernel: [2, 2], dilation: [6, 5], stride: [4, 5], pad_begin: [1, 1], ..base });
+        check(&Conv2d { kernel: [1, 1], pad_begin: [1, 2], pad_end: [2, 1], ..base });
+        check(&Conv2d { kernel: [1, 1], stride: [9, 9], pad_begin: [0, 0], pad_end: [0, 0], ..base });
+    }
+}
+
+#[test]
+fn empty_tensors() {
+    check(&conv(0, [2, 3], [4, 4], [3, 3]));
+    check(&Conv2d { pad_begin: [0, 0], pad_end: [0, 0], ..conv(2, [2, 3], [4, 4], [5, 5]) });
+    check(&conv(2, [0, 3], [4, 4], [3, 3]));
+}
+
+#[test]
+fn wrong_arguments_are_errors() {
+    let g = conv(2, [2, 3], [4, 4], [3, 3]);
+    let (x, w, mut y) = (vec![0.0; 64], vec![0.0; 54], vec![0.0; 96]);
+    conv2d(&g, &x, &w, None, &mut y).unwrap();
+    let error = conv2d(&g, &x[1..], &w, None, &mut y).unwrap_err();
+    assert_eq!(error, ShapeError::Length { kernel: "conv2d", argument: "x", expected: 64, found: 63 });
+    assert_eq!(error.to_string(), "conv2d: `x` holds 63 elements where its shape needs 64");
+    assert!(conv2d(&g, &x, &w[1..], None, &mut y).is_err());
+    assert!(conv2d(&g, &x, &w, Some(&x), &mut y).is_err());
+    assert!(conv2d(&g, &x, &w, None, &mut y[1..]).is_err());
+    for broken in [
+        Conv2d { groups: 0, ..g },
+        Conv2d { groups: 2, ..g },
+        Conv2d { stride: [0, 1], ..g },
+        Conv2d { dilation: [1, 0], ..g },
+        Conv2d { kernel: [3, 0], ..g },
+        Conv2d { batch: usize::MAX, in_height: usize::MAX, ..g },
+        Conv2d { pad_begin: [usize::MAX, 0], ..g },
+        Conv2d { dilation: [usize::MAX, 1], ..g },
+    ] {
+        assert!(conv2d(&broken, &x, &w, None, &mut y).is_err(), "{broken:?}");
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let base = conv(20, [24, 40], [14, 14], [3, 3]);
+    let small = conv(20, [24, 40], [5, 5], [3, 3]);
+    for g in [
+        base,
+        small,
+        Conv2d { stride: [2, 2], ..base },
+        Conv2d { groups: 4, ..base },
+        conv(40, [3, 8], [16, 16], [3, 3]),
+        conv(20, [24, 40], [14, 14], [1, 1]),
+        Conv2d { groups: 24, ..conv(20, [24, 24], [14, 14], [3, 3]) },
+    ] {
+        let size = sizes(&g);
+        let (x, w, dy) = (numbers(size.x, 1), numbers(size.w, 2), numbers(size.y, 3));
+        same_for_any_threads(|| {
+            let (mut y, mut dx, mut dw) = (vec![0.0; size.y], vec![0.0; size.x], vec![0.0; size.w]);
+            conv2d(&g, &x, &w, None, &mut y).unwrap();
+            conv2d_grad_input(&g, &dy, &w, &mut dx).unwrap();
+            conv2d_grad_weight(&g, &x, &dy, &mut dw).unwrap();
+            [y, dx, dw].concat()
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn any_geometry(
+        batch in 1usize..5,
+        groups in 1usize..5,
+        per_group in (1usize..5, 1usize..5),
+        size in (1usize..20, 1usize..20),
+        kernel in (1usize..6, 1usize..6),
+        stride in (1usize..4, 1usize..4),
+        dilation in (1usize..4, 1usize..4),
+        pad_begin in (0usize..5, 0usize..5),
+        pad_end in (0usize..5, 0usize..5),
+    ) {
+        check(&Conv2d {
+            batch,
+            in_channels: groups * per_group.0,
+            in_height: size.0,
+            in_width: size.1,
+            out_channels: groups * per_group.1,
+            kernel: kernel.into(),
+            stride: stride.into(),
+            dilation: dilation.into(),
+            pad_begin: pad_begin.into(),
+            pad_end: pad_end.into(),
+            groups,
+        });
+    }
+}

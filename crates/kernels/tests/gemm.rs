@@ -1,0 +1,51 @@
+//! Matrix product against a direct loop.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bitbudget_kernels::matmul;
+use common::{assert_close, numbers, same_for_any_threads};
+
+#[test]
+fn every_orientation() {
+    for (m, n, k) in
+        [(1, 1, 1), (3, 5, 7), (1, 300, 40), (300, 1, 40), (128, 100, 130), (520, 97, 33), (4, 6, 0), (0, 3, 2)]
+    {
+        let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+        for (trans_a, trans_b) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut expected = vec![0.0f64; m * n];
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                expected[i * n + j] = (0..k)
+                    .map(|l| {
+                        let a = a[if trans_a { l * m + i } else { i * k + l }];
+                        f64::from(a) * f64::from(b[if trans_b { j * k + l } else { l * n + j }])
+                    })
+                    .sum::<f64>()
+                    + f64::from(bias[j]);
+            }
+            let mut c = vec![f32::NAN; m * n];
+            matmul(trans_a, trans_b, m, n, k, &a, &b, Some(&bias), &mut c).unwrap();
+            assert_close(&c, &expected, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let (a, b) = (numbers(500 * 100, 1), numbers(100 * 200, 2));
+    same_for_any_threads(|| {
+        let mut c = vec![0.0; 500 * 200];
+        matmul(false, true, 500, 200, 100, &a, &b, None, &mut c).unwrap();
+        c
+    });
+}
+
+#[test]
+fn wrong_lengths_are_errors() {
+    let mut c = [0.0; 6];
+    assert!(matmul(false, false, 2, 3, 1, &[1.0; 2], &[1.0; 3], None, &mut c).is_ok());
+    assert!(matmul(false, false, 2, 3, 1, &[1.0; 3], &[1.0; 3], None, &mut c).is_err());
+    assert!(matmul(false, false, 2, 3, 1, &[1.0; 2], &[1.0; 2], None, &mut c).is_err());
+    assert!(matmul(false, false, 2, 3, 1, &[1.0; 2], &[1.0; 3], Some(&[0.0; 2]), &mut c).is_err());
+    assert!(matmul(false, false, usize::MAX, 3, 2, &[1.0; 2], &[1.0; 3], None, &mut c).is_err());
+}
