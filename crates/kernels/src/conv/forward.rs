@@ -158,14 +158,14 @@ pub(super) fn convolve(g: &Conv2d, x: &[f32], w: &Weights, y: &mut [f32]) {
                 if direct {
                     let from = (tile.image * g.in_channels + group * group_in) * g.in_plane() + tile.row * width;
                     let b = View { data: x.as_ptr().add(from), row: g.in_plane(), col: 1 };
-                    product(outputs, pixels, group_in, a(0), b, c, ldc, false);
+                    product(outputs, pixels, group_in, a(0), b, c, [ldc, 1], false);
                     return;
                 }
                 for channel in (0..group_in).step_by(channels) {
                     let channels = channels.min(group_in - channel);
                     gather(g, &layout, x, tile, group * group_in + channel, channels, planes, cols);
                     let b = View { data: cols.as_ptr(), row: distance(pixels), col: 1 };
-                    product(outputs, pixels, channels * taps, a(channel), b, c, ldc, channel > 0);
+                    product(outputs, pixels, channels * taps, a(channel), b, c, [ldc, 1], channel > 0);
                 }
                 if images > 1 {
                     for o in 0..outputs {
