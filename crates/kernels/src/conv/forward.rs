@@ -4,6 +4,7 @@ use super::Conv2d;
 use super::plane::{Layout, SLACK, columns};
 use crate::gemm::{View, product};
 use crate::parallel::{SharedOut, for_tasks, with_scratch};
+use crate::simd::copy_short;
 
 /// Elements of the columns that one thread holds at a time.
 const COLUMNS: usize = 128 * 1024;
@@ -170,7 +171,7 @@ pub(super) fn convolve(g: &Conv2d, x: &[f32], w: &Weights, y: &mut [f32]) {
                 if images > 1 {
                     for o in 0..outputs {
                         for i in 0..tile.images {
-                            out.slice(at(i, o), plane).copy_from_slice(&result[o * pixels + i * plane..][..plane]);
+                            copy_short(&result[o * pixels + i * plane..][..plane], out.slice(at(i, o), plane));
                         }
                     }
                 }

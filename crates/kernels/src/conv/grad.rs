@@ -5,6 +5,7 @@ use super::forward::{Tile, Tiling, distance, gather};
 use super::plane::{Layout, SLACK, add_columns};
 use crate::gemm::{View, product};
 use crate::parallel::{SharedOut, fill, for_tasks, with_scratch};
+use crate::simd::copy_short;
 
 /// Output pixels of a tile at most.
 const PIXELS: usize = 256;
@@ -56,7 +57,7 @@ fn copy_dy(g: &Conv2d, dy: &[f32], group: usize, tile: Tile, copy: &mut [f32]) {
     for o in 0..g.group_out() {
         for i in 0..tile.images {
             let at = ((tile.image + i) * g.out_channels + group * g.group_out() + o) * plane + tile.row * width;
-            copy[o * distance + i * len..][..len].copy_from_slice(&dy[at..][..len]);
+            copy_short(&dy[at..][..len], &mut copy[o * distance + i * len..][..len]);
         }
     }
 }
@@ -125,13 +126,13 @@ pub(super) fn grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let (images, rows) = tiling.full();
     let pixels = images * rows * width;
     let layout = Layout::new(g, rows);
-    let blocks = group_in.div_ceil((DEPTH / taps).max(1));
+    // Few channels: cut the batch too, so that there is work for every thread, as far as the partial sums stay small.
+    let most = (PARTIAL_SUMS / dw.len()).clamp(1, tiling.count());
+    let blocks = group_in.div_ceil((DEPTH / taps).max(1)).max(8usize.div_ceil(g.groups * most)).min(group_in);
+    let parts = 16usize.div_ceil(g.groups * blocks).min(most);
     let channels = group_in.div_ceil(blocks);
     // The product transposes the operand along its contiguous side while it packs it: let that be the smaller one.
     let transposed = group_out < channels * taps;
-    // Few channels: cut the batch too, so that there is work for every thread.
-    let most = (PARTIAL_SUMS / dw.len()).clamp(1, tiling.count());
-    let parts = 16usize.div_ceil(g.groups * blocks).min(most);
     let tiles = tiling.count().div_ceil(parts);
     let parts = tiling.count().div_ceil(tiles);
 
