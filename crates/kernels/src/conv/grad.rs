@@ -14,7 +14,7 @@ const COLUMNS: usize = 144 * 1024;
 /// Rows of the weight gradient's transpose that one task sums.
 const DEPTH: usize = 288;
 /// Elements that partial sums of a weight gradient may take together.
-const PARTIAL_SUMS: usize = 256 * 1024;
+const PARTIAL_SUMS: usize = 1024 * 1024;
 
 /// Output pixels of a tile: fewer where dy has many channels, so that its copy stays in the second-level cache.
 fn pixels_per_tile(g: &Conv2d) -> usize {
@@ -128,7 +128,7 @@ pub(super) fn grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let layout = Layout::new(g, rows);
     // Few channels: cut the batch too, so that there is work for every thread, as far as the partial sums stay small.
     let most = (PARTIAL_SUMS / dw.len()).clamp(1, tiling.count());
-    let blocks = group_in.div_ceil((DEPTH / taps).max(1)).max(8usize.div_ceil(g.groups * most)).min(group_in);
+    let blocks = group_in.div_ceil((DEPTH / taps).max(1)).max(4usize.div_ceil(g.groups * most)).min(group_in);
     let parts = 16usize.div_ceil(g.groups * blocks).min(most);
     let channels = group_in.div_ceil(blocks);
     // The product transposes the operand along its contiguous side while it packs it: let that be the smaller one.
