@@ -1,5 +1,7 @@
 //! Against PyTorch: the names and shapes of its parameters, and the logits that it computes with them.
 
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
 use bitbudget_ir::{Bindings, Model, Op, interpret};
 use bitbudget_zoo::{Network, Spec, build};
 use std::collections::BTreeMap;
