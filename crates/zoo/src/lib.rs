@@ -1,6 +1,6 @@
 //! Builds the known networks as models, so that a recipe of a few words stands for a file of many megabytes.
 //!
-//! The networks are the paper's (section 5.1): SqueezeNet, ShuffleNet-v2, MobileNet-v2 and ResNet-18 in their CIFAR
+//! The networks are those of the paper: SqueezeNet, ShuffleNet-v2, MobileNet-v2 and ResNet-18 in their CIFAR
 //! forms, at four widths, with initial weights drawn from a seed. Nodes and parameters carry the names that PyTorch's
 //! modules give them. This crate knows nothing about files, training, formats or devices.
 //!
