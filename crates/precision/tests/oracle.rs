@@ -13,22 +13,26 @@ use std::path::Path;
 
 const BATCH: usize = 128;
 
-fn training_graph(network: Network) -> Graph {
-    let forward = build(&Spec { network, width: 1.0, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap().graph;
+fn training_graph(network: Network, width: f64) -> Graph {
+    let forward = build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap().graph;
     training(&forward, &Optimizer::sgd()).unwrap()
+}
+
+fn oracle(file: &str) -> Option<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/oracle").join(file);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        eprintln!("skipped: {} is absent", path.display());
+        return None;
+    };
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Runs `check` on every network that the oracle knows.
 fn with_oracle(check: impl Fn(Network, &Graph, &Value)) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/oracle/groups.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: {} is absent", path.display());
-        return;
-    };
-    let oracle: Value = serde_json::from_str(&text).unwrap();
+    let Some(oracle) = oracle("groups.json") else { return };
     for (name, expected) in oracle.as_object().unwrap() {
         let network: Network = name.parse().unwrap();
-        check(network, &training_graph(network), expected);
+        check(network, &training_graph(network, 1.0), expected);
     }
 }
 
@@ -140,4 +144,27 @@ fn uniform_totals_are_those_of_the_authors() {
             assert_eq!(ours.bits_total(), expected["total_bits"][key].as_u64().unwrap(), "{network}, {method}");
         }
     });
+}
+
+#[test]
+fn narrow_networks_at_batch_16_are_assigned_as_by_the_authors() {
+    let Some(oracle) = oracle("training/losses.json") else { return };
+    for (name, network, width) in [("sqz_wm0.25", Network::SqueezeNet, 0.25), ("res18_wm0.1", Network::ResNet18, 0.1)] {
+        let graph = training_graph(network, width);
+        for (key, method, low_ratio) in [
+            ("FP32", Method::Fp32, 0.0),
+            ("r0", Method::Demote, 0.0),
+            ("r05", Method::Demote, 0.5),
+            ("r10", Method::Demote, 1.0),
+            ("pi_op", Method::Operator, 0.0),
+        ] {
+            let ours = assign(&graph, 16, method, low_ratio, 0, Formats::PAPER).unwrap();
+            let theirs = &oracle[name][key];
+            let percent = theirs["low_bits_percent"][0].as_f64().unwrap();
+            assert!((100.0 * ours.low_ratio_bits() - percent).abs() < 1e-9, "{network}, {key}");
+            if !theirs["chosen_groups"].is_null() {
+                assert_eq!(ours.demoted, numbers(&theirs["chosen_groups"]), "{network}, {key}");
+            }
+        }
+    }
 }
