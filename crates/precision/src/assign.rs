@@ -1,0 +1,205 @@
+//! Assignments: a level for every tensor, and so a format for every node.
+
+use crate::demote::{demoted, largest_first, shuffled, smallest_first};
+use crate::groups::{Group, groups_of};
+use crate::method::Method;
+use crate::operators::{Levels, amp, hybrid};
+use crate::tensors::{Formats, Kind, Level, Tensor, operators, owner, tensors};
+use bitbudget_formats::Format;
+use bitbudget_ir::{DType, Graph, NodeId, Precision, Role};
+
+/// Why there is no assignment.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssignError {
+    /// The low ratio is no share.
+    #[error("the low ratio is {0}; choose a number from 0 (nothing low) to 1 (everything low)")]
+    LowRatio(f64),
+    /// The batch is empty.
+    #[error("the batch size is 0; choose at least 1")]
+    Batch,
+    /// The graph has no tensors to assign.
+    #[error("graph `{0}` has no input and no operator with the role of an output, so there is nothing to assign")]
+    Empty(String),
+}
+
+/// Which tensors are low, and the formats that follow from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// How the levels were chosen.
+    pub method: Method,
+    /// The batch size at which elements are counted.
+    pub batch: usize,
+    /// The formats that the levels stand for; FP32 throughout for [`Method::Fp32`].
+    pub by_level: Formats,
+    /// The tensor groups.
+    pub groups: Vec<Group>,
+    /// The groups that were demoted, in the order in which they were picked; empty for methods that do not go by group.
+    pub demoted: Vec<usize>,
+    /// All tensors of all operators, operator by operator.
+    pub tensors: Vec<Tensor>,
+    /// The level of each of the tensors.
+    pub levels: Vec<Level>,
+    /// The format of each node's result, by node id.
+    ///
+    /// Internal nodes are FP32. A relabelling node has its operand's format, in the backward pass too. A gradient that
+    /// is not a tensor of its own (one reader's contribution) has the format of the whole.
+    pub formats: Vec<Format>,
+}
+
+/// Assigns formats to the tensors of a training graph.
+///
+/// `low_ratio` is the share of elements that [`Method::Demote`], [`Method::DemoteSmallest`] and [`Method::Random`] make
+/// low at least; `seed` is that of the random order. The other methods read neither.
+///
+/// # Errors
+/// If the low ratio is not from 0 to 1, the batch is empty, or the graph has no operator.
+pub fn assign(
+    graph: &Graph,
+    batch: usize,
+    method: Method,
+    low_ratio: f64,
+    seed: u64,
+    formats: Formats,
+) -> Result<Assignment, AssignError> {
+    if !(0.0..=1.0).contains(&low_ratio) {
+        return Err(AssignError::LowRatio(low_ratio));
+    }
+    if batch == 0 {
+        return Err(AssignError::Batch);
+    }
+    let tensors = tensors(graph, batch);
+    if tensors.is_empty() {
+        return Err(AssignError::Empty(graph.name().to_string()));
+    }
+    let groups = groups_of(graph, &tensors);
+    let demoted = match method {
+        Method::Demote => demoted(&groups, &largest_first(&groups), low_ratio),
+        Method::DemoteSmallest => demoted(&groups, &smallest_first(&groups), low_ratio),
+        Method::Random => demoted(&groups, &shuffled(&groups, seed), low_ratio),
+        Method::Fp32 | Method::UniformHigh | Method::UniformLow | Method::Operator | Method::Amp => Vec::new(),
+    };
+    let levels = match method {
+        Method::Fp32 | Method::UniformHigh => vec![Level::High; tensors.len()],
+        Method::UniformLow => vec![Level::Low; tensors.len()],
+        Method::Operator => spread(graph, &tensors, &hybrid(graph)),
+        Method::Amp => spread(graph, &tensors, &amp(graph)),
+        Method::Demote | Method::DemoteSmallest | Method::Random => {
+            let level = |t: &Tensor| if demoted.contains(&t.group) { Level::Low } else { Level::High };
+            tensors.iter().map(level).collect()
+        }
+    };
+    let by_level = if method == Method::Fp32 { Formats::FP32 } else { formats };
+    let mut assignment = Assignment { method, batch, by_level, groups, demoted, tensors, levels, formats: Vec::new() };
+    assignment.formats = assignment.formats_of(graph);
+    Ok(assignment)
+}
+
+/// The levels of operators as levels of tensors.
+fn spread(graph: &Graph, tensors: &[Tensor], levels: &[Levels]) -> Vec<Level> {
+    let mut by_node = vec![None; graph.len()];
+    for (operator, &level) in operators(graph).iter().zip(levels) {
+        by_node[operator.node.index()] = Some(level);
+    }
+    tensors.iter().map(|t| by_node[t.operator.index()].map_or(Level::High, |level| level.of(t.kind))).collect()
+}
+
+impl Assignment {
+    /// The tensors with their levels and formats.
+    pub fn assigned(&self) -> impl Iterator<Item = (&Tensor, Level, Format)> {
+        self.tensors.iter().zip(&self.levels).map(|(t, &level)| (t, level, self.by_level.of(t.kind, level)))
+    }
+
+    /// The size of all tensors in elements.
+    pub fn elements(&self) -> u64 {
+        self.tensors.iter().fold(0, |sum, t| sum.saturating_add(t.elements))
+    }
+
+    /// The low tensors' share of all elements (the paper's low-precision ratio).
+    pub fn low_ratio_elements(&self) -> f64 {
+        let low = self.assigned().filter(|&(_, level, _)| level == Level::Low);
+        let low = low.fold(0u64, |sum, (t, _, _)| sum.saturating_add(t.elements));
+        low as f64 / self.elements().max(1) as f64
+    }
+
+    /// Twice the share of uniform high precision's bits that the assignment saves: 1 if all tensors take half the bits.
+    ///
+    /// Uniform high precision is that of the assignment's own formats, so FP32 saves nothing.
+    pub fn low_ratio_bits(&self) -> f64 {
+        let high = self.elements() as f64 * f64::from(self.by_level.high.bits());
+        2.0 * (high - self.bits_total() as f64) / high.max(1.0)
+    }
+
+    /// The sum of elements times bits over all tensors of all operators.
+    pub fn bits_total(&self) -> u64 {
+        let bits = |t: &Tensor, format: Format| t.elements.saturating_mul(u64::from(format.bits()));
+        self.assigned().fold(0, |sum, (t, _, format)| sum.saturating_add(bits(t, format)))
+    }
+
+    /// The level of a group's tensors; `None` if they differ.
+    pub fn group_level(&self, group: usize) -> Option<Level> {
+        let mut levels = self.assigned().filter(|(t, _, _)| t.group == group).map(|(_, level, _)| level);
+        let first = levels.next()?;
+        levels.all(|level| level == first).then_some(first)
+    }
+
+    /// Raises parameters and outputs to high precision for good (paper, "Promotion").
+    ///
+    /// `nodes` are those whose tensors overflowed; one that relabels stands for the tensor that it shows. Their gradients
+    /// keep their formats; relabelling nodes follow. Returns the tensors that were low before, in execution order.
+    pub fn promote(&mut self, graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
+        let mut promoted = Vec::new();
+        for node in nodes.iter().filter(|&&node| graph.contains(node)).map(|&node| owner(graph, node)) {
+            for (tensor, level) in self.tensors.iter().zip(&mut self.levels) {
+                let forward = matches!(tensor.kind, Kind::Parameter | Kind::Output);
+                if forward && tensor.node == node && *level == Level::Low {
+                    *level = Level::High;
+                    promoted.push(node);
+                }
+            }
+        }
+        if !promoted.is_empty() {
+            promoted.sort_unstable();
+            self.formats = self.formats_of(graph);
+        }
+        promoted
+    }
+
+    /// The formats of a graph of `len` nodes that was derived from the training graph.
+    ///
+    /// `map` has for each node of the training graph its node there, if there is one; nodes without an origin are FP32.
+    pub fn renamed(&self, map: &[Option<NodeId>], len: usize) -> Vec<Format> {
+        let mut formats = vec![Format::FP32; len];
+        for (&format, renamed) in self.formats.iter().zip(map) {
+            if let Some(slot) = renamed.and_then(|id| formats.get_mut(id.index())) {
+                *slot = format;
+            }
+        }
+        formats
+    }
+
+    fn formats_of(&self, graph: &Graph) -> Vec<Format> {
+        let mut formats = vec![Format::FP32; graph.len()];
+        let mut gradients = vec![Format::FP32; graph.len()];
+        for (tensor, _, format) in self.assigned() {
+            match tensor.kind {
+                Kind::Parameter | Kind::Output => formats[tensor.node.index()] = format,
+                Kind::OutputGradient | Kind::ParameterGradient => gradients[tensor.node.index()] = format,
+            }
+        }
+        for id in graph.ids() {
+            let node = graph.node(id);
+            if node.ty.dtype != DType::F32 {
+                continue;
+            }
+            match (node.op.precision(), node.role, graph.operands(id).first()) {
+                (Precision::Relabel, _, Some(operand)) => formats[id.index()] = formats[operand.index()],
+                (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
+                    formats[id.index()] = gradients[owner(graph, of).index()];
+                }
+                _ => {}
+            }
+        }
+        formats
+    }
+}

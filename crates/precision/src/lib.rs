@@ -1,0 +1,42 @@
+//! Decides in which format each tensor of a training graph is stored: tensor groups, baselines, demotion.
+//!
+//! The method is that of Lee, Sharma and Aiken, "Training with Mixed-Precision Floating-Point Assignments", TMLR 2023
+//! ("the paper"). Every operator has up to four kinds of tensors: its parameters P, its output Y, and their
+//! gradients GP and GY. Each gets a level, high or low, and a level is a format that depends on the kind. This crate
+//! knows nothing about memory plans, training, devices or files.
+//!
+//! ```
+//! use bitbudget_autodiff::{Optimizer, training};
+//! use bitbudget_precision::{Formats, Method, assign};
+//! use bitbudget_zoo::{Network, Spec, build};
+//!
+//! let spec = Spec { network: Network::SqueezeNet, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0 };
+//! let graph = training(&build(&spec)?.graph, &Optimizer::sgd())?;
+//! let assignment = assign(&graph, 128, Method::Demote, 0.5, 0, Formats::PAPER)?;
+//! assert!(assignment.low_ratio_elements() >= 0.5);
+//! assert_eq!(assignment.formats.len(), graph.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it expects of a training graph
+//!
+//! - Operators in the paper's sense are the inputs and the forward operators (role [`Role::Output`]) that do not merely
+//!   relabel.
+//! - Parameters are the rounded copies (role [`Role::Parameter`]) that they read, directly or relabelled.
+//! - The gradients' roles name the tensor whose gradient they are.
+//!
+//! [`Role::Output`]: bitbudget_ir::Role::Output
+//! [`Role::Parameter`]: bitbudget_ir::Role::Parameter
+
+mod assign;
+mod demote;
+mod groups;
+mod method;
+mod operators;
+pub mod summary;
+mod tensors;
+
+pub use assign::{AssignError, Assignment, assign};
+pub use groups::{Group, groups};
+pub use method::{Method, ParseMethodError};
+pub use tensors::{Formats, Kind, Level, Tensor, tensors};

@@ -1,0 +1,146 @@
+//! An assignment as a plain record, for JSON and for reports.
+
+use crate::assign::Assignment;
+use crate::tensors::{Kind, Level};
+use bitbudget_ir::{Graph, NodeId};
+use serde::Serialize;
+
+/// What an assignment assigns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The method's name.
+    pub method: String,
+    /// The batch size at which elements are counted.
+    pub batch: usize,
+    /// The formats' names.
+    pub formats: FormatNames,
+    /// How much is low.
+    pub low_ratio: LowRatio,
+    /// The size of all tensors in elements.
+    pub elements: u64,
+    /// The sum of elements times bits over all tensors.
+    pub bits_total: u64,
+    /// The tensor groups in order.
+    pub groups: Vec<GroupSummary>,
+}
+
+/// The formats that levels stand for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FormatNames {
+    /// High precision.
+    pub high: String,
+    /// Low precision of parameters and outputs.
+    pub low_forward: String,
+    /// Low precision of output gradients.
+    pub low_backward: String,
+    /// Low precision of parameter gradients.
+    pub low_parameter_gradient: String,
+}
+
+/// How much is low, in two measures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LowRatio {
+    /// The low tensors' share of all elements.
+    pub elements: f64,
+    /// Twice the share of uniform high precision's bits that is saved.
+    pub bits: f64,
+}
+
+/// A tensor group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupSummary {
+    /// Its position.
+    pub id: usize,
+    /// The size of its tensors in elements.
+    pub elements: u64,
+    /// `high`, `low`, or `mixed` if its tensors differ.
+    pub level: &'static str,
+    /// Its operators as `operator:name`, such as `conv:fire2.conv1`.
+    pub operators: Vec<String>,
+    /// The names of the operators whose parameters are in it.
+    pub parameters_of: Vec<String>,
+    /// The levels of each of its tensors, where they differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<TensorSummary>,
+}
+
+/// A tensor of a mixed group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TensorSummary {
+    /// `parameter`, `output`, `output_gradient` or `parameter_gradient`.
+    pub kind: &'static str,
+    /// The name of the tensor's node.
+    pub name: String,
+    /// The size in elements.
+    pub elements: u64,
+    /// `high` or `low`.
+    pub level: &'static str,
+    /// The format's name.
+    pub format: String,
+}
+
+/// The record of an assignment for `graph`, the training graph that it was made for.
+pub fn summary(assignment: &Assignment, graph: &Graph) -> Summary {
+    let formats = &assignment.by_level;
+    Summary {
+        method: assignment.method.to_string(),
+        batch: assignment.batch,
+        formats: FormatNames {
+            high: formats.high.to_string(),
+            low_forward: formats.low_forward.to_string(),
+            low_backward: formats.low_backward.to_string(),
+            low_parameter_gradient: formats.low_parameter_gradient.to_string(),
+        },
+        low_ratio: LowRatio { elements: assignment.low_ratio_elements(), bits: assignment.low_ratio_bits() },
+        elements: assignment.elements(),
+        bits_total: assignment.bits_total(),
+        groups: (0..assignment.groups.len()).map(|id| group(assignment, graph, id)).collect(),
+    }
+}
+
+fn group(assignment: &Assignment, graph: &Graph, id: usize) -> GroupSummary {
+    let group = &assignment.groups[id];
+    let level = assignment.group_level(id);
+    GroupSummary {
+        id,
+        elements: group.elements,
+        level: level.map_or("mixed", level_name),
+        operators: group.operators.iter().map(|&o| format!("{}:{}", graph.op(o).name(), name(graph, o))).collect(),
+        parameters_of: group.parameters_of.iter().map(|&o| name(graph, o)).collect(),
+        tensors: if level.is_none() { tensors(assignment, graph, id) } else { Vec::new() },
+    }
+}
+
+fn tensors(assignment: &Assignment, graph: &Graph, group: usize) -> Vec<TensorSummary> {
+    let inside = assignment.assigned().filter(|(tensor, _, _)| tensor.group == group);
+    inside
+        .map(|(tensor, level, format)| TensorSummary {
+            kind: kind_name(tensor.kind),
+            name: name(graph, tensor.node),
+            elements: tensor.elements,
+            level: level_name(level),
+            format: format.to_string(),
+        })
+        .collect()
+}
+
+fn name(graph: &Graph, id: NodeId) -> String {
+    let name = &graph.node(id).name;
+    if name.is_empty() { id.to_string() } else { name.clone() }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::High => "high",
+        Level::Low => "low",
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Parameter => "parameter",
+        Kind::Output => "output",
+        Kind::OutputGradient => "output_gradient",
+        Kind::ParameterGradient => "parameter_gradient",
+    }
+}

@@ -1,0 +1,143 @@
+//! Builds the known networks as models, so that a recipe of a few words stands for a file of many megabytes.
+//!
+//! The networks are those of the paper: SqueezeNet, ShuffleNet-v2, MobileNet-v2 and ResNet-18 in their CIFAR
+//! forms, at four widths, with initial weights drawn from a seed. Nodes and parameters carry the names that PyTorch's
+//! modules give them. This crate knows nothing about files, training, formats or devices.
+//!
+//! ```
+//! use bitbudget_zoo::{Network, Spec, build};
+//!
+//! let spec = Spec { network: "resnet-18".parse()?, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+//! let model = build(&spec)?;
+//! assert_eq!(spec.network, Network::ResNet18);
+//! assert_eq!(model.values["linear.weight"].len(), 10 * 52);
+//! let logits = model.graph.output("logits").ok_or("no logits")?;
+//! assert_eq!(model.graph.ty(logits).to_string(), "f32[N,10]");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In networks made for 32x32 inputs the last average pooling covers a plane of 4x4. Here it covers whatever plane is
+//! left, so that other input sizes work and 32x32 is as published.
+
+mod layers;
+mod mobilenet;
+mod network;
+mod resnet;
+mod shufflenet;
+mod squeezenet;
+
+use bitbudget_ir::{GraphError, Model, NodeId};
+use layers::{Layers, Weights};
+
+pub use network::{Network, ParseNetworkError};
+
+/// The widths that there are: each multiplies the channels of every layer.
+pub const WIDTHS: [f64; 4] = [0.1, 0.25, 0.5, 1.0];
+
+const MOST_CLASSES: usize = 1_000_000;
+const MOST_CHANNELS: usize = 1024;
+const LARGEST_SIDE: usize = 16_384;
+
+/// Which network to build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The architecture.
+    pub network: Network,
+    /// The factor of all channels, one of [`WIDTHS`].
+    pub width: f64,
+    /// The number of classes.
+    pub classes: usize,
+    /// Channels, height and width of an input.
+    pub input: [usize; 3],
+    /// Where the initial weights come from: the same seed gives the same bits.
+    pub seed: u64,
+}
+
+/// Why a network cannot be built: everything that is wrong with its specification.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot build {network}: {}", .problems.join("; "))]
+pub struct Error {
+    network: Network,
+    problems: Vec<String>,
+}
+
+/// A forward graph with initial weights.
+///
+/// Its input is `input` (`[N, channels, height, width]`), its output `logits` (`[N, classes]`). Batch normalisation is
+/// in its training form: it normalises with the statistics of the batch and updates running ones (momentum 0.1,
+/// epsilon 1e-5).
+///
+/// # Errors
+/// If the width is not one of [`WIDTHS`], there is no class or channel, or the input is too small for the network.
+pub fn build(spec: &Spec) -> Result<Model, Error> {
+    let problems = problems(spec);
+    if !problems.is_empty() {
+        return Err(Error { network: spec.network, problems });
+    }
+    let weights = match spec.network {
+        Network::SqueezeNet => Weights::HeFanIn,
+        Network::ShuffleNetV2 => Weights::Standard,
+        Network::MobileNetV2 | Network::ResNet18 => Weights::HeFanOut,
+    };
+    let mut layers = Layers::new(&format!("{}-{:?}", spec.network, spec.width), weights, spec.seed);
+    let logits = logits(&mut layers, spec)
+        .map_err(|error| Error { network: spec.network, problems: vec![error.to_string()] })?;
+    Ok(layers.finish(logits))
+}
+
+fn logits(layers: &mut Layers, spec: &Spec) -> Result<NodeId, GraphError> {
+    let x = layers.input(spec.input);
+    match spec.network {
+        Network::SqueezeNet => squeezenet::logits(layers, x, spec.width, spec.classes),
+        Network::ShuffleNetV2 => shufflenet::logits(layers, x, spec.width, spec.classes),
+        Network::MobileNetV2 => mobilenet::logits(layers, x, spec.width, spec.classes),
+        Network::ResNet18 => resnet::logits(layers, x, spec.width, spec.classes),
+    }
+}
+
+fn problems(spec: &Spec) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !WIDTHS.contains(&spec.width) {
+        problems.push(format!("there is no width {}; choose 1.0, 0.5, 0.25 or 0.1", spec.width));
+    }
+    if !(1..=MOST_CLASSES).contains(&spec.classes) {
+        problems.push(format!("{} classes; choose 1 to {MOST_CLASSES}", spec.classes));
+    }
+    let [channels, height, width] = spec.input;
+    if !(1..=MOST_CHANNELS).contains(&channels) {
+        problems.push(format!("{channels} input channels; choose 1 to {MOST_CHANNELS}"));
+    }
+    let least = spec.network.smallest_side();
+    if !(least..=LARGEST_SIDE).contains(&height) || !(least..=LARGEST_SIDE).contains(&width) {
+        problems.push(format!(
+            "an input of {height}x{width}; its smallest input is {least}x{least}, its largest \
+             {LARGEST_SIDE}x{LARGEST_SIDE}"
+        ));
+    }
+    problems
+}
+
+/// Channels of a scaled layer: `width` times `channels`, rounded to a multiple of 4 (widths up to 0.25) or 8, and up where
+/// rounding down would lose a tenth.
+fn scaled(channels: usize, width: f64) -> usize {
+    let unit = if width <= 0.25 { 4.0 } else { 8.0 };
+    let exact = width * channels as f64;
+    let rounded = f64::max(unit, ((exact + unit / 2.0) / unit).floor() * unit);
+    (if rounded < 0.9 * exact { rounded + unit } else { rounded }) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scaled;
+
+    #[test]
+    fn scaled_channels() {
+        // ResNet-18 at width 0.1 has 8, 12, 24 and 52 channels (its weights as PyTorch exported them).
+        assert_eq!([64, 128, 256, 512].map(|c| scaled(c, 0.1)), [8, 12, 24, 52]);
+        assert_eq!([32, 16, 24, 160, 320].map(|c| scaled(c, 1.0)), [32, 16, 24, 160, 320]);
+        // 0.25 x 24 = 6 rounds to 8 in units of 4; 0.5 x 24 = 12 to 16 in units of 8; 0.1 x 16 = 1.6 to one unit.
+        assert_eq!((scaled(24, 0.25), scaled(24, 0.5), scaled(16, 0.1)), (8, 16, 4));
+        // 0.1 x 96 = 9.6 would lose a tenth as 8.
+        assert_eq!(scaled(96, 0.1), 12);
+    }
+}
