@@ -34,8 +34,8 @@ pub fn gradients(
         }
         for (operand, gradient) in graph.operands(id).into_iter().zip(emitted) {
             if let (Some(gradient), true) = (gradient, depends[operand.index()]) {
-                let gradient = sum_to_shape(graph, operand, gradient)?;
-                contributions[operand.index()].push(contribution(graph, operand, gradient, first)?);
+                let summed = sum_to_shape(graph, operand, gradient)?;
+                contributions[operand.index()].push(contribution(graph, operand, summed, summed != gradient, first)?);
             }
         }
     }
@@ -90,7 +90,13 @@ fn sum_to_shape(graph: &mut Graph, operand: NodeId, gradient: NodeId) -> Result<
 
 /// Gives a gradient its role; one that something else reads too, or that is older, is copied, for its rounding must not
 /// be seen elsewhere.
-fn contribution(graph: &mut Graph, operand: NodeId, gradient: NodeId, first: usize) -> Result<NodeId, GraphError> {
+fn contribution(
+    graph: &mut Graph,
+    operand: NodeId,
+    gradient: NodeId,
+    summed: bool,
+    first: usize,
+) -> Result<NodeId, GraphError> {
     let fresh =
         gradient.index() >= first && !graph.has_readers(gradient) && graph.node(gradient).role == Role::Internal;
     let relabels = graph.op(gradient).precision() == Precision::Relabel;
@@ -99,8 +105,9 @@ fn contribution(graph: &mut Graph, operand: NodeId, gradient: NodeId, first: usi
         Role::Parameter => Role::ParameterGradient { of },
         _ => Role::OutputGradient { of },
     };
-    // A relabelled gradient takes the format of what it relabels, which for a parameter is not that of the gradient.
-    let own = fresh && !(relabels && graph.node(of).role == Role::Parameter);
+    // A relabelled gradient takes the format of what it relabels, which for a sum and for a parameter is not that of the
+    // gradient.
+    let own = fresh && !(relabels && (summed || graph.node(of).role == Role::Parameter));
     let node = if own { gradient } else { graph.add(Cast {}, &[gradient])? };
     graph.set_role(node, role);
     Ok(node)

@@ -117,7 +117,7 @@ impl Executor {
         self.run_observed(program, values, inputs, &mut |_, _| {})
     }
 
-    /// Like [`Executor::run`], showing every computed buffer to `observe` as soon as it is written.
+    /// Like [`Executor::run`], showing every buffer to `observe` as soon as it is written, views included.
     ///
     /// # Errors
     /// As [`Executor::run`].
@@ -194,6 +194,7 @@ impl Run<'_> {
                 let shape = program.buffer(*output).shape.as_slice();
                 let view = self.slot(*input).and_then(|t| Ok(t.reshape(shape)?));
                 let view = view.map_err(|e| ExecError::new(format!("view {output} of {input}"), e))?;
+                observe(*output, &view);
                 self.slots[output.index()] = Some(view);
             }
             Instruction::Store { value, target } => {

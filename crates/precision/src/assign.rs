@@ -178,6 +178,14 @@ impl Assignment {
         formats
     }
 
+    /// Sets the level of each of the tensors, in their order; tensors beyond the list keep theirs.
+    pub fn set_levels(&mut self, graph: &Graph, levels: Vec<Level>) {
+        for (old, new) in self.levels.iter_mut().zip(levels) {
+            *old = new;
+        }
+        self.formats = self.formats_of(graph);
+    }
+
     fn formats_of(&self, graph: &Graph) -> Vec<Format> {
         let mut formats = vec![Format::FP32; graph.len()];
         let mut gradients = vec![Format::FP32; graph.len()];

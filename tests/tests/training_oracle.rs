@@ -1,0 +1,141 @@
+//! Five training steps against the authors' own: losses, gradients, rounding (`../shared/oracle/training`).
+
+use bitbudget::{Options, compile};
+use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Model, Role};
+use bitbudget_precision::Method;
+use bitbudget_program::BufferId;
+use bitbudget_tests::{arrays, shared};
+use bitbudget_zoo::{Network, Spec, build};
+use std::collections::BTreeMap;
+
+type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The network of the oracle with its initial weights.
+fn model(network: Network, width: f64, init: &Arrays) -> Model {
+    let mut model = build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap();
+    for (name, value) in &mut model.values {
+        if let Some((_, weights)) = init.get(&format!("w/{name}")) {
+            assert_eq!(weights.len(), value.len(), "{name}");
+            value.clone_from(weights);
+        }
+    }
+    model
+}
+
+struct Result {
+    losses: Vec<f32>,
+    /// Unscaled gradients of the first step by parameter.
+    gradients: BTreeMap<String, Vec<f32>>,
+    /// Parameters after the first step.
+    after: BTreeMap<String, Vec<f32>>,
+}
+
+const SCALE: f32 = 1024.0;
+
+fn train(model: Model, init: &Arrays, method: Method, low_ratio: f64) -> Result {
+    let compiled = compile(model, &Options { batch: 16, method, low_ratio, ..Options::default() }).unwrap();
+    let graph = &compiled.training;
+    let mut executor = Executor::new(Target::Cpu, 2).unwrap();
+    let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
+    let (x, y) = (&init["X"], &init["Y"]);
+    let (image, batch) = (x.1.len() / y.1.len(), 16);
+    let mut result = Result { losses: Vec::new(), gradients: BTreeMap::new(), after: BTreeMap::new() };
+    for step in 0..5 {
+        let labels: Vec<u32> = y.1[step * batch..][..batch].iter().map(|&y| y as u32).collect();
+        let examples = &x.1[step * batch * image..][..batch * image];
+        let inputs = Inputs { examples, labels: &labels, loss_scale: SCALE, learning_rate: 0.1, ..Inputs::default() };
+        let mut observe = |id: BufferId, tensor: &candle_core::Tensor| {
+            let node = graph.ids().nth(id.index()).map(|id| graph.node(id));
+            if let (0, Some(Role::ParameterGradient { of })) = (step, node.map(|n| n.role)) {
+                let gradient: Vec<f32> = tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap();
+                let unscaled = gradient.iter().map(|g| g / SCALE).collect();
+                result.gradients.insert(graph.node(of).name.clone(), unscaled);
+            }
+        };
+        let outcome = executor.run_observed(&compiled.train, &mut values, &inputs, &mut observe).unwrap();
+        assert_eq!(outcome.outputs["finite"], [1.0]);
+        result.losses.push(outcome.outputs["loss"][0]);
+        if step == 0 {
+            result.after = values.download().unwrap();
+        }
+    }
+    result
+}
+
+fn norm(x: impl Iterator<Item = f32>) -> f64 {
+    x.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The distance between neighbours of a format at `x`, twice over.
+fn unit(format: Format, x: f32) -> f32 {
+    x.abs().log2().floor().exp2() * (-(format.mantissa_bits() as f32)).exp2()
+}
+
+fn check(file: &str, network: Network, width: f64) {
+    let Some(folder) = shared("oracle/training") else { return };
+    let init = arrays(&folder.join(format!("{file}_init.npz"))).unwrap();
+    let losses: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("losses.json")).unwrap()).unwrap();
+    let cases = [
+        ("FP32", Method::Fp32, 0.0, Format::FP32),
+        ("r05", Method::Demote, 0.5, Format::PAPER_HIGH),
+        ("r10", Method::Demote, 1.0, Format::PAPER_LOW_FORWARD),
+        ("pi_op", Method::Operator, 0.0, Format::PAPER_HIGH),
+    ];
+    for (name, method, low_ratio, loss_format) in cases {
+        let oracle = arrays(&folder.join(format!("{file}_{name}_step1.npz"))).unwrap();
+        let result = train(model(network, width, &init), &init, method, low_ratio);
+        let expected: Vec<f32> =
+            losses[file][name]["losses"].as_array().unwrap().iter().map(|l| l.as_f64().unwrap() as f32).collect();
+        let keys: Vec<&str> = oracle.keys().filter_map(|k| k.strip_prefix("grad/")).collect();
+        assert_eq!(keys.len(), result.gradients.len(), "{file} {name}");
+        let (mut dot, mut ours, mut theirs) = (0.0, 0.0, 0.0);
+        let mut worst: f64 = 0.0;
+        for key in keys {
+            let (a, b) = (&result.gradients[key], &oracle[&format!("grad/{key}")].1);
+            assert_eq!(a.len(), b.len());
+            dot += a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+            ours += norm(a.iter().copied()).powi(2);
+            theirs += norm(b.iter().copied()).powi(2);
+            let error = norm(a.iter().zip(b).map(|(a, b)| a - b)) / norm(b.iter().copied()).max(1e-30);
+            // A convolution's bias before batch norm has no gradient but rounding noise.
+            if norm(b.iter().copied()) > 1e-4 * theirs.sqrt() {
+                worst = worst.max(error);
+            }
+        }
+        let cosine = dot / (ours.sqrt() * theirs.sqrt());
+        let step = unit(loss_format, expected[0]);
+        println!(
+            "{file} {name}: losses {:?} expected {expected:?} cosine {cosine:.6} worst {worst:.2e}",
+            result.losses
+        );
+        if method == Method::Fp32 {
+            assert!((result.losses[0] - expected[0]).abs() <= 1e-5 * expected[0], "{file} {name}");
+            assert!(worst <= 1e-4, "{file} {name}: {worst}");
+            for (ours, theirs) in result.losses.iter().zip(&expected) {
+                assert!((ours - theirs).abs() <= 0.01 * theirs, "{file} {name}: {ours} {theirs}");
+            }
+            for (key, (_, expected)) in oracle.iter().filter_map(|(k, v)| Some((k.strip_prefix("after1/")?, v))) {
+                if let Some(after) = result.after.get(key) {
+                    let error = norm(after.iter().zip(expected).map(|(a, b)| a - b));
+                    assert!(error <= 1e-4 * norm(expected.iter().copied()).max(1e-2), "{file} {key}: {error}");
+                }
+            }
+        } else {
+            assert!((result.losses[0] - expected[0]).abs() <= step, "{file} {name}");
+            assert!(cosine >= 0.999, "{file} {name}: {cosine}");
+        }
+    }
+}
+
+#[test]
+fn squeezenet_trains_as_the_authors_do() {
+    check("sqz_wm0.25", Network::SqueezeNet, 0.25);
+}
+
+#[test]
+fn resnet_trains_as_the_authors_do() {
+    check("res18_wm0.1", Network::ResNet18, 0.1);
+}
