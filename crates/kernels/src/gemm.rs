@@ -13,7 +13,7 @@ pub(crate) struct View {
     pub(crate) col: usize,
 }
 
-/// `c [m, n] = a [m, k] b [k, n]`, added to what `c` holds if `accumulate`; `c` has row stride `ldc`. One thread.
+/// `c [m, n] = a [m, k] b [k, n]`, added to what `c` holds if `accumulate`; `strides` are those of `c`. One thread.
 ///
 /// # Safety
 /// Every element that the shapes and strides reach is valid for reading (`a`, `b`) or reading and writing (`c`), and
@@ -25,7 +25,7 @@ pub(crate) unsafe fn product(
     a: View,
     b: View,
     c: *mut f32,
-    ldc: usize,
+    strides: [usize; 2],
     accumulate: bool,
 ) {
     // SAFETY: the caller's promise; the strides are those of slices and so fit in `isize`.
@@ -35,8 +35,8 @@ pub(crate) unsafe fn product(
             n,
             k,
             c,
-            1,
-            ldc as isize,
+            strides[1] as isize,
+            strides[0] as isize,
             accumulate,
             a.data,
             a.col as isize,
@@ -95,7 +95,7 @@ pub fn matmul(
             if k > 0 {
                 let a = View { data: a.as_ptr().add(i * a_row), row: a_row, col: a_col };
                 let b = View { data: b.as_ptr().add(j * b_col), row: b_row, col: b_col };
-                product(height, width, k, a, b, out.at(i * n + j), n, false);
+                product(height, width, k, a, b, out.at(i * n + j), [n, 1], false);
             }
             for row in i..i + height {
                 let y = out.slice(row * n + j, width);

@@ -157,7 +157,7 @@ pub fn slice(
     Ok(())
 }
 
-/// Gradient of [`slice`], and padding with zeros: dx, which has `shape`, is zero except where the slice took dy's
+/// Gradient of [`slice()`], and padding with zeros: dx, which has `shape`, is zero except where the slice took dy's
 /// elements from.
 pub fn slice_scatter(
     dy: &[f32],

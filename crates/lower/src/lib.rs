@@ -143,7 +143,8 @@ fn stores(graph: &Graph, formats: &[Format], schedule: &Schedule) -> Vec<Store> 
         }
     }
     let replaced = |&(target, value): &(NodeId, NodeId)| {
-        let after = last[target.index()].max(last[storage(graph, formats, value).index()]);
+        let value = storage(graph, formats, value);
+        let after = last[target.index()].max(last[value.index()]);
         Store { target, value, after }
     };
     graph.updates().iter().map(replaced).collect()

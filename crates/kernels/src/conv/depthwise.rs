@@ -6,7 +6,7 @@
 use super::Conv2d;
 use super::plane::{Layout, SLACK};
 use crate::parallel::{SharedOut, fill_rows, for_tasks, with_scratch};
-use crate::simd::{mul_add, multiversion};
+use crate::simd::{copy_short, mul_add, multiversion};
 
 /// Vector of the weight gradient's sums.
 const WIDTH: usize = 16;
@@ -70,7 +70,7 @@ multiversion! {
     fn copy_rows(rows: usize, width: usize, x: &[f32], x_row: usize, y: &mut [f32], y_row: usize) {
         for i in 0..rows {
             let x = &x[i * x_row..i * x_row + width];
-            y[i * y_row..i * y_row + width].iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+            copy_short(x, &mut y[i * y_row..i * y_row + width]);
         }
     }
 }

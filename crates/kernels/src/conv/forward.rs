@@ -4,6 +4,7 @@ use super::Conv2d;
 use super::plane::{Layout, SLACK, columns};
 use crate::gemm::{View, product};
 use crate::parallel::{SharedOut, for_tasks, with_scratch};
+use crate::simd::copy_short;
 
 /// Elements of the columns that one thread holds at a time.
 const COLUMNS: usize = 128 * 1024;
@@ -158,19 +159,19 @@ pub(super) fn convolve(g: &Conv2d, x: &[f32], w: &Weights, y: &mut [f32]) {
                 if direct {
                     let from = (tile.image * g.in_channels + group * group_in) * g.in_plane() + tile.row * width;
                     let b = View { data: x.as_ptr().add(from), row: g.in_plane(), col: 1 };
-                    product(outputs, pixels, group_in, a(0), b, c, ldc, false);
+                    product(outputs, pixels, group_in, a(0), b, c, [ldc, 1], false);
                     return;
                 }
                 for channel in (0..group_in).step_by(channels) {
                     let channels = channels.min(group_in - channel);
                     gather(g, &layout, x, tile, group * group_in + channel, channels, planes, cols);
                     let b = View { data: cols.as_ptr(), row: distance(pixels), col: 1 };
-                    product(outputs, pixels, channels * taps, a(channel), b, c, ldc, channel > 0);
+                    product(outputs, pixels, channels * taps, a(channel), b, c, [ldc, 1], channel > 0);
                 }
                 if images > 1 {
                     for o in 0..outputs {
                         for i in 0..tile.images {
-                            out.slice(at(i, o), plane).copy_from_slice(&result[o * pixels + i * plane..][..plane]);
+                            copy_short(&result[o * pixels + i * plane..][..plane], out.slice(at(i, o), plane));
                         }
                     }
                 }

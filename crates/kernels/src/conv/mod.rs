@@ -1,4 +1,7 @@
 //! Two-dimensional convolution, its gradients, and its geometry.
+//!
+//! Memory beyond the arguments: about 1 MB for each thread that runs; a second copy of the weights in the input gradient
+//! of a dense convolution of stride 1 (not of 1x1 ones); up to 4 MB of partial sums in the weight gradient.
 
 mod depthwise;
 mod forward;

@@ -3,7 +3,7 @@
 //! stride, dilation and padding are.
 
 use super::Conv2d;
-use crate::simd::multiversion;
+use crate::simd::{copy_short, multiversion};
 
 /// Elements after every buffer that vector loads and stores may touch beyond the last row.
 pub(super) const SLACK: usize = 64;
@@ -104,42 +104,33 @@ impl Layout {
     }
 }
 
+// Each stride has a loop of its own, which keeps the inner one inside the function compiled for the processor.
 multiversion! {
     fn stage(layout: &Layout, start: usize, x: &[f32], plane: &mut [f32]) {
         plane[..layout.len].fill(0.0);
-        let stride = layout.axes[1].stride;
-        layout.rows(start, |to, from, len| {
-            let plane = &mut plane[to..to + len];
-            let x = &x[from..from + (len - 1) * stride + 1];
-            match stride {
-                1 => plane.iter_mut().zip(x).for_each(|(p, x)| *p = *x),
-                2 => {
-                    plane[len - 1] = x[x.len() - 1];
-                    plane.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(p, x)| *p = x[0]);
-                }
-                _ => plane.iter_mut().zip(x.iter().step_by(stride)).for_each(|(p, x)| *p = *x),
-            }
-        });
+        match layout.axes[1].stride {
+            1 => layout.rows(start, |to, from, len| copy_short(&x[from..from + len], &mut plane[to..to + len])),
+            2 => layout.rows(start, |to, from, len| {
+                let plane = &mut plane[to..to + len];
+                plane[len - 1] = x[from + 2 * (len - 1)];
+                plane.iter_mut().zip(x[from..from + 2 * len - 1].as_chunks::<2>().0).for_each(|(p, x)| *p = x[0]);
+            }),
+            stride => layout.rows(start, |to, from, len| {
+                plane[to..to + len].iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(p, x)| *p = *x);
+            }),
+        }
     }
 }
 
 multiversion! {
     fn unstage(layout: &Layout, plane: &[f32], x: &mut [f32]) {
-        let stride = layout.axes[1].stride;
         x.fill(0.0);
-        layout.rows(0, |from, to, len| {
-            let plane = &plane[from..from + len];
-            let x = &mut x[to..to + (len - 1) * stride + 1];
-            match stride {
-                1 => x.iter_mut().zip(plane).for_each(|(x, p)| *x = *p),
-                2 => {
-                    let last = x.len() - 1;
-                    x[last] = plane[len - 1];
-                    x.as_chunks_mut::<2>().0.iter_mut().zip(plane).for_each(|(x, p)| x[0] = *p);
-                }
-                _ => x.iter_mut().step_by(stride).zip(plane).for_each(|(x, p)| *x = *p),
-            }
-        });
+        match layout.axes[1].stride {
+            1 => layout.rows(0, |from, to, len| copy_short(&plane[from..from + len], &mut x[to..to + len])),
+            stride => layout.rows(0, |from, to, len| {
+                x[to..].iter_mut().step_by(stride).zip(&plane[from..from + len]).for_each(|(x, p)| *x = *p);
+            }),
+        }
     }
 }
 
@@ -155,17 +146,19 @@ multiversion! {
         distance: usize,
         cols: &mut [f32],
     ) {
-        if width <= 4 {
-            copy_rows::<4>(layout, planes, images, rows, width, distance, cols);
-        } else if width <= 8 {
-            copy_rows::<8>(layout, planes, images, rows, width, distance, cols);
-        } else {
-            copy_rows::<16>(layout, planes, images, rows, width, distance, cols);
+        match width {
+            0..=4 => copy_rows::<4>(layout, planes, images, rows, width, distance, cols),
+            5..=8 => copy_rows::<8>(layout, planes, images, rows, width, distance, cols),
+            9..=16 => copy_rows::<16>(layout, planes, images, rows, width, distance, cols),
+            17..=32 => copy_rows::<32>(layout, planes, images, rows, width, distance, cols),
+            33..=64 => copy_rows::<64>(layout, planes, images, rows, width, distance, cols),
+            _ => copy_rows::<0>(layout, planes, images, rows, width, distance, cols),
         }
     }
 }
 
-/// Copies in whole vectors; what is too much of a row is overwritten by the next one, or falls into the slack.
+/// Copies `N` elements for every row, or its width if `N` is 0; what is too much of a row is overwritten by the next
+/// one, or falls into the slack.
 #[inline(always)]
 fn copy_rows<const N: usize>(
     layout: &Layout,
@@ -176,15 +169,13 @@ fn copy_rows<const N: usize>(
     distance: usize,
     cols: &mut [f32],
 ) {
-    let vectors = width.div_ceil(N);
+    let len = if N == 0 { width } else { N };
     for (i, &tap) in layout.taps.iter().enumerate() {
         let mut at = i * distance;
         for image in 0..images {
             let mut from = image * layout.len + tap;
             for _ in 0..rows {
-                let source = planes[from..from + vectors * N].as_chunks::<N>().0;
-                let target = cols[at..at + vectors * N].as_chunks_mut::<N>().0;
-                target.copy_from_slice(source);
+                cols[at..at + len].copy_from_slice(&planes[from..from + len]);
                 from += layout.width;
                 at += width;
             }

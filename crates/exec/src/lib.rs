@@ -1,0 +1,37 @@
+//! Runs a program's step with candle tensors and kernels on CPU or CUDA.
+//!
+//! An [`Executor`] interprets the instructions of a program over candle tensors; [`Values`] holds what is kept from step
+//! to step, so that a training and an evaluation program share their weights. Results do not depend on the number of
+//! threads. This crate knows nothing of graphs, assignments or data.
+//!
+//! ```
+//! use bitbudget_exec::{Executor, Inputs, Target, Values};
+//! use bitbudget_formats::Format;
+//! use bitbudget_ir::{DType, ops};
+//! use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+//!
+//! let buffer = |source| Buffer { name: "x".into(), shape: vec![4], dtype: DType::F32, format: Format::FP32, source };
+//! let program = Program {
+//!     batch: 4,
+//!     buffers: vec![buffer(Source::Input), buffer(Source::None)],
+//!     instructions: vec![Instruction::Compute {
+//!         op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None,
+//!     }],
+//!     outputs: vec![("y".into(), BufferId(1))],
+//! };
+//! let mut executor = Executor::new(Target::Cpu, 1)?;
+//! let mut values = Values::default();
+//! let step = executor.run(&program, &mut values, &Inputs { examples: &[-1.0, 2.0, -3.0, 4.0], ..Inputs::default() })?;
+//! assert_eq!(step.outputs["y"], [0.0, 2.0, 0.0, 4.0]);
+//! # Ok::<(), bitbudget_exec::ExecError>(())
+//! ```
+
+mod cpu;
+mod error;
+mod executor;
+mod pool;
+mod values;
+
+pub use error::ExecError;
+pub use executor::{Executor, Inputs, OverflowCount, Step, Target};
+pub use values::Values;

@@ -1,0 +1,72 @@
+//! What is kept from step to step.
+
+use crate::error::{ExecError, without_backtrace};
+use bitbudget_program::{Buffer, Program, Source};
+use candle_core::{Device, Tensor};
+use std::collections::BTreeMap;
+
+/// Masters, states and constants by name, on the device.
+#[derive(Debug, Default)]
+pub struct Values {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Values {
+    /// Uploads what a program keeps: from `initial` by name, or zeros for what is not there.
+    ///
+    /// # Errors
+    /// If a value's length differs from its buffer's, a constant has none, or memory runs out.
+    pub fn new(program: &Program, initial: &BTreeMap<String, Vec<f32>>, device: &Device) -> Result<Values, ExecError> {
+        let mut values = Values::default();
+        for buffer in &program.buffers {
+            if matches!(buffer.source, Source::Kept | Source::Constant) {
+                let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
+                let tensor = match initial.get(&buffer.name) {
+                    Some(value) if value.len() == buffer.elements() => {
+                        Tensor::from_slice(value, buffer.shape.as_slice(), device)
+                    }
+                    Some(value) => {
+                        let (has, needs) = (value.len(), buffer.elements());
+                        return Err(fault(format!(
+                            "its value has {has} elements, its shape {:?} {needs}",
+                            buffer.shape
+                        )));
+                    }
+                    None if buffer.source == Source::Constant => return Err(fault("has no value".into())),
+                    None => Tensor::zeros(buffer.shape.as_slice(), candle_core::DType::F32, device),
+                };
+                values
+                    .tensors
+                    .insert(buffer.name.clone(), tensor.map_err(|e| fault(without_backtrace(&e).to_string()))?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// The value of a name, row-major.
+    ///
+    /// # Errors
+    /// If there is none, or the device fails.
+    pub fn get(&self, name: &str) -> Result<Vec<f32>, ExecError> {
+        let fault = |reason: String| ExecError::new(format!("`{name}`"), reason);
+        let tensor = self.tensors.get(name).ok_or_else(|| fault("is not kept".into()))?;
+        tensor.flatten_all().and_then(|t| t.to_vec1()).map_err(|e| fault(without_backtrace(&e).to_string()))
+    }
+
+    /// All values by name.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn download(&self) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
+        self.tensors.keys().map(|name| Ok((name.clone(), self.get(name)?))).collect()
+    }
+
+    pub(crate) fn tensor(&self, buffer: &Buffer) -> Option<&Tensor> {
+        self.tensors.get(&buffer.name)
+    }
+
+    /// Puts a new value in place of the old one, which is returned.
+    pub(crate) fn replace(&mut self, buffer: &Buffer, tensor: Tensor) -> Option<Tensor> {
+        self.tensors.insert(buffer.name.clone(), tensor)
+    }
+}

@@ -1,0 +1,100 @@
+//! Every operator's samples on the CPU against the reference interpreter in FP64, with one and with three threads.
+
+use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Bindings, DType, Graph, Op, Role, Sample, interpret, ops};
+use bitbudget_program::BufferId;
+use std::collections::BTreeMap;
+
+/// Sources of other kinds than the executor binds by name become constants, so that a test can give them any value.
+fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
+    let mut count = 0;
+    let mut values = BTreeMap::new();
+    for id in sample.graph.ids() {
+        if let Some(name) = sample.graph.op(id).source_name() {
+            let ty = sample.graph.ty(id);
+            let value = |_| {
+                count += 1;
+                let spread = (f64::from(count) * 0.618_033_988_749_895 + 0.137).fract();
+                match ty.dtype {
+                    DType::F32 => f64::from((sample.range.0 + (sample.range.1 - sample.range.0) * spread) as f32),
+                    DType::Label | DType::Index8 => f64::from(count % 3),
+                }
+            };
+            values.insert(name.to_string(), (0..ty.shape.elements(1)).map(value).collect());
+        }
+    }
+    values
+}
+
+/// The sample with a rounded gradient role nowhere: results are compared in FP32.
+fn run(graph: &Graph, values: &BTreeMap<String, Vec<f64>>, threads: usize) -> Vec<Option<Vec<f32>>> {
+    let formats = vec![Format::FP32; graph.len()];
+    let schedule = bitbudget_schedule::plan(graph, &formats);
+    let program = bitbudget_lower::lower(graph, &formats, &schedule, 1).unwrap();
+    let mut executor = Executor::new(Target::Cpu, threads).unwrap();
+    let initial = values.iter().map(|(n, v)| (n.clone(), v.iter().map(|&x| x as f32).collect())).collect();
+    let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
+    let labels: Vec<u32> = values.get("l1").into_iter().flatten().map(|&x| x as u32).collect();
+    let inputs = Inputs { labels: &labels, ..Inputs::default() };
+    let mut results = vec![None; graph.len()];
+    let mut observe = |id: BufferId, tensor: &candle_core::Tensor| {
+        let numbers = tensor.to_dtype(candle_core::DType::F32).and_then(|t| t.flatten_all()?.to_vec1());
+        results[id.index()] = Some(numbers.unwrap());
+    };
+    executor.run_observed(&program, &mut kept, &inputs, &mut observe).unwrap();
+    results
+}
+
+#[test]
+fn every_operator_agrees_with_the_reference() {
+    for (name, samples) in Op::all_samples() {
+        for (case, sample) in samples.into_iter().enumerate() {
+            let values = values(&sample);
+            let expected = interpret(&sample.graph, &Bindings { batch: 1, values: values.clone() }).unwrap();
+            let results = run(&sample.graph, &values, 1);
+            assert_eq!(results, run(&sample.graph, &values, 3), "{name} depends on the number of threads");
+            let y = sample.graph.output("y").unwrap();
+            let computed = results[y.index()].as_ref();
+            // A sample whose result is an alias of its operand has nothing to compute.
+            let Some(computed) = computed else {
+                assert!(["cast", "reshape"].contains(&name), "{name} was not computed");
+                continue;
+            };
+            for (i, (&actual, &expected)) in computed.iter().zip(&expected[y.index()].data).enumerate() {
+                let tolerance = 2e-6 * (1.0 + expected.abs());
+                assert!(
+                    (f64::from(actual) - expected).abs() < tolerance,
+                    "{name} {case}: [{i}] {actual}, not {expected}"
+                );
+            }
+            assert_eq!(computed.len(), expected[y.index()].data.len());
+        }
+    }
+}
+
+#[test]
+fn a_broken_label_or_length_is_an_error() {
+    let mut graph = Graph::new("g");
+    let x = bitbudget_ir::TensorType::f32([bitbudget_ir::Dim::BATCH, 4.into()]);
+    let x = graph.source(ops::Input { name: "x".into() }, x);
+    let labels = bitbudget_ir::TensorType { dtype: DType::Label, shape: [bitbudget_ir::Dim::BATCH].into() };
+    let labels = graph.source(ops::Label { name: "labels".into() }, labels);
+    let loss = graph.add(ops::NllLoss {}, &[x, labels]).unwrap();
+    graph.set_role(loss, Role::Internal);
+    graph.set_output("loss", loss);
+    let formats = vec![Format::FP32; graph.len()];
+    let schedule = bitbudget_schedule::plan(&graph, &formats);
+    let program = bitbudget_lower::lower(&graph, &formats, &schedule, 2).unwrap();
+    let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+    let mut run = |examples: &[f32], labels: &[u32]| {
+        let inputs = Inputs { examples, labels, ..Inputs::default() };
+        executor.run(&program, &mut Values::default(), &inputs).map_err(|e| e.to_string())
+    };
+    assert_eq!(run(&[0.5; 8], &[0, 3]).unwrap().outputs["loss"], [-0.5]);
+    let cases = [(8, [0, 4], "nll_loss"), (7, [0, 3], "`x`: 7 numbers were given, its shape [2, 4] needs 8")];
+    for (length, labels, message) in cases {
+        let error = run(&vec![0.5; length], &labels).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+}
