@@ -1,7 +1,7 @@
 //! Everything around a training step: data and batches, learning rate, loss scale, promotion, metrics and checkpoints.
 //!
-//! It knows nothing about graphs, formats or devices: a batch is a vector of FP32 numbers, and a tensor is a name, a shape
-//! and its values.
+//! [`run::train`] and [`run::evaluate`] drive compiled programs. This crate knows nothing about graphs or how formats are
+//! chosen: a batch is a vector of FP32 numbers, and a tensor is a name, a shape and its values.
 //!
 //! ```
 //! use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
@@ -29,5 +29,6 @@ pub mod loss_scale;
 pub mod metrics;
 pub mod promotion;
 mod random;
+pub mod run;
 
 pub use error::{Error, ErrorKind, Result};

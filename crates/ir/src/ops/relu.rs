@@ -21,7 +21,9 @@ impl Operator for Relu {
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
-        Ok(vec![Some(graph.add(ReluGrad {}, &[dy, node])?)])
+        // From the input: an output that its format rounds to zero would hide that its input was positive.
+        let x = graph.operand(node, 0)?;
+        Ok(vec![Some(graph.add(ReluGrad {}, &[dy, x])?)])
     }
 
     fn precision(&self) -> Precision {

@@ -8,7 +8,9 @@ use crate::graph::{Graph, NodeId};
 use crate::types::TensorType;
 
 operator! {
-    /// `dy` where the output is positive, 0 elsewhere; on dy, y. At 0 the gradient is 0.
+    /// `dy` where the input is positive, 0 elsewhere; on dy, x. At 0 the gradient is 0.
+    ///
+    /// The output may stand for the input where it is stored in the same format or in FP32.
     pub struct ReluGrad {}
 }
 
