@@ -1,4 +1,4 @@
-//! Why a file cannot be imported.
+//! Why a file cannot be imported or a graph cannot be exported.
 
 use std::fmt;
 
@@ -36,3 +36,8 @@ impl fmt::Display for ImportError {
 }
 
 impl std::error::Error for ImportError {}
+
+/// Why a graph cannot be written as ONNX.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the graph cannot be written as ONNX: {0}")]
+pub struct ExportError(pub(crate) String);

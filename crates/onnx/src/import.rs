@@ -323,8 +323,8 @@ fn set_output(name: &str, importer: &mut Importer) {
             Ok(id) => id,
             Err(reason) => return importer.problems.push(format!("output `{name}`: {reason}")),
         },
-        Some(Value::Constant(_) | Value::Initializer(_)) => {
-            importer.problems.push(format!("output `{name}` does not depend on the input"));
+        Some(Value::Constant(_) | Value::Initializer(_) | Value::Sequence(_)) => {
+            importer.problems.push(format!("output `{name}` is no tensor that depends on the input"));
             return;
         }
         None if importer.problems.is_empty() => {

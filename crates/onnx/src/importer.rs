@@ -232,6 +232,7 @@ impl Importer {
             Some(Value::Padded(padded)) => format!("padded {}", self.graph.ty(padded.x).shape),
             Some(Value::Constant(constant)) => format!("constant {:?}", constant.shape),
             Some(Value::Initializer(i)) => format!("initializer {:?}", self.initializers[*i].constant.shape),
+            Some(Value::Sequence(values)) => format!("a sequence of {} tensors", values.len()),
             Some(Value::Failed) => "?".into(),
         }
     }
@@ -260,6 +261,7 @@ impl Importer {
                     Ok(id)
                 }
             },
+            Value::Sequence(_) => Err(format!("`{}` is a sequence of tensors where one is needed", operand.name)),
             Value::Failed => Err("it needs the result of a node that cannot be imported".into()),
         }
     }

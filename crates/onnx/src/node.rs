@@ -18,6 +18,8 @@ pub(crate) enum Value {
     Initializer(usize),
     /// A tensor padded with zeros, which its reader may take into its own padding.
     Padded(Rc<Padded>),
+    /// Several tensors in order (ONNX's type Sequence), as PyTorch's exporter makes them of a split.
+    Sequence(Rc<Vec<Value>>),
     /// The result of a node whose import failed: a problem that is already reported.
     Failed,
 }
