@@ -91,7 +91,7 @@ fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 fn hard(importer: &mut Importer, node: &Node, x: NodeId, alpha: f64, beta: f64) -> Result<NodeId, String> {
-    let scaled = importer.emit(node.name, ops::Scale { by: Real(alpha) }, &[x])?;
+    let scaled = importer.emit(node.name, ops::Scale { by: Real(decimal(alpha as f32)) }, &[x])?;
     let name = importer.fresh_name(&format!("{}.beta", node.name));
     let beta =
         crate::constant::Constant { shape: Vec::new(), elements: crate::constant::Elements::Floats(vec![beta as f32]) };

@@ -84,7 +84,7 @@ fn binary(importer: &mut Importer, node: &Node, op: impl Into<Op>) -> Result<Vec
 
 fn scale(importer: &mut Importer, node: &Node, x: &Operand, by: f64) -> Result<Vec<Value>, String> {
     let x = importer.operand(x)?;
-    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Scale { by: Real(by) }, &[x])?)])
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Scale { by: Real(decimal(by as f32)) }, &[x])?)])
 }
 
 /// The number that an operand is, if it is known, finite and does not give the other operand more dimensions.
