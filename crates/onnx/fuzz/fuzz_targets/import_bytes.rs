@@ -1,0 +1,18 @@
+//! Import never panics, whatever the bytes; what it accepts is a sound graph that can be written and read again.
+//!
+//! `cargo +nightly fuzz run import_bytes fuzz/corpus/import_bytes tests/data` from `crates/onnx`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(imported) = bitbudget_onnx::import_bytes(bytes, None) else { return };
+    let graph = &imported.model.graph;
+    assert_eq!(bitbudget_ir::verify(graph), Ok(()));
+    assert_eq!(graph.to_string().parse::<bitbudget_ir::Graph>().map(|g| g.to_string()), Ok(graph.to_string()));
+    if let Ok(written) = bitbudget_onnx::export_bytes(&imported.model) {
+        let again = bitbudget_onnx::import_bytes(&written, None).expect("an exported graph is read again");
+        assert_eq!(again.model.values.len(), imported.model.values.len());
+    }
+});

@@ -1,0 +1,88 @@
+//! Protobuf messages from plain values.
+
+use bitbudget_ir::{Dim, Shape};
+use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::tensor_proto::DataType;
+use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
+use onnx_protobuf::{
+    AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, type_proto,
+};
+use protobuf::{Enum, MessageField};
+
+/// The operator set that is written: the first in which AveragePool has dilations.
+const OPSET: i64 = 19;
+const IR_VERSION: i64 = 9;
+
+pub(super) fn model_message(graph: GraphProto) -> ModelProto {
+    ModelProto {
+        ir_version: IR_VERSION,
+        opset_import: vec![OperatorSetIdProto { version: OPSET, ..OperatorSetIdProto::default() }],
+        producer_name: "bitbudget".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: MessageField::some(graph),
+        ..ModelProto::default()
+    }
+}
+
+fn dimension(dim: &Dim) -> Dimension {
+    let value = match dim.as_fixed() {
+        Some(size) => dimension::Value::DimValue(size as i64),
+        None => dimension::Value::DimParam(dim.to_string()),
+    };
+    Dimension { value: Some(value), ..Dimension::default() }
+}
+
+/// The name and type of a floating-point tensor.
+pub(super) fn tensor_info(name: &str, shape: &Shape) -> ValueInfoProto {
+    let shape = TensorShapeProto { dim: shape.0.iter().map(dimension).collect(), ..TensorShapeProto::default() };
+    let tensor = type_proto::Tensor {
+        elem_type: DataType::FLOAT.value(),
+        shape: MessageField::some(shape),
+        ..type_proto::Tensor::default()
+    };
+    let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
+    ValueInfoProto { name: name.into(), type_: MessageField::some(ty), ..ValueInfoProto::default() }
+}
+
+pub(super) fn floats(shape: &[usize], values: &[f32]) -> TensorProto {
+    TensorProto {
+        dims: shape.iter().map(|&d| d as i64).collect(),
+        data_type: DataType::FLOAT.value(),
+        raw_data: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
+pub(super) fn ints(values: &[i64]) -> TensorProto {
+    TensorProto {
+        dims: vec![values.len() as i64],
+        data_type: DataType::INT64.value(),
+        raw_data: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto { name: name.into(), type_: kind.into(), ..AttributeProto::default() }
+}
+
+pub(super) fn int(name: &str, i: i64) -> AttributeProto {
+    AttributeProto { i, ..attribute(name, AttributeType::INT) }
+}
+
+pub(super) fn flag(name: &str, set: bool) -> AttributeProto {
+    int(name, i64::from(set))
+}
+
+pub(super) fn float(name: &str, f: f64) -> AttributeProto {
+    AttributeProto { f: f as f32, ..attribute(name, AttributeType::FLOAT) }
+}
+
+pub(super) fn list(name: &str, sizes: impl IntoIterator<Item = usize>) -> AttributeProto {
+    AttributeProto { ints: sizes.into_iter().map(|i| i as i64).collect(), ..attribute(name, AttributeType::INTS) }
+}
+
+pub(super) fn tensor(name: &str, t: TensorProto) -> AttributeProto {
+    AttributeProto { t: MessageField::some(t), ..attribute(name, AttributeType::TENSOR) }
+}

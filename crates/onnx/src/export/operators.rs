@@ -1,0 +1,225 @@
+//! Each operator of a forward graph as an ONNX node.
+
+use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info};
+use super::{Exporter, running_statistics};
+use bitbudget_ir::ops::Window;
+use bitbudget_ir::{Dim, NodeId, Op, Shape};
+use onnx_protobuf::AttributeProto;
+
+/// Writes the messages for a node; its operands are written already.
+pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
+    let graph = &exporter.model.graph;
+    let operands = graph.operands(id);
+    let inputs: Vec<String> = operands.iter().map(|&operand| exporter.name(operand)).collect();
+    let mut plain = |operator: &str, attributes: Vec<AttributeProto>| {
+        exporter.node(id, operator, inputs.clone()).attribute = attributes;
+        Ok(())
+    };
+    match graph.op(id) {
+        Op::Input(op) => {
+            exporter.proto.input.push(tensor_info(&op.name, &graph.ty(id).shape));
+            Ok(())
+        }
+        Op::Parameter(_) | Op::State(_) | Op::Constant(_) => source(exporter, id),
+        Op::Conv(op) => {
+            let kernel: Vec<usize> = graph.ty(operands[1]).shape.0[2..].iter().map(|d| d.factor()).collect();
+            let mut attributes = window(&op.window([kernel[0], kernel[1]]));
+            attributes.push(int("group", op.groups as i64));
+            plain("Conv", attributes)
+        }
+        Op::Matmul(op) => plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)]),
+        Op::BatchNormalize(_) => batch_normalize(exporter, id, &inputs),
+        Op::MaxPool(op) => {
+            let mut attributes = window(&op.window());
+            attributes.push(flag("ceil_mode", op.ceil));
+            plain("MaxPool", attributes)
+        }
+        Op::AveragePool(op) => {
+            let mut attributes = window(&op.window());
+            attributes.push(flag("ceil_mode", op.ceil));
+            attributes.push(flag("count_include_pad", op.count_include_pad));
+            plain("AveragePool", attributes)
+        }
+        Op::Relu(_) => plain("Relu", vec![]),
+        Op::LeakyRelu(op) => plain("LeakyRelu", vec![float("alpha", op.alpha.0)]),
+        Op::Clip(op) => {
+            let mut bound = |what: &str, x: f64| match x.is_finite() {
+                true => exporter.argument(id, what, floats(&[], &[x as f32])),
+                false => String::new(),
+            };
+            let (min, max) = (bound("min", op.min.0), bound("max", op.max.0));
+            exporter.node(id, "Clip", vec![inputs[0].clone(), min, max]);
+            Ok(())
+        }
+        Op::Sigmoid(_) => plain("Sigmoid", vec![]),
+        Op::Tanh(_) => plain("Tanh", vec![]),
+        Op::Exp(_) => plain("Exp", vec![]),
+        Op::Log(_) => plain("Log", vec![]),
+        Op::Sqrt(_) => plain("Sqrt", vec![]),
+        Op::Scale(op) => with_argument(exporter, id, "Mul", inputs, "by", floats(&[], &[op.by.0 as f32])),
+        Op::Add(_) => plain("Add", vec![]),
+        Op::Sub(_) => plain("Sub", vec![]),
+        Op::Mul(_) => plain("Mul", vec![]),
+        Op::Div(_) => plain("Div", vec![]),
+        Op::Sum(_) => plain("Sum", vec![]),
+        Op::Reshape(op) => {
+            let from = &graph.ty(operands[0]).shape;
+            let shape = reshape_target(from, &op.shape);
+            with_argument(exporter, id, "Reshape", inputs, "shape", ints(&shape))
+        }
+        Op::Transpose(op) => plain("Transpose", vec![list("perm", op.perm.iter().copied())]),
+        Op::Slice(op) => {
+            let ends: Vec<i64> = (0..op.begin.len())
+                .map(|axis| match op.shape.0[axis].as_fixed() {
+                    Some(taken) => {
+                        let end = op.begin[axis] as i64 + taken as i64 * op.step[axis];
+                        if end < 0 { i64::MIN } else { end }
+                    }
+                    None => i64::MAX,
+                })
+                .collect();
+            let begin: Vec<i64> = op.begin.iter().map(|&b| b as i64).collect();
+            let axes: Vec<i64> = (0..op.begin.len() as i64).collect();
+            let lists = [("starts", begin), ("ends", ends), ("axes", axes), ("steps", op.step.clone())];
+            let mut inputs = inputs;
+            for (what, values) in lists {
+                inputs.push(exporter.argument(id, what, ints(&values)));
+            }
+            exporter.node(id, "Slice", inputs);
+            Ok(())
+        }
+        Op::SliceScatter(op) if op.step.iter().all(|&s| s == 1) => {
+            let from = &graph.ty(operands[0]).shape;
+            let after = |axis: usize| match op.shape.0[axis].as_fixed() {
+                Some(size) => size - op.begin[axis] - from.0[axis].factor(),
+                None => 0,
+            };
+            let pads = op.begin.iter().copied().chain((0..op.begin.len()).map(after));
+            let pads: Vec<i64> = pads.map(|p| p as i64).collect();
+            with_argument(exporter, id, "Pad", inputs, "pads", ints(&pads))
+        }
+        Op::Concat(op) => plain("Concat", vec![int("axis", op.axis as i64)]),
+        Op::Broadcast(op) => broadcast(exporter, id, inputs, &op.shape),
+        Op::ReduceSum(op) => reduce(exporter, id, "ReduceSum", inputs, &op.axes, op.keep),
+        Op::ReduceMean(op) => reduce(exporter, id, "ReduceMean", inputs, &op.axes, op.keep),
+        Op::Softmax(_) => plain("Softmax", vec![int("axis", -1)]),
+        Op::LogSoftmax(_) => plain("LogSoftmax", vec![int("axis", -1)]),
+        Op::Cast(_) => plain("Identity", vec![]),
+        _ => Err("it has no form in ONNX; export the forward graph, before loss and gradients are added".into()),
+    }
+}
+
+fn source(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
+    let graph = &exporter.model.graph;
+    let shape: Vec<usize> = graph.ty(id).shape.0.iter().map(|d| d.factor()).collect();
+    let name = exporter.name(id);
+    let elements: usize = shape.iter().product();
+    let zeros = vec![0.0; if matches!(graph.op(id), Op::State(_)) { elements } else { 0 }];
+    let values = exporter.model.values.get(&name).unwrap_or(&zeros);
+    if values.len() != elements {
+        return Err(format!("its value has {} elements, its shape needs {elements}", values.len()));
+    }
+    let mut value = floats(&shape, values);
+    if matches!(graph.op(id), Op::Constant(_)) {
+        // An initializer would come back as a parameter.
+        exporter.node(id, "Constant", vec![]).attribute = vec![tensor("value", value)];
+    } else {
+        value.name = name;
+        exporter.proto.initializer.push(value);
+    }
+    Ok(())
+}
+
+fn window(window: &Window) -> Vec<AttributeProto> {
+    let pads = window.pads_begin.into_iter().chain(window.pads_end);
+    vec![
+        list("kernel_shape", window.kernel),
+        list("strides", window.strides),
+        list("pads", pads),
+        list("dilations", window.dilations),
+    ]
+}
+
+fn with_argument(
+    exporter: &mut Exporter,
+    id: NodeId,
+    operator: &str,
+    mut inputs: Vec<String>,
+    what: &str,
+    value: onnx_protobuf::TensorProto,
+) -> Result<(), String> {
+    inputs.push(exporter.argument(id, what, value));
+    exporter.node(id, operator, inputs);
+    Ok(())
+}
+
+fn reduce(
+    exporter: &mut Exporter,
+    id: NodeId,
+    operator: &str,
+    mut inputs: Vec<String>,
+    axes: &[usize],
+    keep: bool,
+) -> Result<(), String> {
+    let axes: Vec<i64> = axes.iter().map(|&a| a as i64).collect();
+    inputs.push(exporter.argument(id, "axes", ints(&axes)));
+    // Without axes nothing is reduced, which ONNX has to be told.
+    exporter.node(id, operator, inputs).attribute = vec![flag("keepdims", keep), flag("noop_with_empty_axes", true)];
+    Ok(())
+}
+
+/// A Reshape's target: 0 where the batch stays in front, -1 for it elsewhere.
+fn reshape_target(from: &Shape, to: &Shape) -> Vec<i64> {
+    let size = |(axis, dim): (usize, &Dim)| match dim.as_fixed() {
+        Some(size) => size as i64,
+        None if axis == 0 && from.get(0) == Some(*dim) => 0,
+        None => -1,
+    };
+    to.0.iter().enumerate().map(size).collect()
+}
+
+fn batch_normalize(exporter: &mut Exporter, id: NodeId, inputs: &[String]) -> Result<(), String> {
+    let graph = &exporter.model.graph;
+    let [(mean, momentum), (variance, _)] =
+        running_statistics(graph, id).ok_or("no running statistics are updated from its mean and variance")?;
+    let Op::BatchNormalize(op) = graph.op(id) else { return Err("it is no batch normalisation".into()) };
+    let names =
+        vec![inputs[0].clone(), inputs[3].clone(), inputs[4].clone(), exporter.name(mean), exporter.name(variance)];
+    let kept = 1.0 - momentum.unwrap_or(0.1);
+    let attributes = vec![float("epsilon", op.epsilon.0), float("momentum", kept), int("training_mode", 0)];
+    exporter.node(id, "BatchNormalization", names).attribute = attributes;
+    Ok(())
+}
+
+fn broadcast(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, shape: &Shape) -> Result<(), String> {
+    let graph = &exporter.model.graph;
+    let from = &graph.ty(graph.operand(id, 0).map_err(|e| e.to_string())?).shape;
+    let own = |axis: usize| (axis + from.rank()).checked_sub(shape.rank()).and_then(|i| from.get(i));
+    let new_batch = (0..shape.rank()).find(|&a| shape.0[a].is_batch() && own(a) != Some(shape.0[a]));
+    let sizes: Vec<i64> = shape.0.iter().map(|d| d.as_fixed().map_or(1, |size| size as i64)).collect();
+    let Some(axis) = new_batch else {
+        return with_argument(exporter, id, "Expand", inputs, "shape", ints(&sizes));
+    };
+    // The batch size is known only from the network's input.
+    let input = graph.ids().find(|&i| matches!(graph.op(i), Op::Input(_)));
+    let input =
+        input.filter(|&i| graph.ty(i).shape.get(0) == Some(shape.0[axis])).ok_or("no input has its batch size")?;
+    let (input, output) = (exporter.name(input), exporter.name(id));
+    let mut parts = Vec::new();
+    for (what, sizes) in [("before", &sizes[..axis]), ("after", &sizes[axis + 1..])] {
+        if what == "after" {
+            let batch = exporter.fresh(&format!("{output}.batch"));
+            let node = exporter.message(batch.clone(), "Shape", vec![input.clone()], batch.clone());
+            node.attribute = vec![int("start", 0), int("end", 1)];
+            parts.push(batch);
+        }
+        if !sizes.is_empty() {
+            parts.push(exporter.argument(id, what, ints(sizes)));
+        }
+    }
+    let joined = exporter.fresh(&format!("{output}.shape"));
+    exporter.message(joined.clone(), "Concat", parts, joined.clone()).attribute = vec![int("axis", 0)];
+    inputs.push(joined);
+    exporter.node(id, "Expand", inputs);
+    Ok(())
+}

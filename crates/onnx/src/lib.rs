@@ -1,0 +1,40 @@
+//! Reads an ONNX file into an `ir::Graph`, writes one back.
+//!
+//! Import decomposes (batch normalisation becomes mean, variance and normalisation), folds shape arithmetic away with the
+//! batch size as a symbol, and makes parameters of the initializers. This crate is the only one that knows protobuf; it
+//! knows nothing about gradients, formats in bits, or devices. `docs/onnx.md` lists the operators.
+//!
+//! ```
+//! use bitbudget_ir::{Dim, Graph, Model, TensorType, ops};
+//!
+//! let mut graph = Graph::new("tiny");
+//! let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
+//! let w = graph.source(ops::Parameter { name: "w".into() }, TensorType::f32([Dim::fixed(2), Dim::fixed(3)]));
+//! let y = graph.add_named(ops::Matmul { trans_a: false, trans_b: true }, &[x, w], "fc")?;
+//! graph.set_output("y", y);
+//! let model = Model { graph, values: [("w".to_string(), vec![0.5; 6])].into() };
+//!
+//! let bytes = bitbudget_onnx::export_bytes(&model)?;
+//! let again = bitbudget_onnx::import_bytes(&bytes, None)?.model;
+//! assert_eq!(again.graph.to_string(), model.graph.to_string());
+//! assert_eq!(again.values, model.values);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod constant;
+mod error;
+mod export;
+mod external;
+mod folded;
+mod import;
+mod importer;
+mod node;
+mod ops;
+mod order;
+mod tensor;
+mod wire;
+
+pub use error::{ExportError, ImportError};
+pub use export::{export, export_bytes};
+pub use import::{Imported, import, import_bytes};
+pub use ops::{OperatorRow, operator_table};

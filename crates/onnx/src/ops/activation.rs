@@ -1,0 +1,158 @@
+//! Activations, and operators that do nothing in training.
+
+use super::Row;
+use super::fold;
+use crate::importer::Importer;
+use crate::node::{Node, Operand, Value, axis, decimal};
+use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
+
+const fn row(
+    name: &'static str,
+    versions: &'static [i64],
+    attributes: &'static [&'static str],
+    forms: &'static str,
+    build: super::Build,
+) -> Row {
+    Row { name, versions, attributes, forms, build: Some(build), fold: None }
+}
+
+const fn folded(row: Row, fold: super::Fold) -> Row {
+    Row { fold: Some(fold), ..row }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("Relu", &[6, 13, 14], &[], "`relu`", |i, n| unary(i, n, ops::Relu {})),
+    row("LeakyRelu", &[6, 16], &["alpha"], "`leaky_relu`", leaky_relu),
+    row("Clip", &[6, 11, 12, 13], &["max", "min"], "`clip`; bounds known at import, as attributes or inputs", clip),
+    row("Sigmoid", &[6, 13], &[], "`sigmoid`", |i, n| unary(i, n, ops::Sigmoid {})),
+    row("HardSigmoid", &[6, 22], &["alpha", "beta"], "`scale`, `add` and `clip`", hard_sigmoid),
+    row("HardSwish", &[14, 22], &[], "like HardSigmoid with alpha 1/6 and beta 1/2, then `mul`", hard_swish),
+    row("Tanh", &[6, 13], &[], "`tanh`", |i, n| unary(i, n, ops::Tanh {})),
+    folded(row("Exp", &[6, 13], &[], "`exp`", |i, n| unary(i, n, ops::Exp {})), |_, x, room| {
+        Ok(vec![fold::unary(x, room, f32::exp)?])
+    }),
+    folded(row("Log", &[6, 13], &[], "`log`", |i, n| unary(i, n, ops::Log {})), |_, x, room| {
+        Ok(vec![fold::unary(x, room, f32::ln)?])
+    }),
+    folded(row("Sqrt", &[6, 13], &[], "`sqrt`", |i, n| unary(i, n, ops::Sqrt {})), |_, x, room| {
+        Ok(vec![fold::unary(x, room, f32::sqrt)?])
+    }),
+    row(
+        "Softmax",
+        &[1, 11, 13],
+        &["axis"],
+        "`softmax`; any axis by way of `transpose`; before version 13 over all dimensions from the axis on",
+        |i, n| softmax(i, n, ops::Softmax {}.into()),
+    ),
+    row("LogSoftmax", &[1, 11, 13], &["axis"], "`log_softmax`; like Softmax", |i, n| {
+        softmax(i, n, ops::LogSoftmax {}.into())
+    }),
+    row(
+        "Dropout",
+        &[7, 10, 12, 13, 22],
+        &["ratio", "seed"],
+        "nothing: networks train without it (a warning says so); not the output mask",
+        dropout,
+    ),
+    folded(
+        row("Identity", &[1, 13, 14, 16, 19, 21, 23, 24, 25], &[], "nothing", |_, node| {
+            Ok(vec![node.need(0)?.value.clone()])
+        }),
+        fold::identity,
+    ),
+];
+
+fn unary(importer: &mut Importer, node: &Node, op: impl Into<Op>) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
+}
+
+fn leaky_relu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let alpha = Real(node.float("alpha")?.unwrap_or(0.01));
+    unary(importer, node, ops::LeakyRelu { alpha })
+}
+
+fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let bound = |importer: &Importer, position: usize, name: &str, none: f64| -> Result<Real, String> {
+        let given = match node.input(position) {
+            Some(operand) => Some(decimal(importer.constant(operand)?.as_scalar()?)),
+            None => node.float(name)?,
+        };
+        // Exporters write the largest FP32 number for "no bound".
+        let open = |x: f64| if x.abs() >= f64::from(f32::MAX) * 0.999 { f64::INFINITY.copysign(x) } else { x };
+        Ok(Real(given.map_or(none, open)))
+    };
+    let min = bound(importer, 1, "min", f64::NEG_INFINITY)?;
+    let max = bound(importer, 2, "max", f64::INFINITY)?;
+    if min.0.is_nan() || max.0.is_nan() || min.0 > max.0 {
+        return Err(format!("the bounds {} and {} leave nothing", min.0, max.0));
+    }
+    unary(importer, node, ops::Clip { min, max })
+}
+
+fn hard(importer: &mut Importer, node: &Node, x: NodeId, alpha: f64, beta: f64) -> Result<NodeId, String> {
+    let scaled = importer.emit(node.name, ops::Scale { by: Real(decimal(alpha as f32)) }, &[x])?;
+    let name = importer.fresh_name(&format!("{}.beta", node.name));
+    let beta =
+        crate::constant::Constant { shape: Vec::new(), elements: crate::constant::Elements::Floats(vec![beta as f32]) };
+    let beta = importer.constant_source(&name, &beta)?;
+    let sum = importer.emit(node.name, ops::Add {}, &[scaled, beta])?;
+    importer.emit(node.name, ops::Clip { min: Real(0.0), max: Real(1.0) }, &[sum])
+}
+
+fn hard_sigmoid(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let (alpha, beta) = (node.float("alpha")?.unwrap_or(0.2), node.float("beta")?.unwrap_or(0.5));
+    let x = importer.tensor(node, 0)?;
+    Ok(vec![Value::Tensor(hard(importer, node, x, alpha, beta)?)])
+}
+
+fn hard_swish(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let gate = hard(importer, node, x, 1.0 / 6.0, 0.5)?;
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Mul {}, &[x, gate])?)])
+}
+
+fn softmax(importer: &mut Importer, node: &Node, op: Op) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let shape = importer.shape(x);
+    let rank = shape.rank();
+    let given = node.int("axis")?;
+    if node.version < 13 {
+        let axis = axis(given.unwrap_or(1), rank)?;
+        if axis + 1 == rank {
+            return unary(importer, node, op);
+        }
+        let (factor, batches) = Shape(shape.0[axis..].to_vec()).symbolic_elements();
+        if batches > 0 {
+            return Err("it would mix the examples of a batch".into());
+        }
+        let mut rows = shape.0[..axis].to_vec();
+        rows.push(Dim::fixed(factor));
+        let flat = importer.reshape(node.name, x, Shape(rows))?;
+        let y = importer.emit(node.name, op, &[flat])?;
+        return Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)]);
+    }
+    let axis = axis(given.unwrap_or(-1), rank)?;
+    if axis + 1 == rank {
+        return unary(importer, node, op);
+    }
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(axis, rank - 1);
+    let moved = importer.emit(node.name, ops::Transpose { perm: perm.clone() }, &[x])?;
+    let y = importer.emit(node.name, op, &[moved])?;
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Transpose { perm }, &[y])?)])
+}
+
+fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    node.refuse_outputs(1, "mask")?;
+    let ratio = match node.input(1) {
+        Some(operand) => importer.constant(operand)?.as_scalar()?,
+        None => node.float("ratio")?.unwrap_or(0.5) as f32,
+    };
+    node.int("seed")?;
+    if ratio > 0.0 {
+        importer.dropouts.push(format!("`{}`", node.name));
+    }
+    let Operand { value, .. } = node.need(0)?;
+    Ok(vec![value.clone()])
+}

@@ -1,0 +1,144 @@
+//! Addition, subtraction, multiplication, division, powers.
+
+use super::{Row, fold};
+use crate::constant::{Elements, Int};
+use crate::importer::Importer;
+use crate::node::{Node, Operand, Value, decimal};
+use bitbudget_ir::{Op, Real, ops};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "Add",
+        versions: &[7, 13, 14],
+        attributes: &[],
+        forms: "`add`, broadcast",
+        build: Some(|i, n| binary(i, n, ops::Add {})),
+        fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::add, |a, b| a + b)?])),
+    },
+    Row {
+        name: "Sub",
+        versions: &[7, 13, 14],
+        attributes: &[],
+        forms: "`sub`, broadcast",
+        build: Some(|i, n| binary(i, n, ops::Sub {})),
+        fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::sub, |a, b| a - b)?])),
+    },
+    Row {
+        name: "Mul",
+        versions: &[7, 13, 14],
+        attributes: &[],
+        forms: "`mul`, broadcast; by a known number, `scale`",
+        build: Some(mul),
+        fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::mul, |a, b| a * b)?])),
+    },
+    Row {
+        name: "Div",
+        versions: &[7, 13, 14],
+        attributes: &[],
+        forms: "`div`, broadcast; by a known number, `scale`",
+        build: Some(div),
+        fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::div, |a, b| a / b)?])),
+    },
+    Row {
+        name: "Pow",
+        versions: &[7, 12, 13, 15],
+        attributes: &[],
+        forms: "exponents known at import: 1 nothing, 2 `mul`, 1/2 `sqrt`",
+        build: Some(pow),
+        fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, power, f32::powf)?])),
+    },
+    Row {
+        name: "Neg",
+        versions: &[6, 13],
+        attributes: &[],
+        forms: "`scale`",
+        build: Some(|i, n| scale(i, n, n.need(0)?, -1.0)),
+        fold: Some(|_, x, room| match &fold::need(x, 0)?.elements {
+            Elements::Floats(_) => Ok(vec![fold::unary(x, room, |a| -a)?]),
+            Elements::Ints(ints) => {
+                let negated: Option<Vec<Int>> = ints.iter().map(|&i| i.mul(Int::fixed(-1))).collect();
+                let elements = Elements::Ints(negated.ok_or("a number is too large")?);
+                Ok(vec![crate::constant::Constant { shape: fold::need(x, 0)?.shape.clone(), elements }])
+            }
+        }),
+    },
+    Row {
+        name: "Sum",
+        versions: &[6, 8, 13],
+        attributes: &[],
+        forms: "`sum`, or `add` where shapes broadcast",
+        build: Some(sum),
+        fold: None,
+    },
+];
+
+fn power(base: Int, exponent: Int) -> Option<Int> {
+    let exponent = u32::try_from(exponent.as_fixed()?).ok()?;
+    base.as_fixed()?.checked_pow(exponent).map(Int::fixed)
+}
+
+fn binary(importer: &mut Importer, node: &Node, op: impl Into<Op>) -> Result<Vec<Value>, String> {
+    let (a, b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
+    Ok(vec![Value::Tensor(importer.emit(node.name, op, &[a, b])?)])
+}
+
+fn scale(importer: &mut Importer, node: &Node, x: &Operand, by: f64) -> Result<Vec<Value>, String> {
+    let x = importer.operand(x)?;
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Scale { by: Real(decimal(by as f32)) }, &[x])?)])
+}
+
+/// The number that an operand is, if it is known, finite and does not give the other operand more dimensions.
+fn number(importer: &mut Importer, operand: &Operand, other: &Operand) -> Result<Option<f64>, String> {
+    let Value::Constant(constant) = &operand.value else { return Ok(None) };
+    let Elements::Floats(floats) = &constant.elements else { return Ok(None) };
+    match floats.as_slice() {
+        [x] if x.is_finite() => {
+            let other = importer.operand(other)?;
+            Ok((constant.shape.len() <= importer.shape(other).rank()).then(|| decimal(*x)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn mul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let (a, b) = (node.need(0)?, node.need(1)?);
+    if let Some(by) = number(importer, b, a)? {
+        return scale(importer, node, a, by);
+    }
+    if let Some(by) = number(importer, a, b)? {
+        return scale(importer, node, b, by);
+    }
+    binary(importer, node, ops::Mul {})
+}
+
+fn div(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let (a, b) = (node.need(0)?, node.need(1)?);
+    match number(importer, b, a)? {
+        Some(0.0) => Err("it divides by zero".into()),
+        Some(by) => scale(importer, node, a, 1.0 / by),
+        None => binary(importer, node, ops::Div {}),
+    }
+}
+
+fn pow(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let exponent = importer.constant(node.need(1)?)?.as_scalar()?;
+    let x = importer.tensor(node, 0)?;
+    let y = match exponent {
+        1.0 => x,
+        2.0 => importer.emit(node.name, ops::Mul {}, &[x, x])?,
+        0.5 => importer.emit(node.name, ops::Sqrt {}, &[x])?,
+        other => return Err(format!("the exponent {other} is not supported; 1, 2 and 0.5 are")),
+    };
+    Ok(vec![Value::Tensor(y)])
+}
+
+fn sum(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let terms = (0..node.inputs.len()).map(|i| importer.tensor(node, i)).collect::<Result<Vec<_>, _>>()?;
+    let Some((&first, rest)) = terms.split_first() else { return Err("it has no inputs".into()) };
+    let shape = importer.shape(first);
+    if rest.iter().all(|&x| importer.shape(x) == shape) {
+        return Ok(vec![Value::Tensor(importer.emit(node.name, ops::Sum {}, &terms)?)]);
+    }
+    let total = rest.iter().try_fold(first, |sum, &x| importer.emit(node.name, ops::Add {}, &[sum, x]))?;
+    Ok(vec![Value::Tensor(total)])
+}

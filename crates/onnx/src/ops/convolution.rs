@@ -1,0 +1,102 @@
+//! Conv.
+
+use super::Row;
+use super::pool::{pair, window_attributes};
+use crate::importer::Importer;
+use crate::node::{Node, Value};
+use bitbudget_ir::{Dim, NodeId, Shape, ops};
+
+pub(super) const ROWS: &[Row] = &[Row {
+    name: "Conv",
+    versions: &[1, 11, 22],
+    attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
+    forms: "`conv`; one or two spatial dimensions (one by way of `reshape`), all `auto_pad`, uneven pads, dilations, \
+            groups; a Pad with zeros before it joins its own",
+    build: Some(conv),
+    fold: None,
+}];
+
+fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let weight_operand = node.need(1)?;
+    if matches!(weight_operand.value, Value::Constant(_)) {
+        importer
+            .warnings
+            .push(format!("the weight of `{}` is no initializer but a constant, so it is not trained", node.name));
+    }
+    let weight = importer.tensor(node, 1)?;
+    let bias = if node.input(2).is_some() { Some(importer.tensor(node, 2)?) } else { None };
+    let (x, padding) = match &node.need(0)?.value {
+        Value::Padded(padded)
+            if padded.begin.iter().chain(&padded.end).take(2).all(|&p| p == 0)
+                && padded.end[..2.min(padded.end.len())].iter().all(|&p| p == 0) =>
+        {
+            (padded.x, Some(padded.clone()))
+        }
+        _ => (importer.tensor(node, 0)?, None),
+    };
+    let (x_shape, w_shape) = (importer.shape(x), importer.shape(weight));
+    let spatial = x_shape.rank().saturating_sub(2);
+    if x_shape.rank() != w_shape.rank() || !(1..=2).contains(&spatial) {
+        return Err(format!(
+            "one and two spatial dimensions are supported: an input [N, C, H, W] with a weight [M, C/group, KH, KW]; \
+             these are {x_shape} and {w_shape}"
+        ));
+    }
+    let sizes = |shape: &Shape| -> Result<Vec<usize>, String> {
+        let fixed = shape.0[2..].iter().map(|d| d.as_fixed());
+        fixed.collect::<Option<_>>().ok_or_else(|| format!("the batch must stand first in {shape}"))
+    };
+    let kernel = sizes(&w_shape)?;
+    let mut input = sizes(&x_shape)?;
+    if let Some(given) = node.ints("kernel_shape")? {
+        if !given.iter().map(|&k| usize::try_from(k).ok()).eq(kernel.iter().map(|&k| Some(k))) {
+            return Err(format!("kernel_shape {given:?} is not that of the weight, {kernel:?}"));
+        }
+    }
+    let (mut extra_begin, mut extra_end) = (vec![0; spatial], vec![0; spatial]);
+    if let Some(padded) = &padding {
+        extra_begin.copy_from_slice(&padded.begin[2..]);
+        extra_end.copy_from_slice(&padded.end[2..]);
+        for d in 0..spatial {
+            input[d] = input[d].saturating_add(extra_begin[d]).saturating_add(extra_end[d]);
+        }
+    }
+    let mut window = window_attributes(node, &kernel, &input)?;
+    for d in 0..spatial {
+        window.pads_begin[d] += extra_begin[d];
+        window.pads_end[d] += extra_end[d];
+    }
+    let channels = x_shape.0[1].factor();
+    let groups = node.int("group")?.unwrap_or(1);
+    let groups = usize::try_from(groups)
+        .ok()
+        .filter(|&g| g > 0 && g <= channels)
+        .ok_or_else(|| format!("group {groups} does not fit {channels} input channels"))?;
+    let op = ops::Conv {
+        strides: pair(&window.strides, 1),
+        pads_begin: pair(&window.pads_begin, 0),
+        pads_end: pair(&window.pads_end, 0),
+        dilations: pair(&window.dilations, 1),
+        groups,
+    };
+    let (x4, w4) = (planes(importer, node, x)?, planes(importer, node, weight)?);
+    let operands: Vec<NodeId> = [x4, w4].into_iter().chain(bias).collect();
+    let y = importer.emit(node.name, op, &operands)?;
+    Ok(vec![Value::Tensor(if spatial == 1 { lines(importer, node, y)? } else { y })])
+}
+
+/// `[N, C, L]` as `[N, C, 1, L]`; four dimensions as they are.
+pub(super) fn planes(importer: &mut Importer, node: &Node, x: NodeId) -> Result<NodeId, String> {
+    let mut shape = importer.shape(x);
+    if shape.rank() == 3 {
+        shape.0.insert(2, Dim::fixed(1));
+    }
+    importer.reshape(node.name, x, shape)
+}
+
+/// `[N, C, 1, L]` as `[N, C, L]`.
+pub(super) fn lines(importer: &mut Importer, node: &Node, y: NodeId) -> Result<NodeId, String> {
+    let mut shape = importer.shape(y);
+    shape.0.remove(2);
+    importer.reshape(node.name, y, shape)
+}

@@ -1,0 +1,255 @@
+//! Values that are known at import: constants, shapes, and the arithmetic on them.
+
+use super::{Row, fold};
+use crate::constant::{Constant, Elements, Int};
+use crate::import::known;
+use crate::importer::Importer;
+use crate::node::{Node, Value};
+use crate::tensor;
+use bitbudget_ir::{Dim, Shape};
+use std::cmp::Ordering;
+use std::rc::Rc;
+
+type Inputs<'a> = &'a [Option<Rc<Constant>>];
+
+const fn folded(
+    name: &'static str,
+    versions: &'static [i64],
+    attributes: &'static [&'static str],
+    fold: super::Fold,
+) -> Row {
+    Row { name, versions, attributes, forms: "on known values", build: None, fold: Some(fold) }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "Constant",
+        versions: &[1, 9, 11, 12, 13, 19, 21, 23, 24, 25],
+        attributes: &["value", "value_float", "value_floats", "value_int", "value_ints"],
+        forms: "a tensor, a number or a list; as a tensor of the network, `constant`",
+        build: Some(constant),
+        fold: None,
+    },
+    Row {
+        name: "Shape",
+        versions: &[1, 13, 15, 19, 21, 23, 24, 25],
+        attributes: &["end", "start"],
+        forms: "known at import, with the batch size as a symbol",
+        build: Some(shape),
+        fold: None,
+    },
+    Row {
+        name: "Size",
+        versions: &[1, 13, 19, 21, 23, 24, 25],
+        attributes: &[],
+        forms: "known at import, with the batch size as a symbol",
+        build: Some(size),
+        fold: None,
+    },
+    Row {
+        name: "Cast",
+        versions: &[6, 9, 13, 19, 21, 23, 24, 25, 28],
+        attributes: &["round_mode", "saturate", "to"],
+        forms: "nothing between floating-point types; on known values, a conversion",
+        build: Some(|_, node| {
+            let to = node.element_type("to")?.ok_or("attribute `to` is missing")?;
+            match tensor::is_float(to) {
+                true => Ok(vec![node.need(0)?.value.clone()]),
+                false => Err(format!("a tensor of the network cannot become {}", tensor::type_name(to))),
+            }
+        }),
+        fold: Some(|node, x, room| {
+            let to = node.element_type("to")?.ok_or("attribute `to` is missing")?;
+            Ok(vec![converted(fold::need(x, 0)?, tensor::is_float(to), tensor::type_name(to) == "BOOL", room)?])
+        }),
+    },
+    Row {
+        name: "CastLike",
+        versions: &[15, 19, 21, 23, 24, 25],
+        attributes: &["round_mode", "saturate"],
+        forms: "like Cast",
+        build: Some(cast_like),
+        fold: Some(|_, x, room| {
+            let float = matches!(fold::need(x, 1)?.elements, Elements::Floats(_));
+            Ok(vec![converted(fold::need(x, 0)?, float, false, room)?])
+        }),
+    },
+    folded("ConstantOfShape", &[9, 20, 21, 23, 24, 25], &["value"], constant_of_shape),
+    folded("Range", &[11, 27], &["stash_type"], range),
+    folded("Floor", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::floor)?])),
+    folded("Ceil", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::ceil)?])),
+    folded("Mod", &[10, 13, 28], &["fmod"], remainder),
+    folded("Min", &[6, 8, 12, 13], &[], |_, x, room| extreme(x, room, Ordering::Less)),
+    folded("Max", &[6, 8, 12, 13], &[], |_, x, room| extreme(x, room, Ordering::Greater)),
+    folded("Equal", &[7, 11, 13, 19], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_eq)?])),
+    folded("Greater", &[7, 9, 13], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_gt)?])),
+    folded("Less", &[7, 9, 13], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_lt)?])),
+    folded("Not", &[1], &[], |_, x, room| {
+        let x = fold::need(x, 0)?;
+        fold::elements(&x.shape, room)?;
+        let truths = x.as_fixed()?.into_iter().map(|i| Int::fixed(i64::from(i == 0))).collect();
+        Ok(vec![Constant { shape: x.shape.clone(), elements: Elements::Ints(truths) }])
+    }),
+    folded("Where", &[9, 16], &[], choice),
+];
+
+fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let value = if let Some(tensor) = node.tensor("value")? {
+        let decoded = tensor::decode(tensor, importer.folder())?;
+        importer.warnings.extend(decoded.loss.map(|loss| format!("constant `{}`: {loss}", node.name)));
+        decoded.constant
+    } else if let Some(i) = node.int("value_int")? {
+        Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(i)]) }
+    } else if let Some(ints) = node.ints("value_ints")? {
+        Constant::ints(ints.iter().map(|&i| Int::fixed(i)).collect())
+    } else if let Some(floats) = node.floats("value_floats")? {
+        Constant { shape: vec![floats.len()], elements: Elements::Floats(floats.to_vec()) }
+    } else if node.has("value_float") {
+        let attribute = node.proto.attribute.iter().find(|a| a.name == "value_float");
+        let x = attribute.map_or(f32::NAN, |a| a.f);
+        Constant { shape: Vec::new(), elements: Elements::Floats(vec![x]) }
+    } else {
+        return Err("it has no value".into());
+    };
+    Ok(vec![known(value)])
+}
+
+/// The shape of the input, whatever stands for it.
+pub(super) fn shape_of(importer: &mut Importer, node: &Node) -> Result<Shape, String> {
+    let operand = node.need(0)?;
+    Ok(match &operand.value {
+        Value::Constant(constant) => Shape::fixed(&constant.shape),
+        Value::Initializer(i) => Shape::fixed(&importer.initializers[*i].constant.shape),
+        _ => {
+            let x = importer.operand(operand)?;
+            importer.shape(x)
+        }
+    })
+}
+
+fn shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let shape = shape_of(importer, node)?;
+    let rank = i64::try_from(shape.rank()).map_err(|e| e.to_string())?;
+    let bound = |given: i64| (if given < 0 { given.saturating_add(rank) } else { given }).clamp(0, rank) as usize;
+    let start = bound(node.int("start")?.unwrap_or(0));
+    let end = bound(node.int("end")?.unwrap_or(rank)).max(start);
+    Ok(vec![known(Constant::of_shape(&Shape(shape.0[start..end].to_vec())))])
+}
+
+fn size(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let size = match shape_of(importer, node)?.symbolic_elements() {
+        (factor, 0) => Int::of(Dim::fixed(factor)),
+        (factor, _) => Int::of(Dim::batches(factor)),
+    };
+    Ok(vec![known(Constant { shape: Vec::new(), elements: Elements::Ints(vec![size]) })])
+}
+
+fn cast_like(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let float = |value: &Value| match value {
+        Value::Constant(constant) => matches!(constant.elements, Elements::Floats(_)),
+        _ => true,
+    };
+    let (x, like) = (&node.need(0)?.value, &node.need(1)?.value);
+    match (x, float(x), float(like)) {
+        (Value::Constant(constant), ..) => {
+            let x = converted(constant, float(like), false, constant.len())?;
+            Ok(vec![known(x)])
+        }
+        (_, true, true) => {
+            let x = importer.operand(node.need(0)?)?;
+            Ok(vec![Value::Tensor(x)])
+        }
+        _ => Err("a tensor of the network cannot become whole numbers".into()),
+    }
+}
+
+fn converted(x: &Constant, float: bool, truth: bool, room: usize) -> Result<Constant, String> {
+    fold::elements(&x.shape, room)?;
+    let elements = match (&x.elements, float) {
+        (Elements::Ints(_), true) => Elements::Floats(x.as_floats()?),
+        // A cast to whole numbers truncates, and saturates here where ONNX leaves the result open.
+        (Elements::Floats(floats), false) => Elements::Ints(
+            floats.iter().map(|&f| Int::fixed(if truth { i64::from(f != 0.0) } else { f as i64 })).collect(),
+        ),
+        (Elements::Ints(ints), false) if truth => {
+            let fixed = |i: &Int| i.as_fixed().is_none_or(|i| i != 0);
+            Elements::Ints(ints.iter().map(|i| Int::fixed(i64::from(fixed(i)))).collect())
+        }
+        (same, _) => same.clone(),
+    };
+    Ok(Constant { shape: x.shape.clone(), elements })
+}
+
+fn constant_of_shape(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let sizes = fold::need(inputs, 0)?.as_fixed()?;
+    let shape: Option<Vec<usize>> = sizes.iter().map(|&s| usize::try_from(s).ok()).collect();
+    let shape = shape.ok_or_else(|| format!("the shape {sizes:?} has negative dimensions"))?;
+    let count = fold::elements(&shape, room)?;
+    let value = match node.tensor("value")? {
+        Some(tensor) => tensor::decode(tensor, None)?.constant.elements,
+        None => Elements::Floats(vec![0.0]),
+    };
+    let elements = match value {
+        Elements::Ints(one) if one.len() == 1 => Elements::Ints(vec![one[0]; count]),
+        Elements::Floats(one) if one.len() == 1 => Elements::Floats(vec![one[0]; count]),
+        _ => return Err("attribute `value` must hold one element".into()),
+    };
+    Ok(vec![Constant { shape, elements }])
+}
+
+fn range(_: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let number = |position| match fold::need(inputs, position)?.as_fixed()?.as_slice() {
+        [one] => Ok(*one),
+        _ => Err("one number per input is needed".to_string()),
+    };
+    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    if delta == 0 {
+        return Err("the step is zero".into());
+    }
+    let span = i128::from(limit) - i128::from(start);
+    let delta = i128::from(delta);
+    let count = if span.signum() == delta.signum() { (span.abs() + delta.abs() - 1) / delta.abs() } else { 0 };
+    let count = usize::try_from(count).ok().filter(|&n| n <= room).ok_or("the range is too long")?;
+    let at = |i: usize| i64::try_from(i128::from(start) + i as i128 * delta).map(Int::fixed);
+    let ints = (0..count).map(at).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    Ok(vec![Constant::ints(ints)])
+}
+
+fn remainder(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let like_c = node.flag("fmod")?;
+    let ints = |a: Int, b: Int| {
+        let (a, b) = (a.as_fixed()?, b.as_fixed()?);
+        let rest = a.checked_rem(b)?;
+        // Without fmod the result has the divisor's sign, as in Python.
+        Some(Int::fixed(if !like_c && rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }))
+    };
+    Ok(vec![fold::binary(inputs, room, ints, |a, b| a % b)?])
+}
+
+fn extreme(inputs: Inputs, room: usize, wanted: Ordering) -> Result<Vec<Constant>, String> {
+    let mut best = fold::need(inputs, 0)?.clone();
+    fold::elements(&best.shape, room)?;
+    for other in inputs.iter().skip(1) {
+        let pair = [Some(Rc::new(best)), other.clone()];
+        let ints = |a: Int, b: Int| a.compare(b).map(|order| if order == wanted { a } else { b });
+        let float = |a: f32, b: f32| if a.partial_cmp(&b) == Some(wanted) { a } else { b };
+        best = fold::binary(&pair, room, ints, float)?;
+    }
+    Ok(vec![best])
+}
+
+fn choice(_: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let (condition, a, b) = (fold::need(inputs, 0)?, fold::need(inputs, 1)?, fold::need(inputs, 2)?);
+    let shape = fold::broadcast(&fold::broadcast(&condition.shape, &a.shape)?, &b.shape)?;
+    let condition = fold::expand(condition, &shape, room)?.as_fixed()?;
+    let (a, b) = (fold::expand(a, &shape, room)?, fold::expand(b, &shape, room)?);
+    fn pick<T: Copy>(condition: &[i64], a: &[T], b: &[T]) -> Vec<T> {
+        condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b }).collect()
+    }
+    let elements = match (&a.elements, &b.elements) {
+        (Elements::Ints(a), Elements::Ints(b)) => Elements::Ints(pick(&condition, a, b)),
+        (Elements::Floats(a), Elements::Floats(b)) => Elements::Floats(pick(&condition, a, b)),
+        _ => return Err("whole and floating-point numbers do not mix".into()),
+    };
+    Ok(vec![Constant { shape, elements }])
+}

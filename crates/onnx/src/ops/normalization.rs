@@ -1,0 +1,71 @@
+//! BatchNormalization.
+
+use super::Row;
+use crate::importer::Importer;
+use crate::node::{Node, Value};
+use bitbudget_ir::{NodeId, Op, Real, Shape, TensorType, ops};
+
+pub(super) const ROWS: &[Row] = &[Row {
+    name: "BatchNormalization",
+    versions: &[7, 9, 14, 15],
+    attributes: &["epsilon", "momentum", "spatial", "training_mode"],
+    forms: "`batch_mean`, `batch_variance` and `batch_normalize`, with the running statistics as states that \
+            `running_average` and `running_variance` update, whatever `training_mode` says; not `spatial` = 0",
+    build: Some(batch_normalization),
+    fold: None,
+}];
+
+fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    if node.int("spatial")?.is_some_and(|spatial| spatial == 0) {
+        return Err("spatial = 0 (statistics per position) is not supported".into());
+    }
+    node.flag("training_mode")?;
+    node.refuse_outputs(1, "of statistics")?;
+    let epsilon = Real(node.float("epsilon")?.unwrap_or(1e-5));
+    let kept = node.float("momentum")?.unwrap_or(0.9);
+    // PyTorch's 0.1 is stored as 1 - 0.1 in FP32; the ninth digit is beyond its precision.
+    let momentum = Real(((1.0 - kept) * 1e9).round() / 1e9);
+    let x = importer.tensor(node, 0)?;
+    let scale = importer.tensor(node, 1)?;
+    let bias = importer.tensor(node, 2)?;
+    if let Op::Parameter(parameter) = importer.graph.op(scale) {
+        let name = parameter.name.clone();
+        *importer.scales.entry(name).or_insert(0) += 1;
+    }
+    let part = |what: &str| format!("{}.{what}", node.name);
+    let mean = importer.emit_internal(&part("mean"), ops::BatchMean {}, &[x])?;
+    let variance = importer.emit_internal(&part("variance"), ops::BatchVariance {}, &[x, mean])?;
+    let y = importer.emit(node.name, ops::BatchNormalize { epsilon }, &[x, mean, variance, scale, bias])?;
+    let running_mean = state(importer, node, 3, "running_mean")?;
+    let running_variance = state(importer, node, 4, "running_var")?;
+    let op = ops::RunningAverage { momentum };
+    let next_mean = importer.emit_internal(&part("next_mean"), op, &[running_mean, mean])?;
+    let op = ops::RunningVariance { momentum };
+    let next_variance = importer.emit_internal(&part("next_variance"), op, &[running_variance, variance, x])?;
+    importer.graph.add_update(running_mean, next_mean);
+    importer.graph.add_update(running_variance, next_variance);
+    Ok(vec![Value::Tensor(y)])
+}
+
+/// A running statistic under its initializer's name; one that another node has already taken, under a name of its own.
+fn state(importer: &mut Importer, node: &Node, position: usize, what: &str) -> Result<NodeId, String> {
+    let operand = node.need(position)?;
+    let constant = importer.constant(operand)?;
+    let values = constant.as_floats()?;
+    let own_name = match &operand.value {
+        Value::Initializer(i) => importer.initializers[*i].name.clone(),
+        _ => operand.name.clone(),
+    };
+    let name = match importer.values.contains_key(&own_name) {
+        true => {
+            let name = importer.fresh_name(&format!("{}.{what}", node.name));
+            importer
+                .warnings
+                .push(format!("`{own_name}` is read by several nodes; `{}` has a copy, `{name}`", node.name));
+            name
+        }
+        false => own_name,
+    };
+    importer.values.insert(name.clone(), values);
+    Ok(importer.graph.source(ops::State { name }, TensorType::f32(Shape::fixed(&constant.shape))))
+}

@@ -1,0 +1,429 @@
+//! Operators that take tensors apart and put them together.
+
+use super::{Row, fold};
+use crate::constant::{Constant, Elements, Int};
+use crate::importer::Importer;
+use crate::node::{Node, Padded, Value, axis};
+use bitbudget_ir::{Dim, NodeId, Shape, ops};
+use std::rc::Rc;
+
+type Inputs<'a> = &'a [Option<Rc<Constant>>];
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "Concat",
+        versions: &[4, 11, 13],
+        attributes: &["axis"],
+        forms: "`concat`, not along the batch",
+        build: Some(concat),
+        fold: Some(fold_concat),
+    },
+    Row {
+        name: "Split",
+        versions: &[2, 11, 13, 18],
+        attributes: &["axis", "num_outputs", "split"],
+        forms: "a `slice` per output that is used; sizes as attribute, known input, `num_outputs` or equal",
+        build: Some(split),
+        fold: None,
+    },
+    Row {
+        name: "SplitToSequence",
+        versions: &[11, 24],
+        attributes: &["axis", "keepdims"],
+        forms: "a `slice` per part; sizes known at import",
+        build: Some(split_to_sequence),
+        fold: None,
+    },
+    Row {
+        name: "SequenceAt",
+        versions: &[11],
+        attributes: &[],
+        forms: "nothing, on a sequence made by SplitToSequence; positions known at import",
+        build: Some(sequence_at),
+        fold: None,
+    },
+    Row {
+        name: "Slice",
+        versions: &[1, 10, 11, 13],
+        attributes: &["axes", "ends", "starts"],
+        forms: "`slice`; bounds, axes and steps as attributes or known inputs; the batch only whole",
+        build: Some(slice),
+        fold: Some(fold_slice),
+    },
+    Row {
+        name: "Gather",
+        versions: &[1, 11, 13],
+        attributes: &["axis"],
+        forms: "`slice` (and `reshape`), for one known index or known indices in equal steps; not from the batch",
+        build: Some(gather),
+        fold: Some(fold_gather),
+    },
+    Row {
+        name: "Pad",
+        versions: &[2, 11, 13, 18, 19, 21, 23, 24, 25],
+        attributes: &["mode", "pads", "value"],
+        forms: "zeros only: part of the Conv or AveragePool that reads it, or `slice_scatter`",
+        build: Some(pad),
+        fold: None,
+    },
+];
+
+fn concat(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let parts = (0..node.inputs.len()).map(|i| importer.tensor(node, i)).collect::<Result<Vec<_>, _>>()?;
+    let first = *parts.first().ok_or("it has no inputs")?;
+    let axis = axis(node.int("axis")?.ok_or("attribute `axis` is missing")?, importer.shape(first).rank())?;
+    if parts.len() == 1 {
+        return Ok(vec![Value::Tensor(first)]);
+    }
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Concat { axis }, &parts)?)])
+}
+
+fn fold_concat(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let first = fold::need(inputs, 0)?;
+    let axis = axis(node.int("axis")?.ok_or("attribute `axis` is missing")?, first.shape.len())?;
+    let mut shape = first.shape.clone();
+    shape[axis] = 0;
+    for part in inputs.iter().flatten() {
+        let same = |(a, (x, y)): (usize, (&usize, &usize))| a == axis || x == y;
+        if part.shape.len() != shape.len() || !part.shape.iter().zip(&shape).enumerate().all(same) {
+            return Err("their shapes differ in another dimension".into());
+        }
+        shape[axis] = shape[axis].saturating_add(part.shape[axis]);
+    }
+    fold::elements(&shape, room)?;
+    let outer: usize = shape[..axis].iter().product();
+    fn join<T: Copy>(parts: &[(&[T], usize)], outer: usize) -> Vec<T> {
+        (0..outer)
+            .flat_map(|o| parts.iter().flat_map(move |(all, n)| all[o * n..(o + 1) * n].iter().copied()))
+            .collect()
+    }
+    let width = |part: &Constant| part.shape[axis..].iter().product::<usize>();
+    let (mut ints, mut floats) = (Vec::new(), Vec::new());
+    for part in inputs.iter().flatten() {
+        match &part.elements {
+            Elements::Ints(all) => ints.push((all.as_slice(), width(part))),
+            Elements::Floats(all) => floats.push((all.as_slice(), width(part))),
+        }
+    }
+    let elements = match (ints.is_empty(), floats.is_empty()) {
+        (_, true) => Elements::Ints(join(&ints, outer)),
+        (true, false) => Elements::Floats(join(&floats, outer)),
+        (false, false) => return Err("whole and floating-point numbers do not mix".into()),
+    };
+    Ok(vec![Constant { shape, elements }])
+}
+
+/// A part along one dimension: first index, number of elements, step.
+fn part(
+    importer: &mut Importer,
+    name: &str,
+    x: NodeId,
+    axis: usize,
+    taken: (usize, usize, i64),
+) -> Result<NodeId, String> {
+    let mut shape = importer.shape(x);
+    let (mut begin, mut step) = (vec![0; shape.rank()], vec![1; shape.rank()]);
+    (begin[axis], step[axis]) = (taken.0, taken.2);
+    shape.0[axis] = Dim::fixed(taken.1);
+    importer.emit(name, ops::Slice { begin, step, shape }, &[x])
+}
+
+/// The dimension that is split, and its size.
+fn split_axis(importer: &Importer, node: &Node, x: NodeId) -> Result<(usize, usize), String> {
+    let shape = importer.shape(x);
+    let axis = axis(node.int("axis")?.unwrap_or(0), shape.rank())?;
+    Ok((axis, shape.0[axis].as_fixed().ok_or("the batch cannot be split")?))
+}
+
+/// Sizes that make up `size` elements.
+fn split_sizes(given: &[i64], size: usize) -> Result<Vec<usize>, String> {
+    let sizes: Option<Vec<usize>> = given.iter().map(|&s| usize::try_from(s).ok()).collect();
+    sizes
+        .filter(|s| s.iter().fold(0usize, |sum, &s| sum.saturating_add(s)) == size)
+        .ok_or_else(|| format!("the sizes {given:?} do not make up {size} elements"))
+}
+
+fn split(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let (axis, size) = split_axis(importer, node, x)?;
+    let outputs = node.proto.output.len();
+    let given = match importer.ints(node, 1)? {
+        Some(sizes) => Some(sizes),
+        None => node.ints("split")?.map(<[i64]>::to_vec),
+    };
+    let sizes = match given {
+        Some(given) if given.len() != outputs => {
+            return Err(format!("the sizes {given:?} are not one per output, of which there are {outputs}"));
+        }
+        Some(given) => split_sizes(&given, size)?,
+        None => {
+            if node.int("num_outputs")?.is_some_and(|n| usize::try_from(n) != Ok(outputs)) {
+                return Err(format!("num_outputs is not the number of its outputs, {outputs}"));
+            }
+            // Since version 18 the last part may be smaller.
+            let each = size.div_ceil(outputs.max(1));
+            if node.version < 18 && size % outputs.max(1) != 0 {
+                return Err(format!("{size} elements do not divide into {outputs} equal parts"));
+            }
+            (0..outputs).map(|i| each.min(size.saturating_sub(i.saturating_mul(each)))).collect()
+        }
+    };
+    let mut start = 0;
+    let mut values = Vec::with_capacity(outputs);
+    for ((name, &size), &read) in node.proto.output.iter().zip(&sizes).zip(&node.read) {
+        values.push(match read {
+            true => Value::Tensor(part(importer, name, x, axis, (start, size, 1))?),
+            false => Value::Failed,
+        });
+        start += size;
+    }
+    Ok(values)
+}
+
+fn split_to_sequence(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let (axis, size) = split_axis(importer, node, x)?;
+    let keep = node.int("keepdims")?.unwrap_or(1) != 0;
+    let sizes = match node.input(1) {
+        Some(operand) => {
+            let given = importer.constant(operand)?;
+            match (given.shape.is_empty(), given.as_fixed()?.as_slice()) {
+                // One number: parts of that size, the last one smaller.
+                (true, &[each]) => {
+                    let each = usize::try_from(each).ok().filter(|&e| e > 0).ok_or("the parts must have a size")?;
+                    (0..size.div_ceil(each)).map(|i| each.min(size - i * each)).collect()
+                }
+                (_, list) => split_sizes(list, size)?,
+            }
+        }
+        None => vec![1; size],
+    };
+    if sizes.len() > MOST_PARTS {
+        return Err(format!("{} parts are too many", sizes.len()));
+    }
+    let squeeze = node.input(1).is_none() && !keep;
+    let mut start = 0;
+    let mut values = Vec::with_capacity(sizes.len());
+    for (i, size) in sizes.into_iter().enumerate() {
+        let name = format!("{}.{i}", node.name);
+        let mut y = part(importer, &name, x, axis, (start, size, 1))?;
+        if squeeze {
+            let mut shape = importer.shape(y);
+            shape.0.remove(axis);
+            y = importer.reshape(&name, y, shape)?;
+        }
+        values.push(Value::Tensor(y));
+        start += size;
+    }
+    Ok(vec![Value::Sequence(Rc::new(values))])
+}
+
+/// More parts than any network splits a tensor into.
+const MOST_PARTS: usize = 4096;
+
+fn sequence_at(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let Value::Sequence(values) = &node.need(0)?.value else { return Err("it needs a sequence".into()) };
+    let position = importer.ints(node, 1)?.and_then(|list| list.first().copied()).ok_or("its position is missing")?;
+    let at = crate::node::axis(position, values.len())
+        .map_err(|_| format!("position {position} is out of range for a sequence of {}", values.len()))?;
+    Ok(vec![values[at].clone()])
+}
+
+/// What a Slice asks for along one dimension.
+#[derive(Clone, Copy)]
+struct Bounds {
+    axis: usize,
+    start: Int,
+    end: Int,
+    step: i64,
+}
+
+/// First index and number of elements of the part of a dimension of `size` elements.
+fn resolve(size: usize, bounds: Bounds) -> Result<(usize, usize), String> {
+    let fixed = |i: Int| i.as_fixed().ok_or_else(|| format!("the bound {i} depends on the batch size"));
+    let (start, end, size) =
+        (fixed(bounds.start)?, fixed(bounds.end)?, i64::try_from(size).map_err(|e| e.to_string())?);
+    let counted = |i: i64| if i < 0 { i.saturating_add(size) } else { i };
+    let step = bounds.step;
+    let (first, count) = if step > 0 {
+        let (first, last) = (counted(start).clamp(0, size), counted(end).clamp(0, size));
+        (first, (last - first + step - 1) / step)
+    } else {
+        let (first, last) = (counted(start).clamp(-1, size - 1), counted(end).clamp(-1, size - 1));
+        (first, (first - last - step - 1) / -step)
+    };
+    Ok((usize::try_from(first).unwrap_or(0), usize::try_from(count).unwrap_or(0)))
+}
+
+/// Whether the bounds take a batch dimension whole.
+fn whole(dim: Dim, bounds: Bounds, batch: Option<usize>) -> bool {
+    let all = Int::of(dim);
+    let far =
+        |end: i64| end >= i64::from(i32::MAX) || batch.is_some_and(|b| end >= all.batches.saturating_mul(b as i64));
+    let to_end = bounds.end == all || bounds.end.as_fixed().is_some_and(far);
+    bounds.step == 1 && bounds.start == Int::fixed(0) && to_end
+}
+
+fn bounds(
+    node: &Node,
+    rank: usize,
+    mut input: impl FnMut(usize) -> Result<Option<Rc<Constant>>, String>,
+) -> Result<Vec<Bounds>, String> {
+    let attribute = |name: &str| -> Result<Option<Vec<Int>>, String> {
+        Ok(node.ints(name)?.map(|list| list.iter().map(|&i| Int::fixed(i)).collect()))
+    };
+    let mut list = |position: usize, name: &str| -> Result<Option<Vec<Int>>, String> {
+        match input(position)? {
+            Some(constant) => Ok(Some(constant.as_ints()?.to_vec())),
+            None => attribute(name),
+        }
+    };
+    let starts = list(1, "starts")?.ok_or("its starts are missing")?;
+    let ends = list(2, "ends")?.ok_or("its ends are missing")?;
+    let axes = list(3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).map(Int::fixed).collect());
+    let steps = match input(4)? {
+        Some(steps) => steps.as_ints()?.to_vec(),
+        None => vec![Int::fixed(1); starts.len()],
+    };
+    if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
+        return Err("its starts, ends, axes and steps differ in number".into());
+    }
+    let mut all: Vec<Bounds> = Vec::with_capacity(starts.len());
+    for i in 0..starts.len() {
+        let step =
+            steps[i].as_fixed().filter(|&s| s != 0 && s != i64::MIN).ok_or("its steps must be numbers other than 0")?;
+        let step = step.clamp(-(1 << 40), 1 << 40);
+        let axis = axis(axes[i].as_fixed().ok_or("its axes must be numbers")?, rank)?;
+        if all.iter().any(|other| other.axis == axis) {
+            return Err(format!("its axes name dimension {axis} twice"));
+        }
+        all.push(Bounds { axis, start: starts[i], end: ends[i], step });
+    }
+    Ok(all)
+}
+
+fn slice(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let mut shape = importer.shape(x);
+    let source = shape.clone();
+    let all = bounds(node, shape.rank(), |i| node.input(i).map(|operand| importer.constant(operand)).transpose())?;
+    let (mut begin, mut step) = (vec![0; shape.rank()], vec![1; shape.rank()]);
+    for bounds in all {
+        match source.0[bounds.axis].as_fixed() {
+            Some(size) => {
+                let (first, count) = resolve(size, bounds)?;
+                if count == 0 {
+                    return Err(format!("it takes nothing of dimension {} of {source}", bounds.axis));
+                }
+                (begin[bounds.axis], step[bounds.axis]) = (first, if count == 1 { 1 } else { bounds.step });
+                shape.0[bounds.axis] = Dim::fixed(count);
+            }
+            None if whole(source.0[bounds.axis], bounds, importer.batch) => {}
+            None => return Err(format!("the batch (dimension {} of {source}) can only be taken whole", bounds.axis)),
+        }
+    }
+    if shape == source && step.iter().all(|&s| s == 1) {
+        return Ok(vec![Value::Tensor(x)]);
+    }
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Slice { begin, step, shape }, &[x])?)])
+}
+
+fn fold_slice(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let x = fold::need(inputs, 0)?;
+    let rank = x.shape.len();
+    let all = bounds(node, rank, |i| Ok(inputs.get(i).cloned().flatten()))?;
+    let mut shape = x.shape.clone();
+    let (mut begin, mut step) = (vec![0i64; rank], vec![1i64; rank]);
+    for bounds in all {
+        let (first, count) = resolve(x.shape[bounds.axis], bounds)?;
+        (begin[bounds.axis], step[bounds.axis]) = (first as i64, bounds.step);
+        shape[bounds.axis] = count;
+    }
+    let mut from = vec![0; rank];
+    let result = fold::gather(x, &shape, room, |index| {
+        for axis in 0..rank {
+            from[axis] = usize::try_from(begin[axis] + index[axis] as i64 * step[axis]).ok()?;
+        }
+        Some(fold::offset(&x.shape, &from))
+    })?;
+    Ok(vec![result])
+}
+
+fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let shape = importer.shape(x);
+    let axis = axis(node.int("axis")?.unwrap_or(0), shape.rank())?;
+    let size = shape.0[axis].as_fixed().ok_or("the batch cannot be gathered from")?;
+    let indices = importer.constant(node.need(1)?)?;
+    let counted = indices.as_fixed()?.into_iter().map(|i| crate::node::axis(i, size).map_err(|_| i));
+    let list: Vec<usize> = counted
+        .collect::<Result<_, i64>>()
+        .map_err(|i| format!("index {i} is out of range for dimension {axis} of {shape}"))?;
+    let step = match list.as_slice() {
+        [first, second, ..] => *second as i64 - *first as i64,
+        _ => 1,
+    };
+    if step == 0 || list.is_empty() || list.windows(2).any(|w| w[1] as i64 - w[0] as i64 != step) {
+        return Err("indices in equal steps are supported on tensors of the network".into());
+    }
+    let y = part(importer, node.name, x, axis, (list[0], list.len(), step))?;
+    let mut dims = shape.0;
+    dims.splice(axis..=axis, indices.shape.iter().map(|&d| Dim::fixed(d)));
+    Ok(vec![Value::Tensor(importer.reshape(node.name, y, Shape(dims))?)])
+}
+
+fn fold_gather(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+    let (x, indices) = (fold::need(inputs, 0)?, fold::need(inputs, 1)?);
+    let axis = axis(node.int("axis")?.unwrap_or(0), x.shape.len())?;
+    let size = x.shape[axis];
+    let list = indices.as_fixed()?;
+    let mut shape = x.shape.clone();
+    shape.splice(axis..=axis, indices.shape.iter().copied());
+    let inner = indices.shape.len();
+    let mut from = vec![0; x.shape.len()];
+    let result = fold::gather(x, &shape, room, |index| {
+        let i = *list.get(fold::offset(&indices.shape, &index[axis..axis + inner]))?;
+        from[..axis].copy_from_slice(&index[..axis]);
+        from[axis] = crate::node::axis(i, size).ok()?;
+        from[axis + 1..].copy_from_slice(&index[axis + inner..]);
+        Some(fold::offset(&x.shape, &from))
+    })?;
+    Ok(vec![result])
+}
+
+fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let mode = node.text("mode")?.unwrap_or_else(|| "constant".into());
+    if mode != "constant" {
+        return Err(format!("mode `{mode}` is not supported, only `constant` with zeros"));
+    }
+    let value = match node.input(2) {
+        Some(operand) => importer.constant(operand)?.as_scalar()?,
+        None => node.float("value")?.unwrap_or(0.0) as f32,
+    };
+    if value != 0.0 {
+        return Err(format!("padding with {value} is not supported, only with zeros"));
+    }
+    let x = importer.tensor(node, 0)?;
+    let rank = importer.shape(x).rank();
+    let pads = match importer.ints(node, 1)? {
+        Some(pads) => pads,
+        None => node.ints("pads")?.ok_or("its pads are missing")?.to_vec(),
+    };
+    let axes = match importer.ints(node, 3)? {
+        Some(axes) => axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
+        None => (0..rank).collect(),
+    };
+    let sizes: Option<Vec<usize>> = pads.iter().map(|&p| usize::try_from(p).ok().filter(|&p| p < 1 << 30)).collect();
+    let sizes = sizes
+        .filter(|s| s.len() == 2 * axes.len())
+        .ok_or_else(|| format!("its pads {pads:?} are negative or not two per dimension"))?;
+    let (mut begin, mut end) = (vec![0; rank], vec![0; rank]);
+    for (i, &axis) in axes.iter().enumerate() {
+        (begin[axis], end[axis]) = (sizes[i], sizes[axes.len() + i]);
+    }
+    if sizes.iter().all(|&p| p == 0) {
+        return Ok(vec![Value::Tensor(x)]);
+    }
+    let made = std::cell::Cell::new(None);
+    Ok(vec![Value::Padded(Rc::new(Padded { x, begin, end, made, name: node.name.to_string() }))])
+}

@@ -1,0 +1,78 @@
+//! Reductions.
+
+use super::{Row, fold};
+use crate::constant::{Constant, Elements, Int};
+use crate::importer::Importer;
+use crate::node::{Node, Value, axes};
+use bitbudget_ir::{Op, ops};
+use std::rc::Rc;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "ReduceMean",
+        versions: &[1, 11, 13, 18],
+        attributes: &["axes", "keepdims", "noop_with_empty_axes"],
+        forms: "`reduce_mean`; axes as attribute or known input, the batch not among them",
+        build: Some(|i, n| reduce(i, n, |axes, keep| ops::ReduceMean { axes, keep }.into())),
+        fold: None,
+    },
+    Row {
+        name: "ReduceSum",
+        versions: &[1, 11, 13],
+        attributes: &["axes", "keepdims", "noop_with_empty_axes"],
+        forms: "`reduce_sum`; axes as attribute or known input",
+        build: Some(|i, n| reduce(i, n, |axes, keep| ops::ReduceSum { axes, keep }.into())),
+        fold: None,
+    },
+    Row {
+        name: "ReduceProd",
+        versions: &[1, 11, 13, 18],
+        attributes: &["axes", "keepdims", "noop_with_empty_axes"],
+        forms: "over all elements of a list of whole numbers",
+        build: None,
+        fold: Some(product),
+    },
+];
+
+/// The dimensions to reduce; nothing where the input is handed on.
+fn reduced(node: &Node, given: Option<Vec<i64>>, rank: usize) -> Result<Option<Vec<usize>>, String> {
+    let given = match given {
+        Some(given) => Some(given),
+        None => node.ints("axes")?.map(<[i64]>::to_vec),
+    };
+    match given {
+        Some(given) if !given.is_empty() => axes(&given, rank).map(Some),
+        _ if node.flag("noop_with_empty_axes")? => Ok(None),
+        _ => Ok(Some((0..rank).collect())),
+    }
+}
+
+fn keep(node: &Node) -> Result<bool, String> {
+    Ok(node.int("keepdims")?.unwrap_or(1) != 0)
+}
+
+fn reduce(importer: &mut Importer, node: &Node, op: impl Fn(Vec<usize>, bool) -> Op) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let given = importer.ints(node, 1)?;
+    match reduced(node, given, importer.shape(x).rank())? {
+        Some(axes) => {
+            let op = op(axes, keep(node)?);
+            Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
+        }
+        None => Ok(vec![Value::Tensor(x)]),
+    }
+}
+
+fn product(node: &Node, inputs: &[Option<Rc<Constant>>], room: usize) -> Result<Vec<Constant>, String> {
+    let x = fold::need(inputs, 0)?;
+    fold::elements(&x.shape, room)?;
+    let given = inputs.get(1).and_then(Option::as_ref).map(|c| c.as_fixed()).transpose()?;
+    let rank = x.shape.len();
+    if reduced(node, given, rank)?.is_none_or(|axes| axes.len() != rank) {
+        return Err("only the product of all elements is supported".into());
+    }
+    let all = x.as_ints()?.iter().try_fold(Int::fixed(1), |product, &i| product.mul(i));
+    let all = all.ok_or("the product is too large, or holds the batch size twice")?;
+    let shape = if keep(node)? { vec![1; rank] } else { Vec::new() };
+    Ok(vec![Constant { shape, elements: Elements::Ints(vec![all]) }])
+}

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""Writes the small models of this folder and `cases.json`, with inputs and expected outputs.
+
+    python -m venv .venv && .venv/bin/pip install onnx onnxruntime numpy && .venv/bin/python generate.py
+
+Outputs are those of onnxruntime, or of onnx's reference implementation where onnxruntime lacks a form; batch
+normalisation is computed with the statistics of the batch, as in training.
+"""
+import json, pathlib
+import numpy as np, onnx, onnxruntime
+from onnx import TensorProto as T, helper as h, numpy_helper as nh
+from onnx.reference import ReferenceEvaluator
+
+FOLDER = pathlib.Path(__file__).parent
+rng = np.random.default_rng(1)
+cases = []
+CNHW, CNK = ["N", 4, 6, 5], ["N", 6]
+
+
+def f(*shape, scale=1.0):
+    return (rng.standard_normal(shape) * scale).round(3).astype(np.float32)
+
+
+def i(*values):
+    return np.array(values, np.int64)
+
+
+def node(op, inputs, outputs=("y",), **attributes):
+    return h.make_node(op, list(inputs), list(outputs), name=attributes.pop("name", ""), **attributes)
+
+
+def case(name, opset, shape, nodes, init=None, out="y", expect=None, ir=None, batch=3, positive=False, listed=False):
+    """One model: `init` are initializers by name (arrays or TensorProtos); `listed` puts them among the inputs too."""
+    tensors = [a if isinstance(a, T) else nh.from_array(a, k) for k, a in (init or {}).items()]
+    inputs = [h.make_tensor_value_info("x", T.FLOAT, shape)]
+    if listed:
+        inputs += [h.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in tensors]
+    graph = h.make_graph(nodes, name, inputs, [h.make_tensor_value_info(out, T.FLOAT, None)], tensors)
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", opset)], producer_name="generate.py")
+    model.ir_version = ir or {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9}.get(opset, 10)
+    size = [batch if isinstance(d, str) else d for d in shape]
+    x = f(*size)
+    x = np.abs(x) + 0.1 if positive else x
+    if expect is not None:
+        y = expect(x.astype(np.float64), {k: nh.to_array(t).astype(np.float64) for k, t in zip([t.name for t in tensors], tensors)})
+    else:
+        try:
+            y = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        except Exception as e:
+            print(f"{name}: reference implementation ({str(e)[:80]})")
+            y = ReferenceEvaluator(model).run(None, {"x": x})[0]
+    (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
+    cases.append(dict(name=name, batch=size[0], input=[float(v) for v in x.ravel()], shape=list(y.shape),
+                      output=[float(np.float32(v)) for v in np.asarray(y).ravel()]))
+
+
+# Convolution.
+w = f(6, 4, 3, 3)
+case("conv", 17, CNHW, [node("Conv", ["x", "w", "b"], pads=[1, 0, 0, 2], strides=[2, 1], dilations=[1, 2])], dict(w=w, b=f(6)))
+case("conv_groups", 11, CNHW, [node("Conv", ["x", "w"], group=2, kernel_shape=[3, 3])], dict(w=f(6, 2, 3, 3)))
+for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+    case(f"conv_{mode.lower()}", 7, CNHW, [node("Conv", ["x", "w"], auto_pad=mode, strides=[2, 2])], dict(w=f(2, 4, 2, 3)))
+case("conv_1d", 13, ["N", 3, 9], [node("Conv", ["x", "w", "b"], pads=[2, 1], strides=[2], dilations=[2])], dict(w=f(4, 3, 3), b=f(4)))
+case("conv_after_pad", 13, CNHW, [node("Pad", ["x", "p"], ["q"]), node("Conv", ["q", "w"], pads=[0, 1, 0, 1])],
+     dict(p=i(0, 0, 1, 0, 0, 0, 2, 1), w=f(2, 4, 3, 3)))
+case("conv_depthwise_22", 22, CNHW, [node("Conv", ["x", "w"], group=4, pads=[1, 1, 1, 1])], dict(w=f(4, 1, 3, 3)))
+
+# Matrix products.
+case("gemm", 13, CNK, [node("Gemm", ["x", "w", "b"], transB=1)], dict(w=f(4, 6), b=f(4)))
+case("gemm_row", 9, CNK, [node("Gemm", ["x", "w", "b"])], dict(w=f(6, 4), b=f(1, 4)))
+case("gemm_alpha_beta", 11, CNK, [node("Gemm", ["x", "w", "b"], alpha=0.5, beta=2.0, transB=1)], dict(w=f(4, 6), b=f(4)))
+case("gemm_beta", 11, CNK, [node("Gemm", ["x", "w", "b"], beta=0.25, transB=1)], dict(w=f(4, 6), b=f(4)))
+case("gemm_scalar_c", 11, CNK, [node("Gemm", ["x", "w", "c"], transB=1)], dict(w=f(4, 6), c=np.array(0.5, np.float32)))
+case("gemm_no_c", 11, CNK, [node("Gemm", ["x", "w"], alpha=2.0)], dict(w=f(6, 4)))
+case("gemm_trans_a", 13, CNK, [node("Transpose", ["x"], ["t"]), node("Gemm", ["t", "w", "b"], transA=1)], dict(w=f(6, 4), b=f(4)))
+case("matmul", 13, CNK, [node("MatMul", ["x", "w"])], dict(w=f(6, 4)))
+case("matmul_bias", 13, CNK, [node("MatMul", ["x", "w"], ["m"]), node("Add", ["b", "m"])], dict(w=f(6, 4), b=f(4)))
+case("matmul_3d", 13, ["N", 2, 6], [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"])], dict(w=f(6, 4), b=f(4)))
+case("matmul_transposed", 13, CNK, [node("Transpose", ["w"], ["t"], perm=[1, 0]), node("MatMul", ["x", "t"])], dict(w=f(4, 6)))
+case("matmul_twice_read", 13, CNK, [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Mul", ["a", "m"])], dict(w=f(6, 4), b=f(4)))
+
+
+# Normalisation, as in training.
+def bn(x, v, eps=1e-5):
+    axes = tuple(a for a in range(x.ndim) if a != 1)
+    at = lambda s: s.reshape([1, -1] + [1] * (x.ndim - 2))
+    mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(var + eps) * at(v["s"]) + at(v["b"])
+
+
+stats = lambda: dict(s=f(4), b=f(4), m=f(4), v=np.abs(f(4)))
+case("batch_norm_7", 7, CNHW, [node("BatchNormalization", ["x", "s", "b", "m", "v"])], stats(), expect=bn, listed=True)
+case("batch_norm_9", 9, CNHW, [node("BatchNormalization", ["x", "s", "b", "m", "v"], epsilon=0.01, momentum=0.7)], stats(), expect=lambda x, v: bn(x, v, 0.01))
+case("batch_norm_14", 14, CNHW, [node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y", "m2", "v2"], training_mode=1)], stats(), expect=bn)
+case("batch_norm_15", 15, ["N", 4], [node("BatchNormalization", ["x", "s", "b", "m", "v"])], stats(), expect=bn)
+case("batch_norm_shared_statistics", 15, ["N", 4, 3],
+     [node("BatchNormalization", ["x", "s", "b", "m", "v"], ["z"]), node("BatchNormalization", ["z", "s", "b", "m", "v"])], stats(),
+     expect=lambda x, v: bn(bn(x, v), v))
+
+# Pooling.
+case("max_pool", 12, CNHW, [node("MaxPool", ["x"], kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1])])
+case("max_pool_ceil", 10, CNHW, [node("MaxPool", ["x"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, dilations=[1, 1])])
+case("max_pool_dilated", 12, CNHW, [node("MaxPool", ["x"], kernel_shape=[2, 2], dilations=[2, 3])])
+case("max_pool_same", 8, CNHW, [node("MaxPool", ["x"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")])
+case("max_pool_1d", 12, ["N", 2, 7], [node("MaxPool", ["x"], kernel_shape=[3], strides=[2], pads=[1, 0])])
+case("max_pool_after_pad", 13, CNHW, [node("Pad", ["x", "p"], ["q"]), node("MaxPool", ["q"], kernel_shape=[2, 2])], dict(p=i(0, 0, 0, 1, 0, 0, 1, 0)))
+case("average_pool", 11, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])])
+case("average_pool_count", 7, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], count_include_pad=1)])
+case("average_pool_ceil", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)])
+case("average_pool_dilated", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[2, 2], dilations=[2, 2])])
+case("average_pool_same", 11, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER")])
+case("average_pool_after_pad", 11, CNHW, [node("Pad", ["x", "p"], ["q"]), node("AveragePool", ["q"], kernel_shape=[2, 2], strides=[2, 2])], dict(p=i(0, 0, 1, 1, 0, 0, 1, 0)))
+case("average_pool_1d", 11, ["N", 2, 8], [node("AveragePool", ["x"], kernel_shape=[4], strides=[4])])
+case("global_average_pool", 17, CNHW, [node("GlobalAveragePool", ["x"])])
+case("global_max_pool", 17, CNHW, [node("GlobalMaxPool", ["x"])])
+
+# Activations.
+for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Neg", "HardSwish", "HardSigmoid", "LeakyRelu", "Identity"):
+    case(f"{op.lower()}", 14, CNK, [node(op, ["x"])])
+for op in ("Log", "Sqrt"):
+    case(f"{op.lower()}", 13, CNK, [node(op, ["x"])], positive=True)
+case("leaky_relu_alpha", 16, CNK, [node("LeakyRelu", ["x"], alpha=0.2)])
+case("hard_sigmoid_attributes", 7, CNK, [node("HardSigmoid", ["x"], alpha=0.3, beta=0.4)])
+case("clip_6", 7, CNK, [node("Clip", ["x"], min=-0.5, max=0.25)])
+case("clip_6_max", 7, CNK, [node("Clip", ["x"], max=0.25)])
+case("clip_11", 11, CNK, [node("Clip", ["x", "lo", "hi"])], dict(lo=np.array(0, np.float32), hi=np.array(0.7, np.float32)))
+case("clip_13_min", 13, CNK, [node("Clip", ["x", "lo"])], dict(lo=np.array(-0.1, np.float32)))
+case("clip_13_max", 13, CNK, [node("Clip", ["x", "", "hi"])], dict(hi=np.array(0.1, np.float32)))
+case("softmax_11", 11, ["N", 3, 4], [node("Softmax", ["x"])])
+case("softmax_11_last", 11, ["N", 3, 4], [node("Softmax", ["x"], axis=2)])
+case("softmax_13", 13, ["N", 3, 4], [node("Softmax", ["x"])])
+case("softmax_13_axis", 13, ["N", 3, 4], [node("Softmax", ["x"], axis=1)])
+case("log_softmax_11", 11, ["N", 3, 4], [node("LogSoftmax", ["x"], axis=1)])
+case("log_softmax_13", 13, CNK, [node("LogSoftmax", ["x"])])
+case("dropout_7", 7, CNK, [node("Dropout", ["x"], ratio=0.3)])
+case("dropout_12", 12, CNK, [node("Dropout", ["x", "r", "t"])], dict(r=np.array(0.5, np.float32), t=np.array(True)), expect=lambda x, v: x)
+
+# Arithmetic.
+for op in ("Add", "Sub", "Mul", "Div"):
+    case(f"{op.lower()}_parameter", 7, CNK, [node(op, ["x", "w"])], dict(w=f(6) + 2))
+    case(f"{op.lower()}_scalar", 13, CNK, [node(op, ["x", "w"])], dict(w=np.array(1.75, np.float32)))
+    case(f"scalar_{op.lower()}", 14, CNK, [node(op, ["w", "x"])], dict(w=np.array(0.8, np.float32)), positive=True)
+case("add_broadcast", 13, CNHW, [node("Add", ["x", "w"])], dict(w=f(4, 1, 1)))
+case("mul_one_by_one", 13, CNHW, [node("GlobalAveragePool", ["x"], ["g"]), node("Sigmoid", ["g"], ["s"]), node("Mul", ["x", "s"])])
+case("sum", 8, CNK, [node("Relu", ["x"], ["r"]), node("Sum", ["x", "r", "x"])])
+case("sum_broadcast", 13, CNK, [node("Sum", ["x", "w"])], dict(w=f(6)))
+case("pow_2", 13, CNK, [node("Pow", ["x", "e"])], dict(e=np.array(2, np.float32)))
+case("pow_half", 13, CNK, [node("Pow", ["x", "e"])], dict(e=np.array(0.5, np.float32)), positive=True)
+
+# Parts and joins.
+case("concat", 13, CNHW, [node("Relu", ["x"], ["r"]), node("Concat", ["x", "r", "x"], axis=-3)])
+case("split_2", 7, CNHW, [node("Split", ["x"], ["a", "b"], axis=1, split=[1, 3]), node("Concat", ["b", "a"], axis=1)])
+case("split_13", 13, CNHW, [node("Split", ["x", "s"], ["a", "b"], axis=1), node("Concat", ["b", "a"], axis=1)], dict(s=i(3, 1)))
+case("split_equal", 13, CNHW, [node("Split", ["x"], ["a", "b", "c"], axis=2), node("Add", ["a", "c"])])
+case("split_18", 18, CNHW, [node("Split", ["x"], ["a", "b", "c"], axis=3, num_outputs=3), node("Concat", ["c", "a"], axis=3)])
+case("split_to_sequence", 11, CNHW, [node("SplitToSequence", ["x", "s"], ["q"], axis=1), node("SequenceAt", ["q", "one"])],
+     dict(s=np.array(3, np.int64), one=np.array(-1, np.int64)))
+case("slice_1", 7, CNHW, [node("Slice", ["x"], starts=[1, -3], ends=[3, 10000], axes=[1, 3])])
+case("slice_10", 10, CNHW, [node("Slice", ["x", "s", "e", "a", "t"])], dict(s=i(3, 1), e=i(-5, 6), a=i(1, 2), t=i(-2, 2)))
+case("slice_13", 13, CNHW, [node("Slice", ["x", "s", "e"])], dict(s=i(0, 0, 2), e=i(2**63 - 1, 2, -1)))
+case("gather_one", 13, CNHW, [node("Gather", ["x", "k"], axis=1)], dict(k=np.array(-2, np.int64)))
+case("gather_list", 13, CNHW, [node("Gather", ["x", "k"], axis=2)], dict(k=i(4, 2, 0)))
+case("pad_2", 7, CNHW, [node("Pad", ["x"], pads=[0, 0, 1, 0, 0, 2, 0, 1])])
+case("pad_13", 13, CNHW, [node("Pad", ["x", "p", "v"])], dict(p=i(0, 1, 0, 0, 0, 0, 0, 3), v=np.array(0, np.float32)))
+case("pad_18", 18, CNHW, [node("Pad", ["x", "p", "", "a"])], dict(p=i(1, 2), a=i(-1)))
+
+# Shapes.
+case("reshape", 13, CNHW, [node("Reshape", ["x", "s"])], dict(s=i(0, 2, -1)))
+case("reshape_minus_one", 8, CNHW, [node("Reshape", ["x", "s"])], dict(s=i(-1, 120)))
+case("reshape_fixed_batch", 13, [3, 4, 6, 5], [node("Reshape", ["x", "s"])], dict(s=i(3, 2, 60)))
+case("reshape_fixed_batch_one", 13, [1, 4, 6, 5], [node("Reshape", ["x", "s"])], dict(s=i(1, -1)))
+case("reshape_allowzero", 14, CNHW, [node("Reshape", ["x", "s"], allowzero=1)], dict(s=i(-1, 24, 5)))
+case("flatten", 9, CNHW, [node("Flatten", ["x"])])
+case("flatten_axis", 13, CNHW, [node("Flatten", ["x"], axis=-3)])
+case("squeeze_1", 11, ["N", 1, 5, 1], [node("Squeeze", ["x"], axes=[3, 1])])
+case("squeeze_13", 13, ["N", 1, 5, 1], [node("Squeeze", ["x", "a"])], dict(a=i(-1)))
+case("squeeze_all", 13, ["N", 1, 5, 1], [node("Squeeze", ["x"])])
+case("unsqueeze_1", 11, CNK, [node("Unsqueeze", ["x"], axes=[1, 3])])
+case("unsqueeze_13", 13, CNK, [node("Unsqueeze", ["x", "a"])], dict(a=i(-1, 1)))
+case("transpose", 13, CNHW, [node("Transpose", ["x"], perm=[0, 2, 3, 1])])
+case("expand", 13, ["N", 4, 1], [node("Expand", ["x", "s"])], dict(s=i(1, 4, 3)))
+case("expand_rank", 8, ["N", 4], [node("Unsqueeze", ["x"], ["u"], axes=[2]), node("Expand", ["u", "s"])], dict(s=i(3)))
+
+# Reductions.
+case("reduce_mean_1", 11, CNHW, [node("ReduceMean", ["x"], axes=[2, 3], keepdims=0)])
+case("reduce_mean_18", 18, CNHW, [node("ReduceMean", ["x", "a"])], dict(a=i(-1, -2)))
+case("reduce_sum_1", 11, CNHW, [node("ReduceSum", ["x"], axes=[1])])
+case("reduce_sum_13", 13, CNHW, [node("ReduceSum", ["x", "a"], keepdims=0)], dict(a=i(1, 3)))
+case("reduce_noop", 13, CNHW, [node("ReduceSum", ["x"], noop_with_empty_axes=1)])
+
+# Known values: shape arithmetic with the batch size as a symbol.
+C = lambda name, a: node("Constant", [], [name], value=nh.from_array(np.asarray(a)))
+case("channel_shuffle", 13, CNHW, [
+    node("Shape", ["x"], ["sh"]), C("zero", np.int64(0)), C("one", np.int64(1)), C("two", np.int64(2)),
+    node("Gather", ["sh", "zero"], ["n"]), node("Gather", ["sh", "one"], ["c"]), node("Div", ["c", "two"], ["half"]),
+    C("axes", [0]), node("Unsqueeze", ["n", "axes"], ["n1"]), node("Unsqueeze", ["half", "axes"], ["h1"]),
+    C("g", [2]), C("hw", [6, 5]), node("Concat", ["n1", "g", "h1", "hw"], ["t"], axis=0), node("Reshape", ["x", "t"], ["r"]),
+    node("Transpose", ["r"], ["p"], perm=[0, 2, 1, 3, 4]), node("Reshape", ["p", "sh"])])
+case("halves", 13, CNHW, [
+    node("Shape", ["x"], ["sh"]), C("s1", [1]), C("s2", [2]), C("ax", [0]),
+    node("Slice", ["sh", "s1", "s2", "ax"], ["c"]), C("two", [2]), node("Add", ["c", "s1"], ["c1"]), node("Div", ["c1", "two"], ["half"]),
+    C("z", [0]), node("Slice", ["x", "z", "half", "s1"], ["a"]), C("twice", [2]), node("Mul", ["half", "twice"], ["end"]),
+    node("Slice", ["x", "half", "end", "s1"], ["b"]), node("Sub", ["a", "b"])])
+case("shape_start_end", 15, CNHW, [
+    node("Shape", ["x"], ["n"], start=0, end=1), node("Shape", ["x"], ["c"], start=-3, end=-2), C("m", [-1]),
+    node("Concat", ["n", "c", "m"], ["t"], axis=0), node("Reshape", ["x", "t"])])
+case("size_folded", 13, CNHW, [
+    node("Shape", ["x"], ["sh"]), C("z", [0]), node("Gather", ["sh", "z"], ["n"]), node("Size", ["x"], ["all"]),
+    node("Div", ["all", "n"], ["rest"]), node("Concat", ["n", "rest"], ["t"], axis=0), node("Reshape", ["x", "t"])])
+case("float_shape_arithmetic", 13, CNHW, [
+    node("Shape", ["x"], ["sh"]), C("k", np.int64(1)), node("Gather", ["sh", "k"], ["c"]), node("Cast", ["c"], ["cf"], to=T.FLOAT),
+    C("q", np.float32(0.6)), node("Mul", ["cf", "q"], ["m"]), node("Floor", ["m"], ["fl"]), node("Cast", ["fl"], ["fi"], to=T.INT64),
+    C("ax", [0]), node("Unsqueeze", ["fi", "ax"], ["end"]), C("z", [0]), C("a", [1]), node("Slice", ["x", "z", "end", "a"])])
+case("expand_where", 13, ["N", 4, 1], [
+    C("t", [-1, 4, 3]), C("m1", [3]), node("ConstantOfShape", ["m1"], ["ones"], value=nh.from_array(np.array([1], np.int64))),
+    C("minus", np.int64(-1)), node("Mul", ["ones", "minus"], ["neg"]), node("Equal", ["t", "neg"], ["eq"]),
+    node("Where", ["eq", "ones", "t"], ["s"]), node("Expand", ["x", "s"])])
+case("range_gather", 13, CNHW, [
+    C("s", np.int64(0)), C("l", np.int64(4)), C("d", np.int64(2)), node("Range", ["s", "l", "d"], ["k"]), node("Gather", ["x", "k"], axis=1)])
+case("constants", 13, CNK, [
+    node("Constant", [], ["a"], value_float=0.5), node("Constant", [], ["b"], value_floats=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+    node("Constant", [], ["e"], value_ints=[-1, 2, 3]), node("Constant", [], ["k"], value_int=1),
+    node("Mul", ["x", "a"], ["p"]), node("Add", ["p", "b"], ["q"]), node("Reshape", ["q", "e"], ["r"]), node("Gather", ["r", "k"], axis=1)])
+case("cast_like", 15, CNK, [C("k", np.int64(3)), node("CastLike", ["k", "x"], ["kf"]), node("Mul", ["x", "kf"])])
+case("cast_nothing", 13, CNK, [node("Cast", ["x"], to=T.FLOAT)])
+
+
+# Initializers: every element type, raw and typed.
+def typed(kind, values, raw):
+    t = h.make_tensor("w", kind, [6], values)
+    if not raw:
+        return t
+    a = nh.to_array(t)
+    return h.make_tensor("w", kind, [6], a.tobytes() if a.dtype != object else values, raw=True)
+
+
+for raw in (False, True):
+    form = "raw" if raw else "typed"
+    for kind in ("FLOAT16", "BFLOAT16", "DOUBLE"):
+        t = typed(getattr(T, kind), [0.5, -1.5, 2.0, 0.25, 3.0, -0.125], raw)
+        case(f"{kind.lower()}_{form}", 13, CNK, [node("Cast", ["w"], ["c"], to=T.FLOAT), node("Mul", ["x", "c"])], dict(w=t))
+    for kind in ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64", "BOOL"):
+        t = typed(getattr(T, kind), [1, 0, 1, 1, 0, 1] if kind == "BOOL" else [3, 1, 4, 1, 5, 9], raw)
+        case(f"{kind.lower()}_{form}", 13, CNK, [node("Cast", ["w"], ["c"], to=T.FLOAT), node("Mul", ["x", "c"])], dict(w=t))
+for kind in ("FLOAT8E4M3FN", "FLOAT8E5M2"):
+    t = h.make_tensor("w", getattr(T, kind), [6], [0.5, -1.5, 2.0, 0.25, 3.0, -0.125])
+    case(f"{kind.lower()}", 19, CNK, [node("Cast", ["w"], ["c"], to=T.FLOAT), node("Mul", ["x", "c"])], dict(w=t))
+case("inputs_listed", 8, CNK, [node("Gemm", ["x", "w", "b"], transB=1)], dict(w=f(4, 6), b=f(4)), listed=True)
+case("unsorted", 13, CNK, [node("Relu", ["x"], ["r"], name="relu"), node("Add", ["r", "x"], name="add")])
+m = onnx.load(FOLDER / "unsorted.onnx")
+order = list(m.graph.node)
+del m.graph.node[:]
+m.graph.node.extend(reversed(order))
+(FOLDER / "unsorted.onnx").write_bytes(m.SerializeToString())
+
+(FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
+print(len(cases), "cases")
