@@ -49,6 +49,11 @@ impl Error {
         Error::new(kind, format!("cannot {action} {}: {error}", path.display()))
     }
 
+    /// A program could not be compiled again during a run.
+    pub fn compile(error: &impl std::fmt::Display) -> Self {
+        Error::new(ErrorKind::Invalid, error.to_string())
+    }
+
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,0 +1,317 @@
+//! Arguments.
+
+use bitbudget_formats::Format;
+use bitbudget_precision::Method;
+use bitbudget_train::data::DataSpec;
+use bitbudget_train::learning_rate::LearningRate;
+use bitbudget_train::loss_scale::LossScaling;
+use bitbudget_zoo::Network;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Compiles an ONNX network into a mixed-precision trainer.
+#[derive(Debug, Parser)]
+#[command(name = "bitbudget", version, about, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Zoo(ZooArgs),
+    Inspect(InspectArgs),
+    Assign(AssignArgs),
+    Compile(CompileArgs),
+    Train(TrainArgs),
+    Eval(EvalArgs),
+}
+
+/// Write one of the known networks as an ONNX file.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget zoo squeezenet --width 0.25 -o squeezenet.onnx
+  bitbudget zoo resnet-18 --classes 100 --input 3x32x32 -o resnet.onnx")]
+pub(crate) struct ZooArgs {
+    /// squeezenet, shufflenet-v2, mobilenet-v2 or resnet-18.
+    pub(crate) network: Network,
+    /// Factor of all channels: 1.0, 0.5, 0.25 or 0.1.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) width: f64,
+    /// Number of classes.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) classes: usize,
+    /// Channels, height and width of an input.
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
+    pub(crate) input: InputShape,
+    /// Seed of the initial weights.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: PathBuf,
+}
+
+/// Channels, height and width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InputShape(pub(crate) [usize; 3]);
+
+impl FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok()).collect();
+        let sizes = sizes.and_then(|s| <[usize; 3]>::try_from(s).ok());
+        sizes.map(InputShape).ok_or_else(|| "write channels, height and width as in 3x32x32".into())
+    }
+}
+
+/// Show what a network or trainer file holds: operators, parameters, work, program.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget inspect net.onnx
+  bitbudget inspect net.onnx --text training
+  bitbudget inspect net.onnx --text program --method operator | less")]
+pub(crate) struct InspectArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// Print a text form instead of the overview.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) text: Option<TextForm>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Write the overview as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TextForm {
+    /// The network as imported.
+    Forward,
+    /// The training step as a graph.
+    Training,
+    /// The training step as a program.
+    Program,
+    /// The evaluation as a program.
+    Evaluation,
+}
+
+/// How formats are chosen. What is not given comes from the trainer file, or is the default.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Precision")]
+pub(crate) struct AssignmentArgs {
+    /// Examples per step [default: 128].
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest or random [default: demote].
+    #[arg(long)]
+    pub(crate) method: Option<Method>,
+    /// Share of all elements to make low at least, 0 to 1, for demote, demote-smallest and random [default: 0.5].
+    #[arg(long, value_name = "R")]
+    pub(crate) low_ratio: Option<f64>,
+    /// Format of high tensors [default: 1-6-9].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) high: Option<Format>,
+    /// Format of low parameters and outputs [default: 1-4-3].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) low_forward: Option<Format>,
+    /// Format of low gradients of outputs [default: 1-5-2].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) low_backward: Option<Format>,
+}
+
+/// How parameters are updated.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Optimizer")]
+pub(crate) struct OptimizerArgs {
+    /// Update rule [default: sgd].
+    #[arg(long, value_name = "RULE")]
+    pub(crate) optimizer: Option<OptimizerKind>,
+    /// Momentum of sgd [default: 0.9].
+    #[arg(long)]
+    pub(crate) momentum: Option<f64>,
+    /// Weight decay [default: 5e-4 for sgd, 0.01 for adamw].
+    #[arg(long)]
+    pub(crate) weight_decay: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OptimizerKind {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Adam with decoupled weight decay.
+    Adamw,
+}
+
+/// Choose a format for every tensor and show the tensor groups.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget assign net.onnx --batch 128 --method demote --low-ratio 0.5
+  bitbudget assign net.onnx --method operator --json -")]
+pub(crate) struct AssignArgs {
+    /// An ONNX network.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    /// Seed of the random method.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Write the assignment as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Compile a network into a trainer file.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget compile net.onnx --batch 64 --low-ratio 1.0 -o net.trainer
+  bitbudget train net.trainer --data digits --epochs 5")]
+pub(crate) struct CompileArgs {
+    /// An ONNX network.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Seed of the random method.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The trainer file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// Train a network in mixed precision.
+#[derive(Debug, Args)]
+#[command(after_help = "Data:
+  digits                 1,797 handwritten digits of 8x8 pixels, built in
+  mnist:DIR              IDX files, gzipped or not
+  cifar10:DIR            the official binary files; also cifar100:DIR
+  npz:FILE               arrays x [N, ...] and y [N], optionally x_test and y_test
+  synthetic[:N]          generated patterns
+
+Examples:
+  bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
+  bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx
+  bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl")]
+pub(crate) struct TrainArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// What to train on; see below.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: DataSpec,
+    /// Times through the training examples [default: 5].
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub(crate) epochs: Option<u64>,
+    /// Steps to train, instead of epochs.
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u64>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Write the trained network: .onnx, .safetensors (weights only), or any other ending for a trainer file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Write a JSON line per step and epoch.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+    /// Write the final record as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct SettingsArgs {
+    /// Learning rate at the start.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) lr: f32,
+    /// How the learning rate falls: constant, cosine or step.
+    #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
+    pub(crate) lr_schedule: LearningRate,
+    /// Loss scale: dynamic or a number.
+    #[arg(long, value_name = "SCALE", default_value = "dynamic")]
+    pub(crate) loss_scale: LossScaling,
+    /// Make tensors high whose overflow ratio reaches a threshold: on (0.01), off, or a threshold.
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(crate) promotion: Promotion,
+    /// Seed of the order of examples, of augmentation, and of the random method.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Keep the examples in their order.
+    #[arg(long)]
+    pub(crate) no_shuffle: bool,
+    /// Random crops with padding 4 and horizontal flips.
+    #[arg(long)]
+    pub(crate) augment: bool,
+}
+
+/// When tensors are promoted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promotion(pub(crate) Option<f64>);
+
+impl FromStr for Promotion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse::<f64>()) {
+            ("on", _) => Ok(Promotion(Some(bitbudget_train::promotion::OVERFLOW_THRESHOLD))),
+            ("off", _) => Ok(Promotion(None)),
+            (_, Ok(threshold)) if threshold > 0.0 && threshold <= 1.0 => Ok(Promotion(Some(threshold))),
+            _ => Err("write on, off, or an overflow ratio above 0 and up to 1".into()),
+        }
+    }
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    /// CPU threads; 0 for one per core.
+    #[arg(long, value_name = "T", default_value_t = 0)]
+    pub(crate) threads: usize,
+    /// Run on the CUDA device of this number.
+    #[cfg(feature = "cuda")]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) cuda: Option<usize>,
+}
+
+/// Measure loss and accuracy of a network.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An ONNX network is evaluated in FP32 unless a method is given, a trainer file in its own formats.
+
+Examples:
+  bitbudget eval trained.onnx --data mnist:data/mnist
+  bitbudget eval trained.onnx --data digits --method uniform-low --json -"
+)]
+pub(crate) struct EvalArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// What to evaluate on; see `bitbudget train --help`. The test examples, or all where there are none.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: DataSpec,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    /// Seed of synthetic data and of the random method.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Write the result as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}

@@ -1,0 +1,63 @@
+//! `bitbudget assign`.
+
+use crate::args::{AssignArgs, OptimizerArgs};
+use crate::model::compiled;
+use crate::output::{bytes, grouped, json, print, table};
+use anyhow::Result;
+use bitbudget_precision::Method;
+use bitbudget_precision::summary::{GroupSummary, Summary, summary};
+use std::path::Path;
+
+pub(crate) fn run(args: &AssignArgs) -> Result<()> {
+    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Demote)?;
+    let summary = summary(&compiled.assignment, &compiled.training);
+    if let Some(path) = &args.json {
+        json(path, &summary)?;
+    }
+    if args.json.as_deref() != Some(Path::new("-")) {
+        print(groups(&summary))?;
+        print(totals(&summary))?;
+    }
+    Ok(())
+}
+
+fn groups(summary: &Summary) -> comfy_table::Table {
+    let mut table = table(&["group", "operators", "level", "elements", "share"], 3);
+    for group in &summary.groups {
+        let share = 100.0 * group.elements as f64 / summary.elements.max(1) as f64;
+        table.add_row([
+            group.id.to_string(),
+            operators(group),
+            group.level.to_string(),
+            grouped(group.elements),
+            format!("{share:.1}%"),
+        ]);
+    }
+    table
+}
+
+/// The first and the last operator of a group.
+fn operators(group: &GroupSummary) -> String {
+    match group.operators.as_slice() {
+        [first, .., last] => format!("{first} .. {last} ({})", group.operators.len()),
+        _ => group.operators.join(""),
+    }
+}
+
+/// What the whole assignment comes to.
+pub(crate) fn totals(summary: &Summary) -> String {
+    let formats = &summary.formats;
+    format!(
+        "\n{} at batch {}: high {}, low {} forward, {} backward\n{} elements, {:.1}% low; {} of tensors ({:.2} bits an \
+         element)",
+        summary.method,
+        summary.batch,
+        formats.high,
+        formats.low_forward,
+        formats.low_backward,
+        grouped(summary.elements),
+        100.0 * summary.low_ratio.elements,
+        bytes(summary.bits_total as f64 / 8.0),
+        summary.bits_total as f64 / summary.elements.max(1) as f64
+    )
+}

@@ -1,0 +1,62 @@
+//! `bitbudget eval`.
+
+use crate::args::{EvalArgs, OptimizerArgs};
+use crate::model::{compiled, executor, input_and_classes};
+use crate::output::{json, print};
+use anyhow::Result;
+use bitbudget_exec::Values;
+use bitbudget_precision::Method;
+use bitbudget_train::data;
+use bitbudget_train::run::evaluate;
+use serde::Serialize;
+use std::path::Path;
+
+#[derive(Serialize)]
+struct EvalRecord {
+    data: String,
+    examples: usize,
+    method: String,
+    loss: f64,
+    accuracy: f64,
+    loss_fp32: f64,
+    accuracy_fp32: f64,
+}
+
+pub(crate) fn run(args: &EvalArgs) -> Result<()> {
+    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Fp32)?;
+    let (input, classes) = input_and_classes(&compiled.training)?;
+    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    for note in &dataset.notes {
+        eprintln!("note: {note}");
+    }
+    let split = dataset.test.as_ref().unwrap_or(&dataset.train);
+    let mut executor = executor(&args.device)?;
+    let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
+    let rounded = evaluate(&mut executor, &mut values, &compiled.evaluate, &dataset, split)?;
+    let exact = evaluate(&mut executor, &mut values, &compiled.evaluate_fp32()?, &dataset, split)?;
+    let record = EvalRecord {
+        data: dataset.name.clone(),
+        examples: split.len(),
+        method: compiled.assignment.method.to_string(),
+        loss: rounded.loss,
+        accuracy: rounded.accuracy,
+        loss_fp32: exact.loss,
+        accuracy_fp32: exact.accuracy,
+    };
+    if let Some(path) = &args.json {
+        json(path, &record)?;
+    }
+    if args.json.as_deref() != Some(Path::new("-")) {
+        print(format!(
+            "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
+            record.examples,
+            record.data,
+            record.method,
+            record.loss,
+            100.0 * record.accuracy,
+            record.loss_fp32,
+            100.0 * record.accuracy_fp32
+        ))?;
+    }
+    Ok(())
+}

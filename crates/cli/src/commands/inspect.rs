@@ -1,0 +1,114 @@
+//! `bitbudget inspect`.
+
+use crate::args::{InspectArgs, TextForm};
+use crate::commands::assign::totals;
+use crate::model::{compiled, input_and_classes};
+use crate::output::{bytes, grouped, json, print, table};
+use anyhow::Result;
+use bitbudget::Compiled;
+use bitbudget_ir::{Graph, NodeId, Op, Role};
+use bitbudget_precision::Method;
+use bitbudget_precision::summary::{Summary, summary};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Serialize)]
+struct Overview {
+    name: String,
+    input: Vec<usize>,
+    classes: usize,
+    batch: usize,
+    parameters: u64,
+    forward_flops: u64,
+    training_flops: u64,
+    instructions: usize,
+    operators: BTreeMap<&'static str, Operators>,
+    assignment: Summary,
+}
+
+#[derive(Default, Serialize)]
+struct Operators {
+    count: usize,
+    flops: u64,
+    elements: u64,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<()> {
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, 0, Method::Demote)?;
+    match args.text {
+        Some(TextForm::Forward) => return print(&compiled.forward),
+        Some(TextForm::Training) => return print(&compiled.training),
+        Some(TextForm::Program) => return print(&compiled.train),
+        Some(TextForm::Evaluation) => return print(&compiled.evaluate),
+        None => {}
+    }
+    let overview = overview(&compiled)?;
+    if let Some(path) = &args.json {
+        json(path, &overview)?;
+    }
+    if args.json.as_deref() != Some(Path::new("-")) {
+        show(&overview)?;
+    }
+    Ok(())
+}
+
+fn overview(compiled: &Compiled) -> Result<Overview> {
+    let (graph, batch) = (&compiled.training, compiled.assignment.batch);
+    let (input, classes) = input_and_classes(graph)?;
+    let mut operators: BTreeMap<&'static str, Operators> = BTreeMap::new();
+    for id in graph.ids().filter(|&id| graph.node(id).role == Role::Output) {
+        let entry = operators.entry(graph.op(id).name()).or_default();
+        entry.count += 1;
+        entry.flops += flops(graph, id, batch);
+        entry.elements += graph.ty(id).shape.elements(batch) as u64;
+    }
+    let parameters = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_)));
+    Ok(Overview {
+        name: graph.name().to_string(),
+        input,
+        classes,
+        batch,
+        parameters: parameters.map(|id| graph.ty(id).shape.elements(batch) as u64).sum(),
+        forward_flops: operators.values().map(|o| o.flops).sum(),
+        training_flops: graph.ids().map(|id| flops(graph, id, batch)).sum(),
+        instructions: compiled.train.instructions.len(),
+        operators,
+        assignment: summary(&compiled.assignment, graph),
+    })
+}
+
+fn flops(graph: &Graph, id: NodeId, batch: usize) -> u64 {
+    let operands = graph.operands(id);
+    let types: Vec<_> = operands.iter().map(|&o| graph.ty(o)).collect();
+    graph.op(id).work(&types, graph.ty(id), batch).flops
+}
+
+fn show(overview: &Overview) -> Result<()> {
+    print(format!(
+        "{}: input {:?}, {} classes, {} parameters ({} in FP32)",
+        overview.name,
+        overview.input,
+        overview.classes,
+        grouped(overview.parameters),
+        bytes(4.0 * overview.parameters as f64)
+    ))?;
+    print(format!(
+        "at batch {}: {:.2} GFLOP forward, {:.2} GFLOP a training step of {} instructions\n",
+        overview.batch,
+        overview.forward_flops as f64 / 1e9,
+        overview.training_flops as f64 / 1e9,
+        overview.instructions
+    ))?;
+    let mut table = table(&["operator", "count", "elements", "GFLOP"], 1);
+    for (name, operators) in &overview.operators {
+        table.add_row([
+            name.to_string(),
+            operators.count.to_string(),
+            grouped(operators.elements),
+            format!("{:.3}", operators.flops as f64 / 1e9),
+        ]);
+    }
+    print(table)?;
+    print(totals(&overview.assignment))
+}

@@ -1,0 +1,8 @@
+//! One file per command.
+
+pub(crate) mod assign;
+pub(crate) mod compile;
+pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod train;
+pub(crate) mod zoo;

@@ -1,0 +1,164 @@
+//! `bitbudget train`.
+
+use crate::args::TrainArgs;
+use crate::commands::assign::totals;
+use crate::model::{compiled, executor, input_and_classes};
+use crate::output::{json, print, save};
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail};
+use bitbudget::Compiled;
+use bitbudget_autodiff::Optimizer;
+use bitbudget_exec::Values;
+use bitbudget_ir::Model;
+use bitbudget_precision::Method;
+use bitbudget_precision::summary::summary;
+use bitbudget_train::batches::TrainOptions;
+use bitbudget_train::checkpoint::{Checkpoint, Tensor};
+use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::metrics::{FinalRecord, MetricsWriter, Record};
+use bitbudget_train::run::{Length, Programs, Promoted, Settings};
+use std::path::Path;
+
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    let seed = args.settings.seed;
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, seed, Method::Demote)?;
+    let (input, classes) = input_and_classes(&compiled.training)?;
+    let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
+    let settings = settings(args, &compiled)?;
+    let mut metrics = args.metrics.as_deref().map(MetricsWriter::create).transpose()?;
+    if !args.quiet {
+        for note in &dataset.notes {
+            eprintln!("note: {note}");
+        }
+    }
+    let mut executor = executor(&args.device)?;
+    let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+    let mut progress = Progress::new(steps(&settings, &dataset), args.quiet);
+    let programs = programs(&compiled);
+    let fp32 = compiled.evaluate_fp32()?;
+    let record = bitbudget_train::run::train(
+        &mut executor,
+        &mut values,
+        programs,
+        &fp32,
+        &dataset,
+        &settings,
+        &mut |tensors| promote(&mut compiled, tensors),
+        &mut |record| {
+            progress.show(record);
+            metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(record))
+        },
+    );
+    progress.finish();
+    let record = record?;
+    if let Some(metrics) = &mut metrics {
+        metrics.write(&Record::Final(record.clone()))?;
+    }
+    if let Some(path) = &args.save {
+        compiled.values = values.download()?;
+        save_trained(path, &compiled)?;
+    }
+    if let Some(path) = &args.json {
+        json(path, &record)?;
+    }
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+        print(report(&compiled, &record))?;
+    }
+    Ok(())
+}
+
+fn settings(args: &TrainArgs, compiled: &Compiled) -> Result<Settings> {
+    let given = &args.settings;
+    if !(given.lr.is_finite() && given.lr >= 0.0) {
+        bail!("--lr must be a number of at least 0");
+    }
+    let length = match (args.epochs, args.steps) {
+        (_, Some(steps)) => Length::Steps(steps),
+        (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
+    };
+    if matches!(length, Length::Steps(0) | Length::Epochs(0)) {
+        bail!("--epochs and --steps must be at least 1");
+    }
+    let betas = match Optimizer::adamw() {
+        Optimizer::AdamW { betas, .. } => betas,
+        Optimizer::Sgd { .. } => [0.0; 2],
+    };
+    Ok(Settings {
+        length,
+        batches: TrainOptions {
+            batch: compiled.assignment.batch,
+            seed: given.seed,
+            shuffle: !given.no_shuffle,
+            augment: given.augment,
+        },
+        learning_rate: given.lr,
+        schedule: given.lr_schedule,
+        loss_scale: given.loss_scale,
+        promotion: given.promotion.0,
+        betas,
+    })
+}
+
+/// The number of steps of a run, for the progress bar.
+fn steps(settings: &Settings, dataset: &Dataset) -> u64 {
+    match settings.length {
+        Length::Steps(steps) => steps,
+        Length::Epochs(epochs) => epochs * (dataset.train.len() / settings.batches.batch.max(1)) as u64,
+    }
+}
+
+fn programs(compiled: &Compiled) -> Programs {
+    Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() }
+}
+
+/// Promotes tensors; nothing if all of them are high already.
+fn promote(compiled: &mut Compiled, tensors: &[u32]) -> bitbudget_train::Result<Option<Promoted>> {
+    let promoted = compiled.promote(tensors).map_err(|e| bitbudget_train::Error::compile(&e))?;
+    let name = |id| {
+        let name = &compiled.training.node(id).name;
+        if name.is_empty() { id.to_string() } else { name.clone() }
+    };
+    let tensors: Vec<String> = promoted.into_iter().map(name).collect();
+    Ok((!tensors.is_empty()).then(|| Promoted { programs: programs(compiled), tensors }))
+}
+
+fn save_trained(path: &Path, compiled: &Compiled) -> Result<()> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("onnx") => {
+            let model = Model { graph: compiled.forward.clone(), values: compiled.values.clone() };
+            save(path, &bitbudget_onnx::export_bytes(&model).context("cannot write the trained network as ONNX")?)
+        }
+        Some("safetensors") => Ok(checkpoint(compiled).save(path)?),
+        _ => save(path, &compiled.encode()),
+    }
+}
+
+/// Every kept tensor, optimizer state included.
+fn checkpoint(compiled: &Compiled) -> Checkpoint {
+    let shape = |name: &String| {
+        let buffer = compiled.train.buffers.iter().find(|b| b.name == *name);
+        buffer.map(|b| b.shape.clone())
+    };
+    let tensors = compiled.values.iter().map(|(name, values)| {
+        let shape = shape(name).unwrap_or_else(|| vec![values.len()]);
+        (name.clone(), Tensor { shape, values: values.clone() })
+    });
+    Checkpoint { tensors: tensors.collect(), metadata: [("name".into(), compiled.forward.name().into())].into() }
+}
+
+fn report(compiled: &Compiled, record: &FinalRecord) -> String {
+    let percent = |x: Option<f64>| x.map_or("none".to_string(), |x| format!("{:.2}%", 100.0 * x));
+    let summary = summary(&compiled.assignment, &compiled.training);
+    format!(
+        "test accuracy {} ({} when evaluated in fp32), train loss {:.4} accuracy {:.2}%\n{} steps in {:.1} s, {} tensors \
+         promoted{}",
+        percent(record.test_accuracy),
+        percent(record.test_accuracy_fp32),
+        record.train_loss,
+        100.0 * record.train_accuracy,
+        record.steps,
+        record.seconds,
+        record.promotions.len(),
+        totals(&summary)
+    )
+}

@@ -1,0 +1,17 @@
+//! `bitbudget zoo`.
+
+use crate::args::ZooArgs;
+use crate::output::{grouped, print, save};
+use anyhow::Result;
+use bitbudget_ir::Op;
+use bitbudget_zoo::{Spec, build};
+
+pub(crate) fn run(args: &ZooArgs) -> Result<()> {
+    let ZooArgs { network, width, classes, input, seed, .. } = *args;
+    let model = build(&Spec { network, width, classes, input: input.0, seed })?;
+    save(&args.output, &bitbudget_onnx::export_bytes(&model)?)?;
+    let graph = &model.graph;
+    let parameters = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_)));
+    let elements: usize = parameters.map(|id| graph.ty(id).shape.elements(1)).sum();
+    print(format!("{}: {network} of width {width}, {} parameters", args.output.display(), grouped(elements as u64)))
+}

@@ -1,0 +1,33 @@
+//! The command line `bitbudget`: parses arguments, composes the passes, shows progress and prints.
+//!
+//! Exit codes: 0 success, 2 a wrong argument, file or network; messages go to standard error.
+
+mod args;
+mod commands;
+mod model;
+mod output;
+mod progress;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    let result = match arguments.command {
+        args::Command::Zoo(args) => commands::zoo::run(&args),
+        args::Command::Inspect(args) => commands::inspect::run(&args),
+        args::Command::Assign(args) => commands::assign::run(&args),
+        args::Command::Compile(args) => commands::compile::run(&args),
+        args::Command::Train(args) => commands::train::run(&args),
+        args::Command::Eval(args) => commands::eval::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough, such as `head`, is no error.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

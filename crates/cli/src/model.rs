@@ -1,0 +1,140 @@
+//! From arguments to a compiled trainer.
+
+use crate::args::{AssignmentArgs, DeviceArgs, OptimizerArgs, OptimizerKind};
+use anyhow::{Context, Result, bail};
+use bitbudget::{Compiled, Options, compile};
+use bitbudget_autodiff::Optimizer;
+use bitbudget_exec::{Executor, Target};
+use bitbudget_ir::{Graph, Model, Op};
+use bitbudget_precision::{Formats, Method};
+use bitbudget_program::Trainer;
+use std::path::Path;
+
+/// What a file holds.
+pub(crate) enum Loaded {
+    /// A network, from ONNX.
+    Network(Model),
+    /// A compiled trainer.
+    Trainer(Box<Compiled>),
+}
+
+/// Reads an ONNX network or a trainer file; warnings of the import go to standard error.
+///
+/// # Errors
+/// If the file is missing, damaged, or holds what is not supported.
+pub(crate) fn load(path: &Path) -> Result<Loaded> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if Trainer::recognise(&bytes) {
+        let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
+        return Ok(Loaded::Trainer(Box::new(compiled)));
+    }
+    drop(bytes);
+    let imported = bitbudget_onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+    for warning in &imported.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(Loaded::Network(imported.model))
+}
+
+/// Reads a network or trainer file and compiles the network; `default` is the method if none is given.
+///
+/// # Errors
+/// If the file cannot be used, or an option contradicts a trainer file, which fixes them.
+pub(crate) fn compiled(
+    path: &Path,
+    assignment: &AssignmentArgs,
+    optimizer: &OptimizerArgs,
+    seed: u64,
+    default: Method,
+) -> Result<Compiled> {
+    match load(path)? {
+        Loaded::Network(model) => {
+            let options = options(assignment, optimizer, seed, default)?;
+            compile(model, &options).with_context(|| format!("cannot compile {}", path.display()))
+        }
+        Loaded::Trainer(compiled) => {
+            let given = given(assignment, optimizer);
+            if !given.is_empty() {
+                bail!(
+                    "{} is a trainer file, which fixes {}; compile the network again",
+                    path.display(),
+                    given.join(", ")
+                );
+            }
+            Ok(*compiled)
+        }
+    }
+}
+
+fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, seed: u64, default: Method) -> Result<Options> {
+    let paper = Formats::PAPER;
+    let high = assignment.high.unwrap_or(paper.high);
+    Ok(Options {
+        batch: assignment.batch.unwrap_or(128),
+        optimizer: self::optimizer(optimizer)?,
+        method: assignment.method.unwrap_or(default),
+        low_ratio: assignment.low_ratio.unwrap_or(0.5),
+        seed,
+        formats: Formats {
+            high,
+            low_forward: assignment.low_forward.unwrap_or(paper.low_forward),
+            low_backward: assignment.low_backward.unwrap_or(paper.low_backward),
+            // As in the paper, gradients of parameters stay in the high format.
+            low_parameter_gradient: high,
+        },
+    })
+}
+
+fn optimizer(args: &OptimizerArgs) -> Result<Optimizer> {
+    if args.weight_decay.is_some_and(|w| !(w.is_finite() && w >= 0.0)) {
+        bail!("--weight-decay must be a number of at least 0");
+    }
+    if args.momentum.is_some_and(|m| !(0.0..1.0).contains(&m)) {
+        bail!("--momentum must be from 0 to below 1");
+    }
+    match (args.optimizer.unwrap_or(OptimizerKind::Sgd), Optimizer::adamw()) {
+        (OptimizerKind::Sgd, _) => Ok(Optimizer::Sgd {
+            momentum: args.momentum.unwrap_or(0.9),
+            weight_decay: args.weight_decay.unwrap_or(5e-4),
+        }),
+        (OptimizerKind::Adamw, _) if args.momentum.is_some() => bail!("--momentum is an option of sgd, not of adamw"),
+        (OptimizerKind::Adamw, Optimizer::AdamW { betas, epsilon, weight_decay }) => {
+            Ok(Optimizer::AdamW { betas, epsilon, weight_decay: args.weight_decay.unwrap_or(weight_decay) })
+        }
+        (OptimizerKind::Adamw, other) => Ok(other),
+    }
+}
+
+/// The options that a user gave and a trainer file fixes.
+fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static str> {
+    let flags = [
+        ("--batch", assignment.batch.is_some()),
+        ("--method", assignment.method.is_some()),
+        ("--low-ratio", assignment.low_ratio.is_some()),
+        ("--high", assignment.high.is_some()),
+        ("--low-forward", assignment.low_forward.is_some()),
+        ("--low-backward", assignment.low_backward.is_some()),
+        ("--optimizer", optimizer.optimizer.is_some()),
+        ("--momentum", optimizer.momentum.is_some()),
+        ("--weight-decay", optimizer.weight_decay.is_some()),
+    ];
+    flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+}
+
+/// The shape of one example and the number of classes of a compiled network.
+pub(crate) fn input_and_classes(graph: &Graph) -> Result<(Vec<usize>, usize)> {
+    let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
+    let shape = graph.ty(input).shape.0.iter().skip(1).map(|d| d.as_fixed().context("an input dimension varies"));
+    let logits = graph.output("logits").context("the network has no class scores")?;
+    let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed()).context("the number of classes varies")?;
+    Ok((shape.collect::<Result<_>>()?, classes))
+}
+
+/// The executor that the device options ask for.
+pub(crate) fn executor(args: &DeviceArgs) -> Result<Executor> {
+    #[cfg(feature = "cuda")]
+    let target = args.cuda.map_or(Target::Cpu, Target::Cuda);
+    #[cfg(not(feature = "cuda"))]
+    let target = Target::Cpu;
+    Ok(Executor::new(target, args.threads)?)
+}

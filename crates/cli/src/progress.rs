@@ -1,0 +1,76 @@
+//! The progress of a training run: a bar on a terminal, a line per epoch elsewhere.
+
+use bitbudget_train::metrics::{EpochRecord, Record, StepRecord};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Shows a run on standard error.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    quiet: bool,
+    promotions: usize,
+    images_per_second: f64,
+    loss: f64,
+}
+
+impl Progress {
+    /// A run of so many steps.
+    pub(crate) fn new(steps: u64, quiet: bool) -> Progress {
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(steps), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed}<{eta} {msg}") {
+            bar.set_style(style);
+        }
+        Progress { bar, quiet, promotions: 0, images_per_second: 0.0, loss: f64::NAN }
+    }
+
+    /// Shows a record.
+    pub(crate) fn show(&mut self, record: &Record) {
+        match record {
+            Record::Step(step) => self.step(step),
+            Record::Epoch(epoch) => self.epoch(epoch),
+            Record::Final(_) => {}
+        }
+    }
+
+    fn step(&mut self, step: &StepRecord) {
+        let smooth = |old: f64, new: f64| if old.is_finite() && old > 0.0 { 0.9 * old + 0.1 * new } else { new };
+        self.loss = smooth(self.loss, step.loss);
+        self.images_per_second = smooth(self.images_per_second, step.images_per_second);
+        self.promotions += step.promoted.len();
+        self.bar.set_message(format!(
+            "loss {:.4}, scale {}, {} promoted, {:.0} images/s",
+            self.loss, step.loss_scale, self.promotions, self.images_per_second
+        ));
+        self.bar.inc(1);
+    }
+
+    fn epoch(&mut self, epoch: &EpochRecord) {
+        if self.quiet {
+            return;
+        }
+        let test = match (epoch.test_loss, epoch.test_accuracy) {
+            (Some(loss), Some(accuracy)) => format!(", test loss {loss:.4} accuracy {:.2}%", 100.0 * accuracy),
+            _ => String::new(),
+        };
+        let skipped = if epoch.skipped > 0 { format!(", {} skipped", epoch.skipped) } else { String::new() };
+        let line = format!(
+            "epoch {}: train loss {:.4} accuracy {:.2}%{test}{skipped}, {:.0} images/s",
+            epoch.epoch + 1,
+            epoch.train_loss,
+            100.0 * epoch.train_accuracy,
+            epoch.images_per_second
+        );
+        if self.bar.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
