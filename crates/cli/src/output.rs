@@ -12,10 +12,7 @@ const WIDTH: u16 = 100;
 /// A table with a header; all columns but the first `left` ones are aligned right.
 pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header.to_vec());
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
     if !std::io::stdout().is_terminal() {
         table.set_width(WIDTH);
     }
