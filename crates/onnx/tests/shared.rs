@@ -1,5 +1,7 @@
 //! The exports that the oracle files were made with, where they are at hand.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use bitbudget_ir::{Graph, Op, verify};
 use std::path::{Path, PathBuf};
 
@@ -31,7 +33,8 @@ fn squeezenet_keeps_its_batch_normalisation() {
         assert_eq!(imported.warnings, Vec::<String>::new());
         let graph = &imported.model.graph;
         assert_eq!(verify(graph), Ok(()));
-        let counts = ["conv", "batch_normalize", "relu", "max_pool", "concat", "parameter", "state"].map(|n| count(graph, n));
+        let counts =
+            ["conv", "batch_normalize", "relu", "max_pool", "concat", "parameter", "state"].map(|n| count(graph, n));
         assert_eq!(counts, [26, 25, 17, 3, 8, 2 * 26 + 2 * 25, 2 * 25]);
         assert_eq!(graph.updates().len(), 50);
         assert_eq!(imported.model.values.len(), 152);
@@ -66,7 +69,9 @@ fn resnet_has_its_shortcuts_and_its_linear_layer() {
 
 #[test]
 fn a_round_trip_gives_the_same_text_and_the_same_weights() {
-    for name in ["sqz_wm0.25_legacy.onnx", "sqz_wm0.25_dynamo.onnx", "sqz_wm0.25_dynamoraw.onnx", "res18_wm0.1_legacy.onnx"] {
+    for name in
+        ["sqz_wm0.25_legacy.onnx", "sqz_wm0.25_dynamo.onnx", "sqz_wm0.25_dynamoraw.onnx", "res18_wm0.1_legacy.onnx"]
+    {
         let Some(path) = shared(name) else { continue };
         let model = bitbudget_onnx::import(&path).unwrap().model;
         let folder = tempfile::tempdir().unwrap();

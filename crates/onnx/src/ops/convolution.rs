@@ -27,8 +27,7 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let bias = if node.input(2).is_some() { Some(importer.tensor(node, 2)?) } else { None };
     let (x, padding) = match &node.need(0)?.value {
         Value::Padded(padded)
-            if padded.begin.iter().chain(&padded.end).take(2).all(|&p| p == 0)
-                && padded.end[..2.min(padded.end.len())].iter().all(|&p| p == 0) =>
+            if padded.begin.len() > 2 && padded.begin[..2].iter().chain(&padded.end[..2]).all(|&p| p == 0) =>
         {
             (padded.x, Some(padded.clone()))
         }
@@ -48,10 +47,10 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     };
     let kernel = sizes(&w_shape)?;
     let mut input = sizes(&x_shape)?;
-    if let Some(given) = node.ints("kernel_shape")? {
-        if !given.iter().map(|&k| usize::try_from(k).ok()).eq(kernel.iter().map(|&k| Some(k))) {
-            return Err(format!("kernel_shape {given:?} is not that of the weight, {kernel:?}"));
-        }
+    if let Some(given) = node.ints("kernel_shape")?
+        && !given.iter().map(|&k| usize::try_from(k).ok()).eq(kernel.iter().map(|&k| Some(k)))
+    {
+        return Err(format!("kernel_shape {given:?} is not that of the weight, {kernel:?}"));
     }
     let (mut extra_begin, mut extra_end) = (vec![0; spatial], vec![0; spatial]);
     if let Some(padded) = &padding {
