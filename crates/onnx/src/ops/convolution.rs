@@ -23,8 +23,6 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
             .warnings
             .push(format!("the weight of `{}` is no initializer but a constant, so it is not trained", node.name));
     }
-    let weight = importer.tensor(node, 1)?;
-    let bias = if node.input(2).is_some() { Some(importer.tensor(node, 2)?) } else { None };
     let (x, padding) = match &node.need(0)?.value {
         Value::Padded(padded)
             if padded.begin.len() > 2 && padded.begin[..2].iter().chain(&padded.end[..2]).all(|&p| p == 0) =>
@@ -33,7 +31,7 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         }
         _ => (importer.tensor(node, 0)?, None),
     };
-    let (x_shape, w_shape) = (importer.shape(x), importer.shape(weight));
+    let (x_shape, w_shape) = (importer.shape(x), importer.shape_of(node.need(1)?)?);
     let spatial = x_shape.rank().saturating_sub(2);
     if x_shape.rank() != w_shape.rank() || !(1..=2).contains(&spatial) {
         return Err(format!(
@@ -78,8 +76,12 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         dilations: pair(&window.dilations, 1),
         groups,
     };
-    let (x4, w4) = (planes(importer, node, x)?, planes(importer, node, weight)?);
-    let operands: Vec<NodeId> = [x4, w4].into_iter().chain(bias).collect();
+    let x = planes(importer, node, x)?;
+    let weight = importer.tensor(node, 1)?;
+    let mut operands = vec![x, planes(importer, node, weight)?];
+    if node.input(2).is_some() {
+        operands.push(importer.tensor(node, 2)?);
+    }
     let y = importer.emit(node.name, op, &operands)?;
     Ok(vec![Value::Tensor(if spatial == 1 { lines(importer, node, y)? } else { y })])
 }
