@@ -41,6 +41,8 @@ pub(crate) struct Importer {
     pub(crate) dropouts: Vec<String>,
     /// Batch normalisations by the initializer that they read as scale.
     pub(crate) scales: BTreeMap<String, usize>,
+    /// Running statistics that are copies, since several nodes read the initializer.
+    pub(crate) copies: Vec<String>,
     /// How many needed nodes read a name, and which node does if it is one.
     readers: HashMap<String, (usize, Option<NodeProto>)>,
     /// Results that an earlier node has computed along with its own.
@@ -63,6 +65,7 @@ impl Importer {
             problems: Vec::new(),
             dropouts: Vec::new(),
             scales: BTreeMap::new(),
+            copies: Vec::new(),
             readers: HashMap::new(),
             merged: HashMap::new(),
             constants: HashMap::new(),
@@ -394,6 +397,10 @@ impl Importer {
         if !self.dropouts.is_empty() {
             self.warnings
                 .push(format!("dropout is left out, the network trains without it: {}", self.dropouts.join(", ")));
+        }
+        if !self.copies.is_empty() {
+            let names = self.copies.join(", ");
+            self.warnings.push(format!("running statistics whose initializer several nodes read are copied: {names}"));
         }
         for (name, &count) in self.scales.iter().filter(|(_, count)| **count > 1) {
             self.warnings.push(format!(

@@ -423,6 +423,15 @@ fn hostile_nesting_is_refused() {
 }
 
 #[test]
+fn a_file_that_is_larger_than_a_protobuf_message_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.onnx");
+    std::fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
+    let message = bitbudget_onnx::import(&path).unwrap_err().to_string();
+    assert!(message.contains("external data"), "{message}");
+}
+
+#[test]
 fn what_the_network_does_not_need_is_left_out() {
     let dead = vec![node("Foo", &["x"], "z"), node("Relu", &["x"], "y")];
     assert_eq!(import(&model(dead, vec![])).unwrap().model.graph.len(), 2);
