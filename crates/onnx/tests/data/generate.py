@@ -110,6 +110,9 @@ case("max_pool_after_pad", 13, CNHW, [node("Pad", ["x", "p"], ["q"]), node("MaxP
 case("average_pool", 11, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])])
 case("average_pool_count", 7, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], count_include_pad=1)])
 case("average_pool_ceil", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)])
+for count in (0, 1):
+    case(f"average_pool_ceil_pad_{count}", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 0], ceil_mode=1, count_include_pad=count)])
+case("max_pool_ceil_pad", 12, CNHW, [node("MaxPool", ["x"], kernel_shape=[3, 3], strides=[2, 3], pads=[1, 1, 1, 1], ceil_mode=1)])
 case("average_pool_dilated", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[2, 2], dilations=[2, 2])])
 case("average_pool_same", 11, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER")])
 case("average_pool_after_pad", 11, CNHW, [node("Pad", ["x", "p"], ["q"]), node("AveragePool", ["q"], kernel_shape=[2, 2], strides=[2, 2])], dict(p=i(0, 0, 1, 1, 0, 0, 1, 0)))
