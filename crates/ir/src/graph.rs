@@ -115,7 +115,7 @@ impl Graph {
         let fault = |reason| {
             let types: Vec<String> = operands
                 .iter()
-                .map(|&id| self.contains(id).then(|| self.ty(id).to_string()).unwrap_or_else(|| format!("{id}?")))
+                .map(|&id| if self.contains(id) { self.ty(id).to_string() } else { format!("{id}?") })
                 .collect();
             GraphError::new(op.name(), name, &types, reason)
         };

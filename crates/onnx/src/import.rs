@@ -310,6 +310,10 @@ fn unsupported_operator(domain: &str, operator: &str, opset: i64, names: &[&str]
             "control flow has no place in a trainer; export with fixed shapes and without control flow, or simplify \
              the file (onnxsim)"
         }
+        "RandomUniformLike" | "RandomNormalLike" | "Bernoulli" => {
+            "this is dropout or stochastic depth in training, taken apart by the exporter; export with these layers in \
+             evaluation mode (layer.eval()), networks train without them"
+        }
         _ => "docs/onnx.md lists the supported ones; replace it in the network or export without it",
     };
     format!("operator {operator} {place} is not supported, used by {}{more}; {advice}", shown.join(", "))

@@ -41,6 +41,8 @@ pub(crate) struct Importer {
     pub(crate) dropouts: Vec<String>,
     /// Batch normalisations by the initializer that they read as scale.
     pub(crate) scales: BTreeMap<String, usize>,
+    /// Running statistics that are copies, since several nodes read the initializer.
+    pub(crate) copies: Vec<String>,
     /// How many needed nodes read a name, and which node does if it is one.
     readers: HashMap<String, (usize, Option<NodeProto>)>,
     /// Results that an earlier node has computed along with its own.
@@ -63,6 +65,7 @@ impl Importer {
             problems: Vec::new(),
             dropouts: Vec::new(),
             scales: BTreeMap::new(),
+            copies: Vec::new(),
             readers: HashMap::new(),
             merged: HashMap::new(),
             constants: HashMap::new(),
@@ -266,6 +269,18 @@ impl Importer {
         }
     }
 
+    /// The shape of an operand, without making a source of it.
+    pub(crate) fn shape_of(&mut self, operand: &Operand) -> Result<Shape, String> {
+        Ok(match &operand.value {
+            Value::Constant(constant) => Shape::fixed(&constant.shape),
+            Value::Initializer(i) => Shape::fixed(&self.initializers[*i].constant.shape),
+            _ => {
+                let x = self.operand(operand)?;
+                self.shape(x)
+            }
+        })
+    }
+
     /// The value of an operand that has to be known at import; an initializer that is read so is not trained.
     pub(crate) fn constant(&self, operand: &Operand) -> Result<Rc<Constant>, String> {
         match &operand.value {
@@ -288,9 +303,7 @@ impl Importer {
         if floats.is_empty() {
             return Err(format!("`{name}` has no elements"));
         }
-        let taken =
-            self.values.contains_key(name) || self.graph.ids().any(|id| self.graph.op(id).source_name() == Some(name));
-        let name = if taken { self.fresh_name(name) } else { name.to_string() };
+        let name = if self.values.contains_key(name) { self.fresh_name(name) } else { name.to_string() };
         self.values.insert(name.clone(), floats.clone());
         Ok(self.graph.source(ops::Constant { name }, TensorType::f32(Shape::fixed(&constant.shape))))
     }
@@ -307,7 +320,7 @@ impl Importer {
     }
 
     fn parameter(&mut self, i: usize) -> Result<NodeId, String> {
-        let Initializer { name, constant, loss, parameter } = &mut self.initializers[i];
+        let Initializer { name, constant, loss, parameter } = &self.initializers[i];
         if let Some(id) = parameter {
             return Ok(*id);
         }
@@ -315,13 +328,16 @@ impl Importer {
         if floats.is_empty() {
             return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
         }
-        if let Some(loss) = loss {
-            self.warnings.push(format!("initializer `{name}`: {loss}"));
-        }
+        self.warnings.extend(loss.map(|loss| format!("initializer `{name}`: {loss}")));
         let ty = TensorType::f32(Shape::fixed(&constant.shape));
+        let mut name = name.clone();
+        // A running statistic may be read as a weight as well: exporters merge equal tensors.
+        if self.values.contains_key(&name) {
+            name = self.fresh_name(&name);
+        }
         let id = self.graph.source(ops::Parameter { name: name.clone() }, ty);
-        *parameter = Some(id);
-        self.values.insert(name.clone(), floats);
+        self.values.insert(name, floats);
+        self.initializers[i].parameter = Some(id);
         Ok(id)
     }
 
@@ -381,6 +397,10 @@ impl Importer {
         if !self.dropouts.is_empty() {
             self.warnings
                 .push(format!("dropout is left out, the network trains without it: {}", self.dropouts.join(", ")));
+        }
+        if !self.copies.is_empty() {
+            let names = self.copies.join(", ");
+            self.warnings.push(format!("running statistics whose initializer several nodes read are copied: {names}"));
         }
         for (name, &count) in self.scales.iter().filter(|(_, count)| **count > 1) {
             self.warnings.push(format!(

@@ -31,6 +31,7 @@ mod importer;
 mod node;
 mod ops;
 mod order;
+mod table;
 mod tensor;
 mod wire;
 
@@ -38,3 +39,4 @@ pub use error::{ExportError, ImportError};
 pub use export::{export, export_bytes};
 pub use import::{Imported, import, import_bytes};
 pub use ops::{OperatorRow, operator_table};
+pub use table::operator_markdown;

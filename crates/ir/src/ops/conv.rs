@@ -107,10 +107,10 @@ impl Operator for Conv {
             )));
         }
         let shape = window.infer(x, m.into())?;
-        if let Some(bias) = bias {
-            if bias.shape.0 != [Dim::fixed(m)] {
-                return Err(Reason::new(format!("the bias must have shape [{m}], but is {}", bias.shape)));
-            }
+        if let Some(bias) = bias
+            && bias.shape.0 != [Dim::fixed(m)]
+        {
+            return Err(Reason::new(format!("the bias must have shape [{m}], but is {}", bias.shape)));
         }
         Ok(TensorType::f32(shape))
     }

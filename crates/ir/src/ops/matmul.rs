@@ -37,10 +37,10 @@ impl Operator for Matmul {
         if k != k_b {
             return Err(Reason::new(format!("{} and {} do not multiply: {k} against {k_b}", a.shape, b.shape)));
         }
-        if let Some(bias) = operands.get(2) {
-            if bias.shape.0 != [n] {
-                return Err(Reason::new(format!("the bias must have shape [{n}], but is {}", bias.shape)));
-            }
+        if let Some(bias) = operands.get(2)
+            && bias.shape.0 != [n]
+        {
+            return Err(Reason::new(format!("the bias must have shape [{n}], but is {}", bias.shape)));
         }
         Ok(TensorType::f32([m, n]))
     }

@@ -114,13 +114,7 @@ impl<'m> Exporter<'m> {
 
     /// A name that nothing else has.
     fn fresh(&mut self, base: &str) -> String {
-        let mut name = base.to_string();
-        let mut count = 1;
-        while name.is_empty() || !self.taken.insert(name.clone()) {
-            count += 1;
-            name = format!("{base}.{count}");
-        }
-        name
+        fresh(&mut self.taken, base)
     }
 
     /// The name of a node's tensor.
@@ -147,8 +141,7 @@ impl<'m> Exporter<'m> {
     fn message(&mut self, name: String, operator: &str, input: Vec<String>, output: String) -> &mut NodeProto {
         let op_type = operator.to_string();
         // Readers refuse two nodes of one name; tensors have names of their own.
-        let unique = self.node_names.insert(name.clone());
-        let name = if unique { name } else { self.fresh(&name) };
+        let name = fresh(&mut self.node_names, &name);
         let node = NodeProto { name, op_type, input, output: vec![output], ..NodeProto::default() };
         let at = self.proto.node.len();
         self.proto.node.push(node);
@@ -174,4 +167,15 @@ impl<'m> Exporter<'m> {
             self.proto.output.push(tensor_info(name, &model.graph.ty(*id).shape));
         }
     }
+}
+
+/// The name, with a number if it is taken.
+fn fresh(taken: &mut BTreeSet<String>, base: &str) -> String {
+    let mut name = base.to_string();
+    let mut count = 1;
+    while name.is_empty() || !taken.insert(name.clone()) {
+        count += 1;
+        name = format!("{base}.{count}");
+    }
+    name
 }

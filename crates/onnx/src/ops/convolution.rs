@@ -23,18 +23,15 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
             .warnings
             .push(format!("the weight of `{}` is no initializer but a constant, so it is not trained", node.name));
     }
-    let weight = importer.tensor(node, 1)?;
-    let bias = if node.input(2).is_some() { Some(importer.tensor(node, 2)?) } else { None };
     let (x, padding) = match &node.need(0)?.value {
         Value::Padded(padded)
-            if padded.begin.iter().chain(&padded.end).take(2).all(|&p| p == 0)
-                && padded.end[..2.min(padded.end.len())].iter().all(|&p| p == 0) =>
+            if padded.begin.len() > 2 && padded.begin[..2].iter().chain(&padded.end[..2]).all(|&p| p == 0) =>
         {
             (padded.x, Some(padded.clone()))
         }
         _ => (importer.tensor(node, 0)?, None),
     };
-    let (x_shape, w_shape) = (importer.shape(x), importer.shape(weight));
+    let (x_shape, w_shape) = (importer.shape(x), importer.shape_of(node.need(1)?)?);
     let spatial = x_shape.rank().saturating_sub(2);
     if x_shape.rank() != w_shape.rank() || !(1..=2).contains(&spatial) {
         return Err(format!(
@@ -48,10 +45,10 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     };
     let kernel = sizes(&w_shape)?;
     let mut input = sizes(&x_shape)?;
-    if let Some(given) = node.ints("kernel_shape")? {
-        if !given.iter().map(|&k| usize::try_from(k).ok()).eq(kernel.iter().map(|&k| Some(k))) {
-            return Err(format!("kernel_shape {given:?} is not that of the weight, {kernel:?}"));
-        }
+    if let Some(given) = node.ints("kernel_shape")?
+        && !given.iter().map(|&k| usize::try_from(k).ok()).eq(kernel.iter().map(|&k| Some(k)))
+    {
+        return Err(format!("kernel_shape {given:?} is not that of the weight, {kernel:?}"));
     }
     let (mut extra_begin, mut extra_end) = (vec![0; spatial], vec![0; spatial]);
     if let Some(padded) = &padding {
@@ -79,8 +76,12 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         dilations: pair(&window.dilations, 1),
         groups,
     };
-    let (x4, w4) = (planes(importer, node, x)?, planes(importer, node, weight)?);
-    let operands: Vec<NodeId> = [x4, w4].into_iter().chain(bias).collect();
+    let x = planes(importer, node, x)?;
+    let weight = importer.tensor(node, 1)?;
+    let mut operands = vec![x, planes(importer, node, weight)?];
+    if node.input(2).is_some() {
+        operands.push(importer.tensor(node, 2)?);
+    }
     let y = importer.emit(node.name, op, &operands)?;
     Ok(vec![Value::Tensor(if spatial == 1 { lines(importer, node, y)? } else { y })])
 }

@@ -4,9 +4,9 @@ use super::{Row, fold};
 use crate::constant::{Constant, Elements, Int};
 use crate::import::known;
 use crate::importer::Importer;
-use crate::node::{Node, Value};
+use crate::node::{Node, Value, decimal};
 use crate::tensor;
-use bitbudget_ir::{Dim, Shape};
+use bitbudget_ir::{Dim, Real, Shape, ops};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
@@ -79,8 +79,22 @@ pub(super) const ROWS: &[Row] = &[
     folded("Floor", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::floor)?])),
     folded("Ceil", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::ceil)?])),
     folded("Mod", &[10, 13, 28], &["fmod"], remainder),
-    folded("Min", &[6, 8, 12, 13], &[], |_, x, room| extreme(x, room, Ordering::Less)),
-    folded("Max", &[6, 8, 12, 13], &[], |_, x, room| extreme(x, room, Ordering::Greater)),
+    Row {
+        name: "Min",
+        versions: &[6, 8, 12, 13],
+        attributes: &[],
+        forms: "`clip`, of a tensor and a known number",
+        build: Some(|i, n| bounded(i, n, |x| (f64::NEG_INFINITY, x))),
+        fold: Some(|_, x, room| extreme(x, room, Ordering::Less)),
+    },
+    Row {
+        name: "Max",
+        versions: &[6, 8, 12, 13],
+        attributes: &[],
+        forms: "`clip`, of a tensor and a known number",
+        build: Some(|i, n| bounded(i, n, |x| (x, f64::INFINITY))),
+        fold: Some(|_, x, room| extreme(x, room, Ordering::Greater)),
+    },
     folded("Equal", &[7, 11, 13, 19], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_eq)?])),
     folded("Greater", &[7, 9, 13], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_gt)?])),
     folded("Less", &[7, 9, 13], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_lt)?])),
@@ -114,21 +128,8 @@ fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
     Ok(vec![known(value)])
 }
 
-/// The shape of the input, whatever stands for it.
-pub(super) fn shape_of(importer: &mut Importer, node: &Node) -> Result<Shape, String> {
-    let operand = node.need(0)?;
-    Ok(match &operand.value {
-        Value::Constant(constant) => Shape::fixed(&constant.shape),
-        Value::Initializer(i) => Shape::fixed(&importer.initializers[*i].constant.shape),
-        _ => {
-            let x = importer.operand(operand)?;
-            importer.shape(x)
-        }
-    })
-}
-
 fn shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let shape = shape_of(importer, node)?;
+    let shape = importer.shape_of(node.need(0)?)?;
     let rank = i64::try_from(shape.rank()).map_err(|e| e.to_string())?;
     let bound = |given: i64| (if given < 0 { given.saturating_add(rank) } else { given }).clamp(0, rank) as usize;
     let start = bound(node.int("start")?.unwrap_or(0));
@@ -137,7 +138,7 @@ fn shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 fn size(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let size = match shape_of(importer, node)?.symbolic_elements() {
+    let size = match importer.shape_of(node.need(0)?)?.symbolic_elements() {
         (factor, 0) => Int::of(Dim::fixed(factor)),
         (factor, _) => Int::of(Dim::batches(factor)),
     };
@@ -224,6 +225,22 @@ fn remainder(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, 
         Some(Int::fixed(if !like_c && rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }))
     };
     Ok(vec![fold::binary(inputs, room, ints, |a, b| a % b)?])
+}
+
+fn bounded(importer: &mut Importer, node: &Node, bounds: fn(f64) -> (f64, f64)) -> Result<Vec<Value>, String> {
+    let [Some(a), Some(b)] = node.inputs.as_slice() else { return Err("two inputs are supported".into()) };
+    let (x, bound) = match (&a.value, &b.value) {
+        (_, Value::Constant(bound)) if bound.len() == 1 => (a, bound),
+        (Value::Constant(bound), _) if bound.len() == 1 => (b, bound),
+        _ => return Err("a tensor and a number that is known at import are supported".into()),
+    };
+    let (min, max) = bounds(decimal(bound.as_scalar()?));
+    if min.is_nan() || max.is_nan() || bound.shape.len() > importer.shape_of(x)?.rank() {
+        return Err("the bound is no number, or has more dimensions than the tensor".into());
+    }
+    let x = importer.operand(x)?;
+    let op = ops::Clip { min: Real(min), max: Real(max) };
+    Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
 }
 
 fn extreme(inputs: Inputs, room: usize, wanted: Ordering) -> Result<Vec<Constant>, String> {

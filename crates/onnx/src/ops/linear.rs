@@ -63,20 +63,14 @@ fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let (a, mut b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
-    let (a_shape, b_shape) = (importer.shape(a), importer.shape(b));
+    let a = importer.tensor(node, 0)?;
+    let (a_shape, b_shape) = (importer.shape(a), importer.shape_of(node.need(1)?)?);
     if a_shape.rank() < 2 || b_shape.rank() != 2 {
         return Err(
             "a tensor of at least two dimensions times a matrix is supported; the batch cannot be in both".into()
         );
     }
     let columns = b_shape.0[1];
-    // A linear layer's weight is stored [out, in]; exporters put a Transpose before the product.
-    let mut trans_b = false;
-    if matches!(importer.graph.op(b), Op::Transpose(_)) {
-        b = importer.graph.operand(b, 0).map_err(|e| e.to_string())?;
-        trans_b = true;
-    }
     let (rows, depth) = a_shape.0.split_at(a_shape.rank() - 1);
     let (factor, batches) = Shape(rows.to_vec()).symbolic_elements();
     let height = match batches {
@@ -85,6 +79,13 @@ fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         _ => return Err(format!("the batch occurs twice in {a_shape}")),
     };
     let a = importer.reshape(node.name, a, Shape(vec![height, depth[0]]))?;
+    let mut b = importer.tensor(node, 1)?;
+    // A linear layer's weight is stored [out, in]; exporters put a Transpose before the product.
+    let mut trans_b = false;
+    if matches!(importer.graph.op(b), Op::Transpose(_)) {
+        b = importer.graph.operand(b, 0).map_err(|e| e.to_string())?;
+        trans_b = true;
+    }
     let bias = bias_of(importer, node, columns)?;
     let operands: Vec<NodeId> = [a, b].into_iter().chain(bias.as_ref().map(|(bias, _)| *bias)).collect();
     let y = importer.emit(node.name, ops::Matmul { trans_a: false, trans_b }, &operands)?;

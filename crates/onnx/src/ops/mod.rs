@@ -16,6 +16,7 @@ mod part;
 mod pool;
 mod reduce;
 mod reshape;
+mod split;
 
 /// Imports a node: the values of its outputs.
 pub(crate) type Build = fn(&mut Importer, &Node) -> Result<Vec<Value>, String>;
@@ -39,7 +40,7 @@ pub(crate) struct Row {
 }
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 10] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 11] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
@@ -48,6 +49,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 10] {
         ("Activations", activation::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Parts and joins", part::ROWS),
+        ("Splitting", split::ROWS),
         ("Shapes", reshape::ROWS),
         ("Reductions", reduce::ROWS),
         ("Known values", known::ROWS),

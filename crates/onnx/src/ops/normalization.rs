@@ -59,9 +59,7 @@ fn state(importer: &mut Importer, node: &Node, position: usize, what: &str) -> R
     let name = match importer.values.contains_key(&own_name) {
         true => {
             let name = importer.fresh_name(&format!("{}.{what}", node.name));
-            importer
-                .warnings
-                .push(format!("`{own_name}` is read by several nodes; `{}` has a copy, `{name}`", node.name));
+            importer.copies.push(format!("`{name}`"));
             name
         }
         false => own_name,

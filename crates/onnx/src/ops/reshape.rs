@@ -120,7 +120,7 @@ fn complete(dims: &[Option<Dim>], elements: usize, batches: usize) -> Option<Sha
     let (factor, found) = given.symbolic_elements();
     let open = match dims.contains(&None) {
         false => return (factor == elements && found == batches).then_some(given),
-        true if factor == 0 || elements % factor != 0 => return None,
+        true if factor == 0 || !elements.is_multiple_of(factor) => return None,
         true if found == batches => Dim::fixed(elements / factor),
         true if found + 1 == batches => Dim::batches(elements / factor),
         true => return None,

@@ -97,6 +97,9 @@ case("batch_norm_shared_statistics", 15, ["N", 4, 3],
      [node("BatchNormalization", ["x", "s", "b", "m", "v"], ["z"]), node("BatchNormalization", ["z", "s", "b", "m", "v"])], stats(),
      expect=lambda x, v: bn(bn(x, v), v))
 
+case("batch_norm_statistic_is_parameter", 15, ["N", 4], [node("BatchNormalization", ["x", "s", "b", "m", "v"], ["z"]), node("Add", ["z", "m"])], stats(),
+     expect=lambda x, v: bn(x, v) + v["m"])
+
 # Pooling.
 case("max_pool", 12, CNHW, [node("MaxPool", ["x"], kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1])])
 case("max_pool_ceil", 10, CNHW, [node("MaxPool", ["x"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, dilations=[1, 1])])
@@ -107,6 +110,9 @@ case("max_pool_after_pad", 13, CNHW, [node("Pad", ["x", "p"], ["q"]), node("MaxP
 case("average_pool", 11, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])])
 case("average_pool_count", 7, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], count_include_pad=1)])
 case("average_pool_ceil", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)])
+for count in (0, 1):
+    case(f"average_pool_ceil_pad_{count}", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 0], ceil_mode=1, count_include_pad=count)])
+case("max_pool_ceil_pad", 12, CNHW, [node("MaxPool", ["x"], kernel_shape=[3, 3], strides=[2, 3], pads=[1, 1, 1, 1], ceil_mode=1)])
 case("average_pool_dilated", 19, CNHW, [node("AveragePool", ["x"], kernel_shape=[2, 2], dilations=[2, 2])])
 case("average_pool_same", 11, CNHW, [node("AveragePool", ["x"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER")])
 case("average_pool_after_pad", 11, CNHW, [node("Pad", ["x", "p"], ["q"]), node("AveragePool", ["q"], kernel_shape=[2, 2], strides=[2, 2])], dict(p=i(0, 0, 1, 1, 0, 0, 1, 0)))
@@ -126,6 +132,7 @@ case("clip_6_max", 7, CNK, [node("Clip", ["x"], max=0.25)])
 case("clip_11", 11, CNK, [node("Clip", ["x", "lo", "hi"])], dict(lo=np.array(0, np.float32), hi=np.array(0.7, np.float32)))
 case("clip_13_min", 13, CNK, [node("Clip", ["x", "lo"])], dict(lo=np.array(-0.1, np.float32)))
 case("clip_13_max", 13, CNK, [node("Clip", ["x", "", "hi"])], dict(hi=np.array(0.1, np.float32)))
+case("max_number", 13, CNK, [node("Max", ["x", "lo"], ["m"]), node("Min", ["hi", "m"])], dict(lo=np.array(-0.3, np.float32), hi=np.array(0.6, np.float32)))
 case("softmax_11", 11, ["N", 3, 4], [node("Softmax", ["x"])])
 case("softmax_11_last", 11, ["N", 3, 4], [node("Softmax", ["x"], axis=2)])
 case("softmax_13", 13, ["N", 3, 4], [node("Softmax", ["x"])])

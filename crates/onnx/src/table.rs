@@ -1,0 +1,30 @@
+//! The table of supported operators as documentation.
+
+use crate::import::OPSETS;
+use crate::ops::operator_table;
+use std::fmt::Write;
+
+/// `docs/onnx.md`: what is read and written, in Markdown.
+pub fn operator_markdown() -> String {
+    let mut text = format!(
+        "# ONNX\n\n\
+        Generated from the tables in `crates/onnx/src/ops`; `BITBUDGET_BLESS=1 cargo test -p bitbudget-onnx` rewrites it.\n\n\
+        Read are files of IR version 3 and newer and operator sets {} to {}, of one floating-point input and one output. \
+        The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
+        parameters, except the running statistics of batch normalisation. Written is operator set 19.\n\n\
+        Versions are the operator sets that introduced them; the first one counts from set {} on. An operator marked \
+        *known* is computed at import, where its inputs are known: shapes, indices, constants.\n",
+        OPSETS.0, OPSETS.1, OPSETS.0
+    );
+    let mut family = "";
+    for row in operator_table() {
+        if row.family != family {
+            family = row.family;
+            let _ = write!(text, "\n## {family}\n\n| operator | versions | becomes |\n|---|---|---|\n");
+        }
+        let versions: Vec<String> = row.versions.iter().map(i64::to_string).collect();
+        let known = if row.on_tensors { "" } else { " *known*" };
+        let _ = writeln!(text, "| {}{known} | {} | {} |", row.name, versions.join(", "), row.forms);
+    }
+    text
+}
