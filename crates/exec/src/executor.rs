@@ -257,6 +257,9 @@ fn bind(buffer: &Buffer, inputs: &Inputs<'_>, values: &Values, device: &Device) 
         Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind)], shape, device),
         Source::Kept | Source::Constant => {
             let kept = values.tensor(buffer).ok_or_else(|| fault("has no value".into()))?;
+            if kept.dims() != shape {
+                return Err(fault(format!("its value has shape {:?}, the program's {shape:?}", kept.dims())));
+            }
             return Ok(Some(kept.clone()));
         }
     };
