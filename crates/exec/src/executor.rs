@@ -1,12 +1,14 @@
 //! The interpreter of programs.
 
 use crate::cpu;
+#[cfg(any(feature = "cuda", test))]
+use crate::dense;
 use crate::error::{ExecError, Fault, without_backtrace};
 use crate::pool::Pool;
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format};
-use bitbudget_ir::ScalarKind;
-use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+use bitbudget_ir::{Op, ScalarKind};
+use bitbudget_program::{Buffer, BufferId, Instruction, Program, Rounding, Source};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -78,10 +80,21 @@ pub struct Step {
     pub overflows: Vec<OverflowCount>,
 }
 
+/// What computes instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    /// Kernels on the CPU, into storage of the pool.
+    Kernels,
+    /// Dense tensor operations, whose results are new tensors; the device's allocator reuses memory.
+    #[cfg(any(feature = "cuda", test))]
+    Dense,
+}
+
 /// Interprets programs on one device with a fixed number of threads, reusing storage from step to step.
 #[derive(Debug)]
 pub struct Executor {
     device: Device,
+    engine: Engine,
     threads: rayon::ThreadPool,
     pool: Pool,
 }
@@ -92,16 +105,21 @@ impl Executor {
     /// # Errors
     /// If the device or the threads cannot be had.
     pub fn new(target: Target, threads: usize) -> Result<Executor, ExecError> {
-        let device = match target {
-            Target::Cpu => Device::Cpu,
+        let (device, engine) = match target {
+            Target::Cpu => (Device::Cpu, Engine::Kernels),
             #[cfg(feature = "cuda")]
             Target::Cuda(ordinal) => {
-                Device::new_cuda(ordinal).map_err(|e| ExecError::new(format!("CUDA device {ordinal}"), e))?
+                let device = Device::new_cuda(ordinal);
+                (device.map_err(|e| ExecError::new(format!("CUDA device {ordinal}"), e))?, Engine::Dense)
             }
         };
+        Executor::with_engine(device, engine, threads)
+    }
+
+    fn with_engine(device: Device, engine: Engine, threads: usize) -> Result<Executor, ExecError> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let threads = threads.map_err(|e| ExecError::new("threads", e))?;
-        Ok(Executor { device, threads, pool: Pool::default() })
+        Ok(Executor { device, engine, threads, pool: Pool::default() })
     }
 
     /// The device on which programs run.
@@ -128,8 +146,8 @@ impl Executor {
         inputs: &Inputs<'_>,
         observe: &mut (dyn FnMut(BufferId, &Tensor) + Send),
     ) -> Result<Step, ExecError> {
-        let Executor { device, threads, pool } = self;
-        let mut run = Run { program, device, pool, values, slots: vec![None; program.buffers.len()] };
+        let Executor { device, engine, threads, pool } = self;
+        let mut run = Run { program, device, engine: *engine, pool, values, slots: vec![None; program.buffers.len()] };
         threads.install(|| run.execute(inputs, observe))
     }
 }
@@ -137,6 +155,7 @@ impl Executor {
 struct Run<'a> {
     program: &'a Program,
     device: &'a Device,
+    engine: Engine,
     pool: &'a mut Pool,
     values: &'a mut Values,
     slots: Vec<Option<Tensor>>,
@@ -175,12 +194,13 @@ impl Run<'_> {
         match instruction {
             Instruction::Compute { op, inputs, output, rounding } => {
                 let buffer = program.buffer(*output);
-                let computed = (|| {
-                    let result = self.pool.take(buffer, self.device)?;
-                    let operands: Result<Vec<&Tensor>, Fault> = inputs.iter().map(|&id| self.slot(id)).collect();
-                    let counts = cpu::compute(op, &operands?, &result, buffer.format, rounding.as_ref())?;
-                    Ok::<_, Fault>((result, counts))
-                })();
+                let computed = match self.engine {
+                    Engine::Kernels => self.kernels(op, inputs, buffer, rounding.as_ref()),
+                    #[cfg(any(feature = "cuda", test))]
+                    Engine::Dense => {
+                        self.operands(inputs).and_then(|x| dense::compute(op, &x, buffer, rounding.as_ref()))
+                    }
+                };
                 let place = || format!("{} into {output} `{}`", op.name(), buffer.name);
                 let (result, counts) = computed.map_err(|e| ExecError::new(place(), e))?;
                 if let (Some(tensor), true) = (rounding.and_then(|r| r.counted), buffer.format != Format::FP32) {
@@ -202,20 +222,43 @@ impl Run<'_> {
                 let new = new.ok_or_else(|| ExecError::new(format!("store {target}"), format!("{value} has ended")))?;
                 self.slots[target.index()] = Some(new.clone());
                 if let Some(old) = self.values.replace(buffer, new) {
-                    self.pool.give(buffer, old);
+                    self.give(buffer, old);
                 }
             }
             Instruction::Free { buffer } => {
                 if let Some(tensor) = self.slots[buffer.index()].take() {
-                    self.pool.give(program.buffer(*buffer), tensor);
+                    self.give(program.buffer(*buffer), tensor);
                 }
             }
         }
         Ok(())
     }
 
+    fn kernels(
+        &mut self,
+        op: &Op,
+        inputs: &[BufferId],
+        buffer: &Buffer,
+        rounding: Option<&Rounding>,
+    ) -> Result<(Tensor, Counts), Fault> {
+        let result = self.pool.take(buffer, self.device)?;
+        let counts = cpu::compute(op, &self.operands(inputs)?, &result, buffer.format, rounding)?;
+        Ok((result, counts))
+    }
+
+    fn operands(&self, inputs: &[BufferId]) -> Result<Vec<&Tensor>, Fault> {
+        inputs.iter().map(|&id| self.slot(id)).collect()
+    }
+
     fn slot(&self, id: BufferId) -> Result<&Tensor, Fault> {
         self.slots[id.index()].as_ref().ok_or_else(|| Fault::Operands(format!("{id} holds nothing")))
+    }
+
+    /// Gives storage to the pool, which only kernels take from; dense results may share theirs.
+    fn give(&mut self, buffer: &Buffer, tensor: Tensor) {
+        if self.engine == Engine::Kernels {
+            self.pool.give(buffer, tensor);
+        }
     }
 
     /// Gives back what is still there at the end: outputs, that is; views and kept tensors are not storage of the step.
@@ -229,9 +272,10 @@ impl Run<'_> {
         for view in views {
             self.slots[view.index()] = None;
         }
-        for (slot, buffer) in self.slots.iter_mut().zip(&self.program.buffers) {
-            if let (Some(tensor), Source::None) = (slot.take(), buffer.source) {
-                self.pool.give(buffer, tensor);
+        let slots = std::mem::take(&mut self.slots);
+        for (slot, buffer) in slots.into_iter().zip(&self.program.buffers) {
+            if let (Some(tensor), Source::None) = (slot, buffer.source) {
+                self.give(buffer, tensor);
             }
         }
     }
@@ -258,8 +302,15 @@ fn bind(buffer: &Buffer, inputs: &Inputs<'_>, values: &Values, device: &Device) 
         Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind)], shape, device),
         Source::Kept | Source::Constant => {
             let kept = values.tensor(buffer).ok_or_else(|| fault("has no value".into()))?;
+            if kept.dims() != shape {
+                return Err(fault(format!("its value has shape {:?}, the program's {shape:?}", kept.dims())));
+            }
             return Ok(Some(kept.clone()));
         }
     };
     tensor.map(Some).map_err(|e| fault(without_backtrace(&e).to_string()))
 }
+
+#[cfg(test)]
+#[path = "executor_tests.rs"]
+mod tests;

@@ -27,6 +27,10 @@
 //! ```
 
 mod cpu;
+#[cfg(any(feature = "cuda", test))]
+mod dense;
+#[cfg(any(feature = "cuda", test))]
+mod device_kernels;
 mod error;
 mod executor;
 mod pool;

@@ -124,6 +124,11 @@ impl Format {
         self.bias_shift as i32
     }
 
+    /// Whether a number halfway between two neighbours goes to the even one; the paper's formats round away from zero.
+    pub const fn ties_to_even(self) -> bool {
+        !matches!(self.encoding, Encoding::Paper)
+    }
+
     /// Bits of one element: sign, exponent and mantissa.
     pub const fn bits(self) -> u32 {
         1 + self.exponent_bits() + self.mantissa_bits()

@@ -139,9 +139,8 @@ pub(crate) fn to_message(program: &Program) -> ProgramMessage {
 pub(crate) fn from_message(message: ProgramMessage) -> Result<Program, DecodeError> {
     let buffers: Result<_, String> = message.buffers.into_iter().map(buffer).collect();
     let instructions: Result<_, String> = message.instructions.into_iter().map(instruction).collect();
-    let batch = usize::try_from(message.batch).ok().filter(|&b| b > 0);
     let program = Program {
-        batch: batch.ok_or_else(|| DecodeError::new("the batch size is missing"))?,
+        batch: usize::try_from(message.batch).map_err(|e| DecodeError::new(e.to_string()))?,
         buffers: buffers.map_err(DecodeError)?,
         instructions: instructions.map_err(DecodeError)?,
         outputs: message.outputs.into_iter().map(|o| (o.name, BufferId(o.buffer))).collect(),

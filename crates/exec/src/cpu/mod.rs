@@ -1,5 +1,7 @@
 //! Instructions on the CPU: slices out of candle tensors, kernels over them, rounding behind.
 
+#[cfg(any(feature = "cuda", test))]
+mod fresh;
 mod kernel;
 mod operands;
 mod round;
@@ -12,6 +14,11 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, Tensor};
 use operands::{Operand, Operands};
 use std::cell::Cell;
 
+#[cfg(any(feature = "cuda", test))]
+pub(crate) use fresh::{compute_new, numbers};
+#[cfg(any(feature = "cuda", test))]
+pub(crate) use round::round;
+
 /// Computes `op` on `inputs` into `output`, all contiguous and in CPU memory, and rounds the result.
 pub(crate) fn compute(
     op: &Op,
@@ -21,8 +28,13 @@ pub(crate) fn compute(
     rounding: Option<&Rounding>,
 ) -> Result<Counts, Fault> {
     let guards: Vec<_> = inputs.iter().map(|t| (t.storage_and_layout(), t.dims())).collect();
-    let operands: Result<Vec<Operand<'_>>, Fault> =
-        guards.iter().map(|((storage, layout), shape)| operand(storage, layout, shape)).collect();
+    let operands: Result<Vec<Operand<'_>>, Fault> = guards
+        .iter()
+        .map(|((storage, layout), shape)| match &**storage {
+            Storage::Cpu(storage) => operand(storage, layout, shape),
+            _ => Err(Fault::Operands("an operand is not in CPU memory".into())),
+        })
+        .collect();
     let operands = Operands(operands?);
     let counts = Cell::new(Counts::default());
     let write = |storage: &mut CpuStorage| match storage {
@@ -40,10 +52,7 @@ pub(crate) fn compute(
     Ok(counts.get())
 }
 
-fn operand<'t>(storage: &'t Storage, layout: &Layout, shape: &'t [usize]) -> Result<Operand<'t>, Fault> {
-    let Storage::Cpu(storage) = storage else {
-        return Err(Fault::Operands("an operand is not in CPU memory".into()));
-    };
+fn operand<'t>(storage: &'t CpuStorage, layout: &Layout, shape: &'t [usize]) -> Result<Operand<'t>, Fault> {
     let Some((begin, end)) = layout.contiguous_offsets() else {
         return Err(Fault::Operands("an operand is not contiguous".into()));
     };

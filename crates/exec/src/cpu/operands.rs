@@ -9,12 +9,15 @@ pub(super) enum Operand<'t> {
     U32(&'t [u32]),
 }
 
+/// Numbers with their shape.
+pub(super) type Shaped<'t> = (&'t [f32], &'t [usize]);
+
 /// All operands of an instruction.
 pub(super) struct Operands<'t>(pub(super) Vec<Operand<'t>>);
 
 impl<'t> Operands<'t> {
     /// The numbers of operand `i` with their shape.
-    pub(super) fn shaped(&self, i: usize) -> Result<(&'t [f32], &'t [usize]), Fault> {
+    pub(super) fn shaped(&self, i: usize) -> Result<Shaped<'t>, Fault> {
         match self.0.get(i) {
             Some(&Operand::F32(x, shape)) => Ok((x, shape)),
             _ => Err(Fault::Operands(format!("operand {i} must hold numbers"))),
@@ -32,7 +35,7 @@ impl<'t> Operands<'t> {
     }
 
     /// The numbers of all operands with their shapes.
-    pub(super) fn all(&self) -> Result<Vec<(&'t [f32], &'t [usize])>, Fault> {
+    pub(super) fn all(&self) -> Result<Vec<Shaped<'t>>, Fault> {
         (0..self.0.len()).map(|i| self.shaped(i)).collect()
     }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 1 << 15;
 
 /// Rounds a result in place and counts what does not fit the format.
-pub(super) fn round(format: Format, overflow: Overflow, out: &mut [f32]) -> Counts {
+pub(crate) fn round(format: Format, overflow: Overflow, out: &mut [f32]) -> Counts {
     let rounder = Rounder::new(format, overflow);
     if out.len() <= CHUNK {
         return rounder.round_slice(out);

@@ -99,7 +99,8 @@ impl Operator for Conv {
         };
         let window = self.window(kernel(w)?);
         let (channels, m, per_group) = (check::channels(x)?.factor(), w.shape.0[0].factor(), w.shape.0[1].factor());
-        if self.groups == 0 || channels != per_group * self.groups || m % self.groups != 0 {
+        let fits = per_group.checked_mul(self.groups) == Some(channels);
+        if self.groups == 0 || !fits || m % self.groups != 0 {
             return Err(Reason::new(format!(
                 "{} groups of a weight {} do not fit {channels} input channels: the weight's second dimension times \
                  the groups must be the input's channels, and its first a multiple of the groups",

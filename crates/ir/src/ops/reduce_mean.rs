@@ -20,8 +20,8 @@ operator! {
 
 impl ReduceMean {
     fn count(&self, x: &TensorType) -> Result<usize, Reason> {
-        let sizes = self.axes.iter().map(|&a| x.shape.get(a).and_then(Dim::as_fixed));
-        let count = sizes.product::<Option<usize>>();
+        let mut sizes = self.axes.iter().map(|&a| x.shape.get(a).and_then(Dim::as_fixed));
+        let count = sizes.try_fold(1usize, |n, size| n.checked_mul(size?));
         count.filter(|&n| n > 0).ok_or_else(|| Reason::new(format!("cannot take the mean of {} over the batch", x.shape)))
     }
 }

@@ -3,6 +3,9 @@
 use crate::error::Reason;
 use crate::types::{Dim, Shape, TensorType};
 
+/// The largest padded size and stride, so that kernels can compute positions in 64 bits without looking back.
+const MAX_EXTENT: usize = i32::MAX as usize;
+
 /// A sliding window over height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -37,7 +40,7 @@ impl Window {
             let too_large = || Reason::new("the window is too large");
             let extent = (k - 1).checked_mul(dilation).and_then(|e| e.checked_add(1)).ok_or_else(too_large)?;
             let padded = input[d].checked_add(self.pads_begin[d]).and_then(|p| p.checked_add(self.pads_end[d]));
-            let padded = padded.ok_or_else(too_large)?;
+            let padded = padded.filter(|&p| p <= MAX_EXTENT && s <= MAX_EXTENT).ok_or_else(too_large)?;
             let Some(room) = padded.checked_sub(extent) else {
                 return Err(Reason::new(format!(
                     "the window spans {extent} elements, the padded input only {padded}; pad more or use a larger input"

@@ -1,0 +1,116 @@
+//! Instructions as dense tensor operations of candle on any device; what candle lacks goes to kernels of our own.
+//!
+//! Nothing is overwritten here: every result is a new tensor, or shows the storage of one that never changes. Operands
+//! have no dimension of size zero.
+
+mod conv;
+mod elementwise;
+mod own;
+mod reduce;
+mod round;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use crate::error::Fault;
+use bitbudget_formats::{Counts, Format};
+use bitbudget_ir::Op;
+use bitbudget_program::{Buffer, Rounding};
+use candle_core::Tensor;
+
+/// The result of `op` on contiguous operands, rounded to its buffer's format, with the counts.
+pub(crate) fn compute(
+    op: &Op,
+    operands: &[&Tensor],
+    buffer: &Buffer,
+    rounding: Option<&Rounding>,
+) -> Result<(Tensor, Counts), Fault> {
+    let shape = buffer.shape.as_slice();
+    let y = evaluate(op, operands, shape)?.contiguous()?.reshape(shape)?;
+    match rounding {
+        Some(rounding) if buffer.format != Format::FP32 => round::round(&y, buffer.format, rounding.overflow),
+        _ => Ok((y, Counts::default())),
+    }
+}
+
+/// The operand at a position.
+fn operand<'t>(operands: &[&'t Tensor], i: usize) -> Result<&'t Tensor, Fault> {
+    operands.get(i).copied().ok_or_else(|| Fault::Operands(format!("operand {i} is missing")))
+}
+
+fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fault> {
+    let x = |i: usize| operand(operands, i);
+    match op {
+        Op::Input(_) | Op::Label(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
+            Err(Fault::Operands("sources are bound, not computed".into()))
+        }
+        Op::Conv(op) => conv::forward(op, x(0)?, x(1)?, operands.get(2).copied(), shape),
+        Op::ConvGradInput(op) => conv::grad_input(&op.forward(), x(0)?, x(1)?, shape),
+        Op::ConvGradWeight(op) => conv::grad_weight(&op.forward(), x(0)?, x(1)?, shape),
+        Op::Matmul(op) => {
+            let side = |m: &Tensor, transposed: bool| if transposed { m.t() } else { Ok(m.clone()) };
+            let y = side(x(0)?, op.trans_a)?.contiguous()?.matmul(&side(x(1)?, op.trans_b)?.contiguous()?)?;
+            match operands.get(2) {
+                Some(bias) => Ok(y.broadcast_add(bias)?),
+                None => Ok(y),
+            }
+        }
+        Op::MaxPool(_) | Op::MaxPoolIndices(_) | Op::AveragePool(_) | Op::AveragePoolGrad(_) => {
+            own::one(op, x(0)?, shape)
+        }
+        Op::MaxPoolGrad(_) => own::two(op, x(0)?, x(1)?, shape),
+        Op::BatchMean(_) | Op::BatchVariance(_) | Op::BatchNormGradScale(_) | Op::ReduceSum(_) | Op::ReduceMean(_) => {
+            reduce::reduce(op, operands)
+        }
+        Op::Softmax(_) | Op::SoftmaxGrad(_) | Op::LogSoftmax(_) | Op::LogSoftmaxGrad(_) => reduce::rows(op, operands),
+        Op::NllLoss(_) => reduce::nll_loss(x(0)?, x(1)?),
+        Op::NllLossGrad(_) => reduce::nll_loss_grad(x(0)?, x(1)?, shape),
+        Op::AllFinite(_) => reduce::all_finite(operands),
+        Op::Cast(_) | Op::Reshape(_) => Ok(x(0)?.clone()),
+        Op::Transpose(op) => Ok(x(0)?.permute(op.perm.as_slice())?),
+        Op::Broadcast(_) => Ok(x(0)?.broadcast_as(shape)?),
+        Op::Concat(op) => Ok(Tensor::cat(operands, op.axis)?),
+        Op::Slice(op) => shape::slice(x(0)?, &op.begin, &op.step, shape),
+        Op::SliceScatter(op) => shape::slice_scatter(x(0)?, &op.begin, &op.step, shape),
+        Op::SgdVelocity(_)
+        | Op::SgdParameter(_)
+        | Op::AdamFirstMoment(_)
+        | Op::AdamSecondMoment(_)
+        | Op::AdamwParameter(_) => elementwise::update(op, operands),
+        Op::BatchNormalize(_)
+        | Op::BatchNormGradInput(_)
+        | Op::RunningAverage(_)
+        | Op::RunningVariance(_)
+        | Op::Relu(_)
+        | Op::ReluGrad(_)
+        | Op::Clip(_)
+        | Op::ClipGrad(_)
+        | Op::LeakyRelu(_)
+        | Op::LeakyReluGrad(_)
+        | Op::Sigmoid(_)
+        | Op::Tanh(_)
+        | Op::Exp(_)
+        | Op::Log(_)
+        | Op::Sqrt(_)
+        | Op::Scale(_)
+        | Op::Add(_)
+        | Op::Sub(_)
+        | Op::Mul(_)
+        | Op::Div(_)
+        | Op::Sum(_) => elementwise::elementwise(op, operands),
+    }
+}
+
+/// Elements per channel of `[N, C, …]`.
+fn per_channel(x: &Tensor) -> usize {
+    x.elem_count() / x.dims().get(1).copied().unwrap_or(1).max(1)
+}
+
+/// A vector with one element per channel, shaped to broadcast against `[N, C, …]`.
+fn along_channels(vector: &Tensor, x: &Tensor) -> Result<Tensor, Fault> {
+    let mut shape = vec![1; x.rank()];
+    if let Some(channels) = shape.get_mut(1) {
+        *channels = vector.elem_count();
+    }
+    Ok(vector.reshape(shape)?)
+}

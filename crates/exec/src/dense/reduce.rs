@@ -1,0 +1,99 @@
+//! Sums over dimensions, functions of rows, losses.
+
+use super::{along_channels, operand, per_channel};
+use crate::error::Fault;
+use bitbudget_ir::Op;
+use candle_core::{D, DType, Tensor};
+
+/// Sums of each channel of `[N, C, …]`.
+fn channel_sums(x: &Tensor) -> Result<Tensor, Fault> {
+    let axes: Vec<usize> = (0..x.rank()).filter(|&axis| axis != 1).collect();
+    Ok(x.sum(axes)?)
+}
+
+fn sums(x: &Tensor, axes: &[usize], keep: bool) -> Result<Tensor, Fault> {
+    Ok(match (axes, keep) {
+        ([], _) => x.clone(),
+        (_, true) => x.sum_keepdim(axes)?,
+        (_, false) => x.sum(axes)?,
+    })
+}
+
+pub(super) fn reduce(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
+    let x = operand(operands, 0)?;
+    let other = |i: usize| operand(operands, i);
+    match op {
+        Op::BatchMean(_) => Ok((channel_sums(x)? / per_channel(x) as f64)?),
+        Op::BatchVariance(_) => {
+            let squares = x.broadcast_sub(&along_channels(other(1)?, x)?)?.sqr()?;
+            Ok((channel_sums(&squares)? / per_channel(x) as f64)?)
+        }
+        Op::BatchNormGradScale(op) => {
+            let centred = other(1)?.broadcast_sub(&along_channels(other(2)?, x)?)?;
+            Ok(channel_sums(&x.mul(&centred)?)?.div(&(other(3)? + op.epsilon.0)?.sqrt()?)?)
+        }
+        Op::ReduceSum(op) => sums(x, &op.axes, op.keep),
+        Op::ReduceMean(op) => {
+            let count: usize = op.axes.iter().filter_map(|&a| x.dims().get(a)).product();
+            Ok((sums(x, &op.axes, op.keep)? / count as f64)?)
+        }
+        other => Err(Fault::Operands(format!("{} is no reduction", other.name()))),
+    }
+}
+
+/// Functions of rows, the last dimension being a row.
+pub(super) fn rows(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
+    let x = operand(operands, 0)?;
+    let y = || operand(operands, 1);
+    let centred = || x.broadcast_sub(&x.max_keepdim(D::Minus1)?);
+    Ok(match op {
+        Op::Softmax(_) => {
+            let exponentials = centred()?.exp()?;
+            exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)?
+        }
+        Op::SoftmaxGrad(_) => {
+            let sum = x.mul(y()?)?.sum_keepdim(D::Minus1)?;
+            x.broadcast_sub(&sum)?.mul(y()?)?
+        }
+        Op::LogSoftmax(_) => {
+            let centred = centred()?;
+            centred.broadcast_sub(&centred.exp()?.sum_keepdim(D::Minus1)?.log()?)?
+        }
+        Op::LogSoftmaxGrad(_) => x.sub(&y()?.exp()?.broadcast_mul(&x.sum_keepdim(D::Minus1)?)?)?,
+        other => return Err(Fault::Operands(format!("{} is no function of rows", other.name()))),
+    })
+}
+
+/// Labels as a column of indices, none of which a device's gather could take out of range.
+fn column(labels: &Tensor, classes: usize) -> Result<Tensor, Fault> {
+    let largest = labels.max(0)?.to_scalar::<u32>()?;
+    if largest as usize >= classes {
+        return Err(Fault::Operands(format!("label {largest} is not below the number of classes, {classes}")));
+    }
+    Ok(labels.unsqueeze(1)?)
+}
+
+pub(super) fn nll_loss(scores: &Tensor, labels: &Tensor) -> Result<Tensor, Fault> {
+    let (rows, classes) = scores.dims2()?;
+    let picked = scores.gather(&column(labels, classes)?, 1)?;
+    Ok((picked.sum_all()? / -(rows as f64))?)
+}
+
+pub(super) fn nll_loss_grad(dloss: &Tensor, labels: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
+    let &[rows, classes] = shape else {
+        return Err(Fault::Operands(format!("{shape:?} is not [N, classes]")));
+    };
+    let value = (dloss / -(rows as f64))?.broadcast_as((rows, 1))?.contiguous()?;
+    let zeros = Tensor::zeros((rows, classes), DType::F32, dloss.device())?;
+    Ok(zeros.scatter_add(&column(labels, classes)?, &value, 1)?)
+}
+
+/// Zero times a number is zero, unless the number is not finite.
+pub(super) fn all_finite(operands: &[&Tensor]) -> Result<Tensor, Fault> {
+    let Some((first, rest)) = operands.split_first() else {
+        return Err(Fault::Operands("needs at least one operand on this device".into()));
+    };
+    let zero = |x: &Tensor| (x * 0.0)?.sum_all();
+    let sum = rest.iter().try_fold(zero(first)?, |sum, x| sum.add(&zero(x)?))?;
+    Ok(sum.eq(0f32)?.to_dtype(DType::F32)?)
+}

@@ -1,0 +1,110 @@
+//! Every operator's samples as dense operations on the CPU, against the reference interpreter in FP64.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+use super::compute;
+use bitbudget_formats::{Format, Overflow, Rounder};
+use bitbudget_ir::{Array, Bindings, DType, Op, Sample, interpret};
+use bitbudget_program::{Buffer, Rounding, Source};
+use candle_core::{Device, Tensor};
+
+/// Distinct values of the sample's range for numbers, small classes for labels.
+fn bindings(sample: &Sample) -> Bindings<f64> {
+    let mut bindings = Bindings { batch: 1, values: Default::default() };
+    let mut count = 0;
+    for id in sample.graph.ids() {
+        let Some(name) = sample.graph.op(id).source_name() else { continue };
+        let value = |_| {
+            count += 1;
+            let spread = (f64::from(count) * 0.618_033_988_749_895 + 0.137).fract();
+            match sample.graph.ty(id).dtype {
+                DType::F32 => f64::from((sample.range.0 + (sample.range.1 - sample.range.0) * spread) as f32),
+                DType::Label | DType::Index8 => f64::from(count % 3),
+            }
+        };
+        let value = (0..sample.graph.ty(id).shape.elements(1)).map(value).collect();
+        bindings.values.insert(name.to_string(), value);
+    }
+    bindings
+}
+
+fn tensor(array: &Array<f64>, dtype: DType) -> Tensor {
+    let shape = array.shape.as_slice();
+    match dtype {
+        DType::F32 => Tensor::from_vec(array.data.iter().map(|&x| x as f32).collect(), shape, &Device::Cpu),
+        DType::Label => Tensor::from_vec(array.data.iter().map(|&x| x as u32).collect(), shape, &Device::Cpu),
+        DType::Index8 => Tensor::from_vec(array.data.iter().map(|&x| x as u8).collect(), shape, &Device::Cpu),
+    }
+    .unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn buffer(shape: &[usize], format: Format) -> Buffer {
+    Buffer { name: String::new(), shape: shape.to_vec(), dtype: DType::F32, format, source: Source::None }
+}
+
+#[test]
+fn every_operator_agrees_with_the_reference() {
+    for (name, samples) in Op::all_samples() {
+        for (case, sample) in samples.into_iter().enumerate() {
+            let results = interpret(&sample.graph, &bindings(&sample)).unwrap();
+            let y = sample.graph.output("y").unwrap();
+            let operands = sample.graph.operands(y);
+            let operands: Vec<Tensor> =
+                operands.iter().map(|o| tensor(&results[o.index()], sample.graph.ty(*o).dtype)).collect();
+            let expected = &results[y.index()];
+            let buffer = buffer(&expected.shape, Format::FP32);
+            let computed = compute(sample.graph.op(y), &operands.iter().collect::<Vec<_>>(), &buffer, None);
+            let (computed, _) = computed.unwrap_or_else(|e| panic!("{name} {case}: {e}"));
+            assert_eq!(computed.dims(), expected.shape, "{name} {case}");
+            assert!(computed.is_contiguous(), "{name} {case}");
+            for (i, (&actual, &expected)) in numbers(&computed).iter().zip(&expected.data).enumerate() {
+                let tolerance = 5e-6 * (1.0 + expected.abs());
+                let error = (f64::from(actual) - expected).abs();
+                assert!(error < tolerance, "{name} {case}: [{i}] {actual}, not {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn results_are_rounded_and_counted_and_operands_stay() {
+    let values = [0.3f32, -1e9, 1e-9, f32::NAN, 2.0, f32::INFINITY];
+    let x = Tensor::new(&values, &Device::Cpu).unwrap();
+    let rounding = Rounding { overflow: Overflow::Saturate, counted: Some(1) };
+    let op = bitbudget_ir::ops::Cast {}.into();
+    let (y, counts) = compute(&op, &[&x], &buffer(&[6], Format::PAPER_LOW_FORWARD), Some(&rounding)).unwrap();
+    let rounder = Rounder::new(Format::PAPER_LOW_FORWARD, Overflow::Saturate);
+    let expected: Vec<u32> = values.iter().map(|&x| rounder.round(x).to_bits()).collect();
+    assert_eq!(numbers(&y).iter().map(|x| x.to_bits()).collect::<Vec<_>>(), expected);
+    assert_eq!((counts.overflow, counts.underflow, counts.not_finite), (3, 1, 2));
+    assert_eq!(numbers(&x)[1], -1e9);
+}
+
+#[test]
+fn what_is_not_finite_stays_visible() {
+    let x = Tensor::new(&[f32::NAN, -1.0, 2.0], &Device::Cpu).unwrap();
+    let run = |op: Op, operands: &[&Tensor], shape: &[usize]| {
+        numbers(&compute(&op, operands, &buffer(shape, Format::FP32), None).unwrap().0)
+    };
+    let (min, max) = (bitbudget_ir::Real(0.0), bitbudget_ir::Real(f64::INFINITY));
+    for op in [bitbudget_ir::ops::Relu {}.into(), bitbudget_ir::ops::Clip { min, max }.into()] {
+        let y = run(op, &[&x], &[3]);
+        assert!(y[0].is_nan() && y[1..] == [0.0, 2.0], "{y:?}");
+    }
+    let finite = Tensor::new(&[f32::MAX, f32::MAX, -1e-40], &Device::Cpu).unwrap();
+    let all_finite = || bitbudget_ir::ops::AllFinite {}.into();
+    assert_eq!(run(all_finite(), &[&finite, &finite], &[]), [1.0]);
+    assert_eq!(run(all_finite(), &[&finite, &x], &[]), [0.0]);
+    assert_eq!(run(all_finite(), &[&(x.broadcast_div(&x.zeros_like().unwrap()).unwrap())], &[]), [0.0]);
+}
+
+#[test]
+fn labels_out_of_range_are_refused() {
+    let scores = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[0u32, 3], &Device::Cpu).unwrap();
+    let loss = compute(&bitbudget_ir::ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None);
+    assert!(loss.unwrap_err().to_string().contains("label 3 is not below the number of classes, 3"));
+}

@@ -1,0 +1,116 @@
+//! Whole training steps: dense tensor operations give what the CPU's kernels give.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+use super::{Engine, Executor, Inputs, Step};
+use crate::Values;
+use bitbudget_autodiff::{Optimizer, training};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, Op, Role};
+use bitbudget_program::Program;
+use candle_core::Device;
+use std::collections::BTreeMap;
+
+const NETWORK: &str = r#"graph "net" {
+  %0 = input {name="x"} : f32[N,2,4,4]
+  %1 = parameter {name="w"} : f32[4,2,3,3]
+  %2 = conv(%0, %1) {strides=[1,1], pads_begin=[1,1], pads_end=[1,1], dilations=[1,1], groups=1} : f32[N,4,4,4] output
+  %3 = batch_mean(%2) : f32[4]
+  %4 = batch_variance(%2, %3) : f32[4]
+  %5 = parameter {name="scale"} : f32[4]
+  %6 = parameter {name="bias"} : f32[4]
+  %7 = state {name="mean"} : f32[4]
+  %8 = state {name="var"} : f32[4]
+  %9 = batch_normalize(%2, %3, %4, %5, %6) {epsilon=1e-5} : f32[N,4,4,4] output
+  %10 = running_average(%7, %3) {momentum=0.1} : f32[4]
+  %11 = running_variance(%8, %4, %2) {momentum=0.1} : f32[4]
+  %12 = relu(%9) : f32[N,4,4,4] output
+  %13 = parameter {name="depthwise"} : f32[4,1,3,3]
+  %14 = conv(%12, %13) {strides=[2,2], pads_begin=[1,1], pads_end=[0,1], dilations=[1,1], groups=4} : f32[N,4,2,2] output
+  %15 = max_pool(%12) {kernel=[2,2], strides=[2,2], pads_begin=[0,0], pads_end=[0,0], dilations=[1,1], ceil=false} : f32[N,4,2,2] output
+  %16 = add(%14, %15) : f32[N,4,2,2] output
+  %17 = reshape(%16) {shape=<N,16>} : f32[N,16] output
+  %18 = parameter {name="v"} : f32[5,16]
+  %19 = matmul(%17, %18) {trans_a=false, trans_b=true} : f32[N,5] output
+  return "scores" = %19
+  update %7 <- %10
+  update %8 <- %11
+}"#;
+
+const BATCH: usize = 3;
+
+fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|i| (((i + 1) * (seed + 3)) as f64 * 0.618_033_988_749_895).fract() as f32 - 0.5).collect()
+}
+
+fn program(graph: &Graph, formats: &[Format]) -> Program {
+    let schedule = bitbudget_schedule::plan(graph, formats);
+    bitbudget_lower::lower(graph, formats, &schedule, BATCH).unwrap()
+}
+
+/// Three steps from the same start: the results of each, and what is kept after them.
+fn train(engine: Engine, graph: &Graph, formats: &[Format]) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
+    let program = program(graph, formats);
+    let mut executor = Executor::with_engine(Device::Cpu, engine, 1).unwrap();
+    let mut initial = BTreeMap::new();
+    for id in graph.ids() {
+        if let Op::Parameter(op) = graph.op(id) {
+            initial.insert(op.name.clone(), numbers(graph.ty(id).shape.elements(BATCH), op.name.len()));
+        }
+    }
+    let mut values = Values::new(&program, &initial, executor.device()).unwrap();
+    let mut step = |i: usize| {
+        let examples = numbers(BATCH * 32, 11 + i);
+        let (loss_scale, learning_rate) = (16.0, 0.05);
+        let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, learning_rate, ..Inputs::default() };
+        executor.run(&program, &mut values, &Inputs { update: i as u32 + 1, ..inputs }).unwrap()
+    };
+    let steps = (0..3).map(&mut step).collect();
+    (steps, values.download().unwrap())
+}
+
+#[test]
+fn dense_steps_are_those_of_the_kernels() {
+    for optimizer in [Optimizer::sgd(), Optimizer::adamw()] {
+        let graph = training(&NETWORK.parse().unwrap(), &optimizer).unwrap();
+        let (expected_steps, expected) = train(Engine::Kernels, &graph, &vec![Format::FP32; graph.len()]);
+        let (steps, kept) = train(Engine::Dense, &graph, &vec![Format::FP32; graph.len()]);
+        for (step, wanted) in steps.iter().zip(&expected_steps) {
+            for (name, values) in &wanted.outputs {
+                for (a, e) in step.outputs[name].iter().zip(values) {
+                    assert!((a - e).abs() < 1e-5 * (1.0 + e.abs()), "{name}: {a}, not {e}");
+                }
+            }
+        }
+        assert_eq!(kept.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+        for (name, values) in &expected {
+            for (a, e) in kept[name].iter().zip(values) {
+                assert!((a - e).abs() < 1e-5 * (1.0 + e.abs()), "{name}: {a}, not {e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn dense_steps_round_and_count_in_mixed_formats() {
+    let graph = training(&NETWORK.parse().unwrap(), &Optimizer::sgd()).unwrap();
+    let format = |id| match graph.node(id).role {
+        Role::Internal => Format::FP32,
+        Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Format::PAPER_HIGH,
+        // So narrow that the counts are not all zero.
+        Role::Output | Role::Parameter => Format::custom(2, 4, 1).unwrap(),
+    };
+    let formats: Vec<Format> = graph.ids().map(format).collect();
+    let first = |engine| train(engine, &graph, &formats).0.swap_remove(0);
+    let (dense, kernels) = (first(Engine::Dense), first(Engine::Kernels));
+    assert_eq!(dense.overflows.len(), kernels.overflows.len());
+    let counted: u64 = kernels.overflows.iter().map(|o| o.counts.overflow + o.counts.underflow).sum();
+    assert!(counted > 0);
+    for (dense, kernels) in dense.overflows.iter().zip(&kernels.overflows) {
+        assert_eq!((dense.tensor, dense.elements), (kernels.tensor, kernels.elements));
+        let (a, e) = (dense.counts, kernels.counts);
+        let apart = a.overflow.abs_diff(e.overflow) + a.underflow.abs_diff(e.underflow);
+        assert!(apart <= 1 && a.not_finite == e.not_finite, "{dense:?}, not {kernels:?}");
+    }
+    let (a, e) = (dense.outputs["loss"][0], kernels.outputs["loss"][0]);
+    assert!((a - e).abs() < 1e-2 * e.abs(), "{a}, not {e}");
+}

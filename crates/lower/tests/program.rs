@@ -1,0 +1,97 @@
+//! The shape of lowered programs: their text, and when kept tensors are replaced.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+mod common;
+
+use bitbudget_autodiff::Optimizer;
+use bitbudget_formats::Format;
+use bitbudget_ir::Role;
+use bitbudget_program::{BufferId, Instruction, Program, Source};
+use common::{formats, graph, lowered};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn a_small_program_is_what_it_was() {
+    let graph = graph(&Optimizer::sgd());
+    let formats = formats(&graph, |role| match role {
+        Role::OutputGradient { .. } => Format::PAPER_LOW_BACKWARD,
+        Role::ParameterGradient { .. } => Format::PAPER_HIGH,
+        _ => Format::PAPER_LOW_FORWARD,
+    });
+    insta::assert_snapshot!(lowered(&graph, &formats, 2).to_string());
+}
+
+/// The buffer whose storage each buffer shows.
+fn storages(program: &Program) -> Vec<BufferId> {
+    let mut storages: Vec<BufferId> = (0..program.buffers.len() as u32).map(BufferId).collect();
+    for instruction in &program.instructions {
+        if let Instruction::View { input, output } = instruction {
+            storages[output.index()] = storages[input.index()];
+        }
+    }
+    storages
+}
+
+/// Every read stands before the end of what it reads, and before the old value is replaced.
+fn check(program: &Program) {
+    let storages = storages(program);
+    let mut ended: BTreeMap<BufferId, usize> = BTreeMap::new();
+    let mut stored = BTreeMap::new();
+    for (at, instruction) in program.instructions.iter().enumerate() {
+        match instruction {
+            Instruction::Free { buffer } => assert_eq!(ended.insert(*buffer, at), None, "{buffer} ends twice"),
+            Instruction::Store { value, target } => {
+                assert_eq!(stored.insert(*target, at), None, "{target} is stored twice");
+                assert_eq!(ended.insert(*value, at), None, "{value} ends twice");
+            }
+            _ => {}
+        }
+    }
+    for (at, instruction) in program.instructions.iter().enumerate() {
+        let reads = match instruction {
+            Instruction::Compute { inputs, .. } => inputs.clone(),
+            Instruction::View { input, .. } => vec![*input],
+            _ => continue,
+        };
+        for read in reads.iter().map(|r| storages[r.index()]) {
+            assert!(ended.get(&read).is_none_or(|&end| at < end), "{read} is read at {at}, after its end");
+            assert!(stored.get(&read).is_none_or(|&store| at < store), "{read} is read at {at}, after it was replaced");
+        }
+    }
+    for (i, buffer) in program.buffers.iter().enumerate() {
+        let id = BufferId(i as u32);
+        assert_eq!(stored.contains_key(&id), buffer.source == Source::Kept, "{id} `{}`", buffer.name);
+        let lasting = program.outputs.iter().any(|(_, output)| storages[output.index()] == id);
+        let computed = buffer.source == Source::None && storages[i] == id;
+        assert_eq!(ended.contains_key(&id), computed && !lasting && is_written(program, id) && !is_input(program, id));
+    }
+}
+
+fn is_written(program: &Program, id: BufferId) -> bool {
+    program.instructions.iter().any(|i| matches!(i, Instruction::Compute { output, .. } if *output == id))
+}
+
+/// The rounded examples belong to the step as the raw ones do, and are there to its end.
+fn is_input(program: &Program, id: BufferId) -> bool {
+    let name = &program.buffer(id).name;
+    program.buffers.iter().any(|b| b.source == Source::Input && b.name == *name)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn kept_tensors_are_replaced_after_their_last_read(choice in proptest::collection::vec(0usize..4, 80), adam: bool) {
+        let graph = graph(&if adam { Optimizer::adamw() } else { Optimizer::sgd() });
+        let table = [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::E5M2];
+        let mut turn = 0;
+        let formats = formats(&graph, |_| {
+            turn += 1;
+            table[choice[turn % choice.len()]]
+        });
+        let program = lowered(&graph, &formats, 3);
+        check(&program);
+        prop_assert_eq!(Program::decode(&program.encode()).unwrap(), program);
+    }
+}

@@ -1,0 +1,98 @@
+//! Each way in which a program can be wrong is refused with its reason.
+
+use bitbudget_formats::Format;
+use bitbudget_ir::{DType, ops};
+use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+
+fn buffer(name: &str, shape: &[usize], source: Source) -> Buffer {
+    Buffer { name: name.into(), shape: shape.to_vec(), dtype: DType::F32, format: Format::FP32, source }
+}
+
+fn relu(input: u32, output: u32) -> Instruction {
+    let inputs = vec![BufferId(input)];
+    Instruction::Compute { op: ops::Relu {}.into(), inputs, output: BufferId(output), rounding: None }
+}
+
+fn view(input: u32, output: u32) -> Instruction {
+    Instruction::View { input: BufferId(input), output: BufferId(output) }
+}
+
+fn free(buffer: u32) -> Instruction {
+    Instruction::Free { buffer: BufferId(buffer) }
+}
+
+fn store(value: u32, target: u32) -> Instruction {
+    Instruction::Store { value: BufferId(value), target: BufferId(target) }
+}
+
+/// Buffers 0 (input), 1 (kept) and 2 to 4 (computed), all of shape [2, 3], under the given instructions.
+fn program(instructions: &[Instruction]) -> Program {
+    let shape = [2, 3];
+    let mut buffers = vec![buffer("x", &shape, Source::Input), buffer("w", &shape, Source::Kept)];
+    buffers.extend((2..5).map(|_| buffer("", &shape, Source::None)));
+    Program { batch: 2, buffers, instructions: instructions.to_vec(), outputs: Vec::new() }
+}
+
+fn refusal(program: &Program) -> String {
+    Program::decode(&program.encode()).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
+}
+
+#[test]
+fn instructions_out_of_order_are_refused() {
+    let cases: &[(&[Instruction], &str)] = &[
+        (&[relu(0, 2), view(2, 3), relu(3, 4), free(2), store(4, 1)], "accepted"),
+        (&[relu(2, 3)], "b2 is read before it is written"),
+        (&[relu(0, 2), free(2), relu(2, 3)], "b2 is read before it is written or after its end"),
+        (&[relu(0, 2), free(2), free(2)], "b2 is read before it is written or after its end"),
+        (&[relu(0, 2), view(2, 3), free(2), relu(3, 4)], "b3 is read before it is written or after its end"),
+        (&[view(1, 3), relu(0, 2), store(2, 1), relu(3, 4)], "b3 is read before it is written or after its end"),
+        (&[relu(0, 2), store(2, 1), relu(2, 3)], "b2 is read before it is written or after its end"),
+        (&[relu(0, 2), view(2, 3), store(2, 1), relu(3, 4)], "b3 is read before it is written or after its end"),
+        (&[relu(0, 2), relu(0, 2)], "b2 is written twice"),
+        (&[relu(0, 2), free(2), relu(0, 2)], "b2 is written twice"),
+        (&[relu(0, 1)], "b1 is written twice, or is a source"),
+        (&[free(1)], "b1 is a source or a view"),
+        (&[relu(0, 2), view(2, 3), free(3)], "b3 is a source or a view"),
+        (&[store(0, 1)], "b0 is a source or a view"),
+        (&[relu(0, 2), relu(0, 3), store(2, 1), store(3, 1)], "b1 is stored twice"),
+        (&[relu(0, 2), relu(0, 3), store(2, 3)], "b3 cannot take b2"),
+        (&[relu(9, 2)], "b9 is no buffer"),
+        (&[relu(0, 9)], "b9 is no buffer"),
+        (&[view(0, 9)], "b9 is no buffer"),
+        (&[relu(0, 2), store(2, 9)], "b9 is no buffer"),
+        (&[free(9)], "b9 is no buffer"),
+    ];
+    for (instructions, message) in cases {
+        let refusal = refusal(&program(instructions));
+        assert!(refusal.contains(message), "{instructions:?}: {refusal}");
+    }
+}
+
+#[test]
+fn buffers_that_do_not_fit_are_refused() {
+    type Change = fn(&mut Program);
+    let cases: &[(Change, &str)] = &[
+        (|_| {}, "accepted"),
+        (|p| p.batch = 0, "the batch size is missing"),
+        (|p| p.buffers[2].shape = vec![3, 2], "relu gives f32[2,3], but b2 is f32[3,2]"),
+        (|p| p.buffers[2].dtype = DType::Index8, "relu gives f32[2,3], but b2 is index8[2,3]"),
+        (|p| p.buffers[0].dtype = DType::Label, "needs floating-point operands"),
+        (|p| p.buffers[3].shape = vec![7], "b3 cannot show b2"),
+        (|p| p.buffers[3].format = Format::BF16, "b3 cannot show b2"),
+        (|p| p.buffers[1].shape = vec![6], "b1 cannot take b2"),
+        (|p| p.buffers[1].format = Format::BF16, "b1 cannot take b2"),
+        (|p| p.buffers[4].shape = vec![1 << 39], "is too large"),
+        (|p| p.buffers[4].shape = vec![0, usize::MAX, 3], "is too large"),
+        (|p| p.buffers[4].shape = vec![usize::MAX; 2], "is too large"),
+        (|p| p.outputs = vec![("y".into(), BufferId(4))], "output `y` is b4, which is not there at the end"),
+        (|p| p.outputs = vec![("y".into(), BufferId(7))], "output `y` is b7, which is not there at the end"),
+        (|p| p.outputs = vec![("y".into(), BufferId(3))], "output `y` is b3, which is not there at the end"),
+        (|p| p.buffers.push(buffer("w", &[1], Source::Constant)), "two kept buffers are named `w`"),
+    ];
+    for (change, message) in cases {
+        let mut program = program(&[relu(0, 2), view(2, 3), store(2, 1)]);
+        change(&mut program);
+        let refusal = refusal(&program);
+        assert!(refusal.contains(message), "{message}: {refusal}");
+    }
+}
