@@ -20,6 +20,8 @@ pub struct Summary {
     pub elements: u64,
     /// The sum of elements times bits over all tensors.
     pub bits_total: u64,
+    /// The groups that were demoted, in the order in which they were picked.
+    pub demoted: Vec<usize>,
     /// The tensor groups in order.
     pub groups: Vec<GroupSummary>,
 }
@@ -94,6 +96,7 @@ pub fn summary(assignment: &Assignment, graph: &Graph) -> Summary {
         low_ratio: LowRatio { elements: assignment.low_ratio_elements(), bits: assignment.low_ratio_bits() },
         elements: assignment.elements(),
         bits_total: assignment.bits_total(),
+        demoted: assignment.demoted.clone(),
         groups: (0..assignment.groups.len()).map(|id| group(assignment, graph, id)).collect(),
     }
 }
