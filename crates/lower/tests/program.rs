@@ -5,7 +5,7 @@ mod common;
 
 use bitbudget_autodiff::Optimizer;
 use bitbudget_formats::Format;
-use bitbudget_ir::Role;
+use bitbudget_ir::{Graph, Role};
 use bitbudget_program::{BufferId, Instruction, Program, Source};
 use common::{formats, graph, lowered};
 use proptest::prelude::*;
@@ -20,6 +20,22 @@ fn a_small_program_is_what_it_was() {
         _ => Format::PAPER_LOW_FORWARD,
     });
     insta::assert_snapshot!(lowered(&graph, &formats, 2).to_string());
+}
+
+#[test]
+fn what_cannot_be_a_program_is_refused() {
+    let lower = |text: &str, formats: usize, batch: usize| {
+        let graph: Graph = text.parse().unwrap();
+        let formats = vec![Format::FP32; formats];
+        let schedule = bitbudget_schedule::plan(&graph, &vec![Format::FP32; graph.len()]);
+        bitbudget_lower::lower(&graph, &formats, &schedule, batch).unwrap_err().to_string()
+    };
+    let empty = "graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,0]\n  return \"y\" = %0\n}";
+    let huge = "graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,1099511627776]\n  return \"y\" = %0\n}";
+    assert!(lower(empty, 1, 2).contains("`x` of shape [N,0] has a dimension of size zero"));
+    assert!(lower(huge, 1, 2).contains("too large at batch 2; use a smaller batch"));
+    assert_eq!(lower(huge, 1, 0), "the batch size must be at least 1");
+    assert_eq!(lower(huge, 2, 1), "2 formats for 1 nodes");
 }
 
 /// The buffer whose storage each buffer shows.
