@@ -84,6 +84,25 @@ fn check(program: &Program) {
     }
 }
 
+#[test]
+fn an_old_value_that_is_read_late_is_replaced_late() {
+    let text = r#"graph "late" {
+  %0 = input {name="x"} : f32[N,4]
+  %1 = state {name="s"} : f32[4]
+  %2 = reduce_sum(%0) {axes=[0], keep=false} : f32[4]
+  %3 = add(%2, %1) : f32[4]
+  %4 = reshape(%1) {shape=<1,4>} : f32[1,4]
+  %5 = mul(%0, %4) : f32[N,4]
+  return "y" = %5
+  update %1 <- %3
+}"#;
+    let graph: Graph = text.parse().unwrap();
+    let program = lowered(&graph, &vec![Format::FP32; graph.len()], 2);
+    check(&program);
+    assert!(matches!(program.instructions.last(), Some(Instruction::Store { .. })), "{program}");
+    assert_eq!(Program::decode(&program.encode()).unwrap(), program);
+}
+
 fn is_written(program: &Program, id: BufferId) -> bool {
     program.instructions.iter().any(|i| matches!(i, Instruction::Compute { output, .. } if *output == id))
 }

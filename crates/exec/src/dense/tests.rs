@@ -109,6 +109,9 @@ fn labels_out_of_range_are_refused() {
     assert!(loss.unwrap_err().to_string().contains("label 3 is not below the number of classes, 3"));
 }
 
+/// An operator, its operands, the shape of its result.
+type Pass<'a> = (Op, [&'a Array<f64>; 2], [usize; 4]);
+
 #[test]
 fn the_three_passes_of_convolution_agree_with_the_reference() {
     let settings = [
@@ -137,7 +140,7 @@ fn the_three_passes_of_convolution_agree_with_the_reference() {
         let (input, weight) = (Shape::fixed(&x_shape), Shape::fixed(&w_shape));
         let grad_input = ops::ConvGradInput { strides, pads_begin, pads_end, dilations, groups, input };
         let grad_weight = ops::ConvGradWeight { strides, pads_begin, pads_end, dilations, groups, weight };
-        let passes: [(Op, [&Array<f64>; 2], [usize; 4]); 3] = [
+        let passes: [Pass<'_>; 3] = [
             (conv.into(), [&x, &w], y_shape),
             (grad_input.into(), [&dy, &w], x_shape),
             (grad_weight.into(), [&x, &dy], w_shape),
