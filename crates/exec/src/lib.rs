@@ -4,6 +4,10 @@
 //! to step, so that a training and an evaluation program share their weights. Results do not depend on the number of
 //! threads. This crate knows nothing of graphs, assignments or data.
 //!
+//! On the CPU every instruction is a kernel of our own. With feature `cuda`, which needs the CUDA toolkit's nvcc to
+//! build, the same instructions run on a GPU: as candle's dense tensor operations, and as the kernels in `cuda/` for
+//! rounding, grouped or uneven convolution and pooling.
+//!
 //! ```
 //! use bitbudget_exec::{Executor, Inputs, Target, Values};
 //! use bitbudget_formats::Format;

@@ -227,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn only_the_papers_formats_round_ties_away_from_zero() {
+        for (format, to_even) in [(Format::PAPER_HIGH, false), (Format::E4M3, true), (Format::BF16, true)] {
+            assert_eq!(format.ties_to_even(), to_even);
+            // Halfway between 1 and its neighbour, which is odd.
+            let halfway = 1.0 + 2f32.powi(-1 - format.mantissa_bits() as i32);
+            let rounded = crate::Rounder::new(format, crate::Overflow::Saturate).round(halfway);
+            assert_eq!(rounded == 1.0, to_even, "{format}");
+        }
+    }
+
+    #[test]
     fn every_allowed_format_stays_inside_fp32() {
         let mut formats = 0;
         for (e, m, b) in (0..10).flat_map(|e| (0..16).flat_map(move |m| (-200..200).map(move |b| (e, m, b)))) {

@@ -38,6 +38,14 @@ pub enum LowerError {
     /// The batch size is zero.
     #[error("the batch size must be at least 1")]
     Batch,
+    /// A tensor has no elements, so that nothing can be learned from it.
+    #[error("tensor `{name}` of shape {shape} has a dimension of size zero; change the network or its input's shape")]
+    Empty {
+        /// The tensor.
+        name: String,
+        /// Its symbolic shape.
+        shape: String,
+    },
     /// A tensor of the program would not fit into memory.
     #[error("tensor `{name}` of shape {shape} is too large at batch {batch}; use a smaller batch")]
     Size {
@@ -56,7 +64,7 @@ const MAX_ELEMENTS: usize = 1 << 38;
 /// The program of `graph` at `batch` examples, each tensor stored in its format (by node id), in the schedule's order.
 ///
 /// # Errors
-/// If the formats are not one per node, or the batch size is zero or too large.
+/// If the formats are not one per node, a tensor is empty, or the batch size is zero or too large.
 pub fn lower(graph: &Graph, formats: &[Format], schedule: &Schedule, batch: usize) -> Result<Program, LowerError> {
     if formats.len() != graph.len() {
         return Err(LowerError::Formats { formats: formats.len(), nodes: graph.len() });
@@ -104,8 +112,11 @@ fn buffer(graph: &Graph, formats: &[Format], id: NodeId, batch: usize) -> Result
         Op::Constant(_) => Source::Constant,
         _ => Source::None,
     };
-    if node.ty.shape.elements(batch) > MAX_ELEMENTS {
-        return Err(LowerError::Size { name: node.name.clone(), shape: node.ty.shape.to_string(), batch });
+    let (name, shape) = (node.name.clone(), node.ty.shape.to_string());
+    match node.ty.shape.elements(batch) {
+        0 => return Err(LowerError::Empty { name, shape }),
+        1..=MAX_ELEMENTS => {}
+        _ => return Err(LowerError::Size { name, shape, batch }),
     }
     let format = formats[storage(graph, formats, id).index()];
     Ok(Buffer { name: node.name.clone(), shape: node.ty.shape.at(batch), dtype: node.ty.dtype, format, source })

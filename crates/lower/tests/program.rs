@@ -5,7 +5,7 @@ mod common;
 
 use bitbudget_autodiff::Optimizer;
 use bitbudget_formats::Format;
-use bitbudget_ir::Role;
+use bitbudget_ir::{Graph, Role};
 use bitbudget_program::{BufferId, Instruction, Program, Source};
 use common::{formats, graph, lowered};
 use proptest::prelude::*;
@@ -20,6 +20,22 @@ fn a_small_program_is_what_it_was() {
         _ => Format::PAPER_LOW_FORWARD,
     });
     insta::assert_snapshot!(lowered(&graph, &formats, 2).to_string());
+}
+
+#[test]
+fn what_cannot_be_a_program_is_refused() {
+    let lower = |text: &str, formats: usize, batch: usize| {
+        let graph: Graph = text.parse().unwrap();
+        let formats = vec![Format::FP32; formats];
+        let schedule = bitbudget_schedule::plan(&graph, &vec![Format::FP32; graph.len()]);
+        bitbudget_lower::lower(&graph, &formats, &schedule, batch).unwrap_err().to_string()
+    };
+    let empty = "graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,0]\n  return \"y\" = %0\n}";
+    let huge = "graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,1099511627776]\n  return \"y\" = %0\n}";
+    assert!(lower(empty, 1, 2).contains("`x` of shape [N,0] has a dimension of size zero"));
+    assert!(lower(huge, 1, 2).contains("too large at batch 2; use a smaller batch"));
+    assert_eq!(lower(huge, 1, 0), "the batch size must be at least 1");
+    assert_eq!(lower(huge, 2, 1), "2 formats for 1 nodes");
 }
 
 /// The buffer whose storage each buffer shows.
@@ -66,6 +82,25 @@ fn check(program: &Program) {
         let computed = buffer.source == Source::None && storages[i] == id;
         assert_eq!(ended.contains_key(&id), computed && !lasting && is_written(program, id) && !is_input(program, id));
     }
+}
+
+#[test]
+fn an_old_value_that_is_read_late_is_replaced_late() {
+    let text = r#"graph "late" {
+  %0 = input {name="x"} : f32[N,4]
+  %1 = state {name="s"} : f32[4]
+  %2 = reduce_sum(%0) {axes=[0], keep=false} : f32[4]
+  %3 = add(%2, %1) : f32[4]
+  %4 = reshape(%1) {shape=<1,4>} : f32[1,4]
+  %5 = mul(%0, %4) : f32[N,4]
+  return "y" = %5
+  update %1 <- %3
+}"#;
+    let graph: Graph = text.parse().unwrap();
+    let program = lowered(&graph, &vec![Format::FP32; graph.len()], 2);
+    check(&program);
+    assert!(matches!(program.instructions.last(), Some(Instruction::Store { .. })), "{program}");
+    assert_eq!(Program::decode(&program.encode()).unwrap(), program);
 }
 
 fn is_written(program: &Program, id: BufferId) -> bool {

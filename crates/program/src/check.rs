@@ -1,7 +1,7 @@
 //! What holds for every program; a decoded one is checked, since files can be wrong.
 //!
-//! 1. Every buffer has at most [`MAX_ELEMENTS`] elements, zero dimensions counting as one; kept buffers and constants
-//!    have names of their own.
+//! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements; kept buffers and constants have names of
+//!    their own.
 //! 2. A buffer is written once, before it is read, and never if it is a source.
 //! 3. A view is read only while the storage that it shows is there: until that is freed, stored, or replaced by a store.
 //! 4. Only storage of the step is freed or stored: no views, no sources.
@@ -56,8 +56,11 @@ fn buffers(buffers: &[Buffer]) -> Result<(), String> {
     }
     let mut names = BTreeSet::new();
     for buffer in buffers {
-        // Products of some of the dimensions must not overflow either, even where another one is zero.
-        let elements = buffer.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+        // Beside a dimension of size zero, others could be of any size.
+        if buffer.shape.contains(&0) {
+            return Err(format!("buffer `{}` of shape {:?} is empty", buffer.name, buffer.shape));
+        }
+        let elements = buffer.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if elements.is_none_or(|n| n > MAX_ELEMENTS) {
             return Err(format!("buffer `{}` of shape {:?} is too large", buffer.name, buffer.shape));
         }

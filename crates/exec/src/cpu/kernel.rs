@@ -12,10 +12,10 @@ fn channels(shape: &[usize]) -> (usize, usize, usize) {
     (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1), inner)
 }
 
-/// Rows and columns, the last dimension being a row; no rows where it is empty.
+/// Rows and columns, the last dimension being a row.
 fn rows(shape: &[usize]) -> (usize, usize) {
-    let columns = shape.last().copied().unwrap_or(1).max(1);
-    (shape.iter().product::<usize>() / columns, columns)
+    let columns = shape.last().copied().unwrap_or(1);
+    (shape.iter().product::<usize>() / columns.max(1), columns)
 }
 
 fn four(shape: &[usize]) -> Result<[usize; 4], Fault> {

@@ -28,7 +28,7 @@ pub(crate) fn compute(
     let shape = buffer.shape.as_slice();
     let y = evaluate(op, operands, shape)?.contiguous()?.reshape(shape)?;
     match rounding {
-        Some(rounding) if buffer.format != Format::FP32 => round::round(&y, buffer.format, rounding.overflow),
+        Some(rounding) if buffer.format != Format::FP32 => round::round(&y, buffer.format, rounding),
         _ => Ok((y, Counts::default())),
     }
 }

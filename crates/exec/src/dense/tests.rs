@@ -3,7 +3,7 @@
 
 use super::compute;
 use bitbudget_formats::{Format, Overflow, Rounder};
-use bitbudget_ir::{Array, Bindings, DType, Op, Sample, interpret};
+use bitbudget_ir::{Array, Bindings, DType, Op, Sample, Shape, interpret, ops};
 use bitbudget_program::{Buffer, Rounding, Source};
 use candle_core::{Device, Tensor};
 
@@ -74,7 +74,7 @@ fn results_are_rounded_and_counted_and_operands_stay() {
     let values = [0.3f32, -1e9, 1e-9, f32::NAN, 2.0, f32::INFINITY];
     let x = Tensor::new(&values, &Device::Cpu).unwrap();
     let rounding = Rounding { overflow: Overflow::Saturate, counted: Some(1) };
-    let op = bitbudget_ir::ops::Cast {}.into();
+    let op = ops::Cast {}.into();
     let (y, counts) = compute(&op, &[&x], &buffer(&[6], Format::PAPER_LOW_FORWARD), Some(&rounding)).unwrap();
     let rounder = Rounder::new(Format::PAPER_LOW_FORWARD, Overflow::Saturate);
     let expected: Vec<u32> = values.iter().map(|&x| rounder.round(x).to_bits()).collect();
@@ -90,12 +90,12 @@ fn what_is_not_finite_stays_visible() {
         numbers(&compute(&op, operands, &buffer(shape, Format::FP32), None).unwrap().0)
     };
     let (min, max) = (bitbudget_ir::Real(0.0), bitbudget_ir::Real(f64::INFINITY));
-    for op in [bitbudget_ir::ops::Relu {}.into(), bitbudget_ir::ops::Clip { min, max }.into()] {
+    for op in [ops::Relu {}.into(), ops::Clip { min, max }.into()] {
         let y = run(op, &[&x], &[3]);
         assert!(y[0].is_nan() && y[1..] == [0.0, 2.0], "{y:?}");
     }
     let finite = Tensor::new(&[f32::MAX, f32::MAX, -1e-40], &Device::Cpu).unwrap();
-    let all_finite = || bitbudget_ir::ops::AllFinite {}.into();
+    let all_finite = || ops::AllFinite {}.into();
     assert_eq!(run(all_finite(), &[&finite, &finite], &[]), [1.0]);
     assert_eq!(run(all_finite(), &[&finite, &x], &[]), [0.0]);
     assert_eq!(run(all_finite(), &[&(x.broadcast_div(&x.zeros_like().unwrap()).unwrap())], &[]), [0.0]);
@@ -105,6 +105,54 @@ fn what_is_not_finite_stays_visible() {
 fn labels_out_of_range_are_refused() {
     let scores = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32, 3], &Device::Cpu).unwrap();
-    let loss = compute(&bitbudget_ir::ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None);
+    let loss = compute(&ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None);
     assert!(loss.unwrap_err().to_string().contains("label 3 is not below the number of classes, 3"));
+}
+
+/// An operator, its operands, the shape of its result.
+type Pass<'a> = (Op, [&'a Array<f64>; 2], [usize; 4]);
+
+#[test]
+fn the_three_passes_of_convolution_agree_with_the_reference() {
+    let settings = [
+        // Strides, pads at the beginning and the end, dilations, groups, kernel.
+        ([2, 2], [1, 0], [1, 1], [1, 1], 1, [3, 3]),
+        ([3, 3], [0, 0], [0, 0], [1, 1], 1, [2, 1]),
+        ([1, 1], [2, 1], [0, 3], [2, 2], 1, [3, 2]),
+        ([2, 2], [3, 2], [2, 2], [3, 3], 1, [2, 3]),
+        ([2, 1], [1, 1], [1, 1], [1, 1], 1, [3, 3]),
+        ([1, 1], [1, 1], [1, 1], [1, 2], 1, [3, 2]),
+        ([2, 2], [1, 1], [1, 1], [1, 1], 2, [3, 3]),
+    ];
+    for (strides, pads_begin, pads_end, dilations, groups, kernel) in settings {
+        let conv = ops::Conv { strides, pads_begin, pads_end, dilations, groups };
+        let (x_shape, w_shape) = ([2, 4, 8, 7], [6, 4 / groups, kernel[0], kernel[1]]);
+        let [height, width] = conv.window(kernel).output([8, 7]).unwrap();
+        let y_shape = [2, 6, height, width];
+        let array = |shape: &[usize], seed: f64| {
+            let mut count = seed;
+            Array::from_fn(shape, |_| {
+                count += 1.0;
+                f64::from((count * 0.618_033_988_749_895).fract() as f32) - 0.5
+            })
+        };
+        let (x, w, dy) = (array(&x_shape, 1.0), array(&w_shape, 5.0), array(&y_shape, 9.0));
+        let (input, weight) = (Shape::fixed(&x_shape), Shape::fixed(&w_shape));
+        let grad_input = ops::ConvGradInput { strides, pads_begin, pads_end, dilations, groups, input };
+        let grad_weight = ops::ConvGradWeight { strides, pads_begin, pads_end, dilations, groups, weight };
+        let passes: [Pass<'_>; 3] = [
+            (conv.into(), [&x, &w], y_shape),
+            (grad_input.into(), [&dy, &w], x_shape),
+            (grad_weight.into(), [&x, &dy], w_shape),
+        ];
+        for (op, operands, shape) in passes {
+            let expected = op.evaluate(&operands, &shape);
+            let given = operands.map(|x| tensor(x, DType::F32));
+            let (computed, _) = compute(&op, &[&given[0], &given[1]], &buffer(&shape, Format::FP32), None).unwrap();
+            for (i, (&actual, &expected)) in numbers(&computed).iter().zip(&expected.data).enumerate() {
+                let error = (f64::from(actual) - expected).abs();
+                assert!(error < 5e-6 * (1.0 + expected.abs()), "{op:?}: [{i}] {actual}, not {expected}");
+            }
+        }
+    }
 }

@@ -39,8 +39,8 @@ fn wrap<T: CudaDType>(result: CudaSlice<T>, device: &CudaDevice) -> CudaStorage 
     CudaStorage::wrap_cuda_slice(result, device.clone())
 }
 
-/// Rounds `x` and counts what does not fit the format.
-pub(crate) fn round(rounding: &Rounding, x: Operand<'_>) -> Result<(CudaStorage, Counts)> {
+/// Rounds `x`; where `counted`, waits for the counts of what does not fit the format.
+pub(crate) fn round(rounding: &Rounding, x: Operand<'_>, counted: bool) -> Result<(CudaStorage, Counts)> {
     let (device, n) = (&x.0.device, x.1.shape().elem_count());
     let x = view::<f32>(x)?;
     let mut y = device.alloc_zeros::<f32>(n)?;
@@ -51,6 +51,9 @@ pub(crate) fn round(rounding: &Rounding, x: Operand<'_>) -> Result<(CudaStorage,
     // SAFETY: the arguments are those that the kernel declares; each thread below `n` touches element `n` of x and y,
     // which have `n` elements, and the three counters.
     unsafe { launch.launch(threads(n)?) }.w()?;
+    if !counted {
+        return Ok((wrap(y, device), Counts::default()));
+    }
     let counts = device.clone_dtoh(&counts)?;
     let count = |i: usize| counts.get(i).copied().unwrap_or_default();
     let counts = Counts { overflow: count(0), underflow: count(1), not_finite: count(2) };

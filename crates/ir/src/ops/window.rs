@@ -3,8 +3,8 @@
 use crate::error::Reason;
 use crate::types::{Dim, Shape, TensorType};
 
-/// The largest padded size and stride, so that kernels can compute positions in 64 bits without looking back.
-const MAX_EXTENT: usize = i32::MAX as usize;
+/// The largest padded area and stride, since kernels may copy a padded channel.
+const MAX_AREA: usize = 1 << 30;
 
 /// A sliding window over height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +31,17 @@ impl Window {
     /// # Errors
     /// If a size is zero or the window does not fit into the padded input.
     pub fn output(&self, input: [usize; 2]) -> Result<[usize; 2], Reason> {
-        let mut out = [0; 2];
+        let (mut out, mut area) = ([0; 2], 1usize);
         for d in 0..2 {
             let (k, s, dilation) = (self.kernel[d], self.strides[d], self.dilations[d]);
             if k == 0 || s == 0 || dilation == 0 {
                 return Err(Reason::new("kernel sizes, strides and dilations must be at least 1"));
             }
-            let too_large = || Reason::new("the window is too large");
+            let too_large = || Reason::new("the window or the padded input is too large");
             let extent = (k - 1).checked_mul(dilation).and_then(|e| e.checked_add(1)).ok_or_else(too_large)?;
             let padded = input[d].checked_add(self.pads_begin[d]).and_then(|p| p.checked_add(self.pads_end[d]));
-            let padded = padded.filter(|&p| p <= MAX_EXTENT && s <= MAX_EXTENT).ok_or_else(too_large)?;
+            let padded = padded.ok_or_else(too_large)?;
+            area = area.checked_mul(padded).filter(|&a| a.max(s) <= MAX_AREA).ok_or_else(too_large)?;
             let Some(room) = padded.checked_sub(extent) else {
                 return Err(Reason::new(format!(
                     "the window spans {extent} elements, the padded input only {padded}; pad more or use a larger input"
