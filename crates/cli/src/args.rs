@@ -84,7 +84,7 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     /// Write the overview as JSON ("-" for standard output).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
     pub(crate) json: Option<PathBuf>,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct AssignmentArgs {
     #[arg(long)]
     pub(crate) method: Option<Method>,
     /// Share of all elements to make low at least, 0 to 1, for demote, demote-smallest and random [default: 0.5].
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) low_ratio: Option<f64>,
     /// Format of high tensors [default: 1-6-9].
     #[arg(long, value_name = "FORMAT")]
@@ -132,10 +132,10 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "RULE")]
     pub(crate) optimizer: Option<OptimizerKind>,
     /// Momentum of sgd [default: 0.9].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) momentum: Option<f64>,
     /// Weight decay [default: 5e-4 for sgd, 0.01 for adamw].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) weight_decay: Option<f64>,
 }
 
@@ -237,7 +237,7 @@ pub(crate) struct TrainArgs {
 #[command(next_help_heading = "Training")]
 pub(crate) struct SettingsArgs {
     /// Learning rate at the start.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
     pub(crate) lr: f32,
     /// How the learning rate falls: constant, cosine or step.
     #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
@@ -281,8 +281,8 @@ impl FromStr for Promotion {
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
     /// CPU threads; 0 for one per core.
-    #[arg(long, value_name = "T", default_value_t = 0)]
-    pub(crate) threads: usize,
+    #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub(crate) threads: u16,
     /// Run on the CUDA device of this number.
     #[cfg(feature = "cuda")]
     #[arg(long, value_name = "DEVICE")]

@@ -12,13 +12,13 @@ use std::path::Path;
 
 /// What a file holds.
 pub(crate) enum Loaded {
-    /// A network, from ONNX.
-    Network(Model),
+    /// A network, from ONNX, and what the import warns of.
+    Network(Model, Vec<String>),
     /// A compiled trainer.
     Trainer(Box<Compiled>),
 }
 
-/// Reads an ONNX network or a trainer file; warnings of the import go to standard error.
+/// Reads an ONNX network or a trainer file.
 ///
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
@@ -30,13 +30,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
     }
     drop(bytes);
     let imported = bitbudget_onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
-    for warning in &imported.warnings {
-        eprintln!("warning: {warning}");
-    }
-    Ok(Loaded::Network(imported.model))
+    Ok(Loaded::Network(imported.model, imported.warnings))
 }
 
 /// Reads a network or trainer file and compiles the network; `default` is the method if none is given.
+///
+/// Warnings of the import go to standard error unless the run is `quiet`.
 ///
 /// # Errors
 /// If the file cannot be used, or an option contradicts a trainer file, which fixes them.
@@ -46,11 +45,16 @@ pub(crate) fn compiled(
     optimizer: &OptimizerArgs,
     seed: u64,
     default: Method,
+    quiet: bool,
 ) -> Result<Compiled> {
     match load(path)? {
-        Loaded::Network(model) => {
+        Loaded::Network(model, warnings) => {
             let options = options(assignment, optimizer, seed, default)?;
-            compile(model, &options).with_context(|| format!("cannot compile {}", path.display()))
+            let compiled = compile(model, &options).with_context(|| format!("cannot compile {}", path.display()))?;
+            for warning in warnings.iter().filter(|_| !quiet) {
+                eprintln!("warning: {warning}");
+            }
+            Ok(compiled)
         }
         Loaded::Trainer(compiled) => {
             let given = given(assignment, optimizer);
@@ -136,5 +140,5 @@ pub(crate) fn executor(args: &DeviceArgs) -> Result<Executor> {
     let target = args.cuda.map_or(Target::Cpu, Target::Cuda);
     #[cfg(not(feature = "cuda"))]
     let target = Target::Cpu;
-    Ok(Executor::new(target, args.threads)?)
+    Ok(Executor::new(target, usize::from(args.threads))?)
 }

@@ -1,6 +1,6 @@
 //! Files and tables.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -47,12 +47,35 @@ pub(crate) fn json(path: &Path, record: &impl Serialize) -> Result<()> {
     save(path, format!("{text}\n").as_bytes())
 }
 
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Checks that files can be written at the places given, so that a long run does not fail at its end.
+///
+/// # Errors
+/// If a place is a folder, or its folder does not exist or cannot be written.
+pub(crate) fn check<'p>(places: impl IntoIterator<Item = &'p Path>) -> Result<()> {
+    for path in places.into_iter().filter(|&p| p != Path::new("-")) {
+        let (shown, folder) = (path.display(), folder(path));
+        if path.is_dir() {
+            bail!("cannot write {shown}: it is a folder; name a file in it");
+        }
+        if !folder.is_dir() {
+            bail!("cannot write {shown}: there is no folder {}; make it first", folder.display());
+        }
+        tempfile::tempfile_in(folder).with_context(|| format!("cannot write {shown}"))?;
+    }
+    Ok(())
+}
+
 /// Writes a file whole or not at all: beside its place first, then renamed.
 ///
 /// # Errors
 /// If its folder does not exist or cannot be written.
 pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check([path])?;
+    let folder = folder(path);
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".bitbudget-").tempfile_in(folder)?;
         file.write_all(bytes)?;
@@ -74,7 +97,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

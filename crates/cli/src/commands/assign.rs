@@ -2,14 +2,16 @@
 
 use crate::args::{AssignArgs, OptimizerArgs};
 use crate::model::compiled;
-use crate::output::{bytes, grouped, json, print, table};
+use crate::output::{bytes, check, grouped, json, print, table};
 use anyhow::Result;
 use bitbudget_precision::Method;
 use bitbudget_precision::summary::{GroupSummary, Summary, summary};
 use std::path::Path;
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
-    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Demote)?;
+    check(args.json.as_deref())?;
+    let compiled =
+        compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Demote, false)?;
     let summary = summary(&compiled.assignment, &compiled.training);
     if let Some(path) = &args.json {
         json(path, &summary)?;

@@ -2,7 +2,7 @@
 
 use crate::args::{EvalArgs, OptimizerArgs};
 use crate::model::{compiled, executor, input_and_classes};
-use crate::output::{json, print};
+use crate::output::{check, json, print};
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
@@ -23,7 +23,8 @@ struct EvalRecord {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Fp32)?;
+    check(args.json.as_deref())?;
+    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Fp32, false)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     for note in &dataset.notes {

@@ -3,7 +3,7 @@
 use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
 use crate::model::{compiled, input_and_classes};
-use crate::output::{bytes, grouped, json, print, table};
+use crate::output::{bytes, check, grouped, json, print, table};
 use anyhow::Result;
 use bitbudget::Compiled;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
@@ -35,7 +35,8 @@ struct Operators {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, 0, Method::Demote)?;
+    check(args.json.as_deref())?;
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, 0, Method::Demote, false)?;
     match args.text {
         Some(TextForm::Forward) => return print(&compiled.forward),
         Some(TextForm::Training) => return print(&compiled.training),

@@ -3,7 +3,7 @@
 use crate::args::TrainArgs;
 use crate::commands::assign::totals;
 use crate::model::{compiled, executor, input_and_classes};
-use crate::output::{json, print, save};
+use crate::output::{check, json, print, save};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use bitbudget::Compiled;
@@ -12,19 +12,22 @@ use bitbudget_exec::Values;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use bitbudget_precision::summary::summary;
-use bitbudget_train::batches::TrainOptions;
+use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::{self, Dataset};
 use bitbudget_train::metrics::{FinalRecord, MetricsWriter, Record};
 use bitbudget_train::run::{Length, Programs, Promoted, Settings};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let seed = args.settings.seed;
-    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, seed, Method::Demote)?;
+    check([&args.save, &args.metrics, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, seed, Method::Demote, args.quiet)?;
+    let settings = settings(args, &compiled)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
-    let settings = settings(args, &compiled)?;
+    // What does not fit is refused before any file is made.
+    TrainBatches::new(&dataset, &settings.batches, 0)?;
     let mut metrics = args.metrics.as_deref().map(MetricsWriter::create).transpose()?;
     if !args.quiet {
         for note in &dataset.notes {
@@ -103,7 +106,7 @@ fn settings(args: &TrainArgs, compiled: &Compiled) -> Result<Settings> {
 fn steps(settings: &Settings, dataset: &Dataset) -> u64 {
     match settings.length {
         Length::Steps(steps) => steps,
-        Length::Epochs(epochs) => epochs * (dataset.train.len() / settings.batches.batch.max(1)) as u64,
+        Length::Epochs(epochs) => epochs.saturating_mul((dataset.train.len() / settings.batches.batch.max(1)) as u64),
     }
 }
 

@@ -1,0 +1,98 @@
+//! Options that have no meaning, and places that cannot be written.
+
+use crate::folder::Folder;
+
+#[test]
+fn wrong_values_are_refused_with_what_would_be_right() {
+    let folder = Folder::new();
+    let train = "train net.onnx --data digits --save out.onnx --metrics m.jsonl --json r.json";
+    let cases: &[(&str, &[&str])] = &[
+        ("assign net.onnx --batch 0", &["batch size is 0", "at least 1"]),
+        ("assign net.onnx --batch=-1", &["invalid value '-1'", "--batch"]),
+        ("assign net.onnx --batch 18446744073709551615", &["too large at batch", "smaller batch"]),
+        ("assign net.onnx --batch 1e3", &["invalid value '1e3'", "--batch"]),
+        ("assign net.onnx --low-ratio 2", &["low ratio is 2", "0 (nothing low) to 1"]),
+        ("assign net.onnx --low-ratio -0.1", &["low ratio is -0.1"]),
+        ("assign net.onnx --low-ratio NaN", &["low ratio is NaN"]),
+        ("assign net.onnx --method best", &["no method `best`", "demote-smallest"]),
+        ("assign net.onnx --high 1-9-9", &["`1-9-9` has 9 exponent bits", "2 to 8"]),
+        ("assign net.onnx --low-forward fp7", &["unknown format `fp7`"]),
+        ("inspect net.onnx --text backward", &["'backward'", "forward, training, program, evaluation"]),
+        ("inspect net.onnx --text forward --json -", &["--text", "--json", "cannot be used with"]),
+        ("zoo alexnet -o x.onnx", &["no network `alexnet`", "mobilenet-v2"]),
+        ("zoo squeezenet --width 0.3 -o x.onnx", &["no width 0.3", "1.0, 0.5, 0.25 or 0.1"]),
+        ("zoo squeezenet --width NaN -o x.onnx", &["no width NaN"]),
+        ("zoo squeezenet --input 3x16 -o x.onnx", &["--input", "3x32x32"]),
+        ("zoo squeezenet --input 3x4x4 -o x.onnx", &["4x4", "8x8"]),
+        ("zoo squeezenet --input 0x16x16 -o x.onnx", &["0 input channels"]),
+        ("zoo squeezenet --classes 0 -o x.onnx", &["0 classes"]),
+        ("zoo squeezenet", &["--output <FILE.onnx>"]),
+        ("train net.onnx", &["--data <DATA>"]),
+        ("trian net.onnx --data digits", &["'trian'", "'train'"]),
+        ("compile net.onnx -o x --optimizer adamw --momentum 0.9", &["--momentum is an option of sgd"]),
+        ("compile net.onnx -o x --momentum 1", &["--momentum must be from 0 to below 1"]),
+        ("compile net.onnx -o x --momentum NaN", &["--momentum"]),
+        ("compile net.onnx -o x --weight-decay -1", &["--weight-decay must be"]),
+        ("compile net.onnx -o x --optimizer lion", &["'lion'", "sgd, adamw"]),
+    ];
+    for (arguments, words) in cases {
+        folder.refused(arguments, words);
+    }
+    let cases: &[(&str, &[&str])] = &[
+        ("--lr NaN", &["--lr must be"]),
+        ("--lr -0.1", &["--lr must be"]),
+        ("--lr inf", &["--lr must be"]),
+        ("--lr fast", &["'fast'", "--lr"]),
+        ("--lr-schedule linear", &["`linear`", "constant, cosine or step"]),
+        ("--loss-scale 0", &["loss scale `0`"]),
+        ("--loss-scale NaN", &["loss scale `NaN`"]),
+        ("--promotion 0", &["--promotion", "on, off"]),
+        ("--promotion 1.5", &["--promotion", "up to 1"]),
+        ("--epochs 0", &["at least 1"]),
+        ("--steps 0", &["at least 1"]),
+        ("--epochs 1 --steps 1", &["--epochs", "--steps", "cannot be used with"]),
+        ("--epochs 99999999999999999999", &["too large"]),
+        ("--threads 1000000", &["--threads", "1024"]),
+        ("--batch 1439", &["1438 training examples", "batch of at most 1438"]),
+        ("--batch 1439 --epochs 18446744073709551615", &["batch of at most 1438"]),
+    ];
+    for (arguments, words) in cases {
+        folder.refused(&format!("{train} {arguments}"), words);
+    }
+}
+
+#[test]
+fn places_are_checked_before_the_work() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("dir")).unwrap();
+    // Without the check, training would go on until the timeout.
+    let long = "train net.onnx --data digits --epochs 1000000 --quiet";
+    let commands = [
+        "zoo squeezenet --width 0.1 -o",
+        "compile net.onnx -o",
+        "inspect net.onnx --json",
+        "assign net.onnx --json",
+        "eval net.onnx --data digits --json",
+        &format!("{long} --save"),
+        &format!("{long} --json"),
+        &format!("{long} --metrics"),
+    ];
+    for command in commands {
+        folder
+            .refused(&format!("{command} no/such/file"), &["cannot write no/such/file", "there is no folder no/such"]);
+        folder.refused(&format!("{command} dir"), &["cannot write dir", "it is a folder"]);
+        folder.refused(&format!("{command} net.onnx/x"), &["cannot write net.onnx/x"]);
+    }
+    assert_eq!(folder.files(), ["dir", "net.onnx"]);
+}
+
+#[test]
+fn an_existing_file_survives_a_failure() {
+    let folder = Folder::new();
+    folder.write("old", b"precious");
+    for command in ["compile net.onnx --low-ratio 2 -o old", "train net.onnx --data digits --batch 9999 --metrics old"]
+    {
+        folder.refused(command, &[]);
+        assert_eq!(folder.read("old"), b"precious", "{command}");
+    }
+}

@@ -1,0 +1,116 @@
+//! `zoo`, `inspect` and the help.
+
+use crate::folder::Folder;
+use bitbudget_ir::{Graph, NodeId, Role};
+use bitbudget_zoo::{Spec, build};
+
+/// How a node is called; a file has no names for statistics, so those are called by what they compute.
+fn name(graph: &Graph, id: NodeId) -> String {
+    let operands = || -> Vec<String> { graph.operands(id).iter().map(|&o| name(graph, o)).collect() };
+    match (graph.op(id).source_name(), graph.node(id).role) {
+        (Some(source), _) => source.into(),
+        (None, Role::Internal) => format!("{}{:?}", graph.op(id).name(), operands()),
+        _ => graph.node(id).name.clone(),
+    }
+}
+
+/// A graph whatever the order of its nodes: each with its operands by name, and the updates.
+fn unordered(graph: &Graph) -> String {
+    let name = |id| name(graph, id);
+    let node = |id| {
+        let operands: Vec<String> = graph.operands(id).into_iter().map(name).collect();
+        format!("{:?} {operands:?} {} {:?} {}", graph.op(id), graph.ty(id), graph.node(id).role, name(id))
+    };
+    let updates = graph.updates().iter().map(|&(state, value)| format!("{} <- {}", name(state), name(value)));
+    let outputs = graph.outputs().iter().map(|(output, id)| format!("{output} = {}", name(*id)));
+    let mut lines: Vec<String> = graph.ids().map(node).chain(updates).chain(outputs).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// Compares texts line by line, so that a failure shows a line and not a graph.
+#[track_caller]
+fn same(ours: &str, expected: &str) {
+    for (ours, expected) in std::iter::zip(ours.lines(), expected.lines()) {
+        assert_eq!(ours, expected);
+    }
+    assert_eq!(ours.lines().count(), expected.lines().count());
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let folder = Folder::new();
+    let top = folder.succeed("--help").stdout;
+    for command in ["zoo", "inspect", "assign", "compile", "train", "eval"] {
+        assert!(top.contains(command), "{top}");
+        let help = folder.succeed(&format!("{command} --help")).stdout;
+        assert!(help.contains("Usage: bitbudget"), "{help}");
+        let (_, examples) = help.split_once("Examples:").unwrap();
+        assert!(examples.contains(&format!("\n  bitbudget {command} ")), "{help}");
+    }
+    assert_eq!(folder.succeed("--version").stdout, format!("bitbudget {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn zoo_files_import_as_the_same_networks() {
+    let folder = Folder::new();
+    for name in ["squeezenet", "shufflenet-v2", "mobilenet-v2", "resnet-18"] {
+        let run =
+            folder.succeed(&format!("zoo {name} --width 0.1 --classes 7 --input 3x32x32 --seed 5 -o {name}.onnx"));
+        let imported = bitbudget_onnx::import(&folder.path(&format!("{name}.onnx"))).unwrap();
+        let spec = Spec { network: name.parse().unwrap(), width: 0.1, classes: 7, input: [3, 32, 32], seed: 5 };
+        let built = build(&spec).unwrap();
+        same(&unordered(&imported.model.graph), &unordered(&built.graph));
+        assert!(imported.model.values == built.values, "{name}");
+        assert_eq!(imported.warnings, Vec::<String>::new(), "{name}");
+        let text = folder.succeed(&format!("inspect {name}.onnx --text forward")).stdout;
+        same(&unordered(&text.parse().unwrap()), &unordered(&built.graph));
+        assert!(run.stdout.starts_with(&format!("{name}.onnx: {name} of width 0.1, ")), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn training_graphs_and_programs_print() {
+    let folder = Folder::new();
+    folder.succeed("compile net.onnx --batch 8 --method operator -o net.trainer");
+    for what in ["forward", "training", "program", "evaluation"] {
+        let text = folder.succeed(&format!("inspect net.onnx --batch 8 --method operator --text {what}")).stdout;
+        let of_trainer = folder.succeed(&format!("inspect net.trainer --text {what}")).stdout;
+        same(&text, &of_trainer);
+        if let "forward" | "training" = what {
+            let graph: Graph = text.parse().unwrap();
+            bitbudget_ir::verify(&graph).unwrap();
+            same(&graph.to_string(), &text);
+            assert_eq!(what == "training", text.contains("sgd_parameter"));
+        } else {
+            assert_eq!(what == "program", text.contains("sgd_parameter"), "{what}");
+            assert!(text.contains("log_softmax"), "{what}");
+        }
+    }
+}
+
+#[test]
+fn the_overview_counts_the_network() {
+    let folder = Folder::new();
+    let printed = folder.succeed("inspect net.onnx --batch 8 --json overview.json").stdout;
+    let overview = folder.json("overview.json");
+    let json = folder.succeed("inspect net.onnx --batch 8 --json -");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json.stdout).unwrap(), overview);
+    assert_eq!(overview["input"], serde_json::json!([3, 16, 16]));
+    assert_eq!((overview["classes"].as_u64(), overview["batch"].as_u64()), (Some(10), Some(8)));
+
+    let graph = bitbudget_onnx::import(&folder.path("net.onnx")).unwrap().model.graph;
+    let parameters = graph.ids().filter(|&id| graph.op(id).name() == "parameter");
+    let elements: usize = parameters.map(|id| graph.ty(id).shape.elements(1)).sum();
+    assert_eq!(overview["parameters"].as_u64(), Some(elements as u64));
+    let convolutions = graph.ids().filter(|&id| graph.op(id).name() == "conv").count();
+    assert_eq!(overview["operators"]["conv"]["count"].as_u64(), Some(convolutions as u64));
+    // A backward pass does about twice the work of the forward pass.
+    let flops = |key: &str| overview[key].as_f64().unwrap();
+    let ratio = flops("training_flops") / flops("forward_flops");
+    assert!((2.5..3.5).contains(&ratio), "{ratio}");
+    for word in ["input [3, 16, 16]", "10 classes", "conv ", "batch 8", "36,482 parameters"] {
+        assert!(printed.contains(word), "{word}: {printed}");
+    }
+    assert_eq!(elements, 36_482);
+}

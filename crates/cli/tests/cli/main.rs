@@ -1,0 +1,12 @@
+//! The command line as its users see it: files in; files, text and exit codes out.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
+mod assignment;
+mod bad_data;
+mod bad_networks;
+mod bad_options;
+mod commands;
+mod folder;
+mod saved;
+mod training;
