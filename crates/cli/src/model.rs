@@ -136,5 +136,5 @@ pub(crate) fn executor(args: &DeviceArgs) -> Result<Executor> {
     let target = args.cuda.map_or(Target::Cpu, Target::Cuda);
     #[cfg(not(feature = "cuda"))]
     let target = Target::Cpu;
-    Ok(Executor::new(target, args.threads)?)
+    Ok(Executor::new(target, usize::from(args.threads))?)
 }
