@@ -13,11 +13,14 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
+/// Arrays by name: shape and row-major values.
+pub type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// All arrays of an npz file by name, as FP32 numbers in row-major order, with their shapes.
 ///
 /// # Errors
 /// If the file is no npz, or holds other numbers than FP32, FP64 and 64-bit integers.
-pub fn arrays(path: &Path) -> std::io::Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
+pub fn arrays(path: &Path) -> std::io::Result<Arrays> {
     let mut archive = npyz::npz::NpzArchive::open(path)?;
     let names: Vec<String> = archive.array_names().map(String::from).collect();
     let mut arrays = BTreeMap::new();

@@ -5,6 +5,7 @@
 //! convolution reads 8-bit numbers, such flips are absorbed again and gradients agree to six digits. In between (r = 0.5) they
 //! are not: `summation_order` shows that two orders of the reference interpreter differ as much from each other as
 //! from the oracle.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget::{Options, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
@@ -12,11 +13,9 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Model, Role};
 use bitbudget_precision::Method;
 use bitbudget_program::BufferId;
-use bitbudget_tests::{arrays, shared};
+use bitbudget_tests::{Arrays, arrays, shared};
 use bitbudget_zoo::{Network, Spec, build};
 use std::collections::BTreeMap;
-
-type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The network of the oracle with its initial weights.
 fn model(network: Network, width: f64, init: &Arrays) -> Model {

@@ -1,8 +1,10 @@
 //! Gradients of every operator, from its samples, against central differences in FP64.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_autodiff::gradients;
 use bitbudget_ir::ops::Constant;
-use bitbudget_ir::{Bindings, DType, Graph, NodeId, Op, Sample, interpret};
+use bitbudget_ir::{Bindings, Graph, NodeId, Op, Sample, interpret};
+use bitbudget_testkit::{spread, values};
 use std::collections::BTreeMap;
 
 /// Operators that occur in backward and update graphs only.
@@ -31,30 +33,6 @@ const WITHOUT_DERIVATIVE: &[&str] = &[
     "adam_second_moment",
     "adamw_parameter",
 ];
-
-/// A sequence without repeats or order, in [0, 1).
-fn spread(i: usize) -> f64 {
-    (i as f64 * 0.618_033_988_749_895 + 0.137).fract()
-}
-
-fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
-    let mut values = BTreeMap::new();
-    let mut count = 0;
-    for id in sample.graph.ids() {
-        if let Some(name) = sample.graph.op(id).source_name() {
-            let ty = sample.graph.ty(id);
-            let value = |_| {
-                count += 1;
-                match ty.dtype {
-                    DType::F32 => sample.range.0 + (sample.range.1 - sample.range.0) * spread(count),
-                    DType::Label | DType::Index8 => (count % 3) as f64,
-                }
-            };
-            values.insert(name.to_string(), (0..ty.shape.elements(1)).map(value).collect());
-        }
-    }
-    values
-}
 
 #[test]
 fn every_operator_agrees_with_central_differences() {

@@ -1,34 +1,13 @@
 //! Whole training graphs: roles, accumulation, updates, evaluation, against differences and against text.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_ir::{Bindings, Graph, Role, interpret, verify};
+use bitbudget_testkit::NETWORK;
 use std::collections::BTreeMap;
 
-const BRANCHES: &str = r#"graph "branches" {
-  %0 = input {name="x"} : f32[N,2,4,4]
-  %1 = parameter {name="w"} : f32[3,2,3,3]
-  %2 = conv(%0, %1) {strides=[1,1], pads_begin=[1,1], pads_end=[1,1], dilations=[1,1], groups=1} : f32[N,3,4,4] output "conv"
-  %3 = batch_mean(%2) : f32[3]
-  %4 = batch_variance(%2, %3) : f32[3]
-  %5 = parameter {name="scale"} : f32[3]
-  %6 = parameter {name="bias"} : f32[3]
-  %7 = state {name="mean"} : f32[3]
-  %8 = state {name="var"} : f32[3]
-  %9 = batch_normalize(%2, %3, %4, %5, %6) {epsilon=1e-5} : f32[N,3,4,4] output "bn"
-  %10 = running_average(%7, %3) {momentum=0.1} : f32[3]
-  %11 = running_variance(%8, %4, %2) {momentum=0.1} : f32[3]
-  %12 = relu(%9) : f32[N,3,4,4] output "relu"
-  %13 = parameter {name="v"} : f32[3,3,1,1]
-  %14 = conv(%12, %13) {strides=[1,1], pads_begin=[0,0], pads_end=[0,0], dilations=[1,1], groups=1} : f32[N,3,4,4] output "side"
-  %15 = add(%12, %14) : f32[N,3,4,4] output "add"
-  %16 = reduce_mean(%15) {axes=[2,3], keep=false} : f32[N,3] output "pool"
-  return "scores" = %16
-  update %7 <- %10
-  update %8 <- %11
-}"#;
-
 fn forward() -> Graph {
-    BRANCHES.parse().unwrap()
+    NETWORK.parse().unwrap()
 }
 
 fn bindings(graph: &Graph, batch: usize) -> Bindings<f64> {

@@ -280,7 +280,7 @@ impl FromStr for Promotion {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
-    /// CPU threads; 0 for one per core.
+    /// CPU threads, at most 1024; 0 for one per core.
     #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     pub(crate) threads: u16,
     /// Run on the CUDA device of this number.

@@ -7,6 +7,7 @@ use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Op, Role};
 use bitbudget_program::Program;
+use bitbudget_testkit::numbers;
 use candle_core::Device;
 use std::collections::BTreeMap;
 
@@ -37,10 +38,6 @@ const NETWORK: &str = r#"graph "net" {
 }"#;
 
 const BATCH: usize = 3;
-
-fn numbers(count: usize, seed: usize) -> Vec<f32> {
-    (0..count).map(|i| (((i + 1) * (seed + 3)) as f64 * 0.618_033_988_749_895).fract() as f32 - 0.5).collect()
-}
 
 fn program(graph: &Graph, formats: &[Format]) -> Program {
     let schedule = bitbudget_schedule::plan(graph, formats);

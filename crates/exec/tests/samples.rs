@@ -3,32 +3,12 @@
 
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Bindings, DType, Graph, Op, Role, Sample, interpret, ops};
+use bitbudget_ir::{Bindings, DType, Graph, Op, Role, interpret, ops};
 use bitbudget_program::BufferId;
+use bitbudget_testkit::values;
 use std::collections::BTreeMap;
 
-/// Sources of other kinds than the executor binds by name become constants, so that a test can give them any value.
-fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
-    let mut count = 0;
-    let mut values = BTreeMap::new();
-    for id in sample.graph.ids() {
-        if let Some(name) = sample.graph.op(id).source_name() {
-            let ty = sample.graph.ty(id);
-            let value = |_| {
-                count += 1;
-                let spread = (f64::from(count) * 0.618_033_988_749_895 + 0.137).fract();
-                match ty.dtype {
-                    DType::F32 => f64::from((sample.range.0 + (sample.range.1 - sample.range.0) * spread) as f32),
-                    DType::Label | DType::Index8 => f64::from(count % 3),
-                }
-            };
-            values.insert(name.to_string(), (0..ty.shape.elements(1)).map(value).collect());
-        }
-    }
-    values
-}
-
-/// The sample with a rounded gradient role nowhere: results are compared in FP32.
+/// What every buffer of the lowered sample held.
 fn run(graph: &Graph, values: &BTreeMap<String, Vec<f64>>, threads: usize) -> Vec<Option<Vec<f32>>> {
     let formats = vec![Format::FP32; graph.len()];
     let schedule = bitbudget_schedule::plan(graph, &formats);

@@ -1,21 +1,11 @@
 //! Every operator's samples: inference agrees with evaluation, the text form round-trips, the verifier is content.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_ir::{Bindings, DType, Graph, Op, Sample, interpret, verify};
+use bitbudget_ir::{Bindings, Graph, Op, Sample, interpret, verify};
+use bitbudget_testkit::values;
 
 fn bindings(sample: &Sample) -> Bindings<f64> {
-    let mut values = std::collections::BTreeMap::new();
-    for id in sample.graph.ids() {
-        if let Some(name) = sample.graph.op(id).source_name() {
-            let ty = sample.graph.ty(id);
-            let n = ty.shape.elements(1);
-            let value = |i: usize| match ty.dtype {
-                DType::F32 => sample.range.0 + (sample.range.1 - sample.range.0) * (i as f64 + 0.5) / n as f64,
-                DType::Label | DType::Index8 => (i % 2) as f64,
-            };
-            values.insert(name.to_string(), (0..n).map(value).collect());
-        }
-    }
-    Bindings { batch: 1, values }
+    Bindings { batch: 1, values: values(sample) }
 }
 
 #[test]

@@ -9,17 +9,13 @@ use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Array, Bindings, Graph, NodeId, Op, Precision, Role, interpret};
 use bitbudget_program::BufferId;
+use bitbudget_testkit::numbers;
 use common::{formats, graph, lowered};
 use std::collections::BTreeMap;
 
 const BATCH: usize = 4;
 const SCALE: f32 = 64.0;
 const RATE: f32 = 0.05;
-
-/// Numbers between -0.5 and 0.5 without a pattern.
-fn numbers(count: usize, seed: usize) -> Vec<f32> {
-    (0..count).map(|i| (((i + 1) * (seed + 3)) as f64 * 0.618_033_988_749_895).fract() as f32 - 0.5).collect()
-}
 
 /// Values of everything that the graph keeps.
 fn initial(graph: &Graph) -> BTreeMap<String, Vec<f32>> {

@@ -5,31 +5,10 @@ use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role};
 use bitbudget_program::{Program, Trainer};
+use bitbudget_testkit::NETWORK;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
-
-const NETWORK: &str = r#"graph "net" {
-  %0 = input {name="x"} : f32[N,2,4,4]
-  %1 = parameter {name="w"} : f32[3,2,3,3]
-  %2 = conv(%0, %1) {strides=[1,1], pads_begin=[1,1], pads_end=[1,1], dilations=[1,1], groups=1} : f32[N,3,4,4] output "conv"
-  %3 = batch_mean(%2) : f32[3]
-  %4 = batch_variance(%2, %3) : f32[3]
-  %5 = parameter {name="scale"} : f32[3]
-  %6 = parameter {name="bias"} : f32[3]
-  %7 = state {name="mean"} : f32[3]
-  %8 = state {name="var"} : f32[3]
-  %9 = batch_normalize(%2, %3, %4, %5, %6) {epsilon=1e-5} : f32[N,3,4,4] output "bn"
-  %10 = running_average(%7, %3) {momentum=0.1} : f32[3]
-  %11 = running_variance(%8, %4, %2) {momentum=0.1} : f32[3]
-  %12 = max_pool(%9) {kernel=[2,2], strides=[2,2], pads_begin=[0,0], pads_end=[0,0], dilations=[1,1], ceil=false} : f32[N,3,2,2] output "pool"
-  %13 = reshape(%12) {shape=<N,12>} : f32[N,12] output
-  %14 = parameter {name="v"} : f32[5,12]
-  %15 = matmul(%13, %14) {trans_a=false, trans_b=true} : f32[N,5] output "fc"
-  return "scores" = %15
-  update %7 <- %10
-  update %8 <- %11
-}"#;
 
 const FORMATS: [Format; 7] = [
     Format::FP32,

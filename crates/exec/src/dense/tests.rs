@@ -5,26 +5,11 @@ use super::compute;
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Array, Bindings, DType, Op, Sample, Shape, interpret, ops};
 use bitbudget_program::{Buffer, Rounding, Source};
+use bitbudget_testkit::{spread, values};
 use candle_core::{Device, Tensor};
 
-/// Distinct values of the sample's range for numbers, small classes for labels.
 fn bindings(sample: &Sample) -> Bindings<f64> {
-    let mut bindings = Bindings { batch: 1, values: Default::default() };
-    let mut count = 0;
-    for id in sample.graph.ids() {
-        let Some(name) = sample.graph.op(id).source_name() else { continue };
-        let value = |_| {
-            count += 1;
-            let spread = (f64::from(count) * 0.618_033_988_749_895 + 0.137).fract();
-            match sample.graph.ty(id).dtype {
-                DType::F32 => f64::from((sample.range.0 + (sample.range.1 - sample.range.0) * spread) as f32),
-                DType::Label | DType::Index8 => f64::from(count % 3),
-            }
-        };
-        let value = (0..sample.graph.ty(id).shape.elements(1)).map(value).collect();
-        bindings.values.insert(name.to_string(), value);
-    }
-    bindings
+    Bindings { batch: 1, values: values(sample) }
 }
 
 fn tensor(array: &Array<f64>, dtype: DType) -> Tensor {
@@ -129,14 +114,14 @@ fn the_three_passes_of_convolution_agree_with_the_reference() {
         let (x_shape, w_shape) = ([2, 4, 8, 7], [6, 4 / groups, kernel[0], kernel[1]]);
         let [height, width] = conv.window(kernel).output([8, 7]).unwrap();
         let y_shape = [2, 6, height, width];
-        let array = |shape: &[usize], seed: f64| {
+        let array = |shape: &[usize], seed: usize| {
             let mut count = seed;
             Array::from_fn(shape, |_| {
-                count += 1.0;
-                f64::from((count * 0.618_033_988_749_895).fract() as f32) - 0.5
+                count += 1;
+                f64::from(spread(count) as f32) - 0.5
             })
         };
-        let (x, w, dy) = (array(&x_shape, 1.0), array(&w_shape, 5.0), array(&y_shape, 9.0));
+        let (x, w, dy) = (array(&x_shape, 1), array(&w_shape, 5), array(&y_shape, 9));
         let (input, weight) = (Shape::fixed(&x_shape), Shape::fixed(&w_shape));
         let grad_input = ops::ConvGradInput { strides, pads_begin, pads_end, dilations, groups, input };
         let grad_weight = ops::ConvGradWeight { strides, pads_begin, pads_end, dilations, groups, weight };

@@ -5,6 +5,7 @@ use super::{Rounding, Window};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder};
 use bitbudget_ir::{Bindings, DType, Op, interpret, ops};
 use bitbudget_kernels as kernels;
+use bitbudget_testkit::numbers;
 use proptest::prelude::*;
 
 // SAFETY: the functions are those of `cuda/*.cu` as `cuda/kernel.h` declares them on the host, with the thread's index
@@ -90,10 +91,6 @@ proptest! {
         let x: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
         check_rounding(formats[which], overflow, &x);
     }
-}
-
-fn numbers(count: usize, seed: usize) -> Vec<f32> {
-    (0..count).map(|i| (((i + 1) * (seed + 3)) as f64 * 0.618_033_988_749_895).fract() as f32 - 0.5).collect()
 }
 
 /// Runs an operator's kernel on operands of the given shapes.
