@@ -9,26 +9,15 @@ use crate::simd::multiversion;
 #[allow(missing_docs)]
 pub enum Unary {
     Copy,
-    Neg,
-    Abs,
     Sqrt,
     Exp,
     Log,
-    Erf,
     Tanh,
     Sigmoid,
-    Reciprocal,
     Relu,
     LeakyRelu {
         alpha: f32,
     },
-    /// `max(0, min(1, alpha * x + beta))` (ONNX `HardSigmoid`).
-    HardSigmoid {
-        alpha: f32,
-        beta: f32,
-    },
-    /// `x * max(0, min(1, x / 6 + 1 / 2))` (ONNX `HardSwish`).
-    HardSwish,
     Clip {
         min: f32,
         max: f32,
@@ -74,19 +63,13 @@ multiversion! {
     fn unary_chunk(kind: Unary, x: &[f32], y: &mut [f32]) {
         match kind {
             Unary::Copy => y.copy_from_slice(x),
-            Unary::Neg => map(x, y, |x| -x),
-            Unary::Abs => map(x, y, f32::abs),
             Unary::Sqrt => map(x, y, f32::sqrt),
             Unary::Exp => map(x, y, f32::exp),
             Unary::Log => map(x, y, f32::ln),
-            Unary::Erf => map(x, y, libm::erff),
             Unary::Tanh => map(x, y, f32::tanh),
             Unary::Sigmoid => map(x, y, |x| 1.0 / (1.0 + (-x).exp())),
-            Unary::Reciprocal => map(x, y, |x| 1.0 / x),
             Unary::Relu => map(x, y, |x| if x <= 0.0 { 0.0 } else { x }),
             Unary::LeakyRelu { alpha } => map(x, y, |x| if x < 0.0 { alpha * x } else { x }),
-            Unary::HardSigmoid { alpha, beta } => map(x, y, |x| clamp(alpha * x + beta, 0.0, 1.0)),
-            Unary::HardSwish => map(x, y, |x| x * clamp(x / 6.0 + 0.5, 0.0, 1.0)),
             Unary::Clip { min, max } => map(x, y, |x| clamp(x, min, max)),
             Unary::Scale { by } => map(x, y, |x| by * x),
         }

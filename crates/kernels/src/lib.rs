@@ -52,7 +52,7 @@ pub use conv::{Conv2d, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use elementwise::{Binary, Unary, binary, clip_grad, leaky_relu_grad, relu_grad, sum, unary};
 pub use error::ShapeError;
 pub use gemm::matmul;
-pub use loss::{count_correct, log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
+pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
 pub use norm::{
     batch_mean, batch_norm_grad_input, batch_norm_grad_scale, batch_normalize, batch_variance, channel_sum,
     running_average,

@@ -98,16 +98,3 @@ pub fn nll_loss_grad(rows: usize, cols: usize, labels: &[u32], dloss: f32, dx: &
     }
     Ok(())
 }
-
-/// How many rows have their first maximum at their label; scores `[rows, cols]`, labels `[rows]`. A row that holds a
-/// NaN counts as wrong.
-pub fn count_correct(rows: usize, cols: usize, scores: &[f32], labels: &[u32]) -> Result<usize, ShapeError> {
-    check("count_correct", &[("scores", scores.len(), elements(&[rows, cols]))])?;
-    check_labels("count_correct", rows, cols, labels)?;
-    let correct = |&(row, &label): &(usize, &u32)| {
-        let scores = &scores[row * cols..][..cols];
-        let max = largest(scores);
-        scores.iter().position(|&score| score == max) == Some(label as usize)
-    };
-    Ok(labels.iter().enumerate().filter(correct).count())
-}

@@ -6,33 +6,17 @@ mod common;
 use bitbudget_kernels::*;
 use common::{assert_close, numbers, same_for_any_threads};
 
-/// The error function by its series, in double precision.
-fn erf(x: f64) -> f64 {
-    let (mut term, mut sum) = (x, x);
-    for n in 1..80 {
-        term *= -x * x / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
-    }
-    sum * 2.0 / std::f64::consts::PI.sqrt()
-}
-
 type Formula = (Unary, fn(f64) -> f64);
 
-const FORMULAS: [Formula; 16] = [
+const FORMULAS: [Formula; 10] = [
     (Unary::Copy, |x| x),
-    (Unary::Neg, |x| -x),
-    (Unary::Abs, f64::abs),
     (Unary::Sqrt, f64::sqrt),
     (Unary::Exp, f64::exp),
     (Unary::Log, f64::ln),
-    (Unary::Erf, erf),
     (Unary::Tanh, f64::tanh),
     (Unary::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
-    (Unary::Reciprocal, |x| 1.0 / x),
     (Unary::Relu, |x| x.max(0.0)),
     (Unary::LeakyRelu { alpha: 0.25 }, |x| if x > 0.0 { x } else { 0.25 * x }),
-    (Unary::HardSigmoid { alpha: 0.25, beta: 0.5 }, |x| (0.25 * x + 0.5).clamp(0.0, 1.0)),
-    (Unary::HardSwish, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
     (Unary::Clip { min: -0.5, max: 1.5 }, |x| x.clamp(-0.5, 1.5)),
     (Unary::Scale { by: -3.0 }, |x| -3.0 * x),
 ];
@@ -124,17 +108,15 @@ fn softmax_and_its_gradients() {
 }
 
 #[test]
-fn loss_and_accuracy() {
-    let scores = [-1.0, -2.0, -3.0, -0.5, -0.5, -4.0, f32::NAN, -1.0, -2.0];
-    assert_eq!(nll_loss(2, 3, &scores[..6], &[2, 0]).unwrap(), 1.75);
-    assert_eq!(count_correct(3, 3, &scores, &[0, 0, 1]).unwrap(), 2);
-    assert_eq!(count_correct(3, 3, &scores, &[0, 1, 0]).unwrap(), 1);
+fn negative_log_likelihood() {
+    let scores = [-1.0, -2.0, -3.0, -0.5, -0.5, -4.0];
+    assert_eq!(nll_loss(2, 3, &scores, &[2, 0]).unwrap(), 1.75);
     let mut dx = [9.0; 6];
     nll_loss_grad(2, 3, &[2, 0], 4.0, &mut dx).unwrap();
     assert_eq!(dx, [0.0, 0.0, -2.0, -2.0, 0.0, 0.0]);
-    let message = nll_loss(2, 3, &scores[..6], &[2, 3]).unwrap_err().to_string();
+    let message = nll_loss(2, 3, &scores, &[2, 3]).unwrap_err().to_string();
     assert!(message.contains("row 1 has label 3") && message.contains("3 classes"), "{message}");
-    assert!(nll_loss(2, 3, &scores[..6], &[2]).is_err());
+    assert!(nll_loss(2, 3, &scores, &[2]).is_err());
 }
 
 #[test]
