@@ -1,4 +1,4 @@
-//! The trainer file: everything that training needs, in one file.
+//! The trainer file: everything that training needs, in one file. Protocol buffers, then their CRC-32.
 
 use crate::Program;
 use crate::wire::{DecodeError, ProgramMessage, from_message, to_message};
@@ -54,7 +54,7 @@ impl Trainer {
     /// The file form.
     pub fn encode(&self) -> Vec<u8> {
         let values = self.values.iter().map(|(n, v)| (n.clone(), ValuesMessage { values: v.clone() })).collect();
-        TrainerMessage {
+        let message = TrainerMessage {
             magic: MAGIC.into(),
             forward: self.forward.to_string(),
             training: self.training.to_string(),
@@ -62,8 +62,11 @@ impl Trainer {
             values,
             train: Some(to_message(&self.train)),
             evaluate: Some(to_message(&self.evaluate)),
-        }
-        .encode_to_vec()
+        };
+        let mut bytes = message.encode_to_vec();
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend(checksum.to_le_bytes());
+        bytes
     }
 
     /// Whether bytes begin as a trainer file does.
@@ -80,11 +83,16 @@ impl Trainer {
         if !Trainer::recognise(bytes) {
             return Err(DecodeError::new("the file does not begin as a trainer file does"));
         }
-        let message = TrainerMessage::decode(bytes).map_err(|e| DecodeError::new(e.to_string()))?;
-        if message.magic != MAGIC {
-            let text = format!("it is a `{}`, this build reads `{MAGIC}`; compile the network again", message.magic);
+        let magic = bytes.get(2..2 + MAGIC.len()).map(String::from_utf8_lossy).unwrap_or_default();
+        if magic != MAGIC {
+            let text = format!("it is a `{magic}`, this build reads `{MAGIC}`; compile the network again");
             return Err(DecodeError::new(text));
         }
+        let (message, checksum) = bytes.split_last_chunk().ok_or_else(|| DecodeError::new("the file is too short"))?;
+        if crc32fast::hash(message) != u32::from_le_bytes(*checksum) {
+            return Err(DecodeError::new("the file is damaged: its checksum is wrong; compile the network again"));
+        }
+        let message = TrainerMessage::decode(message).map_err(|e| DecodeError::new(e.to_string()))?;
         let program = |message: Option<ProgramMessage>| {
             message.ok_or_else(|| DecodeError::new("a program is missing")).and_then(from_message)
         };
