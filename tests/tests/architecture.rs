@@ -97,7 +97,7 @@ fn passes_do_not_know_each_other() {
     let expected: &[(&str, &[&str])] = &[
         ("formats", &[]),
         ("ir", &[]),
-        ("kernels", &[]),
+        ("kernels", &["formats"]),
         ("onnx", &["ir"]),
         ("zoo", &["ir"]),
         ("autodiff", &["ir"]),

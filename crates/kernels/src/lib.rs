@@ -35,6 +35,7 @@
 //! ```
 
 mod conv;
+mod elements;
 mod elementwise;
 mod error;
 mod gemm;
@@ -49,6 +50,7 @@ mod simd;
 mod walk;
 
 pub use conv::{Conv2d, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use elements::{Elements, Output};
 pub use elementwise::{Binary, Unary, binary, clip_grad, leaky_relu_grad, relu_grad, sum, unary};
 pub use error::ShapeError;
 pub use gemm::matmul;
@@ -58,6 +60,7 @@ pub use norm::{
     running_average,
 };
 pub use optim::{adam_first_moment, adam_second_moment, adamw_parameter, all_finite, sgd_parameter, sgd_velocity};
+pub use parallel::scratch_bytes;
 pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices};
 pub use reduce::{reduce_mean, reduce_sum};
 pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};

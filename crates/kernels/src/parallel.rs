@@ -1,6 +1,6 @@
 //! Loops over rayon's current pool in chunks that do not depend on the number of threads, and scratch memory.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use rayon::prelude::*;
 
@@ -75,16 +75,23 @@ impl SharedOut {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// Scratch memory that is not lent, the last returned on top: nested loans have blocks of their own.
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends this thread's scratch memory, of `len` elements with arbitrary contents.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut scratch = SCRATCH.take();
+    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if scratch.len() < len {
+        scratch.reserve_exact(len - scratch.len());
         scratch.resize(len, 0.0);
     }
     let result = f(&mut scratch[..len]);
-    SCRATCH.set(scratch);
+    SCRATCH.with_borrow_mut(|blocks| blocks.push(scratch));
     result
+}
+
+/// Bytes of scratch memory that this thread holds between kernels.
+pub fn scratch_bytes() -> usize {
+    SCRATCH.with_borrow(|blocks| blocks.iter().map(|block| block.capacity() * size_of::<f32>()).sum())
 }

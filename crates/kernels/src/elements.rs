@@ -1,0 +1,311 @@
+//! Tensors as they lie in memory: FP32 numbers, or codes of a format of at most 16 bits.
+//!
+//! Kernels compute in FP32, tile by tile: operands are unpacked into scratch memory that stays in the cache, results are
+//! rounded and packed from there, with what overflows counted. No FP32 copy of a whole packed tensor exists.
+
+use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16};
+use rayon::prelude::*;
+
+use crate::error::{ShapeError, geometry};
+use crate::parallel::{CHUNK, with_scratch};
+
+/// Elements that are unpacked, computed and packed at a time (16 KiB of FP32).
+pub(crate) const TILE: usize = 4 * 1024;
+
+/// The elements of an operand.
+#[derive(Clone, Copy, Debug)]
+pub struct Elements<'a>(Stored<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Stored<'a> {
+    F32(&'a [f32]),
+    U16(Format, &'a [u16]),
+    U8(Format, &'a [u8]),
+}
+
+impl<'a> From<&'a [f32]> for Elements<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Elements(Stored::F32(numbers))
+    }
+}
+
+impl<'a> Elements<'a> {
+    /// Codes of a format of 9 to 16 bits.
+    ///
+    /// # Errors
+    /// If the format's elements do not take two bytes.
+    pub fn u16(format: Format, codes: &'a [u16]) -> Result<Self, ShapeError> {
+        check_width(format, 2)?;
+        Ok(Elements(Stored::U16(format, codes)))
+    }
+
+    /// Codes of a format of at most 8 bits.
+    ///
+    /// # Errors
+    /// If the format's elements do not take one byte.
+    pub fn u8(format: Format, codes: &'a [u8]) -> Result<Self, ShapeError> {
+        check_width(format, 1)?;
+        Ok(Elements(Stored::U8(format, codes)))
+    }
+
+    /// The number of elements.
+    pub fn len(self) -> usize {
+        match self.0 {
+            Stored::F32(x) => x.len(),
+            Stored::U16(_, x) => x.len(),
+            Stored::U8(_, x) => x.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The format in which the elements are stored.
+    pub fn format(self) -> Format {
+        match self.0 {
+            Stored::F32(_) => Format::FP32,
+            Stored::U16(format, _) | Stored::U8(format, _) => format,
+        }
+    }
+
+    /// The numbers, where they are stored as such.
+    pub fn numbers(self) -> Option<&'a [f32]> {
+        match self.0 {
+            Stored::F32(x) => Some(x),
+            _ => None,
+        }
+    }
+
+    /// The numbers from `start` to `start + len`: lent where they are stored as such, else unpacked into `scratch`, which
+    /// holds `len` at least.
+    pub(crate) fn read<'s>(self, start: usize, len: usize, scratch: &'s mut [f32]) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        if let Stored::F32(x) = self.0 {
+            return &x[start..start + len];
+        }
+        let scratch = &mut scratch[..len];
+        self.unpack(start, scratch);
+        scratch
+    }
+
+    /// Writes the numbers from `start` on to `numbers`, as many as it holds.
+    pub(crate) fn unpack(self, start: usize, numbers: &mut [f32]) {
+        let end = start + numbers.len();
+        let unpacked = match self.0 {
+            Stored::F32(x) => {
+                numbers.copy_from_slice(&x[start..end]);
+                Ok(())
+            }
+            Stored::U16(format, codes) => unpack_u16(format, &codes[start..end], numbers),
+            Stored::U8(format, codes) => unpack_u8(format, &codes[start..end], numbers),
+        };
+        debug_assert!(unpacked.is_ok(), "widths were checked");
+    }
+}
+
+fn check_width(format: Format, bytes: usize) -> Result<(), ShapeError> {
+    match format.bytes() == bytes {
+        true => Ok(()),
+        false => Err(geometry("elements", format!("{format} does not take {bytes} byte(s) an element"))),
+    }
+}
+
+/// Where a kernel's result goes, and how it is rounded on the way.
+#[derive(Debug)]
+pub struct Output<'a> {
+    place: Place<'a>,
+    rounding: Option<(Format, Overflow)>,
+}
+
+#[derive(Debug)]
+enum Place<'a> {
+    F32(&'a mut [f32]),
+    U16(&'a mut [u16]),
+    U8(&'a mut [u8]),
+}
+
+impl<'a> From<&'a mut [f32]> for Output<'a> {
+    /// FP32 numbers that are not rounded.
+    fn from(numbers: &'a mut [f32]) -> Self {
+        Output { place: Place::F32(numbers), rounding: None }
+    }
+}
+
+impl<'a> Output<'a> {
+    /// FP32 numbers that are rounded to a format but not packed.
+    pub fn rounded(format: Format, overflow: Overflow, numbers: &'a mut [f32]) -> Self {
+        Output { place: Place::F32(numbers), rounding: Some((format, overflow)) }
+    }
+
+    /// Codes of a format of 9 to 16 bits.
+    ///
+    /// # Errors
+    /// If the format's elements do not take two bytes.
+    pub fn u16(format: Format, overflow: Overflow, codes: &'a mut [u16]) -> Result<Self, ShapeError> {
+        check_width(format, 2)?;
+        Ok(Output { place: Place::U16(codes), rounding: Some((format, overflow)) })
+    }
+
+    /// Codes of a format of at most 8 bits.
+    ///
+    /// # Errors
+    /// If the format's elements do not take one byte.
+    pub fn u8(format: Format, overflow: Overflow, codes: &'a mut [u8]) -> Result<Self, ShapeError> {
+        check_width(format, 1)?;
+        Ok(Output { place: Place::U8(codes), rounding: Some((format, overflow)) })
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match &self.place {
+            Place::F32(y) => y.len(),
+            Place::U16(y) => y.len(),
+            Place::U8(y) => y.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Runs `f(first index, numbers)` over pieces of the result, each of whole rows of `row` elements and about a tile
+    /// long, in parallel; then rounds and packs them. Pieces do not depend on the number of threads.
+    pub(crate) fn fill(&mut self, row: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Counts {
+        let row = row.max(1);
+        let tile = (TILE / row).max(1) * row;
+        let task = (CHUNK / tile).max(1) * tile;
+        let rounding = self.rounding;
+        match &mut self.place {
+            Place::F32(y) => chunks(y, task, |start, y| match rounding {
+                None => {
+                    f(start, y);
+                    Counts::default()
+                }
+                Some((format, overflow)) => pieces(y, tile, |at, y| {
+                    f(start + at, y);
+                    round_slice(format, overflow, y)
+                }),
+            }),
+            Place::U16(y) => chunks(y, task, |start, y| {
+                with_scratch(tile, |scratch| {
+                    pieces(y, tile, |at, y| {
+                        let numbers = &mut scratch[..y.len()];
+                        f(start + at, numbers);
+                        rounding.map_or(Counts::default(), |(format, overflow)| pack_16(format, overflow, numbers, y))
+                    })
+                })
+            }),
+            Place::U8(y) => chunks(y, task, |start, y| {
+                with_scratch(tile, |scratch| {
+                    pieces(y, tile, |at, y| {
+                        let numbers = &mut scratch[..y.len()];
+                        f(start + at, numbers);
+                        rounding.map_or(Counts::default(), |(format, overflow)| pack_8(format, overflow, numbers, y))
+                    })
+                })
+            }),
+        }
+    }
+
+    /// The result as a place that tasks write at offsets of their own.
+    pub(crate) fn shared(&mut self) -> SharedOutput {
+        let len = self.len();
+        let place = match &mut self.place {
+            Place::F32(y) => Address::F32(y.as_mut_ptr()),
+            Place::U16(y) => Address::U16(y.as_mut_ptr()),
+            Place::U8(y) => Address::U8(y.as_mut_ptr()),
+        };
+        SharedOutput { place, len, rounding: self.rounding }
+    }
+}
+
+fn pack_16(format: Format, overflow: Overflow, numbers: &[f32], codes: &mut [u16]) -> Counts {
+    let packed = pack_u16(format, overflow, numbers, codes);
+    debug_assert!(packed.is_ok(), "widths were checked");
+    packed.unwrap_or_default()
+}
+
+fn pack_8(format: Format, overflow: Overflow, numbers: &[f32], codes: &mut [u8]) -> Counts {
+    let packed = pack_u8(format, overflow, numbers, codes);
+    debug_assert!(packed.is_ok(), "widths were checked");
+    packed.unwrap_or_default()
+}
+
+/// The sum of `f(first index, chunk)` over chunks of `len` elements, in parallel.
+fn chunks<T: Send>(y: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) -> Counts + Sync + Send) -> Counts {
+    if y.len() <= len {
+        return if y.is_empty() { Counts::default() } else { f(0, y) };
+    }
+    y.par_chunks_mut(len).enumerate().map(|(i, y)| f(i * len, y)).sum()
+}
+
+/// The sum of `f(first index, piece)` over pieces of `len` elements.
+fn pieces<T>(y: &mut [T], len: usize, mut f: impl FnMut(usize, &mut [T]) -> Counts) -> Counts {
+    y.chunks_mut(len).enumerate().map(|(i, y)| f(i * len, y)).sum()
+}
+
+/// A result that tasks write at places of their own.
+pub(crate) struct SharedOutput {
+    place: Address,
+    len: usize,
+    rounding: Option<(Format, Overflow)>,
+}
+
+#[derive(Clone, Copy)]
+enum Address {
+    F32(*mut f32),
+    U16(*mut u16),
+    U8(*mut u8),
+}
+
+// SAFETY: the address is only dereferenced through `write` and `direct`, whose callers promise disjoint places.
+unsafe impl Sync for SharedOutput {}
+// SAFETY: as above.
+unsafe impl Send for SharedOutput {}
+
+impl SharedOutput {
+    /// The elements from `offset` to `offset + len` where they are FP32 numbers that nothing rounds.
+    ///
+    /// # Safety
+    /// The range is inside the result, and no other task touches it while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn direct(&self, offset: usize, len: usize) -> Option<&mut [f32]> {
+        debug_assert!(offset + len <= self.len);
+        match (self.place, self.rounding) {
+            // SAFETY: the caller's promise.
+            (Address::F32(y), None) => Some(unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) }),
+            _ => None,
+        }
+    }
+
+    /// Writes `numbers` from `offset` on, rounded and packed, and counts what overflows.
+    ///
+    /// # Safety
+    /// The range is inside the result, and no other task touches it.
+    pub(crate) unsafe fn write(&self, offset: usize, numbers: &[f32]) -> Counts {
+        let len = numbers.len();
+        debug_assert!(offset + len <= self.len);
+        match (self.place, self.rounding) {
+            (Address::F32(y), rounding) => {
+                // SAFETY: the caller's promise.
+                let y = unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) };
+                y.copy_from_slice(numbers);
+                rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y))
+            }
+            (Address::U16(y), Some((format, overflow))) => {
+                // SAFETY: the caller's promise.
+                pack_16(format, overflow, numbers, unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) })
+            }
+            (Address::U8(y), Some((format, overflow))) => {
+                // SAFETY: the caller's promise.
+                pack_8(format, overflow, numbers, unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) })
+            }
+            (Address::U16(_) | Address::U8(_), None) => Counts::default(),
+        }
+    }
+}
