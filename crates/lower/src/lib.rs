@@ -1,11 +1,13 @@
 //! Turns a graph, the formats of its tensors and a schedule into a program.
 //!
 //! Values and gradients keep their meaning: parameters and outputs saturate, gradients become not finite. Kept tensors are
-//! replaced by renaming, as soon as nothing reads the old value any more. This crate knows nothing of devices.
+//! replaced in place where the schedule says so, else by a copy as soon as nothing reads the old value any more. This crate
+//! knows nothing of devices.
 //!
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::Graph;
+//! use bitbudget_schedule::{Setting, Storage, plan};
 //!
 //! let graph: Graph = r#"graph "g" {
 //!   %0 = input {name="x"} : f32[N,4]
@@ -13,16 +15,17 @@
 //!   return "y" = %1
 //! }"#.parse()?;
 //! let formats = [Format::FP32, Format::PAPER_HIGH];
-//! let schedule = bitbudget_schedule::plan(&graph, &formats);
-//! let program = bitbudget_lower::lower(&graph, &formats, &schedule, 8)?;
-//! assert!(program.to_string().contains(r#"b1 = relu(b0) : 1-6-9[8, 4] "relu" saturate counted %1"#));
+//! let setting = Setting { batch: 8, storage: Storage::Packed, workspace: &[0; 2] };
+//! let schedule = plan(&graph, &formats, &setting);
+//! let program = bitbudget_lower::lower(&graph, &formats, &schedule, &setting)?;
+//! assert!(program.to_string().contains(r#"b1 = relu(b0) : 1-6-9[8, 4]@0 "relu" saturate counted %1"#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Precision, Role};
-use bitbudget_program::{Buffer, BufferId, Instruction, Program, Rounding, Source};
-use bitbudget_schedule::{Schedule, is_alias, storage};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Rounding, Source, Workspace};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, is_alias, storage};
 
 /// Why a graph cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,49 +64,95 @@ pub enum LowerError {
 /// The largest tensor in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
 
-/// The program of `graph` at `batch` examples, each tensor stored in its format (by node id), in the schedule's order.
+/// The program of `graph`, each tensor stored in its format (by node id), in the schedule's order and places, which were
+/// made with the same formats and setting.
 ///
 /// # Errors
 /// If the formats are not one per node, a tensor is empty, or the batch size is zero or too large.
-pub fn lower(graph: &Graph, formats: &[Format], schedule: &Schedule, batch: usize) -> Result<Program, LowerError> {
+pub fn lower(
+    graph: &Graph,
+    formats: &[Format],
+    schedule: &Schedule,
+    setting: &Setting<'_>,
+) -> Result<Program, LowerError> {
     if formats.len() != graph.len() {
         return Err(LowerError::Formats { formats: formats.len(), nodes: graph.len() });
     }
-    if batch == 0 {
+    if setting.batch == 0 {
         return Err(LowerError::Batch);
     }
-    let buffers: Result<Vec<Buffer>, LowerError> = graph.ids().map(|id| buffer(graph, formats, id, batch)).collect();
-    let mut buffers = buffers?;
+    let buffers: Result<Vec<Buffer>, LowerError> =
+        graph.ids().map(|id| buffer(graph, formats, schedule, setting, id)).collect();
+    let mut lowering = Lowering { graph, formats, schedule, setting, buffers: buffers?, instructions: Vec::new() };
     let stores = stores(graph, formats, schedule);
-    let mut instructions = Vec::new();
     for (position, step) in schedule.steps.iter().enumerate() {
-        let id = step.node;
-        let output = BufferId(id.0);
-        let inputs: Vec<BufferId> = graph.operands(id).iter().map(|o| BufferId(o.0)).collect();
-        if is_alias(graph, formats, id) {
-            instructions.extend(inputs.first().map(|&input| Instruction::View { input, output }));
-        } else if graph.op(id).source_name().is_none() {
-            let rounding = rounding(graph, formats, id);
-            instructions.push(Instruction::Compute { op: graph.op(id).at(batch), inputs, output, rounding });
-        } else if let (Some(rounding), Op::Input(_)) = (rounding(graph, formats, id), graph.op(id)) {
-            // The batch comes in FP32; its rounded form is a buffer of its own.
-            let raw = BufferId(buffers.len() as u32);
-            buffers.push(Buffer { format: Format::FP32, ..buffers[id.index()].clone() });
-            buffers[id.index()].source = Source::None;
-            let op = bitbudget_ir::ops::Cast {}.into();
-            instructions.push(Instruction::Compute { op, inputs: vec![raw], output, rounding: Some(rounding) });
-        }
-        instructions.extend(step.ends.iter().map(|end| Instruction::Free { buffer: BufferId(end.0) }));
+        lowering.step(step);
         let due = stores.iter().filter(|store| store.after == position);
-        instructions
-            .extend(due.map(|s| Instruction::Store { value: BufferId(s.value.0), target: BufferId(s.target.0) }));
+        let due = due.map(|s| Instruction::Store { value: BufferId(s.value.0), target: BufferId(s.target.0) });
+        lowering.instructions.extend(due);
     }
-    let outputs = graph.outputs().iter().map(|(name, id)| (name.clone(), BufferId(id.0))).collect();
-    Ok(Program { batch, buffers, instructions, outputs })
+    let outputs = graph.outputs().iter().map(|(name, id)| (name.clone(), lowering.buffer(*id))).collect();
+    let Lowering { buffers, instructions, .. } = lowering;
+    Ok(Program { batch: setting.batch, arena: schedule.arena, buffers, instructions, outputs })
 }
 
-fn buffer(graph: &Graph, formats: &[Format], id: NodeId, batch: usize) -> Result<Buffer, LowerError> {
-    let node = graph.node(id);
+struct Lowering<'a> {
+    graph: &'a Graph,
+    formats: &'a [Format],
+    schedule: &'a Schedule,
+    setting: &'a Setting<'a>,
+    buffers: Vec<Buffer>,
+    instructions: Vec<Instruction>,
+}
+
+impl Lowering<'_> {
+    /// The buffer of a node: its own, or that of the kept tensor in whose place it lies.
+    fn buffer(&self, id: NodeId) -> BufferId {
+        match self.schedule.places[id.index()] {
+            Some(Place::Kept(target)) => BufferId(target.0),
+            _ => BufferId(id.0),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let parts: Vec<Part> = step.nodes.iter().filter_map(|&id| self.part(id)).collect();
+        if !parts.is_empty() {
+            let bytes = step.nodes.iter().filter_map(|id| self.setting.workspace.get(id.index())).max();
+            let workspace = step.workspace.zip(bytes).map(|(offset, &bytes)| Workspace { offset, bytes });
+            self.instructions.push(Instruction::Compute { parts, workspace });
+        }
+        self.instructions.extend(step.ends.iter().map(|end| Instruction::Free { buffer: BufferId(end.0) }));
+    }
+
+    /// The part that computes a node; an alias becomes a view instead.
+    fn part(&mut self, id: NodeId) -> Option<Part> {
+        let output = self.buffer(id);
+        let inputs: Vec<BufferId> = self.graph.operands(id).iter().map(|&o| self.buffer(o)).collect();
+        let rounding = rounding(self.graph, self.formats, id);
+        if is_alias(self.graph, self.formats, id) {
+            self.instructions.extend(inputs.first().map(|&input| Instruction::View { input, output }));
+            return None;
+        }
+        if let Op::Input(_) = self.graph.op(id) {
+            // The batch comes in FP32; its rounded form is a buffer of its own.
+            let raw = BufferId(self.buffers.len() as u32);
+            let source = Buffer { format: Format::FP32, offset: None, ..self.buffers[id.index()].clone() };
+            self.buffers.push(source);
+            self.buffers[id.index()].source = Source::None;
+            return Some(Part { op: bitbudget_ir::ops::Cast {}.into(), inputs: vec![raw], output, rounding });
+        }
+        Some(Part { op: self.graph.op(id).at(self.setting.batch), inputs, output, rounding })
+    }
+}
+
+fn buffer(
+    graph: &Graph,
+    formats: &[Format],
+    schedule: &Schedule,
+    setting: &Setting<'_>,
+    id: NodeId,
+) -> Result<Buffer, LowerError> {
+    let (node, batch) = (graph.node(id), setting.batch);
     let source = match &node.op {
         Op::Input(_) => Source::Input,
         Op::Label(_) => Source::Label,
@@ -119,7 +168,13 @@ fn buffer(graph: &Graph, formats: &[Format], id: NodeId, batch: usize) -> Result
         _ => return Err(LowerError::Size { name, shape, batch }),
     }
     let format = formats[storage(graph, formats, id).index()];
-    Ok(Buffer { name: node.name.clone(), shape: node.ty.shape.at(batch), dtype: node.ty.dtype, format, source })
+    let packed = setting.storage == Storage::Packed;
+    let offset = match schedule.places[id.index()] {
+        Some(Place::Arena(offset)) => Some(offset),
+        _ => None,
+    };
+    let (name, shape, dtype) = (node.name.clone(), node.ty.shape.at(batch), node.ty.dtype);
+    Ok(Buffer { name, shape, dtype, format, packed, source, offset })
 }
 
 /// How a node's result is rounded: not at all where it only relabels, for its operand's numbers are of the format.
@@ -144,13 +199,15 @@ struct Store {
     after: usize,
 }
 
-/// A kept tensor is replaced when its new value is there and the old one was read for the last time.
+/// A kept tensor that is not replaced in place is when its new value is there and the old one was read for the last time.
 fn stores(graph: &Graph, formats: &[Format], schedule: &Schedule) -> Vec<Store> {
     let mut last = vec![0; graph.len()];
     for (position, step) in schedule.steps.iter().enumerate() {
-        last[storage(graph, formats, step.node).index()] = position;
-        for operand in graph.operands(step.node) {
-            last[storage(graph, formats, operand).index()] = position;
+        for &id in &step.nodes {
+            last[storage(graph, formats, id).index()] = position;
+            for operand in graph.operands(id) {
+                last[storage(graph, formats, operand).index()] = position;
+            }
         }
     }
     let replaced = |&(target, value): &(NodeId, NodeId)| {
@@ -158,5 +215,6 @@ fn stores(graph: &Graph, formats: &[Format], schedule: &Schedule) -> Vec<Store> 
         let after = last[target.index()].max(last[value.index()]);
         Store { target, value, after }
     };
-    graph.updates().iter().map(replaced).collect()
+    let in_place = |value: NodeId| matches!(schedule.places[value.index()], Some(Place::Kept(_)));
+    graph.updates().iter().filter(|&&(_, value)| !in_place(value)).map(replaced).collect()
 }

@@ -2,18 +2,26 @@
 //!
 //! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements; kept buffers and constants have names of
 //!    their own.
-//! 2. A buffer is written once, before it is read, and never if it is a source.
-//! 3. A view is read only while the storage that it shows is there: until that is freed, stored, or replaced by a store.
+//! 2. A buffer is written once, before it is read. A source is not written, except a kept buffer, once, by an instruction
+//!    that reads it.
+//! 3. A view is read only while the storage that it shows is there: until that is freed, stored, or replaced.
 //! 4. Only storage of the step is freed or stored: no views, no sources.
 //! 5. Every result has the type that its operator infers.
 //! 6. Outputs are there at the end.
+//! 7. A buffer with a place lies inside the arena, and overlaps nothing that is there, except that it may take exactly the
+//!    place of an operand of its instruction, which is not read later. A workspace overlaps nothing.
+//! 8. A computed buffer without a place is read in its own instruction only.
 
-use crate::{Buffer, BufferId, Instruction, Program, Source};
+use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
 use bitbudget_ir::{Shape, TensorType};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// The largest buffer in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
+
+/// Buffers start at multiples of this many bytes: a cache line.
+pub(crate) const ALIGNMENT: usize = 64;
 
 /// What a buffer shows at some point of the program.
 #[derive(Clone, Copy, PartialEq)]
@@ -27,8 +35,10 @@ enum State {
 struct Checker<'p> {
     program: &'p Program,
     states: Vec<State>,
-    /// Kept buffers with a new value; views of the old one must not be read any more.
+    /// Storage with a new value, or that something else lies in: the old one must not be read any more.
     replaced: BTreeSet<BufferId>,
+    /// What lies in the arena, by its first byte.
+    arena: BTreeMap<usize, (usize, BufferId)>,
 }
 
 /// Checks the invariants that the module lists.
@@ -42,7 +52,7 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
         _ => State::Shows(BufferId(i as u32)),
     };
     let states = program.buffers.iter().enumerate().map(source).collect();
-    let mut checker = Checker { program, states, replaced: BTreeSet::new() };
+    let mut checker = Checker { program, states, replaced: BTreeSet::new(), arena: BTreeMap::new() };
     program.instructions.iter().try_for_each(|instruction| checker.instruction(instruction))?;
     for (name, id) in &program.outputs {
         checker.read(*id).map_err(|_| format!("output `{name}` is {id}, which is not there at the end"))?;
@@ -74,14 +84,17 @@ fn buffers(buffers: &[Buffer]) -> Result<(), String> {
 impl Checker<'_> {
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), String> {
         match instruction {
-            Instruction::Compute { op, inputs, output, .. } => {
-                let types: Result<Vec<TensorType>, String> = inputs.iter().map(|&id| Ok(ty(self.read(id)?))).collect();
-                let types = types?;
-                let inferred = op.at(self.program.batch).infer(&types.iter().collect::<Vec<_>>());
-                let inferred = inferred.map_err(|reason| format!("{} into {output}: {reason}", op.name()))?;
-                let expected = ty(self.write(*output, *output)?);
-                if inferred != expected {
-                    return Err(format!("{} gives {inferred}, but {output} is {expected}", op.name()));
+            Instruction::Compute { parts, workspace } => {
+                let inputs: BTreeSet<BufferId> = parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
+                parts.iter().try_for_each(|part| self.part(part))?;
+                for part in parts {
+                    self.settle(part.output, &inputs)?;
+                }
+                if let Some(workspace) = workspace {
+                    let range = self.range(workspace.offset, workspace.bytes, "a workspace")?;
+                    if let Some(other) = self.overlapping(&range).first() {
+                        return Err(format!("a workspace overlaps {other}"));
+                    }
                 }
             }
             Instruction::View { input, output } => {
@@ -93,6 +106,7 @@ impl Checker<'_> {
                 }
             }
             Instruction::Store { value, target } => {
+                self.read(*value)?;
                 let (from, to) = (self.owned(*value)?, self.read(*target)?);
                 let same = from.shape == to.shape && from.format == to.format && from.dtype == to.dtype;
                 if to.source != Source::Kept || !same {
@@ -101,14 +115,86 @@ impl Checker<'_> {
                 if !self.replaced.insert(*target) {
                     return Err(format!("{target} is stored twice"));
                 }
-                self.states[value.index()] = State::Ended;
+                self.end(*value);
             }
             Instruction::Free { buffer } => {
                 self.owned(*buffer)?;
-                self.states[buffer.index()] = State::Ended;
+                self.end(*buffer);
             }
         }
         Ok(())
+    }
+
+    fn part(&mut self, part: &Part) -> Result<(), String> {
+        let Part { op, inputs, output, .. } = part;
+        let types: Result<Vec<TensorType>, String> = inputs.iter().map(|&id| Ok(ty(self.read(id)?))).collect();
+        let types = types?;
+        let inferred = op.at(self.program.batch).infer(&types.iter().collect::<Vec<_>>());
+        let inferred = inferred.map_err(|reason| format!("{} into {output}: {reason}", op.name()))?;
+        let expected = match self.program.buffers.get(output.index()) {
+            Some(buffer) if buffer.source == Source::Kept && inputs.contains(output) => ty(buffer),
+            _ => ty(self.write(*output, *output)?),
+        };
+        match inferred == expected {
+            true => Ok(()),
+            false => Err(format!("{} gives {inferred}, but {output} is {expected}", op.name())),
+        }
+    }
+
+    /// Gives a result its place when all parts of its instruction are known.
+    fn settle(&mut self, id: BufferId, inputs: &BTreeSet<BufferId>) -> Result<(), String> {
+        let buffer = self.program.buffer(id);
+        if buffer.source == Source::Kept {
+            return match self.replaced.insert(id) {
+                true => Ok(()),
+                false => Err(format!("{id} is stored twice")),
+            };
+        }
+        let Some(offset) = buffer.offset else {
+            self.states[id.index()] = State::Ended;
+            return Ok(());
+        };
+        let range = self.range(offset, buffer.bytes(), &id.to_string())?;
+        for other in self.overlapping(&range) {
+            let place = self.program.buffer(other);
+            if !self.is_read(other, inputs) || (place.offset, place.bytes()) != (Some(offset), buffer.bytes()) {
+                return Err(format!("{id} overlaps {other}"));
+            }
+            self.arena.remove(&offset);
+            self.replaced.insert(other);
+        }
+        self.arena.insert(offset, (range.end, id));
+        Ok(())
+    }
+
+    /// Whether some operand shows a storage.
+    fn is_read(&self, storage: BufferId, inputs: &BTreeSet<BufferId>) -> bool {
+        inputs.iter().any(|&input| self.storage(input) == Some(storage))
+    }
+
+    fn range(&self, offset: usize, bytes: usize, what: &str) -> Result<Range<usize>, String> {
+        match offset.checked_add(bytes) {
+            Some(end) if end <= self.program.arena && offset.is_multiple_of(ALIGNMENT) => Ok(offset..end),
+            _ => Err(format!(
+                "{what} does not lie in the arena of {} bytes, or not at a multiple of {ALIGNMENT}",
+                self.program.arena
+            )),
+        }
+    }
+
+    /// The storages in the arena that a range overlaps; those there do not overlap each other.
+    fn overlapping(&self, range: &Range<usize>) -> Vec<BufferId> {
+        let before = self.arena.range(..range.end).rev();
+        before.take_while(|&(_, &(end, _))| end > range.start).map(|(_, &(_, id))| id).collect()
+    }
+
+    fn end(&mut self, id: BufferId) {
+        self.states[id.index()] = State::Ended;
+        if let Some(offset) = self.program.buffer(id).offset
+            && self.arena.get(&offset).is_some_and(|&(_, there)| there == id)
+        {
+            self.arena.remove(&offset);
+        }
     }
 
     fn storage(&self, id: BufferId) -> Option<BufferId> {
@@ -124,8 +210,9 @@ impl Checker<'_> {
 
     /// A buffer that holds something.
     fn read(&self, id: BufferId) -> Result<&Buffer, String> {
+        let kept = |storage: BufferId| storage == id && self.program.buffer(id).source == Source::Kept;
         let there = |storage: BufferId| {
-            storage == id || (self.state(storage) == Ok(State::Shows(storage)) && !self.replaced.contains(&storage))
+            kept(storage) || (self.state(storage) == Ok(State::Shows(storage)) && !self.replaced.contains(&storage))
         };
         match self.state(id)? {
             State::Shows(storage) if there(storage) => Ok(self.program.buffer(id)),
@@ -133,10 +220,14 @@ impl Checker<'_> {
         }
     }
 
-    /// A buffer whose storage belongs to the step.
+    /// A buffer whose storage belongs to the step, though something else may lie in its place already.
     fn owned(&self, id: BufferId) -> Result<&Buffer, String> {
-        let buffer = self.read(id)?;
-        if buffer.source != Source::None || self.storage(id) != Some(id) {
+        let storage = match self.state(id)? {
+            State::Shows(storage) => storage,
+            _ => return Err(format!("{id} is read before it is written or after its end")),
+        };
+        let buffer = self.program.buffer(id);
+        if buffer.source != Source::None || storage != id {
             return Err(format!("{id} is a source or a view, so its storage cannot be given away"));
         }
         Ok(buffer)

@@ -1,23 +1,24 @@
 //! The compiled trainer: instructions over buffers, with a text form for people and a file form.
 //!
-//! A program is plain data at a fixed batch size. A buffer has a storage format; an instruction computes in FP32 from
-//! what its operands hold and rounds its result to the format of its output buffer on the way. This crate knows nothing
-//! of devices and executes nothing.
+//! A program is plain data at a fixed batch size. A buffer has a storage format and, where a step computes it, a place in
+//! one block of memory, the arena. An instruction has one part, or several that run together and share what only they
+//! need; a part computes in FP32 from what its operands hold and rounds its result to the format of its output buffer on
+//! the way. This crate knows nothing of devices and executes nothing.
 //!
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, ops};
-//! use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+//! use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 //!
-//! let buffer = |name: &str, source| Buffer {
-//!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, source,
+//! let buffer = |name: &str, source, offset| Buffer {
+//!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, packed: true, source, offset,
 //! };
+//! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
 //! let program = Program {
 //!     batch: 8,
-//!     buffers: vec![buffer("x", Source::Input), buffer("y", Source::None)],
-//!     instructions: vec![Instruction::Compute {
-//!         op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None,
-//!     }],
+//!     arena: 32,
+//!     buffers: vec![buffer("x", Source::Input, None), buffer("y", Source::None, Some(0))],
+//!     instructions: vec![Instruction::Compute { parts: vec![relu], workspace: None }],
 //!     outputs: vec![("y".into(), BufferId(1))],
 //! };
 //! assert_eq!(Program::decode(&program.encode())?, program);
@@ -73,16 +74,34 @@ pub struct Buffer {
     pub shape: Vec<usize>,
     /// The element type.
     pub dtype: DType,
-    /// The format in which floating-point elements are stored.
+    /// The format to which floating-point elements are rounded.
     pub format: Format,
+    /// Whether they are stored in the bits of that format; if not, as FP32 numbers.
+    pub packed: bool,
     /// Where the value comes from.
     pub source: Source,
+    /// Where in the arena it lies, in bytes; nothing for sources, for views, and for what only one instruction uses.
+    pub offset: Option<usize>,
 }
 
 impl Buffer {
     /// The number of elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Bytes of one element.
+    pub fn width(&self) -> usize {
+        match self.dtype {
+            DType::Index8 => 1,
+            DType::F32 if self.packed => self.format.bytes(),
+            DType::F32 | DType::Label => 4,
+        }
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.elements().saturating_mul(self.width())
     }
 }
 
@@ -95,19 +114,37 @@ pub struct Rounding {
     pub counted: Option<u32>,
 }
 
+/// One operator of an instruction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The operator.
+    pub op: Op,
+    /// Its operands.
+    pub inputs: Vec<BufferId>,
+    /// Where the result goes; a kept buffer among the operands is replaced.
+    pub output: BufferId,
+    /// How the result is rounded; `None` where it is a number of the format already.
+    pub rounding: Option<Rounding>,
+}
+
+/// Memory in the arena that an instruction needs while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// Its offset in bytes.
+    pub offset: usize,
+    /// Its size in bytes.
+    pub bytes: usize,
+}
+
 /// One instruction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Instruction {
-    /// Computes an operator.
+    /// Computes operators together, in order.
     Compute {
-        /// The operator.
-        op: Op,
-        /// Its operands.
-        inputs: Vec<BufferId>,
-        /// Where the result goes.
-        output: BufferId,
-        /// How the result is rounded; `None` where it is a number of the format already.
-        rounding: Option<Rounding>,
+        /// The operators: one, or several that run in one pass.
+        parts: Vec<Part>,
+        /// What they need beside operands and results.
+        workspace: Option<Workspace>,
     },
     /// Makes `output` show `input`'s storage under its own shape.
     View {
@@ -135,6 +172,8 @@ pub enum Instruction {
 pub struct Program {
     /// The batch size.
     pub batch: usize,
+    /// Bytes of the arena, in which everything lies that a step computes.
+    pub arena: usize,
     /// All buffers.
     pub buffers: Vec<Buffer>,
     /// The instructions in order.

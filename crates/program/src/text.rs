@@ -1,6 +1,6 @@
 //! The text form.
 
-use crate::{Buffer, BufferId, Instruction, Program, Source};
+use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::DType;
 use std::fmt;
@@ -18,6 +18,9 @@ impl fmt::Display for Buffer {
             other => other.to_string(),
         };
         write!(f, "{stored}{:?}", self.shape)?;
+        if let Some(offset) = self.offset {
+            write!(f, "@{offset}")?;
+        }
         if !self.name.is_empty() {
             write!(f, " {:?}", self.name)?;
         }
@@ -27,7 +30,7 @@ impl fmt::Display for Buffer {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "program batch={} {{", self.batch)?;
+        writeln!(f, "program batch={} arena={} {{", self.batch, self.arena)?;
         for (i, buffer) in self.buffers.iter().enumerate() {
             let source = match buffer.source {
                 Source::None => continue,
@@ -41,25 +44,16 @@ impl fmt::Display for Program {
         }
         for instruction in &self.instructions {
             match instruction {
-                Instruction::Compute { op, inputs, output, rounding } => {
-                    let inputs: Vec<String> = inputs.iter().map(BufferId::to_string).collect();
-                    write!(f, "  {output} = {}({})", op.name(), inputs.join(", "))?;
-                    let attributes: Vec<String> = op.attributes().iter().map(|(n, v)| format!("{n}={v}")).collect();
-                    if !attributes.is_empty() {
-                        write!(f, " {{{}}}", attributes.join(", "))?;
-                    }
-                    write!(f, " : {}", self.buffer(*output))?;
-                    if let (Some(rounding), true) = (rounding, self.buffer(*output).format != Format::FP32) {
-                        let mode = match rounding.overflow {
-                            Overflow::Saturate => "saturate",
-                            Overflow::NotFinite => "not_finite",
-                        };
-                        write!(f, " {mode}")?;
-                        if let Some(tensor) = rounding.counted {
-                            write!(f, " counted %{tensor}")?;
+                Instruction::Compute { parts, workspace } => {
+                    for (i, part) in parts.iter().enumerate() {
+                        let indent = if i == 0 { "  " } else { "  & " };
+                        write!(f, "{indent}")?;
+                        self.part(f, part)?;
+                        if let (Some(workspace), true) = (workspace, i + 1 == parts.len()) {
+                            write!(f, " workspace {}+{}", workspace.offset, workspace.bytes)?;
                         }
+                        writeln!(f)?;
                     }
-                    writeln!(f)?;
                 }
                 Instruction::View { input, output } => {
                     writeln!(f, "  {output} = view({input}) : {}", self.buffer(*output))?;
@@ -72,5 +66,29 @@ impl fmt::Display for Program {
             writeln!(f, "  return {name:?} = {id}")?;
         }
         write!(f, "}}")
+    }
+}
+
+impl Program {
+    fn part(&self, f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
+        let Part { op, inputs, output, rounding } = part;
+        let inputs: Vec<String> = inputs.iter().map(BufferId::to_string).collect();
+        write!(f, "{output} = {}({})", op.name(), inputs.join(", "))?;
+        let attributes: Vec<String> = op.attributes().iter().map(|(n, v)| format!("{n}={v}")).collect();
+        if !attributes.is_empty() {
+            write!(f, " {{{}}}", attributes.join(", "))?;
+        }
+        write!(f, " : {}", self.buffer(*output))?;
+        if let (Some(rounding), true) = (rounding, self.buffer(*output).format != Format::FP32) {
+            let mode = match rounding.overflow {
+                Overflow::Saturate => "saturate",
+                Overflow::NotFinite => "not_finite",
+            };
+            write!(f, " {mode}")?;
+            if let Some(tensor) = rounding.counted {
+                write!(f, " counted %{tensor}")?;
+            }
+        }
+        Ok(())
     }
 }

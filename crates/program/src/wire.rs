@@ -1,7 +1,7 @@
 //! The file form: protocol buffers, declared by the structs below.
 
 use crate::check::check;
-use crate::{Buffer, BufferId, Instruction, Program, Rounding, Source};
+use crate::{Buffer, BufferId, Instruction, Part, Program, Rounding, Source, Workspace};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Attribute, DType, Dim, Op, Real, ScalarKind, Shape};
 use prost::Message;
@@ -27,6 +27,8 @@ pub(crate) struct ProgramMessage {
     instructions: Vec<InstructionMessage>,
     #[prost(message, repeated, tag = "4")]
     outputs: Vec<OutputMessage>,
+    #[prost(uint64, tag = "5")]
+    arena: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -41,10 +43,31 @@ struct BufferMessage {
     format: String,
     #[prost(string, tag = "5")]
     source: String,
+    #[prost(bool, tag = "6")]
+    packed: bool,
+    #[prost(uint64, optional, tag = "7")]
+    offset: Option<u64>,
+}
+
+/// A view, store or end has one part and no attributes.
+#[derive(Clone, PartialEq, Message)]
+struct InstructionMessage {
+    #[prost(message, repeated, tag = "1")]
+    parts: Vec<PartMessage>,
+    #[prost(message, optional, tag = "2")]
+    workspace: Option<WorkspaceMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct InstructionMessage {
+struct WorkspaceMessage {
+    #[prost(uint64, tag = "1")]
+    offset: u64,
+    #[prost(uint64, tag = "2")]
+    bytes: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartMessage {
     #[prost(string, tag = "1")]
     kind: String,
     #[prost(message, repeated, tag = "2")]
@@ -130,6 +153,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Program, DecodeError> {
 pub(crate) fn to_message(program: &Program) -> ProgramMessage {
     ProgramMessage {
         batch: program.batch as u64,
+        arena: program.arena as u64,
         buffers: program.buffers.iter().map(buffer_message).collect(),
         instructions: program.instructions.iter().map(instruction_message).collect(),
         outputs: program.outputs.iter().map(|(n, b)| OutputMessage { name: n.clone(), buffer: b.0 }).collect(),
@@ -140,7 +164,8 @@ pub(crate) fn from_message(message: ProgramMessage) -> Result<Program, DecodeErr
     let buffers: Result<_, String> = message.buffers.into_iter().map(buffer).collect();
     let instructions: Result<_, String> = message.instructions.into_iter().map(instruction).collect();
     let program = Program {
-        batch: usize::try_from(message.batch).map_err(|e| DecodeError::new(e.to_string()))?,
+        batch: size(message.batch).map_err(DecodeError)?,
+        arena: size(message.arena).map_err(DecodeError)?,
         buffers: buffers.map_err(DecodeError)?,
         instructions: instructions.map_err(DecodeError)?,
         outputs: message.outputs.into_iter().map(|o| (o.name, BufferId(o.buffer))).collect(),
@@ -160,40 +185,58 @@ fn buffer_message(buffer: &Buffer) -> BufferMessage {
         dtype: buffer.dtype.to_string(),
         format: buffer.format.to_string(),
         source: source.to_string(),
+        packed: buffer.packed,
+        offset: buffer.offset.map(|offset| offset as u64),
     }
+}
+
+fn size(number: u64) -> Result<usize, String> {
+    usize::try_from(number).map_err(|e| e.to_string())
 }
 
 fn buffer(message: BufferMessage) -> Result<Buffer, String> {
     let scalar = || ScalarKind::ALL.into_iter().find(|k| k.name() == message.source).map(Source::Scalar);
     let source = SOURCES.iter().find(|(_, name)| *name == message.source).map(|(s, _)| *s).or_else(scalar);
     let dtype = DTYPES.into_iter().find(|d| d.to_string() == message.dtype);
-    let shape: Result<Vec<usize>, _> = message.shape.iter().map(|&d| usize::try_from(d)).collect();
+    let shape: Result<Vec<usize>, String> = message.shape.iter().map(|&d| size(d)).collect();
     Ok(Buffer {
         source: source.ok_or_else(|| format!("`{}` is no source of a buffer", message.source))?,
         dtype: dtype.ok_or_else(|| format!("`{}` is no element type", message.dtype))?,
         format: message.format.parse::<Format>().map_err(|e| e.to_string())?,
-        shape: shape.map_err(|e| e.to_string())?,
+        shape: shape?,
+        packed: message.packed,
+        offset: message.offset.map(size).transpose()?,
         name: message.name,
     })
 }
 
 fn instruction_message(instruction: &Instruction) -> InstructionMessage {
     let bare = |kind: &str, inputs: &[BufferId], output: BufferId| InstructionMessage {
-        kind: kind.into(),
-        inputs: inputs.iter().map(|b| b.0).collect(),
-        output: output.0,
-        ..InstructionMessage::default()
+        parts: vec![part_message(kind, inputs, output)],
+        workspace: None,
     };
     match instruction {
-        Instruction::Compute { op, inputs, output, rounding } => InstructionMessage {
-            attributes: op.attributes().into_iter().map(attribute_message).collect(),
-            rounding: rounding
-                .map(|r| RoundingMessage { saturate: r.overflow == Overflow::Saturate, counted: r.counted }),
-            ..bare(op.name(), inputs, *output)
+        Instruction::Compute { parts, workspace } => InstructionMessage {
+            parts: parts.iter().map(computed).collect(),
+            workspace: workspace.map(|w| WorkspaceMessage { offset: w.offset as u64, bytes: w.bytes as u64 }),
         },
         Instruction::View { input, output } => bare(VIEW, &[*input], *output),
         Instruction::Store { value, target } => bare(STORE, &[*value], *target),
         Instruction::Free { buffer } => bare(FREE, &[], *buffer),
+    }
+}
+
+fn part_message(kind: &str, inputs: &[BufferId], output: BufferId) -> PartMessage {
+    let inputs = inputs.iter().map(|b| b.0).collect();
+    PartMessage { kind: kind.into(), inputs, output: output.0, ..PartMessage::default() }
+}
+
+fn computed(part: &Part) -> PartMessage {
+    let saturate = |r: Rounding| r.overflow == Overflow::Saturate;
+    PartMessage {
+        attributes: part.op.attributes().into_iter().map(attribute_message).collect(),
+        rounding: part.rounding.map(|r| RoundingMessage { saturate: saturate(r), counted: r.counted }),
+        ..part_message(part.op.name(), &part.inputs, part.output)
     }
 }
 
@@ -202,27 +245,32 @@ const STORE: &str = "store";
 const FREE: &str = "free";
 
 fn instruction(message: InstructionMessage) -> Result<Instruction, String> {
-    let output = BufferId(message.output);
-    let only = match message.inputs.as_slice() {
-        [input] => Ok(BufferId(*input)),
-        _ => Err(format!("`{}` needs one operand", message.kind)),
-    };
-    Ok(match message.kind.as_str() {
-        VIEW => Instruction::View { input: only?, output },
-        STORE => Instruction::Store { value: only?, target: output },
-        FREE => Instruction::Free { buffer: output },
-        name => {
-            let attributes: Result<Vec<_>, String> = message.attributes.into_iter().map(attribute).collect();
-            Instruction::Compute {
-                op: Op::from_name(name, &attributes?)?,
-                inputs: message.inputs.into_iter().map(BufferId).collect(),
-                output,
-                rounding: message.rounding.map(|r| Rounding {
-                    overflow: if r.saturate { Overflow::Saturate } else { Overflow::NotFinite },
-                    counted: r.counted,
-                }),
-            }
+    if let [bare] = message.parts.as_slice() {
+        let output = BufferId(bare.output);
+        let only = match bare.inputs.as_slice() {
+            [input] => Ok(BufferId(*input)),
+            _ => Err(format!("`{}` needs one operand", bare.kind)),
+        };
+        match bare.kind.as_str() {
+            VIEW => return Ok(Instruction::View { input: only?, output }),
+            STORE => return Ok(Instruction::Store { value: only?, target: output }),
+            FREE => return Ok(Instruction::Free { buffer: output }),
+            _ => {}
         }
+    }
+    let parts: Result<Vec<Part>, String> = message.parts.into_iter().map(part).collect();
+    let workspace = |w: WorkspaceMessage| Ok::<_, String>(Workspace { offset: size(w.offset)?, bytes: size(w.bytes)? });
+    Ok(Instruction::Compute { parts: parts?, workspace: message.workspace.map(workspace).transpose()? })
+}
+
+fn part(message: PartMessage) -> Result<Part, String> {
+    let attributes: Result<Vec<_>, String> = message.attributes.into_iter().map(attribute).collect();
+    let overflow = |r: &RoundingMessage| if r.saturate { Overflow::Saturate } else { Overflow::NotFinite };
+    Ok(Part {
+        op: Op::from_name(&message.kind, &attributes?)?,
+        inputs: message.inputs.into_iter().map(BufferId).collect(),
+        output: BufferId(message.output),
+        rounding: message.rounding.map(|r| Rounding { overflow: overflow(&r), counted: r.counted }),
     })
 }
 

@@ -1,110 +1,172 @@
-//! Orders the nodes of a graph and ends the lifetimes of its tensors.
+//! Orders the nodes of a graph, ends the lifetimes of its tensors, gives them places and states the peak in bytes.
 //!
-//! The order is the graph's, except that rounded copies of parameters are made just before their first reader. A tensor
-//! that only shows another one (a reshape, or a cast that changes nothing) is an alias and shares its storage. This crate
-//! knows nothing of devices and does not choose formats.
+//! The order is the graph's, except that rounded copies are made just before their first reader, and that a node which
+//! frees more than it takes comes as early as it can. Elementwise nodes are joined to steps, inside which tensors need
+//! no memory. A tensor that only shows another one (a reshape, or a cast that changes nothing) is an alias and shares its
+//! storage; an elementwise result takes the place of an operand that ends with it. This crate knows nothing of devices
+//! and does not choose formats.
 //!
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::Graph;
+//! use bitbudget_schedule::{Setting, Storage, plan};
 //!
 //! let graph: Graph = r#"graph "g" {
 //!   %0 = input {name="x"} : f32[N,4]
-//!   %1 = relu(%0) : f32[N,4] output
-//!   %2 = reshape(%1) {shape=<N,2,2>} : f32[N,2,2] output
-//!   %3 = exp(%2) : f32[N,2,2] output
+//!   %1 = reduce_sum(%0) {axes=[1], keep=true} : f32[N,1] output
+//!   %2 = exp(%1) : f32[N,1] output
+//!   %3 = relu(%2) : f32[N,1] output
 //!   return "y" = %3
 //! }"#.parse()?;
-//! let schedule = bitbudget_schedule::plan(&graph, &[Format::FP32; 4]);
-//! let relu = graph.ids().nth(1).ok_or("no node")?;
-//! assert_eq!(schedule.steps[3].ends, [relu]); // Its alias, the reshape, was read last.
+//! let setting = Setting { batch: 16, storage: Storage::Packed, workspace: &[0; 4] };
+//! let schedule = plan(&graph, &[Format::FP32; 4], &setting);
+//! assert_eq!(schedule.steps.len(), 2); // The exponential and the rectifier are one step, in the sum's place.
+//! assert_eq!(schedule.arena, 64);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Op, Role};
+mod alias;
+mod fuse;
+mod lifetimes;
+mod memory;
+mod order;
+mod place;
 
-/// One step: a node is computed, then tensors end.
+use bitbudget_formats::Format;
+use bitbudget_ir::{DType, Graph, NodeId, Op};
+
+pub use alias::{is_alias, storage};
+pub use memory::Memory;
+
+/// How tensors are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In the bits of their formats.
+    #[default]
+    Packed,
+    /// As FP32 numbers, rounded to their formats: what a simulation does.
+    Simulated,
+}
+
+/// What sizes depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// Examples per step.
+    pub batch: usize,
+    /// How tensors are stored.
+    pub storage: Storage,
+    /// Bytes that a node's kernel needs beside its operands and result, by node id.
+    pub workspace: &'a [usize],
+}
+
+/// Nodes that are computed together, then tensors end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The node.
-    pub node: NodeId,
+    /// The nodes, operands first.
+    pub nodes: Vec<NodeId>,
     /// The tensors (never aliases) that nothing reads any more, in order of ids.
     pub ends: Vec<NodeId>,
+    /// The byte offset of the workspace in the arena, if there is one.
+    pub workspace: Option<usize>,
 }
 
-/// An execution order with the ends of all lifetimes.
+/// Where a result lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: it is used inside its step only.
+    Inside,
+    /// In the arena, from a byte offset on.
+    Arena(usize),
+    /// In the place of the parameter or state whose next value it is.
+    Kept(NodeId),
+    /// Where the tensor lies that it is an alias of.
+    Alias,
+}
+
+/// An execution order with the places of all tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Every node once, operands first.
+    /// Every node that something needs, in one step.
     pub steps: Vec<Step>,
+    /// Where results lie, by node id; nothing for sources that are not rounded and for nodes that nothing needs.
+    pub places: Vec<Option<Place>>,
+    /// Bytes of the arena.
+    pub arena: usize,
+    /// What is alive at the peak.
+    pub peak: Memory,
 }
 
-/// Orders the nodes of `graph`, whose tensors are stored in `formats` (by node id).
-pub fn plan(graph: &Graph, formats: &[Format]) -> Schedule {
-    let order = order(graph);
-    let mut last: Vec<Option<usize>> = vec![None; graph.len()];
-    for (step, &id) in order.iter().enumerate() {
-        last[storage(graph, formats, id).index()] = Some(step);
-        for operand in graph.operands(id) {
-            last[storage(graph, formats, operand).index()] = Some(step);
+/// Tensors start at multiples of this many bytes: a cache line.
+pub const ALIGNMENT: usize = 64;
+
+/// Orders the nodes of `graph`, whose tensors are stored in `formats` (by node id), and gives their results places.
+pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
+    let tensors = Tensors { graph, formats, setting, live: graph.live() };
+    let order = order::order(&tensors);
+    let units = fuse::units(&tensors, &order);
+    let lives = lifetimes::lives(&tensors, &units);
+    let placed = place::place(&lives.items);
+    let arena = placed.size;
+    let peak = memory::peak(&tensors, &lives, arena);
+    let mut places = lives.places.clone();
+    for (item, &offset) in lives.items.iter().zip(&placed.offsets) {
+        for &id in &item.tensors {
+            places[id.index()] = Some(Place::Arena(offset));
         }
     }
-    for (_, id) in graph.outputs() {
-        last[storage(graph, formats, *id).index()] = None;
-    }
-    for &(_, value) in graph.updates() {
-        last[storage(graph, formats, value).index()] = None;
-    }
-    let mut steps: Vec<Step> = order.into_iter().map(|node| Step { node, ends: Vec::new() }).collect();
-    for id in graph.ids().filter(|&id| graph.op(id).source_name().is_none()) {
-        if let Some(step) = last[id.index()] {
-            steps[step].ends.push(id);
-        }
-    }
-    Schedule { steps }
+    let workspaces = lives.items.iter().zip(&placed.offsets).filter(|(item, _)| item.tensors.is_empty());
+    let mut workspace = vec![None; units.len()];
+    workspaces.for_each(|(item, &offset)| workspace[item.first] = Some(offset));
+    let steps = units.into_iter().zip(lives.ends).zip(workspace);
+    let steps = steps.map(|((nodes, ends), workspace)| Step { nodes, ends, workspace }).collect();
+    Schedule { steps, places, arena, peak }
 }
 
-/// Whether a node only shows its operand's storage: a reshape, or a cast to the format that the operand is stored in.
-pub fn is_alias(graph: &Graph, formats: &[Format], id: NodeId) -> bool {
-    match graph.op(id) {
-        Op::Reshape(_) => true,
-        Op::Cast(_) => graph.operands(id).first().is_some_and(|&operand| {
-            let (from, to) = (formats[operand.index()], formats[id.index()]);
-            let gradient =
-                |id| matches!(graph.node(id).role, Role::OutputGradient { .. } | Role::ParameterGradient { .. });
-            to == Format::FP32 && from == Format::FP32 || from == to && gradient(operand) && gradient(id)
-        }),
-        _ => false,
-    }
+/// A graph with what the passes ask of its tensors.
+pub(crate) struct Tensors<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) formats: &'a [Format],
+    setting: &'a Setting<'a>,
+    live: Vec<bool>,
 }
 
-/// The node whose storage a node's result lies in: itself, or what it is an alias of.
-pub fn storage(graph: &Graph, formats: &[Format], mut id: NodeId) -> NodeId {
-    while is_alias(graph, formats, id) {
-        match graph.operands(id).first() {
-            Some(&operand) => id = operand,
-            None => break,
-        }
+impl Tensors<'_> {
+    /// Whether a step computes the node: everything that something needs but sources, of which only rounded inputs.
+    pub(crate) fn is_computed(&self, id: NodeId) -> bool {
+        let source = self.graph.op(id).source_name().is_some();
+        self.live[id.index()] && (!source || self.is_rounded_input(id))
     }
-    id
-}
 
-/// The graph's order, with rounded copies of parameters moved to just before their first reader.
-fn order(graph: &Graph) -> Vec<NodeId> {
-    let copy = |id: NodeId| graph.node(id).role == Role::Parameter;
-    let mut order = Vec::with_capacity(graph.len());
-    let mut placed = vec![false; graph.len()];
-    for id in graph.ids().filter(|&id| !copy(id)) {
-        for operand in graph.operands(id) {
-            if copy(operand) && !placed[operand.index()] {
-                placed[operand.index()] = true;
-                order.push(operand);
-            }
-        }
-        placed[id.index()] = true;
-        order.push(id);
+    /// Whether the node is an input that is stored in a format of its own.
+    pub(crate) fn is_rounded_input(&self, id: NodeId) -> bool {
+        matches!(self.graph.op(id), Op::Input(_)) && self.formats[id.index()] != Format::FP32
     }
-    order.extend(graph.ids().filter(|id| !placed[id.index()]));
-    order
+
+    /// The node whose storage the result of `id` lies in.
+    pub(crate) fn root(&self, id: NodeId) -> NodeId {
+        storage(self.graph, self.formats, id)
+    }
+
+    pub(crate) fn is_alias(&self, id: NodeId) -> bool {
+        is_alias(self.graph, self.formats, id)
+    }
+
+    /// Bytes of one element.
+    pub(crate) fn width(&self, id: NodeId) -> usize {
+        match (self.graph.ty(id).dtype, self.setting.storage) {
+            (DType::Index8, _) => 1,
+            (DType::F32, Storage::Packed) => self.formats[id.index()].bytes(),
+            (DType::F32, Storage::Simulated) | (DType::Label, _) => 4,
+        }
+    }
+
+    /// Bytes of a tensor.
+    pub(crate) fn bytes(&self, id: NodeId) -> usize {
+        self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(self.width(id))
+    }
+
+    /// Bytes of workspace that a step of these nodes needs.
+    pub(crate) fn workspace(&self, nodes: &[NodeId]) -> usize {
+        nodes.iter().map(|id| self.setting.workspace.get(id.index()).copied().unwrap_or(0)).max().unwrap_or(0)
+    }
 }

@@ -1,0 +1,159 @@
+//! From where to where every tensor needs its memory, and which tensors take each other's place.
+
+use crate::{Place, Tensors, fuse};
+use bitbudget_ir::{NodeId, Op};
+
+/// Memory that is needed from one unit to another, both included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// The tensors that lie there, one after the other; none for a unit's workspace.
+    pub(crate) tensors: Vec<NodeId>,
+    pub(crate) bytes: usize,
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+}
+
+/// The lifetimes of all tensors.
+pub(crate) struct Lives {
+    pub(crate) items: Vec<Item>,
+    /// Places outside the arena, by node id.
+    pub(crate) places: Vec<Option<Place>>,
+    /// The tensors that end with each unit.
+    pub(crate) ends: Vec<Vec<NodeId>>,
+    /// The unit that computes each node, by node id; 0 for sources.
+    pub(crate) computed: Vec<usize>,
+}
+
+struct Walk<'a> {
+    tensors: &'a Tensors<'a>,
+    units: &'a [Vec<NodeId>],
+    /// The unit of each node that is computed.
+    unit: Vec<Option<usize>>,
+    /// The last unit that reads or writes each storage; the number of units for what stays.
+    last: Vec<usize>,
+}
+
+/// The lifetimes of the tensors that `units` compute.
+pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>]) -> Lives {
+    let graph = tensors.graph;
+    let mut unit = vec![None; graph.len()];
+    let mut last = vec![0; graph.len()];
+    for (at, nodes) in units.iter().enumerate() {
+        for &id in nodes {
+            unit[id.index()] = Some(at);
+            last[tensors.root(id).index()] = at;
+            tensors.graph.operands(id).iter().for_each(|&o| last[tensors.root(o).index()] = at);
+        }
+    }
+    let updates = graph.updates().iter().map(|&(_, value)| value);
+    for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
+        last[tensors.root(id).index()] = units.len();
+    }
+    let walk = Walk { tensors, units, unit, last };
+    let computed = walk.unit.iter().map(|unit| unit.unwrap_or(0)).collect();
+    let ends = vec![Vec::new(); units.len()];
+    let mut lives = Lives { items: Vec::new(), places: walk.outside(), ends, computed };
+    let mut items: Vec<Option<usize>> = vec![None; graph.len()];
+    for (at, nodes) in units.iter().enumerate() {
+        let mut taken = Vec::new();
+        for &id in nodes.iter().filter(|id| lives.places[id.index()].is_none()) {
+            let last = walk.last[id.index()].min(units.len() - 1);
+            let item = match walk.replaced(at, id, &items, &lives, &taken) {
+                Some(item) => {
+                    taken.push(item);
+                    lives.items[item].tensors.push(id);
+                    lives.items[item].last = last;
+                    item
+                }
+                None => {
+                    lives.items.push(Item { tensors: vec![id], bytes: tensors.bytes(id), first: at, last });
+                    lives.items.len() - 1
+                }
+            };
+            items[id.index()] = Some(item);
+            if walk.last[id.index()] < units.len() {
+                lives.ends[walk.last[id.index()]].push(id);
+            }
+        }
+        let workspace = tensors.workspace(nodes);
+        if workspace > 0 {
+            lives.items.push(Item { tensors: Vec::new(), bytes: workspace, first: at, last: at });
+        }
+    }
+    lives.ends.iter_mut().for_each(|ends| ends.sort_unstable());
+    lives
+}
+
+impl Walk<'_> {
+    /// The places of tensors that are not in the arena.
+    fn outside(&self) -> Vec<Option<Place>> {
+        let (tensors, graph) = (self.tensors, self.tensors.graph);
+        let mut places = vec![None; graph.len()];
+        for (at, nodes) in self.units.iter().enumerate() {
+            for &id in nodes {
+                if tensors.is_alias(id) {
+                    places[id.index()] = Some(Place::Alias);
+                } else if self.is_inside(at, id) {
+                    places[id.index()] = Some(Place::Inside);
+                }
+            }
+        }
+        // A new value is computed in the old one's place where nothing reads the old one later.
+        for &(target, value) in graph.updates() {
+            let Some(at) = self.unit[value.index()] else { continue };
+            let source = |id: NodeId| matches!(graph.op(id), Op::Parameter(_) | Op::State(_));
+            let alone = graph.updates().iter().filter(|&&(t, v)| t == target || v == value).count() == 1;
+            let operand = self.tensors.graph.operands(value).contains(&target);
+            let in_place = source(target)
+                && alone
+                && operand
+                && fuse::is_elementwise(tensors, value)
+                && !graph.outputs().iter().any(|&(_, id)| [target, value].contains(&tensors.root(id)))
+                && self.last[target.index()] <= at
+                && tensors.width(target) == tensors.width(value)
+                && graph.ty(target) == graph.ty(value);
+            if in_place {
+                places[value.index()] = Some(Place::Kept(target));
+            }
+        }
+        places
+    }
+
+    /// Whether all readers of a node are in its own unit, and it is no result of the step.
+    fn is_inside(&self, at: usize, id: NodeId) -> bool {
+        let graph = self.tensors.graph;
+        let lasting = graph.outputs().iter().any(|&(_, o)| self.tensors.root(o) == id)
+            || graph.updates().iter().any(|&(_, value)| self.tensors.root(value) == id);
+        let readers: Vec<NodeId> = graph.readers(id).into_iter().filter(|r| self.unit[r.index()].is_some()).collect();
+        self.units[at].len() > 1
+            && !lasting
+            && !readers.is_empty()
+            && readers.iter().all(|r| self.unit[r.index()] == Some(at))
+    }
+
+    /// The item whose place a result can take: an operand of its size that ends with this unit.
+    fn replaced(
+        &self,
+        at: usize,
+        id: NodeId,
+        items: &[Option<usize>],
+        lives: &Lives,
+        taken: &[usize],
+    ) -> Option<usize> {
+        let (tensors, graph) = (self.tensors, self.tensors.graph);
+        if !fuse::is_elementwise(tensors, id) {
+            return None;
+        }
+        let elements = |id: NodeId| &graph.ty(id).shape;
+        let operands = self.units[at].iter().flat_map(|&node| tensors.graph.operands(node));
+        let mut operands: Vec<NodeId> = operands.filter(|&o| elements(o) == elements(id)).collect();
+        operands.dedup();
+        operands.into_iter().find_map(|operand| {
+            let root = tensors.root(operand);
+            let item = items[root.index()]?;
+            let ends = self.last[root.index()] == at && self.unit[root.index()] != Some(at);
+            let same = tensors.width(root) == tensors.width(id) && lives.items[item].tensors.last() == Some(&root);
+            (ends && same && !taken.contains(&item)).then_some(item)
+        })
+    }
+}
