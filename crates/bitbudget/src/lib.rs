@@ -1,7 +1,8 @@
 //! Compiles a network into a mixed-precision trainer: the whole way through the compiler in one function.
 //!
 //! [`compile`] composes the passes, which know nothing of each other: `autodiff` makes the training graph, `precision`
-//! gives every tensor a format, `schedule` orders it, `lower` turns it into a program.
+//! gives every tensor a format, `rewrite` replaces operators by equal ones that need less memory then, `schedule` orders
+//! them and gives their tensors places, `lower` turns all that into a program.
 //!
 //! ```
 //! use bitbudget::{Options, compile};
@@ -21,9 +22,11 @@ use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
 use bitbudget_lower::{LowerError, lower};
 use bitbudget_precision::{AssignError, Assignment, Formats, Method, assign};
 use bitbudget_program::Program;
-use bitbudget_schedule::plan;
+use bitbudget_rewrite::rewrite;
+use bitbudget_schedule::{Place, Schedule, Setting, plan};
 use std::collections::BTreeMap;
 
+pub use bitbudget_schedule::{Memory, Storage};
 pub use trainer::TrainerError;
 
 /// What to compile for.
@@ -41,13 +44,15 @@ pub struct Options {
     pub seed: u64,
     /// What high and low mean.
     pub formats: Formats,
+    /// How tensors are stored.
+    pub storage: Storage,
 }
 
 impl Default for Options {
     /// The paper's setting: batch 128, SGD, demotion of half of the elements.
     fn default() -> Self {
-        let (optimizer, formats) = (Optimizer::sgd(), Formats::PAPER);
-        Options { batch: 128, optimizer, method: Method::Demote, low_ratio: 0.5, seed: 0, formats }
+        let (optimizer, formats, storage) = (Optimizer::sgd(), Formats::PAPER, Storage::Packed);
+        Options { batch: 128, optimizer, method: Method::Demote, low_ratio: 0.5, seed: 0, formats, storage }
     }
 }
 
@@ -62,12 +67,29 @@ pub struct Compiled {
     pub evaluation: Evaluation,
     /// The formats of the training graph's tensors.
     pub assignment: Assignment,
+    /// How they are stored.
+    pub storage: Storage,
+    /// The memory of a training step at its peak, without what threads need for themselves.
+    pub peak: Peak,
     /// The training step as a program.
     pub train: Program,
     /// The evaluation as a program, in the same formats.
     pub evaluate: Program,
     /// Initial values of parameters, states and constants by name.
     pub values: BTreeMap<String, Vec<f32>>,
+}
+
+/// The peak of a training step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peak {
+    /// Bytes by use.
+    pub memory: Memory,
+    /// The number of the instruction at which the peak is, among those that compute.
+    pub instruction: usize,
+    /// How many instructions compute.
+    pub instructions: usize,
+    /// What that instruction computes, with the tensor's name.
+    pub computes: String,
 }
 
 /// Why a network cannot be compiled.
@@ -97,19 +119,25 @@ impl From<GraphError> for CompileError {
 pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError> {
     verify(&model.graph).map_err(CompileError::Graph)?;
     let training = training(&model.graph, &options.optimizer)?;
-    let Options { batch, method, low_ratio, seed, formats, .. } = *options;
+    let Options { batch, method, low_ratio, seed, formats, storage, .. } = *options;
     let assignment = assign(&training, batch, method, low_ratio, seed, formats)?;
-    Compiled::assemble(model, training, assignment)
+    Compiled::assemble(model, training, assignment, storage)
 }
 
 impl Compiled {
-    fn assemble(model: Model, training: Graph, assignment: Assignment) -> Result<Compiled, CompileError> {
+    fn assemble(
+        model: Model,
+        training: Graph,
+        assignment: Assignment,
+        storage: Storage,
+    ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
-        let train = program(&training, &assignment.formats, assignment.batch)?;
+        let (train, schedule) = program(&training, &assignment.formats, assignment.batch, storage)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
-        let evaluate = program(&evaluation.graph, &formats, assignment.batch)?;
+        let (evaluate, _) = program(&evaluation.graph, &formats, assignment.batch, storage)?;
+        let peak = peak(&training, &schedule);
         let Model { graph: forward, values } = model;
-        Ok(Compiled { forward, training, evaluation, assignment, train, evaluate, values })
+        Ok(Compiled { forward, training, evaluation, assignment, storage, peak, train, evaluate, values })
     }
 
     /// The evaluation without any rounding.
@@ -118,7 +146,7 @@ impl Compiled {
     /// If the graph cannot be lowered.
     pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
         let graph = &self.evaluation.graph;
-        Ok(program(graph, &vec![Format::FP32; graph.len()], self.assignment.batch)?)
+        Ok(program(graph, &vec![Format::FP32; graph.len()], self.assignment.batch, self.storage)?.0)
     }
 
     /// Makes tensors (nodes of the training graph) high for good and lowers anew; returns those that were low.
@@ -129,14 +157,59 @@ impl Compiled {
         let nodes: Vec<NodeId> = tensors.iter().map(|&t| NodeId(t)).collect();
         let promoted = self.assignment.promote(&self.training, &nodes);
         if !promoted.is_empty() {
+            let (batch, storage) = (self.assignment.batch, self.storage);
             let formats = self.assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
-            self.train = program(&self.training, &self.assignment.formats, self.assignment.batch)?;
-            self.evaluate = program(&self.evaluation.graph, &formats, self.assignment.batch)?;
+            let (train, schedule) = program(&self.training, &self.assignment.formats, batch, storage)?;
+            self.train = train;
+            self.peak = peak(&self.training, &schedule);
+            self.evaluate = program(&self.evaluation.graph, &formats, batch, storage)?.0;
         }
         Ok(promoted)
     }
 }
 
-fn program(graph: &Graph, formats: &[Format], batch: usize) -> Result<Program, LowerError> {
-    lower(graph, formats, &plan(graph, formats), batch)
+/// The peak that a schedule states, in words too.
+fn peak(graph: &Graph, schedule: &Schedule) -> Peak {
+    let computes = |step: &bitbudget_schedule::Step| {
+        let node = |&id: &NodeId| match graph.node(id).name.as_str() {
+            "" => format!("{} {id}", graph.op(id).name()),
+            name => format!("{} `{name}`", graph.op(id).name()),
+        };
+        step.nodes.iter().map(node).collect::<Vec<_>>().join(" and ")
+    };
+    let is_view = |step: &&bitbudget_schedule::Step| {
+        step.nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias))
+    };
+    let at = schedule.peak.step;
+    Peak {
+        memory: schedule.peak,
+        instruction: schedule.steps.iter().take(at).filter(|step| !is_view(step)).count(),
+        instructions: schedule.steps.iter().filter(|step| !is_view(step)).count(),
+        computes: schedule.steps.get(at).map(computes).unwrap_or_default(),
+    }
+}
+
+/// From a graph with formats to a program, with the schedule on the way.
+fn program(
+    graph: &Graph,
+    formats: &[Format],
+    batch: usize,
+    storage: Storage,
+) -> Result<(Program, Schedule), CompileError> {
+    let (graph, formats) = rewrite(graph, formats)?;
+    let workspace = workspace(&graph, &formats, batch);
+    let setting = Setting { batch, storage, workspace: &workspace };
+    let schedule = plan(&graph, &formats, &setting);
+    Ok((lower(&graph, &formats, &schedule, &setting)?, schedule))
+}
+
+/// Bytes that every node's kernel needs beside operands and result.
+fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
+    let of = |id: NodeId| {
+        let operands = graph.operands(id);
+        let shape = |id: NodeId| graph.ty(id).shape.at(batch);
+        let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), formats[o.index()])).collect();
+        bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
+    };
+    graph.ids().map(of).collect()
 }

@@ -1,6 +1,6 @@
 //! Between a compiled trainer and its file form.
 
-use crate::{CompileError, Compiled};
+use crate::{CompileError, Compiled, Storage};
 use bitbudget_ir::{Graph, Model, NodeId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Kind, Level, Method, assign};
 use bitbudget_program::{DecodeError, Trainer};
@@ -33,7 +33,7 @@ impl Compiled {
         Trainer {
             forward: self.forward.clone(),
             training: self.training.clone(),
-            assignment: record(&self.assignment).to_string(),
+            assignment: record(&self.assignment, self.storage).to_string(),
             values: self.values.clone(),
             train: self.train.clone(),
             evaluate: self.evaluate.clone(),
@@ -47,9 +47,9 @@ impl Compiled {
     /// If the bytes are no trainer file, or a damaged one.
     pub fn decode(bytes: &[u8]) -> Result<Compiled, TrainerError> {
         let trainer = Trainer::decode(bytes)?;
-        let assignment = assignment(&trainer.training, &trainer.assignment)?;
+        let (assignment, storage) = assignment(&trainer.training, &trainer.assignment)?;
         let model = Model { graph: trainer.forward, values: trainer.values };
-        let compiled = Compiled::assemble(model, trainer.training, assignment)?;
+        let compiled = Compiled::assemble(model, trainer.training, assignment, storage)?;
         if (&compiled.train, &compiled.evaluate) != (&trainer.train, &trainer.evaluate) {
             return Err(TrainerError::Assignment("the stored programs are not those of its graph".into()));
         }
@@ -58,13 +58,14 @@ impl Compiled {
 }
 
 /// What an assignment was made by, and which tensors are low.
-fn record(assignment: &Assignment) -> Value {
+fn record(assignment: &Assignment, storage: Storage) -> Value {
     let low = assignment.assigned().filter(|&(_, level, _)| level == Level::Low);
     let low: Vec<Value> = low.map(|(t, _, _)| json!([t.operator.0, t.node.0, t.kind as u8])).collect();
     let Formats { high, low_forward, low_backward, low_parameter_gradient } = assignment.by_level;
     json!({
         "method": assignment.method.to_string(),
         "batch": assignment.batch,
+        "simulated": storage == Storage::Simulated,
         "demoted": assignment.demoted,
         "high": high.to_string(),
         "low_forward": low_forward.to_string(),
@@ -74,7 +75,7 @@ fn record(assignment: &Assignment) -> Value {
     })
 }
 
-fn assignment(graph: &Graph, text: &str) -> Result<Assignment, TrainerError> {
+fn assignment(graph: &Graph, text: &str) -> Result<(Assignment, Storage), TrainerError> {
     let record: Value = serde_json::from_str(text).map_err(|e| TrainerError::Assignment(e.to_string()))?;
     let missing = |key: &str| TrainerError::Assignment(format!("`{key}` is missing or wrong"));
     let string = |key: &str| record[key].as_str().ok_or_else(|| missing(key));
@@ -101,5 +102,6 @@ fn assignment(graph: &Graph, text: &str) -> Result<Assignment, TrainerError> {
     let levels = assignment.tensors.iter().map(|t| level(low.contains(&(t.operator, t.node, key(t.kind))))).collect();
     assignment.set_levels(graph, levels);
     assignment.demoted = demoted.ok_or_else(|| missing("demoted"))?;
-    Ok(assignment)
+    let simulated = record["simulated"].as_bool().ok_or_else(|| missing("simulated"))?;
+    Ok((assignment, if simulated { Storage::Simulated } else { Storage::Packed }))
 }

@@ -5,8 +5,9 @@ use super::{Engine, Executor, Inputs, Step};
 use crate::Values;
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, Op, Role};
+use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_program::Program;
+use bitbudget_schedule::{Setting, Storage, plan};
 use bitbudget_testkit::numbers;
 use candle_core::Device;
 use std::collections::BTreeMap;
@@ -40,13 +41,26 @@ const NETWORK: &str = r#"graph "net" {
 const BATCH: usize = 3;
 
 fn program(graph: &Graph, formats: &[Format]) -> Program {
-    let schedule = bitbudget_schedule::plan(graph, formats);
-    bitbudget_lower::lower(graph, formats, &schedule, BATCH).unwrap()
+    stored_as(graph, formats, Storage::Packed)
+}
+
+fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
+    let shape = |id: NodeId| graph.ty(id).shape.at(BATCH);
+    let workspace = |id: NodeId| {
+        let operands: Vec<_> = graph.operands(id).into_iter().map(|o| (shape(o), formats[o.index()])).collect();
+        crate::workspace(graph.op(id), &operands, &shape(id))
+    };
+    let workspace: Vec<usize> = graph.ids().map(workspace).collect();
+    let setting = Setting { batch: BATCH, storage, workspace: &workspace };
+    bitbudget_lower::lower(graph, formats, &plan(graph, formats, &setting), &setting).unwrap()
+}
+
+fn kernels() -> Engine {
+    Engine::Kernels(crate::cpu::Arena::default())
 }
 
 /// Three steps from the same start: the results of each, and what is kept after them.
-fn train(engine: Engine, graph: &Graph, formats: &[Format]) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
-    let program = program(graph, formats);
+fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
     let mut executor = Executor::with_engine(Device::Cpu, engine, 1).unwrap();
     let mut initial = BTreeMap::new();
     for id in graph.ids() {
@@ -54,12 +68,12 @@ fn train(engine: Engine, graph: &Graph, formats: &[Format]) -> (Vec<Step>, BTree
             initial.insert(op.name.clone(), numbers(graph.ty(id).shape.elements(BATCH), op.name.len()));
         }
     }
-    let mut values = Values::new(&program, &initial, executor.device()).unwrap();
+    let mut values = Values::new(program, &initial, executor.device()).unwrap();
     let mut step = |i: usize| {
         let examples = numbers(BATCH * 32, 11 + i);
         let (loss_scale, learning_rate) = (16.0, 0.05);
         let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, learning_rate, ..Inputs::default() };
-        executor.run(&program, &mut values, &Inputs { update: i as u32 + 1, ..inputs }).unwrap()
+        executor.run(program, &mut values, &Inputs { update: i as u32 + 1, ..inputs }).unwrap()
     };
     let steps = (0..3).map(&mut step).collect();
     (steps, values.download().unwrap())
@@ -69,8 +83,9 @@ fn train(engine: Engine, graph: &Graph, formats: &[Format]) -> (Vec<Step>, BTree
 fn dense_steps_are_those_of_the_kernels() {
     for optimizer in [Optimizer::sgd(), Optimizer::adamw()] {
         let graph = training(&NETWORK.parse().unwrap(), &optimizer).unwrap();
-        let (expected_steps, expected) = train(Engine::Kernels, &graph, &vec![Format::FP32; graph.len()]);
-        let (steps, kept) = train(Engine::Dense, &graph, &vec![Format::FP32; graph.len()]);
+        let program = program(&graph, &vec![Format::FP32; graph.len()]);
+        let (expected_steps, expected) = train(kernels(), &graph, &program);
+        let (steps, kept) = train(Engine::Dense, &graph, &program);
         for (step, wanted) in steps.iter().zip(&expected_steps) {
             for (name, values) in &wanted.outputs {
                 for (a, e) in step.outputs[name].iter().zip(values) {
@@ -97,8 +112,9 @@ fn dense_steps_round_and_count_in_mixed_formats() {
         Role::Output | Role::Parameter => Format::custom(2, 4, 1).unwrap(),
     };
     let formats: Vec<Format> = graph.ids().map(format).collect();
-    let first = |engine| train(engine, &graph, &formats).0.swap_remove(0);
-    let (dense, kernels) = (first(Engine::Dense), first(Engine::Kernels));
+    let program = program(&graph, &formats);
+    let first = |engine| train(engine, &graph, &program).0.swap_remove(0);
+    let (dense, kernels) = (first(Engine::Dense), first(kernels()));
     assert_eq!(dense.overflows.len(), kernels.overflows.len());
     let counted: u64 = kernels.overflows.iter().map(|o| o.counts.overflow + o.counts.underflow).sum();
     assert!(counted > 0);
@@ -110,4 +126,33 @@ fn dense_steps_round_and_count_in_mixed_formats() {
     }
     let (a, e) = (dense.outputs["loss"][0], kernels.outputs["loss"][0]);
     assert!((a - e).abs() < 1e-2 * e.abs(), "{a}, not {e}");
+}
+
+#[test]
+fn packed_steps_are_those_of_rounded_fp32_numbers() {
+    for optimizer in [Optimizer::sgd(), Optimizer::adamw()] {
+        let graph = training(&NETWORK.parse().unwrap(), &optimizer).unwrap();
+        let table = [
+            vec![Format::PAPER_LOW_FORWARD],
+            vec![Format::PAPER_HIGH],
+            vec![Format::PAPER_LOW_BACKWARD, Format::PAPER_HIGH, Format::FP32, Format::E4M3],
+            vec![Format::BF16, Format::FP16, Format::E5M2],
+        ];
+        for formats in table {
+            let format = |id: NodeId| match graph.node(id).role {
+                Role::Internal => Format::FP32,
+                _ => formats[id.index() % formats.len()],
+            };
+            let formats: Vec<Format> = graph.ids().map(format).collect();
+            let [packed, simulated] =
+                [Storage::Packed, Storage::Simulated].map(|storage| stored_as(&graph, &formats, storage));
+            assert!(packed.arena < simulated.arena);
+            let (steps, kept) = train(kernels(), &graph, &packed);
+            let (expected_steps, expected) = train(kernels(), &graph, &simulated);
+            for (step, wanted) in steps.iter().zip(&expected_steps) {
+                assert_eq!((&step.outputs, &step.overflows), (&wanted.outputs, &wanted.overflows));
+            }
+            assert_eq!(kept, expected);
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! to step, so that a training and an evaluation program share their weights. Results do not depend on the number of
 //! threads. This crate knows nothing of graphs, assignments or data.
 //!
-//! On the CPU every instruction is a kernel of our own. With feature `cuda`, which needs the CUDA toolkit's nvcc to
+//! On the CPU every instruction is a kernel of our own, and what a step computes lies packed in one block of memory, as the
+//! program says. With feature `cuda`, which needs the CUDA toolkit's nvcc to
 //! build, the same instructions run on a GPU: as candle's dense tensor operations, and as the kernels in `cuda/` for
 //! rounding, grouped or uneven convolution and pooling.
 //!
@@ -12,15 +13,17 @@
 //! use bitbudget_exec::{Executor, Inputs, Target, Values};
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, ops};
-//! use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+//! use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 //!
-//! let buffer = |source| Buffer { name: "x".into(), shape: vec![4], dtype: DType::F32, format: Format::FP32, source };
+//! let buffer = |source, offset| Buffer {
+//!     name: "x".into(), shape: vec![4], dtype: DType::F32, format: Format::FP32, packed: true, source, offset,
+//! };
+//! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
 //! let program = Program {
 //!     batch: 4,
-//!     buffers: vec![buffer(Source::Input), buffer(Source::None)],
-//!     instructions: vec![Instruction::Compute {
-//!         op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None,
-//!     }],
+//!     arena: 16,
+//!     buffers: vec![buffer(Source::Input, None), buffer(Source::None, Some(0))],
+//!     instructions: vec![Instruction::Compute { parts: vec![relu], workspace: None }],
 //!     outputs: vec![("y".into(), BufferId(1))],
 //! };
 //! let mut executor = Executor::new(Target::Cpu, 1)?;
@@ -37,9 +40,11 @@ mod dense;
 mod device_kernels;
 mod error;
 mod executor;
-mod pool;
+mod footprint;
 mod values;
 
+pub use cpu::workspace;
 pub use error::ExecError;
 pub use executor::{Executor, Inputs, OverflowCount, Step, Target};
+pub use footprint::Footprint;
 pub use values::Values;

@@ -61,12 +61,25 @@ impl Values {
         self.tensors.keys().map(|name| Ok((name.clone(), self.get(name)?))).collect()
     }
 
-    pub(crate) fn tensor(&self, buffer: &Buffer) -> Option<&Tensor> {
-        self.tensors.get(&buffer.name)
+    /// Bytes of all values.
+    pub fn bytes(&self) -> usize {
+        self.tensors.values().map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum()
     }
 
-    /// Puts a new value in place of the old one, which is returned.
-    pub(crate) fn replace(&mut self, buffer: &Buffer, tensor: Tensor) -> Option<Tensor> {
-        self.tensors.insert(buffer.name.clone(), tensor)
+    /// The value of a buffer, whose shape it has.
+    pub(crate) fn checked(&self, buffer: &Buffer) -> Result<&Tensor, ExecError> {
+        let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
+        let kept = self.tensors.get(&buffer.name).ok_or_else(|| fault("has no value".into()))?;
+        let shape = &buffer.shape;
+        match kept.dims() == shape {
+            true => Ok(kept),
+            false => Err(fault(format!("its value has shape {:?}, the program's {shape:?}", kept.dims()))),
+        }
+    }
+
+    /// Puts a new value in place of the old one.
+    #[cfg(any(feature = "cuda", test))]
+    pub(crate) fn replace(&mut self, buffer: &Buffer, tensor: Tensor) {
+        self.tensors.insert(buffer.name.clone(), tensor);
     }
 }

@@ -4,7 +4,7 @@
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Attribute, DType, Dim, Op, Real, Shape, TensorType};
-use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -107,18 +107,25 @@ fn program((op, types): &Use) -> Option<Program> {
             (false, _) => Source::Kept,
         };
         let (name, shape) = (format!("p{i}"), ty.shape.at(2));
-        buffers.push(Buffer { name, shape, dtype: ty.dtype, format: Format::E4M3, source });
+        let offset = (source == Source::None).then_some(0);
+        buffers.push(Buffer { name, shape, dtype: ty.dtype, format: Format::E4M3, packed: true, source, offset });
     }
     let inputs: Vec<BufferId> = (0..types.len() as u32).map(BufferId).collect();
     let output = BufferId(types.len() as u32);
-    let instructions = vec![Instruction::Compute { op: op.clone(), inputs, output, rounding: None }];
-    let program = Program { batch: 2, buffers, instructions, outputs: vec![("y".into(), output)] };
+    let stored: Vec<_> = types.iter().map(|ty| (ty.shape.at(2), Format::FP32)).collect();
+    let bytes = bitbudget_exec::workspace(op, &stored, &buffers[types.len()].shape);
+    let offset = buffers[types.len()].bytes().checked_next_multiple_of(64)?;
+    let arena = offset.checked_add(bytes)?;
+    let workspace = (bytes > 0).then_some(Workspace { offset, bytes });
+    let parts = vec![Part { op: op.clone(), inputs, output, rounding: None }];
+    let instructions = vec![Instruction::Compute { parts, workspace }];
+    let program = Program { batch: 2, arena, buffers, instructions, outputs: vec![("y".into(), output)] };
     Program::decode(&program.encode()).ok()
 }
 
 /// Runs a program whose tensors are small enough for a test; errors are fine.
 fn run(program: &Program) {
-    if program.buffers.iter().any(|b| b.elements() > 1 << 14) {
+    if program.arena > 1 << 24 || program.buffers.iter().any(|b| b.elements() > 1 << 14) {
         return;
     }
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();

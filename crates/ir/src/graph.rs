@@ -126,6 +126,31 @@ impl Graph {
         op.infer(&types).map_err(fault)
     }
 
+    /// Makes a node compute `op` on `operands`, which stand before it; its type has to stay what it is.
+    ///
+    /// # Errors
+    /// A reason if the operands stand behind it or give another type; the node is left as it was then.
+    pub fn replace(&mut self, id: NodeId, op: impl Into<Op>, operands: &[NodeId]) -> Result<(), GraphError> {
+        let op = op.into();
+        let ty = self.infer(&op, operands, &self.node(id).name)?;
+        if ty != *self.ty(id) || operands.iter().any(|operand| *operand >= id) {
+            let reason = Reason::new(format!("cannot stand for {id} of type {}", self.ty(id)));
+            return Err(GraphError::new(op.name(), &id.to_string(), &[ty.to_string()], reason));
+        }
+        let edges = self.graph.edges_directed(id.petgraph(), Direction::Incoming);
+        let mut edges: Vec<_> = edges.map(|edge| edge.id()).collect();
+        // Removing an edge gives its index to the last one.
+        edges.sort_unstable();
+        edges.into_iter().rev().for_each(|edge| {
+            self.graph.remove_edge(edge);
+        });
+        for (position, operand) in operands.iter().enumerate() {
+            self.graph.add_edge(operand.petgraph(), id.petgraph(), position);
+        }
+        self.graph[id.petgraph()].op = op;
+        Ok(())
+    }
+
     pub(crate) fn insert(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
         let index = self.graph.add_node(node);
         for (position, operand) in operands.iter().enumerate() {

@@ -90,11 +90,11 @@ impl Buffer {
         self.shape.iter().product()
     }
 
-    /// Bytes of one element.
+    /// Bytes of one element; sources are FP32 numbers.
     pub fn width(&self) -> usize {
         match self.dtype {
             DType::Index8 => 1,
-            DType::F32 if self.packed => self.format.bytes(),
+            DType::F32 if self.packed && self.source == Source::None => self.format.bytes(),
             DType::F32 | DType::Label => 4,
         }
     }

@@ -48,7 +48,7 @@ struct ValuesMessage {
 }
 
 /// The first field of every trainer file, with the version of its layout.
-const MAGIC: &str = "bitbudget trainer 1";
+const MAGIC: &str = "bitbudget trainer 2";
 
 impl Trainer {
     /// The file form.

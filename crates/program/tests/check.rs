@@ -2,15 +2,27 @@
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, ops};
-use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
 
 fn buffer(name: &str, shape: &[usize], source: Source) -> Buffer {
-    Buffer { name: name.into(), shape: shape.to_vec(), dtype: DType::F32, format: Format::FP32, source }
+    let (dtype, format) = (DType::F32, Format::FP32);
+    Buffer { name: name.into(), shape: shape.to_vec(), dtype, format, packed: true, source, offset: None }
+}
+
+fn part(input: u32, output: u32) -> Part {
+    Part { op: ops::Relu {}.into(), inputs: vec![BufferId(input)], output: BufferId(output), rounding: None }
 }
 
 fn relu(input: u32, output: u32) -> Instruction {
-    let inputs = vec![BufferId(input)];
-    Instruction::Compute { op: ops::Relu {}.into(), inputs, output: BufferId(output), rounding: None }
+    Instruction::Compute { parts: vec![part(input, output)], workspace: None }
+}
+
+fn both(first: Part, second: Part) -> Instruction {
+    Instruction::Compute { parts: vec![first, second], workspace: None }
+}
+
+fn beside(input: u32, output: u32, offset: usize, bytes: usize) -> Instruction {
+    Instruction::Compute { parts: vec![part(input, output)], workspace: Some(Workspace { offset, bytes }) }
 }
 
 fn view(input: u32, output: u32) -> Instruction {
@@ -25,12 +37,13 @@ fn store(value: u32, target: u32) -> Instruction {
     Instruction::Store { value: BufferId(value), target: BufferId(target) }
 }
 
-/// Buffers 0 (input), 1 (kept) and 2 to 4 (computed), all of shape [2, 3], under the given instructions.
+/// Buffers 0 (input), 1 (kept) and 2 to 4 (computed, in places of their own), all of shape [2, 3], under the given
+/// instructions.
 fn program(instructions: &[Instruction]) -> Program {
     let shape = [2, 3];
     let mut buffers = vec![buffer("x", &shape, Source::Input), buffer("w", &shape, Source::Kept)];
-    buffers.extend((2..5).map(|_| buffer("", &shape, Source::None)));
-    Program { batch: 2, buffers, instructions: instructions.to_vec(), outputs: Vec::new() }
+    buffers.extend((0..3).map(|i| Buffer { offset: Some(64 * i), ..buffer("", &shape, Source::None) }));
+    Program { batch: 2, arena: 192, buffers, instructions: instructions.to_vec(), outputs: Vec::new() }
 }
 
 fn refusal(program: &Program) -> String {
@@ -51,6 +64,16 @@ fn instructions_out_of_order_are_refused() {
         (&[relu(0, 2), relu(0, 2)], "b2 is written twice"),
         (&[relu(0, 2), free(2), relu(0, 2)], "b2 is written twice"),
         (&[relu(0, 1)], "b1 is written twice, or is a source"),
+        (&[relu(1, 1), relu(1, 2)], "accepted"),
+        (&[relu(1, 1), relu(1, 1)], "b1 is stored twice"),
+        (&[view(1, 3), relu(1, 1), relu(3, 4)], "b3 is read before it is written or after its end"),
+        (&[both(part(0, 2), part(2, 3)), relu(3, 4)], "accepted"),
+        (&[both(part(3, 2), part(0, 3))], "b3 is read before it is written"),
+        (&[beside(0, 2, 128, 64)], "accepted"),
+        (&[beside(0, 2, 128, 65)], "a workspace does not lie in the arena of 192 bytes"),
+        (&[beside(0, 2, 8, 8)], "or not at a multiple of 64"),
+        (&[beside(0, 2, 0, 8)], "a workspace overlaps b2"),
+        (&[relu(0, 3), beside(0, 2, 64, 8)], "a workspace overlaps b3"),
         (&[free(1)], "b1 is a source or a view"),
         (&[relu(0, 2), view(2, 3), free(3)], "b3 is a source or a view"),
         (&[store(0, 1)], "b0 is a source or a view"),
@@ -69,6 +92,41 @@ fn instructions_out_of_order_are_refused() {
 }
 
 #[test]
+fn places_that_overlap_are_refused() {
+    type Change = fn(&mut Program);
+    let chain = |first: Instruction| [first, relu(2, 3), free(2), relu(3, 4), free(3)];
+    let cases: &[(Change, &str)] = &[
+        (|_| {}, "accepted"),
+        // In place of an operand that ends, and where something ended.
+        (|p| p.buffers[3].offset = Some(0), "accepted"),
+        (|p| p.buffers[4].offset = Some(0), "accepted"),
+        (|p| p.buffers[3].offset = None, "b3 is read before it is written or after its end"),
+        (|p| p.buffers[3].offset = Some(32), "b3 does not lie in the arena of 192 bytes, or not at a multiple of 64"),
+        (|p| p.buffers[3].offset = Some(192), "b3 does not lie in the arena"),
+        (|p| p.buffers[3].offset = Some(usize::MAX - 63), "b3 does not lie in the arena"),
+        (|p| p.arena = 150, "b4 does not lie in the arena"),
+        (|p| drop(p.instructions.remove(2)), "accepted"),
+        (|p| p.instructions[2] = relu(0, 2), "b2 is written twice"),
+    ];
+    for (change, message) in cases {
+        let mut program = program(&chain(relu(0, 2)));
+        change(&mut program);
+        let refusal = refusal(&program);
+        assert!(refusal.contains(message), "{message}: {refusal}");
+    }
+    let overlap = |instructions: &[Instruction]| {
+        let mut program = program(instructions);
+        program.buffers[3].offset = Some(0);
+        refusal(&program)
+    };
+    assert_eq!(overlap(&[relu(0, 2), relu(0, 3)]), "not a bitbudget program: b3 overlaps b2");
+    assert!(
+        overlap(&[relu(0, 2), relu(2, 3), relu(2, 4)]).contains("b2 is read before it is written or after its end")
+    );
+    assert_eq!(overlap(&[relu(0, 2), relu(2, 3), free(2), relu(3, 4), free(3)]), "accepted");
+}
+
+#[test]
 fn buffers_that_do_not_fit_are_refused() {
     type Change = fn(&mut Program);
     let cases: &[(Change, &str)] = &[
@@ -79,6 +137,7 @@ fn buffers_that_do_not_fit_are_refused() {
         (|p| p.buffers[0].dtype = DType::Label, "needs floating-point operands"),
         (|p| p.buffers[3].shape = vec![7], "b3 cannot show b2"),
         (|p| p.buffers[3].format = Format::BF16, "b3 cannot show b2"),
+        (|p| p.buffers[2].packed = false, "accepted"),
         (|p| p.buffers[1].shape = vec![6], "b1 cannot take b2"),
         (|p| p.buffers[1].format = Format::BF16, "b1 cannot take b2"),
         (|p| p.buffers[4].shape = vec![1 << 39], "is too large"),

@@ -5,6 +5,7 @@ use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role};
 use bitbudget_program::{Program, Trainer};
+use bitbudget_schedule::{Setting, Storage, plan};
 use bitbudget_testkit::NETWORK;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -27,8 +28,13 @@ fn program(graph: &Graph, choice: &[Index], batch: usize) -> Program {
         _ => *choice[id.index() % choice.len()].get(&FORMATS),
     };
     let formats: Vec<Format> = graph.ids().map(format).collect();
-    let schedule = bitbudget_schedule::plan(graph, &formats);
-    bitbudget_lower::lower(graph, &formats, &schedule, batch).unwrap()
+    lowered(graph, &formats, batch)
+}
+
+fn lowered(graph: &Graph, formats: &[Format], batch: usize) -> Program {
+    let workspace: Vec<usize> = graph.ids().map(|id| 100 * (id.index() % 3)).collect();
+    let setting = Setting { batch, storage: Storage::Packed, workspace: &workspace };
+    bitbudget_lower::lower(graph, formats, &plan(graph, formats, &setting), &setting).unwrap()
 }
 
 fn trainer(choice: &[Index], batch: usize) -> Trainer {
@@ -112,12 +118,11 @@ fn another_version_says_so() {
     let forward: Graph = NETWORK.parse().unwrap();
     let training = training(&forward, &Optimizer::sgd()).unwrap();
     let formats = vec![Format::FP32; training.len()];
-    let schedule = bitbudget_schedule::plan(&training, &formats);
-    let train = bitbudget_lower::lower(&training, &formats, &schedule, 1).unwrap();
+    let train = lowered(&training, &formats, 1);
     let evaluate = train.clone();
     let (assignment, values) = (String::new(), BTreeMap::new());
     let mut bytes = Trainer { forward, training, assignment, values, train, evaluate }.encode();
-    let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 1").unwrap() + 18;
+    let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 2").unwrap() + 18;
     bytes[version] = b'7';
     let error = Trainer::decode(&bytes).unwrap_err().to_string();
     assert!(error.contains("bitbudget trainer 7") && error.contains("compile the network again"), "{error}");

@@ -1,47 +1,88 @@
-//! Operands of an instruction as slices.
+//! Operands and results of an instruction as slices.
 
 use crate::error::Fault;
+use bitbudget_kernels::{Elements, Output};
 
-/// One operand: its elements, and for numbers its shape.
+/// One operand.
+#[derive(Clone, Copy)]
 pub(super) enum Operand<'t> {
-    F32(&'t [f32], &'t [usize]),
-    U8(&'t [u8]),
-    U32(&'t [u32]),
+    Numbers(Elements<'t>),
+    Indices(&'t [u8]),
+    Labels(&'t [u32]),
+    /// What a result of the same instruction held before.
+    Output(usize),
+    /// The result of an earlier part of the same instruction.
+    Part(usize),
 }
 
-/// Numbers with their shape.
-pub(super) type Shaped<'t> = (&'t [f32], &'t [usize]);
+/// One result.
+pub(super) enum Place<'t> {
+    Numbers(Output<'t>),
+    Indices(&'t mut [u8]),
+}
 
-/// All operands of an instruction.
-pub(super) struct Operands<'t>(pub(super) Vec<Operand<'t>>);
+impl<'t> Place<'t> {
+    /// Where numbers go.
+    pub(super) fn numbers(&mut self) -> Result<&mut Output<'t>, Fault> {
+        match self {
+            Place::Numbers(output) => Ok(output),
+            Place::Indices(_) => Err(Fault::Operands("the result must hold numbers".into())),
+        }
+    }
+
+    /// Where indices go.
+    pub(super) fn indices(&mut self) -> Result<&mut [u8], Fault> {
+        match self {
+            Place::Indices(indices) => Ok(indices),
+            Place::Numbers(_) => Err(Fault::Operands("the result must hold indices".into())),
+        }
+    }
+}
+
+/// All operands of one part, each with its shape.
+pub(super) struct Operands<'t>(pub(super) Vec<(Operand<'t>, &'t [usize])>);
 
 impl<'t> Operands<'t> {
+    pub(super) fn get(&self, i: usize) -> Result<(Operand<'t>, &'t [usize]), Fault> {
+        self.0.get(i).copied().ok_or_else(|| Fault::Operands(format!("operand {i} is missing")))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The numbers of operand `i` with their shape.
-    pub(super) fn shaped(&self, i: usize) -> Result<Shaped<'t>, Fault> {
-        match self.0.get(i) {
-            Some(&Operand::F32(x, shape)) => Ok((x, shape)),
-            _ => Err(Fault::Operands(format!("operand {i} must hold numbers"))),
+    pub(super) fn shaped(&self, i: usize) -> Result<(Elements<'t>, &'t [usize]), Fault> {
+        match self.get(i)? {
+            (Operand::Numbers(x), shape) => Ok((x, shape)),
+            _ => Err(Fault::Operands(format!("operand {i} must hold numbers of its own"))),
         }
     }
 
     /// The numbers of operand `i`.
-    pub(super) fn numbers(&self, i: usize) -> Result<&'t [f32], Fault> {
+    pub(super) fn numbers(&self, i: usize) -> Result<Elements<'t>, Fault> {
         self.shaped(i).map(|(x, _)| x)
     }
 
+    /// The numbers of operand `i`, which nothing rounds: statistics.
+    pub(super) fn exact(&self, i: usize) -> Result<&'t [f32], Fault> {
+        let numbers = self.numbers(i)?.numbers();
+        numbers.ok_or_else(|| Fault::Operands(format!("operand {i} must be stored as FP32")))
+    }
+
     /// The numbers of operand `i`, if there is one.
-    pub(super) fn optional(&self, i: usize) -> Result<Option<&'t [f32]>, Fault> {
+    pub(super) fn optional(&self, i: usize) -> Result<Option<Elements<'t>>, Fault> {
         if i < self.0.len() { self.numbers(i).map(Some) } else { Ok(None) }
     }
 
     /// The numbers of all operands with their shapes.
-    pub(super) fn all(&self) -> Result<Vec<Shaped<'t>>, Fault> {
+    pub(super) fn all(&self) -> Result<Vec<(Elements<'t>, &'t [usize])>, Fault> {
         (0..self.0.len()).map(|i| self.shaped(i)).collect()
     }
 
     /// The single number of operand `i`.
     pub(super) fn scalar(&self, i: usize) -> Result<f32, Fault> {
-        match self.numbers(i)? {
+        match self.exact(i)? {
             [x] => Ok(*x),
             _ => Err(Fault::Operands(format!("operand {i} must be a scalar"))),
         }
@@ -49,16 +90,16 @@ impl<'t> Operands<'t> {
 
     /// The pooling indices of operand `i`.
     pub(super) fn indices(&self, i: usize) -> Result<&'t [u8], Fault> {
-        match self.0.get(i) {
-            Some(&Operand::U8(x)) => Ok(x),
+        match self.get(i)?.0 {
+            Operand::Indices(x) => Ok(x),
             _ => Err(Fault::Operands(format!("operand {i} must hold indices"))),
         }
     }
 
     /// The labels of operand `i`.
     pub(super) fn labels(&self, i: usize) -> Result<&'t [u32], Fault> {
-        match self.0.get(i) {
-            Some(&Operand::U32(x)) => Ok(x),
+        match self.get(i)?.0 {
+            Operand::Labels(x) => Ok(x),
             _ => Err(Fault::Operands(format!("operand {i} must hold labels"))),
         }
     }

@@ -8,6 +8,7 @@ mod elementwise;
 mod own;
 mod reduce;
 mod round;
+mod run;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,8 @@ use bitbudget_formats::{Counts, Format};
 use bitbudget_ir::Op;
 use bitbudget_program::{Buffer, Rounding};
 use candle_core::Tensor;
+
+pub(crate) use run::run;
 
 /// The result of `op` on contiguous operands, rounded to its buffer's format, with the counts.
 pub(crate) fn compute(

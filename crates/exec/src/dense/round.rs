@@ -2,7 +2,7 @@
 
 use crate::cpu;
 use crate::error::Fault;
-use bitbudget_formats::{Counts, Format, Overflow};
+use bitbudget_formats::{Counts, Format, Overflow, round_slice};
 use bitbudget_program::Rounding;
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use std::cell::Cell;
@@ -30,7 +30,7 @@ impl CustomOp1 for Round {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let mut y = cpu::numbers(x, layout)?.to_vec();
-        let counts = cpu::round(self.format, self.overflow, &mut y);
+        let counts = round_slice(self.format, self.overflow, &mut y);
         if self.counted {
             self.counts.set(counts);
         }

@@ -1,0 +1,136 @@
+//! Elementwise operators, alone or several in one pass over their operands.
+
+use super::geometry::channels;
+use super::operands::{Operand, Operands, Place};
+use crate::error::Fault;
+use bitbudget_formats::{Counts, Format, Overflow};
+use bitbudget_ir::Op;
+use bitbudget_ir::ops::RunningVariance;
+use bitbudget_kernels::{self as kernels, Function, Output};
+
+/// One elementwise part of an instruction.
+pub(super) struct Link<'t> {
+    pub(super) op: &'t Op,
+    pub(super) operands: Operands<'t>,
+    pub(super) rounding: Option<(Format, Overflow)>,
+    /// Where the result is stored, if it is.
+    pub(super) place: Option<usize>,
+}
+
+/// The function of an operator that is computed element by element on operands of the result's shape.
+pub(super) fn function(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Function> {
+    let single = |x: f64| x as f32;
+    let whole = || operands.0.iter().all(|(_, s)| *s == shape);
+    Some(match op {
+        Op::Relu(_) => Function::Relu,
+        Op::LeakyRelu(op) => Function::LeakyRelu { alpha: single(op.alpha.0) },
+        Op::Clip(op) => Function::Clip { min: single(op.min.0), max: single(op.max.0) },
+        Op::Sigmoid(_) => Function::Sigmoid,
+        Op::Tanh(_) => Function::Tanh,
+        Op::Exp(_) => Function::Exp,
+        Op::Log(_) => Function::Log,
+        Op::Sqrt(_) => Function::Sqrt,
+        Op::Scale(op) => Function::Scale { by: single(op.by.0) },
+        Op::Cast(_) | Op::Reshape(_) => Function::Copy,
+        Op::Add(_) if whole() => Function::Add,
+        Op::Sub(_) if whole() => Function::Sub,
+        Op::Mul(_) if whole() => Function::Mul,
+        Op::Div(_) if whole() => Function::Div,
+        Op::Sum(_) => Function::Sum,
+        Op::ReluGrad(_) => Function::ReluGrad,
+        Op::ClipGrad(op) => Function::ClipGrad { min: single(op.min.0), max: single(op.max.0) },
+        Op::LeakyReluGrad(op) => Function::LeakyReluGrad { alpha: single(op.alpha.0) },
+        Op::BatchNormalize(op) => Function::Normalize { epsilon: single(op.epsilon.0) },
+        Op::BatchNormGradInput(op) => Function::NormalizeGradInput { epsilon: single(op.epsilon.0) },
+        Op::RunningAverage(op) => Function::RunningAverage { momentum: single(op.momentum.0), correction: 1.0 },
+        Op::RunningVariance(op) => {
+            let [n, _, s] = channels(operands.get(2).ok()?.1);
+            let correction = single(RunningVariance::correction((n * s) as f64));
+            Function::RunningAverage { momentum: single(op.momentum.0), correction }
+        }
+        Op::SgdVelocity(op) => {
+            let (momentum, weight_decay) = (single(op.momentum.0), single(op.weight_decay.0));
+            Function::SgdVelocity { momentum, weight_decay }
+        }
+        Op::SgdParameter(_) => Function::SgdParameter,
+        Op::AdamFirstMoment(op) => Function::AdamFirstMoment { beta: single(op.beta.0) },
+        Op::AdamSecondMoment(op) => Function::AdamSecondMoment { beta: single(op.beta.0) },
+        Op::AdamwParameter(op) => {
+            let (weight_decay, epsilon) = (single(op.weight_decay.0), single(op.epsilon.0));
+            Function::AdamwParameter { weight_decay, epsilon }
+        }
+        _ => return None,
+    })
+}
+
+/// Whether an operator is skipped where its last operand is zero, which leaves its first one as it is.
+fn can_be_skipped(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::SgdVelocity(_)
+            | Op::SgdParameter(_)
+            | Op::AdamFirstMoment(_)
+            | Op::AdamSecondMoment(_)
+            | Op::AdamwParameter(_)
+    )
+}
+
+/// Computes parts together; their counts.
+pub(super) fn compute(
+    links: &[Link<'_>],
+    functions: Vec<Function>,
+    places: &mut [Place<'_>],
+    shape: &[usize],
+) -> Result<Vec<Counts>, Fault> {
+    let by_channel = |f: &Function| matches!(f, Function::Normalize { .. } | Function::NormalizeGradInput { .. });
+    let layout = match functions.iter().any(by_channel) {
+        true => channels(shape),
+        false => [1, 1, shape.iter().product()],
+    };
+    let mut parts = Vec::with_capacity(links.len());
+    let mut outputs: Vec<Output<'_>> = Vec::with_capacity(places.len());
+    for place in places.iter_mut() {
+        outputs.push(place.numbers()?.reborrow());
+    }
+    let mut untouched = true;
+    for (link, function) in links.iter().zip(functions) {
+        let (mut function, mut used) = (function, operands(link.op));
+        if can_be_skipped(link.op) {
+            used = link.operands.len().saturating_sub(1);
+            if link.operands.scalar(used)? == 0.0 {
+                (function, used) = (Function::Copy, 1);
+                untouched &= matches!(link.operands.get(0)?.0, Operand::Output(i) if link.place == Some(i));
+            } else {
+                untouched = false;
+            }
+        } else {
+            untouched = false;
+        }
+        let operands: Result<Vec<kernels::Operand<'_>>, Fault> =
+            (0..used.min(link.operands.len())).map(|i| operand(&link.operands, i, shape)).collect();
+        parts.push(kernels::Part { function, operands: operands?, rounding: link.rounding, output: link.place });
+    }
+    if untouched {
+        return Ok(vec![Counts::default(); links.len()]);
+    }
+    Ok(kernels::chain(layout, &parts, &mut outputs)?)
+}
+
+/// How many operands an operator reads; of others it only needs the shape.
+fn operands(op: &Op) -> usize {
+    if let Op::RunningVariance(_) = op { 2 } else { usize::MAX }
+}
+
+fn operand<'t>(operands: &Operands<'t>, i: usize, shape: &[usize]) -> Result<kernels::Operand<'t>, Fault> {
+    let (operand, own) = operands.get(i)?;
+    Ok(match operand {
+        Operand::Part(part) => kernels::Operand::Part(part),
+        Operand::Output(output) => kernels::Operand::Output(output),
+        Operand::Numbers(x) if own == shape => kernels::Operand::Elements(x),
+        Operand::Numbers(_) if own.is_empty() => kernels::Operand::Scalar(operands.scalar(i)?),
+        Operand::Numbers(x) => kernels::Operand::Channel(x),
+        Operand::Indices(_) | Operand::Labels(_) => {
+            return Err(Fault::Operands(format!("operand {i} must hold numbers")));
+        }
+    })
+}

@@ -1,0 +1,58 @@
+//! From shapes and attributes to the kernels' geometries.
+
+use crate::error::Fault;
+use bitbudget_ir::ops::{Conv, Window};
+use bitbudget_kernels::{Conv2d, Pool2d};
+
+/// Batch, channels and elements per channel and example of `[N, C, …]`.
+pub(super) fn channels(shape: &[usize]) -> [usize; 3] {
+    let inner = shape.get(2..).map_or(1, |rest| rest.iter().product());
+    [shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1), inner]
+}
+
+/// Rows and columns, the last dimension being a row.
+pub(super) fn rows(shape: &[usize]) -> (usize, usize) {
+    let columns = shape.last().copied().unwrap_or(1);
+    (shape.iter().product::<usize>() / columns.max(1), columns)
+}
+
+fn four(shape: &[usize]) -> Result<[usize; 4], Fault> {
+    shape.try_into().map_err(|_| Fault::Operands(format!("{shape:?} is not [N, C, H, W]")))
+}
+
+/// The convolution of an input and weights of these shapes.
+pub(super) fn conv2d(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Conv2d, Fault> {
+    let ([batch, in_channels, in_height, in_width], [out_channels, _, height, width]) = (four(x)?, four(w)?);
+    Ok(Conv2d {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        kernel: [height, width],
+        stride: conv.strides,
+        dilation: conv.dilations,
+        pad_begin: conv.pads_begin,
+        pad_end: conv.pads_end,
+        groups: conv.groups,
+    })
+}
+
+/// The pooling that leads from one shape to another.
+pub(super) fn pool2d(window: &Window, x: &[usize], y: &[usize]) -> Result<Pool2d, Fault> {
+    let ([batch, channels, in_height, in_width], [.., out_height, out_width]) = (four(x)?, four(y)?);
+    let Window { kernel, strides, pads_begin, pads_end, dilations, .. } = *window;
+    Ok(Pool2d {
+        batch,
+        channels,
+        in_height,
+        in_width,
+        out_height,
+        out_width,
+        kernel,
+        stride: strides,
+        dilation: dilations,
+        pad_begin: pads_begin,
+        pad_end: pads_end,
+    })
+}

@@ -1,0 +1,138 @@
+//! One step of a program as dense tensor operations.
+
+use super::compute;
+use crate::error::{ExecError, Fault, without_backtrace};
+use crate::executor::{Inputs, OverflowCount, Step, Watch};
+use crate::values::Values;
+use bitbudget_formats::Format;
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
+use candle_core::{DType, Device, Tensor};
+use std::time::Instant;
+
+/// Runs a step. Rounded tensors are FP32 numbers here; places in the arena are of no use.
+pub(crate) fn run(
+    program: &Program,
+    device: &Device,
+    values: &mut Values,
+    inputs: &Inputs<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Step, ExecError> {
+    let slots: Result<Vec<Option<Tensor>>, ExecError> =
+        program.buffers.iter().map(|buffer| bind(buffer, inputs, values, device)).collect();
+    let mut run = Run { program, values, slots: slots? };
+    let mut step = Step::default();
+    for (at, instruction) in program.instructions.iter().enumerate() {
+        let start = Instant::now();
+        run.instruction(instruction, &mut step, watch)?;
+        watch.took(at, start.elapsed());
+    }
+    for (name, id) in &program.outputs {
+        let values = run.slot(*id).and_then(numbers);
+        step.outputs.insert(name.clone(), values.map_err(|e| ExecError::new(format!("output `{name}`"), e))?);
+    }
+    Ok(step)
+}
+
+struct Run<'a> {
+    program: &'a Program,
+    values: &'a mut Values,
+    slots: Vec<Option<Tensor>>,
+}
+
+impl Run<'_> {
+    fn instruction(
+        &mut self,
+        instruction: &Instruction,
+        step: &mut Step,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), ExecError> {
+        let program = self.program;
+        match instruction {
+            Instruction::Compute { parts, .. } => {
+                for part in parts {
+                    self.part(part, step, watch)?;
+                }
+            }
+            Instruction::View { input, output } => {
+                let shape = program.buffer(*output).shape.as_slice();
+                let view = self.slot(*input).and_then(|t| Ok(t.reshape(shape)?));
+                let view = view.map_err(|e| ExecError::new(format!("view {output} of {input}"), e))?;
+                show(watch, *output, &view)?;
+                self.slots[output.index()] = Some(view);
+            }
+            Instruction::Store { value, target } => {
+                let (buffer, new) = (program.buffer(*target), self.slots[value.index()].take());
+                let new = new.ok_or_else(|| ExecError::new(format!("store {target}"), format!("{value} has ended")))?;
+                self.slots[target.index()] = Some(new.clone());
+                self.values.replace(buffer, new);
+            }
+            Instruction::Free { buffer } => self.slots[buffer.index()] = None,
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, part: &Part, step: &mut Step, watch: &mut Watch<'_>) -> Result<(), ExecError> {
+        let Part { op, inputs, output, rounding } = part;
+        let buffer = self.program.buffer(*output);
+        let computed = self.operands(inputs).and_then(|x| compute(op, &x, buffer, rounding.as_ref()));
+        let place = || format!("{} into {output} `{}`", op.name(), buffer.name);
+        let (result, counts) = computed.map_err(|e| ExecError::new(place(), e))?;
+        if let (Some(tensor), true) = (rounding.and_then(|r| r.counted), buffer.format != Format::FP32) {
+            let elements = buffer.elements() as u64;
+            step.overflows.push(OverflowCount { tensor, counts, elements });
+        }
+        show(watch, *output, &result)?;
+        if buffer.source == Source::Kept {
+            self.values.replace(buffer, result.clone());
+        }
+        self.slots[output.index()] = Some(result);
+        Ok(())
+    }
+
+    fn operands(&self, inputs: &[BufferId]) -> Result<Vec<&Tensor>, Fault> {
+        inputs.iter().map(|&id| self.slot(id)).collect()
+    }
+
+    fn slot(&self, id: BufferId) -> Result<&Tensor, Fault> {
+        self.slots[id.index()].as_ref().ok_or_else(|| Fault::Operands(format!("{id} holds nothing")))
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>, Fault> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+}
+
+/// Shows the numbers of a tensor to who wants them.
+fn show(watch: &mut Watch<'_>, id: BufferId, tensor: &Tensor) -> Result<(), ExecError> {
+    match watch {
+        Watch::Numbers(observe) if tensor.dtype() == DType::F32 => {
+            observe(id, &numbers(tensor).map_err(|e| ExecError::new(id.to_string(), e))?);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The tensor that a source buffer holds at the start of a step.
+fn bind(buffer: &Buffer, inputs: &Inputs<'_>, values: &Values, device: &Device) -> Result<Option<Tensor>, ExecError> {
+    let shape = buffer.shape.as_slice();
+    let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
+    let length = |given: usize, what: &str| match given == buffer.elements() {
+        true => Ok(()),
+        false => Err(fault(format!("{given} {what} were given, its shape {shape:?} needs {}", buffer.elements()))),
+    };
+    let tensor = match buffer.source {
+        Source::None => return Ok(None),
+        Source::Input => {
+            length(inputs.examples.len(), "numbers")?;
+            Tensor::from_slice(inputs.examples, shape, device)
+        }
+        Source::Label => {
+            length(inputs.labels.len(), "labels")?;
+            Tensor::from_slice(inputs.labels, shape, device)
+        }
+        Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind)], shape, device),
+        Source::Kept | Source::Constant => return values.checked(buffer).map(|kept| Some(kept.clone())),
+    };
+    tensor.map(Some).map_err(|e| fault(without_backtrace(&e).to_string()))
+}

@@ -1,0 +1,37 @@
+//! Bytes that running programs takes on the CPU.
+
+use crate::cpu;
+use bitbudget_program::{Program, Source};
+
+/// Bytes by who holds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Masters, states and constants.
+    pub kept: usize,
+    /// The block in which everything lies that a step computes.
+    pub arena: usize,
+    /// What the threads' kernels need beside.
+    pub scratch: usize,
+}
+
+impl Footprint {
+    /// What a program will take with so many threads.
+    pub fn predicted(program: &Program, threads: usize) -> Footprint {
+        let kept = |b: &&bitbudget_program::Buffer| matches!(b.source, Source::Kept | Source::Constant);
+        Footprint {
+            kept: program.buffers.iter().filter(kept).map(|b| b.bytes()).sum(),
+            arena: program.arena,
+            scratch: cpu::scratch(program) * threads,
+        }
+    }
+
+    /// All bytes together.
+    pub fn total(&self) -> usize {
+        self.kept + self.arena + self.scratch
+    }
+
+    /// All bytes but those that stay from step to step.
+    pub fn without_kept(&self) -> usize {
+        self.arena + self.scratch
+    }
+}
