@@ -28,5 +28,5 @@ mod training;
 
 pub use evaluation::{Evaluation, evaluation};
 pub use gradients::gradients;
-pub use optimizer::Optimizer;
-pub use training::training;
+pub use optimizer::{Optimizer, Updates};
+pub use training::{training, training_with};

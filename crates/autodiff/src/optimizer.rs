@@ -38,19 +38,42 @@ impl Optimizer {
     }
 }
 
+/// When parameters are updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Updates {
+    /// When all gradients of a step are finite, which loss scaling needs; so gradients are kept until the last is there.
+    #[default]
+    IfFinite,
+    /// As soon as a parameter's gradient is there, whatever it holds.
+    Always,
+}
+
 /// A parameter's master with the gradient of its rounded copy.
 pub(crate) struct Trained {
     pub(crate) master: NodeId,
     pub(crate) gradient: NodeId,
 }
 
-/// Appends the updates of all masters; they are skipped when a gradient is not finite (output `finite` is then 0).
-pub(crate) fn append(graph: &mut Graph, optimizer: &Optimizer, trained: &[Trained]) -> Result<(), GraphError> {
-    let gradients: Vec<NodeId> = trained.iter().map(|t| t.gradient).collect();
-    let finite = internal(graph, AllFinite {}, &gradients)?;
-    graph.set_output("finite", finite);
+/// Appends the updates of all masters; with [`Updates::IfFinite`] they are skipped when a gradient is not finite (output
+/// `finite` is then 0).
+pub(crate) fn append(
+    graph: &mut Graph,
+    optimizer: &Optimizer,
+    updates: Updates,
+    trained: &[Trained],
+) -> Result<(), GraphError> {
     let scalar = |graph: &mut Graph, kind| graph.source(Scalar { kind }, TensorType::scalar());
     let inverse_scale = scalar(graph, ScalarKind::InverseLossScale);
+    let finite = match updates {
+        Updates::IfFinite => {
+            let gradients: Vec<NodeId> = trained.iter().map(|t| t.gradient).collect();
+            let finite = internal(graph, AllFinite {}, &gradients)?;
+            graph.set_output("finite", finite);
+            finite
+        }
+        // Only zero stops an update, and a reciprocal is never zero.
+        Updates::Always => inverse_scale,
+    };
     let rate = scalar(graph, ScalarKind::LearningRate);
     match *optimizer {
         Optimizer::Sgd { momentum, weight_decay } => {

@@ -1,7 +1,7 @@
 //! The training graph: forward, loss, backward, update.
 
 use crate::gradients::gradients;
-use crate::optimizer::{Optimizer, Trained};
+use crate::optimizer::{Optimizer, Trained, Updates};
 use crate::{loss, optimizer};
 use bitbudget_ir::ops::{Cast, Scalar};
 use bitbudget_ir::{Graph, GraphError, Op, Reason, Role, ScalarKind, TensorType};
@@ -15,6 +15,15 @@ use bitbudget_ir::{Graph, GraphError, Op, Reason, Role, ScalarKind, TensorType};
 /// # Errors
 /// If the output is no `[N, classes]`, depends on no parameter, or an operator has no derivative.
 pub fn training(forward: &Graph, optimizer: &Optimizer) -> Result<Graph, GraphError> {
+    training_with(forward, optimizer, Updates::IfFinite)
+}
+
+/// Like [`training`], with the choice of when parameters are updated; output `finite` is there with
+/// [`Updates::IfFinite`] only.
+///
+/// # Errors
+/// As [`training`].
+pub fn training_with(forward: &Graph, optimizer: &Optimizer, updates: Updates) -> Result<Graph, GraphError> {
     let mut pruned = forward.clone();
     let fault = |text: &str| GraphError::new("graph", forward.name(), &[], Reason::new(text));
     let (name, scores) = forward.outputs().first().cloned().ok_or_else(|| fault("has no output"))?;
@@ -62,6 +71,6 @@ pub fn training(forward: &Graph, optimizer: &Optimizer) -> Result<Graph, GraphEr
     if trained.is_empty() {
         return Err(fault("its output depends on no parameter, so there is nothing to train"));
     }
-    optimizer::append(&mut graph, optimizer, &trained)?;
+    optimizer::append(&mut graph, optimizer, updates, &trained)?;
     Ok(graph.without_dead_nodes().0)
 }

@@ -16,7 +16,7 @@
 
 mod trainer;
 
-use bitbudget_autodiff::{Evaluation, Optimizer, evaluation, training};
+use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
 use bitbudget_lower::{LowerError, lower};
@@ -36,6 +36,8 @@ pub struct Options {
     pub batch: usize,
     /// How parameters are updated.
     pub optimizer: Optimizer,
+    /// When parameters are updated.
+    pub updates: Updates,
     /// How formats are chosen.
     pub method: Method,
     /// The share of elements to make low at least, for the methods that go by it.
@@ -52,7 +54,8 @@ impl Default for Options {
     /// The paper's setting: batch 128, SGD, demotion of half of the elements.
     fn default() -> Self {
         let (optimizer, formats, storage) = (Optimizer::sgd(), Formats::PAPER, Storage::Packed);
-        Options { batch: 128, optimizer, method: Method::Demote, low_ratio: 0.5, seed: 0, formats, storage }
+        let (method, updates) = (Method::Demote, Updates::IfFinite);
+        Options { batch: 128, optimizer, updates, method, low_ratio: 0.5, seed: 0, formats, storage }
     }
 }
 
@@ -118,7 +121,7 @@ impl From<GraphError> for CompileError {
 /// If the network has no `[N, classes]` output, cannot be differentiated, or the options do not fit it.
 pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError> {
     verify(&model.graph).map_err(CompileError::Graph)?;
-    let training = training(&model.graph, &options.optimizer)?;
+    let training = training_with(&model.graph, &options.optimizer, options.updates)?;
     let Options { batch, method, low_ratio, seed, formats, storage, .. } = *options;
     let assignment = assign(&training, batch, method, low_ratio, seed, formats)?;
     Compiled::assemble(model, training, assignment, storage)

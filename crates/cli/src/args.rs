@@ -26,6 +26,7 @@ pub(crate) enum Command {
     Compile(CompileArgs),
     Train(TrainArgs),
     Eval(EvalArgs),
+    Bench(BenchArgs),
 }
 
 /// Write one of the known networks as an ONNX file.
@@ -242,7 +243,7 @@ pub(crate) struct SettingsArgs {
     /// How the learning rate falls: constant, cosine or step.
     #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
     pub(crate) lr_schedule: LearningRate,
-    /// Loss scale: dynamic or a number.
+    /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
     #[arg(long, value_name = "SCALE", default_value = "dynamic")]
     pub(crate) loss_scale: LossScaling,
     /// Make tensors high whose overflow ratio reaches a threshold: on (0.01), off, or a threshold.
@@ -312,6 +313,49 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// Write the result as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Measure a training step: time, memory, and where the time goes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The first step is not counted. Memory is stated as predicted, as allocated by the executor, and as \
+                        the growth of the process.
+
+Examples:
+  bitbudget bench net.onnx --batch 128 --method fp32
+  bitbudget bench net.onnx --batch 128 --method demote --low-ratio 1.0 --threads 2 --json bench.json
+  bitbudget bench net.onnx --method demote --simulated"
+)]
+pub(crate) struct BenchArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Steps to measure, after one that is not counted.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) steps: usize,
+    /// What to train on; see `bitbudget train --help`.
+    #[arg(long, value_name = "DATA", default_value = "synthetic:1024")]
+    pub(crate) data: DataSpec,
+    /// Learning rate.
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
+    pub(crate) lr: f32,
+    /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
+    #[arg(long, value_name = "SCALE", default_value = "dynamic")]
+    pub(crate) loss_scale: LossScaling,
+    /// Seed of synthetic data and of the random method.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Store rounded tensors as FP32 numbers, as a simulation does, to see what packing saves.
+    #[arg(long)]
+    pub(crate) simulated: bool,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Write the record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

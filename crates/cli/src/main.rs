@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod memory;
 mod model;
 mod output;
 mod progress;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         args::Command::Compile(args) => commands::compile::run(&args),
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Eval(args) => commands::eval::run(&args),
+        args::Command::Bench(args) => commands::bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

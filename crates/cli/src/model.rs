@@ -2,12 +2,13 @@
 
 use crate::args::{AssignmentArgs, DeviceArgs, OptimizerArgs, OptimizerKind};
 use anyhow::{Context, Result, bail};
-use bitbudget::{Compiled, Options, compile};
-use bitbudget_autodiff::Optimizer;
+use bitbudget::{Compiled, Options, Storage, compile};
+use bitbudget_autodiff::{Optimizer, Updates};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_precision::{Formats, Method};
 use bitbudget_program::Trainer;
+use bitbudget_train::loss_scale::LossScaling;
 use std::path::Path;
 
 /// What a file holds.
@@ -33,9 +34,35 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
     Ok(Loaded::Network(imported.model, imported.warnings))
 }
 
-/// Reads a network or trainer file and compiles the network; `default` is the method if none is given.
-///
-/// Warnings of the import go to standard error unless the run is `quiet`.
+/// What a command asks of the compiler beside its precision and optimizer options.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    /// The seed of random choices.
+    pub(crate) seed: u64,
+    /// The method if none is given.
+    pub(crate) method: Method,
+    /// Whether warnings of the import are left out; else they go to standard error.
+    pub(crate) quiet: bool,
+    pub(crate) storage: Storage,
+    pub(crate) updates: Updates,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        let (storage, updates) = (Storage::Packed, Updates::IfFinite);
+        Request { seed: 0, method: Method::Demote, quiet: false, storage, updates }
+    }
+}
+
+/// When a run with this loss scale updates parameters.
+pub(crate) fn updates(scaling: LossScaling) -> Updates {
+    match scaling {
+        LossScaling::None => Updates::Always,
+        LossScaling::Dynamic | LossScaling::Fixed(_) => Updates::IfFinite,
+    }
+}
+
+/// Reads a network or trainer file and compiles the network.
 ///
 /// # Errors
 /// If the file cannot be used, or an option contradicts a trainer file, which fixes them.
@@ -43,21 +70,20 @@ pub(crate) fn compiled(
     path: &Path,
     assignment: &AssignmentArgs,
     optimizer: &OptimizerArgs,
-    seed: u64,
-    default: Method,
-    quiet: bool,
+    request: Request,
 ) -> Result<Compiled> {
     match load(path)? {
         Loaded::Network(model, warnings) => {
-            let options = options(assignment, optimizer, seed, default)?;
+            let options = options(assignment, optimizer, request)?;
             let compiled = compile(model, &options).with_context(|| format!("cannot compile {}", path.display()))?;
-            for warning in warnings.iter().filter(|_| !quiet) {
+            for warning in warnings.iter().filter(|_| !request.quiet) {
                 eprintln!("warning: {warning}");
             }
             Ok(compiled)
         }
         Loaded::Trainer(compiled) => {
-            let given = given(assignment, optimizer);
+            let mut given = given(assignment, optimizer);
+            given.extend((request.storage != Storage::Packed).then_some("--simulated"));
             if !given.is_empty() {
                 bail!(
                     "{} is a trainer file, which fixes {}; compile the network again",
@@ -70,15 +96,16 @@ pub(crate) fn compiled(
     }
 }
 
-fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, seed: u64, default: Method) -> Result<Options> {
+fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, request: Request) -> Result<Options> {
     let paper = Formats::PAPER;
     let high = assignment.high.unwrap_or(paper.high);
     Ok(Options {
         batch: assignment.batch.unwrap_or(128),
         optimizer: self::optimizer(optimizer)?,
-        method: assignment.method.unwrap_or(default),
+        updates: request.updates,
+        method: assignment.method.unwrap_or(request.method),
         low_ratio: assignment.low_ratio.unwrap_or(0.5),
-        seed,
+        seed: request.seed,
         formats: Formats {
             high,
             low_forward: assignment.low_forward.unwrap_or(paper.low_forward),
@@ -86,6 +113,7 @@ fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, seed: u64, de
             // As in the paper, gradients of parameters stay in the high format.
             low_parameter_gradient: high,
         },
+        storage: request.storage,
     })
 }
 

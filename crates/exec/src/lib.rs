@@ -33,6 +33,7 @@
 //! # Ok::<(), bitbudget_exec::ExecError>(())
 //! ```
 
+mod ceilings;
 mod cpu;
 #[cfg(any(feature = "cuda", test))]
 mod dense;
@@ -43,6 +44,7 @@ mod executor;
 mod footprint;
 mod values;
 
+pub use ceilings::{Ceilings, ceilings};
 pub use cpu::workspace;
 pub use error::ExecError;
 pub use executor::{Executor, Inputs, OverflowCount, Step, Target};

@@ -13,7 +13,7 @@ pub const SMALLEST_SCALE: f32 = 1.0 / 16384.0;
 /// A dynamic scale is never above this, 2^126: the largest power of two whose reciprocal is a normal FP32 number.
 pub const LARGEST_SCALE: f32 = 8.507_059e37;
 
-/// Which loss scale to use: `dynamic` or a number.
+/// Which loss scale to use: `dynamic`, a number, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossScaling {
@@ -21,6 +21,8 @@ pub enum LossScaling {
     Fixed(f32),
     /// Halved after a step that overflows, doubled after an epoch's number of steps without one.
     Dynamic,
+    /// None, and no step is skipped.
+    None,
 }
 
 impl FromStr for LossScaling {
@@ -29,9 +31,11 @@ impl FromStr for LossScaling {
     fn from_str(text: &str) -> Result<Self> {
         match text.parse::<f32>() {
             _ if text == "dynamic" => Ok(LossScaling::Dynamic),
+            _ if text == "none" => Ok(LossScaling::None),
             Ok(scale) if scale.is_normal() && scale > 0.0 && scale <= LARGEST_SCALE => Ok(LossScaling::Fixed(scale)),
             _ => {
-                let message = format!("loss scale `{text}` is neither `dynamic` nor a number above 0 and up to 2^126");
+                let message =
+                    format!("loss scale `{text}` is neither `dynamic`, `none` nor a number above 0 and up to 2^126");
                 Err(Error::new(ErrorKind::Invalid, message))
             }
         }
@@ -63,6 +67,7 @@ impl LossScaler {
         let scale = match scaling {
             LossScaling::Fixed(scale) => scale,
             LossScaling::Dynamic => INITIAL_SCALE,
+            LossScaling::None => 1.0,
         };
         LossScaler { scaling, scale, steps_per_epoch: steps_per_epoch.max(1), clean_steps: 0 }
     }

@@ -277,7 +277,16 @@ impl Run<'_> {
             },
         )?;
         let output = |name: &str| step.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
-        let applied = self.scaler.update(output("finite") == 1.0);
+        // A program that never skips a step does not say whether its gradients are finite.
+        let applied = self.scaler.update(step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]));
+        if !step.outputs.contains_key("finite") && !output("loss").is_finite() {
+            let message = format!(
+                "the run diverged: at step {} the loss is not finite; use a lower learning rate, a higher precision or \
+                 a loss scale",
+                self.step
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         self.updates += u32::from(applied);
         let smallest = settings.loss_scale == LossScaling::Dynamic && loss_scale <= SMALLEST_SCALE;
         self.hopeless = if !applied && smallest { self.hopeless + 1 } else { 0 };

@@ -1,24 +1,37 @@
 //! `bitbudget assign`.
 
 use crate::args::{AssignArgs, OptimizerArgs};
-use crate::model::compiled;
+use crate::memory::{MemoryRecord, default_threads};
+use crate::model::{Request, compiled};
 use crate::output::{bytes, check, grouped, json, print, table};
 use anyhow::Result;
-use bitbudget_precision::Method;
 use bitbudget_precision::summary::{GroupSummary, Summary, summary};
+use serde::Serialize;
 use std::path::Path;
+
+/// The assignment with what it comes to in memory.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    memory: &'a MemoryRecord,
+}
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     check(args.json.as_deref())?;
-    let compiled =
-        compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Demote, false)?;
+    let request = Request { seed: args.seed, ..Request::default() };
+    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let summary = summary(&compiled.assignment, &compiled.training);
+    let memory = MemoryRecord::predicted(&compiled, default_threads());
     if let Some(path) = &args.json {
-        json(path, &summary)?;
+        json(path, &Record { summary: &summary, memory: &memory })?;
     }
     if args.json.as_deref() != Some(Path::new("-")) {
         print(groups(&summary))?;
         print(totals(&summary))?;
+        let (title, table) = memory.table();
+        print(title)?;
+        print(table)?;
     }
     Ok(())
 }

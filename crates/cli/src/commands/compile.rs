@@ -2,15 +2,15 @@
 
 use crate::args::CompileArgs;
 use crate::commands::assign::totals;
-use crate::model::compiled;
+use crate::model::{Request, compiled};
 use crate::output::{bytes, check, print, save};
 use anyhow::Result;
-use bitbudget_precision::Method;
 use bitbudget_precision::summary::summary;
 
 pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     check([args.output.as_path()])?;
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, args.seed, Method::Demote, false)?;
+    let request = Request { seed: args.seed, ..Request::default() };
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
     print(format!(

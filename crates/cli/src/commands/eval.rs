@@ -1,7 +1,7 @@
 //! `bitbudget eval`.
 
 use crate::args::{EvalArgs, OptimizerArgs};
-use crate::model::{compiled, executor, input_and_classes};
+use crate::model::{Request, compiled, executor, input_and_classes};
 use crate::output::{check, json, print};
 use anyhow::Result;
 use bitbudget_exec::Values;
@@ -24,7 +24,8 @@ struct EvalRecord {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     check(args.json.as_deref())?;
-    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), args.seed, Method::Fp32, false)?;
+    let request = Request { seed: args.seed, method: Method::Fp32, ..Request::default() };
+    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     for note in &dataset.notes {

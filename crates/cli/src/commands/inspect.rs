@@ -2,12 +2,12 @@
 
 use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
-use crate::model::{compiled, input_and_classes};
+use crate::memory::{MemoryRecord, default_threads};
+use crate::model::{Request, compiled, input_and_classes};
 use crate::output::{bytes, check, grouped, json, print, table};
 use anyhow::Result;
 use bitbudget::Compiled;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
-use bitbudget_precision::Method;
 use bitbudget_precision::summary::{Summary, summary};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ struct Overview {
     instructions: usize,
     operators: BTreeMap<&'static str, Operators>,
     assignment: Summary,
+    memory: MemoryRecord,
 }
 
 #[derive(Default, Serialize)]
@@ -36,7 +37,7 @@ struct Operators {
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     check(args.json.as_deref())?;
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, 0, Method::Demote, false)?;
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, Request::default())?;
     match args.text {
         Some(TextForm::Forward) => return print(&compiled.forward),
         Some(TextForm::Training) => return print(&compiled.training),
@@ -76,6 +77,7 @@ fn overview(compiled: &Compiled) -> Result<Overview> {
         instructions: compiled.train.instructions.len(),
         operators,
         assignment: summary(&compiled.assignment, graph),
+        memory: MemoryRecord::predicted(compiled, default_threads()),
     })
 }
 
@@ -111,5 +113,8 @@ fn show(overview: &Overview) -> Result<()> {
         ]);
     }
     print(table)?;
-    print(totals(&overview.assignment))
+    print(totals(&overview.assignment))?;
+    let (title, table) = overview.memory.table();
+    print(title)?;
+    print(table)
 }

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod assign;
+pub(crate) mod bench;
 pub(crate) mod compile;
 pub(crate) mod eval;
 pub(crate) mod inspect;

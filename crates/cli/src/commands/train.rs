@@ -2,27 +2,31 @@
 
 use crate::args::TrainArgs;
 use crate::commands::assign::totals;
-use crate::model::{compiled, executor, input_and_classes};
+use crate::memory::{MemoryRecord, Resident};
+use crate::model::{Request, compiled, executor, input_and_classes, updates};
 use crate::output::{check, json, print, save};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use bitbudget::Compiled;
 use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::Values;
+use bitbudget_exec::{Executor, Footprint, Values};
 use bitbudget_ir::Model;
-use bitbudget_precision::Method;
 use bitbudget_precision::summary::summary;
+use bitbudget_program::Program;
 use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::{self, Dataset};
 use bitbudget_train::metrics::{FinalRecord, MetricsWriter, Record};
 use bitbudget_train::run::{Length, Programs, Promoted, Settings};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let seed = args.settings.seed;
     check([&args.save, &args.metrics, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
-    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, seed, Method::Demote, args.quiet)?;
+    let updates = updates(args.settings.loss_scale);
+    let request = Request { seed, quiet: args.quiet, updates, ..Request::default() };
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let settings = settings(args, &compiled)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
@@ -34,6 +38,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
+    let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
     let mut progress = Progress::new(steps(&settings, &dataset), args.quiet);
@@ -61,13 +66,31 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         compiled.values = values.download()?;
         save_trained(path, &compiled)?;
     }
+    let memory = memory(&compiled, &fp32, &executor).measured(executor.allocated(&values), resident.growth());
     if let Some(path) = &args.json {
-        json(path, &record)?;
+        json(path, &Outcome { record: &record, memory: &memory })?;
     }
     if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         print(report(&compiled, &record))?;
+        print(memory.line())?;
     }
     Ok(())
+}
+
+/// The final record with what the run took in memory.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    record: &'a FinalRecord,
+    memory: &'a MemoryRecord,
+}
+
+/// What a run with its evaluations takes: an evaluation without rounding can need more than a training step.
+fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRecord {
+    let step = MemoryRecord::predicted(compiled, executor.threads());
+    let programs = [&compiled.train, &compiled.evaluate, fp32].map(|program| executor.predicted(program));
+    let largest = |pick: fn(&Footprint) -> usize| programs.iter().map(pick).max().unwrap_or(0);
+    MemoryRecord { predicted: largest(|f| f.kept) + largest(|f| f.arena) + largest(|f| f.scratch), ..step }
 }
 
 fn settings(args: &TrainArgs, compiled: &Compiled) -> Result<Settings> {

@@ -1,0 +1,277 @@
+//! `bitbudget bench`.
+
+use crate::args::BenchArgs;
+use crate::memory::{MemoryRecord, Resident};
+use crate::model::{Request, compiled, executor, input_and_classes, updates};
+use crate::output::{check, json, print, table};
+use anyhow::{Result, bail};
+use bitbudget::{Compiled, Storage};
+use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Shape, TensorType};
+use bitbudget_program::{Instruction, Part, Program};
+use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
+use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::loss_scale::LossScaler;
+use comfy_table::Table;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The result of a bench.
+#[derive(Serialize)]
+struct Record {
+    model: String,
+    batch: usize,
+    method: String,
+    low_ratio: f64,
+    simulated: bool,
+    threads: usize,
+    steps: usize,
+    step_seconds: Seconds,
+    images_per_second: f64,
+    losses: Vec<f32>,
+    memory: MemoryRecord,
+    ceilings: CeilingsRecord,
+    instructions: Vec<KindRecord>,
+}
+
+/// Seconds of a step, the first one left out.
+#[derive(Serialize)]
+struct Seconds {
+    median: f64,
+    min: f64,
+    max: f64,
+    /// The distance between the first and the third quartile.
+    spread: f64,
+}
+
+/// What the machine reaches with as many threads: matrix products and a plain copy.
+#[derive(Serialize)]
+struct CeilingsRecord {
+    gflops_fp32: f64,
+    gflops_fp8: f64,
+    gbytes_per_second: f64,
+}
+
+/// All instructions of one kind together, per step.
+#[derive(Serialize)]
+struct KindRecord {
+    kind: String,
+    count: usize,
+    seconds: f64,
+    share: f64,
+    gflops: f64,
+    gbytes_per_second: f64,
+}
+
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    check(args.json.as_deref())?;
+    if args.steps == 0 {
+        bail!("--steps must be at least 1");
+    }
+    let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
+    let (assignment, optimizer) = (&args.assignment, &args.optimizer);
+    let request = Request { seed: args.seed, storage, updates: updates(args.loss_scale), ..Request::default() };
+    let compiled = compiled(&args.model, assignment, optimizer, request)?;
+    let (input, classes) = input_and_classes(&compiled.training)?;
+    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let ceilings = ceilings(usize::from(args.device.threads))?;
+    let resident = Resident::start();
+    let mut executor = executor(&args.device)?;
+    let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+    let measured = measure(args, &compiled.train, &mut executor, &mut values, &dataset)?;
+    let memory = MemoryRecord::predicted(&compiled, executor.threads());
+    let memory = memory.measured(executor.allocated(&values), resident.growth());
+    let record = record(args, &compiled, &executor, measured, memory, ceilings);
+    if let Some(path) = &args.json {
+        json(path, &record)?;
+    }
+    if args.json.as_deref() != Some(Path::new("-")) {
+        show(&record)?;
+    }
+    Ok(())
+}
+
+/// What the steps took, the first one left out.
+struct Measured {
+    seconds: Vec<f64>,
+    /// Per instruction, over all steps.
+    times: Vec<Duration>,
+    losses: Vec<f32>,
+}
+
+fn measure(
+    args: &BenchArgs,
+    program: &Program,
+    executor: &mut Executor,
+    values: &mut Values,
+    dataset: &Dataset,
+) -> Result<Measured> {
+    let options = TrainOptions { batch: program.batch, seed: args.seed, shuffle: false, augment: false };
+    let mut scaler = LossScaler::new(args.loss_scale, u64::MAX);
+    let mut times = vec![Duration::ZERO; program.instructions.len()];
+    let (mut seconds, mut losses, mut updates) = (Vec::new(), Vec::new(), 0);
+    let mut batch = Batch::default();
+    let mut epoch = 0;
+    let mut batches = TrainBatches::new(dataset, &options, epoch)?;
+    for step in 0..=args.steps {
+        while !batches.next_into(&mut batch) {
+            epoch += 1;
+            batches = TrainBatches::new(dataset, &options, epoch)?;
+        }
+        let inputs = Inputs {
+            examples: &batch.images,
+            labels: &batch.labels,
+            loss_scale: scaler.scale(),
+            learning_rate: args.lr,
+            update: updates + 1,
+            ..Inputs::default()
+        };
+        let start = Instant::now();
+        let result = executor.run_timed(program, values, &inputs, &mut times)?;
+        seconds.push(start.elapsed().as_secs_f64());
+        let output = |name: &str| result.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
+        losses.push(output("loss"));
+        let finite = result.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
+        updates += u32::from(scaler.update(finite));
+        if step == 0 {
+            // The first step touches memory for the first time.
+            times.fill(Duration::ZERO);
+            seconds.clear();
+        }
+    }
+    Ok(Measured { seconds, times, losses })
+}
+
+fn record(
+    args: &BenchArgs,
+    compiled: &Compiled,
+    executor: &Executor,
+    measured: Measured,
+    memory: MemoryRecord,
+    ceilings: Ceilings,
+) -> Record {
+    let mut sorted = measured.seconds;
+    sorted.sort_by(f64::total_cmp);
+    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
+    let median = at(0.5);
+    Record {
+        model: args.model.display().to_string(),
+        batch: compiled.train.batch,
+        method: compiled.assignment.method.to_string(),
+        low_ratio: compiled.assignment.low_ratio_elements(),
+        simulated: compiled.storage == Storage::Simulated,
+        threads: executor.threads(),
+        steps: args.steps,
+        step_seconds: Seconds { median, min: at(0.0), max: at(1.0), spread: at(0.75) - at(0.25) },
+        images_per_second: compiled.train.batch as f64 / median,
+        losses: measured.losses,
+        memory,
+        ceilings: CeilingsRecord {
+            gflops_fp32: ceilings.flops_fp32 / 1e9,
+            gflops_fp8: ceilings.flops_fp8 / 1e9,
+            gbytes_per_second: ceilings.bytes_per_second / 1e9,
+        },
+        instructions: kinds(&compiled.train, &measured.times, args.steps),
+    }
+}
+
+/// Times, work and traffic by what instructions compute, the slowest first.
+fn kinds(program: &Program, times: &[Duration], steps: usize) -> Vec<KindRecord> {
+    #[derive(Default)]
+    struct Kind {
+        count: usize,
+        seconds: f64,
+        flops: f64,
+        bytes: f64,
+    }
+    let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
+    for (instruction, time) in program.instructions.iter().zip(times) {
+        let Instruction::Compute { parts, .. } = instruction else { continue };
+        let name = parts.iter().map(|part| part.op.name()).collect::<Vec<_>>().join("+");
+        let kind = kinds.entry(name).or_default();
+        kind.count += 1;
+        kind.seconds += time.as_secs_f64() / steps as f64;
+        kind.flops += parts.iter().map(|part| flops(program, part)).sum::<f64>();
+        kind.bytes += traffic(program, parts);
+    }
+    let total: f64 = kinds.values().map(|kind| kind.seconds).sum();
+    let mut records: Vec<KindRecord> = kinds
+        .into_iter()
+        .map(|(name, kind)| KindRecord {
+            kind: name,
+            count: kind.count,
+            seconds: kind.seconds,
+            share: kind.seconds / total,
+            gflops: kind.flops / kind.seconds / 1e9,
+            gbytes_per_second: kind.bytes / kind.seconds / 1e9,
+        })
+        .collect();
+    records.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    records
+}
+
+fn flops(program: &Program, part: &Part) -> f64 {
+    let ty = |id| {
+        let buffer = program.buffer(id);
+        TensorType { dtype: buffer.dtype, shape: Shape::fixed(&buffer.shape) }
+    };
+    let operands: Vec<TensorType> = part.inputs.iter().map(|&id| ty(id)).collect();
+    part.op.work(&operands.iter().collect::<Vec<_>>(), &ty(part.output), program.batch).flops as f64
+}
+
+/// Bytes that an instruction has to read and write at least.
+fn traffic(program: &Program, parts: &[Part]) -> f64 {
+    let inside = |id| program.buffer(id).offset.is_none() && parts.iter().any(|part| part.output == id);
+    let mut touched: Vec<_> = parts.iter().flat_map(|part| part.inputs.clone()).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched.extend(parts.iter().map(|part| part.output));
+    touched.into_iter().filter(|&id| !inside(id)).map(|id| program.buffer(id).bytes() as f64).sum()
+}
+
+fn show(record: &Record) -> Result<()> {
+    let Record { step_seconds, ceilings, .. } = record;
+    print(format!(
+        "{}: {} at batch {}, {:.1}% low{}, {} threads",
+        record.model,
+        record.method,
+        record.batch,
+        100.0 * record.low_ratio,
+        if record.simulated { " (simulated in FP32)" } else { "" },
+        record.threads
+    ))?;
+    print(format!(
+        "step: median {:.4} s, min {:.4} s, spread {:.4} s over {} steps; {:.1} images/s",
+        step_seconds.median, step_seconds.min, step_seconds.spread, record.steps, record.images_per_second
+    ))?;
+    print(record.memory.line())?;
+    print(format!(
+        "this machine: {:.0} GFLOP/s in FP32, {:.0} GFLOP/s on {} numbers, copies {:.1} GB/s\n",
+        ceilings.gflops_fp32,
+        ceilings.gflops_fp8,
+        Format::PAPER_LOW_FORWARD,
+        ceilings.gbytes_per_second
+    ))?;
+    print(instructions(&record.instructions))?;
+    let (title, table) = record.memory.table();
+    print(title)?;
+    print(table)
+}
+
+fn instructions(kinds: &[KindRecord]) -> Table {
+    let mut table = table(&["instruction", "count", "ms a step", "share", "GFLOP/s", "GB/s"], 1);
+    for kind in kinds.iter().filter(|kind| kind.share >= 0.001) {
+        table.add_row([
+            kind.kind.clone(),
+            kind.count.to_string(),
+            format!("{:.2}", 1e3 * kind.seconds),
+            format!("{:.1}%", 100.0 * kind.share),
+            format!("{:.1}", kind.gflops),
+            format!("{:.1}", kind.gbytes_per_second),
+        ]);
+    }
+    table
+}

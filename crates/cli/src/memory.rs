@@ -1,0 +1,143 @@
+//! What a run takes in memory: as the schedule says, as the executor counts it, and as the system sees it.
+
+use crate::output::{bytes, table};
+use bitbudget::{Compiled, Peak};
+use bitbudget_exec::Footprint;
+use comfy_table::Table;
+use serde::Serialize;
+
+/// Bytes at the peak.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct MemoryRecord {
+    /// What the program will take.
+    pub(crate) predicted: usize,
+    /// What the executor holds after the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allocated: Option<usize>,
+    /// By how much the resident memory of the process grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resident: Option<usize>,
+    /// What is held without masters and optimizer state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allocated_without_masters_and_state: Option<usize>,
+    pub(crate) breakdown: Breakdown,
+    pub(crate) peak_at: PeakAt,
+}
+
+/// The predicted bytes by use.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Breakdown {
+    pub(crate) masters: usize,
+    pub(crate) optimizer_state: usize,
+    pub(crate) packed_parameters: usize,
+    pub(crate) saved_activations: usize,
+    pub(crate) gradients: usize,
+    pub(crate) workspace: usize,
+}
+
+/// The instruction at which most is alive.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PeakAt {
+    pub(crate) instruction: usize,
+    pub(crate) instructions: usize,
+    pub(crate) computes: String,
+}
+
+impl MemoryRecord {
+    /// What a training step will take with so many threads.
+    pub(crate) fn predicted(compiled: &Compiled, threads: usize) -> MemoryRecord {
+        let footprint = Footprint::predicted(&compiled.train, threads);
+        let Peak { memory, instruction, instructions, computes } = compiled.peak.clone();
+        MemoryRecord {
+            predicted: footprint.total(),
+            allocated: None,
+            resident: None,
+            allocated_without_masters_and_state: None,
+            breakdown: Breakdown {
+                masters: memory.masters,
+                optimizer_state: memory.state,
+                packed_parameters: memory.packed_parameters,
+                saved_activations: memory.activations,
+                gradients: memory.gradients,
+                workspace: memory.workspace + footprint.scratch,
+            },
+            peak_at: PeakAt { instruction, instructions, computes },
+        }
+    }
+
+    /// The same after a run.
+    pub(crate) fn measured(self, allocated: Footprint, resident: Option<usize>) -> MemoryRecord {
+        MemoryRecord {
+            allocated: Some(allocated.total()),
+            allocated_without_masters_and_state: Some(allocated.without_kept()),
+            resident,
+            ..self
+        }
+    }
+
+    /// One line: predicted, allocated and resident.
+    pub(crate) fn line(&self) -> String {
+        let shown = |n: Option<usize>| n.map_or("unknown".to_string(), |n| bytes(n as f64));
+        format!(
+            "peak memory: {} predicted, {} allocated, {} resident",
+            bytes(self.predicted as f64),
+            shown(self.allocated),
+            shown(self.resident)
+        )
+    }
+
+    /// The breakdown as a table, under the place of the peak.
+    pub(crate) fn table(&self) -> (String, Table) {
+        let PeakAt { instruction, instructions, computes } = &self.peak_at;
+        let title = format!(
+            "\n{} at the peak of a training step, instruction {instruction} of {instructions}: {computes}",
+            bytes(self.predicted as f64)
+        );
+        let mut table = table(&["memory", "bytes", "share"], 1);
+        let Breakdown { masters, optimizer_state, packed_parameters, saved_activations, gradients, workspace } =
+            self.breakdown;
+        for (name, n) in [
+            ("masters", masters),
+            ("optimizer state", optimizer_state),
+            ("packed parameters", packed_parameters),
+            ("saved activations", saved_activations),
+            ("gradients", gradients),
+            ("workspace", workspace),
+        ] {
+            let share = 100.0 * n as f64 / self.predicted.max(1) as f64;
+            table.add_row([name.to_string(), bytes(n as f64), format!("{share:.1}%")]);
+        }
+        (title, table)
+    }
+}
+
+/// The threads that a run has unless it is told otherwise.
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Watches the resident memory of this process, where the system tells.
+pub(crate) struct Resident {
+    before: Option<usize>,
+}
+
+impl Resident {
+    /// Starts from what is resident now.
+    pub(crate) fn start() -> Resident {
+        // Makes the system forget earlier peaks; where it does not, they count.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        Resident { before: status("VmRSS:") }
+    }
+
+    /// By how many bytes the peak exceeds the start.
+    pub(crate) fn growth(&self) -> Option<usize> {
+        Some(status("VmHWM:")?.saturating_sub(self.before?))
+    }
+}
+
+/// A field of the process' status, in bytes.
+fn status(field: &str) -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+}
