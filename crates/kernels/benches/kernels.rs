@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16};
 use bitbudget_kernels::*;
 
 /// Prints how fast `f` moves `arrays` arrays of `len` numbers.
@@ -88,10 +89,52 @@ fn wanted(name: &str) -> bool {
     std::env::args().skip(1).filter(|a| !a.starts_with("--")).all(|a| name.contains(&a))
 }
 
-fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stride: usize, groups: usize) {
-    if !wanted(name) {
-        return;
+/// A tensor in FP32, or in a packed format.
+struct Tensor {
+    format: Format,
+    codes: Vec<u8>,
+    wide: Vec<u16>,
+    numbers: Vec<f32>,
+}
+
+impl Tensor {
+    fn new(format: Format, len: usize) -> Self {
+        let lens = [1, 2, 4].map(|bytes| if format.bytes() == bytes { len } else { 0 });
+        let numbers: Vec<f32> = (0..len).map(|i| (i * 7919 % 257) as f32 / 128.0 - 1.0).collect();
+        let mut tensor = Tensor { format, codes: vec![0; lens[0]], wide: vec![0; lens[1]], numbers: Vec::new() };
+        match format.bytes() {
+            1 => drop(pack_u8(format, Overflow::Saturate, &numbers, &mut tensor.codes).unwrap()),
+            2 => drop(pack_u16(format, Overflow::Saturate, &numbers, &mut tensor.wide).unwrap()),
+            _ => tensor.numbers = numbers,
+        }
+        tensor
     }
+
+    fn elements(&self) -> Elements<'_> {
+        match self.format.bytes() {
+            1 => Elements::u8(self.format, &self.codes).unwrap(),
+            2 => Elements::u16(self.format, &self.wide).unwrap(),
+            _ => self.numbers[..].into(),
+        }
+    }
+
+    fn output(&mut self) -> Output<'_> {
+        match self.format.bytes() {
+            1 => Output::u8(self.format, Overflow::Saturate, &mut self.codes).unwrap(),
+            2 => Output::u16(self.format, Overflow::Saturate, &mut self.wide).unwrap(),
+            _ => self.numbers.as_mut_slice().into(),
+        }
+    }
+}
+
+/// Formats of x and w, and of dy.
+const FORMATS: [(&str, Format, Format); 3] = [
+    ("fp32", Format::FP32, Format::FP32),
+    ("1-6-9", Format::PAPER_HIGH, Format::PAPER_HIGH),
+    ("fp8", Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD),
+];
+
+fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stride: usize, groups: usize) {
     let g = Conv2d {
         batch: 128,
         in_channels: channels[0],
@@ -105,25 +148,41 @@ fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stri
         pad_end: [kernel / 2; 2],
         groups,
     };
-    let x = vec![0.5f32; 128 * channels[0] * size * size];
-    let w = vec![0.25f32; channels[1] * channels[0] / groups * kernel * kernel];
-    let mut y = vec![0.125f32; 128 * channels[1] * g.out_height() * g.out_width()];
-    let dy = y.clone();
-    let (mut dx, mut dw) = (x.clone(), w.clone());
-    let times = [
-        best(|| conv2d(&g, &x, &w, None, &mut y).unwrap()),
-        best(|| conv2d_grad_input(&g, &dy, &w, &mut dx).unwrap()),
-        best(|| conv2d_grad_weight(&g, &x, &dy, &mut dw).unwrap()),
-    ];
-    print!("{name:38}");
-    for (pass, time) in ["forward", "input", "weight"].into_iter().zip(times) {
-        let bytes = 4 * (x.len() + dy.len());
-        print!("  {pass} {:7.2} ms {:6.1} GFLOP/s", time * 1e3, g.flops() as f64 / time * 1e-9);
-        if groups > 1 {
-            print!(" {:5.1} GB/s", bytes as f64 / time * 1e-9);
+    for (format_name, low, gradient) in FORMATS {
+        let name = format!("{name} {format_name}");
+        if !wanted(&name) {
+            continue;
         }
+        let mut x = Tensor::new(low, 128 * channels[0] * size * size);
+        let mut w = Tensor::new(low, channels[1] * channels[0] / groups * kernel * kernel);
+        let mut y = Tensor::new(low, 128 * channels[1] * g.out_height() * g.out_width());
+        let mut dy = Tensor::new(gradient, 128 * channels[1] * g.out_height() * g.out_width());
+        let passes = [Pass::Forward, Pass::GradInput, Pass::GradWeight];
+        let operands = [[low, low], [gradient, low], [low, gradient]];
+        let len = (0..3).map(|i| g.workspace(passes[i], operands[i][0], operands[i][1])).max().unwrap();
+        let mut shared = vec![0.0; len];
+        let times = [
+            best(|| drop(conv2d(&g, x.elements(), w.elements(), None, &mut y.output(), &mut shared))),
+            best(|| {
+                let mut dx = Tensor::new(gradient, 0);
+                std::mem::swap(&mut dx, &mut x);
+                drop(conv2d_grad_input(&g, dy.elements(), w.elements(), &mut dx.output(), &mut shared));
+                x = dx;
+            }),
+            best(|| {
+                let mut dw = Tensor::new(low, 0);
+                std::mem::swap(&mut dw, &mut w);
+                drop(conv2d_grad_weight(&g, x.elements(), dy.elements(), &mut dw.output(), &mut shared));
+                w = dw;
+            }),
+        ];
+        drop(dy.output());
+        print!("{name:42}");
+        for (pass, time) in ["forward", "input", "weight"].into_iter().zip(times) {
+            print!("  {pass} {:7.2} ms {:6.1}", time * 1e3, g.flops() as f64 / time * 1e-9);
+        }
+        println!(" GFLOP/s  shared {:.2} MB", len as f64 * 4e-6);
     }
-    println!();
 }
 
 fn main() {
@@ -146,17 +205,24 @@ fn main() {
     for (c, size, stride) in [(32, 32, 1), (96, 32, 2), (144, 16, 1), (192, 16, 2), (384, 8, 1), (960, 4, 1)] {
         bench_conv(&format!("mobilenet depthwise {c} @{size} /{stride}"), [c, c], size, 3, stride, c);
     }
+    for (c, size) in [(16, 32), (32, 16), (64, 8), (128, 4)] {
+        bench_conv(&format!("resnet 0.25 3x3 {c}->{c} @{size}"), [c, c], size, 3, 1, 1);
+    }
     for (c, o, size) in [(32, 16, 32), (16, 96, 32), (144, 24, 16), (64, 384, 8), (160, 960, 4), (320, 1280, 4)] {
         bench_conv(&format!("mobilenet 1x1 {c}->{o} @{size}"), [c, o], size, 1, 1, 1);
     }
     bench_conv("shufflenet grouped 1x1 240->240 @16 g3", [240, 240], 16, 1, 1, 3);
-    if wanted("matmul") {
+    for (name, low, gradient) in FORMATS {
         let (m, n, k) = (128, 1000, 512);
-        let (a, b, mut c) = (vec![0.5; m * k], vec![0.5; k * n], vec![0.0; m * n]);
+        let (a, b, mut c) = (Tensor::new(low, m * k), Tensor::new(gradient, k * n), Tensor::new(Format::FP32, m * n));
         for (trans_a, trans_b) in [(false, false), (false, true), (true, false)] {
-            let time = best(|| matmul(trans_a, trans_b, m, n, k, &a, &b, None, &mut c).unwrap());
+            if !wanted("matmul") {
+                continue;
+            }
+            let (a, b) = (a.elements(), b.elements());
+            let time = best(|| drop(matmul(trans_a, trans_b, m, n, k, a, b, None, &mut c.output()).unwrap()));
             let speed = 2e-9 * (m * n * k) as f64 / time;
-            println!("matmul {m}x{n}x{k} {trans_a} {trans_b}: {:.2} ms {speed:.1} GFLOP/s", time * 1e3);
+            println!("matmul {name} {m}x{n}x{k} {trans_a} {trans_b}: {:.2} ms {speed:.1} GFLOP/s", time * 1e3);
         }
     }
 }

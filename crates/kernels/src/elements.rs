@@ -263,7 +263,7 @@ enum Address {
     U8(*mut u8),
 }
 
-// SAFETY: the address is only dereferenced through `write` and `direct`, whose callers promise disjoint places.
+// SAFETY: the address is only dereferenced through `write`, `direct` and `address`, whose callers promise disjoint places.
 unsafe impl Sync for SharedOutput {}
 // SAFETY: as above.
 unsafe impl Send for SharedOutput {}
@@ -279,6 +279,19 @@ impl SharedOutput {
         match (self.place, self.rounding) {
             // SAFETY: the caller's promise.
             (Address::F32(y), None) => Some(unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) }),
+            _ => None,
+        }
+    }
+
+    /// The address of element `offset` where the elements are FP32 numbers that nothing rounds.
+    ///
+    /// # Safety
+    /// The element is inside the result; what is written through the address stays inside it, and no other task touches it.
+    pub(crate) unsafe fn address(&self, offset: usize) -> Option<*mut f32> {
+        debug_assert!(offset < self.len);
+        match (self.place, self.rounding) {
+            // SAFETY: the caller's promise.
+            (Address::F32(y), None) => Some(unsafe { y.add(offset) }),
             _ => None,
         }
     }

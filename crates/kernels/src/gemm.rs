@@ -1,126 +1,220 @@
 //! Matrix product.
 
-use gemm::Parallelism;
+use bitbudget_formats::{Counts, Format};
 
+use crate::elements::SharedOutput;
 use crate::error::{ShapeError, check, elements};
-use crate::parallel::{SharedOut, for_tasks};
+use crate::parallel::{sum_tasks, with_scratch};
+use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, interleave, pair, pair_up};
+use crate::{Elements, Output};
 
-/// A matrix as an address and two strides, in elements.
-#[derive(Clone, Copy)]
-pub(crate) struct View {
-    pub(crate) data: *const f32,
-    pub(crate) row: usize,
-    pub(crate) col: usize,
-}
+/// Products that are summed before the sums are written.
+const DEPTH: usize = 256;
+/// Rows of a task's block.
+const HEIGHT: usize = 128;
+/// Columns of a task's block at most, and what they are a multiple of.
+const WIDTH: usize = 384;
+const STEP: usize = VECTORS * LANES;
 
-/// `c [m, n] = a [m, k] b [k, n]`, added to what `c` holds if `accumulate`; `strides` are those of `c`. One thread.
-///
-/// # Safety
-/// Every element that the shapes and strides reach is valid for reading (`a`, `b`) or reading and writing (`c`), and
-/// `c` overlaps neither `a` nor `b`.
-pub(crate) unsafe fn product(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: View,
-    b: View,
-    c: *mut f32,
-    strides: [usize; 2],
-    accumulate: bool,
-) {
-    // SAFETY: the caller's promise; the strides are those of slices and so fit in `isize`.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c,
-            strides[1] as isize,
-            strides[0] as isize,
-            accumulate,
-            a.data,
-            a.col as isize,
-            a.row as isize,
-            b.data,
-            b.col as isize,
-            b.row as isize,
-            1.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-/// Matrix product `c [m, n] = op(a) op(b) + bias`, all row-major.
+/// Matrix product `c [m, n] = op(a) op(b) + bias`, all row-major; the numbers that `c` could not hold are counted.
 ///
 /// `a` is `[m, k]`, or `[k, m]` with `trans_a`; `b` is `[k, n]`, or `[n, k]` with `trans_b`; `bias` is `[n]` and added
-/// to every row. With `k = 0` the product is zero.
+/// to every row. With `k = 0` the product is zero. Takes no memory beyond [`matmul_scratch`] for each thread.
+///
+/// Where BF16 holds all numbers of both operands' formats and the processor has BF16 dot products, these compute the
+/// sums, in FP32; denormal numbers count as zero.
+///
+/// # Errors
+/// If a length is not that of its shape.
 pub fn matmul(
     trans_a: bool,
     trans_b: bool,
     m: usize,
     n: usize,
     k: usize,
-    a: &[f32],
-    b: &[f32],
-    bias: Option<&[f32]>,
-    c: &mut [f32],
-) -> Result<(), ShapeError> {
+    a: Elements,
+    b: Elements,
+    bias: Option<Elements>,
+    c: &mut Output,
+) -> Result<Counts, ShapeError> {
     check(
         "matmul",
         &[
             ("a", a.len(), elements(&[m, k])),
             ("b", b.len(), elements(&[k, n])),
-            ("bias", bias.map_or(n, <[f32]>::len), n),
+            ("bias", bias.map_or(n, Elements::len), n),
             ("c", c.len(), elements(&[m, n])),
         ],
     )?;
     if c.is_empty() {
-        return Ok(());
+        return Ok(Counts::default());
     }
-    let (a_row, a_col) = if trans_a { (1, m) } else { (k, 1) };
-    let (b_row, b_col) = if trans_b { (1, k) } else { (n, 1) };
-    let (rows, cols) = block(m, n, k);
-    let (row_blocks, col_blocks) = (m.div_ceil(rows), n.div_ceil(cols));
-    let out = SharedOut::new(c);
-    for_tasks(row_blocks * col_blocks, |task| {
-        let (i, j) = (task / col_blocks * rows, task % col_blocks * cols);
-        let (height, width) = (rows.min(m - i), cols.min(n - j));
-        // SAFETY: the lengths were checked; every task writes its own block of `c`. The offsets wrap only for k = 0,
-        // where nothing is read.
-        unsafe {
-            if k > 0 {
-                let a = View { data: a.as_ptr().add(i * a_row), row: a_row, col: a_col };
-                let b = View { data: b.as_ptr().add(j * b_col), row: b_row, col: b_col };
-                product(height, width, k, a, b, out.at(i * n + j), [n, 1], false);
-            }
-            for row in i..i + height {
-                let y = out.slice(row * n + j, width);
-                if k == 0 {
-                    y.fill(0.0);
+    let product = Product { n, k, arithmetic: Arithmetic::of(a.format(), b.format()), bias };
+    let a = Operand { x: a, along_k: !trans_a, row: if trans_a { m } else { k } };
+    let b = Operand { x: b, along_k: trans_b, row: if trans_b { k } else { n } };
+    let (height, width) = cut(m, n);
+    let (row_blocks, column_blocks) = (m.div_ceil(height), n.div_ceil(width));
+    let out = c.shared();
+    Ok(sum_tasks(row_blocks * column_blocks, |task| {
+        let (i, j) = (task / column_blocks * height, task % column_blocks * width);
+        with_scratch(scratch(m, n, k), |scratch| {
+            product.block(a, b, [i, j], [height.min(m - i), width.min(n - j)], &out, scratch)
+        })
+    }))
+}
+
+/// FP32 elements of scratch memory that a thread takes in [`matmul`] at most, for these sizes and operands of any format.
+pub fn matmul_scratch(m: usize, n: usize, k: usize, _a: Format, _b: Format) -> usize {
+    if m == 0 || n == 0 { 0 } else { scratch(m, n, k) }
+}
+
+fn scratch(m: usize, n: usize, k: usize) -> usize {
+    lens(m, n, k).iter().sum()
+}
+
+/// Elements of the panels of a and b, of the sums, and of lines on their way into panels.
+fn lens(m: usize, n: usize, k: usize) -> [usize; 4] {
+    let (height, width) = cut(m, n);
+    let (height, width) = (height.next_multiple_of(LANES), width.next_multiple_of(LANES));
+    let depth = k.min(DEPTH).next_multiple_of(2);
+    [height * depth, width * depth, height * (width + LANES), (depth * (LANES + 2)).max(3 * height.max(width))]
+}
+
+/// Rows and columns of a task's block: about sixteen blocks where the product is large enough.
+fn cut(m: usize, n: usize) -> (usize, usize) {
+    let height = m.min(HEIGHT);
+    let blocks = 16usize.div_ceil(m.div_ceil(height));
+    (height, n.div_ceil(blocks).next_multiple_of(STEP).min(WIDTH).min(n))
+}
+
+/// A matrix whose side of vectors or panels is its columns, or its rows if they lie `along_k`.
+#[derive(Clone, Copy)]
+struct Operand<'a> {
+    x: Elements<'a>,
+    along_k: bool,
+    row: usize,
+}
+
+struct Product<'a> {
+    n: usize,
+    k: usize,
+    arithmetic: Arithmetic,
+    bias: Option<Elements<'a>>,
+}
+
+impl Product<'_> {
+    fn block(
+        &self,
+        a: Operand,
+        b: Operand,
+        [i, j]: [usize; 2],
+        [height, width]: [usize; 2],
+        out: &SharedOutput,
+        scratch: &mut [f32],
+    ) -> Counts {
+        let kernel = Kernel::new(self.arithmetic);
+        let numbers = self.arithmetic.numbers();
+        let depth = self.k.min(DEPTH).next_multiple_of(2) / numbers;
+        let distance = width.next_multiple_of(LANES) + LANES;
+        let (rows, rest) = scratch.split_at_mut(height.next_multiple_of(LANES) * depth);
+        let (columns, rest) = rest.split_at_mut(width.next_multiple_of(LANES) * depth);
+        let (sums, lines) = rest.split_at_mut(height * distance);
+        let (first, others) = sums.split_at_mut(distance);
+        first.fill(0.0);
+        if let Some(bias) = self.bias {
+            bias.unpack(j, &mut first[..width]);
+        }
+        others.chunks_mut(distance).for_each(|sums| sums.copy_from_slice(first));
+        let offsets: Vec<usize> = (0..depth).map(|k| k * LANES).collect();
+        for start in (0..self.k).step_by(DEPTH) {
+            let k = DEPTH.min(self.k - start);
+            let depth = k.div_ceil(numbers);
+            a.pack(self.arithmetic, i, height, start, k, rows, lines);
+            b.pack(self.arithmetic, j, width, start, k, columns, lines);
+            let vectors = width.div_ceil(LANES);
+            let blocks = vectors.div_ceil(VECTORS);
+            for block in 0..blocks {
+                let (v, end) = (block * vectors / blocks, (block + 1) * vectors / blocks);
+                let mut from = [columns.as_ptr(); VECTORS];
+                let mut to = [sums.as_mut_ptr(); VECTORS];
+                for (slot, vector) in (v..end).enumerate() {
+                    from[slot] = columns[vector * depth * LANES..].as_ptr();
+                    to[slot] = sums[vector * LANES..].as_mut_ptr();
                 }
-                if let Some(bias) = bias {
-                    for (y, b) in y.iter_mut().zip(&bias[j..]) {
-                        *y += b;
+                for row in (0..height).step_by(ROWS) {
+                    let a = &rows[row / LANES * depth * LANES + row % LANES..];
+                    // SAFETY: panels and sums are as long as the blocks that they were cut for.
+                    unsafe {
+                        kernel.run(&Block {
+                            a: a.as_ptr(),
+                            offsets: &offsets[..depth],
+                            b: from,
+                            c: to.map(|c| c.add(row * distance)),
+                            vectors: end - v,
+                            row: distance,
+                            rows: ROWS.min(height - row),
+                            start: None,
+                        });
                     }
                 }
             }
         }
-    });
-    Ok(())
+        let sums = sums.chunks(distance).enumerate();
+        // SAFETY: a task writes its own block.
+        sums.map(|(row, sums)| unsafe { out.write((i + row) * self.n + j, &sums[..width]) }).sum()
+    }
 }
 
-/// Rows and columns of one task's block: the whole product if it is small, else about sixteen blocks.
-fn block(m: usize, n: usize, k: usize) -> (usize, usize) {
-    if elements(&[m, n, k]) < 64 * 64 * 64 {
-        return (m, n);
+impl Operand<'_> {
+    /// Lays `len` rows from `first` on into panels `[k][16]`, for products `start` to `start + k`.
+    fn pack(
+        self,
+        arithmetic: Arithmetic,
+        first: usize,
+        len: usize,
+        start: usize,
+        k: usize,
+        panels: &mut [f32],
+        lines: &mut [f32],
+    ) {
+        let depth = k.div_ceil(arithmetic.numbers());
+        if self.along_k {
+            let (lines, rest) = lines.split_at_mut(LANES * depth);
+            for (panel, out) in panels.chunks_mut(depth * LANES).enumerate().take(len.div_ceil(LANES)) {
+                let rows = LANES.min(len - panel * LANES);
+                for (row, line) in lines.chunks_mut(depth).enumerate() {
+                    let at = (first + panel * LANES + row) * self.row + start;
+                    match arithmetic {
+                        _ if row >= rows => line.fill(0.0),
+                        Arithmetic::F32 => self.x.unpack(at, line),
+                        Arithmetic::Bf16 => pair_up(self.x.read(at, k, rest), line),
+                    }
+                }
+                let mut found: [&[f32]; LANES] = [&[]; LANES];
+                found.iter_mut().zip(lines.chunks(depth)).for_each(|(found, line)| *found = line);
+                interleave(&found, depth, out);
+            }
+            return;
+        }
+        let (line, rest) = lines.split_at_mut(len);
+        let (odd, even) = rest.split_at_mut(len);
+        for index in 0..depth {
+            let row = start + index * arithmetic.numbers();
+            let line = match arithmetic {
+                Arithmetic::F32 => self.x.read(row * self.row + first, len, &mut *line),
+                Arithmetic::Bf16 => {
+                    if row + 1 < start + k {
+                        self.x.unpack((row + 1) * self.row + first, odd);
+                    } else {
+                        odd.fill(0.0);
+                    }
+                    pair(self.x.read(row * self.row + first, len, even), odd, &mut *line);
+                    &*line
+                }
+            };
+            for (panel, line) in line.chunks(LANES).enumerate() {
+                panels[(panel * depth + index) * LANES..][..line.len()].copy_from_slice(line);
+            }
+        }
     }
-    // Tall blocks, since every block packs its operands anew.
-    let rows = m.min(256);
-    let row_blocks = m.div_ceil(rows);
-    let cols = n.div_ceil(16usize.div_ceil(row_blocks)).next_multiple_of(48).min(n);
-    (rows, cols)
 }

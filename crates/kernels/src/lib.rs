@@ -10,7 +10,8 @@
 //! the vector instructions at hand are chosen at run time.
 //!
 //! ```
-//! use bitbudget_kernels::{Conv2d, conv2d};
+//! use bitbudget_formats::Format;
+//! use bitbudget_kernels::{Conv2d, Pass, conv2d};
 //!
 //! # fn main() -> Result<(), bitbudget_kernels::ShapeError> {
 //! let g = Conv2d {
@@ -28,7 +29,9 @@
 //! };
 //! let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
 //! let mut y = [0.0; 4];
-//! conv2d(&g, &x, &[1.0, 0.0, 0.0, 1.0], Some(&[0.5]), &mut y)?;
+//! let mut shared = vec![0.0; g.workspace(Pass::Forward, Format::FP32, Format::FP32)];
+//! let w = [1.0, 0.0, 0.0, 1.0];
+//! conv2d(&g, x[..].into(), w[..].into(), Some([0.5][..].into()), &mut y.as_mut_slice().into(), &mut shared)?;
 //! assert_eq!(y, [6.5, 8.5, 12.5, 14.5]);
 //! # Ok(())
 //! # }
@@ -44,16 +47,17 @@ mod norm;
 mod optim;
 mod parallel;
 mod pool;
+mod product;
 mod reduce;
 mod shape;
 mod simd;
 mod walk;
 
-pub use conv::{Conv2d, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use elements::{Elements, Output};
 pub use elementwise::{Binary, Unary, binary, clip_grad, leaky_relu_grad, relu_grad, sum, unary};
 pub use error::ShapeError;
-pub use gemm::matmul;
+pub use gemm::{matmul, matmul_scratch};
 pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
 pub use norm::{
     batch_mean, batch_norm_grad_input, batch_norm_grad_scale, batch_normalize, batch_variance, channel_sum,

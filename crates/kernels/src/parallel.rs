@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use bitbudget_formats::Counts;
 use rayon::prelude::*;
 
 /// Elements that one task of an elementwise loop takes (64 KiB).
@@ -14,6 +15,11 @@ pub(crate) fn for_tasks(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     } else {
         (0..tasks).into_par_iter().with_max_len(1).for_each(f);
     }
+}
+
+/// The sum of `f(task)` over every task below `tasks`.
+pub(crate) fn sum_tasks(tasks: usize, f: impl Fn(usize) -> Counts + Sync + Send) -> Counts {
+    if tasks <= 1 { (0..tasks).map(f).sum() } else { (0..tasks).into_par_iter().with_max_len(1).map(f).sum() }
 }
 
 /// Runs `f(first index, chunk)` over the chunks of `y`.
@@ -74,24 +80,34 @@ impl SharedOut {
     }
 }
 
+/// A line of the cache, at which scratch memory begins.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [f32; LINE]);
+
+const LINE: usize = 16;
+
 thread_local! {
     /// Scratch memory that is not lent, the last returned on top: nested loans have blocks of their own.
-    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends this thread's scratch memory, of `len` elements with arbitrary contents.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if scratch.len() < len {
-        scratch.reserve_exact(len - scratch.len());
-        scratch.resize(len, 0.0);
+    let lines = len.div_ceil(LINE);
+    if scratch.len() < lines {
+        scratch.reserve_exact(lines - scratch.len());
+        scratch.resize(lines, Line([0.0; LINE]));
     }
-    let result = f(&mut scratch[..len]);
+    // SAFETY: a line is an array of `LINE` numbers without padding.
+    let numbers = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<f32>(), len) };
+    let result = f(numbers);
     SCRATCH.with_borrow_mut(|blocks| blocks.push(scratch));
     result
 }
 
 /// Bytes of scratch memory that this thread holds between kernels.
 pub fn scratch_bytes() -> usize {
-    SCRATCH.with_borrow(|blocks| blocks.iter().map(|block| block.capacity() * size_of::<f32>()).sum())
+    SCRATCH.with_borrow(|blocks| blocks.iter().map(|block| block.capacity() * size_of::<Line>()).sum())
 }

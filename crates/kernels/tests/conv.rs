@@ -3,9 +3,27 @@
 
 mod common;
 
-use bitbudget_kernels::{Conv2d, ShapeError, conv2d, conv2d_grad_input, conv2d_grad_weight};
-use common::{assert_close, numbers, same_for_any_threads};
+use bitbudget_formats::{Counts, Format, Overflow, round_slice};
+use bitbudget_kernels::{Conv2d, Elements, Output, Pass, ShapeError};
+use common::{Packed, assert_close, numbers, out, same_for_any_threads};
 use proptest::prelude::*;
+
+/// Memory that a pass needs, with contents that would show.
+fn shared(g: &Conv2d, pass: Pass, a: Elements, b: Elements) -> Vec<f32> {
+    vec![f32::NAN; g.workspace(pass, a.format(), b.format())]
+}
+
+fn conv2d(g: &Conv2d, x: Elements, w: Elements, bias: Option<Elements>, y: &mut Output) -> Result<Counts, ShapeError> {
+    bitbudget_kernels::conv2d(g, x, w, bias, y, &mut shared(g, Pass::Forward, x, w))
+}
+
+fn conv2d_grad_input(g: &Conv2d, dy: Elements, w: Elements, dx: &mut Output) -> Result<Counts, ShapeError> {
+    bitbudget_kernels::conv2d_grad_input(g, dy, w, dx, &mut shared(g, Pass::GradInput, dy, w))
+}
+
+fn conv2d_grad_weight(g: &Conv2d, x: Elements, dy: Elements, dw: &mut Output) -> Result<Counts, ShapeError> {
+    bitbudget_kernels::conv2d_grad_weight(g, x, dy, dw, &mut shared(g, Pass::GradWeight, x, dy))
+}
 
 struct Sizes {
     x: usize,
@@ -57,22 +75,81 @@ fn check(g: &Conv2d) {
         oracle.1[i] += f64::from(dy[k]) * f64::from(w[j]);
         oracle.2[j] += f64::from(dy[k]) * f64::from(x[i]);
     });
-    // Outputs start as NaN, so that an element which is not written shows.
-    let mut y = vec![f32::NAN; size.y];
-    conv2d(g, &x, &w, None, &mut y).unwrap();
-    assert_close(&y, &oracle.0, 2e-5);
-    y.fill(f32::NAN);
-    conv2d(g, &x, &w, Some(&bias), &mut y).unwrap();
     let plane = (g.out_height() * g.out_width()).max(1);
     let biased: Vec<f64> =
         oracle.0.iter().enumerate().map(|(i, y)| y + f64::from(bias[i / plane % g.out_channels])).collect();
+    // Outputs start as NaN, so that an element which is not written shows.
+    let (mut y, mut dx, mut dw) = (vec![f32::NAN; size.y], vec![f32::NAN; size.x], vec![f32::NAN; size.w]);
+    let (x, w, dy) = (Elements::from(&x[..]), Elements::from(&w[..]), Elements::from(&dy[..]));
+    conv2d(g, x, w, None, &mut out(&mut y)).unwrap();
+    assert_close(&y, &oracle.0, 2e-5);
+    y.fill(f32::NAN);
+    conv2d(g, x, w, Some(bias[..].into()), &mut out(&mut y)).unwrap();
     assert_close(&y, &biased, 2e-5);
-    let mut dx = vec![f32::NAN; size.x];
-    conv2d_grad_input(g, &dy, &w, &mut dx).unwrap();
+    conv2d_grad_input(g, dy, w, &mut out(&mut dx)).unwrap();
     assert_close(&dx, &oracle.1, 2e-5);
-    let mut dw = vec![f32::NAN; size.w];
-    conv2d_grad_weight(g, &x, &dy, &mut dw).unwrap();
+    conv2d_grad_weight(g, x, dy, &mut out(&mut dw)).unwrap();
     assert_close(&dw, &oracle.2, 5e-5);
+    for (format, y_format) in FORMATS {
+        check_packed(g, format, y_format);
+    }
+}
+
+const FORMATS: [(Format, Format); 4] = [
+    (Format::PAPER_HIGH, Format::PAPER_HIGH),
+    (Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD),
+    (Format::BF16, Format::FP16),
+    (Format::E5M2, Format::E4M3),
+];
+
+/// Whether sums of products of numbers in this format are computed by the same instructions as those of FP32 numbers.
+fn same_instructions(g: &Conv2d, format: Format) -> bool {
+    let depthwise = g.groups == g.in_channels && g.groups > 1;
+    depthwise || format.mantissa_bits() > 7 || !has_bf16()
+}
+
+fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Results of packed operands, against those of the same numbers in FP32: the same bits where both run the same
+/// instructions, else close in FP32.
+fn check_packed(g: &Conv2d, format: Format, y_format: Format) {
+    let size = sizes(g);
+    let (x, w, dy) = (Packed::new(format, size.x, 1), Packed::new(format, size.w, 2), Packed::new(format, size.y, 3));
+    let bias = Packed::new(format, g.out_channels, 4);
+    type Kernel<'a> = dyn Fn(bool, &mut Output) -> Counts + 'a;
+    let passes: [(usize, &Kernel); 3] = [
+        (size.y, &|packed, y| {
+            conv2d(g, x.elements(packed), w.elements(packed), Some(bias.elements(packed)), y).unwrap()
+        }),
+        (size.x, &|packed, dx| conv2d_grad_input(g, dy.elements(packed), w.elements(packed), dx).unwrap()),
+        (size.w, &|packed, dw| conv2d_grad_weight(g, x.elements(packed), dy.elements(packed), dw).unwrap()),
+    ];
+    for (pass, (len, run)) in passes.into_iter().enumerate() {
+        let mut expected = vec![f32::NAN; len];
+        run(false, &mut out(&mut expected));
+        let mut found = vec![f32::NAN; len];
+        run(true, &mut out(&mut found));
+        if same_instructions(g, format) {
+            assert_eq!(common::bits(&found), common::bits(&expected), "{g:?} {format} pass {pass}");
+        } else {
+            let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+            assert_close(&found, &expected, 2e-5);
+        }
+        // Rounded and packed results are those of rounding the FP32 result.
+        let counts = round_slice(y_format, Overflow::NotFinite, &mut found);
+        let mut rounded = vec![f32::NAN; len];
+        let rounding = run(true, &mut Output::rounded(y_format, Overflow::NotFinite, &mut rounded));
+        assert_eq!((common::bits(&rounded), rounding), (common::bits(&found), counts), "{g:?} {format} pass {pass}");
+        let mut packed = Packed::empty(y_format, len);
+        let packing = run(true, &mut packed.output(Overflow::NotFinite));
+        assert_eq!(packed.codes(), Packed::of(y_format, &found).codes(), "{g:?} {format} pass {pass}");
+        assert_eq!(packing, counts);
+    }
 }
 
 /// batch, channels in and out, input size, kernel, stride 1, padding 1 unless changed.
@@ -154,7 +231,10 @@ fn empty_tensors() {
 #[test]
 fn wrong_arguments_are_errors() {
     let g = conv(2, [2, 3], [4, 4], [3, 3]);
-    let (x, w, mut y) = (vec![0.0; 64], vec![0.0; 54], vec![0.0; 96]);
+    let (x, w, mut y) = (vec![0.0f32; 64], vec![0.0f32; 54], vec![0.0f32; 96]);
+    let conv2d = |g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]| {
+        conv2d(g, x.into(), w.into(), bias.map(Elements::from), &mut out(y))
+    };
     conv2d(&g, &x, &w, None, &mut y).unwrap();
     let error = conv2d(&g, &x[1..], &w, None, &mut y).unwrap_err();
     assert_eq!(error, ShapeError::Length { kernel: "conv2d", argument: "x", expected: 64, found: 63 });
@@ -190,14 +270,19 @@ fn bits_do_not_depend_on_threads() {
         Conv2d { groups: 24, ..conv(20, [24, 24], [14, 14], [3, 3]) },
     ] {
         let size = sizes(&g);
-        let (x, w, dy) = (numbers(size.x, 1), numbers(size.w, 2), numbers(size.y, 3));
-        same_for_any_threads(|| {
-            let (mut y, mut dx, mut dw) = (vec![0.0; size.y], vec![0.0; size.x], vec![0.0; size.w]);
-            conv2d(&g, &x, &w, None, &mut y).unwrap();
-            conv2d_grad_input(&g, &dy, &w, &mut dx).unwrap();
-            conv2d_grad_weight(&g, &x, &dy, &mut dw).unwrap();
-            [y, dx, dw].concat()
-        });
+        for format in [Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
+            let [x, w, dy] = [(size.x, 1), (size.w, 2), (size.y, 3)].map(|(len, seed)| Packed::new(format, len, seed));
+            for packed in [false, true] {
+                let [x, w, dy] = [&x, &w, &dy].map(|operand| operand.elements(packed));
+                same_for_any_threads(|| {
+                    let (mut y, mut dx, mut dw) = (vec![0.0; size.y], vec![0.0; size.x], vec![0.0; size.w]);
+                    conv2d(&g, x, w, None, &mut out(&mut y)).unwrap();
+                    conv2d_grad_input(&g, dy, w, &mut out(&mut dx)).unwrap();
+                    conv2d_grad_weight(&g, x, dy, &mut out(&mut dw)).unwrap();
+                    [y, dx, dw].concat()
+                });
+            }
+        }
     }
 }
 

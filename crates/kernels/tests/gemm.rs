@@ -3,8 +3,8 @@
 
 mod common;
 
-use bitbudget_kernels::matmul;
-use common::{assert_close, numbers, same_for_any_threads};
+use bitbudget_kernels::{Elements, matmul};
+use common::{assert_close, numbers, out, same_for_any_threads};
 
 #[test]
 fn every_orientation() {
@@ -24,7 +24,8 @@ fn every_orientation() {
                     + f64::from(bias[j]);
             }
             let mut c = vec![f32::NAN; m * n];
-            matmul(trans_a, trans_b, m, n, k, &a, &b, Some(&bias), &mut c).unwrap();
+            matmul(trans_a, trans_b, m, n, k, a[..].into(), b[..].into(), Some(bias[..].into()), &mut out(&mut c))
+                .unwrap();
             assert_close(&c, &expected, 1e-5);
         }
     }
@@ -35,17 +36,20 @@ fn bits_do_not_depend_on_threads() {
     let (a, b) = (numbers(500 * 100, 1), numbers(100 * 200, 2));
     same_for_any_threads(|| {
         let mut c = vec![0.0; 500 * 200];
-        matmul(false, true, 500, 200, 100, &a, &b, None, &mut c).unwrap();
+        matmul(false, true, 500, 200, 100, a[..].into(), b[..].into(), None, &mut out(&mut c)).unwrap();
         c
     });
 }
 
 #[test]
 fn wrong_lengths_are_errors() {
-    let mut c = [0.0; 6];
-    assert!(matmul(false, false, 2, 3, 1, &[1.0; 2], &[1.0; 3], None, &mut c).is_ok());
-    assert!(matmul(false, false, 2, 3, 1, &[1.0; 3], &[1.0; 3], None, &mut c).is_err());
-    assert!(matmul(false, false, 2, 3, 1, &[1.0; 2], &[1.0; 2], None, &mut c).is_err());
-    assert!(matmul(false, false, 2, 3, 1, &[1.0; 2], &[1.0; 3], Some(&[0.0; 2]), &mut c).is_err());
-    assert!(matmul(false, false, usize::MAX, 3, 2, &[1.0; 2], &[1.0; 3], None, &mut c).is_err());
+    let mut c = [0.0f32; 6];
+    let matmul = |m, n, k, a: &[f32], b: &[f32], bias: Option<&[f32]>, c: &mut [f32]| {
+        matmul(false, false, m, n, k, a.into(), b.into(), bias.map(Elements::from), &mut out(c))
+    };
+    assert!(matmul(2, 3, 1, &[1.0; 2], &[1.0; 3], None, &mut c).is_ok());
+    assert!(matmul(2, 3, 1, &[1.0; 3], &[1.0; 3], None, &mut c).is_err());
+    assert!(matmul(2, 3, 1, &[1.0; 2], &[1.0; 2], None, &mut c).is_err());
+    assert!(matmul(2, 3, 1, &[1.0; 2], &[1.0; 3], Some(&[0.0; 2]), &mut c).is_err());
+    assert!(matmul(usize::MAX, 3, 2, &[1.0; 2], &[1.0; 3], None, &mut c).is_err());
 }

@@ -1,175 +1,438 @@
 //! Depthwise convolution: every input channel feeds `out_channels / in_channels` outputs of its own.
 //!
-//! A staged plane makes it a one-dimensional filter: in the plane's row distance, output (0, 0) to the last one is one
-//! run of pixels, and every tap reads that run at an offset of its own. The gaps between rows are computed and dropped.
+//! Sixteen planes lie side by side, element for element, so that strides, paddings and short rows cost no lanes. What
+//! is beside one another are channels, and in the two convolutions those of consecutive images too.
+
+use bitbudget_formats::Counts;
 
 use super::Conv2d;
-use super::plane::{Layout, SLACK};
-use crate::parallel::{SharedOut, fill_rows, for_tasks, with_scratch};
-use crate::simd::{copy_short, mul_add, multiversion};
+use super::layout::{Axis, Layout};
+use super::stage::{self, NONE, Planes};
+use crate::elements::SharedOutput;
+use crate::parallel::{SharedOut, for_tasks, sum_tasks, with_scratch};
+use crate::product::{Arithmetic, LANES, separate};
+use crate::simd::{mul_add, multiversion};
+use crate::{Elements, Output};
 
-/// Vector of the weight gradient's sums.
-const WIDTH: usize = 16;
-/// Images whose products are summed in single precision before they join the double-precision sum.
-const IMAGES: usize = 16;
+/// Output pixels of a tile.
+const PIXELS: usize = 1024;
+/// Output elements of a task.
+const TASK: usize = 32 * 1024;
+/// Tasks that the weight gradient is cut into.
+const TASKS: usize = 16;
+/// Output pixels that are summed in registers.
+const BLOCK: usize = 8;
+/// Taps whose gradients are summed in registers.
+const TAPS: usize = 9;
+
+/// A filter over single planes, and how it is cut. Shapes alone decide.
+pub(super) struct Depthwise {
+    batch: usize,
+    channels: usize,
+    /// Source planes and results of every channel; one of them is 1.
+    sources: usize,
+    results: usize,
+    source: [usize; 2],
+    result: [usize; 2],
+    step: [usize; 2],
+    layout: Layout,
+    phases: Vec<Phase>,
+    /// Rows of a tile, in steps.
+    rows: usize,
+    taps: usize,
+}
+
+/// Outputs that the same taps lead to.
+struct Phase {
+    origin: [usize; 2],
+    /// Where the taps read, and their weights' places.
+    taps: Vec<(usize, usize)>,
+}
+
+impl Depthwise {
+    pub(super) fn forward(g: &Conv2d) -> Depthwise {
+        let axes = [Axis::below_outputs(g, 0), Axis::below_outputs(g, 1)];
+        let residues = [vec![0; g.kernel[0]], vec![0; g.kernel[1]]];
+        let (source, result) = ([g.in_height, g.in_width], [g.out_height(), g.out_width()]);
+        Depthwise::new(g, [1, g.group_out()], source, result, [1, 1], axes, residues)
+    }
+
+    pub(super) fn grad_input(g: &Conv2d) -> Depthwise {
+        let ((y, residues_y), (x, residues_x)) = (Axis::below_inputs(g, 0), Axis::below_inputs(g, 1));
+        let (source, result) = ([g.out_height(), g.out_width()], [g.in_height, g.in_width]);
+        Depthwise::new(g, [g.group_out(), 1], source, result, g.stride, [y, x], [residues_y, residues_x])
+    }
+
+    fn new(
+        g: &Conv2d,
+        [sources, results]: [usize; 2],
+        source: [usize; 2],
+        result: [usize; 2],
+        step: [usize; 2],
+        axes: [Axis; 2],
+        residues: [Vec<usize>; 2],
+    ) -> Depthwise {
+        let lattice = [result[0].div_ceil(step[0]), result[1].div_ceil(step[1])];
+        let rows = (PIXELS / (result[1] * step[0])).clamp(1, lattice[0]);
+        let rows = lattice[0].div_ceil(lattice[0].div_ceil(rows));
+        let layout = Layout::new(axes, [rows, lattice[1]]);
+        let phase = |origin: [usize; 2]| {
+            let tap = |t: usize| [t / g.kernel[1], t % g.kernel[1]];
+            let members = (0..g.taps()).filter(|&t| origin == [residues[0][tap(t)[0]], residues[1][tap(t)[1]]]);
+            Phase { origin, taps: members.map(|t| (layout.tap(tap(t)[0], tap(t)[1]) * LANES, t)).collect() }
+        };
+        let phases = (0..step[0].min(result[0]))
+            .flat_map(|y| (0..step[1].min(result[1])).map(move |x| [y, x]))
+            .map(phase)
+            .collect();
+        let (batch, channels, taps) = (g.batch, g.in_channels, g.taps());
+        Depthwise { batch, channels, sources, results, source, result, step, layout, phases, rows, taps }
+    }
+
+    /// Elements of scratch memory that a thread takes.
+    pub(super) fn scratch(&self) -> usize {
+        self.lens().iter().sum()
+    }
+
+    /// Elements of the staged planes, of what staging needs, of the results side by side and one after the other, and of
+    /// the weights.
+    fn lens(&self) -> [usize; 5] {
+        let tile = self.rows * self.step[0] * self.result[1] * LANES;
+        let filters = self.results.max(self.sources) * self.taps;
+        [
+            self.layout.len * LANES,
+            stage::scratch(&self.layout, self.rows, LANES).next_multiple_of(LANES),
+            tile,
+            tile.max(filters),
+            filters * LANES,
+        ]
+    }
+
+    pub(super) fn run(&self, x: Elements, w: Elements, bias: Option<Elements>, y: &mut Output) -> Counts {
+        let out = y.shared();
+        let planes = self.batch * self.channels;
+        let blocks = planes.div_ceil(LANES);
+        let per_task = (TASK / (self.result[0] * self.result[1] * LANES * self.results)).max(1);
+        sum_tasks(blocks.div_ceil(per_task), |task| {
+            with_scratch(self.scratch(), |scratch| {
+                let blocks = task * per_task..blocks.min((task + 1) * per_task);
+                blocks.map(|block| self.block(x, w, bias, block * LANES, &out, scratch)).sum()
+            })
+        })
+    }
+
+    /// Filters the sixteen planes from `first` on.
+    fn block(
+        &self,
+        x: Elements,
+        w: Elements,
+        bias: Option<Elements>,
+        first: usize,
+        out: &SharedOutput,
+        scratch: &mut [f32],
+    ) -> Counts {
+        let [staged_len, stage_len, tile_len, _, weights_len] = self.lens();
+        let (staged, rest) = scratch.split_at_mut(staged_len);
+        let (weights, rest) = rest.split_at_mut(weights_len);
+        let (stage_scratch, rest) = rest.split_at_mut(stage_len);
+        let (tile, lines) = rest.split_at_mut(tile_len);
+        let count = LANES.min(self.batch * self.channels - first);
+        let filters = self.results.max(self.sources);
+        let weight_lines = &mut lines[..filters * self.taps];
+        weights.fill(0.0);
+        for lane in 0..count {
+            let channel = (first + lane) % self.channels;
+            let w = w.read(channel * filters * self.taps, filters * self.taps, weight_lines);
+            weights[lane..].iter_mut().step_by(LANES).zip(w).for_each(|(weight, w)| *weight = *w);
+        }
+        let weights = weights.as_chunks::<LANES>().0;
+        let planes = Planes { x, size: self.source, arithmetic: Arithmetic::F32 };
+        let lattice = self.result[0].div_ceil(self.step[0]);
+        let plane = self.result[0] * self.result[1];
+        let mut counts = Counts::default();
+        for row in (0..lattice).step_by(self.rows) {
+            let first_row = row * self.step[0];
+            let rows = (self.rows * self.step[0]).min(self.result[0] - first_row);
+            let len = rows * self.result[1];
+            for i in 0..filters {
+                let (source, result) = if self.sources > 1 { (i, 0) } else { (0, i) };
+                if source > 0 || result == 0 {
+                    if !self.layout.is_plain() {
+                        staged.fill(0.0);
+                    }
+                    let mut lanes = [[NONE; 2]; LANES];
+                    (0..count).for_each(|lane| lanes[lane][0] = (first + lane) * self.sources + source);
+                    planes.stage(&self.layout, row, self.rows, &lanes, staged, stage_scratch);
+                }
+                let mut start = [0.0; LANES];
+                if let Some(bias) = bias {
+                    for (lane, start) in start.iter_mut().enumerate().take(count) {
+                        let channel = (first + lane) % self.channels * self.results + result;
+                        bias.unpack(channel, std::slice::from_mut(start));
+                    }
+                }
+                let start = (source == 0).then_some(&start);
+                filter(self, &weights[i * self.taps..][..self.taps], staged, start, rows, tile);
+                if source + 1 < self.sources {
+                    continue;
+                }
+                let tile = &tile[..len * LANES];
+                let at = first * self.results + result;
+                if self.results == 1 && rows == self.result[0] {
+                    // SAFETY: a task writes its own planes.
+                    if let Some(y) = unsafe { out.direct(at * plane, count * len) } {
+                        separate(tile, len, count, y);
+                        continue;
+                    }
+                    separate(tile, len, count, lines);
+                    // SAFETY: as above.
+                    counts += unsafe { out.write(at * plane, &lines[..count * len]) };
+                } else {
+                    separate(tile, len, count, lines);
+                    for (lane, line) in lines.chunks(len).enumerate().take(count) {
+                        let at = (at + lane * self.results) * plane + first_row * self.result[1];
+                        // SAFETY: as above.
+                        counts += unsafe { out.write(at, line) };
+                    }
+                }
+            }
+        }
+        counts
+    }
+}
 
 multiversion! {
-    /// `y[i] = sum over taps of weight * x[offset + i]`, in whole vectors: reads and writes up to 15 elements more.
-    fn filter(taps: &[(usize, f32)], x: &[f32], y: &mut [f32], len: usize) {
-        let mut i = 0;
-        while i + 64 <= len {
-            filter_block::<FMA, 64>(taps, &x[i..], &mut y[i..]);
-            i += 64;
-        }
-        while i < len {
-            filter_block::<FMA, 16>(taps, &x[i..], &mut y[i..]);
-            i += 16;
+    /// The results of a tile side by side, which begin with `start`, or with what they are if nothing is given.
+    fn filter(
+        plan: &Depthwise,
+        weights: &[[f32; LANES]],
+        staged: &[f32],
+        start: Option<&[f32; LANES]>,
+        rows: usize,
+        tile: &mut [f32],
+    ) {
+        let (width, [step_y, step_x]) = (plan.result[1], plan.step);
+        let tile = tile.as_chunks_mut::<LANES>().0;
+        for phase in &plan.phases {
+            for (i, y) in (phase.origin[0]..rows).step_by(step_y).enumerate() {
+                let row = &mut tile[y * width..][..width];
+                let outputs = (width - phase.origin[1]).div_ceil(step_x);
+                let source = &staged[i * plan.layout.row() * LANES..];
+                let mut x = 0;
+                while x < outputs {
+                    let block = (outputs - x).min(BLOCK);
+                    let row = &mut row[phase.origin[1] + x * step_x..];
+                    let source = &source[x * LANES..];
+                    match block {
+                        BLOCK => filter_block::<FMA, BLOCK>(&phase.taps, weights, source, start, row, step_x),
+                        4.. => filter_block::<FMA, 4>(&phase.taps, weights, source, start, row, step_x),
+                        2.. => filter_block::<FMA, 2>(&phase.taps, weights, source, start, row, step_x),
+                        _ => filter_block::<FMA, 1>(&phase.taps, weights, source, start, row, step_x),
+                    }
+                    x += match block { BLOCK => BLOCK, 4.. => 4, 2.. => 2, _ => 1 };
+                }
+            }
         }
     }
 }
 
 #[inline(always)]
-fn filter_block<const FMA: bool, const N: usize>(taps: &[(usize, f32)], x: &[f32], y: &mut [f32]) {
-    let mut sums = [0.0f32; N];
-    for &(offset, weight) in taps {
-        let x = &x[offset..offset + N];
-        for i in 0..N {
-            sums[i] = mul_add::<FMA>(weight, x[i], sums[i]);
+fn filter_block<const FMA: bool, const N: usize>(
+    taps: &[(usize, usize)],
+    weights: &[[f32; LANES]],
+    source: &[f32],
+    start: Option<&[f32; LANES]>,
+    row: &mut [[f32; LANES]],
+    step: usize,
+) {
+    let mut sums = [[0.0f32; LANES]; N];
+    for j in 0..N {
+        sums[j] = start.copied().unwrap_or(row[j * step]);
+    }
+    for &(offset, tap) in taps {
+        let weight = weights[tap];
+        let source = &source[offset..offset + N * LANES].as_chunks::<LANES>().0;
+        for j in 0..N {
+            for lane in 0..LANES {
+                sums[j][lane] = mul_add::<FMA>(weight[lane], source[j][lane], sums[j][lane]);
+            }
         }
     }
-    y[..N].copy_from_slice(&sums);
+    for j in 0..N {
+        row[j * step] = sums[j];
+    }
+}
+
+/// The weight gradient, and how it is cut. Shapes alone decide.
+pub(super) struct DepthwiseGradWeight {
+    batch: usize,
+    channels: usize,
+    multiplier: usize,
+    source: [usize; 2],
+    result: [usize; 2],
+    layout: Layout,
+    plain: Layout,
+    taps: Vec<usize>,
+    rows: usize,
+    parts: usize,
+}
+
+impl DepthwiseGradWeight {
+    pub(super) fn new(g: &Conv2d) -> DepthwiseGradWeight {
+        let result = [g.out_height(), g.out_width()];
+        let rows = (PIXELS / result[1]).clamp(1, result[0]);
+        let rows = result[0].div_ceil(result[0].div_ceil(rows));
+        let layout = Layout::new([Axis::below_outputs(g, 0), Axis::below_outputs(g, 1)], [rows, result[1]]);
+        let parts = TASKS.div_ceil(g.in_channels.div_ceil(LANES)).min(g.batch);
+        DepthwiseGradWeight {
+            batch: g.batch,
+            channels: g.in_channels,
+            multiplier: g.group_out(),
+            source: [g.in_height, g.in_width],
+            result,
+            plain: Layout::new([Axis::plain(result[0]), Axis::plain(result[1])], [rows, result[1]]),
+            taps: (0..g.taps()).map(|t| layout.tap(t / g.kernel[1], t % g.kernel[1]) * LANES).collect(),
+            layout,
+            rows,
+            parts,
+        }
+    }
+
+    /// Elements of shared memory: the sums of the parts of the batch.
+    pub(super) fn workspace(&self) -> usize {
+        self.parts * self.sums()
+    }
+
+    /// Elements of the gradient.
+    fn sums(&self) -> usize {
+        self.channels * self.multiplier * self.taps.len()
+    }
+
+    /// Elements of scratch memory that a thread takes.
+    pub(super) fn scratch(&self) -> usize {
+        self.lens().iter().sum()
+    }
+
+    /// Elements of the staged planes, of what staging needs, of dy side by side, and of the sums in double precision.
+    fn lens(&self) -> [usize; 3] {
+        let stage = stage::scratch(&self.layout, self.rows, LANES).max(stage::scratch(&self.plain, self.rows, LANES));
+        [self.layout.len * LANES, self.rows * self.result[1] * LANES, stage]
+    }
+
+    pub(super) fn run(&self, x: Elements, dy: Elements, dw: &mut Output, shared: &mut [f32]) -> Counts {
+        let blocks = self.channels.div_ceil(LANES);
+        let sums = self.sums();
+        let out = SharedOut::new(shared);
+        for_tasks(blocks * self.parts, |task| {
+            let (first, part) = (task / self.parts * LANES, task % self.parts);
+            let images = part * self.batch / self.parts..(part + 1) * self.batch / self.parts;
+            let per_channel = self.multiplier * self.taps.len();
+            let count = LANES.min(self.channels - first);
+            // SAFETY: a task writes its own channels of its part.
+            let sums = unsafe { out.slice(part * sums + first * per_channel, count * per_channel) };
+            with_scratch(self.scratch(), |scratch| self.sum(x, dy, first, images, sums, scratch));
+        });
+        let shared = &shared[..self.workspace()];
+        dw.fill(1, |start, dw| {
+            for (i, dw) in dw.iter_mut().enumerate() {
+                *dw = shared[start + i..].iter().step_by(sums).map(|&sum| f64::from(sum)).sum::<f64>() as f32;
+            }
+        })
+    }
+
+    /// Sums over images, for the sixteen channels from `first` on.
+    fn sum(
+        &self,
+        x: Elements,
+        dy: Elements,
+        first: usize,
+        images: std::ops::Range<usize>,
+        sums: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let [staged_len, tile_len, _] = self.lens();
+        let (staged, rest) = scratch.split_at_mut(staged_len);
+        let (tile, stage_scratch) = rest.split_at_mut(tile_len);
+        let (count, taps) = (LANES.min(self.channels - first), self.taps.len());
+        let planes = |x, size| Planes { x, size, arithmetic: Arithmetic::F32 };
+        let (sources, results) = (planes(x, self.source), planes(dy, self.result));
+        let mut totals = vec![[0.0f64; LANES]; self.multiplier * taps];
+        staged.fill(0.0);
+        for image in images {
+            for row in (0..self.result[0]).step_by(self.rows) {
+                let rows = self.rows.min(self.result[0] - row);
+                if self.rows < self.result[0] {
+                    staged.fill(0.0);
+                }
+                let plane = image * self.channels + first;
+                let lanes = |step: usize, at: usize| {
+                    let mut lanes = [[NONE; 2]; LANES];
+                    (0..count).for_each(|lane| lanes[lane][0] = at + lane * step);
+                    lanes
+                };
+                sources.stage(&self.layout, row, self.rows, &lanes(1, plane), staged, stage_scratch);
+                for (m, totals) in totals.chunks_mut(taps).enumerate() {
+                    let lanes = lanes(self.multiplier, plane * self.multiplier + m);
+                    results.stage(&self.plain, row, rows, &lanes, tile, stage_scratch);
+                    correlate(&self.taps, self.layout.row(), self.result[1], rows, staged, tile, totals);
+                }
+            }
+        }
+        for lane in 0..count {
+            let sums = &mut sums[lane * totals.len()..][..totals.len()];
+            sums.iter_mut().zip(&totals).for_each(|(sum, total)| *sum = total[lane] as f32);
+        }
+    }
 }
 
 multiversion! {
-    /// `sums[tap] += products of dy and x[offset..]`, lane by lane; `dy` is whole vectors.
-    fn correlate(offsets: &[usize], x: &[f32], dy: &[f32], sums: &mut [[f32; WIDTH]]) {
-        for (&offset, sums) in offsets.iter().zip(sums) {
-            let mut lanes = [*sums, [0.0; WIDTH], [0.0; WIDTH], [0.0; WIDTH]];
-            let (x4, dy4) = (x[offset..offset + dy.len()].as_chunks::<{ 4 * WIDTH }>(), dy.as_chunks::<{ 4 * WIDTH }>());
-            for (x, dy) in x4.0.iter().zip(dy4.0) {
-                for j in 0..4 {
-                    for i in 0..WIDTH {
-                        lanes[j][i] = mul_add::<FMA>(x[j * WIDTH + i], dy[j * WIDTH + i], lanes[j][i]);
-                    }
-                }
-            }
-            for (x, dy) in x4.1.as_chunks::<WIDTH>().0.iter().zip(dy4.1.as_chunks::<WIDTH>().0) {
-                for i in 0..WIDTH {
-                    lanes[0][i] = mul_add::<FMA>(x[i], dy[i], lanes[0][i]);
-                }
-            }
-            for i in 0..WIDTH {
-                sums[i] = (lanes[0][i] + lanes[1][i]) + (lanes[2][i] + lanes[3][i]);
-            }
+    /// Adds the products of dy with what each tap reads.
+    fn correlate(
+        taps: &[usize],
+        source_row: usize,
+        width: usize,
+        rows: usize,
+        staged: &[f32],
+        dy: &[f32],
+        totals: &mut [[f64; LANES]],
+    ) {
+        let (whole, rest) = taps.as_chunks::<TAPS>();
+        let (whole_totals, rest_totals) = totals.as_chunks_mut::<TAPS>();
+        for (taps, totals) in whole.iter().zip(whole_totals) {
+            correlate_taps::<FMA, TAPS>(taps, source_row, width, rows, staged, dy, totals);
+        }
+        for (tap, total) in rest.iter().zip(rest_totals) {
+            correlate_taps::<FMA, 1>(&[*tap], source_row, width, rows, staged, dy, std::array::from_mut(total));
         }
     }
 }
 
-multiversion! {
-    /// Copies `rows` rows of `width` elements from one row distance to another.
-    fn copy_rows(rows: usize, width: usize, x: &[f32], x_row: usize, y: &mut [f32], y_row: usize) {
-        for i in 0..rows {
-            let x = &x[i * x_row..i * x_row + width];
-            copy_short(x, &mut y[i * y_row..i * y_row + width]);
+#[inline(always)]
+fn correlate_taps<const FMA: bool, const N: usize>(
+    taps: &[usize; N],
+    source_row: usize,
+    width: usize,
+    rows: usize,
+    staged: &[f32],
+    dy: &[f32],
+    totals: &mut [[f64; LANES]; N],
+) {
+    let mut sums = [[0.0f32; LANES]; N];
+    let staged = staged.as_chunks::<LANES>().0;
+    for (y, dy) in dy.as_chunks::<LANES>().0.chunks(width).enumerate().take(rows) {
+        let sources: [&[[f32; LANES]]; N] =
+            std::array::from_fn(|t| &staged[taps[t] / LANES + y * source_row..][..width]);
+        for x in 0..width {
+            for t in 0..N {
+                for lane in 0..LANES {
+                    sums[t][lane] = mul_add::<FMA>(sources[t][x][lane], dy[x][lane], sums[t][lane]);
+                }
+            }
         }
     }
-}
-
-/// Pixels from the first to the last output in the staged row distance.
-fn run(g: &Conv2d, layout: &Layout) -> usize {
-    (g.out_height() - 1) * layout.width + g.out_width()
-}
-
-pub(super) fn forward(g: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32]) {
-    let (height, width, multiplier, count) = (g.out_height(), g.out_width(), g.group_out(), g.taps());
-    let layout = Layout::new(g, height);
-    let run = run(g, &layout);
-    let planes = crate::parallel::rows_per_task(multiplier * height * width);
-    fill_rows(y, planes * multiplier * height * width, |start, y| {
-        let mut taps: Vec<(usize, f32)> = layout.taps.iter().map(|&offset| (offset, 0.0)).collect();
-        with_scratch(layout.len + run + 2 * SLACK, |scratch| {
-            let (plane, result) = scratch.split_at_mut(layout.len + SLACK);
-            for (i, y) in y.chunks_mut(multiplier * height * width).enumerate() {
-                let image_channel = start / (multiplier * height * width) + i;
-                let channel = image_channel % g.in_channels;
-                layout.stage(0, &x[image_channel * g.in_plane()..][..g.in_plane()], plane);
-                for (m, y) in y.chunks_mut(height * width).enumerate() {
-                    let w = &w[(channel * multiplier + m) * count..];
-                    taps.iter_mut().zip(w).for_each(|(tap, w)| tap.1 = *w);
-                    filter(&taps, plane, result, run);
-                    copy_rows(height, width, result, layout.width, y, width);
-                }
-            }
-        });
-    });
-}
-
-pub(super) fn grad_input(g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    let (height, width, multiplier, count) = (g.out_height(), g.out_width(), g.group_out(), g.taps());
-    let layout = Layout::new(g, height);
-    let phase_len = layout.phase_len;
-    // A phase is a filter over dy, whose taps look back; zeros stand before the first and after the last pixel.
-    let back = layout.taps.iter().map(|tap| tap % phase_len).max().unwrap_or(0);
-    let dy_len = back + phase_len + SLACK;
-    let planes = crate::parallel::rows_per_task(g.in_plane());
-    let phases: Vec<Vec<usize>> = (0..layout.len / phase_len)
-        .map(|phase| (0..count).filter(|&t| layout.taps[t] / phase_len == phase).collect())
-        .collect();
-    fill_rows(dx, planes * g.in_plane(), |start, dx| {
-        let mut taps = Vec::with_capacity(multiplier * count);
-        with_scratch(layout.len + SLACK + multiplier * dy_len, |scratch| {
-            let (plane, staged) = scratch.split_at_mut(layout.len + SLACK);
-            staged.fill(0.0);
-            for (i, dx) in dx.chunks_mut(g.in_plane()).enumerate() {
-                let image_channel = start / g.in_plane() + i;
-                let channel = image_channel % g.in_channels;
-                for m in 0..multiplier {
-                    let dy = &dy[(image_channel * multiplier + m) * height * width..];
-                    copy_rows(height, width, dy, width, &mut staged[m * dy_len + back..], layout.width);
-                }
-                for (phase, members) in phases.iter().enumerate() {
-                    taps.clear();
-                    for m in 0..multiplier {
-                        let w = &w[(channel * multiplier + m) * count..];
-                        taps.extend(members.iter().map(|&t| (m * dy_len + back - layout.taps[t] % phase_len, w[t])));
-                    }
-                    filter(&taps, staged, &mut plane[phase * phase_len..], phase_len);
-                }
-                layout.unstage(plane, dx);
-            }
-        });
-    });
-}
-
-pub(super) fn grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    let (height, width, multiplier, count) = (g.out_height(), g.out_width(), g.group_out(), g.taps());
-    let layout = Layout::new(g, height);
-    let run = run(g, &layout).next_multiple_of(WIDTH);
-    let out = SharedOut::new(dw);
-    for_tasks(g.in_channels, |channel| {
-        let mut sums = vec![[0.0f32; WIDTH]; multiplier * count];
-        let mut totals = vec![0.0f64; multiplier * count];
-        with_scratch(layout.len + run + 2 * SLACK, |scratch| {
-            scratch.fill(0.0);
-            let (plane, staged) = scratch.split_at_mut(layout.len + SLACK);
-            for image in 0..g.batch {
-                let image_channel = image * g.in_channels + channel;
-                layout.stage(0, &x[image_channel * g.in_plane()..][..g.in_plane()], plane);
-                for (m, sums) in sums.chunks_mut(count).enumerate() {
-                    let dy = &dy[(image_channel * multiplier + m) * height * width..];
-                    copy_rows(height, width, dy, width, staged, layout.width);
-                    correlate(&layout.taps, plane, &staged[..run], sums);
-                }
-                if (image + 1) % IMAGES == 0 || image + 1 == g.batch {
-                    for (total, sums) in totals.iter_mut().zip(&mut sums) {
-                        *total += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
-                        *sums = [0.0; WIDTH];
-                    }
-                }
-            }
-        });
-        // SAFETY: a task writes only its own channel's weights.
-        let dw = unsafe { out.slice(channel * multiplier * count, multiplier * count) };
-        dw.iter_mut().zip(&totals).for_each(|(dw, total)| *dw = *total as f32);
-    });
+    for t in 0..N {
+        for lane in 0..LANES {
+            totals[t][lane] += f64::from(sums[t][lane]);
+        }
+    }
 }

@@ -1,14 +1,33 @@
 //! Two-dimensional convolution, its gradients, and its geometry.
 //!
-//! Memory beyond the arguments: about 1 MB for each thread that runs; a second copy of the weights in the input gradient
-//! of a dense convolution of stride 1 (not of 1x1 ones); up to 4 MB of partial sums in the weight gradient.
+//! Dense and grouped convolutions are products of small blocks in registers, which read staged planes at an offset for
+//! every tap: there are no columns. Operands are unpacked as they are staged, results rounded and packed tile by tile.
 
+mod dense;
 mod depthwise;
-mod forward;
-mod grad;
-mod plane;
+mod grad_weight;
+mod layout;
+mod stage;
+mod weights;
+
+use bitbudget_formats::{Counts, Format};
 
 use crate::error::{ShapeError, check, elements, geometry};
+use crate::{Elements, Output};
+use dense::Dense;
+use depthwise::{Depthwise, DepthwiseGradWeight};
+use grad_weight::GradWeight;
+
+/// One of the three products that a convolution takes in a training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// [`conv2d`], of x and w.
+    Forward,
+    /// [`conv2d_grad_input`], of dy and w.
+    GradInput,
+    /// [`conv2d_grad_weight`], of x and dy.
+    GradWeight,
+}
 
 /// Geometry of a two-dimensional convolution (ONNX `Conv`): x `[batch, in_channels, in_height, in_width]`, w
 /// `[out_channels, in_channels / groups, kernel[0], kernel[1]]`, y `[batch, out_channels, out_height, out_width]`.
@@ -38,6 +57,55 @@ impl Conv2d {
     /// Width of the output; 0 where the kernel is larger than the padded input.
     pub fn out_width(&self) -> usize {
         self.out_size(1)
+    }
+
+    /// FP32 elements of shared memory that a pass needs, for operands of these formats in the order of its arguments.
+    /// The same on every machine; 0 for a geometry that has no outputs.
+    pub fn workspace(&self, pass: Pass, a: Format, b: Format) -> usize {
+        match pass {
+            _ if !self.is_computable() => 0,
+            Pass::GradWeight if self.is_depthwise() => DepthwiseGradWeight::new(self).workspace(),
+            _ if self.is_depthwise() => 0,
+            Pass::Forward => Dense::forward(self, a, b).workspace,
+            Pass::GradInput => Dense::grad_input(self, a, b).workspace,
+            Pass::GradWeight => GradWeight::new(self, a, b).workspace(),
+        }
+    }
+
+    /// FP32 elements of scratch memory that every thread takes in a pass at most, beyond the shared memory.
+    pub fn scratch(&self, pass: Pass, a: Format, b: Format) -> usize {
+        match pass {
+            _ if !self.is_computable() => 0,
+            Pass::GradWeight if self.is_depthwise() => DepthwiseGradWeight::new(self).scratch(),
+            Pass::Forward if self.is_depthwise() => Depthwise::forward(self).scratch(),
+            Pass::GradInput if self.is_depthwise() => Depthwise::grad_input(self).scratch(),
+            Pass::Forward => Dense::forward(self, a, b).scratch(),
+            Pass::GradInput => Dense::grad_input(self, a, b).scratch(),
+            Pass::GradWeight => GradWeight::new(self, a, b).scratch(),
+        }
+    }
+
+    /// The shared memory that a pass needs, of what the caller lends.
+    fn shared<'s>(
+        &self,
+        kernel: &'static str,
+        pass: Pass,
+        a: Elements,
+        b: Elements,
+        shared: &'s mut [f32],
+    ) -> Result<&'s mut [f32], ShapeError> {
+        let (found, expected) = (shared.len(), self.workspace(pass, a.format(), b.format()));
+        let too_short = ShapeError::Length { kernel, argument: "shared", expected, found };
+        shared.get_mut(..expected).ok_or(too_short)
+    }
+
+    /// Whether there is something to compute, and sizes are such that plans can be made.
+    fn is_computable(&self) -> bool {
+        let x = elements(&[self.batch, self.in_channels, self.in_height, self.in_width]);
+        let w = elements(&[self.out_channels, self.group_in(), self.kernel[0], self.kernel[1]]);
+        let y = elements(&[self.batch, self.out_channels, self.out_height(), self.out_width()]);
+        let sizes = [x, w, y];
+        self.check("conv2d", x, w, y).is_ok() && sizes.iter().all(|&size| (1..1 << 48).contains(&size))
     }
 
     /// Multiply-adds of any one pass, times two.
@@ -126,67 +194,87 @@ impl Conv2d {
     }
 }
 
-/// Convolution: `y[n, o] = bias[o] + sum over c, i, j of w[o, c, i, j] x[n, c, ...]`; `bias` is `[out_channels]`.
-pub fn conv2d(g: &Conv2d, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) -> Result<(), ShapeError> {
+/// Convolution: `y[n, o] = bias[o] + sum over c, i, j of w[o, c, i, j] x[n, c, ...]`; `bias` is `[out_channels]`. What y
+/// could not hold is counted.
+///
+/// `shared` has at least the elements of [`Conv2d::workspace`], with any contents. Where BF16 holds all numbers of both
+/// operands' formats and the processor has BF16 dot products, these compute dense convolutions, with sums in FP32;
+/// denormal numbers count as zero there.
+///
+/// # Errors
+/// If the geometry contradicts itself, or a length is not that of its shape.
+pub fn conv2d(
+    g: &Conv2d,
+    x: Elements,
+    w: Elements,
+    bias: Option<Elements>,
+    y: &mut Output,
+    shared: &mut [f32],
+) -> Result<Counts, ShapeError> {
     g.check("conv2d", x.len(), w.len(), y.len())?;
-    check("conv2d", &[("bias", bias.map_or(g.out_channels, <[f32]>::len), g.out_channels)])?;
+    check("conv2d", &[("bias", bias.map_or(g.out_channels, Elements::len), g.out_channels)])?;
+    let shared = g.shared("conv2d", Pass::Forward, x, w, shared)?;
     if y.is_empty() {
-        return Ok(());
+        return Ok(Counts::default());
     }
-    if g.in_channels == 0 {
-        y.fill(0.0);
-    } else if g.is_depthwise() {
-        depthwise::forward(g, x, w, y);
-    } else {
-        forward::convolve(g, x, &forward::Weights::plain(g, w), y);
-    }
-    if let Some(bias) = bias {
+    Ok(if g.in_channels == 0 {
         let plane = g.out_plane();
-        let rows = crate::parallel::rows_per_task(plane);
-        crate::parallel::fill_rows(y, rows * plane, |start, y| {
+        y.fill(plane, |start, y| {
             for (i, y) in y.chunks_mut(plane).enumerate() {
-                let bias = bias[(start / plane + i) % bias.len()];
-                y.iter_mut().for_each(|y| *y += bias);
+                let mut value = [0.0];
+                if let Some(bias) = bias {
+                    bias.unpack((start / plane + i) % g.out_channels, &mut value);
+                }
+                y.fill(value[0]);
             }
-        });
-    }
-    Ok(())
+        })
+    } else if g.is_depthwise() {
+        Depthwise::forward(g).run(x, w, bias, y)
+    } else {
+        Dense::forward(g, x.format(), w.format()).run(x, w, bias, y, shared)
+    })
 }
 
 /// Gradient of [`conv2d`] by its input: dy is shaped as y, dx as x and overwritten.
-pub fn conv2d_grad_input(g: &Conv2d, dy: &[f32], w: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
+///
+/// # Errors
+/// As for [`conv2d`].
+pub fn conv2d_grad_input(
+    g: &Conv2d,
+    dy: Elements,
+    w: Elements,
+    dx: &mut Output,
+    shared: &mut [f32],
+) -> Result<Counts, ShapeError> {
     g.check("conv2d_grad_input", dx.len(), w.len(), dy.len())?;
-    if dx.is_empty() {
-        return Ok(());
-    }
-    if dy.is_empty() {
-        dx.fill(0.0);
+    let shared = g.shared("conv2d_grad_input", Pass::GradInput, dy, w, shared)?;
+    Ok(if dx.is_empty() || dy.is_empty() {
+        dx.fill(1, |_, dx| dx.fill(0.0))
     } else if g.is_depthwise() {
-        depthwise::grad_input(g, dy, w, dx);
-    } else if g.is_pointwise() {
-        forward::convolve(&grad::mirrored(g), dy, &forward::Weights::transposed(g, w), dx);
-    } else if g.stride == [1, 1] && (0..2).all(|a| g.pad_begin[a].max(g.pad_end[a]) <= g.extent(a)) {
-        let flipped = grad::flipped(g, w);
-        let g = grad::mirrored(g);
-        forward::convolve(&g, dy, &forward::Weights::plain(&g, &flipped), dx);
+        Depthwise::grad_input(g).run(dy, w, None, dx)
     } else {
-        grad::grad_input(g, dy, w, dx);
-    }
-    Ok(())
+        Dense::grad_input(g, dy.format(), w.format()).run(dy, w, None, dx, shared)
+    })
 }
 
 /// Gradient of [`conv2d`] by its weights: dy is shaped as y, dw as w and overwritten.
-pub fn conv2d_grad_weight(g: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<(), ShapeError> {
+///
+/// # Errors
+/// As for [`conv2d`].
+pub fn conv2d_grad_weight(
+    g: &Conv2d,
+    x: Elements,
+    dy: Elements,
+    dw: &mut Output,
+    shared: &mut [f32],
+) -> Result<Counts, ShapeError> {
     g.check("conv2d_grad_weight", x.len(), dw.len(), dy.len())?;
-    if dw.is_empty() {
-        return Ok(());
-    }
-    if dy.is_empty() {
-        dw.fill(0.0);
+    let shared = g.shared("conv2d_grad_weight", Pass::GradWeight, x, dy, shared)?;
+    Ok(if dw.is_empty() || dy.is_empty() {
+        dw.fill(1, |_, dw| dw.fill(0.0))
     } else if g.is_depthwise() {
-        depthwise::grad_weight(g, x, dy, dw);
+        DepthwiseGradWeight::new(g).run(x, dy, dw, shared)
     } else {
-        grad::grad_weight(g, x, dy, dw);
-    }
-    Ok(())
+        GradWeight::new(g, x.format(), dy.format()).run(x, dy, dw, shared)
+    })
 }

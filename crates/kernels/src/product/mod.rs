@@ -1,0 +1,7 @@
+//! What all products share: a block of the result in vector registers, and operands laid out for it.
+
+mod kernel;
+mod lanes;
+
+pub(crate) use kernel::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow};
+pub(crate) use lanes::{interleave, pair, pair_up, separate};
