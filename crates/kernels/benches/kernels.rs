@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16};
 use bitbudget_kernels::*;
+use rayon::prelude::*;
 
 /// Prints how fast `f` moves `arrays` arrays of `len` numbers.
 fn bench_moves(name: &str, arrays: usize, len: usize, f: impl FnMut()) {
@@ -20,32 +21,14 @@ fn bench_moves(name: &str, arrays: usize, len: usize, f: impl FnMut()) {
 fn bench_memory_bound() {
     let (n, c, s) = (128, 64, 1024);
     let len = n * c * s;
-    let (x, dy, mut y) = (vec![0.5f32; len], vec![0.25f32; len], vec![0.0f32; len]);
-    let (mean, var, mut out) = (vec![0.5f32; c], vec![1.0f32; c], vec![0.0f32; c]);
-    bench_moves("relu", 2, len, || unary(Unary::Relu, &x, &mut y).unwrap());
-    bench_moves("relu_grad", 3, len, || relu_grad(&dy, &x, &mut y).unwrap());
-    bench_moves("binary add", 3, len, || binary(Binary::Add, &x, &dy, &mut y).unwrap());
-    bench_moves("sum of three", 4, len, || sum(&[&x, &dy, &x], &mut y).unwrap());
-    bench_moves("batch_mean", 1, len, || batch_mean(n, c, s, &x, &mut out).unwrap());
-    bench_moves("batch_variance", 1, len, || batch_variance(n, c, s, &x, &mean, &mut out).unwrap());
-    bench_moves("batch_normalize", 2, len, || {
-        batch_normalize(n, c, s, &x, &mean, &var, &var, &mean, 1e-5, &mut y).unwrap();
-    });
-    bench_moves("batch_norm_grad_scale", 2, len, || {
-        batch_norm_grad_scale(n, c, s, &dy, &x, &mean, &var, 1e-5, &mut out).unwrap();
-    });
-    bench_moves("batch_norm_grad_input", 3, len, || {
-        batch_norm_grad_input(n, c, s, &dy, &x, &mean, &var, &var, &mean, &mean, 1e-5, &mut y).unwrap();
-    });
+    let (x, mut y) = (vec![0.5f32; len], vec![0.0f32; len]);
+    let mean = vec![0.5f32; c];
     bench_moves("channel shuffle", 2, len, || {
         transpose(&x, &[n, 2, c / 2, s], &[0, 2, 1, 3], &mut y).unwrap();
     });
     bench_moves("broadcast per channel", 2, len, || {
         binary_broadcast(Binary::Mul, &x, &[n, c, s], &mean, &[c, 1], &mut y, &[n, c, s]).unwrap();
     });
-    bench_moves("all_finite", 1, len, || assert!(all_finite(&x)));
-    bench_moves("sgd_velocity", 4, len, || sgd_velocity(&x, &dy, &x, 0.5, 0.9, 0.1, &mut y).unwrap());
-    bench_moves("adamw_parameter", 4, len, || adamw_parameter(&x, &dy, &x, 0.5, 0.9, 0.1, 0.5, 0.5, &mut y).unwrap());
     let pool = |kernel: usize, pad: usize| Pool2d {
         batch: n,
         channels: c,
@@ -68,6 +51,161 @@ fn bench_memory_bound() {
         bench_moves(&format!("avg_pool {name}"), 1, len, || avg_pool(&g, true, &x, &mut z).unwrap());
         bench_moves(&format!("avg_pool_grad {name}"), 1, len, || avg_pool_grad(&g, true, &z, &mut y).unwrap());
     }
+}
+
+/// Numbers of both signs, none of which overflow a format.
+fn mixed(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// A tensor in one format: FP32, or codes.
+struct Tensor {
+    format: Format,
+    numbers: Vec<f32>,
+    words: Vec<u16>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    fn new(format: Format, x: &[f32]) -> Self {
+        let mut tensor = Tensor { format, numbers: vec![], words: vec![], bytes: vec![] };
+        match format.bytes() {
+            1 => tensor.bytes = vec![0; x.len()],
+            2 => tensor.words = vec![0; x.len()],
+            _ => tensor.numbers = vec![0.0; x.len()],
+        }
+        let part = part(Function::Copy, vec![Operand::Elements(x.into())], tensor.rounding(), Some(0));
+        chain([1, 1, x.len()], &[part], &mut [tensor.output()]).unwrap();
+        tensor
+    }
+
+    /// None in FP32.
+    fn rounding(&self) -> Option<(Format, Overflow)> {
+        (self.format != Format::FP32).then_some((self.format, Overflow::Saturate))
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        match self.format.bytes() {
+            1 => Elements::u8(self.format, &self.bytes).unwrap(),
+            2 => Elements::u16(self.format, &self.words).unwrap(),
+            _ => Elements::from(self.numbers.as_slice()),
+        }
+    }
+
+    fn output(&mut self) -> Output<'_> {
+        match self.format.bytes() {
+            1 => Output::u8(self.format, Overflow::Saturate, &mut self.bytes).unwrap(),
+            2 => Output::u16(self.format, Overflow::Saturate, &mut self.words).unwrap(),
+            _ => Output::from(self.numbers.as_mut_slice()),
+        }
+    }
+}
+
+fn part<'a>(
+    function: Function,
+    operands: Vec<Operand<'a>>,
+    rounding: Option<(Format, Overflow)>,
+    output: Option<usize>,
+) -> Part<'a> {
+    Part { function, operands, rounding, output }
+}
+
+/// Prints how fast `f` goes through `len` elements with `arrays` arrays of `bytes` an element.
+fn bench_elements(name: &str, [len, arrays, bytes]: [usize; 3], f: impl FnMut()) {
+    if wanted(name) {
+        let time = best(f);
+        let (speed, moved) = (1e-9 * len as f64 / time, (len * arrays * bytes) as f64 / time * 1e-9);
+        println!("{name:48}  {:7.2} ms {speed:6.2} G elements/s {moved:6.1} GB/s", time * 1e3);
+    }
+}
+
+/// Chains and statistics in FP32, 1-6-9 and 1-4-3, over activations of ResNet-18 at batch 128.
+fn bench_chains() {
+    for [n, c, s] in [[128, 64, 1024], [128, 128, 256], [128, 512, 16], [128, 2048, 4], [1024, 512, 1]] {
+        let (len, shape) = (n * c * s, [n, c, s]);
+        let (x, dy) = (mixed(len, 1), mixed(len, 2));
+        let mut copy = vec![0.0; len];
+        bench_elements(&format!("copy {shape:?}"), [len, 2, 4], || {
+            copy.par_chunks_mut(1 << 16).zip(x.par_chunks(1 << 16)).for_each(|(y, x)| y.copy_from_slice(x));
+        });
+        drop(copy);
+        for format in [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
+            bench_chains_in(format, shape, &x, &dy);
+        }
+    }
+}
+
+fn bench_chains_in(format: Format, shape: [usize; 3], x: &[f32], dy: &[f32]) {
+    let [n, c, s] = shape;
+    let (x, dy, mut y) = (Tensor::new(format, x), Tensor::new(format, dy), Tensor::new(format, x));
+    let vectors = [(); 5].map(|()| Tensor::new(Format::FP32, &vec![0.5; c]));
+    let channels = |count: usize| vectors[..count].iter().map(|v| Operand::Channel(v.elements())).collect::<Vec<_>>();
+    let (each_x, each_dy) = (Operand::Elements(x.elements()), Operand::Elements(dy.elements()));
+    let rounding = x.rounding();
+    let mut bench = |name: &str, arrays: usize, parts: &[Part<'_>]| {
+        bench_elements(&format!("{name} {format} {shape:?}"), [n * c * s, arrays, format.bytes()], || {
+            chain(shape, parts, &mut [y.output()]).unwrap();
+        });
+    };
+    let normalize = |rounding, output| {
+        let operands = [vec![each_x], channels(4)].concat();
+        part(Function::Normalize { epsilon: 1e-5 }, operands, rounding, output)
+    };
+    bench("relu", 2, &[part(Function::Relu, vec![each_x], rounding, Some(0))]);
+    bench("relu_grad", 3, &[part(Function::ReluGrad, vec![each_dy, each_x], rounding, Some(0))]);
+    bench("normalize", 2, &[normalize(rounding, Some(0))]);
+    let relu = part(Function::Relu, vec![Operand::Part(0)], rounding, Some(0));
+    bench("normalize+relu", 2, &[normalize(rounding, None), relu]);
+    let sum = part(Function::Sum, vec![each_dy, each_x], None, None);
+    let gradient = part(Function::ReluGrad, vec![Operand::Part(0), each_x], rounding, Some(0));
+    bench("sum+relu_grad", 3, &[sum, gradient]);
+    let operands = [vec![each_dy, each_x], channels(5)].concat();
+    let gradient = Function::NormalizeGradInput { epsilon: 1e-5 };
+    bench("normalize_grad_input", 3, &[part(gradient, operands, rounding, Some(0))]);
+    if s == 1024 {
+        bench("tanh", 2, &[part(Function::Tanh, vec![each_x], rounding, Some(0))]);
+    }
+
+    let [mut mean, mut var] = [(); 2].map(|()| vec![0.5; c]);
+    let sizes = |arrays| [n * c * s, arrays, format.bytes()];
+    let named = |name: &str| format!("{name} {format} {shape:?}");
+    bench_elements(&named("batch_moments"), sizes(1), || {
+        batch_moments(n, c, s, x.elements(), &mut mean, &mut var).unwrap();
+    });
+    bench_elements(&named("batch_mean"), sizes(1), || batch_mean(n, c, s, x.elements(), &mut mean).unwrap());
+    let [ref mean, ref var] = [(); 2].map(|()| vec![0.5; c]);
+    let [mut dscale, mut dbias] = [(); 2].map(|()| vec![0.5; c]);
+    bench_elements(&named("batch_norm_grad_sums"), sizes(2), || {
+        batch_norm_grad_sums(n, c, s, dy.elements(), x.elements(), mean, var, 1e-5, &mut dscale, &mut dbias).unwrap();
+    });
+    if s == 1024 {
+        bench_elements(&named("all_finite"), sizes(1), || assert!(all_finite(x.elements())));
+        bench_sgd(format, &dy);
+    }
+}
+
+/// Velocity and master in place, and the parameter rounded again.
+fn bench_sgd(format: Format, gradient: &Tensor) {
+    let len = gradient.elements().len();
+    let (mut velocity, mut master, mut y) = (vec![0.5; len], vec![0.5; len], Tensor::new(format, &vec![0.5; len]));
+    let operands =
+        vec![Operand::Output(0), Operand::Output(1), Operand::Elements(gradient.elements()), Operand::Scalar(0.25)];
+    let step = vec![Operand::Output(1), Operand::Part(0), Operand::Scalar(0.1)];
+    let parts = [
+        part(Function::SgdVelocity { momentum: 0.9, weight_decay: 5e-4 }, operands, None, Some(0)),
+        part(Function::SgdParameter, step, None, Some(1)),
+        part(Function::Copy, vec![Operand::Part(1)], y.rounding(), Some(2)),
+    ];
+    bench_elements(&format!("sgd {format}"), [len, 1, 16 + 2 * format.bytes()], || {
+        let mut outputs = [velocity.as_mut_slice().into(), master.as_mut_slice().into(), y.output()];
+        chain([1, 1, len], &parts, &mut outputs).unwrap();
+    });
 }
 
 /// The best time of `f` in seconds.
@@ -187,6 +325,7 @@ fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stri
 
 fn main() {
     bench_memory_bound();
+    bench_chains();
     for (c, o, size, stride) in [
         (3, 64, 32, 1),
         (64, 64, 32, 1),

@@ -16,8 +16,9 @@ pub(crate) const TILE: usize = 4 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a>(Stored<'a>);
 
+/// How the elements of an operand are stored.
 #[derive(Clone, Copy, Debug)]
-enum Stored<'a> {
+pub(crate) enum Stored<'a> {
     F32(&'a [f32]),
     U16(Format, &'a [u16]),
     U8(Format, &'a [u8]),
@@ -76,6 +77,11 @@ impl<'a> Elements<'a> {
             Stored::F32(x) => Some(x),
             _ => None,
         }
+    }
+
+    /// How the elements are stored.
+    pub(crate) fn stored(self) -> Stored<'a> {
+        self.0
     }
 
     /// The numbers from `start` to `start + len`: lent where they are stored as such, else unpacked into `scratch`, which
@@ -171,6 +177,16 @@ impl<'a> Output<'a> {
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How the result is rounded.
+    pub(crate) fn rounding(&self) -> Option<(Format, Overflow)> {
+        self.rounding
+    }
+
+    /// Whether the result goes to FP32 numbers.
+    pub(crate) fn holds_numbers(&self) -> bool {
+        matches!(self.place, Place::F32(_))
     }
 
     /// Runs `f(first index, numbers)` over pieces of the result, each of whole rows of `row` elements and about a tile
@@ -294,6 +310,37 @@ impl SharedOutput {
             (Address::F32(y), None) => Some(unsafe { y.add(offset) }),
             _ => None,
         }
+    }
+
+    /// The elements from `offset` to `offset + len` where they are FP32 numbers, which the caller rounds.
+    ///
+    /// # Safety
+    /// As of [`SharedOutput::direct`].
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn numbers(&self, offset: usize, len: usize) -> Option<&mut [f32]> {
+        debug_assert!(offset + len <= self.len);
+        match self.place {
+            // SAFETY: the caller's promise.
+            Address::F32(y) => Some(unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) }),
+            _ => None,
+        }
+    }
+
+    /// Writes what the result holds from `offset` on to `numbers`, as many as it holds.
+    ///
+    /// # Safety
+    /// The range is inside the result, and no other task touches it.
+    pub(crate) unsafe fn read(&self, offset: usize, numbers: &mut [f32]) {
+        let len = numbers.len();
+        debug_assert!(offset + len <= self.len);
+        let format = self.rounding.map_or(Format::FP32, |(format, _)| format);
+        let stored = match self.place {
+            // SAFETY: the caller's promise, for each place.
+            Address::F32(y) => Stored::F32(unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
+            Address::U16(y) => Stored::U16(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
+            Address::U8(y) => Stored::U8(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
+        };
+        Elements(stored).unpack(0, numbers);
     }
 
     /// Writes `numbers` from `offset` on, rounded and packed, and counts what overflows.

@@ -1,32 +1,6 @@
-//! Elementwise functions and their gradients.
+//! Elementwise functions over slices of one length.
 
-use crate::error::{ShapeError, check};
-use crate::parallel::fill;
-use crate::simd::multiversion;
-
-/// A function of one number. NaN gives NaN, in every one of them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(missing_docs)]
-pub enum Unary {
-    Copy,
-    Sqrt,
-    Exp,
-    Log,
-    Tanh,
-    Sigmoid,
-    Relu,
-    LeakyRelu {
-        alpha: f32,
-    },
-    Clip {
-        min: f32,
-        max: f32,
-    },
-    /// `by * x`.
-    Scale {
-        by: f32,
-    },
-}
+use crate::simd::{mul_add, multiversion};
 
 /// A function of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +14,13 @@ pub enum Binary {
 
 /// Lower bound first, so that a NaN stays and `max` wins over a `min` above it.
 #[inline(always)]
-fn clamp(x: f32, min: f32, max: f32) -> f32 {
+pub(crate) fn clamp(x: f32, min: f32, max: f32) -> f32 {
     let x = if x < min { min } else { x };
     if x > max { max } else { x }
 }
 
 #[inline(always)]
-fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
+pub(crate) fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = f(*x);
     }
@@ -59,31 +33,18 @@ pub(crate) fn map2(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> 
     }
 }
 
-multiversion! {
-    fn unary_chunk(kind: Unary, x: &[f32], y: &mut [f32]) {
-        match kind {
-            Unary::Copy => y.copy_from_slice(x),
-            Unary::Sqrt => map(x, y, f32::sqrt),
-            Unary::Exp => map(x, y, f32::exp),
-            Unary::Log => map(x, y, f32::ln),
-            Unary::Tanh => map(x, y, f32::tanh),
-            Unary::Sigmoid => map(x, y, |x| 1.0 / (1.0 + (-x).exp())),
-            Unary::Relu => map(x, y, |x| if x <= 0.0 { 0.0 } else { x }),
-            Unary::LeakyRelu { alpha } => map(x, y, |x| if x < 0.0 { alpha * x } else { x }),
-            Unary::Clip { min, max } => map(x, y, |x| clamp(x, min, max)),
-            Unary::Scale { by } => map(x, y, |x| by * x),
-        }
+#[inline(always)]
+pub(crate) fn map3(a: &[f32], b: &[f32], c: &[f32], y: &mut [f32], f: impl Fn(f32, f32, f32) -> f32) {
+    for (((y, a), b), c) in y.iter_mut().zip(a).zip(b).zip(c) {
+        *y = f(*a, *b, *c);
     }
 }
 
-multiversion! {
-    fn binary_chunk(kind: Binary, a: &[f32], b: &[f32], y: &mut [f32]) {
-        match kind {
-            Binary::Add => map2(a, b, y, |a, b| a + b),
-            Binary::Sub => map2(a, b, y, |a, b| a - b),
-            Binary::Mul => map2(a, b, y, |a, b| a * b),
-            Binary::Div => map2(a, b, y, |a, b| a / b),
-        }
+/// `y += x`.
+#[inline(always)]
+pub(crate) fn add_to(x: &[f32], y: &mut [f32]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += x;
     }
 }
 
@@ -100,6 +61,17 @@ impl Binary {
 }
 
 multiversion! {
+    fn binary_chunk(kind: Binary, a: &[f32], b: &[f32], y: &mut [f32]) {
+        match kind {
+            Binary::Add => map2(a, b, y, |a, b| a + b),
+            Binary::Sub => map2(a, b, y, |a, b| a - b),
+            Binary::Mul => map2(a, b, y, |a, b| a * b),
+            Binary::Div => map2(a, b, y, |a, b| a / b),
+        }
+    }
+}
+
+multiversion! {
     fn scalar_chunk(kind: Binary, a: &[f32], b: f32, swap: bool, y: &mut [f32]) {
         match (kind, swap) {
             (Binary::Add, _) => map(a, y, |a| a + b),
@@ -112,89 +84,47 @@ multiversion! {
     }
 }
 
-/// `y = kind(x)`, elementwise.
-pub fn unary(kind: Unary, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
-    check("unary", &[("x", x.len(), y.len())])?;
-    fill(y, |start, y| unary_chunk(kind, &x[start..start + y.len()], y));
-    Ok(())
-}
-
-/// `y = a kind b`, elementwise, for slices of one length; [`crate::binary_broadcast`] takes any shapes.
-pub fn binary(kind: Binary, a: &[f32], b: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
-    check("binary", &[("a", a.len(), y.len()), ("b", b.len(), y.len())])?;
-    fill(y, |start, y| {
-        let end = start + y.len();
-        binary_chunk(kind, &a[start..end], &b[start..end], y);
-    });
-    Ok(())
-}
-
-/// `y = inputs[0] + inputs[1] + ...`, elementwise and in this order; no input gives zeros.
-pub fn sum(inputs: &[&[f32]], y: &mut [f32]) -> Result<(), ShapeError> {
-    for x in inputs {
-        check("sum", &[("inputs", x.len(), y.len())])?;
+/// `e^x` within two units in the last place (subnormal results included), without a branch, so that loops over it run in
+/// vectors; the polynomial is that of Cephes' `expf`.
+#[inline(always)]
+pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
+    // Beyond these bounds the result is infinity or zero, and the steps below say so. A NaN passes.
+    let x = if x > 89.0 { 89.0 } else { x };
+    let x = if x < -104.0 { -104.0 } else { x };
+    // Adding this moves the integer nearest to x / ln 2 to the low bits.
+    const SHIFT: f32 = 12_582_912.0;
+    let shifted = mul_add::<FMA>(x, std::f32::consts::LOG2_E, SHIFT);
+    let n = shifted - SHIFT;
+    // ln 2 in two parts, of which the first times n is exact.
+    let r = mul_add::<FMA>(n, 2.121_944_4e-4, mul_add::<FMA>(n, -0.693_359_375, x));
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = mul_add::<FMA>(p, r, coefficient);
     }
-    fill(y, |start, y| {
-        let part = |x: &'_ [f32]| -> std::ops::Range<usize> { start..(start + y.len()).min(x.len()) };
-        match inputs {
-            [] => y.fill(0.0),
-            [x] => {
-                let range = part(x);
-                y.copy_from_slice(&x[range]);
-            }
-            [a, b, rest @ ..] => {
-                let range = part(a);
-                binary_chunk(Binary::Add, &a[range.clone()], &b[range.clone()], y);
-                for x in rest {
-                    add_to(&x[range.clone()], y);
-                }
-            }
-        }
-    });
-    Ok(())
+    let p = mul_add::<FMA>(p, r * r, r) + 1.0;
+    // In two factors, since 2^n may be beyond the largest number or below the smallest normal one.
+    let n = (shifted.to_bits() as i32).wrapping_sub(SHIFT.to_bits() as i32);
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    let half = n >> 1;
+    p * power(half) * power(n.wrapping_sub(half))
 }
 
-multiversion! {
-    /// `y += x`.
-    pub(crate) fn add_to(x: &[f32], y: &mut [f32]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y += x;
-        }
+/// `1 / (1 + e^-x)` within two and a half units in the last place.
+#[inline(always)]
+pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    let e = exp::<FMA>(-x.abs());
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+/// The hyperbolic tangent within two units in the last place; the polynomial is that of Cephes' `tanhf`.
+#[inline(always)]
+pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
+    let square = x * x;
+    let mut p = -5.704_988_7e-3;
+    for coefficient in [2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+        p = mul_add::<FMA>(p, square, coefficient);
     }
-}
-
-macro_rules! gradient {
-    ($(#[$meta:meta])* $name:ident, $chunk:ident, ($a:ident, $b:ident $(, $parameter:ident)*), $value:expr) => {
-        multiversion! {
-            fn $chunk($a: &[f32], $b: &[f32], $($parameter: f32,)* dx: &mut [f32]) {
-                map2($a, $b, dx, |$a, $b| $value);
-            }
-        }
-
-        $(#[$meta])*
-        pub fn $name($a: &[f32], $b: &[f32], $($parameter: f32,)* dx: &mut [f32]) -> Result<(), ShapeError> {
-            let len = dx.len();
-            check(stringify!($name), &[(stringify!($a), $a.len(), len), (stringify!($b), $b.len(), len)])?;
-            fill(dx, |start, dx| {
-                let end = start + dx.len();
-                $chunk(&$a[start..end], &$b[start..end], $($parameter,)* dx);
-            });
-            Ok(())
-        }
-    };
-}
-
-gradient! {
-    /// Gradient of relu from its output: `dx = dy`, and 0 where `y <= 0`.
-    relu_grad, relu_grad_chunk, (dy, y), if y <= 0.0 { 0.0 } else { dy }
-}
-
-gradient! {
-    /// Gradient of [`Unary::Clip`] from its input: `dx = dy` where `min < x < max`, else 0.
-    clip_grad, clip_grad_chunk, (dy, x, min, max), if x <= min || x >= max { 0.0 } else { dy }
-}
-
-gradient! {
-    /// Gradient of [`Unary::LeakyRelu`] from its input: `dx = dy`, and `alpha * dy` where `x <= 0`.
-    leaky_relu_grad, leaky_relu_grad_chunk, (dy, x, alpha), if x <= 0.0 { alpha * dy } else { dy }
+    let small = mul_add::<FMA>(p * square, x, x);
+    let large = (1.0 - 2.0 / (exp::<FMA>(2.0 * x.abs()) + 1.0)).copysign(x);
+    if x.abs() < 0.625 { small } else { large }
 }

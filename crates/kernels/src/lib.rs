@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod chain;
 mod conv;
 mod elements;
 mod elementwise;
@@ -44,6 +45,7 @@ mod error;
 mod gemm;
 mod loss;
 mod norm;
+mod normalize;
 mod optim;
 mod parallel;
 mod pool;
@@ -53,17 +55,15 @@ mod shape;
 mod simd;
 mod walk;
 
+pub use chain::{Function, Operand, Part, chain};
 pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use elements::{Elements, Output};
-pub use elementwise::{Binary, Unary, binary, clip_grad, leaky_relu_grad, relu_grad, sum, unary};
+pub use elementwise::Binary;
 pub use error::ShapeError;
 pub use gemm::{matmul, matmul_scratch};
 pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
-pub use norm::{
-    batch_mean, batch_norm_grad_input, batch_norm_grad_scale, batch_normalize, batch_variance, channel_sum,
-    running_average,
-};
-pub use optim::{adam_first_moment, adam_second_moment, adamw_parameter, all_finite, sgd_parameter, sgd_velocity};
+pub use norm::{batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum};
+pub use optim::all_finite;
 pub use parallel::scratch_bytes;
 pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices};
 pub use reduce::{reduce_mean, reduce_sum};

@@ -1,87 +1,75 @@
-//! Optimizer updates, elementwise over one parameter. `inverse_scale` undoes the loss scale of a gradient.
+//! Whether gradients are finite, on their codes; the updates themselves are functions of [`crate::chain`].
 
-use crate::error::{ShapeError, check};
-use crate::parallel::fill;
-use crate::simd::{mul_add, multiversion};
+use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16};
 use rayon::prelude::*;
 
+use crate::elements::{Elements, Stored};
+use crate::parallel::CHUNK;
+use crate::simd::multiversion;
+
 multiversion! {
-    fn finite_chunk(x: &[f32]) -> bool {
+    fn numbers_finite(x: &[f32]) -> bool {
         // The exponent's bits are all ones in infinities and NaNs only; no early exit, so that it runs in vectors.
         x.iter().map(|x| x.to_bits() & 0x7fff_ffff).fold(0, u32::max) < 0x7f80_0000
     }
 }
 
-/// Whether no element is infinite or NaN.
-pub fn all_finite(x: &[f32]) -> bool {
-    if x.len() <= crate::parallel::CHUNK {
-        finite_chunk(x)
-    } else {
-        x.par_chunks(crate::parallel::CHUNK).all(finite_chunk)
+/// The codes of a format that stand for no finite number: `nan`, and those whose magnitude's bits are above `max`.
+#[derive(Clone, Copy)]
+struct NotFinite {
+    bits: u16,
+    magnitude: u16,
+    max: u16,
+    nan: u16,
+}
+
+impl NotFinite {
+    fn of(format: Format) -> Self {
+        let code = |number: f32| -> u16 {
+            let (mut byte, mut two) = ([0], [0]);
+            // One of the two refuses the format and writes nothing.
+            let packed = [
+                pack_u8(format, Overflow::NotFinite, &[number], &mut byte),
+                pack_u16(format, Overflow::NotFinite, &[number], &mut two),
+            ];
+            debug_assert!(packed.iter().any(Result::is_ok), "widths were checked");
+            u16::from(byte[0]) | two[0]
+        };
+        let magnitude = (1 << (format.bits() - 1)) - 1;
+        NotFinite { bits: 2 * magnitude + 1, magnitude, max: code(format.max_finite()), nan: code(f32::NAN) }
     }
 }
 
-macro_rules! update {
-    (
-        $(#[$meta:meta])*
-        $name:ident, $chunk:ident, ($($x:ident),+), ($($parameter:ident),*), $fma:ident => $value:expr
-    ) => {
-        multiversion! {
-            fn $chunk($($x: &[f32],)+ $($parameter: f32,)* out: &mut [f32]) {
-                let $fma = |a: f32, b: f32, c: f32| mul_add::<FMA>(a, b, c);
-                let len = out.len();
-                $(let $x = &$x[..len];)+
-                for i in 0..len {
-                    $(let $x = $x[i];)+
-                    out[i] = $value;
-                }
-            }
+multiversion! {
+    fn bytes_finite(codes: &[u8], not: NotFinite) -> bool {
+        let (bits, magnitude, max, nan) = (not.bits as u8, not.magnitude as u8, not.max as u8, not.nan as u8);
+        codes.iter().map(|code| u8::from((code & magnitude > max) | (code & bits == nan))).fold(0, |a, b| a | b) == 0
+    }
+}
+
+multiversion! {
+    fn words_finite(codes: &[u16], not: NotFinite) -> bool {
+        let NotFinite { bits, magnitude, max, nan } = not;
+        codes.iter().map(|code| u16::from((code & magnitude > max) | (code & bits == nan))).fold(0, |a, b| a | b) == 0
+    }
+}
+
+fn all<T: Sync>(x: &[T], finite: impl Fn(&[T]) -> bool + Sync + Send) -> bool {
+    let chunk = 4 * CHUNK;
+    if x.len() <= chunk { finite(x) } else { x.par_chunks(chunk).all(finite) }
+}
+
+/// Whether no element is infinite, NaN or its format's code for what is not finite.
+pub fn all_finite(x: Elements<'_>) -> bool {
+    match x.stored() {
+        Stored::F32(x) => all(x, numbers_finite),
+        Stored::U16(format, codes) => {
+            let not = NotFinite::of(format);
+            all(codes, |codes| words_finite(codes, not))
         }
-
-        $(#[$meta])*
-        pub fn $name($($x: &[f32],)+ $($parameter: f32,)* out: &mut [f32]) -> Result<(), ShapeError> {
-            check(stringify!($name), &[$((stringify!($x), $x.len(), out.len())),+])?;
-            fill(out, |start, out| {
-                let end = start + out.len();
-                $chunk($(&$x[start..end],)+ $($parameter,)* out);
-            });
-            Ok(())
+        Stored::U8(format, codes) => {
+            let not = NotFinite::of(format);
+            all(codes, |codes| bytes_finite(codes, not))
         }
-    };
-}
-
-update! {
-    /// Velocity of stochastic gradient descent with momentum:
-    /// `momentum * velocity + grad * inverse_scale + weight_decay * parameter`.
-    sgd_velocity, sgd_velocity_chunk, (velocity, parameter, grad), (inverse_scale, momentum, weight_decay),
-    fma => fma(momentum, velocity, fma(grad, inverse_scale, weight_decay * parameter))
-}
-
-update! {
-    /// Parameter of stochastic gradient descent: `parameter - learning_rate * velocity`.
-    sgd_parameter, sgd_parameter_chunk, (parameter, velocity), (learning_rate),
-    fma => fma(-learning_rate, velocity, parameter)
-}
-
-update! {
-    /// First moment of Adam: `beta1 * m + (1 - beta1) * grad * inverse_scale`.
-    adam_first_moment, adam_first_moment_chunk, (m, grad), (inverse_scale, beta1),
-    fma => fma(beta1, m, (1.0 - beta1) * (grad * inverse_scale))
-}
-
-update! {
-    /// Second moment of Adam: `beta2 * v + (1 - beta2) * (grad * inverse_scale)^2`.
-    adam_second_moment, adam_second_moment_chunk, (v, grad), (inverse_scale, beta2),
-    fma => fma(beta2, v, (1.0 - beta2) * (grad * inverse_scale) * (grad * inverse_scale))
-}
-
-update! {
-    /// Parameter of AdamW (as in PyTorch): `parameter * (1 - learning_rate * weight_decay) - learning_rate * (m / bias1)
-    /// / (sqrt(v / bias2) + eps)`, where `bias1 = 1 - beta1^step` and `bias2 = 1 - beta2^step`.
-    adamw_parameter, adamw_parameter_chunk, (parameter, m, v), (learning_rate, weight_decay, eps, bias1, bias2),
-    fma => fma(
-        parameter,
-        fma(-learning_rate, weight_decay, 1.0),
-        -(learning_rate * (m / bias1) / ((v / bias2).sqrt() + eps))
-    )
+    }
 }

@@ -1,0 +1,254 @@
+//! The functions that chains are made of, over one tile.
+
+use super::plan::Source;
+use super::{Tile, Tiles};
+use crate::elements::SharedOutput;
+use crate::elementwise::{add_to, clamp, exp, map, map2, map3, sigmoid, tanh};
+use crate::normalize::{gradient_rows, normalize_rows};
+use crate::simd::{mul_add, multiversion};
+
+/// A function of a chain's part, elementwise except that some operands have one number for each channel or for all.
+///
+/// NaN gives NaN in all of them, except that the gradients of what is flat take nothing from `dy`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Function {
+    /// On x.
+    Copy,
+    /// On x: 0 where x <= 0, else x.
+    Relu,
+    /// On x: `alpha * x` where x < 0, else x.
+    LeakyRelu { alpha: f32 },
+    /// On x: the lower bound first, so that `max` wins over a `min` above it.
+    Clip { min: f32, max: f32 },
+    /// On x: `1 / (1 + e^-x)`, within 2.5 units in the last place.
+    Sigmoid,
+    /// On x: within 2 units in the last place.
+    Tanh,
+    /// On x: within 2 units in the last place.
+    Exp,
+    /// On x.
+    Log,
+    /// On x.
+    Sqrt,
+    /// On x: `by * x`.
+    Scale { by: f32 },
+    /// On a, b.
+    Add,
+    /// On a, b.
+    Sub,
+    /// On a, b.
+    Mul,
+    /// On a, b.
+    Div,
+    /// On any number of operands, added in their order; of none the sum is 0.
+    Sum,
+    /// On dy, y: the gradient of relu from its output (or input): 0 where y <= 0, else dy.
+    ReluGrad,
+    /// On dy, x: the gradient of clip from its input: dy where `min < x < max`, else 0.
+    ClipGrad { min: f32, max: f32 },
+    /// On dy, x: the gradient of leaky relu from its input: `alpha * dy` where x <= 0, else dy.
+    LeakyReluGrad { alpha: f32 },
+    /// On x and the channels' mean, var, scale, bias: `(x - mean) / sqrt(var + epsilon) * scale + bias` (ONNX
+    /// `BatchNormalization`).
+    Normalize { epsilon: f32 },
+    /// On dy, x and the channels' mean, var, scale, dscale, dbias: the gradient of [`Function::Normalize`] by x through
+    /// the batch's mean and variance, `scale * r * (dy - dbias / m - (x - mean) * r * dscale / m)` with
+    /// `r = 1 / sqrt(var + epsilon)` and `m = n * s`.
+    NormalizeGradInput { epsilon: f32 },
+    /// On running, x: `(1 - momentum) * running + momentum * correction * x`, where `correction` is `m / (m - 1)` if x
+    /// is a biased variance of m elements and the unbiased one is to be kept, else 1.
+    RunningAverage { momentum: f32, correction: f32 },
+    /// On velocity, parameter, gradient and the number inverse_scale, which undoes the loss scale:
+    /// `momentum * velocity + gradient * inverse_scale + weight_decay * parameter`.
+    SgdVelocity { momentum: f32, weight_decay: f32 },
+    /// On parameter, velocity and the number learning_rate: `parameter - learning_rate * velocity`.
+    SgdParameter,
+    /// On moment, gradient and the number inverse_scale: `beta * moment + (1 - beta) * gradient * inverse_scale`.
+    AdamFirstMoment { beta: f32 },
+    /// On moment, gradient and the number inverse_scale: `beta * moment + (1 - beta) * (gradient * inverse_scale)^2`.
+    AdamSecondMoment { beta: f32 },
+    /// On parameter, first moment m, second moment v and the numbers learning_rate, bias1 = `1 - beta1^step` and bias2 =
+    /// `1 - beta2^step`: `parameter * (1 - learning_rate * weight_decay) - learning_rate * (m / bias1) / (sqrt(v /
+    /// bias2) + epsilon)`, as PyTorch's AdamW.
+    AdamwParameter { weight_decay: f32, epsilon: f32 },
+}
+
+/// What an operand is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Takes {
+    /// One number for each element; those of a channel, or one number, are repeated.
+    Each,
+    /// One number for each channel.
+    Channel,
+    /// One number.
+    Scalar,
+}
+
+impl Function {
+    /// Names and kinds of the operands; [`Function::Sum`] takes any number.
+    fn signature(self) -> &'static [(&'static str, Takes)] {
+        use Takes::{Channel, Each, Scalar};
+        match self {
+            Function::Copy
+            | Function::Relu
+            | Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Sigmoid
+            | Function::Tanh
+            | Function::Exp
+            | Function::Log
+            | Function::Sqrt
+            | Function::Scale { .. } => &[("x", Each)],
+            Function::Add | Function::Sub | Function::Mul | Function::Div => &[("a", Each), ("b", Each)],
+            Function::Sum => &[],
+            Function::ReluGrad => &[("dy", Each), ("y", Each)],
+            Function::ClipGrad { .. } | Function::LeakyReluGrad { .. } => &[("dy", Each), ("x", Each)],
+            Function::Normalize { .. } => {
+                &[("x", Each), ("mean", Channel), ("var", Channel), ("scale", Channel), ("bias", Channel)]
+            }
+            Function::NormalizeGradInput { .. } => &[
+                ("dy", Each),
+                ("x", Each),
+                ("mean", Channel),
+                ("var", Channel),
+                ("scale", Channel),
+                ("dscale", Channel),
+                ("dbias", Channel),
+            ],
+            Function::RunningAverage { .. } => &[("running", Each), ("x", Each)],
+            Function::SgdVelocity { .. } => {
+                &[("velocity", Each), ("parameter", Each), ("gradient", Each), ("inverse_scale", Scalar)]
+            }
+            Function::SgdParameter => &[("parameter", Each), ("velocity", Each), ("learning_rate", Scalar)],
+            Function::AdamFirstMoment { .. } | Function::AdamSecondMoment { .. } => {
+                &[("moment", Each), ("gradient", Each), ("inverse_scale", Scalar)]
+            }
+            Function::AdamwParameter { .. } => &[
+                ("parameter", Each),
+                ("first moment", Each),
+                ("second moment", Each),
+                ("learning_rate", Scalar),
+                ("bias1", Scalar),
+                ("bias2", Scalar),
+            ],
+        }
+    }
+
+    /// How many operands there are, where that is fixed.
+    pub(super) fn arity(self) -> Option<usize> {
+        (self != Function::Sum).then(|| self.signature().len())
+    }
+
+    /// Name and kind of operand `index`.
+    pub(super) fn takes(self, index: usize) -> Option<(&'static str, Takes)> {
+        self.signature().get(index).copied()
+    }
+}
+
+/// The operands of a part for one tile.
+pub(super) struct Operands<'t> {
+    pub(super) sources: &'t [Source<'t>],
+    pub(super) scalars: &'t [f32],
+    pub(super) tables: &'t [Vec<f32>],
+    pub(super) tiles: &'t Tiles,
+    pub(super) slots: &'t [&'t mut [f32]],
+    pub(super) places: &'t [SharedOutput],
+    pub(super) tile: Tile,
+}
+
+impl Operands<'_> {
+    /// The numbers of an operand with one for each element.
+    fn each(&self, index: usize) -> &[f32] {
+        let Tile { start, len, .. } = self.tile;
+        match self.sources[index] {
+            Source::Numbers(x) => &x[start..start + len],
+            Source::Slot(slot) => &self.slots[slot][..len],
+            // SAFETY: an earlier part of this tile wrote the elements, and only tiles of other tasks write now.
+            Source::Output(output) => unsafe { self.places[output].numbers(start, len) }.map_or(&[], |x| &*x),
+        }
+    }
+
+    /// One number for each row, from a table.
+    fn rows(&self, index: usize) -> &[f32] {
+        self.tiles.per_row(&self.tables[index], self.tile)
+    }
+}
+
+multiversion! {
+    /// Computes one tile of a part.
+    pub(super) fn apply(function: Function, operands: &Operands<'_>, y: &mut [f32]) {
+        let x = |i: usize| operands.each(i);
+        let scalar = |i: usize| operands.scalars[i];
+        let rows = |i: usize| operands.rows(i);
+        let row_len = operands.tile.row_len;
+        let fma = |a: f32, b: f32, c: f32| mul_add::<FMA>(a, b, c);
+        match function {
+            Function::Copy => y.copy_from_slice(x(0)),
+            Function::Relu => map(x(0), y, |x| if x <= 0.0 { 0.0 } else { x }),
+            Function::LeakyRelu { alpha } => map(x(0), y, |x| if x < 0.0 { alpha * x } else { x }),
+            Function::Clip { min, max } => map(x(0), y, |x| clamp(x, min, max)),
+            Function::Sigmoid => map(x(0), y, |x| sigmoid::<FMA>(x)),
+            Function::Tanh => map(x(0), y, |x| tanh::<FMA>(x)),
+            Function::Exp => map(x(0), y, |x| exp::<FMA>(x)),
+            Function::Log => map(x(0), y, f32::ln),
+            Function::Sqrt => map(x(0), y, f32::sqrt),
+            Function::Scale { by } => map(x(0), y, |x| by * x),
+            Function::Add => map2(x(0), x(1), y, |a, b| a + b),
+            Function::Sub => map2(x(0), x(1), y, |a, b| a - b),
+            Function::Mul => map2(x(0), x(1), y, |a, b| a * b),
+            Function::Div => map2(x(0), x(1), y, |a, b| a / b),
+            Function::Sum => match operands.sources.len() {
+                0 => y.fill(0.0),
+                1 => y.copy_from_slice(x(0)),
+                2 => map2(x(0), x(1), y, |a, b| a + b),
+                count => {
+                    map3(x(0), x(1), x(2), y, |a, b, c| a + b + c);
+                    (3..count).for_each(|i| add_to(x(i), y));
+                }
+            },
+            Function::ReluGrad => map2(x(0), x(1), y, |dy, y| if y <= 0.0 { 0.0 } else { dy }),
+            Function::ClipGrad { min, max } => {
+                map2(x(0), x(1), y, |dy, x| if x <= min || x >= max { 0.0 } else { dy });
+            }
+            Function::LeakyReluGrad { alpha } => {
+                map2(x(0), x(1), y, |dy, x| if x <= 0.0 { alpha * dy } else { dy });
+            }
+            Function::Normalize { .. } => normalize_rows::<FMA>(row_len, x(0), [rows(0), rows(1), rows(2)], y),
+            Function::NormalizeGradInput { .. } => {
+                gradient_rows::<FMA>(row_len, x(0), x(1), [rows(0), rows(1), rows(2), rows(3)], y);
+            }
+            Function::RunningAverage { momentum, correction } => {
+                map2(x(0), x(1), y, |running, x| (1.0 - momentum) * running + momentum * correction * x);
+            }
+            Function::SgdVelocity { momentum, weight_decay } => {
+                let scale = scalar(0);
+                map3(x(0), x(1), x(2), y, |velocity, parameter, gradient| {
+                    fma(momentum, velocity, fma(gradient, scale, weight_decay * parameter))
+                });
+            }
+            Function::SgdParameter => {
+                let rate = scalar(0);
+                map2(x(0), x(1), y, |parameter, velocity| fma(-rate, velocity, parameter));
+            }
+            Function::AdamFirstMoment { beta } => {
+                let scale = scalar(0);
+                map2(x(0), x(1), y, |m, gradient| fma(beta, m, (1.0 - beta) * (gradient * scale)));
+            }
+            Function::AdamSecondMoment { beta } => {
+                let scale = scalar(0);
+                map2(x(0), x(1), y, |v, gradient| {
+                    fma(beta, v, (1.0 - beta) * (gradient * scale) * (gradient * scale))
+                });
+            }
+            Function::AdamwParameter { weight_decay, epsilon } => {
+                let (rate, bias1, bias2) = (scalar(0), scalar(1), scalar(2));
+                map3(x(0), x(1), x(2), y, |parameter, m, v| {
+                    let step = rate * (m / bias1) / ((v / bias2).sqrt() + epsilon);
+                    fma(parameter, fma(-rate, weight_decay, 1.0), -step)
+                });
+            }
+        }
+    }
+}

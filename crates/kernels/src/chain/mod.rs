@@ -1,0 +1,150 @@
+//! Chains of elementwise functions over `[n, c, s]`, in one pass over memory.
+//!
+//! A chain runs tile by tile: the operands of a tile are unpacked into scratch memory that stays in the cache, every
+//! part computes there, is rounded and, where it has an output, stored. Scratch memory is a few tiles of 8 KiB a thread:
+//! one for each packed operand of the part at hand and for each result that a later part still reads.
+
+mod function;
+mod plan;
+mod tile;
+
+use bitbudget_formats::{Counts, Format, Overflow, round_slice};
+use rayon::prelude::*;
+
+use crate::elements::{Elements, Output, SharedOutput};
+use crate::error::ShapeError;
+use crate::parallel::with_scratch;
+pub use function::Function;
+use function::{Operands, apply};
+use plan::{Load, Plan, Step, Target};
+pub(crate) use tile::{TILE, Tile, Tiles, repeat_rows};
+
+/// One function of a chain.
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
+    /// What it computes.
+    pub function: Function,
+    /// On what, in the order that [`Function`] states.
+    pub operands: Vec<Operand<'a>>,
+    /// How its result is rounded before anything reads it.
+    pub rounding: Option<(Format, Overflow)>,
+    /// The output that stores its result, which is rounded in the same way.
+    pub output: Option<usize>,
+}
+
+/// What a part reads.
+#[derive(Clone, Copy, Debug)]
+pub enum Operand<'a> {
+    /// A tensor of the chain's shape.
+    Elements(Elements<'a>),
+    /// `[c]`: one number for each channel.
+    Channel(Elements<'a>),
+    /// One number for all elements.
+    Scalar(f32),
+    /// The rounded result of an earlier part.
+    Part(usize),
+    /// What an output held before the chain ran, for updates in place.
+    Output(usize),
+}
+
+/// Runs a chain of elementwise functions over `[n, c, s]`; gives what each part's result overflowed, before rounding.
+///
+/// The bits are those of running the parts one after the other with every rounded result packed in its format: where the
+/// format has no code for infinity, later parts read NaN. A result that goes to FP32 numbers stays as it was rounded.
+///
+/// # Errors
+/// If a part has a wrong number or kind of operands, reads a part that is not earlier or an output that does not exist,
+/// if a size is wrong, or if not every output has one part that rounds as it does. Nothing has been written then.
+pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<Vec<Counts>, ShapeError> {
+    let plan = Plan::new(shape, parts, outputs)?;
+    let places: Vec<SharedOutput> = outputs.iter_mut().map(Output::shared).collect();
+    let none = || vec![Counts::default(); parts.len()];
+    let add = |mut total: Vec<Counts>, counts: Vec<Counts>| {
+        total.iter_mut().zip(counts).for_each(|(total, counts)| *total += counts);
+        total
+    };
+    Ok(match plan.tiles.tasks() {
+        0 => none(),
+        1 => run(&plan, &places, 0),
+        tasks => {
+            let task = |task| run(&plan, &places, task);
+            (0..tasks).into_par_iter().with_max_len(1).map(task).reduce(none, add)
+        }
+    })
+}
+
+/// Runs the tiles of one task.
+fn run(plan: &Plan<'_>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
+    let longest = plan.tiles.longest();
+    with_scratch(plan.slots * longest, |scratch| {
+        let mut slots: Vec<&mut [f32]> = scratch.chunks_mut(longest).collect();
+        for &(slot, value) in &plan.constants {
+            slots[slot].fill(value);
+        }
+        let mut counts = vec![Counts::default(); plan.steps.len()];
+        for tile in plan.tiles.of_task(task) {
+            for &(output, slot) in &plan.held {
+                // SAFETY: tiles are disjoint, and this task has no reference to the output's elements now.
+                unsafe { places[output].read(tile.start, &mut slots[slot][..tile.len]) };
+            }
+            for (step, counts) in plan.steps.iter().zip(&mut counts) {
+                *counts += run_step(plan, step, places, &mut slots, tile);
+            }
+        }
+        counts
+    })
+}
+
+fn run_step(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &mut [&mut [f32]], tile: Tile) -> Counts {
+    for (slot, load) in &step.loads {
+        let numbers = &mut slots[*slot][..tile.len];
+        match load {
+            Load::Elements(x) => x.unpack(tile.start, numbers),
+            Load::Channel(table) => repeat_rows(tile, plan.tiles.per_row(table, tile), numbers),
+        }
+    }
+    let compute = |slots: &[&mut [f32]], y: &mut [f32]| {
+        let operands = Operands {
+            sources: &step.sources,
+            scalars: &step.scalars,
+            tables: &step.tables,
+            tiles: &plan.tiles,
+            slots,
+            places,
+            tile,
+        };
+        apply(step.function, &operands, y);
+    };
+    match step.target {
+        Target::Numbers(output) => {
+            // SAFETY: tiles are disjoint, this part alone writes the output, and what it held before was copied.
+            let Some(y) = (unsafe { places[output].numbers(tile.start, tile.len) }) else { return Counts::default() };
+            compute(slots, y);
+            step.rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y))
+        }
+        Target::Codes { slot, output, read_later } => {
+            let scratch = std::mem::take(&mut slots[slot]);
+            let y = &mut scratch[..tile.len];
+            compute(slots, y);
+            // SAFETY: tiles are disjoint, and nothing refers to the codes of an output.
+            let counts = unsafe { places[output].write(tile.start, y) };
+            if read_later {
+                // SAFETY: as above.
+                unsafe { places[output].read(tile.start, y) };
+            }
+            slots[slot] = scratch;
+            counts
+        }
+        Target::Slot { slot, keeps_infinity } => {
+            let scratch = std::mem::take(&mut slots[slot]);
+            let y = &mut scratch[..tile.len];
+            compute(slots, y);
+            let counts = step.rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y));
+            if counts.overflow > 0 && !keeps_infinity {
+                y.iter_mut().filter(|y| y.is_infinite()).for_each(|y| *y = f32::NAN);
+            }
+            slots[slot] = scratch;
+            counts
+        }
+    }
+}

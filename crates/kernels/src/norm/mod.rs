@@ -1,0 +1,156 @@
+//! Batch statistics and sums of each channel over `[n, c, s]`: batch, channels, and everything behind them.
+//!
+//! Sums run over short pieces in single-precision vectors and in double precision above, in an order that depends on the
+//! shape only. Scratch memory is at most some 150 KiB a thread; partial results take 16 bytes for each channel and block
+//! of 16 images.
+
+mod sums;
+
+use crate::elements::Elements;
+use crate::error::{ShapeError, check, elements};
+use crate::normalize::reciprocal_deviation;
+use sums::{Sums, by_block, moments_of_block, sums_of_block};
+
+/// The totals of two sums for each channel.
+fn totals(shape: [usize; 3], sums: Sums, x: Elements<'_>, y: Elements<'_>, mean: &[f32]) -> Vec<[f64; 2]> {
+    let mut totals = vec![[0.0; 2]; shape[1]];
+    for (channels, partial) in by_block(shape, |block| sums_of_block(shape, block, sums, x, y, mean)) {
+        for (total, partial) in totals[channels].iter_mut().zip(partial) {
+            total[0] += partial[0];
+            total[1] += partial[1];
+        }
+    }
+    totals
+}
+
+/// Sums of each channel: x `[n, c, s]`, out `[c]`.
+///
+/// # Errors
+/// If a size is wrong.
+pub fn channel_sum(n: usize, c: usize, s: usize, x: Elements<'_>, out: &mut [f32]) -> Result<(), ShapeError> {
+    check("channel_sum", &[("x", x.len(), elements(&[n, c, s])), ("out", out.len(), c)])?;
+    let totals = totals([n, c, s], Sums::Total, x, x, &[]);
+    out.iter_mut().zip(totals).for_each(|(out, [sum, _])| *out = sum as f32);
+    Ok(())
+}
+
+/// Means of each channel: x `[n, c, s]`, mean `[c]`.
+///
+/// # Errors
+/// If a size is wrong.
+pub fn batch_mean(n: usize, c: usize, s: usize, x: Elements<'_>, mean: &mut [f32]) -> Result<(), ShapeError> {
+    check("batch_mean", &[("x", x.len(), elements(&[n, c, s])), ("mean", mean.len(), c)])?;
+    let totals = totals([n, c, s], Sums::Total, x, x, &[]);
+    mean.iter_mut().zip(totals).for_each(|(mean, [sum, _])| *mean = (sum / (n * s) as f64) as f32);
+    Ok(())
+}
+
+/// Variances of each channel about `mean` (biased, that is divided by `n * s`): x `[n, c, s]`, mean and var `[c]`.
+///
+/// # Errors
+/// If a size is wrong.
+pub fn batch_variance(
+    n: usize,
+    c: usize,
+    s: usize,
+    x: Elements<'_>,
+    mean: &[f32],
+    var: &mut [f32],
+) -> Result<(), ShapeError> {
+    let sizes = [("x", x.len(), elements(&[n, c, s])), ("mean", mean.len(), c), ("var", var.len(), c)];
+    check("batch_variance", &sizes)?;
+    let totals = totals([n, c, s], Sums::Squares, x, x, mean);
+    var.iter_mut().zip(totals).for_each(|(var, [sum, _])| *var = (sum / (n * s) as f64) as f32);
+    Ok(())
+}
+
+/// Means and variances (biased) of each channel, reading x once: x `[n, c, s]`, mean and var `[c]`.
+///
+/// As accurate as [`batch_mean`] and [`batch_variance`] one after the other, though not the same bits: every piece of the
+/// data has its sums about a number near its own mean, and pieces are combined in double precision (Chan, Golub and
+/// LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+///
+/// # Errors
+/// If a size is wrong.
+pub fn batch_moments(
+    n: usize,
+    c: usize,
+    s: usize,
+    x: Elements<'_>,
+    mean: &mut [f32],
+    var: &mut [f32],
+) -> Result<(), ShapeError> {
+    let sizes = [("x", x.len(), elements(&[n, c, s])), ("mean", mean.len(), c), ("var", var.len(), c)];
+    check("batch_moments", &sizes)?;
+    let mut totals = vec![sums::Moments::default(); c];
+    for (channels, partial) in by_block([n, c, s], |block| moments_of_block([n, c, s], block, x)) {
+        totals[channels].iter_mut().zip(partial).for_each(|(total, partial)| total.add(partial));
+    }
+    for ((mean, var), total) in mean.iter_mut().zip(var).zip(totals) {
+        (*mean, *var) = (total.mean as f32, (total.squares / total.count) as f32);
+    }
+    Ok(())
+}
+
+/// Gradient of [`crate::Function::Normalize`] by its scale: `dscale[c] = sum of dy * (x - mean) / sqrt(var + epsilon)`.
+///
+/// dy and x `[n, c, s]`, the rest `[c]`.
+///
+/// # Errors
+/// If a size is wrong.
+pub fn batch_norm_grad_scale(
+    n: usize,
+    c: usize,
+    s: usize,
+    dy: Elements<'_>,
+    x: Elements<'_>,
+    mean: &[f32],
+    var: &[f32],
+    epsilon: f32,
+    dscale: &mut [f32],
+) -> Result<(), ShapeError> {
+    check_gradient("batch_norm_grad_scale", [n, c, s], dy, x, [mean, var])?;
+    check("batch_norm_grad_scale", &[("dscale", dscale.len(), c)])?;
+    let totals = totals([n, c, s], Sums::Products, x, dy, mean);
+    for ((dscale, [sum, _]), var) in dscale.iter_mut().zip(totals).zip(var) {
+        *dscale = (sum * reciprocal_deviation(*var, epsilon)) as f32;
+    }
+    Ok(())
+}
+
+/// Gradients of [`crate::Function::Normalize`] by its scale, as [`batch_norm_grad_scale`], and by its bias, the
+/// [`channel_sum`] of dy, reading dy and x once.
+///
+/// # Errors
+/// If a size is wrong.
+pub fn batch_norm_grad_sums(
+    n: usize,
+    c: usize,
+    s: usize,
+    dy: Elements<'_>,
+    x: Elements<'_>,
+    mean: &[f32],
+    var: &[f32],
+    epsilon: f32,
+    dscale: &mut [f32],
+    dbias: &mut [f32],
+) -> Result<(), ShapeError> {
+    check_gradient("batch_norm_grad_sums", [n, c, s], dy, x, [mean, var])?;
+    check("batch_norm_grad_sums", &[("dscale", dscale.len(), c), ("dbias", dbias.len(), c)])?;
+    let totals = totals([n, c, s], Sums::ProductsAndTotal, x, dy, mean);
+    for (((dscale, dbias), [product, sum]), var) in dscale.iter_mut().zip(dbias).zip(totals).zip(var) {
+        (*dscale, *dbias) = ((product * reciprocal_deviation(*var, epsilon)) as f32, sum as f32);
+    }
+    Ok(())
+}
+
+fn check_gradient(
+    kernel: &'static str,
+    shape: [usize; 3],
+    dy: Elements<'_>,
+    x: Elements<'_>,
+    [mean, var]: [&[f32]; 2],
+) -> Result<(), ShapeError> {
+    let (size, c) = (elements(&shape), shape[1]);
+    check(kernel, &[("mean", mean.len(), c), ("var", var.len(), c), ("dy", dy.len(), size), ("x", x.len(), size)])
+}

@@ -1,0 +1,306 @@
+//! Sums of each channel over blocks of images and channels.
+//!
+//! Where rows are long, each is summed on its own in vector registers. Where they are short, one sum is kept for every
+//! position of an image, images are added up position by position, and the positions of a channel at the end: codes are
+//! then read in runs of many channels, whatever the length of a row.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::chain::{TILE, Tiles};
+use crate::elements::Elements;
+use crate::parallel::with_scratch;
+use crate::simd::{mul_add, multiversion};
+
+/// Images of a block.
+const IMAGES: usize = 16;
+/// Elements of an image that a block takes, about.
+const POSITIONS: usize = 8 * 1024;
+/// The shortest row that is summed on its own.
+const LONG_ROW: usize = 256;
+
+/// Images and channels of one task.
+#[derive(Clone)]
+pub(super) struct Block {
+    images: Range<usize>,
+    channels: Range<usize>,
+}
+
+/// What `f` gives for each block of `[n, c, s]`, in a fixed order, with the block's channels.
+pub(super) fn by_block<T: Send>(
+    [n, c, s]: [usize; 3],
+    f: impl Fn(Block) -> Vec<T> + Sync + Send,
+) -> Vec<(Range<usize>, Vec<T>)> {
+    let group = (POSITIONS / s.max(1)).clamp(1, c.max(1));
+    let groups = c.div_ceil(group);
+    let block = |index: usize| {
+        let (first_image, first_channel) = (index / groups * IMAGES, index % groups * group);
+        Block {
+            images: first_image..(first_image + IMAGES).min(n),
+            channels: first_channel..(first_channel + group).min(c),
+        }
+    };
+    let run = |index: usize| (block(index).channels, f(block(index)));
+    match n.div_ceil(IMAGES) * groups {
+        blocks @ 0..=1 => (0..blocks).map(run).collect(),
+        blocks => (0..blocks).into_par_iter().with_max_len(1).map(run).collect(),
+    }
+}
+
+/// Which sums over a channel.
+#[derive(Clone, Copy)]
+pub(super) enum Sums {
+    /// Of x.
+    Total,
+    /// Of `(x - mean)^2`.
+    Squares,
+    /// Of `y * (x - mean)`.
+    Products,
+    /// Of `y * (x - mean)` and of y.
+    ProductsAndTotal,
+    /// Of `x - mean` and of `(x - mean)^2`.
+    Deviations,
+}
+
+/// One more element for two sums.
+#[inline(always)]
+fn add<const FMA: bool>(sums: Sums, [a, b]: [f32; 2], x: f32, y: f32, mean: f32) -> [f32; 2] {
+    match sums {
+        Sums::Total => [a + x, b],
+        Sums::Squares => [mul_add::<FMA>(x - mean, x - mean, a), b],
+        Sums::Products => [mul_add::<FMA>(y, x - mean, a), b],
+        Sums::ProductsAndTotal => [mul_add::<FMA>(y, x - mean, a), b + y],
+        Sums::Deviations => [a + (x - mean), mul_add::<FMA>(x - mean, x - mean, b)],
+    }
+}
+
+/// Calls a loop with the function that adds one element, chosen outside of the loop.
+macro_rules! with_sums {
+    ($sums:expr, $run:ident($($argument:expr),*)) => {
+        match $sums {
+            Sums::Total => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Total, sums, x, y, m)),
+            Sums::Squares => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Squares, sums, x, y, m)),
+            Sums::Products => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Products, sums, x, y, m)),
+            Sums::ProductsAndTotal => {
+                $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::ProductsAndTotal, sums, x, y, m))
+            }
+            Sums::Deviations => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Deviations, sums, x, y, m)),
+        }
+    };
+}
+
+/// Independent single-precision sums of a row.
+const LANES: usize = 32;
+
+multiversion! {
+    /// The sums of one row, of at most a tile.
+    fn row_sums(sums: Sums, x: &[f32], y: &[f32], mean: f32) -> [f64; 2] {
+        with_sums!(sums, row_loop(x, y, mean))
+    }
+}
+
+#[inline(always)]
+fn row_loop(x: &[f32], y: &[f32], mean: f32, f: impl Fn([f32; 2], f32, f32, f32) -> [f32; 2]) -> [f64; 2] {
+    let (mut a, mut b) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let ((x_whole, x_rest), (y_whole, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in x_whole.iter().zip(y_whole) {
+        for i in 0..LANES {
+            [a[i], b[i]] = f([a[i], b[i]], x[i], y[i], mean);
+        }
+    }
+    for (i, (x, y)) in x_rest.iter().zip(y_rest).enumerate() {
+        [a[i], b[i]] = f([a[i], b[i]], *x, *y, mean);
+    }
+    [lane_sum(&a), lane_sum(&b)]
+}
+
+/// The sum of the lanes in double precision, by halves.
+#[inline(always)]
+fn lane_sum(lanes: &[f32; LANES]) -> f64 {
+    let mut sums: [f64; LANES / 2] = std::array::from_fn(|i| f64::from(lanes[i]) + f64::from(lanes[i + LANES / 2]));
+    let mut width = LANES / 4;
+    while width > 0 {
+        for i in 0..width {
+            sums[i] += sums[i + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+multiversion! {
+    /// Adds a run of positions of one image to the sums of these positions, each about a number of its own.
+    fn add_positions(sums: Sums, x: &[f32], y: &[f32], means: &[f32], a: &mut [f32], b: &mut [f32]) {
+        with_sums!(sums, position_loop(x, y, means, a, b));
+    }
+}
+
+#[inline(always)]
+fn position_loop(
+    x: &[f32],
+    y: &[f32],
+    means: &[f32],
+    a: &mut [f32],
+    b: &mut [f32],
+    f: impl Fn([f32; 2], f32, f32, f32) -> [f32; 2],
+) {
+    for ((((x, y), mean), a), b) in x.iter().zip(y).zip(means).zip(a).zip(b) {
+        [*a, *b] = f([*a, *b], *x, *y, *mean);
+    }
+}
+
+impl Block {
+    fn is_long([.., s]: [usize; 3]) -> bool {
+        s >= LONG_ROW
+    }
+
+    /// Runs `f(channel within the block, numbers of x, numbers of y)` over the rows, or parts of rows, of the block.
+    fn rows(
+        &self,
+        [_, c, s]: [usize; 3],
+        x: Elements<'_>,
+        y: Option<Elements<'_>>,
+        mut f: impl FnMut(usize, &[f32], &[f32]),
+    ) {
+        let tiles = Tiles::new(self.channels.len(), s, 1);
+        with_scratch(2 * tiles.longest(), |scratch| {
+            let (x_scratch, y_scratch) = scratch.split_at_mut(tiles.longest());
+            for image in self.images.clone() {
+                let start = (image * c + self.channels.start) * s;
+                for tile in tiles.all() {
+                    let x = x.read(start + tile.start, tile.len, x_scratch);
+                    let y = y.map_or(x, |y| y.read(start + tile.start, tile.len, y_scratch));
+                    let rows = x.chunks_exact(tile.row_len).zip(y.chunks_exact(tile.row_len));
+                    rows.enumerate().for_each(|(i, (x, y))| f(tile.row + i, x, y));
+                }
+            }
+        });
+    }
+
+    /// Adds the positions of `images` of the block to the sums of these positions.
+    fn positions(
+        &self,
+        [_, c, s]: [usize; 3],
+        images: Range<usize>,
+        sums: Sums,
+        x: Elements<'_>,
+        y: Option<Elements<'_>>,
+        means: &[f32],
+        [a, b]: [&mut [f32]; 2],
+    ) {
+        with_scratch(2 * TILE, |scratch| {
+            let (x_scratch, y_scratch) = scratch.split_at_mut(TILE);
+            for image in images {
+                let start = (image * c + self.channels.start) * s;
+                for at in (0..a.len()).step_by(TILE) {
+                    let run = at..(at + TILE).min(a.len());
+                    let x = x.read(start + at, run.len(), x_scratch);
+                    let y = y.map_or(x, |y| y.read(start + at, run.len(), y_scratch));
+                    add_positions(sums, x, y, &means[run.clone()], &mut a[run.clone()], &mut b[run]);
+                }
+            }
+        });
+    }
+}
+
+/// Two sums for each channel of a block; y is read only where the sums need it, mean (`[c]`) too.
+pub(super) fn sums_of_block(
+    shape: [usize; 3],
+    block: Block,
+    sums: Sums,
+    x: Elements<'_>,
+    y: Elements<'_>,
+    mean: &[f32],
+) -> Vec<[f64; 2]> {
+    let y = matches!(sums, Sums::Products | Sums::ProductsAndTotal).then_some(y);
+    let mean = |channel: usize| mean.get(block.channels.start + channel).copied().unwrap_or(0.0);
+    let count = block.channels.len();
+    if Block::is_long(shape) {
+        let mut totals = vec![[0.0; 2]; count];
+        block.rows(shape, x, y, |channel, x, y| {
+            let [a, b] = row_sums(sums, x, y, mean(channel));
+            totals[channel][0] += a;
+            totals[channel][1] += b;
+        });
+        return totals;
+    }
+    let s = shape[2];
+    with_scratch(3 * count * s, |scratch| {
+        let (means, rest) = scratch.split_at_mut(count * s);
+        rest.fill(0.0);
+        let (a, b) = rest.split_at_mut(count * s);
+        means.chunks_mut(s.max(1)).enumerate().for_each(|(channel, means)| means.fill(mean(channel)));
+        block.positions(shape, block.images.clone(), sums, x, y, means, [a, b]);
+        let total = |positions: &[f32]| positions.iter().map(|x| f64::from(*x)).sum();
+        (0..count).map(|i| [total(&a[i * s..(i + 1) * s]), total(&b[i * s..(i + 1) * s])]).collect()
+    })
+}
+
+/// Mean and sum of squared deviations of some numbers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Moments {
+    pub(super) count: f64,
+    pub(super) mean: f64,
+    pub(super) squares: f64,
+}
+
+impl Moments {
+    /// From the sums of deviations and of their squares about a number.
+    fn about(pivot: f64, count: f64, deviations: f64, squares: f64) -> Self {
+        Moments { count, mean: pivot + deviations / count, squares: squares - deviations * deviations / count }
+    }
+
+    /// Takes in more numbers.
+    pub(super) fn add(&mut self, more: Moments) {
+        if self.count == 0.0 {
+            *self = more;
+            return;
+        }
+        let count = self.count + more.count;
+        let delta = more.mean - self.mean;
+        self.mean += delta * more.count / count;
+        self.squares += more.squares + delta * delta * self.count * more.count / count;
+        self.count = count;
+    }
+}
+
+/// The moments of each channel of a block.
+pub(super) fn moments_of_block(shape: [usize; 3], block: Block, x: Elements<'_>) -> Vec<Moments> {
+    let count = block.channels.len();
+    if Block::is_long(shape) {
+        let mut totals = vec![Moments::default(); count];
+        block.rows(shape, x, None, |channel, x, _| {
+            // Twice over a row, which is in the cache the second time.
+            let pivot = (row_sums(Sums::Total, x, x, 0.0)[0] / x.len() as f64) as f32;
+            let [deviations, squares] = row_sums(Sums::Deviations, x, x, pivot);
+            totals[channel].add(Moments::about(f64::from(pivot), x.len() as f64, deviations, squares));
+        });
+        return totals;
+    }
+    let s = shape[2];
+    with_scratch(3 * count * s, |scratch| {
+        scratch.fill(0.0);
+        let (pivots, rest) = scratch.split_at_mut(count * s);
+        let (a, b) = rest.split_at_mut(count * s);
+        // A position's pivot is its mean over the first images.
+        let first = block.images.start..block.images.end.min(block.images.start + 4);
+        block.positions(shape, first.clone(), Sums::Total, x, None, b, [pivots, a]);
+        pivots.iter_mut().for_each(|pivot| *pivot /= first.len() as f32);
+        block.positions(shape, block.images.clone(), Sums::Deviations, x, None, pivots, [a, b]);
+        let images = block.images.len() as f64;
+        let moments = |i: usize| {
+            let range = i * s..(i + 1) * s;
+            let pivot = pivots.get(range.start).map_or(0.0, |pivot| f64::from(*pivot));
+            let (mut deviations, mut squares) = (0.0, 0.0);
+            for ((own, a), b) in pivots[range.clone()].iter().zip(&a[range.clone()]).zip(&b[range]) {
+                // From the position's pivot to that of the channel.
+                let (a, b, shift) = (f64::from(*a), f64::from(*b), f64::from(*own) - pivot);
+                deviations += a + images * shift;
+                squares += b + 2.0 * shift * a + images * shift * shift;
+            }
+            Moments::about(pivot, images * s as f64, deviations, squares)
+        };
+        (0..count).map(moments).collect()
+    })
+}

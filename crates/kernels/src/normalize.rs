@@ -1,0 +1,124 @@
+//! Batch normalisation and its gradient by x, as affine functions with factors of each channel.
+
+use crate::chain::Function;
+use crate::simd::mul_add;
+
+/// `1 / sqrt(var + epsilon)`.
+pub(crate) fn reciprocal_deviation(var: f32, epsilon: f32) -> f64 {
+    1.0 / (f64::from(var) + f64::from(epsilon)).sqrt()
+}
+
+/// What the rows of a function need of each channel, from its channels' operands; `count` is `n * s`.
+///
+/// Normalisation is `(x - mean) * factor + bias`, its gradient `dy * by_dy + (x - mean) * by_x + constant`.
+pub(crate) fn factors(function: Function, operands: Vec<Vec<f32>>, count: f64) -> Vec<Vec<f32>> {
+    match (function, operands.as_slice()) {
+        (Function::Normalize { epsilon }, [mean, var, scale, bias]) => {
+            let factor = |(scale, var): (&f32, &f32)| (f64::from(*scale) * reciprocal_deviation(*var, epsilon)) as f32;
+            vec![mean.clone(), scale.iter().zip(var).map(factor).collect(), bias.clone()]
+        }
+        (Function::NormalizeGradInput { epsilon }, [mean, var, scale, dscale, dbias]) => {
+            let mut factors = [vec![], vec![], vec![]];
+            for (((var, scale), dscale), dbias) in var.iter().zip(scale).zip(dscale).zip(dbias) {
+                let r = reciprocal_deviation(*var, epsilon);
+                let by_dy = f64::from(*scale) * r;
+                let by_x = -by_dy * r * f64::from(*dscale) / count;
+                let constant = -by_dy * f64::from(*dbias) / count;
+                factors.iter_mut().zip([by_dy, by_x, constant]).for_each(|(to, factor)| to.push(factor as f32));
+            }
+            std::iter::once(mean.clone()).chain(factors).collect()
+        }
+        _ => operands,
+    }
+}
+
+/// Calls `$rows::<ROW>` where a row is short, so that its loop has a fixed length; else `$each` for row after row.
+macro_rules! by_row_length {
+    ($row:expr, $fixed:ident($($argument:expr),*), $ones:expr, $each:expr) => {
+        match $row {
+            1 => $ones,
+            2 => $fixed::<FMA, 2>($($argument),*),
+            4 => $fixed::<FMA, 4>($($argument),*),
+            16 => $fixed::<FMA, 16>($($argument),*),
+            _ => $each,
+        }
+    };
+}
+
+#[inline(always)]
+fn affine<const FMA: bool>(x: f32, mean: f32, factor: f32, bias: f32) -> f32 {
+    mul_add::<FMA>(x - mean, factor, bias)
+}
+
+#[inline(always)]
+fn gradient<const FMA: bool>(dy: f32, x: f32, [mean, by_dy, by_x, constant]: [f32; 4]) -> f32 {
+    mul_add::<FMA>(dy, by_dy, mul_add::<FMA>(x - mean, by_x, constant))
+}
+
+/// Normalises rows of `row` elements; the tables hold a number for each row.
+#[inline(always)]
+pub(crate) fn normalize_rows<const FMA: bool>(row: usize, x: &[f32], [mean, factor, bias]: [&[f32]; 3], y: &mut [f32]) {
+    let of_rows = mean.iter().zip(factor).zip(bias);
+    by_row_length!(
+        row,
+        normalize_fixed(x, mean, factor, bias, y),
+        for ((y, x), ((mean, factor), bias)) in y.iter_mut().zip(x).zip(of_rows) {
+            *y = affine::<FMA>(*x, *mean, *factor, *bias);
+        },
+        for ((y, x), ((mean, factor), bias)) in y.chunks_exact_mut(row).zip(x.chunks_exact(row)).zip(of_rows) {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = affine::<FMA>(*x, *mean, *factor, *bias);
+            }
+        }
+    );
+}
+
+#[inline(always)]
+fn normalize_fixed<const FMA: bool, const ROW: usize>(
+    x: &[f32],
+    mean: &[f32],
+    factor: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+) {
+    let (x, y) = (x.as_chunks::<ROW>().0, y.as_chunks_mut::<ROW>().0);
+    for ((y, x), ((mean, factor), bias)) in y.iter_mut().zip(x).zip(mean.iter().zip(factor).zip(bias)) {
+        *y = std::array::from_fn(|i| affine::<FMA>(x[i], *mean, *factor, *bias));
+    }
+}
+
+/// The gradient of normalisation over rows of `row` elements; the tables hold a number for each row.
+#[inline(always)]
+pub(crate) fn gradient_rows<const FMA: bool>(row: usize, dy: &[f32], x: &[f32], tables: [&[f32]; 4], dx: &mut [f32]) {
+    let [mean, by_dy, by_x, constant] = tables;
+    let of_rows = || mean.iter().zip(by_dy).zip(by_x).zip(constant).map(|(((a, b), c), d)| [*a, *b, *c, *d]);
+    by_row_length!(
+        row,
+        gradient_fixed(dy, x, tables, dx),
+        for (((dx, dy), x), factors) in dx.iter_mut().zip(dy).zip(x).zip(of_rows()) {
+            *dx = gradient::<FMA>(*dy, *x, factors);
+        },
+        {
+            let rows = dx.chunks_exact_mut(row).zip(dy.chunks_exact(row)).zip(x.chunks_exact(row));
+            for (((dx, dy), x), factors) in rows.zip(of_rows()) {
+                for ((dx, dy), x) in dx.iter_mut().zip(dy).zip(x) {
+                    *dx = gradient::<FMA>(*dy, *x, factors);
+                }
+            }
+        }
+    );
+}
+
+#[inline(always)]
+fn gradient_fixed<const FMA: bool, const ROW: usize>(
+    dy: &[f32],
+    x: &[f32],
+    [mean, by_dy, by_x, constant]: [&[f32]; 4],
+    dx: &mut [f32],
+) {
+    let (dy, x, dx) = (dy.as_chunks::<ROW>().0, x.as_chunks::<ROW>().0, dx.as_chunks_mut::<ROW>().0);
+    let factors = mean.iter().zip(by_dy).zip(by_x).zip(constant);
+    for (((dx, dy), x), (((mean, by_dy), by_x), constant)) in dx.iter_mut().zip(dy).zip(x).zip(factors) {
+        *dx = std::array::from_fn(|i| gradient::<FMA>(dy[i], x[i], [*mean, *by_dy, *by_x, *constant]));
+    }
+}
