@@ -5,7 +5,9 @@
 
 use std::time::Instant;
 
+use bitbudget_formats::{Format, Overflow};
 use bitbudget_kernels::*;
+use rayon::prelude::*;
 
 /// Prints how fast `f` moves `arrays` arrays of `len` numbers.
 fn bench_moves(name: &str, arrays: usize, len: usize, f: impl FnMut()) {
@@ -36,37 +38,9 @@ fn bench_memory_bound() {
     bench_moves("batch_norm_grad_input", 3, len, || {
         batch_norm_grad_input(n, c, s, &dy, &x, &mean, &var, &var, &mean, &mean, 1e-5, &mut y).unwrap();
     });
-    bench_moves("channel shuffle", 2, len, || {
-        transpose(&x, &[n, 2, c / 2, s], &[0, 2, 1, 3], &mut y).unwrap();
-    });
-    bench_moves("broadcast per channel", 2, len, || {
-        binary_broadcast(Binary::Mul, &x, &[n, c, s], &mean, &[c, 1], &mut y, &[n, c, s]).unwrap();
-    });
     bench_moves("all_finite", 1, len, || assert!(all_finite(&x)));
     bench_moves("sgd_velocity", 4, len, || sgd_velocity(&x, &dy, &x, 0.5, 0.9, 0.1, &mut y).unwrap());
     bench_moves("adamw_parameter", 4, len, || adamw_parameter(&x, &dy, &x, 0.5, 0.9, 0.1, 0.5, 0.5, &mut y).unwrap());
-    let pool = |kernel: usize, pad: usize| Pool2d {
-        batch: n,
-        channels: c,
-        in_height: 32,
-        in_width: 32,
-        out_height: 16,
-        out_width: 16,
-        kernel: [kernel; 2],
-        stride: [2; 2],
-        dilation: [1; 2],
-        pad_begin: [pad; 2],
-        pad_end: [pad; 2],
-    };
-    let mut idx = vec![0; len / 4];
-    for (g, name) in [(pool(2, 0), "2x2"), (pool(3, 1), "3x3")] {
-        let mut z = vec![0.0; len / 4];
-        bench_moves(&format!("max_pool {name}"), 1, len, || max_pool(&g, &x, &mut z).unwrap());
-        bench_moves(&format!("max_pool_indices {name}"), 1, len, || max_pool_indices(&g, &x, &mut idx).unwrap());
-        bench_moves(&format!("max_pool_grad {name}"), 1, len, || max_pool_grad(&g, &z, &idx, &mut y).unwrap());
-        bench_moves(&format!("avg_pool {name}"), 1, len, || avg_pool(&g, true, &x, &mut z).unwrap());
-        bench_moves(&format!("avg_pool_grad {name}"), 1, len, || avg_pool_grad(&g, true, &z, &mut y).unwrap());
-    }
 }
 
 /// The best time of `f` in seconds.
@@ -128,6 +102,10 @@ fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stri
 
 fn main() {
     bench_memory_bound();
+    for format in [Format::FP32, Format::PAPER_LOW_FORWARD, Format::PAPER_HIGH] {
+        bench_pools(format);
+        bench_movements(format);
+    }
     for (c, o, size, stride) in [
         (3, 64, 32, 1),
         (64, 64, 32, 1),
@@ -159,4 +137,139 @@ fn main() {
             println!("matmul {m}x{n}x{k} {trans_a} {trans_b}: {:.2} ms {speed:.1} GFLOP/s", time * 1e3);
         }
     }
+}
+
+/// Elements of any format.
+enum Stored {
+    F32(Vec<f32>),
+    U16(Format, Vec<u16>),
+    U8(Format, Vec<u8>),
+}
+
+impl Stored {
+    /// Small codes, or numbers that repeat.
+    fn new(format: Format, len: usize) -> Stored {
+        match format.bytes() {
+            1 => Stored::U8(format, (0..len).map(|i| (i * 7 % 100) as u8).collect()),
+            2 => Stored::U16(format, (0..len).map(|i| (i * 7 % 10_000) as u16).collect()),
+            _ => Stored::F32((0..len).map(|i| (i * 7 % 100) as f32).collect()),
+        }
+    }
+
+    fn x(&self) -> Elements<'_> {
+        match self {
+            Stored::F32(x) => Elements::from(&x[..]),
+            Stored::U16(format, x) => Elements::u16(*format, x).unwrap(),
+            Stored::U8(format, x) => Elements::u8(*format, x).unwrap(),
+        }
+    }
+
+    fn y(&mut self) -> Output<'_> {
+        match self {
+            Stored::F32(y) => Output::from(&mut y[..]),
+            Stored::U16(format, y) => Output::u16(*format, Overflow::Saturate, y).unwrap(),
+            Stored::U8(format, y) => Output::u8(*format, Overflow::Saturate, y).unwrap(),
+        }
+    }
+}
+
+/// Prints how fast `f` reads and writes `elements` elements of a format in all, and as what part of the speed of a plain
+/// copy of FP32 numbers.
+fn bench_elements(name: &str, format: Format, elements: usize, f: impl FnMut()) {
+    let name = format!("{name} {format}");
+    if !wanted(&name) {
+        return;
+    }
+    let (x, mut y) = (vec![0.5f32; 1 << 23], vec![0.0f32; 1 << 23]);
+    let mut copy =
+        || best(|| y.par_chunks_mut(1 << 14).zip(x.par_chunks(1 << 14)).for_each(|(y, x)| y.copy_from_slice(x)));
+    let (before, time, after) = (copy(), best(f), copy());
+    let (rate, copy_rate) = (elements as f64 / time * 1e-9, 2.0 * x.len() as f64 / before.min(after) * 1e-9);
+    println!(
+        "{name:46}  {:7.2} ms {:6.1} GB/s {rate:6.2} G elements/s, {:4.2} of a copy's",
+        time * 1e3,
+        rate * format.bytes() as f64,
+        rate / copy_rate,
+    );
+}
+
+/// Pooling as SqueezeNet, ResNet-18 and ShuffleNet-v2 do it (batch 128).
+fn bench_pools(format: Format) {
+    for (name, channels, size, kernel, stride, pad) in [
+        ("2x2 /2 @32", 64, 32, 2, 2, 0),
+        ("3x3 /2 @32", 96, 32, 3, 2, 1),
+        ("3x3 /2 @16", 256, 16, 3, 2, 1),
+        ("3x3 /2 @8", 512, 8, 3, 2, 1),
+        ("3x3 /1 @16", 128, 16, 3, 1, 1),
+        ("global @4", 1024, 4, 4, 4, 0),
+        ("global @8", 512, 8, 8, 8, 0),
+    ] {
+        let out = (size + 2 * pad - kernel) / stride + 1;
+        let g = Pool2d {
+            batch: 128,
+            channels,
+            in_height: size,
+            in_width: size,
+            out_height: out,
+            out_width: out,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            dilation: [1; 2],
+            pad_begin: [pad; 2],
+            pad_end: [pad; 2],
+        };
+        let (input, output) = (128 * channels * size * size, 128 * channels * out * out);
+        let (x, dy, mut indices) = (Stored::new(format, input), Stored::new(format, output), vec![0; output]);
+        let (mut y, mut dx) = (Stored::new(format, output), Stored::new(format, input));
+        let (x, dy, mut y, mut dx) = (x.x(), dy.x(), y.y(), dx.y());
+        let bench = |kernel: &str, f: &mut dyn FnMut()| {
+            bench_elements(&format!("{kernel} {name}"), format, input + output, f);
+        };
+        if kernel < 4 {
+            bench("max_pool", &mut || _ = max_pool(&g, x, &mut y).unwrap());
+            bench("max_pool_indices", &mut || max_pool_indices(&g, x, &mut indices).unwrap());
+            bench("max_pool_with_indices", &mut || {
+                max_pool_with_indices(&g, x, &mut y, &mut indices).unwrap();
+            });
+            bench("max_pool_grad", &mut || _ = max_pool_grad(&g, dy, &indices, &mut dx).unwrap());
+        }
+        bench("avg_pool", &mut || _ = avg_pool(&g, true, x, &mut y).unwrap());
+        bench("avg_pool_grad", &mut || _ = avg_pool_grad(&g, true, dy, &mut dx).unwrap());
+    }
+}
+
+/// Channel shuffles, splits and concatenations as ShuffleNet-v2 and SqueezeNet do them (batch 128), and reductions.
+fn bench_movements(format: Format) {
+    for (c, s) in [(116, 256), (232, 64), (464, 16)] {
+        let n = 128;
+        let len = n * c * s;
+        let (x, mut y, mut half) = (Stored::new(format, len), Stored::new(format, len), Stored::new(format, len / 2));
+        let bench = |kernel: &str, elements: usize, f: &mut dyn FnMut()| {
+            bench_elements(&format!("{kernel} [{n}, {c}, {s}]"), format, elements, f);
+        };
+        bench("channel shuffle", 2 * len, &mut || {
+            transpose(x.x(), &[n, 2, c / 2, s], &[0, 2, 1, 3], &mut y.y()).unwrap();
+        });
+        bench("slice", len, &mut || {
+            slice(x.x(), &[n, c, s], &[0, c / 2, 0], &[1; 3], &[n, c / 2, s], &mut half.y()).unwrap();
+        });
+        bench("slice_scatter", len * 3 / 2, &mut || {
+            slice_scatter(half.x(), &[n, c / 2, s], &[0, c / 2, 0], &[1; 3], &[n, c, s], &mut y.y()).unwrap();
+        });
+        bench("concat", 2 * len, &mut || {
+            concat(&[(half.x(), c / 2), (half.x(), c / 2)], n, s, &mut y.y()).unwrap();
+        });
+    }
+    let (n, c, s) = (128, 64, 1024);
+    let (x, mut y, mut one) = (Stored::new(format, n * c * s), Stored::new(format, n * c * s), [0.0]);
+    let (per_channel, mut channels) = (Stored::new(format, c), vec![0.0; c]);
+    bench_elements("broadcast per channel", format, 2 * n * c * s, || {
+        binary_broadcast(Binary::Mul, x.x(), &[n, c, s], per_channel.x(), &[c, 1], &mut y.y(), &[n, c, s]).unwrap();
+    });
+    bench_elements("reduce_sum to one", format, n * c * s, || {
+        reduce_sum(x.x(), &[n, c, s], &[0, 1, 2], &mut Output::from(&mut one[..])).unwrap();
+    });
+    bench_elements("reduce_sum per channel", format, n * c * s, || {
+        reduce_sum(x.x(), &[n, c, s], &[0, 2], &mut Output::from(&mut channels[..])).unwrap();
+    });
 }

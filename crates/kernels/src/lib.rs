@@ -61,6 +61,6 @@ pub use norm::{
 };
 pub use optim::{adam_first_moment, adam_second_moment, adamw_parameter, all_finite, sgd_parameter, sgd_velocity};
 pub use parallel::scratch_bytes;
-pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices};
+pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices};
 pub use reduce::{reduce_mean, reduce_sum};
 pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};

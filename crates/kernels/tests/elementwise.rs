@@ -80,46 +80,6 @@ fn binary_functions_and_sums() {
 }
 
 #[test]
-fn softmax_and_its_gradients() {
-    let (rows, cols) = (40, 37);
-    let x: Vec<f32> = numbers(rows * cols, 1).iter().map(|x| 30.0 * x + 100.0).collect();
-    let dy = numbers(rows * cols, 2);
-    let (mut y, mut log_y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()], vec![0.0; x.len()]);
-    softmax(rows, cols, &x, &mut y).unwrap();
-    log_softmax(rows, cols, &x, &mut log_y).unwrap();
-    let mut oracle: (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>) = Default::default();
-    for (x, dy) in x.chunks(cols).zip(dy.chunks(cols)) {
-        let total: f64 = x.iter().map(|&x| (f64::from(x) - 100.0).exp()).sum();
-        let p: Vec<f64> = x.iter().map(|&x| (f64::from(x) - 100.0).exp() / total).collect();
-        let dot: f64 = p.iter().zip(dy).map(|(p, &dy)| p * f64::from(dy)).sum();
-        let sum: f64 = dy.iter().map(|&dy| f64::from(dy)).sum();
-        oracle.0.extend(&p);
-        oracle.1.extend(p.iter().map(|p| p.ln()));
-        oracle.2.extend(p.iter().zip(dy).map(|(p, &dy)| p * (f64::from(dy) - dot)));
-        oracle.3.extend(p.iter().zip(dy).map(|(p, &dy)| f64::from(dy) - p * sum));
-    }
-    assert_close(&y, &oracle.0, 1e-5);
-    assert_close(&log_y, &oracle.1, 1e-5);
-    softmax_grad(rows, cols, &dy, &y, &mut dx).unwrap();
-    assert_close(&dx, &oracle.2, 1e-5);
-    log_softmax_grad(rows, cols, &dy, &log_y, &mut dx).unwrap();
-    assert_close(&dx, &oracle.3, 1e-4);
-    assert!(softmax(3, 3, &x, &mut y).is_err());
-}
-
-#[test]
-fn negative_log_likelihood() {
-    let scores = [-1.0, -2.0, -3.0, -0.5, -0.5, -4.0];
-    assert_eq!(nll_loss(2, 3, &scores, &[2, 0]).unwrap(), 1.75);
-    let mut dx = [9.0; 6];
-    nll_loss_grad(2, 3, &[2, 0], 4.0, &mut dx).unwrap();
-    assert_eq!(dx, [0.0, 0.0, -2.0, -2.0, 0.0, 0.0]);
-    let message = nll_loss(2, 3, &scores, &[2, 3]).unwrap_err().to_string();
-    assert!(message.contains("row 1 has label 3") && message.contains("3 classes"), "{message}");
-    assert!(nll_loss(2, 3, &scores, &[2]).is_err());
-}
-
-#[test]
 fn optimizer_updates() {
     let len = 20_000;
     let (p, v, g) = (numbers(len, 1), numbers(len, 2), numbers(len, 3));
@@ -167,7 +127,6 @@ fn bits_do_not_depend_on_threads() {
         let (mut y, mut z) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         unary(Unary::Tanh, &x, &mut y).unwrap();
         sgd_velocity(&x, &b, &y, 0.5, 0.9, 0.1, &mut z).unwrap();
-        log_softmax(100, 1000, &x, &mut y).unwrap();
         [y, z].concat()
     });
 }
