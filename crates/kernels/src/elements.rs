@@ -9,6 +9,8 @@ use rayon::prelude::*;
 use crate::error::{ShapeError, geometry};
 use crate::parallel::{CHUNK, with_scratch};
 
+mod piece;
+
 /// Elements that are unpacked, computed and packed at a time (16 KiB of FP32).
 pub(crate) const TILE: usize = 4 * 1024;
 
@@ -194,7 +196,18 @@ impl<'a> Output<'a> {
     pub(crate) fn fill(&mut self, row: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Counts {
         let row = row.max(1);
         let tile = (TILE / row).max(1) * row;
-        let task = (CHUNK / tile).max(1) * tile;
+        self.fill_tiles(tile, (CHUNK / tile).max(1) * tile, f)
+    }
+
+    /// As [`Output::fill`], over tasks of `task` elements that are rounded and packed by tiles of `tile`; results that
+    /// nothing rounds are computed a task at a time.
+    pub(crate) fn fill_tiles(
+        &mut self,
+        tile: usize,
+        task: usize,
+        f: impl Fn(usize, &mut [f32]) + Sync + Send,
+    ) -> Counts {
+        let (tile, task) = (tile.max(1), task.max(1));
         let rounding = self.rounding;
         match &mut self.place {
             Place::F32(y) => chunks(y, task, |start, y| match rounding {

@@ -1,10 +1,17 @@
 //! Max and average pooling and their gradients.
 
-use std::ops::Range;
+use bitbudget_formats::Counts;
+use rayon::prelude::*;
 
+use crate::elements::{Elements, Output, SharedOutput, TILE};
 use crate::error::{ShapeError, check, elements, geometry};
-use crate::parallel::{fill_rows, rows_per_task};
+use crate::parallel::{CHUNK, with_scratch};
 use crate::simd::multiversion;
+
+mod layout;
+use layout::{
+    LANES, Layout, Tap, collect, compact, compact_positions, spread, spread_back, spread_positions, spread_shares,
+};
 
 /// Geometry of a two-dimensional pooling (ONNX `MaxPool`, `AveragePool`): x `[batch, channels, in_height, in_width]`,
 /// y `[batch, channels, out_height, out_width]`. Pairs are (height, width).
@@ -31,8 +38,6 @@ pub struct Pool2d {
 struct Span {
     /// Taps inside the input.
     taps: (usize, usize),
-    /// Input index of the first of them.
-    first: usize,
     /// Taps inside the input or its padding.
     padded: usize,
 }
@@ -77,177 +82,308 @@ impl Pool2d {
                 let lo = pad.saturating_sub(origin).div_ceil(dilation).min(kernel);
                 let hi = (size + pad).saturating_sub(origin).div_ceil(dilation).min(kernel).max(lo);
                 let padded = end.saturating_sub(origin).div_ceil(dilation).min(kernel);
-                Span { taps: (lo, hi), first: (origin + lo * dilation).saturating_sub(pad), padded }
+                Span { taps: (lo, hi), padded }
             })
             .collect()
     }
 
-    /// Runs `f(input plane, output plane)` for every plane of the output, in parallel.
-    fn planes<T: Send>(&self, len: usize, y: &mut [T], f: impl Fn(usize, &mut [T]) + Sync + Send) {
-        let planes = rows_per_task(self.in_height * self.in_width);
-        fill_rows(y, planes * len, |start, y| {
-            y.chunks_mut(len.max(1)).enumerate().for_each(|(i, y)| f(start / len.max(1) + i, y));
-        });
+    fn input(&self) -> usize {
+        self.in_height * self.in_width
     }
 
-    /// Calls `f(position in the window, outputs, first input index)` for each output row and each tap that some of its
-    /// windows have inside the plane; the inputs of successive outputs lie `stride[1]` apart.
-    #[inline(always)]
-    fn taps(&self, rows: &[Span], cols: &[Outputs], mut f: impl FnMut(usize, Range<usize>, usize)) {
-        for (oy, row) in rows.iter().enumerate() {
-            for ky in row.taps.0..row.taps.1 {
-                let line = (row.first + (ky - row.taps.0) * self.dilation[0]) * self.in_width;
-                for (kx, col) in cols.iter().enumerate() {
-                    if !col.range.is_empty() {
-                        let outputs = oy * self.out_width + col.range.start..oy * self.out_width + col.range.end;
-                        f(ky * self.kernel[1] + kx, outputs, line + col.first);
-                    }
+    fn output(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    /// Planes that are unpacked, pooled and packed at a time, and planes of a task.
+    fn tiles(&self) -> (usize, usize) {
+        let plane = self.input().max(self.output()).max(1);
+        let tile = (TILE / plane).max(1);
+        (tile, (CHUNK / plane / tile).max(1) * tile)
+    }
+
+    /// Runs `f(first plane, planes of the result)` over whole planes of `len` elements, in parallel.
+    fn fill(&self, len: usize, y: &mut Output<'_>, f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Counts {
+        let (tile, task) = self.tiles();
+        y.fill_tiles(tile * len, task * len, |start, y| f(start / len, y))
+    }
+
+    /// Whether one window covers the whole plane.
+    fn is_global(&self, rows: &[Span], cols: &[Span]) -> bool {
+        let whole = |spans: &[Span], size| matches!(spans, [span] if size > 0 && span.taps.1 - span.taps.0 == size);
+        self.dilation == [1, 1] && whole(rows, self.in_height) && whole(cols, self.in_width)
+    }
+}
+
+/// Whether `x` replaces the maximum so far: larger, or the first NaN. The negated comparison is one instruction.
+#[allow(clippy::neg_cmp_op_on_partial_ord)]
+#[inline(always)]
+fn replaces(x: f32, best: f32) -> bool {
+    !(x <= best) & !best.is_nan()
+}
+
+multiversion! {
+    fn maxima(x: &[f32], taps: &[Tap], y: &mut [[f32; LANES]]) {
+        for (block, y) in y.iter_mut().enumerate() {
+            let mut best = [f32::NEG_INFINITY; LANES];
+            for tap in taps {
+                let x = tap.lanes(x, block);
+                for i in 0..LANES {
+                    best[i] = if replaces(x[i], best[i]) { x[i] } else { best[i] };
                 }
+            }
+            *y = best;
+        }
+    }
+}
+
+multiversion! {
+    /// `positions` hold those of the windows' first elements and become those of the maxima.
+    fn maxima_with_positions(x: &[f32], taps: &[Tap], y: &mut [[f32; LANES]], positions: &mut [[f32; LANES]]) {
+        for (block, (y, positions)) in y.iter_mut().zip(positions).enumerate() {
+            let (mut best, mut position) = ([f32::NEG_INFINITY; LANES], *positions);
+            for tap in taps {
+                let x = tap.lanes(x, block);
+                for i in 0..LANES {
+                    let replaces = replaces(x[i], best[i]);
+                    best[i] = if replaces { x[i] } else { best[i] };
+                    position[i] = if replaces { tap.position } else { position[i] };
+                }
+            }
+            (*y, *positions) = (best, position);
+        }
+    }
+}
+
+multiversion! {
+    fn averages(x: &[f32], taps: &[Tap], shares: &[[f32; LANES]], y: &mut [[f32; LANES]]) {
+        for (block, (y, shares)) in y.iter_mut().zip(shares).enumerate() {
+            let mut sum = [0.0; LANES];
+            for tap in taps {
+                let x = tap.lanes(x, block);
+                for i in 0..LANES {
+                    sum[i] += x[i];
+                }
+            }
+            for i in 0..LANES {
+                y[i] = sum[i] * shares[i];
             }
         }
     }
-
-    /// Which outputs of a row have each tap of the window inside the input.
-    fn outputs(&self, spans: &[Span]) -> Vec<Outputs> {
-        (0..self.kernel[1])
-            .map(|k| {
-                let has = |s: &Span| s.taps.0 <= k && k < s.taps.1;
-                let start = spans.iter().position(has).unwrap_or(0);
-                let end = spans.iter().rposition(has).map_or(start, |last| last + 1);
-                let first = spans.get(start).map_or(0, |s| s.first + k.saturating_sub(s.taps.0) * self.dilation[1]);
-                Outputs { range: start..end, first }
-            })
-            .collect()
-    }
 }
 
-/// The outputs of a row whose windows have a tap inside the input, and the input index of the first of them.
-struct Outputs {
-    range: Range<usize>,
-    first: usize,
-}
-
-/// Runs `f(output, input)` over outputs and the inputs `stride` apart that belong to them.
-#[inline(always)]
-fn pairs<Y, X>(y: &mut [Y], x: &[X], stride: usize, mut f: impl FnMut(&mut Y, &X)) {
-    match stride {
-        1 => y.iter_mut().zip(x).for_each(|(y, x)| f(y, x)),
-        2 => {
-            // The last pair may lack its second half.
-            let (last, y) = match y.split_last_mut() {
-                Some(split) => split,
-                None => return,
-            };
-            f(last, &x[2 * y.len()]);
-            y.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(y, x)| f(y, &x[0]));
+multiversion! {
+    /// Sums of what the windows around each input give to it.
+    fn back_sums(dy: &[f32], taps: &[Tap], dx: &mut [[f32; LANES]]) {
+        for (block, dx) in dx.iter_mut().enumerate() {
+            let mut sum = [0.0; LANES];
+            for tap in taps {
+                let dy = tap.lanes(dy, block);
+                for i in 0..LANES {
+                    sum[i] += dy[i];
+                }
+            }
+            *dx = sum;
         }
-        _ => y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| f(y, x)),
-    }
-}
-
-/// Whether `x` replaces the maximum so far: larger, or the first NaN.
-#[inline(always)]
-fn replaces(x: f32, best: f32) -> bool {
-    x > best || (x.is_nan() && !best.is_nan())
-}
-
-multiversion! {
-    fn max_plane(g: &Pool2d, rows: &[Span], cols: &[Outputs], x: &[f32], y: &mut [f32]) {
-        y.fill(f32::NEG_INFINITY);
-        g.taps(rows, cols, |_, outputs, from| {
-            pairs(&mut y[outputs], &x[from..], g.stride[1], |y, x| {
-                *y = if replaces(*x, *y) { *x } else { *y };
-            });
-        });
     }
 }
 
 multiversion! {
-    fn max_indices_plane(g: &Pool2d, rows: &[Span], cols: &[Outputs], x: &[f32], best: &mut [(f32, u32)]) {
-        g.taps(rows, cols, |position, outputs, from| {
-            pairs(&mut best[outputs], &x[from..], g.stride[1], |best, x| {
-                *best = if replaces(*x, best.0) { (*x, position as u32) } else { *best };
-            });
-        });
+    /// [`back_sums`] of the windows whose maximum is at the tap.
+    fn back_maxima(dy: &[f32], positions: &[f32], taps: &[Tap], dx: &mut [[f32; LANES]]) {
+        for (block, dx) in dx.iter_mut().enumerate() {
+            let mut sum = [0.0; LANES];
+            for tap in taps {
+                let (dy, positions) = (tap.lanes(dy, block), tap.lanes(positions, block));
+                for i in 0..LANES {
+                    sum[i] += if positions[i] == tap.position { dy[i] } else { 0.0 };
+                }
+            }
+            *dx = sum;
+        }
     }
 }
 
 multiversion! {
-    fn average_plane(g: &Pool2d, rows: &[Span], cols: &[Outputs], x: &[f32], shares: &[f32], y: &mut [f32]) {
-        y.fill(0.0);
-        g.taps(rows, cols, |_, outputs, from| pairs(&mut y[outputs], &x[from..], g.stride[1], |y, x| *y += x));
-        y.iter_mut().zip(shares).for_each(|(y, share)| *y *= share);
+    /// Averages of whole planes of `area` elements.
+    fn plane_averages(x: &[f32], area: usize, share: f32, y: &mut [f32]) {
+        const SIDE_BY_SIDE: usize = 8;
+        let (groups, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
+        let (x_groups, x_rest) = x.split_at(groups.len() * SIDE_BY_SIDE * area);
+        for (y, x) in groups.iter_mut().zip(x_groups.chunks_exact(SIDE_BY_SIDE * area)) {
+            let planes: [&[f32]; SIDE_BY_SIDE] = std::array::from_fn(|i| &x[i * area..][..area]);
+            let mut sums = [0.0f32; SIDE_BY_SIDE];
+            for at in 0..area {
+                for i in 0..SIDE_BY_SIDE {
+                    sums[i] += planes[i][at];
+                }
+            }
+            *y = sums.map(|sum| sum * share);
+        }
+        for (y, x) in rest.iter_mut().zip(x_rest.chunks_exact(area)) {
+            *y = x.iter().fold(0.0, |sum, x| sum + x) * share;
+        }
     }
 }
 
-multiversion! {
-    fn average_grad_plane(
-        g: &Pool2d, rows: &[Span], cols: &[Outputs], dy: &[f32], shares: &[f32], dx: &mut [f32],
-    ) {
-        dx.fill(0.0);
-        g.taps(rows, cols, |_, outputs, to| {
-            let (dy, shares) = (&dy[outputs.clone()], &shares[outputs]);
-            let inputs = dx[to..].iter_mut().step_by(g.stride[1]);
-            inputs.zip(dy).zip(shares).for_each(|((dx, dy), share)| *dx += dy * share);
-        });
-    }
+/// Pools the planes of x from `first` on, as many as y holds: `windows(plane of y, phases of x, results)`.
+fn pool(
+    layout: &Layout,
+    padding: f32,
+    x: Elements<'_>,
+    first: usize,
+    y: &mut [f32],
+    mut windows: impl FnMut(usize, &[f32], &mut [[f32; LANES]]),
+) {
+    let (input, output) = layout.planes();
+    let planes = y.len() / output;
+    let unpacked = if x.numbers().is_some() { 0 } else { planes * input };
+    with_scratch(layout.len() + layout.blocks() * LANES + unpacked, |scratch| {
+        let (phases, scratch) = scratch.split_at_mut(layout.len());
+        let (results, scratch) = scratch.split_at_mut(layout.blocks() * LANES);
+        let x = x.read(first * input, planes * input, scratch);
+        phases.fill(padding);
+        for (plane, y) in y.chunks_exact_mut(output).enumerate() {
+            spread(layout, &x[plane * input..][..input], phases);
+            windows(plane, phases, results.as_chunks_mut().0);
+            compact(layout, results, y);
+        }
+    });
+}
+
+/// The way back: for each plane of dx from `first` on, `spread(plane, dy, spread dy)` and, for each phase,
+/// `windows(spread dy, taps, results)`. The spread dy have `extra` elements more, which are `rest`.
+fn pool_back(
+    layout: &Layout,
+    extra: usize,
+    rest: f32,
+    dy: Elements<'_>,
+    first: usize,
+    dx: &mut [f32],
+    spread: impl Fn(usize, &[f32], &mut [f32]),
+    windows: impl Fn(&[f32], usize, &mut [[f32; LANES]]),
+) {
+    let (input, output) = layout.planes();
+    let planes = dx.len() / input;
+    let unpacked = if dy.numbers().is_some() { 0 } else { planes * output };
+    with_scratch(layout.back_len() + extra + layout.len() + unpacked, |scratch| {
+        let (windowed, scratch) = scratch.split_at_mut(layout.back_len() + extra);
+        let (phases, scratch) = scratch.split_at_mut(layout.len());
+        let dy = dy.read(first * output, planes * output, scratch);
+        windowed[..layout.back_len()].fill(0.0);
+        windowed[layout.back_len()..].fill(rest);
+        for (plane, dx) in dx.chunks_exact_mut(input).enumerate() {
+            spread(first + plane, &dy[plane * output..][..output], windowed);
+            for (phase, results) in layout.phases_mut(phases).enumerate() {
+                windows(windowed, phase, results.as_chunks_mut().0);
+            }
+            collect(layout, phases, dx);
+        }
+    });
 }
 
 /// Max pooling; a window that holds a NaN gives NaN, and one that holds no element minus infinity.
-pub fn max_pool(g: &Pool2d, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
+pub fn max_pool(g: &Pool2d, x: Elements<'_>, y: &mut Output<'_>) -> Result<Counts, ShapeError> {
     g.check("max_pool", &[("x", x.len(), true), ("y", y.len(), false)])?;
-    let (rows, cols, plane) = (g.spans(0), g.outputs(&g.spans(1)), g.in_height * g.in_width);
-    g.planes(g.out_height * g.out_width, y, |i, y| max_plane(g, &rows, &cols, &x[i * plane..][..plane], y));
+    if y.is_empty() {
+        return Ok(Counts::default());
+    }
+    let layout = Layout::new(g, &g.spans(0), &g.spans(1));
+    let taps = layout.taps(g.kernel[1]);
+    Ok(g.fill(g.output(), y, |first, y| {
+        pool(&layout, f32::NEG_INFINITY, x, first, y, |_, x, y| maxima(x, &taps, y));
+    }))
+}
+
+/// The position of each window's first maximum (or first NaN), row-major inside the window; `indices` are shaped as y.
+///
+/// A window of more than 256 positions is an error.
+pub fn max_pool_indices(g: &Pool2d, x: Elements<'_>, indices: &mut [u8]) -> Result<(), ShapeError> {
+    g.check("max_pool_indices", &[("x", x.len(), true), ("indices", indices.len(), false)])?;
+    g.check_area("max_pool_indices")?;
+    maxima_and_indices(g, x, None, indices);
     Ok(())
 }
 
-/// The position of each window's first maximum (or first NaN), row-major inside the window; `idx` is shaped as y.
+/// [`max_pool`] and [`max_pool_indices`] in one pass over x.
 ///
 /// A window of more than 256 positions is an error.
-pub fn max_pool_indices(g: &Pool2d, x: &[f32], idx: &mut [u8]) -> Result<(), ShapeError> {
-    g.check("max_pool_indices", &[("x", x.len(), true), ("idx", idx.len(), false)])?;
-    g.check_area("max_pool_indices")?;
-    let (rows, cols, plane) = (g.spans(0), g.spans(1), g.in_height * g.in_width);
-    let taps = g.outputs(&cols);
+pub fn max_pool_with_indices(
+    g: &Pool2d,
+    x: Elements<'_>,
+    y: &mut Output<'_>,
+    indices: &mut [u8],
+) -> Result<Counts, ShapeError> {
+    let slices = [("x", x.len(), true), ("y", y.len(), false), ("indices", indices.len(), false)];
+    g.check("max_pool_with_indices", &slices)?;
+    g.check_area("max_pool_with_indices")?;
+    Ok(maxima_and_indices(g, x, Some(y.shared()), indices))
+}
+
+/// Writes the indices and, where asked for, the maxima, which are as many.
+fn maxima_and_indices(g: &Pool2d, x: Elements<'_>, y: Option<SharedOutput>, indices: &mut [u8]) -> Counts {
+    if indices.is_empty() {
+        return Counts::default();
+    }
+    let (rows, cols) = (g.spans(0), g.spans(1));
+    let layout = Layout::new(g, &rows, &cols);
+    let taps = layout.taps(g.kernel[1]);
     // Where nothing exceeds minus infinity, the first element inside the window is the maximum.
-    let first = |row: &Span, col: &Span| (f32::NEG_INFINITY, (row.taps.0 * g.kernel[1] + col.taps.0) as u32);
-    let none: Vec<_> = rows.iter().flat_map(|row| cols.iter().map(move |col| first(row, col))).collect();
-    g.planes(g.out_height * g.out_width, idx, |i, idx| {
-        let mut best = none.clone();
-        max_indices_plane(g, &rows, &taps, &x[i * plane..][..plane], &mut best);
-        idx.iter_mut().zip(&best).for_each(|(idx, best)| *idx = best.1 as u8);
-    });
-    Ok(())
+    let first = |(row, col): (&Span, &Span)| (row.taps.0 * g.kernel[1] + col.taps.0) as f32;
+    let none = layout.windows(rows.iter().flat_map(|row| cols.iter().map(move |col| first((row, col)))));
+    let (len, output) = (g.tiles().1 * g.output(), g.output());
+    let pool = |start: usize, y: &mut [f32], indices: &mut [u8]| {
+        with_scratch(none.len() * LANES, |positions| {
+            pool(&layout, f32::NEG_INFINITY, x, start / output, y, |plane, x, y| {
+                positions.copy_from_slice(none.as_flattened());
+                maxima_with_positions(x, &taps, y, positions.as_chunks_mut().0);
+                compact_positions(&layout, positions, &mut indices[plane * output..][..output]);
+            });
+        });
+    };
+    let task = |(i, indices): (usize, &mut [u8])| {
+        // SAFETY: y is as long as the indices, whose chunks do not overlap.
+        if let Some(y) = y.as_ref().and_then(|y| unsafe { y.direct(i * len, indices.len()) }) {
+            pool(i * len, y, indices);
+            return Counts::default();
+        }
+        with_scratch(indices.len(), |maxima| {
+            pool(i * len, maxima, indices);
+            // SAFETY: as above.
+            y.as_ref().map_or(Counts::default(), |y| unsafe { y.write(i * len, maxima) })
+        })
+    };
+    indices.par_chunks_mut(len).enumerate().map(task).sum()
 }
 
 /// Gradient of [`max_pool`]: each dy is added to dx where [`max_pool_indices`] points; dx is overwritten.
-pub fn max_pool_grad(g: &Pool2d, dy: &[f32], idx: &[u8], dx: &mut [f32]) -> Result<(), ShapeError> {
-    let slices = [("dy", dy.len(), false), ("idx", idx.len(), false), ("dx", dx.len(), true)];
+pub fn max_pool_grad(g: &Pool2d, dy: Elements<'_>, indices: &[u8], dx: &mut Output<'_>) -> Result<Counts, ShapeError> {
+    let slices = [("dy", dy.len(), false), ("indices", indices.len(), false), ("dx", dx.len(), true)];
     g.check("max_pool_grad", &slices)?;
     g.check_area("max_pool_grad")?;
-    let (rows, cols, outputs) = (g.spans(0), g.spans(1), g.out_height * g.out_width);
-    g.planes(g.in_height * g.in_width, dx, |i, dx| {
-        dx.fill(0.0);
-        for (oy, row) in rows.iter().enumerate() {
-            for (ox, col) in cols.iter().enumerate() {
-                let o = i * outputs + oy * g.out_width + ox;
-                let (ky, kx) = (usize::from(idx[o]) / g.kernel[1], usize::from(idx[o]) % g.kernel[1]);
-                // An index outside the input, which no maximum has, adds nothing.
-                if (row.taps.0..row.taps.1).contains(&ky) && (col.taps.0..col.taps.1).contains(&kx) {
-                    let y = row.first + (ky - row.taps.0) * g.dilation[0];
-                    let x = col.first + (kx - col.taps.0) * g.dilation[1];
-                    dx[y * g.in_width + x] += dy[o];
-                }
-            }
-        }
-    });
-    Ok(())
+    if dy.is_empty() {
+        return Ok(dx.fill(1, |_, dx| dx.fill(0.0)));
+    }
+    let layout = Layout::new(g, &g.spans(0), &g.spans(1));
+    let (taps, len, output) = (layout.back_taps(g.kernel[1], true), layout.back_len(), g.output());
+    let spread = |plane: usize, dy: &[f32], windowed: &mut [f32]| {
+        let (dy_windowed, positions) = windowed.split_at_mut(len);
+        spread_back(&layout, dy, dy_windowed);
+        spread_positions(&layout, &indices[plane * output..][..output], positions);
+    };
+    Ok(g.fill(g.input(), dx, |first, dx| {
+        // No tap has the position -1.
+        pool_back(&layout, len, -1.0, dy, first, dx, spread, |windowed, phase, dx| {
+            let (dy, positions) = windowed.split_at(len);
+            back_maxima(dy, positions, &taps[phase], dx);
+        });
+    }))
 }
 
 /// One over the number of elements that each window divides by.
 fn shares(g: &Pool2d, count_include_pad: bool, rows: &[Span], cols: &[Span]) -> Vec<f32> {
     let count = |s: &Span| if count_include_pad { s.padded } else { s.taps.1 - s.taps.0 };
-    let mut shares = Vec::with_capacity(g.out_height * g.out_width);
+    let mut shares = Vec::with_capacity(g.output());
     for row in rows {
         shares.extend(cols.iter().map(|col| 1.0 / (count(row) * count(col)).max(1) as f32));
     }
@@ -256,25 +392,60 @@ fn shares(g: &Pool2d, count_include_pad: bool, rows: &[Span], cols: &[Span]) -> 
 
 /// Average pooling. With `count_include_pad` the divisor counts padding, but not what hangs over beyond `pad_end`
 /// (ONNX `AveragePool` 19); a window that holds no element gives 0.
-pub fn avg_pool(g: &Pool2d, count_include_pad: bool, x: &[f32], y: &mut [f32]) -> Result<(), ShapeError> {
+pub fn avg_pool(
+    g: &Pool2d,
+    count_include_pad: bool,
+    x: Elements<'_>,
+    y: &mut Output<'_>,
+) -> Result<Counts, ShapeError> {
     g.check("avg_pool", &[("x", x.len(), true), ("y", y.len(), false)])?;
-    let (rows, cols, plane) = (g.spans(0), g.spans(1), g.in_height * g.in_width);
+    if y.is_empty() {
+        return Ok(Counts::default());
+    }
+    let (rows, cols) = (g.spans(0), g.spans(1));
     let shares = shares(g, count_include_pad, &rows, &cols);
-    let cols = g.outputs(&cols);
-    g.planes(g.out_height * g.out_width, y, |i, y| {
-        average_plane(g, &rows, &cols, &x[i * plane..][..plane], &shares, y);
-    });
-    Ok(())
+    if g.is_global(&rows, &cols) {
+        let area = g.input();
+        return Ok(g.fill(1, y, |first, y| {
+            with_scratch(if x.numbers().is_some() { 0 } else { y.len() * area }, |scratch| {
+                plane_averages(x.read(first * area, y.len() * area, scratch), area, shares[0], y);
+            });
+        }));
+    }
+    let layout = Layout::new(g, &rows, &cols);
+    let (taps, shares) = (layout.taps(g.kernel[1]), layout.windows(shares.into_iter()));
+    Ok(g.fill(g.output(), y, |first, y| {
+        pool(&layout, 0.0, x, first, y, |_, x, y| averages(x, &taps, &shares, y));
+    }))
 }
 
 /// Gradient of [`avg_pool`]; dx is overwritten.
-pub fn avg_pool_grad(g: &Pool2d, count_include_pad: bool, dy: &[f32], dx: &mut [f32]) -> Result<(), ShapeError> {
+pub fn avg_pool_grad(
+    g: &Pool2d,
+    count_include_pad: bool,
+    dy: Elements<'_>,
+    dx: &mut Output<'_>,
+) -> Result<Counts, ShapeError> {
     g.check("avg_pool_grad", &[("dy", dy.len(), false), ("dx", dx.len(), true)])?;
-    let (rows, cols, outputs) = (g.spans(0), g.spans(1), g.out_height * g.out_width);
+    if dy.is_empty() {
+        return Ok(dx.fill(1, |_, dx| dx.fill(0.0)));
+    }
+    let (rows, cols) = (g.spans(0), g.spans(1));
     let shares = shares(g, count_include_pad, &rows, &cols);
-    let cols = g.outputs(&cols);
-    g.planes(g.in_height * g.in_width, dx, |i, dx| {
-        average_grad_plane(g, &rows, &cols, &dy[i * outputs..][..outputs], &shares, dx);
-    });
-    Ok(())
+    if g.is_global(&rows, &cols) {
+        let area = g.input();
+        return Ok(g.fill(area, dx, |first, dx| {
+            with_scratch(dx.len() / area, |scratch| {
+                let dy = dy.read(first, dx.len() / area, scratch);
+                // A sum begins at +0, as that of several windows does.
+                dx.chunks_exact_mut(area).zip(dy).for_each(|(dx, dy)| dx.fill(0.0 + dy * shares[0]));
+            });
+        }));
+    }
+    let layout = Layout::new(g, &rows, &cols);
+    let taps = layout.back_taps(g.kernel[1], false);
+    let spread = |_: usize, dy: &[f32], windowed: &mut [f32]| spread_shares(&layout, dy, &shares, windowed);
+    Ok(g.fill(g.input(), dx, |first, dx| {
+        pool_back(&layout, 0, 0.0, dy, first, dx, spread, |dy, phase, dx| back_sums(dy, &taps[phase], dx));
+    }))
 }

@@ -1,28 +1,26 @@
 //! Moving elements: transpose, concatenation, slices, broadcasting; and binary functions of broadcast operands.
+//!
+//! Between operands and results of one format the codes are moved as they are. Otherwise a tile of numbers is unpacked,
+//! rounded and packed at a time.
 
+use bitbudget_formats::Counts;
+
+use crate::elements::{Elements, Output};
 use crate::elementwise::Binary;
 use crate::error::{ShapeError, check, elements, geometry};
-use crate::parallel::{SharedOut, fill, fill_rows, for_tasks, rows_per_task};
-use crate::walk::{Walk, broadcast as broadcast_steps, contiguous};
+use crate::parallel::with_scratch;
+use crate::walk::{Inverse, Walk, broadcast as broadcast_steps, contiguous};
 
 /// Writes `y` in its own order from the places of `x` that the walk names.
-fn gather(walk: &Walk<1>, x: &[f32], y: &mut [f32]) {
+fn gather(walk: &Walk<1>, x: Elements<'_>, y: &mut Output<'_>) -> Counts {
     let [step] = walk.inner();
-    fill(y, |start, y| {
-        walk.runs(start, y.len(), |position, [from], count| {
-            let y = &mut y[position..position + count];
-            match step {
-                1 => y.copy_from_slice(&x[from..from + count]),
-                0 => y.fill(x[from]),
-                2.. => y.iter_mut().zip(x[from..].iter().step_by(step as usize)).for_each(|(y, x)| *y = *x),
-                _ => y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(from as isize + i as isize * step) as usize]),
-            }
-        });
-    });
+    y.arrange(std::iter::once(x.format()), |start, y| {
+        walk.runs(start, y.len(), |position, [from], count| y.take(position, count, x, from, step));
+    })
 }
 
 /// Transpose (ONNX `Transpose`): axis `i` of y is axis `perm[i]` of x, which has `shape`.
-pub fn transpose(x: &[f32], shape: &[usize], perm: &[usize], y: &mut [f32]) -> Result<(), ShapeError> {
+pub fn transpose(x: Elements<'_>, shape: &[usize], perm: &[usize], y: &mut Output<'_>) -> Result<Counts, ShapeError> {
     let mut sorted = perm.to_vec();
     sorted.sort_unstable();
     if !sorted.iter().copied().eq(0..shape.len()) {
@@ -33,30 +31,33 @@ pub fn transpose(x: &[f32], shape: &[usize], perm: &[usize], y: &mut [f32]) -> R
     let steps = contiguous(shape);
     let y_shape: Vec<usize> = perm.iter().map(|&axis| shape[axis]).collect();
     let y_steps: Vec<isize> = perm.iter().map(|&axis| steps[axis]).collect();
-    gather(&Walk::new(&y_shape, [&y_steps], [0]), x, y);
-    Ok(())
+    Ok(gather(&Walk::new(&y_shape, [&y_steps], [0]), x, y))
 }
 
 /// Broadcasting (ONNX `Expand`): shapes are right-aligned, and axes of size 1 repeat.
-pub fn broadcast(x: &[f32], x_shape: &[usize], y_shape: &[usize], y: &mut [f32]) -> Result<(), ShapeError> {
+pub fn broadcast(
+    x: Elements<'_>,
+    x_shape: &[usize],
+    y_shape: &[usize],
+    y: &mut Output<'_>,
+) -> Result<Counts, ShapeError> {
     let Some(steps) = broadcast_steps(x_shape, y_shape) else {
         return Err(geometry("broadcast", format!("{x_shape:?} does not broadcast to {y_shape:?}")));
     };
     check("broadcast", &[("x", x.len(), elements(x_shape)), ("y", y.len(), elements(y_shape))])?;
-    gather(&Walk::new(y_shape, [&steps], [0]), x, y);
-    Ok(())
+    Ok(gather(&Walk::new(y_shape, [&steps], [0]), x, y))
 }
 
 /// `y = a kind b` with both operands broadcast to `y_shape`.
 pub fn binary_broadcast(
     kind: Binary,
-    a: &[f32],
+    a: Elements<'_>,
     a_shape: &[usize],
-    b: &[f32],
+    b: Elements<'_>,
     b_shape: &[usize],
-    y: &mut [f32],
+    y: &mut Output<'_>,
     y_shape: &[usize],
-) -> Result<(), ShapeError> {
+) -> Result<Counts, ShapeError> {
     let steps = (broadcast_steps(a_shape, y_shape), broadcast_steps(b_shape, y_shape));
     let (Some(a_steps), Some(b_steps)) = steps else {
         let reason = format!("{a_shape:?} and {b_shape:?} do not broadcast to {y_shape:?}");
@@ -67,53 +68,108 @@ pub fn binary_broadcast(
     check("binary_broadcast", &[("y", y.len(), elements(y_shape))])?;
     let walk = Walk::new(y_shape, [&a_steps, &b_steps], [0, 0]);
     let inner = walk.inner();
-    fill(y, |start, y| {
-        walk.runs(start, y.len(), |position, [i, j], count| {
-            let y = &mut y[position..position + count];
-            match inner {
-                [0, 0] => {
-                    kind.rows(&a[i..=i], &b[j..=j], &mut y[..1]);
-                    let value = y[0];
-                    y.fill(value);
+    Ok(y.fill(1, |start, y| {
+        let len = y.len();
+        with_scratch(2 * len, |scratch| {
+            let (a_scratch, b_scratch) = scratch.split_at_mut(len);
+            let touched = touched(&walk, start, len);
+            let (mut a, mut b) = (Window::new(a, touched[0], a_scratch), Window::new(b, touched[1], b_scratch));
+            walk.runs(start, len, |position, [i, j], count| {
+                let y = &mut y[position..position + count];
+                match inner {
+                    [0, 0] => {
+                        kind.rows(a.read(i, 1), b.read(j, 1), &mut y[..1]);
+                        let value = y[0];
+                        y.fill(value);
+                    }
+                    [_, 0] => kind.row_scalar(a.read(i, count), b.read(j, 1)[0], false, y),
+                    [0, _] => kind.row_scalar(b.read(j, count), a.read(i, 1)[0], true, y),
+                    _ => kind.rows(a.read(i, count), b.read(j, count), y),
                 }
-                [_, 0] => kind.row_scalar(&a[i..i + count], b[j], false, y),
-                [0, _] => kind.row_scalar(&b[j..j + count], a[i], true, y),
-                _ => kind.rows(&a[i..i + count], &b[j..j + count], y),
-            }
-        });
+            });
+        })
+    }))
+}
+
+/// The range of each operand's elements that the result's elements from `start` to `start + len` are made of.
+fn touched<const K: usize>(walk: &Walk<K>, start: usize, len: usize) -> [(usize, usize); K] {
+    let (mut touched, inner) = ([(usize::MAX, 0); K], walk.inner());
+    walk.runs(start, len, |_, from, count| {
+        for k in 0..K {
+            let end = from[k] + if inner[k] == 0 { 1 } else { count };
+            touched[k] = (touched[k].0.min(from[k]), touched[k].1.max(end));
+        }
     });
-    Ok(())
+    touched
+}
+
+/// The numbers of an operand around a tile of the result: all unpacked at once where they fit in the scratch memory,
+/// else run by run.
+enum Window<'a> {
+    Whole(usize, &'a [f32]),
+    Runs(Elements<'a>, &'a mut [f32]),
+}
+
+impl<'a> Window<'a> {
+    fn new(x: Elements<'a>, (start, end): (usize, usize), scratch: &'a mut [f32]) -> Self {
+        match x.numbers() {
+            Some(x) => Window::Whole(0, x),
+            None if end - start <= scratch.len() => Window::Whole(start, x.read(start, end - start, scratch)),
+            None => Window::Runs(x, scratch),
+        }
+    }
+
+    fn read(&mut self, from: usize, len: usize) -> &[f32] {
+        match self {
+            Window::Whole(start, numbers) => &numbers[from - *start..][..len],
+            Window::Runs(x, scratch) => x.read(from, len, scratch),
+        }
+    }
 }
 
 /// Concatenation along one axis: input `i` is `[outer, axis size i, inner]`, y `[outer, sum of axis sizes, inner]`.
-pub fn concat(inputs: &[(&[f32], usize)], outer: usize, inner: usize, y: &mut [f32]) -> Result<(), ShapeError> {
+pub fn concat(
+    inputs: &[(Elements<'_>, usize)],
+    outer: usize,
+    inner: usize,
+    y: &mut Output<'_>,
+) -> Result<Counts, ShapeError> {
     let axis = inputs.iter().fold(0usize, |sum, (_, size)| sum.saturating_add(*size));
     for (x, size) in inputs {
         check("concat", &[("inputs", x.len(), elements(&[outer, *size, inner]))])?;
     }
     check("concat", &[("y", y.len(), elements(&[outer, axis, inner]))])?;
     let row = axis * inner;
-    fill_rows(y, rows_per_task(row) * row, |start, y| {
-        for (i, y) in y.chunks_mut(row).enumerate() {
-            let mut at = 0;
+    Ok(y.arrange(inputs.iter().map(|(x, _)| x.format()), |start, y| {
+        let mut position = 0;
+        while position < y.len() {
+            let (index, column) = ((start + position) / row, (start + position) % row);
+            let mut end = 0;
             for (x, size) in inputs {
                 let len = size * inner;
-                y[at..at + len].copy_from_slice(&x[(start / row + i) * len..][..len]);
-                at += len;
+                end += len;
+                let at = start + position - index * row;
+                if (column..end).contains(&at) {
+                    let count = (end - at).min(y.len() - position);
+                    y.take(position, count, *x, index * len + at - (end - len), 1);
+                    position += count;
+                }
+                if position == y.len() {
+                    break;
+                }
             }
         }
-    });
-    Ok(())
+    }))
 }
 
-/// The walk over the elements of `shape` that a slice takes.
-fn sliced(
+/// Whether a slice lies inside its tensor.
+fn check_slice(
     kernel: &'static str,
     shape: &[usize],
     begin: &[usize],
     step: &[isize],
     out_shape: &[usize],
-) -> Result<Walk<1>, ShapeError> {
+) -> Result<(), ShapeError> {
     let wrong = |reason: &str| {
         let slice = format!("begin {begin:?}, step {step:?}, result {out_shape:?} of {shape:?}");
         geometry(kernel, format!("{reason} ({slice})"))
@@ -121,7 +177,6 @@ fn sliced(
     if [begin.len(), step.len(), out_shape.len()] != [shape.len(); 3] {
         return Err(wrong("a slice needs one begin, step and size for each axis"));
     }
-    let (mut steps, mut base) = (contiguous(shape), 0);
     for axis in 0..shape.len() {
         if out_shape[axis] > 0 {
             let last = (out_shape[axis] as isize - 1).checked_mul(step[axis]);
@@ -134,61 +189,51 @@ fn sliced(
         if step[axis] == 0 && out_shape[axis] > 1 {
             return Err(wrong("a step is 0"));
         }
-        base += begin[axis] as isize * steps[axis];
-        steps[axis] *= step[axis];
     }
-    Ok(Walk::new(out_shape, [&steps], [base]))
+    Ok(())
 }
 
 /// Slice (ONNX `Slice` with its bounds resolved): element `i` along an axis of y is element `begin + i * step` of x,
 /// which has `shape`; steps may be negative.
 pub fn slice(
-    x: &[f32],
+    x: Elements<'_>,
     shape: &[usize],
     begin: &[usize],
     step: &[isize],
     out_shape: &[usize],
-    y: &mut [f32],
-) -> Result<(), ShapeError> {
+    y: &mut Output<'_>,
+) -> Result<Counts, ShapeError> {
     check("slice", &[("x", x.len(), elements(shape)), ("y", y.len(), elements(out_shape))])?;
-    if !y.is_empty() {
-        gather(&sliced("slice", shape, begin, step, out_shape)?, x, y);
+    if y.is_empty() {
+        return Ok(Counts::default());
     }
-    Ok(())
+    check_slice("slice", shape, begin, step, out_shape)?;
+    let strides = contiguous(shape);
+    let base = (0..shape.len()).map(|axis| begin[axis] as isize * strides[axis]).sum();
+    let steps: Vec<isize> = strides.iter().zip(step).map(|(stride, step)| stride * step).collect();
+    Ok(gather(&Walk::new(out_shape, [&steps], [base]), x, y))
 }
 
 /// Gradient of [`slice()`], and padding with zeros: dx, which has `shape`, is zero except where the slice took dy's
 /// elements from.
 pub fn slice_scatter(
-    dy: &[f32],
+    dy: Elements<'_>,
     dy_shape: &[usize],
     begin: &[usize],
     step: &[isize],
     shape: &[usize],
-    dx: &mut [f32],
-) -> Result<(), ShapeError> {
+    dx: &mut Output<'_>,
+) -> Result<Counts, ShapeError> {
     check("slice_scatter", &[("dy", dy.len(), elements(dy_shape)), ("dx", dx.len(), elements(shape))])?;
-    let walk = if dy.is_empty() { None } else { Some(sliced("slice_scatter", shape, begin, step, dy_shape)?) };
-    fill(dx, |_, dx| dx.fill(0.0));
-    let Some(walk) = walk else { return Ok(()) };
-    let ([step], out) = (walk.inner(), SharedOut::new(dx));
-    for_tasks(dy.len().div_ceil(crate::parallel::CHUNK), |task| {
-        let start = task * crate::parallel::CHUNK;
-        let len = crate::parallel::CHUNK.min(dy.len() - start);
-        walk.runs(start, len, |position, [to], count| {
-            let dy = &dy[start + position..][..count];
-            // SAFETY: `sliced` checked that the slice lies inside dx, and different elements of dy go to different ones
-            // of dx, since no step is 0.
-            unsafe {
-                if step == 1 {
-                    out.slice(to, count).copy_from_slice(dy);
-                } else {
-                    for (i, dy) in dy.iter().enumerate() {
-                        *out.at((to as isize + i as isize * step) as usize) = *dy;
-                    }
-                }
-            }
+    if dy.is_empty() {
+        return Ok(dx.arrange(std::iter::empty(), |_, dx| dx.zero(0, dx.len())));
+    }
+    check_slice("slice_scatter", shape, begin, step, dy_shape)?;
+    let inverse = Inverse::new(shape, begin, step, dy_shape);
+    Ok(dx.arrange(std::iter::once(dy.format()), |start, dx| {
+        inverse.runs(start, dx.len(), |position, count, from| match from {
+            Some((from, step)) => dx.take(position, count, dy, from, step),
+            None => dx.zero(position, count),
         });
-    });
-    Ok(())
+    }))
 }

@@ -93,22 +93,22 @@ pub(crate) fn reduce2(a: &[f32], b: &[f32], f: impl Fn(f32, f32, f32) -> f32) ->
 
 /// Copies `x` to `y`, of one length, without a library call where they are short.
 #[inline(always)]
-pub(crate) fn copy_short(x: &[f32], y: &mut [f32]) {
+pub(crate) fn copy_short<T: Copy>(x: &[T], y: &mut [T]) {
     match y.len() {
         0 => {}
         1 => y[0] = x[0],
-        2..4 => copy_ends::<2>(x, y),
-        4..8 => copy_ends::<4>(x, y),
-        8..16 => copy_ends::<8>(x, y),
-        16..32 => copy_ends::<16>(x, y),
-        32..=64 => copy_ends::<32>(x, y),
+        2..4 => copy_ends::<2, T>(x, y),
+        4..8 => copy_ends::<4, T>(x, y),
+        8..16 => copy_ends::<8, T>(x, y),
+        16..32 => copy_ends::<16, T>(x, y),
+        32..=64 => copy_ends::<32, T>(x, y),
         _ => y.copy_from_slice(x),
     }
 }
 
 /// Copies the first `N` and the last `N` elements, which may overlap.
 #[inline(always)]
-fn copy_ends<const N: usize>(x: &[f32], y: &mut [f32]) {
+fn copy_ends<const N: usize, T: Copy>(x: &[T], y: &mut [T]) {
     let last = y.len() - N;
     y[..N].copy_from_slice(&x[..N]);
     y[last..][..N].copy_from_slice(&x[last..][..N]);

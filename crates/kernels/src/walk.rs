@@ -90,3 +90,101 @@ impl<const K: usize> Walk<K> {
         }
     }
 }
+
+/// The way back from the elements of a tensor to those of a slice of it.
+pub(crate) struct Inverse {
+    axes: Vec<Sliced>,
+}
+
+/// An axis of a tensor that a slice is taken of. Element `begin + i * step` is element `i` of the slice.
+struct Sliced {
+    size: usize,
+    begin: isize,
+    step: isize,
+    /// Elements of the slice.
+    count: usize,
+    /// How far apart they lie in the slice's own tensor.
+    stride: usize,
+}
+
+impl Sliced {
+    /// Which element of the slice lies at `at`.
+    fn find(&self, at: usize) -> Option<usize> {
+        let distance = at as isize - self.begin;
+        let inside = distance % self.step == 0 && (0..self.count as isize).contains(&(distance / self.step));
+        inside.then_some((distance / self.step) as usize)
+    }
+}
+
+impl Inverse {
+    /// The slice lies inside the tensor, and is not empty.
+    pub(crate) fn new(shape: &[usize], begin: &[usize], step: &[isize], out_shape: &[usize]) -> Self {
+        let mut axes: Vec<Sliced> = Vec::with_capacity(shape.len().max(1));
+        let strides = contiguous(out_shape);
+        for axis in (0..shape.len()).rev() {
+            let (size, count) = (shape[axis], out_shape[axis]);
+            // The step of a single element does not matter.
+            let step = if count == 1 { 1 } else { step[axis] };
+            let outer = Sliced { size, begin: begin[axis] as isize, step, count, stride: strides[axis] as usize };
+            match axes.last_mut() {
+                // Whole inner axes make longer elements of this one.
+                Some(inner) if inner.count == inner.size && inner.step == 1 && outer.step == 1 => {
+                    *inner = Sliced {
+                        size: outer.size * inner.size,
+                        begin: outer.begin * inner.size as isize,
+                        step: 1,
+                        count: outer.count * inner.count,
+                        stride: inner.stride,
+                    };
+                }
+                _ => axes.push(outer),
+            }
+        }
+        if axes.is_empty() {
+            axes.push(Sliced { size: 1, begin: 0, step: 1, count: 1, stride: 1 });
+        }
+        axes.reverse();
+        Inverse { axes }
+    }
+
+    /// Calls `f(position, elements, (first element of the slice, step) or nothing outside it)` for the runs that make up
+    /// the tensor's elements from `start` to `start + len`; positions count from `start`.
+    pub(crate) fn runs(&self, start: usize, len: usize, mut f: impl FnMut(usize, usize, Option<(usize, isize)>)) {
+        let Some((last, outer)) = self.axes.split_last() else { return };
+        let mut position = 0;
+        while position < len {
+            let (mut row, column) = ((start + position) / last.size, (start + position) % last.size);
+            let end = position + (last.size - column).min(len - position);
+            let base = outer.iter().rev().try_fold(0, |base, axis| {
+                let at = row % axis.size;
+                row /= axis.size;
+                Some(base + axis.find(at)? * axis.stride)
+            });
+            let Some(base) = base else {
+                f(position, end - position, None);
+                position = end;
+                continue;
+            };
+            let first = position;
+            let position_of = |at: isize| (at - column as isize).clamp(0, (end - first) as isize) as usize + first;
+            let covered = (last.count as isize - 1) * last.step;
+            let (low, high) = (last.begin + covered.min(0), last.begin + covered.max(0) + 1);
+            let (from, to) = (position_of(low), position_of(high));
+            if last.step.abs() == 1 && from < to {
+                let zeros = [(first, from - first), (to, end - to)];
+                zeros.into_iter().filter(|(_, count)| *count > 0).for_each(|(at, count)| f(at, count, None));
+                if let Some(i) = last.find(column + from - first) {
+                    f(from, to - from, Some((base + i * last.stride, last.step)));
+                }
+            } else {
+                f(first, end - first, None);
+                for at in from..to {
+                    if let Some(i) = last.find(column + at - first) {
+                        f(at, 1, Some((base + i * last.stride, 1)));
+                    }
+                }
+            }
+            position = end;
+        }
+    }
+}

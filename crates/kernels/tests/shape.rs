@@ -2,10 +2,24 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod stored;
 
+use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_kernels::*;
 use common::{assert_close, numbers, same_for_any_threads};
 use proptest::prelude::*;
+use stored::{FORMATS, Stored, same_as_unpacked, wild};
+
+fn from(x: &[f32]) -> Elements<'_> {
+    Elements::from(x)
+}
+
+/// The result of `len` FP32 numbers.
+fn result(len: usize, kernel: impl FnOnce(&mut Output<'_>) -> Result<Counts, ShapeError>) -> Vec<f32> {
+    let mut y = vec![f32::NAN; len];
+    assert_eq!(kernel(&mut Output::from(&mut y[..])).unwrap(), Counts::default());
+    y
+}
 
 fn size(shape: &[usize]) -> usize {
     shape.iter().product()
@@ -33,8 +47,7 @@ fn read(x: &[f32], shape: &[usize], index: &[usize]) -> f32 {
 
 fn check_transpose(shape: &[usize], perm: &[usize]) {
     let x = numbers(size(shape), 1);
-    let mut y = vec![f32::NAN; x.len()];
-    transpose(&x, shape, perm, &mut y).unwrap();
+    let y = result(x.len(), |y| transpose(from(&x), shape, perm, y));
     let y_shape: Vec<usize> = perm.iter().map(|&p| shape[p]).collect();
     for (at, &x) in x.iter().enumerate() {
         let index = unravel(at, shape);
@@ -45,9 +58,8 @@ fn check_transpose(shape: &[usize], perm: &[usize]) {
 
 fn check_broadcast(a_shape: &[usize], b_shape: &[usize], y_shape: &[usize]) {
     let (a, b) = (numbers(size(a_shape), 1), numbers(size(b_shape), 2));
-    let mut y = vec![f32::NAN; size(y_shape)];
     for kind in [Binary::Sub, Binary::Div, Binary::Add, Binary::Mul] {
-        binary_broadcast(kind, &a, a_shape, &b, b_shape, &mut y, y_shape).unwrap();
+        let y = result(size(y_shape), |y| binary_broadcast(kind, from(&a), a_shape, from(&b), b_shape, y, y_shape));
         for (at, y) in y.iter().enumerate() {
             let index = unravel(at, y_shape);
             let (a, b) = (read(&a, a_shape, &index), read(&b, b_shape, &index));
@@ -60,7 +72,7 @@ fn check_broadcast(a_shape: &[usize], b_shape: &[usize], y_shape: &[usize]) {
             assert_eq!(*y, expected);
         }
     }
-    broadcast(&a, a_shape, y_shape, &mut y).unwrap();
+    let y = result(size(y_shape), |y| broadcast(from(&a), a_shape, y_shape, y));
     assert!((0..y.len()).all(|at| y[at] == read(&a, a_shape, &unravel(at, y_shape))));
 }
 
@@ -74,18 +86,16 @@ fn check_reduce(shape: &[usize], axes: &[usize]) {
         let own: Vec<usize> = kept.iter().map(|&a| index[a]).collect();
         expected[ravel(&own, &y_shape)] += f64::from(x);
     }
-    let mut y = vec![f32::NAN; expected.len()];
-    reduce_sum(&x, shape, axes, &mut y).unwrap();
+    let y = result(expected.len(), |y| reduce_sum(from(&x), shape, axes, y));
     assert_close(&y, &expected, 5e-5);
-    reduce_mean(&x, shape, axes, &mut y).unwrap();
+    let y = result(expected.len(), |y| reduce_mean(from(&x), shape, axes, y));
     let count = (x.len() / expected.len().max(1)) as f64;
     assert_close(&y, &expected.iter().map(|y| y / count).collect::<Vec<_>>(), 5e-5);
 }
 
 fn check_slice(shape: &[usize], begin: &[usize], step: &[isize], out: &[usize]) {
     let (x, dy) = (numbers(size(shape), 1), numbers(size(out), 2));
-    let mut y = vec![f32::NAN; size(out)];
-    slice(&x, shape, begin, step, out, &mut y).unwrap();
+    let y = result(size(out), |y| slice(from(&x), shape, begin, step, out, y));
     let mut expected = vec![0.0; x.len()];
     for (at, y) in y.iter().enumerate() {
         let index = unravel(at, out);
@@ -94,8 +104,7 @@ fn check_slice(shape: &[usize], begin: &[usize], step: &[isize], out: &[usize]) 
         assert_eq!(*y, x[ravel(&from, shape)]);
         expected[ravel(&from, shape)] = dy[at];
     }
-    let mut dx = vec![f32::NAN; x.len()];
-    slice_scatter(&dy, out, begin, step, shape, &mut dx).unwrap();
+    let dx = result(x.len(), |dx| slice_scatter(from(&dy), out, begin, step, shape, dx));
     assert_eq!(dx, expected);
 }
 
@@ -106,10 +115,11 @@ fn transposes() {
     check_transpose(&[3, 40, 50, 4], &[0, 3, 1, 2]);
     check_transpose(&[], &[]);
     check_transpose(&[2, 0, 3], &[1, 2, 0]);
-    let mut y = [0.0; 4];
-    assert!(transpose(&[0.0; 4], &[2, 2], &[0, 0], &mut y).is_err());
-    assert!(transpose(&[0.0; 4], &[2, 2], &[0], &mut y).is_err());
-    assert!(transpose(&[0.0; 5], &[2, 2], &[0, 1], &mut y).is_err());
+    let (mut y, x) = ([0.0; 4], [0.0; 5]);
+    let mut y = Output::from(&mut y[..]);
+    assert!(transpose(from(&x[..4]), &[2, 2], &[0, 0], &mut y).is_err());
+    assert!(transpose(from(&x[..4]), &[2, 2], &[0], &mut y).is_err());
+    assert!(transpose(from(&x), &[2, 2], &[0, 1], &mut y).is_err());
 }
 
 #[test]
@@ -123,10 +133,11 @@ fn broadcasts() {
     check_broadcast(&[5, 1, 3], &[4, 1], &[5, 4, 3]);
     check_broadcast(&[1, 1], &[1], &[6, 7]);
     check_broadcast(&[0, 3], &[3], &[0, 3]);
-    let mut y = [0.0; 6];
-    let error = binary_broadcast(Binary::Add, &[0.0; 2], &[2], &[0.0; 6], &[2, 3], &mut y, &[2, 3]).unwrap_err();
+    let (mut y, x) = ([0.0; 6], [0.0; 6]);
+    let mut y = Output::from(&mut y[..]);
+    let error = binary_broadcast(Binary::Add, from(&x[..2]), &[2], from(&x), &[2, 3], &mut y, &[2, 3]).unwrap_err();
     assert_eq!(error.to_string(), "binary_broadcast: [2] and [2, 3] do not broadcast to [2, 3]");
-    assert!(broadcast(&[0.0; 4], &[3], &[2, 3], &mut y).is_err());
+    assert!(broadcast(from(&x[..4]), &[3], &[2, 3], &mut y).is_err());
 }
 
 #[test]
@@ -137,55 +148,134 @@ fn reductions() {
         check_reduce(&[70, 3000, 2], axes);
     }
     check_reduce(&[4, 1, 5, 1, 6], &[1, 2]);
+    check_reduce(&[100_003], &[0]);
+    assert_eq!(result(3, |y| reduce_sum(from(&[]), &[3, 0], &[1], y)), [0.0; 3]);
     let mut y = [1.0; 3];
-    reduce_sum(&[], &[3, 0], &[1], &mut y).unwrap();
-    assert_eq!(y, [0.0; 3]);
-    assert!(reduce_sum(&[0.0; 6], &[3, 2], &[2], &mut y).is_err());
-    assert!(reduce_sum(&[0.0; 6], &[3, 2], &[0], &mut y).is_err());
+    let mut y = Output::from(&mut y[..]);
+    assert!(reduce_sum(from(&[0.0; 6]), &[3, 2], &[2], &mut y).is_err());
+    assert!(reduce_sum(from(&[0.0; 6]), &[3, 2], &[0], &mut y).is_err());
 }
 
 #[test]
 fn slices() {
     check_slice(&[9, 50, 60], &[1, 3, 0], &[1, 1, 1], &[7, 40, 60]);
     check_slice(&[9, 50, 60], &[8, 3, 59], &[-1, 2, -3], &[9, 20, 15]);
+    check_slice(&[9, 50, 60], &[0, 20, 0], &[1, 1, 1], &[9, 30, 60]);
+    check_slice(&[9, 50, 60], &[2, 0, 59], &[1, 1, -1], &[4, 50, 60]);
     check_slice(&[9, 5], &[0, 2], &[3, 1], &[3, 1]);
     check_slice(&[4], &[0], &[1], &[0]);
     let mut y = [0.0; 4];
     for (begin, step, out) in [(1, 1, 4), (2, -1, 4), (0, 0, 2), (0, isize::MAX, 3), (9, 1, 1)] {
-        let error = slice(&[0.0; 4], &[4], &[begin], &[step], &[out], &mut y[..out]);
+        let error = slice(from(&[0.0; 4]), &[4], &[begin], &[step], &[out], &mut Output::from(&mut y[..out]));
+        assert!(error.is_err(), "{begin} {step} {out}");
+        let (dy, mut dx) = (&[0.0; 4][..out], [0.0; 4]);
+        let error = slice_scatter(from(dy), &[out], &[begin], &[step], &[4], &mut Output::from(&mut dx[..]));
         assert!(error.is_err(), "{begin} {step} {out}");
     }
-    assert!(slice(&[0.0; 4], &[4], &[0], &[1, 1], &[4], &mut y).is_err());
+    assert!(slice(from(&[0.0; 4]), &[4], &[0], &[1, 1], &[4], &mut Output::from(&mut y[..])).is_err());
 }
 
 #[test]
 fn concatenation_is_undone_by_slices() {
     let (outer, inner, sizes) = (40, 30, [3usize, 0, 5, 20]);
     let inputs: Vec<Vec<f32>> = sizes.iter().map(|n| numbers(outer * n * inner, *n as u64)).collect();
-    let parts: Vec<(&[f32], usize)> = inputs.iter().map(Vec::as_slice).zip(sizes).collect();
-    let mut y = vec![f32::NAN; outer * 28 * inner];
-    concat(&parts, outer, inner, &mut y).unwrap();
+    let parts: Vec<(Elements<'_>, usize)> = inputs.iter().map(|x| from(x)).zip(sizes).collect();
+    let y = result(outer * 28 * inner, |y| concat(&parts, outer, inner, y));
     let mut begin = 0;
-    for (x, n) in parts.iter().copied() {
-        let mut part = vec![f32::NAN; x.len()];
-        let from = if n == 0 { 0 } else { begin };
-        slice(&y, &[outer, 28, inner], &[0, from, 0], &[1; 3], &[outer, n, inner], &mut part).unwrap();
-        assert_eq!(part, x);
+    for (x, n) in inputs.iter().zip(sizes) {
+        let first = if n == 0 { 0 } else { begin };
+        let part = result(x.len(), |part| {
+            slice(from(&y), &[outer, 28, inner], &[0, first, 0], &[1; 3], &[outer, n, inner], part)
+        });
+        assert_eq!(part, *x);
         begin += n;
     }
-    assert!(concat(&parts, outer, inner + 1, &mut y).is_err());
+    assert!(concat(&parts, outer, inner + 1, &mut Output::from(&mut y.clone()[..])).is_err());
 }
 
 #[test]
 fn bits_do_not_depend_on_threads() {
     let x = numbers(60 * 50 * 40, 1);
     same_for_any_threads(|| {
-        let (mut rows, mut cols, mut middle) = (vec![0.0; 60], vec![0.0; 2000], vec![0.0; 2400]);
-        reduce_sum(&x, &[60, 50, 40], &[1, 2], &mut rows).unwrap();
-        reduce_mean(&x, &[60, 50, 40], &[0], &mut cols).unwrap();
-        reduce_sum(&x, &[60, 50, 40], &[1], &mut middle).unwrap();
-        [rows, cols, middle].concat()
+        let rows = result(60, |y| reduce_sum(from(&x), &[60, 50, 40], &[1, 2], y));
+        let cols = result(2000, |y| reduce_mean(from(&x), &[60, 50, 40], &[0], y));
+        let middle = result(2400, |y| reduce_sum(from(&x), &[60, 50, 40], &[1], y));
+        let all = result(1, |y| reduce_sum(from(&x), &[60, 50, 40], &[0, 1, 2], y));
+        [rows, cols, middle, all].concat()
     });
+}
+
+#[test]
+fn codes_give_what_their_numbers_give() {
+    let (shape, len) = ([3, 2, 30, 7, 19], 3 * 2 * 30 * 7 * 19);
+    let x = [wild(len, 1)];
+    for perm in [[0, 2, 1, 3, 4], [4, 0, 3, 2, 1]] {
+        same_as_unpacked(&x, len, |x, y| transpose(x[0], &shape, &perm, y));
+    }
+    let out = [3, 2, 10, 7, 19];
+    same_as_unpacked(&x, len / 3, |x, y| slice(x[0], &shape, &[0, 0, 5, 0, 0], &[1; 5], &out, y));
+    same_as_unpacked(&x, len / 3, |x, y| slice(x[0], &shape, &[2, 0, 0, 0, 18], &[-1, 1, 3, 1, -1], &out, y));
+    let dy = [wild(len / 3, 2)];
+    same_as_unpacked(&dy, len, |dy, dx| slice_scatter(dy[0], &out, &[0, 0, 5, 0, 0], &[1; 5], &shape, dx));
+    let (begin, step) = ([2, 0, 0, 0, 18], [-1, 1, 3, 1, -1]);
+    same_as_unpacked(&dy, len, |dy, dx| slice_scatter(dy[0], &out, &begin, &step, &shape, dx));
+    let (begin, step, wide) = ([0, 0, 0, 0, 37], [1, 1, 1, 1, -2], [3, 2, 10, 7, 38]);
+    same_as_unpacked(&dy, len * 2 / 3, |dy, dx| slice_scatter(dy[0], &out, &begin, &step, &wide, dx));
+    for inner in [1, 300] {
+        let inputs = [wild(20 * 5 * inner, 3), wild(20 * inner, 4), wild(20 * 70 * inner, 5)];
+        same_as_unpacked(&inputs, 20 * 76 * inner, |x, y| concat(&[(x[0], 5), (x[1], 1), (x[2], 70)], 20, inner, y));
+    }
+    same_as_unpacked(&[wild(30, 6)], 2 * 30 * 700, |x, y| broadcast(x[0], &[30, 1], &[2, 30, 700], y));
+    same_as_unpacked(&[wild(5 * 70, 6)], 40 * 5 * 70, |x, y| broadcast(x[0], &[5, 70], &[40, 5, 70], y));
+    for kind in [Binary::Add, Binary::Div] {
+        let shapes: [[&[usize]; 3]; 4] = [
+            [&[2, 30, 700], &[30, 1], &[2, 30, 700]],
+            [&[1], &[9, 1000], &[9, 1000]],
+            [&[3, 9, 1000], &[9, 1000], &[3, 9, 1000]],
+            [&[50, 1, 30], &[1, 40, 1], &[50, 40, 30]],
+        ];
+        for [a, b, y_shape] in shapes {
+            // Without NaN, of which a sum of two keeps either.
+            let operands = [numbers(size(a), 7), numbers(size(b), 8)];
+            same_as_unpacked(&operands, size(y_shape), |x, y| binary_broadcast(kind, x[0], a, x[1], b, y, y_shape));
+        }
+    }
+    for axes in [&[][..], &[0], &[1], &[2], &[0, 2], &[1, 2], &[0, 1, 2], &[0, 1]] {
+        for shape in [[5, 60, 70], [3, 4, 1100], [70, 300, 2]] {
+            let kept: usize = (0..3).filter(|a| !axes.contains(a)).map(|a| shape[a]).product();
+            let x = [numbers(size(&shape), 9)];
+            same_as_unpacked(&x, kept, |x, y| reduce_sum(x[0], &shape, axes, y));
+            same_as_unpacked(&x, kept, |x, y| reduce_mean(x[0], &shape, axes, y));
+        }
+    }
+}
+
+/// Whether a code is moved as it is or rounded again is decided by looking at it.
+#[test]
+fn every_code_moves_as_its_number_is_rounded() {
+    let custom = |e, m| Format::custom(e, m, 0).unwrap();
+    for format in FORMATS[1..].iter().copied().chain([Format::E5M2, custom(3, 2), custom(8, 7), custom(5, 7)]) {
+        let x = match format.bytes() {
+            1 => Stored::U8(format, (0..=u8::MAX).collect()),
+            _ => Stored::U16(format, (0..=u16::MAX).collect()),
+        };
+        let len = x.bits().len();
+        for overflow in [Overflow::Saturate, Overflow::NotFinite] {
+            // All in one, and each with finite neighbours only.
+            let (expected, expected_counts) = Stored::packed(format, overflow, &x.numbers());
+            let mut y = Stored::new(format, len);
+            let counts = transpose(x.elements(), &[len], &[0], &mut y.output(overflow)).unwrap();
+            assert_eq!((y, counts), (expected.clone(), expected_counts), "{format}");
+            let mut total = Counts::default();
+            for at in (0..len).step_by(if format.bytes() == 1 { 1 } else { 61 }) {
+                let mut y = Stored::new(format, 1);
+                let counts = slice(x.elements(), &[len], &[at], &[1], &[1], &mut y.output(overflow)).unwrap();
+                assert_eq!(y.bits()[0], expected.bits()[at], "{format} {at}");
+                total += counts;
+            }
+            assert!(format.bytes() == 2 || total == expected_counts, "{format}");
+        }
+    }
 }
 
 proptest! {

@@ -1,0 +1,210 @@
+//! Moving elements without looking at them: codes of one format move as they are.
+
+use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, unpack_u8, unpack_u16};
+
+use super::{Elements, Output, Place, Stored, TILE, chunks, pack_8, pack_16, pieces};
+use crate::parallel::{CHUNK, with_scratch};
+use crate::simd::{copy_short, multiversion};
+
+/// Codes that are gathered at a time before they are unpacked.
+const GATHERED: usize = 256;
+
+/// Successive elements of a result that are moved there: codes of the operands' own format, or FP32 numbers.
+pub(crate) enum Piece<'a> {
+    F32(&'a mut [f32]),
+    U16(&'a mut [u16]),
+    U8(&'a mut [u8]),
+}
+
+impl Piece<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Piece::F32(y) => y.len(),
+            Piece::U16(y) => y.len(),
+            Piece::U8(y) => y.len(),
+        }
+    }
+
+    /// Makes `count` elements from `position` on zero, whose code is 0 in every format.
+    pub(crate) fn zero(&mut self, position: usize, count: usize) {
+        match self {
+            Piece::F32(y) => y[position..position + count].fill(0.0),
+            Piece::U16(y) => y[position..position + count].fill(0),
+            Piece::U8(y) => y[position..position + count].fill(0),
+        }
+    }
+
+    /// Moves elements `from`, `from + step` and so on of `x` to `count` elements from `position` on.
+    #[inline]
+    pub(crate) fn take(&mut self, position: usize, count: usize, x: Elements<'_>, from: usize, step: isize) {
+        match (self, x.0) {
+            (Piece::F32(y), Stored::F32(x)) => copy_steps(x, from, step, &mut y[position..position + count]),
+            (Piece::U16(y), Stored::U16(_, x)) => copy_steps(x, from, step, &mut y[position..position + count]),
+            (Piece::U8(y), Stored::U8(_, x)) => copy_steps(x, from, step, &mut y[position..position + count]),
+            (Piece::F32(y), _) => x.unpack_steps(from, step, &mut y[position..position + count]),
+            _ => debug_assert!(false, "codes only come from operands of their format"),
+        }
+    }
+}
+
+/// Writes elements `from`, `from + step` and so on of `x` to `y`.
+#[inline]
+fn copy_steps<T: Copy>(x: &[T], from: usize, step: isize, y: &mut [T]) {
+    match step {
+        _ if y.is_empty() => {}
+        1 => copy_short(&x[from..from + y.len()], y),
+        0 => y.fill(x[from]),
+        2.. => y.iter_mut().zip(x[from..].iter().step_by(step as usize)).for_each(|(y, x)| *y = *x),
+        _ => y.iter_mut().enumerate().for_each(|(i, y)| *y = x[(from as isize + i as isize * step) as usize]),
+    }
+}
+
+impl Elements<'_> {
+    /// Writes the numbers at `from`, `from + step` and so on to `numbers`.
+    pub(crate) fn unpack_steps(self, from: usize, step: isize, numbers: &mut [f32]) {
+        match (step, self.0) {
+            _ if numbers.is_empty() => {}
+            (_, Stored::F32(x)) => copy_steps(x, from, step, numbers),
+            (1, _) => self.unpack(from, numbers),
+            (0, _) => {
+                self.unpack(from, &mut numbers[..1]);
+                let number = numbers[0];
+                numbers.fill(number);
+            }
+            (_, Stored::U16(format, codes)) => {
+                unpack_gathered(codes, from, step, numbers, |codes, numbers| {
+                    unpack_u16(format, codes, numbers).is_ok()
+                });
+            }
+            (_, Stored::U8(format, codes)) => {
+                unpack_gathered(codes, from, step, numbers, |codes, numbers| unpack_u8(format, codes, numbers).is_ok());
+            }
+        }
+    }
+}
+
+fn unpack_gathered<T: Copy + Default>(
+    codes: &[T],
+    from: usize,
+    step: isize,
+    numbers: &mut [f32],
+    unpack: impl Fn(&[T], &mut [f32]) -> bool,
+) {
+    let mut gathered = [T::default(); GATHERED];
+    for (block, numbers) in numbers.chunks_mut(GATHERED).enumerate() {
+        let from = from as isize + (block * GATHERED) as isize * step;
+        let gathered = &mut gathered[..numbers.len()];
+        copy_steps(codes, from as usize, step, gathered);
+        let unpacked = unpack(gathered, numbers);
+        debug_assert!(unpacked, "widths were checked");
+    }
+}
+
+impl Output<'_> {
+    /// Runs `f(first index, piece)` over pieces of the result, in parallel, where `f` only moves elements of `operands`
+    /// or makes zeros. Gives what rounding the operands' numbers gives; where all have the result's own format, `f`
+    /// moves codes.
+    pub(crate) fn arrange(
+        &mut self,
+        mut operands: impl Iterator<Item = Format>,
+        f: impl Fn(usize, &mut Piece<'_>) + Sync + Send,
+    ) -> Counts {
+        let (tile, task) = (2 * TILE, 2 * CHUNK);
+        match (&mut self.place, self.rounding) {
+            (Place::U8(y), Some((format, overflow))) if operands.all(|own| own == format) => {
+                let special = Special::new(format);
+                chunks(y, 2 * task, |start, y| {
+                    pieces(y, 2 * tile, |at, y| {
+                        f(start + at, &mut Piece::U8(y));
+                        match has_special_8(special, y) {
+                            true => repack(y, |codes, numbers| {
+                                let unpacked = unpack_u8(format, codes, numbers);
+                                debug_assert!(unpacked.is_ok(), "widths were checked");
+                                pack_8(format, overflow, numbers, codes)
+                            }),
+                            false => Counts::default(),
+                        }
+                    })
+                })
+            }
+            (Place::U16(y), Some((format, overflow))) if operands.all(|own| own == format) => {
+                let special = Special::new(format);
+                chunks(y, task, |start, y| {
+                    pieces(y, tile, |at, y| {
+                        f(start + at, &mut Piece::U16(y));
+                        match has_special_16(special, y) {
+                            true => repack(y, |codes, numbers| {
+                                let unpacked = unpack_u16(format, codes, numbers);
+                                debug_assert!(unpacked.is_ok(), "widths were checked");
+                                pack_16(format, overflow, numbers, codes)
+                            }),
+                            false => Counts::default(),
+                        }
+                    })
+                })
+            }
+            _ => self.fill(1, |start, y| f(start, &mut Piece::F32(y))),
+        }
+    }
+}
+
+/// Rounds codes again, a tile at a time: infinities may become other codes, and what is not finite is counted.
+fn repack<T>(codes: &mut [T], f: impl Fn(&mut [T], &mut [f32]) -> Counts) -> Counts {
+    with_scratch(TILE, |numbers| {
+        codes
+            .chunks_mut(TILE)
+            .map(|codes| {
+                let numbers = &mut numbers[..codes.len()];
+                f(codes, numbers)
+            })
+            .sum()
+    })
+}
+
+/// Which codes of a format are not those of a finite number: packing what they unpack to may give another code, and is
+/// counted. All others are moved as they are.
+#[derive(Clone, Copy)]
+struct Special {
+    /// All bits but the sign's.
+    magnitude: u16,
+    /// The largest finite magnitude.
+    largest: u16,
+    /// All bits of a code.
+    all: u16,
+    nan: u16,
+}
+
+impl Special {
+    fn new(format: Format) -> Special {
+        let code = |x: f32| {
+            let (mut byte, mut pair) = ([0u8], [0u16]);
+            let packed = match format.bytes() {
+                1 => pack_u8(format, Overflow::Saturate, &[x], &mut byte),
+                _ => pack_u16(format, Overflow::Saturate, &[x], &mut pair),
+            };
+            debug_assert!(packed.is_ok(), "formats of operands have one byte or two");
+            u16::from(byte[0]) | pair[0]
+        };
+        let all = u16::MAX >> (16 - format.bits().min(16));
+        Special { magnitude: all >> 1, largest: code(f32::MAX), all, nan: code(f32::NAN) }
+    }
+}
+
+multiversion! {
+    fn has_special_8(special: Special, codes: &[u8]) -> bool {
+        let [magnitude, largest] = [special.magnitude, special.largest].map(|code| code as u8);
+        let [all, nan] = [special.all, special.nan].map(|code| code as u8);
+        codes.iter().fold(0u8, |any, &code| {
+            any | u8::from(code & magnitude > largest) | u8::from(code > all) | u8::from(code == nan)
+        }) != 0
+    }
+}
+
+multiversion! {
+    fn has_special_16(special: Special, codes: &[u16]) -> bool {
+        let Special { magnitude, largest, all, nan } = special;
+        codes.iter().fold(0u16, |any, &code| {
+            any | u16::from(code & magnitude > largest) | u16::from(code > all) | u16::from(code == nan)
+        }) != 0
+    }
+}
