@@ -1,13 +1,24 @@
 //! Loops over slices, compiled once per instruction set; the best one that the processor has is chosen at run time.
 
-use crate::Counts;
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
 use crate::element::{Constants, INFINITY, decode, encode, magnitude, round};
+use crate::format::Encoding;
+#[cfg(target_arch = "x86_64")]
+use crate::table::Table;
+use crate::{Counts, Format, Overflow};
 
 /// A storage type of packed codes.
 pub(crate) trait Code: Copy {
     /// Drops the high bits.
     fn from_bits(bits: u32) -> Self;
     fn to_bits(self) -> u32;
+
+    /// Writes the number of every code to `xs`, which is as long.
+    fn decode_all(path: Path, format: Format, codes: &[Self], xs: &mut [f32]);
+
+    /// Writes the BF16 bits of the number of every code to `words`, which is as long.
+    fn decode_bf16_all(path: Path, format: Format, codes: &[Self], words: &mut [u16]);
 }
 
 impl Code for u8 {
@@ -19,6 +30,24 @@ impl Code for u8 {
     #[inline(always)]
     fn to_bits(self) -> u32 {
         u32::from(self)
+    }
+
+    fn decode_all(path: Path, format: Format, codes: &[u8], xs: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if path == Path::Avx512Vbmi && path.available() {
+            // SAFETY: the processor has AVX-512 with VBMI, as just asked.
+            return unsafe { avx512::decode_bytes(Table::of(format), codes, xs) };
+        }
+        decode_by_arithmetic(path, format, codes, xs);
+    }
+
+    fn decode_bf16_all(path: Path, format: Format, codes: &[u8], words: &mut [u16]) {
+        #[cfg(target_arch = "x86_64")]
+        if path == Path::Avx512Vbmi && path.available() {
+            // SAFETY: the processor has AVX-512 with VBMI, as just asked.
+            return unsafe { avx512::decode_bytes_bf16(Table::of(format), codes, words) };
+        }
+        decode_bf16_by_arithmetic(path, format, codes, words);
     }
 }
 
@@ -32,6 +61,31 @@ impl Code for u16 {
     fn to_bits(self) -> u32 {
         u32::from(self)
     }
+
+    fn decode_all(path: Path, format: Format, codes: &[u16], xs: &mut [f32]) {
+        decode_by_arithmetic(path, format, codes, xs);
+    }
+
+    fn decode_bf16_all(path: Path, format: Format, codes: &[u16], words: &mut [u16]) {
+        decode_bf16_by_arithmetic(path, format, codes, words);
+    }
+}
+
+fn decode_by_arithmetic<T: Code>(path: Path, format: Format, codes: &[T], xs: &mut [f32]) {
+    // Decoding does not depend on the overflow mode.
+    let constants = Constants::new(format, Overflow::Saturate);
+    match format.encoding {
+        Encoding::Paper => decode_loop_on::<false, T>(path, &constants, codes, xs),
+        _ => decode_loop_on::<true, T>(path, &constants, codes, xs),
+    }
+}
+
+fn decode_bf16_by_arithmetic<T: Code>(path: Path, format: Format, codes: &[T], words: &mut [u16]) {
+    let constants = Constants::new(format, Overflow::Saturate);
+    match format.encoding {
+        Encoding::Paper => decode_bf16_loop_on::<false, T>(path, &constants, codes, words),
+        _ => decode_bf16_loop_on::<true, T>(path, &constants, codes, words),
+    }
 }
 
 /// An instruction set that the loops are compiled for.
@@ -42,15 +96,18 @@ pub(crate) enum Path {
     /// AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW, VL and DQ.
+    /// AVX-512 F, BW, VL and DQ, and POPCNT.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same and AVX-512 VBMI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vbmi,
 }
 
 impl Path {
     /// Every path of the target, the fastest first.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) const ALL: [Path; 3] = [Path::Avx512, Path::Avx2, Path::Portable];
+    pub(crate) const ALL: [Path; 4] = [Path::Avx512Vbmi, Path::Avx512, Path::Avx2, Path::Portable];
     #[cfg(not(target_arch = "x86_64"))]
     pub(crate) const ALL: [Path; 1] = [Path::Portable];
 
@@ -66,7 +123,10 @@ impl Path {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("popcnt")
             }
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Vbmi => Path::Avx512.available() && is_x86_feature_detected!("avx512vbmi"),
         }
     }
 
@@ -94,8 +154,10 @@ macro_rules! per_path {
                     $body::<$($argument),*>($($parameter),*)
                 }
                 match path {
-                    // SAFETY: the processor has AVX-512 F, BW, VL and DQ, as just asked.
-                    Path::Avx512 if path.available() => return unsafe { avx512::<$($argument),*>($($parameter),*) },
+                    Path::Avx512 | Path::Avx512Vbmi if path.available() => {
+                        // SAFETY: the processor has AVX-512 F, BW, VL and DQ, as just asked.
+                        return unsafe { avx512::<$($argument),*>($($parameter),*) };
+                    }
                     // SAFETY: the processor has AVX2, as just asked.
                     Path::Avx2 if path.available() => return unsafe { avx2::<$($argument),*>($($parameter),*) },
                     _ => {}
@@ -116,8 +178,10 @@ per_path! {
     encode_all = encode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts
 }
 per_path! {
-    /// Writes the number of every code to `xs`, which is as long.
-    decode_all = decode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], xs: &mut [f32])
+    decode_loop_on = decode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], xs: &mut [f32])
+}
+per_path! {
+    decode_bf16_loop_on = decode_bf16_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], words: &mut [u16])
 }
 per_path! {
     /// Counts the numbers that are not finite, which is all there is to count in FP32.
@@ -190,6 +254,14 @@ fn decode_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], xs: &mut [
     let c = *c;
     for (x, &code) in xs.iter_mut().zip(codes) {
         *x = decode::<IEEE>(&c, code.to_bits());
+    }
+}
+
+#[inline(always)]
+fn decode_bf16_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], words: &mut [u16]) {
+    let c = *c;
+    for (word, &code) in words.iter_mut().zip(codes) {
+        *word = (decode::<IEEE>(&c, code.to_bits()).to_bits() >> 16) as u16;
     }
 }
 

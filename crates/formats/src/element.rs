@@ -10,34 +10,34 @@ use crate::{Format, Overflow};
 /// Bits of positive infinity; magnitudes above it are NaN.
 pub(crate) const INFINITY: u32 = 0x7f80_0000;
 const NAN: u32 = 0x7fc0_0000;
-const MAGNITUDE: u32 = 0x7fff_ffff;
+pub(crate) const MAGNITUDE: u32 = 0x7fff_ffff;
 /// One step of the exponent.
-const EXPONENT: u32 = 1 << 23;
+pub(crate) const EXPONENT: u32 = 1 << 23;
 
 /// What the loops need to know of a format and an overflow mode. Floating-point numbers are held as their bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Constants {
     /// Mantissa bits that FP32 has and the format lacks.
-    shift: u32,
+    pub(crate) shift: u32,
     /// Half a unit in the last place kept.
-    half: u32,
-    min_normal: u32,
+    pub(crate) half: u32,
+    pub(crate) min_normal: u32,
     /// A power of two whose unit in the last place is the smallest subnormal: adding it rounds to subnormals.
-    subnormal_unit: u32,
+    pub(crate) subnormal_unit: u32,
     pub(crate) overflow_threshold: u32,
     pub(crate) underflow_threshold: u32,
     /// What magnitudes from the overflow threshold on round to.
-    overflow: u32,
-    overflow_code: u32,
-    nan_code: u32,
-    infinity_code: u32,
-    max_code: u32,
+    pub(crate) overflow: u32,
+    pub(crate) overflow_code: u32,
+    pub(crate) nan_code: u32,
+    pub(crate) infinity_code: u32,
+    pub(crate) max_code: u32,
     /// The code of the smallest normal number.
-    min_normal_code: u32,
+    pub(crate) min_normal_code: u32,
     /// The code of the sign bit alone.
-    sign_code: u32,
+    pub(crate) sign_code: u32,
     /// From the code's sign bit to that of FP32.
-    sign_shift: u32,
+    pub(crate) sign_shift: u32,
 }
 
 impl Constants {

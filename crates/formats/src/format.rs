@@ -129,6 +129,14 @@ impl Format {
         !matches!(self.encoding, Encoding::Paper)
     }
 
+    /// Whether every number of the format, subnormal ones included, is a BF16 number, normal or subnormal.
+    ///
+    /// True of every format with at most 7 mantissa bits: normal numbers are normal FP32 numbers, so the smallest
+    /// subnormal number is no smaller than that of BF16.
+    pub const fn exact_in_bf16(self) -> bool {
+        self.mantissa_bits() <= 7
+    }
+
     /// Bits of one element: sign, exponent and mantissa.
     pub const fn bits(self) -> u32 {
         1 + self.exponent_bits() + self.mantissa_bits()
@@ -258,6 +266,22 @@ mod tests {
             }
         }
         assert!(formats > 1000);
+    }
+
+    #[test]
+    fn exact_formats_are_those_whose_ends_are_bf16_numbers() {
+        let custom = (2..=8).flat_map(|e| (1..=15 - e).flat_map(move |m| (-127..=127).map(move |b| (e, m, b))));
+        let custom = custom.filter_map(|(e, m, b)| Format::custom(e, m, b).ok());
+        for format in custom.chain([Format::BF16, Format::FP16, Format::E4M3, Format::E5M2, Format::FP32]) {
+            // The widest mantissas are those of the smallest normal binade; subnormal numbers are its differences.
+            let (min, unit) = (format.min_normal().to_bits(), 1u32 << (23 - format.mantissa_bits()));
+            let widest = f32::from_bits(min + (1 << 23) - unit);
+            let smallest = format.min_subnormal().to_bits();
+            let exact = widest.to_bits() << 16 == 0 && smallest << 16 == 0 && format.max_finite().to_bits() << 16 == 0;
+            assert_eq!(format.exact_in_bf16(), exact, "{format}");
+        }
+        assert!(Format::E4M3.exact_in_bf16() && Format::BF16.exact_in_bf16());
+        assert!(!Format::FP16.exact_in_bf16() && !Format::PAPER_HIGH.exact_in_bf16());
     }
 
     #[test]

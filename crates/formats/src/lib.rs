@@ -44,12 +44,19 @@
 //! after rounding, and after packing in the IEEE layouts. The paper's formats and `e4m3` have no code for it: there it
 //! is packed as NaN. Apart from that, packing then unpacking gives the bits that rounding gives.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod codec;
 mod element;
 mod format;
 mod name;
 mod slices;
+#[cfg(target_arch = "x86_64")]
+mod table;
 
 pub use format::{Format, FormatError};
 pub use name::ParseFormatError;
-pub use slices::{CodecError, Counts, Overflow, Rounder, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16};
+pub use slices::{
+    CodecError, Counts, Overflow, Rounder, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u8_bf16, unpack_u16,
+    unpack_u16_bf16,
+};

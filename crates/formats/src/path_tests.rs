@@ -17,7 +17,22 @@ fn paths() -> Vec<Path> {
 }
 
 fn formats() -> Vec<Format> {
-    let names = ["1-6-9", "1-4-3", "1-5-2", "1-4-3@0", "1-8-7", "1-2-1", "1-7-8@64", "bf16", "fp16", "e4m3", "e5m2"];
+    let names = [
+        "1-6-9",
+        "1-4-3",
+        "1-5-2",
+        "1-4-3@0",
+        "1-8-7",
+        "1-2-1",
+        "1-7-8@64",
+        "1-6-1@-95",
+        "1-6-1@96",
+        "1-2-5@126",
+        "bf16",
+        "fp16",
+        "e4m3",
+        "e5m2",
+    ];
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
@@ -66,6 +81,16 @@ fn pack_matches<T: Code + Default + PartialEq + std::fmt::Debug>(path: Path, for
     let mut unpacked = vec![0.0; all.len()];
     unpack_on(path, format, &all, &mut unpacked).unwrap();
     assert_eq!(bits(&unpacked), bits(&expected), "{path:?} {format}");
+
+    let mut words = vec![0; all.len()];
+    let result = unpack_bf16_on(path, format, &all, &mut words);
+    if format.exact_in_bf16() {
+        assert!(expected.iter().all(|x| x.to_bits() << 16 == 0), "{format}");
+        let expected: Vec<u16> = expected.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+        assert_eq!(words, expected, "{path:?} {format}");
+    } else {
+        assert_eq!(result, Err(CodecError::NotBf16 { format }));
+    }
 }
 
 #[test]
@@ -114,6 +139,9 @@ fn every_path_handles_every_short_length() {
             let mut unpacked = vec![0.0; length];
             unpack_on(path, Format::PAPER_LOW_FORWARD, &codes, &mut unpacked).unwrap();
             assert_eq!(unpacked, expected);
+            let mut words = vec![0; length];
+            unpack_bf16_on(path, Format::PAPER_LOW_FORWARD, &codes, &mut words).unwrap();
+            assert!(std::iter::zip(words, expected).all(|(word, x)| u32::from(word) << 16 == x.to_bits()));
         }
     }
 }

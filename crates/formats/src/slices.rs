@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use thiserror::Error;
 
 use crate::Format;
-use crate::codec::{Code, Path, count_all, decode_all, encode_all, round_all};
+use crate::codec::{Code, Path, count_all, encode_all, round_all};
 use crate::element::{Constants, round};
 use crate::format::Encoding;
 
@@ -57,6 +57,12 @@ pub enum CodecError {
         format: Format,
         /// Bytes of one element of the slice.
         bytes: usize,
+    },
+    /// The format has numbers that BF16 lacks.
+    #[error("{format} has numbers that bf16 lacks; unpack it to FP32")]
+    NotBf16 {
+        /// The format.
+        format: Format,
     },
     /// The slices differ in length.
     #[error("{numbers} numbers cannot pair with {codes} codes; make both slices equally long")]
@@ -150,6 +156,26 @@ pub fn unpack_u16(format: Format, codes: &[u16], xs: &mut [f32]) -> Result<(), C
     unpack_on(Path::best(), format, codes, xs)
 }
 
+/// Writes the bits of the BF16 number that each one-byte code stands for, as [`unpack_u8`] does in FP32: every format of
+/// at most 8 bits is exact in BF16, and what is not finite is the same as there.
+///
+/// # Errors
+///
+/// Where the format has more than 8 bits or the slices differ in length; nothing is written then.
+pub fn unpack_u8_bf16(format: Format, codes: &[u8], out: &mut [u16]) -> Result<(), CodecError> {
+    unpack_bf16_on(Path::best(), format, codes, out)
+}
+
+/// Writes the bits of the BF16 number that each two-byte code stands for, as [`unpack_u16`] does in FP32.
+///
+/// # Errors
+///
+/// Where the format has not 9 to 16 bits, has numbers that BF16 lacks ([`Format::exact_in_bf16`]), or the slices differ
+/// in length; nothing is written then.
+pub fn unpack_u16_bf16(format: Format, codes: &[u16], out: &mut [u16]) -> Result<(), CodecError> {
+    unpack_bf16_on(Path::best(), format, codes, out)
+}
+
 fn pack_on<T: Code>(
     path: Path,
     format: Format,
@@ -167,12 +193,16 @@ fn pack_on<T: Code>(
 
 fn unpack_on<T: Code>(path: Path, format: Format, codes: &[T], xs: &mut [f32]) -> Result<(), CodecError> {
     check::<T>(format, xs.len(), codes.len())?;
-    // Decoding does not depend on the overflow mode.
-    let constants = Constants::new(format, Overflow::Saturate);
-    match format.encoding {
-        Encoding::Paper => decode_all::<false, T>(path, &constants, codes, xs),
-        _ => decode_all::<true, T>(path, &constants, codes, xs),
+    T::decode_all(path, format, codes, xs);
+    Ok(())
+}
+
+fn unpack_bf16_on<T: Code>(path: Path, format: Format, codes: &[T], words: &mut [u16]) -> Result<(), CodecError> {
+    check::<T>(format, words.len(), codes.len())?;
+    if !format.exact_in_bf16() {
+        return Err(CodecError::NotBf16 { format });
     }
+    T::decode_bf16_all(path, format, codes, words);
     Ok(())
 }
 
