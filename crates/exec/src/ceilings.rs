@@ -2,7 +2,7 @@
 
 use crate::error::ExecError;
 use bitbudget_formats::{Format, Overflow, pack_u8};
-use bitbudget_kernels::{Elements, Output, matmul, matmul_workspace};
+use bitbudget_kernels::{Elements, Output, matmul};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
@@ -49,12 +49,11 @@ pub fn ceilings(threads: usize) -> Result<Ceilings, ExecError> {
 /// Operations per second of the product of a square matrix with itself.
 fn product(x: Elements<'_>) -> Result<f64, ExecError> {
     let mut y = vec![0.0; SIZE * SIZE];
-    let mut workspace = vec![0.0; matmul_workspace(SIZE, SIZE, SIZE, x.format(), x.format())];
     let mut best = f64::INFINITY;
     for _ in 0..ATTEMPTS {
         let start = Instant::now();
         let mut out: Output<'_> = y.as_mut_slice().into();
-        let done = matmul(false, false, SIZE, SIZE, SIZE, x, x, None, &mut out, &mut workspace);
+        let done = matmul(false, false, SIZE, SIZE, SIZE, x, x, None, &mut out);
         done.map_err(|e| ExecError::new("ceilings", e))?;
         best = best.min(start.elapsed().as_secs_f64());
         black_box(&y);

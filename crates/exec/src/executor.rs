@@ -211,7 +211,7 @@ impl Executor {
         inputs: &Inputs<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Step, ExecError> {
-        let Executor { device, engine, threads } = self;
+        let Executor { engine, threads, .. } = self;
         match engine {
             Engine::Kernels(arena) => {
                 let scratch = cpu::scratch(program);
@@ -219,7 +219,7 @@ impl Executor {
                 threads.install(|| cpu::run(program, arena, values, inputs, watch))
             }
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => threads.install(|| dense::run(program, device, values, inputs, watch)),
+            Engine::Dense => threads.install(|| dense::run(program, &self.device, values, inputs, watch)),
         }
     }
 }

@@ -6,7 +6,7 @@
 use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16};
 use rayon::prelude::*;
 
-use crate::error::{ShapeError, geometry};
+use crate::error::{ShapeError, check, geometry};
 use crate::parallel::{CHUNK, with_scratch};
 
 mod piece;
@@ -16,7 +16,7 @@ pub(crate) const TILE: usize = 4 * 1024;
 
 /// The elements of an operand.
 #[derive(Clone, Copy, Debug)]
-pub struct Elements<'a>(Stored<'a>);
+pub struct Elements<'a>(Stored<'a>, Format);
 
 /// How the elements of an operand are stored.
 #[derive(Clone, Copy, Debug)]
@@ -28,18 +28,23 @@ pub(crate) enum Stored<'a> {
 
 impl<'a> From<&'a [f32]> for Elements<'a> {
     fn from(numbers: &'a [f32]) -> Self {
-        Elements(Stored::F32(numbers))
+        Elements(Stored::F32(numbers), Format::FP32)
     }
 }
 
 impl<'a> Elements<'a> {
+    /// FP32 numbers that are all numbers of a format.
+    pub fn rounded(format: Format, numbers: &'a [f32]) -> Self {
+        Elements(Stored::F32(numbers), format)
+    }
+
     /// Codes of a format of 9 to 16 bits.
     ///
     /// # Errors
     /// If the format's elements do not take two bytes.
     pub fn u16(format: Format, codes: &'a [u16]) -> Result<Self, ShapeError> {
         check_width(format, 2)?;
-        Ok(Elements(Stored::U16(format, codes)))
+        Ok(Elements(Stored::U16(format, codes), format))
     }
 
     /// Codes of a format of at most 8 bits.
@@ -48,7 +53,7 @@ impl<'a> Elements<'a> {
     /// If the format's elements do not take one byte.
     pub fn u8(format: Format, codes: &'a [u8]) -> Result<Self, ShapeError> {
         check_width(format, 1)?;
-        Ok(Elements(Stored::U8(format, codes)))
+        Ok(Elements(Stored::U8(format, codes), format))
     }
 
     /// The number of elements.
@@ -65,12 +70,19 @@ impl<'a> Elements<'a> {
         self.len() == 0
     }
 
-    /// The format in which the elements are stored.
+    /// The format whose numbers the elements are; kernels choose their arithmetic by it.
     pub fn format(self) -> Format {
-        match self.0 {
-            Stored::F32(_) => Format::FP32,
-            Stored::U16(format, _) | Stored::U8(format, _) => format,
-        }
+        self.1
+    }
+
+    /// Writes all numbers to `numbers`, which is as long.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn copy_to(self, numbers: &mut [f32]) -> Result<(), ShapeError> {
+        check("copy", &[("numbers", numbers.len(), self.len())])?;
+        self.unpack(0, numbers);
+        Ok(())
     }
 
     /// The numbers, where they are stored as such.
@@ -189,6 +201,33 @@ impl<'a> Output<'a> {
     /// Whether the result goes to FP32 numbers.
     pub(crate) fn holds_numbers(&self) -> bool {
         matches!(self.place, Place::F32(_))
+    }
+
+    /// The same place under a shorter loan.
+    pub fn reborrow(&mut self) -> Output<'_> {
+        let place = match &mut self.place {
+            Place::F32(y) => Place::F32(y),
+            Place::U16(y) => Place::U16(y),
+            Place::U8(y) => Place::U8(y),
+        };
+        Output { place, rounding: self.rounding }
+    }
+
+    /// The numbers, where nothing rounds them.
+    pub fn numbers_mut(&mut self) -> Option<&mut [f32]> {
+        match (&mut self.place, self.rounding) {
+            (Place::F32(y), None) => Some(y),
+            _ => None,
+        }
+    }
+
+    /// Writes numbers that were computed elsewhere, rounded and packed.
+    ///
+    /// # Errors
+    /// If they are not as many as the elements.
+    pub fn put(&mut self, numbers: &[f32]) -> Result<Counts, ShapeError> {
+        check("put", &[("numbers", numbers.len(), self.len())])?;
+        Ok(self.fill(1, |start, y| y.copy_from_slice(&numbers[start..start + y.len()])))
     }
 
     /// Runs `f(first index, numbers)` over pieces of the result, each of whole rows of `row` elements and about a tile
@@ -353,7 +392,7 @@ impl SharedOutput {
             Address::U16(y) => Stored::U16(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
             Address::U8(y) => Stored::U8(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
         };
-        Elements(stored).unpack(0, numbers);
+        Elements(stored, format).unpack(0, numbers);
     }
 
     /// Writes `numbers` from `offset` on, rounded and packed, and counts what overflows.

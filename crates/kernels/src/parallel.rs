@@ -107,6 +107,11 @@ pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
     result
 }
 
+/// Makes this thread hold a block of scratch memory of `bytes` at least, so that kernels do not enlarge it piece by piece.
+pub fn reserve_scratch(bytes: usize) {
+    with_scratch(bytes.div_ceil(size_of::<f32>()), |_| {});
+}
+
 /// Bytes of scratch memory that this thread holds between kernels.
 pub fn scratch_bytes() -> usize {
     SCRATCH.with_borrow(|blocks| blocks.iter().map(|block| block.capacity() * size_of::<Line>()).sum())

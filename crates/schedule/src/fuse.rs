@@ -76,6 +76,12 @@ pub(crate) fn is_elementwise(tensors: &Tensors<'_>, id: NodeId) -> bool {
     kind(tensors, id) == Kind::Elementwise
 }
 
+/// Whether two nodes are computed in one pass over an operand that they share.
+pub(crate) fn is_pair(tensors: &Tensors<'_>, first: NodeId, second: NodeId) -> bool {
+    let kind = kind(tensors, first);
+    kind != Kind::Elementwise && kind == self::kind(tensors, second) && fits(tensors, kind, first, second)
+}
+
 /// Whether two nodes of one kind can be computed in one pass.
 fn fits(tensors: &Tensors<'_>, kind: Kind, first: NodeId, second: NodeId) -> bool {
     let graph = tensors.graph;
@@ -94,9 +100,7 @@ fn fits(tensors: &Tensors<'_>, kind: Kind, first: NodeId, second: NodeId) -> boo
             sums(graph.op(first)) != sums(graph.op(second)) && a[0] == b[0]
         }
         Kind::MaxPool => match (graph.op(first), graph.op(second)) {
-            (Op::MaxPool(pool), Op::MaxPoolIndices(indices)) | (Op::MaxPoolIndices(indices), Op::MaxPool(pool)) => {
-                pool.window() == indices.window() && a == b
-            }
+            (Op::MaxPool(pool), Op::MaxPoolIndices(indices)) => pool.window() == indices.window() && a == b,
             _ => false,
         },
         Kind::Alone => false,

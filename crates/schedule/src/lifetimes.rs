@@ -131,7 +131,7 @@ impl Walk<'_> {
             && readers.iter().all(|r| self.unit[r.index()] == Some(at))
     }
 
-    /// The item whose place a result can take: an operand of its size that ends with this unit.
+    /// The item whose place a result can take: an operand of its size and format that ends with this unit.
     fn replaced(
         &self,
         at: usize,
@@ -152,7 +152,9 @@ impl Walk<'_> {
             let root = tensors.root(operand);
             let item = items[root.index()]?;
             let ends = self.last[root.index()] == at && self.unit[root.index()] != Some(at);
-            let same = tensors.width(root) == tensors.width(id) && lives.items[item].tensors.last() == Some(&root);
+            let (format, own) = (tensors.formats[root.index()], tensors.formats[id.index()]);
+            let alike = format == own && tensors.width(root) == tensors.width(id);
+            let same = alike && lives.items[item].tensors.last() == Some(&root);
             (ends && same && !taken.contains(&item)).then_some(item)
         })
     }

@@ -1,7 +1,7 @@
 //! The order of the nodes.
 
-use crate::Tensors;
-use bitbudget_ir::{NodeId, Op, Role};
+use crate::{Tensors, fuse};
+use bitbudget_ir::{NodeId, Role};
 
 struct Order<'a> {
     tensors: &'a Tensors<'a>,
@@ -18,7 +18,7 @@ struct Order<'a> {
 }
 
 /// The nodes that are computed, operands first: the graph's order, but rounded copies come just before their first
-/// reader, indices of a pooling right after it, and what frees at least as much as it takes as early as it can.
+/// reader, what is computed in one pass comes together, and what frees at least as much as it takes as early as it can.
 pub(crate) fn order(tensors: &Tensors<'_>) -> Vec<NodeId> {
     let graph = tensors.graph;
     let mut order = Order {
@@ -70,11 +70,18 @@ impl Order<'_> {
     /// Places a node, then all that are better placed now than later.
     fn visit(&mut self, id: NodeId) {
         if !self.placed[id.index()] {
-            self.push(id);
+            self.push_with_partner(id);
         }
-        while let Some(at) = self.ready.iter().position(|&next| self.is_due(next)) {
-            let next = self.ready.swap_remove(at);
-            self.push(next);
+        while let Some(&next) = self.ready.iter().find(|&&next| self.is_due(next)) {
+            self.push_with_partner(next);
+        }
+    }
+
+    /// Places a node and right behind it one that can be computed in the same pass.
+    fn push_with_partner(&mut self, id: NodeId) {
+        self.push(id);
+        if let Some(&partner) = self.ready.iter().find(|&&next| fuse::is_pair(self.tensors, id, next)) {
+            self.push(partner);
         }
     }
 
@@ -101,9 +108,9 @@ impl Order<'_> {
         self.ready.sort_unstable();
     }
 
-    /// Whether a node that could be computed frees at least as much as it takes, or is best computed at once.
+    /// Whether a node that could be computed frees at least as much as it takes, or takes nothing.
     fn is_due(&self, id: NodeId) -> bool {
-        if self.tensors.is_alias(id) || matches!(self.tensors.graph.op(id), Op::MaxPoolIndices(_)) {
+        if self.tensors.is_alias(id) {
             return true;
         }
         let taken = if self.lasting[id.index()] { 0 } else { self.tensors.bytes(id) };

@@ -44,7 +44,7 @@ pub(super) fn compute(
             let (a, a_shape) = operands.shaped(0)?;
             let [m, n, k] = product(shape, a_shape, op.trans_a)?;
             let (b, bias) = (x(1)?, operands.optional(2)?);
-            kernels::matmul(op.trans_a, op.trans_b, m, n, k, a, b, bias, y, workspace)?
+            kernels::matmul(op.trans_a, op.trans_b, m, n, k, a, b, bias, y)?
         }
         Op::BatchMean(_) => {
             let (x, x_shape) = operands.shaped(0)?;
@@ -201,12 +201,6 @@ pub(super) fn pair(
             let g = pool2d(&op.window(), x_shape, shapes[0])?;
             let counts = kernels::max_pool_with_indices(&g, x, first.numbers()?, second.indices()?)?;
             Ok([counts, Counts::default()])
-        }
-        [(Op::MaxPoolIndices(_), _), (Op::MaxPool(op), operands)] => {
-            let (x, x_shape) = operands.shaped(0)?;
-            let g = pool2d(&op.window(), x_shape, shapes[1])?;
-            let counts = kernels::max_pool_with_indices(&g, x, second.numbers()?, first.indices()?)?;
-            Ok([Counts::default(), counts])
         }
         [(a, _), (b, _)] => Err(Fault::Operands(format!("{} and {} are not one pass", a.name(), b.name()))),
     }

@@ -239,10 +239,7 @@ impl<'a> Run<'a> {
         self.with_memory(&[value], &[target], None, |memory, slots, _| {
             let Operand::Numbers(x) = self.operand(value, &[target], memory)? else { return Err(missing(value)) };
             match slots.into_iter().next() {
-                Some(Written::Kept(y)) if y.len() == x.len() => {
-                    x.copy_to(y);
-                    Ok(())
-                }
+                Some(Written::Kept(y)) => Ok(x.copy_to(y)?),
                 _ => Err(missing(target)),
             }
         })
@@ -253,7 +250,7 @@ impl<'a> Run<'a> {
         self.with_memory(&[id], &[], None, |memory, _, _| match self.operand(id, &[], memory)? {
             Operand::Numbers(x) => {
                 let mut numbers = vec![0.0; x.len()];
-                x.copy_to(&mut numbers);
+                x.copy_to(&mut numbers)?;
                 Ok(numbers)
             }
             _ => Err(Fault::Operands(format!("{id} holds no numbers"))),

@@ -4,7 +4,7 @@ use super::geometry::conv2d;
 use super::kernel::product;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{self as kernels, Pass};
+use bitbudget_kernels::{Pass, matmul_scratch};
 use bitbudget_program::{Instruction, Program};
 
 /// An operand's shape and the format in which it is stored.
@@ -19,9 +19,6 @@ pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
         }
         (Op::ConvGradWeight(op), [(x, fx), (_, fdy)]) => {
             conv2d(&op.forward(), x, shape).map_or(0, |g| g.workspace(Pass::GradWeight, *fx, *fdy))
-        }
-        (Op::Matmul(op), [(a, fa), (_, fb), ..]) => {
-            product(shape, a, op.trans_a).map_or(0, |[m, n, k]| kernels::matmul_workspace(m, n, k, *fa, *fb))
         }
         _ => 0,
     };
@@ -44,6 +41,9 @@ pub(crate) fn scratch(program: &Program) -> usize {
             }
             (Op::ConvGradWeight(op), Some((x, fx)), Some((_, fdy))) => {
                 conv2d(&op.forward(), x, shape).map(|g| g.scratch(Pass::GradWeight, fx, fdy))
+            }
+            (Op::Matmul(op), Some((a, fa)), Some((_, fb))) => {
+                product(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, fa, fb))
             }
             _ => Ok(0),
         };

@@ -27,7 +27,8 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 }
 
 fn buffer(shape: &[usize], format: Format) -> Buffer {
-    Buffer { name: String::new(), shape: shape.to_vec(), dtype: DType::F32, format, source: Source::None }
+    let (name, shape, dtype) = (String::new(), shape.to_vec(), DType::F32);
+    Buffer { name, shape, dtype, format, packed: false, source: Source::None, offset: None }
 }
 
 #[test]

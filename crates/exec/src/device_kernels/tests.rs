@@ -223,9 +223,9 @@ fn max_pooling_has_the_bits_of_the_cpu_kernels_where_windows_overlap() {
     x[175..210].fill(f32::NEG_INFINITY);
     let dy = numbers(120, 2);
     let (mut y, mut indices, mut dx) = (vec![0.0; 120], vec![0; 120], vec![0.0; 210]);
-    kernels::max_pool(&g, &x, &mut y).unwrap();
-    kernels::max_pool_indices(&g, &x, &mut indices).unwrap();
-    kernels::max_pool_grad(&g, &dy, &indices, &mut dx).unwrap();
+    kernels::max_pool(&g, x.as_slice().into(), &mut y.as_mut_slice().into()).unwrap();
+    kernels::max_pool_indices(&g, x.as_slice().into(), &mut indices).unwrap();
+    kernels::max_pool_grad(&g, dy.as_slice().into(), &indices, &mut dx.as_mut_slice().into()).unwrap();
 
     let window = Window::pooling(&op.window(), false, &x_shape, &y_shape).unwrap();
     // SAFETY: operands and results have the sizes of the window's shapes.
