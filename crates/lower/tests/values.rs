@@ -65,7 +65,6 @@ fn execute(
         ..Inputs::default()
     };
     let mut results = vec![None; program.buffers.len()];
-    // Indices of pooling are no numbers, and not compared.
     executor
         .run_observed(&program, kept, &inputs, &mut |id: BufferId, numbers| {
             results[id.index()] = Some(numbers.to_vec())

@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The numbers that a buffer holds.
+    /// The numbers that a buffer holds, indices as such.
     fn numbers(&self, id: BufferId) -> Result<Vec<f32>, Fault> {
         self.with_memory(&[id], &[], None, |memory, _, _| match self.operand(id, &[], memory)? {
             Operand::Numbers(x) => {
@@ -253,7 +253,9 @@ impl<'a> Run<'a> {
                 x.copy_to(&mut numbers)?;
                 Ok(numbers)
             }
-            _ => Err(Fault::Operands(format!("{id} holds no numbers"))),
+            Operand::Indices(x) => Ok(x.iter().map(|&i| f32::from(i)).collect()),
+            Operand::Labels(x) => Ok(x.iter().map(|&i| i as f32).collect()),
+            Operand::Output(_) | Operand::Part(_) => Err(missing(id)),
         })
     }
 
@@ -271,7 +273,7 @@ impl<'a> Run<'a> {
         for id in outputs {
             let root = self.program.buffer(self.shows[id.index()]);
             let there = root.offset.is_some() || root.source != Source::None;
-            if there && root.dtype == DType::F32 {
+            if there {
                 observe(id, &self.numbers(id).map_err(|e| ExecError::new(id.to_string(), e))?);
             }
         }
