@@ -14,6 +14,9 @@ pub(crate) trait Code: Copy {
     fn from_bits(bits: u32) -> Self;
     fn to_bits(self) -> u32;
 
+    /// Writes the code of every number of `xs` to `codes`, which is as long.
+    fn encode_all<const IEEE: bool>(path: Path, c: &Constants, xs: &[f32], codes: &mut [Self]) -> Counts;
+
     /// Writes the number of every code to `xs`, which is as long.
     fn decode_all(path: Path, format: Format, codes: &[Self], xs: &mut [f32]);
 
@@ -30,6 +33,15 @@ impl Code for u8 {
     #[inline(always)]
     fn to_bits(self) -> u32 {
         u32::from(self)
+    }
+
+    fn encode_all<const IEEE: bool>(path: Path, c: &Constants, xs: &[f32], codes: &mut [u8]) -> Counts {
+        #[cfg(target_arch = "x86_64")]
+        if path.is_avx512() && path.available() {
+            // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
+            return unsafe { avx512::encode_u8::<IEEE>(c, xs, codes) };
+        }
+        encode_loop_on::<IEEE, u8>(path, c, xs, codes)
     }
 
     fn decode_all(path: Path, format: Format, codes: &[u8], xs: &mut [f32]) {
@@ -60,6 +72,15 @@ impl Code for u16 {
     #[inline(always)]
     fn to_bits(self) -> u32 {
         u32::from(self)
+    }
+
+    fn encode_all<const IEEE: bool>(path: Path, c: &Constants, xs: &[f32], codes: &mut [u16]) -> Counts {
+        #[cfg(target_arch = "x86_64")]
+        if path.is_avx512() && path.available() {
+            // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
+            return unsafe { avx512::encode_u16::<IEEE>(c, xs, codes) };
+        }
+        encode_loop_on::<IEEE, u16>(path, c, xs, codes)
     }
 
     fn decode_all(path: Path, format: Format, codes: &[u16], xs: &mut [f32]) {
@@ -130,6 +151,11 @@ impl Path {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
+    fn is_avx512(self) -> bool {
+        matches!(self, Path::Avx512 | Path::Avx512Vbmi)
+    }
+
     /// The fastest path of this processor.
     pub(crate) fn best() -> Path {
         Path::ALL.into_iter().find(|path| path.available()).unwrap_or(Path::Portable)
@@ -169,13 +195,21 @@ macro_rules! per_path {
     };
 }
 
+/// Rounds every number in place.
+pub(crate) fn round_all<const IEEE: bool>(path: Path, c: &Constants, xs: &mut [f32]) -> Counts {
+    #[cfg(target_arch = "x86_64")]
+    if path.is_avx512() && path.available() {
+        // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
+        return unsafe { avx512::round::<IEEE>(c, xs) };
+    }
+    round_loop_on::<IEEE>(path, c, xs)
+}
+
 per_path! {
-    /// Rounds every number in place.
-    round_all = round_loop[const IEEE: bool][IEEE](c: &Constants, xs: &mut [f32]) -> Counts
+    round_loop_on = round_loop[const IEEE: bool][IEEE](c: &Constants, xs: &mut [f32]) -> Counts
 }
 per_path! {
-    /// Writes the code of every number of `xs` to `codes`, which is as long.
-    encode_all = encode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts
+    encode_loop_on = encode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts
 }
 per_path! {
     decode_loop_on = decode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], xs: &mut [f32])
@@ -219,7 +253,7 @@ impl BlockCounts {
 }
 
 #[inline(always)]
-fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
+pub(crate) fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
     // A copy lives in registers, where the loop need not fear that writing to the slice changes it.
     let c = *c;
     let mut total = Counts::default();
@@ -235,7 +269,7 @@ fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
 }
 
 #[inline(always)]
-fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts {
+pub(crate) fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts {
     let c = *c;
     let mut total = Counts::default();
     for (xs, codes) in xs.chunks(BLOCK).zip(codes.chunks_mut(BLOCK)) {

@@ -36,8 +36,9 @@ fn formats() -> Vec<Format> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-/// Numbers of every exponent and sign with mantissas near ties, then pseudo-random bits.
-fn numbers() -> Vec<f32> {
+/// Numbers of every exponent and sign with mantissas near ties, pseudo-random bits, the boundaries of the format with
+/// their neighbours, and pseudo-random numbers that do not overflow, which some paths treat on their own.
+fn numbers(format: Format) -> Vec<f32> {
     let mantissas = (0..=23).flat_map(|bit| {
         let unit = 1u32 << bit;
         [0, unit - 1, unit, unit | unit >> 1, (unit | unit >> 1).wrapping_sub(1), 0x7f_ffff ^ (unit - 1)]
@@ -51,6 +52,27 @@ fn numbers() -> Vec<f32> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         f32::from_bits(state ^ state >> 15)
     }));
+    let threshold = format.overflow_threshold().to_bits();
+    let least = (format.underflow_threshold().to_bits() / 2).min(threshold - 1);
+    numbers.extend((0..100_000).map(|i| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let magnitude = least + (state ^ state >> 15) % (threshold - least);
+        f32::from_bits(if i % 9 == 0 { 0 } else { magnitude } | state & 1 << 31)
+    }));
+    let boundaries = [
+        format.underflow_threshold(),
+        format.min_subnormal(),
+        format.min_normal() - format.min_subnormal(),
+        format.min_normal() - format.min_subnormal() / 2.0,
+        format.min_normal(),
+        format.max_finite(),
+        format.overflow_threshold(),
+    ];
+    // Each alone among numbers that are nothing special.
+    for x in boundaries.into_iter().flat_map(|x| [x, x.next_down(), x.next_up()]).flat_map(|x| [x, -x]) {
+        numbers.extend([format.min_normal(); 63]);
+        numbers.push(x);
+    }
     numbers
 }
 
@@ -59,7 +81,7 @@ fn bits(xs: &[f32]) -> Vec<u32> {
 }
 
 fn pack_matches<T: Code + Default + PartialEq + std::fmt::Debug>(path: Path, format: Format, overflow: Overflow) {
-    let numbers = numbers();
+    let numbers = numbers(format);
     let constants = Constants::new(format, overflow);
     let scalar = |x: f32| match format.encoding {
         Encoding::Paper => encode::<false>(&constants, x),
@@ -95,8 +117,8 @@ fn pack_matches<T: Code + Default + PartialEq + std::fmt::Debug>(path: Path, for
 
 #[test]
 fn every_path_rounds_as_the_scalar_function() {
-    let numbers = numbers();
     for (path, format) in paths().into_iter().flat_map(|path| formats().into_iter().map(move |format| (path, format))) {
+        let numbers = numbers(format);
         for overflow in [Overflow::Saturate, Overflow::NotFinite] {
             let rounder = Rounder::new(format, overflow);
             let expected: Vec<f32> = numbers.iter().map(|&x| rounder.round(x)).collect();
@@ -149,7 +171,7 @@ fn every_path_handles_every_short_length() {
 #[test]
 fn every_path_counts_in_fp32_and_changes_nothing() {
     for path in paths() {
-        let mut xs = numbers();
+        let mut xs = numbers(Format::BF16);
         let before = bits(&xs);
         let expected = xs.iter().filter(|x| !x.is_finite()).count() as u64;
         let counts = Rounder::new(Format::FP32, Overflow::Saturate).round_slice_on(path, &mut xs);

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use thiserror::Error;
 
 use crate::Format;
-use crate::codec::{Code, Path, count_all, encode_all, round_all};
+use crate::codec::{Code, Path, count_all, round_all};
 use crate::element::{Constants, round};
 use crate::format::Encoding;
 
@@ -186,8 +186,8 @@ fn pack_on<T: Code>(
     check::<T>(format, xs.len(), codes.len())?;
     let constants = Constants::new(format, overflow);
     Ok(match format.encoding {
-        Encoding::Paper => encode_all::<false, T>(path, &constants, xs, codes),
-        _ => encode_all::<true, T>(path, &constants, xs, codes),
+        Encoding::Paper => T::encode_all::<false>(path, &constants, xs, codes),
+        _ => T::encode_all::<true>(path, &constants, xs, codes),
     })
 }
 
