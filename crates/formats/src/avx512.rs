@@ -4,10 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::Counts;
-use crate::codec::{Code, encode_loop, round_loop};
-use crate::element::{Constants, EXPONENT, MAGNITUDE};
-use crate::table::Table;
+use crate::element::MAGNITUDE;
 
 /// Numbers in a block: four vectors of FP32, one of bytes.
 const BLOCK: usize = 64;
@@ -26,6 +23,12 @@ macro_rules! in_blocks {
         last.copy_from_slice(&result[..rest.len()]);
     }};
 }
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::{decode_bytes, decode_bytes_bf16, decode_fp16, decode_words};
+pub(crate) use encode::{encode_bf16, encode_fp16, encode_u8, encode_u16, round};
 
 /// Elements whose bits may be anything and that have no padding.
 trait Plain: Copy {}
@@ -47,66 +50,6 @@ fn store<T: Plain, const N: usize>(array: &mut [T; N], vector: __m512i) {
     const { assert!(size_of::<[T; N]>() == 64) };
     // SAFETY: the array is as large as the vector, any bits are valid in it, and the store asks for no alignment.
     unsafe { _mm512_storeu_si512(array.as_mut_ptr().cast(), vector) }
-}
-
-/// A table of 256 bytes in registers.
-#[derive(Clone, Copy)]
-struct Bytes([__m512i; 4]);
-
-impl Bytes {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new(table: &[u8; 256]) -> Bytes {
-        let parts = table.as_chunks::<64>().0;
-        Bytes([load(&parts[0]), load(&parts[1]), load(&parts[2]), load(&parts[3])])
-    }
-
-    /// The bytes at 64 indices.
-    #[inline]
-    #[target_feature(enable = "avx512bw,avx512vbmi")]
-    fn at(self, indices: __m512i) -> __m512i {
-        let below_128 = _mm512_permutex2var_epi8(self.0[0], indices, self.0[1]);
-        let others = _mm512_permutex2var_epi8(self.0[2], indices, self.0[3]);
-        _mm512_mask_blend_epi8(_mm512_movepi8_mask(indices), below_128, others)
-    }
-}
-
-/// Writes the number of every byte to `xs`, which is as long.
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(crate) fn decode_bytes(table: &Table, codes: &[u8], xs: &mut [f32]) {
-    let (low, high) = (Bytes::new(&table.low), Bytes::new(&table.high));
-    // Interleaving works in lanes of 16 bytes: it turns the n-th four codes of each lane into the n-th sixteen numbers.
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    in_blocks!(codes => xs, {
-        let codes = _mm512_permutexvar_epi32(order, load(codes));
-        let (low, high, zero) = (low.at(codes), high.at(codes), _mm512_setzero_si512());
-        let (even, odd) = (_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high));
-        let numbers = [
-            _mm512_unpacklo_epi16(zero, even),
-            _mm512_unpackhi_epi16(zero, even),
-            _mm512_unpacklo_epi16(zero, odd),
-            _mm512_unpackhi_epi16(zero, odd),
-        ];
-        for (xs, numbers) in std::iter::zip(xs.as_chunks_mut::<16>().0, numbers) {
-            store(xs, numbers);
-        }
-    });
-}
-
-/// Writes the BF16 bits of the number of every byte to `words`, which is as long.
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(crate) fn decode_bytes_bf16(table: &Table, codes: &[u8], words: &mut [u16]) {
-    let (low, high) = (Bytes::new(&table.low), Bytes::new(&table.high));
-    // As above: the n-th eight codes of each lane become the n-th thirty-two numbers.
-    let order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-    in_blocks!(codes => words, {
-        let codes = _mm512_permutexvar_epi64(order, load(codes));
-        let (low, high) = (low.at(codes), high.at(codes));
-        let numbers = [_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)];
-        for (words, numbers) in std::iter::zip(words.as_chunks_mut::<32>().0, numbers) {
-            store(words, numbers);
-        }
-    });
 }
 
 const SIGN: u32 = !MAGNITUDE;
@@ -135,217 +78,6 @@ fn bits(number: __m512) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_block(xs: &[f32; BLOCK]) -> [__m512i; 4] {
-    let parts = xs.as_chunks::<16>().0;
-    [load(&parts[0]), load(&parts[1]), load(&parts[2]), load(&parts[3])]
-}
-
-/// A function of each of four vectors.
-macro_rules! each {
-    ($vectors:expr, |$x:ident| $y:expr) => {{
-        let [a, b, c, d] = $vectors;
-        [
-            {
-                let $x = a;
-                $y
-            },
-            {
-                let $x = b;
-                $y
-            },
-            {
-                let $x = c;
-                $y
-            },
-            {
-                let $x = d;
-                $y
-            },
-        ]
-    }};
-}
-
-/// The underflows of a block, or nothing if a number of it overflows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-fn underflows(c: &Constants, xs: [__m512i; 4]) -> Option<u64> {
-    let magnitudes = each!(xs, |x| _mm512_and_si512(x, all(MAGNITUDE)));
-    let over = each!(magnitudes, |a| _mm512_cmpge_epu32_mask(a, all(c.overflow_threshold)));
-    if over[0] | over[1] | over[2] | over[3] != 0 {
-        return None;
-    }
-    // Zero wraps around and does not count.
-    let under =
-        each!(magnitudes, |a| _mm512_cmplt_epu32_mask(_mm512_sub_epi32(a, all(1)), all(c.underflow_threshold - 1)));
-    let low = _mm512_kunpackw(u32::from(under[1]), u32::from(under[0]));
-    let high = _mm512_kunpackw(u32::from(under[3]), u32::from(under[2]));
-    Some(u64::from(_mm512_kunpackd(u64::from(high), u64::from(low)).count_ones()))
-}
-
-/// Rounds in place 16 numbers of which none overflows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn round_vector<const IEEE: bool>(c: &Constants, x: __m512i) -> __m512i {
-    let small = _mm512_cmplt_epu32_mask(_mm512_and_si512(x, all(MAGNITUDE)), all(c.min_normal));
-    let keep = all(u32::MAX << c.shift);
-    if IEEE {
-        let odd = _mm512_and_si512(_mm512_srl_epi32(x, count(c.shift)), all(1));
-        let normal = _mm512_and_si512(_mm512_add_epi32(_mm512_add_epi32(x, all(c.half - 1)), odd), keep);
-        let unit = number(_mm512_ternarylogic_epi32::<OR_AND>(all(c.subnormal_unit), x, all(SIGN)));
-        let subnormal = bits(_mm512_sub_ps(_mm512_add_ps(number(x), unit), unit));
-        // What rounds to zero keeps its sign.
-        let subnormal = _mm512_ternarylogic_epi32::<OR_AND>(subnormal, x, all(SIGN));
-        _mm512_mask_mov_epi32(normal, small, subnormal)
-    } else {
-        // With the sign in the addend, what rounds to zero becomes +0 in the subtraction.
-        let addend = number(_mm512_ternarylogic_epi32::<OR_AND>(all(c.min_normal), x, all(SIGN)));
-        let sum = bits(_mm512_mask_add_ps(number(x), small, number(x), addend));
-        let sum = number(_mm512_and_si512(_mm512_add_epi32(sum, all(c.half)), keep));
-        bits(_mm512_mask_sub_ps(sum, small, sum, addend))
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
 fn count(shift: u32) -> __m128i {
     _mm_cvtsi32_si128(shift as i32)
-}
-
-/// Rounds every number in place.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-pub(crate) fn round<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
-    let c = *c;
-    let mut counts = Counts::default();
-    let (blocks, rest) = xs.as_chunks_mut::<BLOCK>();
-    let mut padded = [0.0; BLOCK];
-    padded[..rest.len()].copy_from_slice(rest);
-    for xs in blocks.iter_mut().chain((!rest.is_empty()).then_some(&mut padded)) {
-        let numbers = load_block(xs);
-        let Some(underflow) = underflows(&c, numbers) else {
-            counts += round_with_overflow::<IEEE>(&c, xs);
-            continue;
-        };
-        counts.underflow += underflow;
-        let rounded = each!(numbers, |x| round_vector::<IEEE>(&c, x));
-        for (xs, rounded) in std::iter::zip(xs.as_chunks_mut::<16>().0, rounded) {
-            store(xs, rounded);
-        }
-    }
-    rest.copy_from_slice(&padded[..rest.len()]);
-    counts
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-fn round_with_overflow<const IEEE: bool>(c: &Constants, xs: &mut [f32; BLOCK]) -> Counts {
-    round_loop::<IEEE>(c, xs)
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-fn encode_with_overflow<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32; BLOCK], codes: &mut [T; BLOCK]) -> Counts {
-    encode_loop::<IEEE, T>(c, xs, codes)
-}
-
-/// The codes of 16 numbers of which none overflows, each from the top bit down; the bits below a code are of no use.
-///
-/// A negative number that rounds to zero gives the sign bit alone.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn encode_vector<const IEEE: bool>(c: &Constants, x: __m512i) -> __m512i {
-    let a = _mm512_and_si512(x, all(MAGNITUDE));
-    let small = _mm512_cmplt_epu32_mask(a, all(c.min_normal));
-    // Codes are in the order of magnitudes, so a code is a difference of bits, here still in those of FP32.
-    let base = c.min_normal.wrapping_sub(EXPONENT);
-    let to_top = c.sign_shift - c.shift;
-    let fields = if IEEE {
-        let odd = _mm512_and_si512(_mm512_srl_epi32(a, count(c.shift)), all(1));
-        let normal = _mm512_add_epi32(_mm512_add_epi32(a, all((c.half - 1).wrapping_sub(base))), odd);
-        let subnormal = bits(_mm512_add_ps(number(a), number(all(c.subnormal_unit))));
-        let fields = _mm512_mask_sub_epi32(normal, small, subnormal, all(c.subnormal_unit));
-        _mm512_sllv_epi32(fields, _mm512_mask_blend_epi32(small, all(to_top), all(c.sign_shift)))
-    } else {
-        let normal = _mm512_add_epi32(a, all(c.half.wrapping_sub(base)));
-        let sum = bits(_mm512_add_ps(number(a), number(all(c.min_normal))));
-        let fields = _mm512_mask_add_epi32(normal, small, sum, all(c.half.wrapping_sub(c.min_normal)));
-        _mm512_sll_epi32(fields, count(to_top))
-    };
-    _mm512_ternarylogic_epi32::<SELECT>(all(SIGN), x, fields)
-}
-
-/// Writes the code of every number of `xs` to `codes`, which is as long.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-pub(crate) fn encode_u8<const IEEE: bool>(c: &Constants, xs: &[f32], codes: &mut [u8]) -> Counts {
-    let c = *c;
-    let mut counts = Counts::default();
-    // Bytes of each four vectors' n-th elements, to the n-th bytes of the four.
-    let within_lanes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    let across_lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    in_blocks!(xs => codes, {
-        let numbers = load_block(xs);
-        let Some(underflow) = underflows(&c, numbers) else {
-            counts += encode_with_overflow::<IEEE, u8>(&c, xs, codes);
-            continue;
-        };
-        counts.underflow += underflow;
-        let tops = each!(numbers, |x| encode_vector::<IEEE>(&c, x));
-        let low = _mm512_ternarylogic_epi32::<SELECT>(
-            all(0xff),
-            _mm512_srli_epi32::<24>(tops[0]),
-            _mm512_srli_epi32::<16>(tops[1]),
-        );
-        let high = _mm512_ternarylogic_epi32::<SELECT>(all(0xff_0000), _mm512_srli_epi32::<8>(tops[2]), tops[3]);
-        let bytes = _mm512_mask_blend_epi16(0xaaaa_aaaa, low, high);
-        let bytes = _mm512_permutexvar_epi32(across_lanes, _mm512_shuffle_epi8(bytes, within_lanes));
-        store(codes, finish_bytes::<IEEE>(&c, bytes));
-    });
-    counts
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn finish_bytes<const IEEE: bool>(c: &Constants, mut bytes: __m512i) -> __m512i {
-    if c.sign_code < 0x80 {
-        let kept = _mm512_set1_epi8((2 * c.sign_code - 1) as i8);
-        bytes = _mm512_and_si512(_mm512_srl_epi16(bytes, count(c.sign_shift - 24)), kept);
-    }
-    if IEEE {
-        return bytes;
-    }
-    let numbers = _mm512_cmpneq_epi8_mask(bytes, _mm512_set1_epi8(c.sign_code as i8));
-    _mm512_maskz_mov_epi8(numbers, bytes)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn finish_words<const IEEE: bool>(c: &Constants, words: __m512i) -> __m512i {
-    let words = _mm512_srl_epi16(words, count(c.sign_shift - 16));
-    if IEEE {
-        return words;
-    }
-    let numbers = _mm512_cmpneq_epi16_mask(words, _mm512_set1_epi16(c.sign_code as i16));
-    _mm512_maskz_mov_epi16(numbers, words)
-}
-
-/// Writes the code of every number of `xs` to `codes`, which is as long.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-pub(crate) fn encode_u16<const IEEE: bool>(c: &Constants, xs: &[f32], codes: &mut [u16]) -> Counts {
-    let c = *c;
-    let mut counts = Counts::default();
-    // The upper words of two vectors.
-    let upper: [u16; 32] = std::array::from_fn(|i| 2 * i as u16 + 1);
-    let upper = load(&upper);
-    in_blocks!(xs => codes, {
-        let numbers = load_block(xs);
-        let Some(underflow) = underflows(&c, numbers) else {
-            counts += encode_with_overflow::<IEEE, u16>(&c, xs, codes);
-            continue;
-        };
-        counts.underflow += underflow;
-        let tops = each!(numbers, |x| encode_vector::<IEEE>(&c, x));
-        for (codes, tops) in std::iter::zip(codes.as_chunks_mut::<32>().0, tops.as_chunks::<2>().0) {
-            store(codes, finish_words::<IEEE>(&c, _mm512_permutex2var_epi16(tops[0], upper, tops[1])));
-        }
-    });
-    counts
 }

@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
-use crate::element::{Constants, INFINITY, decode, encode, magnitude, round};
+use crate::element::{Constants, INFINITY, MAGNITUDE, NAN, decode, encode, magnitude, round};
 use crate::format::Encoding;
 #[cfg(target_arch = "x86_64")]
 use crate::table::Table;
@@ -15,7 +15,7 @@ pub(crate) trait Code: Copy {
     fn to_bits(self) -> u32;
 
     /// Writes the code of every number of `xs` to `codes`, which is as long.
-    fn encode_all<const IEEE: bool>(path: Path, c: &Constants, xs: &[f32], codes: &mut [Self]) -> Counts;
+    fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [Self]) -> Counts;
 
     /// Writes the number of every code to `xs`, which is as long.
     fn decode_all(path: Path, format: Format, codes: &[Self], xs: &mut [f32]);
@@ -35,13 +35,19 @@ impl Code for u8 {
         u32::from(self)
     }
 
-    fn encode_all<const IEEE: bool>(path: Path, c: &Constants, xs: &[f32], codes: &mut [u8]) -> Counts {
+    fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u8]) -> Counts {
         #[cfg(target_arch = "x86_64")]
         if path.is_avx512() && path.available() {
+            let c = Constants::new(format, overflow);
             // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
-            return unsafe { avx512::encode_u8::<IEEE>(c, xs, codes) };
+            return unsafe {
+                match format.encoding {
+                    Encoding::Paper => avx512::encode_u8::<false>(&c, xs, codes),
+                    _ => avx512::encode_u8::<true>(&c, xs, codes),
+                }
+            };
         }
-        encode_loop_on::<IEEE, u8>(path, c, xs, codes)
+        encode_by_loop(path, format, overflow, xs, codes)
     }
 
     fn decode_all(path: Path, format: Format, codes: &[u8], xs: &mut [f32]) {
@@ -74,21 +80,53 @@ impl Code for u16 {
         u32::from(self)
     }
 
-    fn encode_all<const IEEE: bool>(path: Path, c: &Constants, xs: &[f32], codes: &mut [u16]) -> Counts {
+    fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u16]) -> Counts {
         #[cfg(target_arch = "x86_64")]
         if path.is_avx512() && path.available() {
+            let c = Constants::new(format, overflow);
             // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
-            return unsafe { avx512::encode_u16::<IEEE>(c, xs, codes) };
+            return unsafe {
+                match format {
+                    Format::BF16 => avx512::encode_bf16(&c, xs, codes),
+                    Format::FP16 => avx512::encode_fp16(&c, xs, codes),
+                    _ => avx512::encode_u16(&c, xs, codes),
+                }
+            };
         }
-        encode_loop_on::<IEEE, u16>(path, c, xs, codes)
+        encode_by_loop(path, format, overflow, xs, codes)
     }
 
     fn decode_all(path: Path, format: Format, codes: &[u16], xs: &mut [f32]) {
+        if format == Format::BF16 {
+            return widen_bf16_on(path, codes, xs);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if path.is_avx512() && path.available() && format.exponent_bits() < 8 {
+            let c = Constants::new(format, Overflow::Saturate);
+            // SAFETY: the processor has AVX-512 F, BW, VL and DQ, as just asked.
+            return unsafe {
+                match format {
+                    Format::FP16 => avx512::decode_fp16(codes, xs),
+                    _ => avx512::decode_words(&c, codes, xs),
+                }
+            };
+        }
         decode_by_arithmetic(path, format, codes, xs);
     }
 
     fn decode_bf16_all(path: Path, format: Format, codes: &[u16], words: &mut [u16]) {
+        if format == Format::BF16 {
+            return canonical_bf16_on(path, codes, words);
+        }
         decode_bf16_by_arithmetic(path, format, codes, words);
+    }
+}
+
+fn encode_by_loop<T: Code>(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [T]) -> Counts {
+    let constants = Constants::new(format, overflow);
+    match format.encoding {
+        Encoding::Paper => encode_loop_on::<false, T>(path, &constants, xs, codes),
+        _ => encode_loop_on::<true, T>(path, &constants, xs, codes),
     }
 }
 
@@ -218,6 +256,12 @@ per_path! {
     decode_bf16_loop_on = decode_bf16_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], words: &mut [u16])
 }
 per_path! {
+    widen_bf16_on = widen_bf16_loop[][](codes: &[u16], xs: &mut [f32])
+}
+per_path! {
+    canonical_bf16_on = canonical_bf16_loop[][](codes: &[u16], words: &mut [u16])
+}
+per_path! {
     /// Counts the numbers that are not finite, which is all there is to count in FP32.
     count_all = count_loop[][](xs: &[f32]) -> Counts
 }
@@ -296,6 +340,24 @@ fn decode_bf16_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], words
     let c = *c;
     for (word, &code) in words.iter_mut().zip(codes) {
         *word = (decode::<IEEE>(&c, code.to_bits()).to_bits() >> 16) as u16;
+    }
+}
+
+#[inline(always)]
+fn widen_bf16_loop(codes: &[u16], xs: &mut [f32]) {
+    for (x, &code) in xs.iter_mut().zip(codes) {
+        let wide = u32::from(code) << 16;
+        *x = f32::from_bits(if wide & MAGNITUDE > INFINITY { NAN } else { wide });
+    }
+}
+
+/// Copies BF16 numbers, with one NaN for all.
+#[inline(always)]
+fn canonical_bf16_loop(codes: &[u16], words: &mut [u16]) {
+    const UPPER: u32 = 16;
+    for (word, &code) in words.iter_mut().zip(codes) {
+        let nan = code & (MAGNITUDE >> UPPER) as u16 > (INFINITY >> UPPER) as u16;
+        *word = if nan { (NAN >> UPPER) as u16 } else { code };
     }
 }
 

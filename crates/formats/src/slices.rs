@@ -184,11 +184,7 @@ fn pack_on<T: Code>(
     codes: &mut [T],
 ) -> Result<Counts, CodecError> {
     check::<T>(format, xs.len(), codes.len())?;
-    let constants = Constants::new(format, overflow);
-    Ok(match format.encoding {
-        Encoding::Paper => T::encode_all::<false>(path, &constants, xs, codes),
-        _ => T::encode_all::<true>(path, &constants, xs, codes),
-    })
+    Ok(T::encode_all(path, format, overflow, xs, codes))
 }
 
 fn unpack_on<T: Code>(path: Path, format: Format, codes: &[T], xs: &mut [f32]) -> Result<(), CodecError> {
