@@ -53,7 +53,7 @@ fn store<T: Plain, const N: usize>(array: &mut [T; N], vector: __m512i) {
 }
 
 const SIGN: u32 = !MAGNITUDE;
-/// `a & b | !a & c` for [`_mm512_ternarylogic_epi32`].
+/// `a & b | !a & c` for `vpternlogd`.
 const SELECT: i32 = 0b1100_1010;
 /// `a | b & c`.
 const OR_AND: i32 = 0b1111_1000;

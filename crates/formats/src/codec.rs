@@ -328,7 +328,7 @@ pub(crate) fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], 
 }
 
 #[inline(always)]
-fn decode_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], xs: &mut [f32]) {
+pub(crate) fn decode_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], xs: &mut [f32]) {
     let c = *c;
     for (x, &code) in xs.iter_mut().zip(codes) {
         *x = decode::<IEEE>(&c, code.to_bits());
