@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
-use crate::element::{Constants, INFINITY, decode, encode, magnitude, round};
+use crate::element::{Constants, INFINITY, MAGNITUDE, NAN, decode, encode, magnitude, round};
 use crate::format::Encoding;
 #[cfg(target_arch = "x86_64")]
 use crate::table::Table;
@@ -13,6 +13,9 @@ pub(crate) trait Code: Copy {
     /// Drops the high bits.
     fn from_bits(bits: u32) -> Self;
     fn to_bits(self) -> u32;
+
+    /// Writes the code of every number of `xs` to `codes`, which is as long.
+    fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [Self]) -> Counts;
 
     /// Writes the number of every code to `xs`, which is as long.
     fn decode_all(path: Path, format: Format, codes: &[Self], xs: &mut [f32]);
@@ -30,6 +33,21 @@ impl Code for u8 {
     #[inline(always)]
     fn to_bits(self) -> u32 {
         u32::from(self)
+    }
+
+    fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u8]) -> Counts {
+        #[cfg(target_arch = "x86_64")]
+        if path.is_avx512() && path.available() {
+            let c = Constants::new(format, overflow);
+            // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
+            return unsafe {
+                match format.encoding {
+                    Encoding::Paper => avx512::encode_u8::<false>(&c, xs, codes),
+                    _ => avx512::encode_u8::<true>(&c, xs, codes),
+                }
+            };
+        }
+        encode_by_loop(path, format, overflow, xs, codes)
     }
 
     fn decode_all(path: Path, format: Format, codes: &[u8], xs: &mut [f32]) {
@@ -62,12 +80,53 @@ impl Code for u16 {
         u32::from(self)
     }
 
+    fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u16]) -> Counts {
+        #[cfg(target_arch = "x86_64")]
+        if path.is_avx512() && path.available() {
+            let c = Constants::new(format, overflow);
+            // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
+            return unsafe {
+                match format {
+                    Format::BF16 => avx512::encode_bf16(&c, xs, codes),
+                    Format::FP16 => avx512::encode_fp16(&c, xs, codes),
+                    _ => avx512::encode_u16(&c, xs, codes),
+                }
+            };
+        }
+        encode_by_loop(path, format, overflow, xs, codes)
+    }
+
     fn decode_all(path: Path, format: Format, codes: &[u16], xs: &mut [f32]) {
+        if format == Format::BF16 {
+            return widen_bf16_on(path, codes, xs);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if path.is_avx512() && path.available() && format.exponent_bits() < 8 {
+            let c = Constants::new(format, Overflow::Saturate);
+            // SAFETY: the processor has AVX-512 F, BW, VL and DQ, as just asked.
+            return unsafe {
+                match format {
+                    Format::FP16 => avx512::decode_fp16(codes, xs),
+                    _ => avx512::decode_words(&c, codes, xs),
+                }
+            };
+        }
         decode_by_arithmetic(path, format, codes, xs);
     }
 
     fn decode_bf16_all(path: Path, format: Format, codes: &[u16], words: &mut [u16]) {
+        if format == Format::BF16 {
+            return canonical_bf16_on(path, codes, words);
+        }
         decode_bf16_by_arithmetic(path, format, codes, words);
+    }
+}
+
+fn encode_by_loop<T: Code>(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [T]) -> Counts {
+    let constants = Constants::new(format, overflow);
+    match format.encoding {
+        Encoding::Paper => encode_loop_on::<false, T>(path, &constants, xs, codes),
+        _ => encode_loop_on::<true, T>(path, &constants, xs, codes),
     }
 }
 
@@ -130,6 +189,11 @@ impl Path {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
+    fn is_avx512(self) -> bool {
+        matches!(self, Path::Avx512 | Path::Avx512Vbmi)
+    }
+
     /// The fastest path of this processor.
     pub(crate) fn best() -> Path {
         Path::ALL.into_iter().find(|path| path.available()).unwrap_or(Path::Portable)
@@ -169,19 +233,33 @@ macro_rules! per_path {
     };
 }
 
+/// Rounds every number in place.
+pub(crate) fn round_all<const IEEE: bool>(path: Path, c: &Constants, xs: &mut [f32]) -> Counts {
+    #[cfg(target_arch = "x86_64")]
+    if path.is_avx512() && path.available() {
+        // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
+        return unsafe { avx512::round::<IEEE>(c, xs) };
+    }
+    round_loop_on::<IEEE>(path, c, xs)
+}
+
 per_path! {
-    /// Rounds every number in place.
-    round_all = round_loop[const IEEE: bool][IEEE](c: &Constants, xs: &mut [f32]) -> Counts
+    round_loop_on = round_loop[const IEEE: bool][IEEE](c: &Constants, xs: &mut [f32]) -> Counts
 }
 per_path! {
-    /// Writes the code of every number of `xs` to `codes`, which is as long.
-    encode_all = encode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts
+    encode_loop_on = encode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts
 }
 per_path! {
     decode_loop_on = decode_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], xs: &mut [f32])
 }
 per_path! {
     decode_bf16_loop_on = decode_bf16_loop[const IEEE: bool, T: Code][IEEE T](c: &Constants, codes: &[T], words: &mut [u16])
+}
+per_path! {
+    widen_bf16_on = widen_bf16_loop[][](codes: &[u16], xs: &mut [f32])
+}
+per_path! {
+    canonical_bf16_on = canonical_bf16_loop[][](codes: &[u16], words: &mut [u16])
 }
 per_path! {
     /// Counts the numbers that are not finite, which is all there is to count in FP32.
@@ -219,7 +297,7 @@ impl BlockCounts {
 }
 
 #[inline(always)]
-fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
+pub(crate) fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
     // A copy lives in registers, where the loop need not fear that writing to the slice changes it.
     let c = *c;
     let mut total = Counts::default();
@@ -235,7 +313,7 @@ fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
 }
 
 #[inline(always)]
-fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts {
+pub(crate) fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts {
     let c = *c;
     let mut total = Counts::default();
     for (xs, codes) in xs.chunks(BLOCK).zip(codes.chunks_mut(BLOCK)) {
@@ -250,7 +328,7 @@ fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], codes: &mut
 }
 
 #[inline(always)]
-fn decode_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], xs: &mut [f32]) {
+pub(crate) fn decode_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], xs: &mut [f32]) {
     let c = *c;
     for (x, &code) in xs.iter_mut().zip(codes) {
         *x = decode::<IEEE>(&c, code.to_bits());
@@ -262,6 +340,24 @@ fn decode_bf16_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], words
     let c = *c;
     for (word, &code) in words.iter_mut().zip(codes) {
         *word = (decode::<IEEE>(&c, code.to_bits()).to_bits() >> 16) as u16;
+    }
+}
+
+#[inline(always)]
+fn widen_bf16_loop(codes: &[u16], xs: &mut [f32]) {
+    for (x, &code) in xs.iter_mut().zip(codes) {
+        let wide = u32::from(code) << 16;
+        *x = f32::from_bits(if wide & MAGNITUDE > INFINITY { NAN } else { wide });
+    }
+}
+
+/// Copies BF16 numbers, with one NaN for all.
+#[inline(always)]
+fn canonical_bf16_loop(codes: &[u16], words: &mut [u16]) {
+    const UPPER: u32 = 16;
+    for (word, &code) in words.iter_mut().zip(codes) {
+        let nan = code & (MAGNITUDE >> UPPER) as u16 > (INFINITY >> UPPER) as u16;
+        *word = if nan { (NAN >> UPPER) as u16 } else { code };
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{Format, Overflow};
 
 /// Bits of positive infinity; magnitudes above it are NaN.
 pub(crate) const INFINITY: u32 = 0x7f80_0000;
-const NAN: u32 = 0x7fc0_0000;
+pub(crate) const NAN: u32 = 0x7fc0_0000;
 pub(crate) const MAGNITUDE: u32 = 0x7fff_ffff;
 /// One step of the exponent.
 pub(crate) const EXPONENT: u32 = 1 << 23;

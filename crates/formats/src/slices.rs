@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use thiserror::Error;
 
 use crate::Format;
-use crate::codec::{Code, Path, count_all, encode_all, round_all};
+use crate::codec::{Code, Path, count_all, round_all};
 use crate::element::{Constants, round};
 use crate::format::Encoding;
 
@@ -184,11 +184,7 @@ fn pack_on<T: Code>(
     codes: &mut [T],
 ) -> Result<Counts, CodecError> {
     check::<T>(format, xs.len(), codes.len())?;
-    let constants = Constants::new(format, overflow);
-    Ok(match format.encoding {
-        Encoding::Paper => encode_all::<false, T>(path, &constants, xs, codes),
-        _ => encode_all::<true, T>(path, &constants, xs, codes),
-    })
+    Ok(T::encode_all(path, format, overflow, xs, codes))
 }
 
 fn unpack_on<T: Code>(path: Path, format: Format, codes: &[T], xs: &mut [f32]) -> Result<(), CodecError> {
