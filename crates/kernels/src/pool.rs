@@ -141,16 +141,17 @@ multiversion! {
     /// `positions` hold those of the windows' first elements and become those of the maxima.
     fn maxima_with_positions(x: &[f32], taps: &[Tap], y: &mut [[f32; LANES]], positions: &mut [[f32; LANES]]) {
         for (block, (y, positions)) in y.iter_mut().zip(positions).enumerate() {
-            let (mut best, mut position) = ([f32::NEG_INFINITY; LANES], *positions);
+            let (mut best, mut position) = ([f32::NEG_INFINITY.to_bits(); LANES], positions.map(f32::to_bits));
             for tap in taps {
                 let x = tap.lanes(x, block);
+                // Written with masks, since two selections by one comparison are not vectorised.
                 for i in 0..LANES {
-                    let replaces = replaces(x[i], best[i]);
-                    best[i] = if replaces { x[i] } else { best[i] };
-                    position[i] = if replaces { tap.position } else { position[i] };
+                    let mask = 0u32.wrapping_sub(u32::from(replaces(x[i], f32::from_bits(best[i]))));
+                    best[i] ^= (best[i] ^ x[i].to_bits()) & mask;
+                    position[i] ^= (position[i] ^ tap.position.to_bits()) & mask;
                 }
             }
-            (*y, *positions) = (best, position);
+            (*y, *positions) = (best.map(f32::from_bits), position.map(f32::from_bits));
         }
     }
 }
