@@ -6,12 +6,13 @@ use rayon::prelude::*;
 use crate::elements::{Elements, Output, SharedOutput, TILE};
 use crate::error::{ShapeError, check, elements, geometry};
 use crate::parallel::{CHUNK, with_scratch};
-use crate::simd::multiversion;
 
 mod layout;
+mod loops;
 use layout::{
-    LANES, Layout, Tap, collect, compact, compact_positions, spread, spread_back, spread_positions, spread_shares,
+    LANES, Layout, collect, compact, compact_positions, spread, spread_back, spread_positions, spread_shares,
 };
+use loops::{averages, back_maxima, back_sums, has_nan, maxima, maxima_and_positions, plane_averages};
 
 /// Geometry of a two-dimensional pooling (ONNX `MaxPool`, `AveragePool`): x `[batch, channels, in_height, in_width]`,
 /// y `[batch, channels, out_height, out_width]`. Pairs are (height, width).
@@ -115,125 +116,15 @@ impl Pool2d {
     }
 }
 
-/// Whether `x` replaces the maximum so far: larger, or the first NaN. The negated comparison is one instruction.
-#[allow(clippy::neg_cmp_op_on_partial_ord)]
-#[inline(always)]
-fn replaces(x: f32, best: f32) -> bool {
-    !(x <= best) & !best.is_nan()
-}
-
-multiversion! {
-    fn maxima(x: &[f32], taps: &[Tap], y: &mut [[f32; LANES]]) {
-        for (block, y) in y.iter_mut().enumerate() {
-            let mut best = [f32::NEG_INFINITY; LANES];
-            for tap in taps {
-                let x = tap.lanes(x, block);
-                for i in 0..LANES {
-                    best[i] = if replaces(x[i], best[i]) { x[i] } else { best[i] };
-                }
-            }
-            *y = best;
-        }
-    }
-}
-
-multiversion! {
-    /// `positions` hold those of the windows' first elements and become those of the maxima.
-    fn maxima_with_positions(x: &[f32], taps: &[Tap], y: &mut [[f32; LANES]], positions: &mut [[f32; LANES]]) {
-        for (block, (y, positions)) in y.iter_mut().zip(positions).enumerate() {
-            let (mut best, mut position) = ([f32::NEG_INFINITY; LANES], *positions);
-            for tap in taps {
-                let x = tap.lanes(x, block);
-                for i in 0..LANES {
-                    let replaces = replaces(x[i], best[i]);
-                    best[i] = if replaces { x[i] } else { best[i] };
-                    position[i] = if replaces { tap.position } else { position[i] };
-                }
-            }
-            (*y, *positions) = (best, position);
-        }
-    }
-}
-
-multiversion! {
-    fn averages(x: &[f32], taps: &[Tap], shares: &[[f32; LANES]], y: &mut [[f32; LANES]]) {
-        for (block, (y, shares)) in y.iter_mut().zip(shares).enumerate() {
-            let mut sum = [0.0; LANES];
-            for tap in taps {
-                let x = tap.lanes(x, block);
-                for i in 0..LANES {
-                    sum[i] += x[i];
-                }
-            }
-            for i in 0..LANES {
-                y[i] = sum[i] * shares[i];
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// Sums of what the windows around each input give to it.
-    fn back_sums(dy: &[f32], taps: &[Tap], dx: &mut [[f32; LANES]]) {
-        for (block, dx) in dx.iter_mut().enumerate() {
-            let mut sum = [0.0; LANES];
-            for tap in taps {
-                let dy = tap.lanes(dy, block);
-                for i in 0..LANES {
-                    sum[i] += dy[i];
-                }
-            }
-            *dx = sum;
-        }
-    }
-}
-
-multiversion! {
-    /// [`back_sums`] of the windows whose maximum is at the tap.
-    fn back_maxima(dy: &[f32], positions: &[f32], taps: &[Tap], dx: &mut [[f32; LANES]]) {
-        for (block, dx) in dx.iter_mut().enumerate() {
-            let mut sum = [0.0; LANES];
-            for tap in taps {
-                let (dy, positions) = (tap.lanes(dy, block), tap.lanes(positions, block));
-                for i in 0..LANES {
-                    sum[i] += if positions[i] == tap.position { dy[i] } else { 0.0 };
-                }
-            }
-            *dx = sum;
-        }
-    }
-}
-
-multiversion! {
-    /// Averages of whole planes of `area` elements.
-    fn plane_averages(x: &[f32], area: usize, share: f32, y: &mut [f32]) {
-        const SIDE_BY_SIDE: usize = 8;
-        let (groups, rest) = y.as_chunks_mut::<SIDE_BY_SIDE>();
-        let (x_groups, x_rest) = x.split_at(groups.len() * SIDE_BY_SIDE * area);
-        for (y, x) in groups.iter_mut().zip(x_groups.chunks_exact(SIDE_BY_SIDE * area)) {
-            let planes: [&[f32]; SIDE_BY_SIDE] = std::array::from_fn(|i| &x[i * area..][..area]);
-            let mut sums = [0.0f32; SIDE_BY_SIDE];
-            for at in 0..area {
-                for i in 0..SIDE_BY_SIDE {
-                    sums[i] += planes[i][at];
-                }
-            }
-            *y = sums.map(|sum| sum * share);
-        }
-        for (y, x) in rest.iter_mut().zip(x_rest.chunks_exact(area)) {
-            *y = x.iter().fold(0.0, |sum, x| sum + x) * share;
-        }
-    }
-}
-
-/// Pools the planes of x from `first` on, as many as y holds: `windows(plane of y, phases of x, results)`.
+/// Pools the planes of x from `first` on, as many as y holds: `windows(plane of y, plane of x, its phases,
+/// results)`.
 fn pool(
     layout: &Layout,
     padding: f32,
     x: Elements<'_>,
     first: usize,
     y: &mut [f32],
-    mut windows: impl FnMut(usize, &[f32], &mut [[f32; LANES]]),
+    mut windows: impl FnMut(usize, &[f32], &[f32], &mut [[f32; LANES]]),
 ) {
     let (input, output) = layout.planes();
     let planes = y.len() / output;
@@ -244,8 +135,9 @@ fn pool(
         let x = x.read(first * input, planes * input, scratch);
         phases.fill(padding);
         for (plane, y) in y.chunks_exact_mut(output).enumerate() {
-            spread(layout, &x[plane * input..][..input], phases);
-            windows(plane, phases, results.as_chunks_mut().0);
+            let x = &x[plane * input..][..input];
+            spread(layout, x, phases);
+            windows(plane, x, phases, results.as_chunks_mut().0);
             compact(layout, results, y);
         }
     });
@@ -291,7 +183,7 @@ pub fn max_pool(g: &Pool2d, x: Elements<'_>, y: &mut Output<'_>) -> Result<Count
     let layout = Layout::new(g, &g.spans(0), &g.spans(1));
     let taps = layout.taps(g.kernel[1]);
     Ok(g.fill(g.output(), y, |first, y| {
-        pool(&layout, f32::NEG_INFINITY, x, first, y, |_, x, y| maxima(x, &taps, y));
+        pool(&layout, f32::NEG_INFINITY, x, first, y, |_, plane, x, y| maxima(has_nan(plane), x, &taps, y));
     }))
 }
 
@@ -334,9 +226,9 @@ fn maxima_and_indices(g: &Pool2d, x: Elements<'_>, y: Option<SharedOutput>, indi
     let (len, output) = (g.tiles().1 * g.output(), g.output());
     let pool = |start: usize, y: &mut [f32], indices: &mut [u8]| {
         with_scratch(none.len() * LANES, |positions| {
-            pool(&layout, f32::NEG_INFINITY, x, start / output, y, |plane, x, y| {
+            pool(&layout, f32::NEG_INFINITY, x, start / output, y, |plane, numbers, x, y| {
                 positions.copy_from_slice(none.as_flattened());
-                maxima_with_positions(x, &taps, y, positions.as_chunks_mut().0);
+                maxima_and_positions(has_nan(numbers), x, &taps, y, positions.as_chunks_mut().0);
                 compact_positions(&layout, positions, &mut indices[plane * output..][..output]);
             });
         });
@@ -415,7 +307,7 @@ pub fn avg_pool(
     let layout = Layout::new(g, &rows, &cols);
     let (taps, shares) = (layout.taps(g.kernel[1]), layout.windows(shares.into_iter()));
     Ok(g.fill(g.output(), y, |first, y| {
-        pool(&layout, 0.0, x, first, y, |_, x, y| averages(x, &taps, &shares, y));
+        pool(&layout, 0.0, x, first, y, |_, _, x, y| averages(x, &taps, &shares, y));
     }))
 }
 

@@ -77,6 +77,15 @@ impl Axis {
         let phases = remainders.iter().map(phase).collect();
         Axis { input, output: spans.len(), stride, extent, taps, phases }
     }
+
+    /// The phases of the elements at even and at odd places, where these are all there are.
+    fn halves(&self) -> Option<(Phase, Phase)> {
+        match self.phases[..] {
+            [even, odd] if self.stride == 2 && (even.input, odd.input) == (0, 1) => Some((even, odd)),
+            [odd, even] if self.stride == 2 && (even.input, odd.input) == (0, 1) => Some((even, odd)),
+            _ => None,
+        }
+    }
 }
 
 /// The layout of a plane.
@@ -190,12 +199,75 @@ impl Layout {
 multiversion! {
     /// Writes a plane to its phases; the padding is left.
     pub(super) fn spread(layout: &Layout, x: &[f32], phases: &mut [f32]) {
-        let stride = layout.cols.stride;
+        let (rows, cols) = (&layout.rows, &layout.cols);
+        if let Some((even, odd)) = cols.halves() {
+            for (rows_phase, phases) in rows.phases.iter().zip(phases.chunks_exact_mut((2 * layout.phase).max(1))) {
+                let (first, second) = phases.split_at_mut(layout.phase);
+                let (evens, odds) = if cols.phases[0].input == 0 { (first, second) } else { (second, first) };
+                let row = |i: usize| (rows_phase.first + i) * cols.extent;
+                let line = |i: usize| (rows_phase.input + i * rows.stride) * cols.input;
+                let rows = (0..rows_phase.count).map(|i| (row(i), line(i)));
+                // Rows of a constant length take a fraction of the time.
+                match (even.count == odd.count, cols.input) {
+                    (true, 32) => split_rows::<16>(cols.input, (even, odd), rows, x, evens, odds),
+                    (true, 16) => split_rows::<8>(cols.input, (even, odd), rows, x, evens, odds),
+                    (true, 8) => split_rows::<4>(cols.input, (even, odd), rows, x, evens, odds),
+                    _ => split_rows::<0>(cols.input, (even, odd), rows, x, evens, odds),
+                }
+            }
+            return;
+        }
         layout.phase_rows(|at, count, from| {
             if count > 0 {
-                every(&x[from..], stride, &mut phases[at..at + count]);
+                every(&x[from..], cols.stride, &mut phases[at..at + count]);
             }
         });
+    }
+}
+
+/// Copies elements at even and at odd places of rows, given by where they are in the phases and in the plane; `N` of
+/// each, or any number if `N` is 0.
+#[inline(always)]
+fn split_rows<const N: usize>(
+    len: usize,
+    (even, odd): (Phase, Phase),
+    rows: impl Iterator<Item = (usize, usize)>,
+    x: &[f32],
+    evens: &mut [f32],
+    odds: &mut [f32],
+) {
+    for (at, from) in rows {
+        let (x, even) = (&x[from..][..len], &mut evens[at + even.first..][..even.count]);
+        let odd = &mut odds[at + odd.first..][..odd.count];
+        if N == 0 {
+            split(x, even, odd);
+        } else if let (Some(x), Some(even), Some(odd)) =
+            (x.as_chunks::<2>().0.first_chunk::<N>(), even.first_chunk_mut::<N>(), odd.first_chunk_mut::<N>())
+        {
+            for i in 0..N {
+                even[i] = x[i][0];
+            }
+            for i in 0..N {
+                odd[i] = x[i][1];
+            }
+        }
+    }
+}
+
+/// Copies elements at even and at odd places.
+#[inline(always)]
+fn split(x: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    let pairs = even.len().min(odd.len());
+    for i in pairs..even.len() {
+        even[i] = x[2 * i];
+    }
+    for i in pairs..odd.len() {
+        odd[i] = x[2 * i + 1];
+    }
+    let (x, even, odd) = (&x.as_chunks::<2>().0[..pairs], &mut even[..pairs], &mut odd[..pairs]);
+    for i in 0..pairs {
+        even[i] = x[i][0];
+        odd[i] = x[i][1];
     }
 }
 
@@ -204,29 +276,8 @@ multiversion! {
 fn every(x: &[f32], stride: usize, y: &mut [f32]) {
     match stride {
         1 => copy_short(&x[..y.len()], y),
-        2 => {
-            let (x, y) = every_second::<16>(x, y);
-            let (x, y) = every_second::<8>(x, y);
-            let (x, y) = every_second::<4>(x, y);
-            y.iter_mut().zip(x.iter().step_by(2)).for_each(|(y, x)| *y = *x);
-        }
         _ => y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y = *x),
     }
-}
-
-/// Copies every second element by blocks of `N`, and gives back what is left.
-#[inline(always)]
-fn every_second<'x, 'y, const N: usize>(x: &'x [f32], y: &'y mut [f32]) -> (&'x [f32], &'y mut [f32]) {
-    let blocks = (y.len() / N).min(x.len() / (2 * N));
-    let (x, x_rest) = x.split_at(blocks * 2 * N);
-    let (y, y_rest) = y.split_at_mut(blocks * N);
-    let pairs = x.as_chunks::<2>().0;
-    for (y, x) in y.as_chunks_mut::<N>().0.iter_mut().zip(pairs.as_chunks::<N>().0) {
-        for i in 0..N {
-            y[i] = x[i][0];
-        }
-    }
-    (x_rest, y_rest)
 }
 
 multiversion! {
@@ -237,22 +288,18 @@ multiversion! {
         if !covered(rows) || !covered(cols) {
             x.fill(0.0);
         }
-        if let [even, odd] = cols.phases[..]
-            && cols.stride == 2
-            && even.input.min(odd.input) == 0
-            && even.input.max(odd.input) == 1
-        {
-            let (even, odd, odd_at) = match even.input {
-                0 => (even, odd, layout.phase as isize),
-                _ => (odd, even, -(layout.phase as isize)),
-            };
-            for (i, phase) in rows.phases.iter().enumerate() {
-                for row in 0..phase.count {
-                    let at = (2 * i + usize::from(odd_at < 0)) * layout.phase + (phase.first + row) * cols.extent;
-                    let even = &phases[at + even.first..][..even.count];
-                    let odd = &phases[at.wrapping_add_signed(odd_at) + odd.first..][..odd.count];
-                    let x = &mut x[(phase.input + row * rows.stride) * cols.input..][..cols.input];
-                    interleave(even, odd, x);
+        if let Some((even, odd)) = cols.halves() {
+            for (rows_phase, phases) in rows.phases.iter().zip(phases.chunks_exact((2 * layout.phase).max(1))) {
+                let (first, second) = phases.split_at(layout.phase);
+                let (evens, odds) = if cols.phases[0].input == 0 { (first, second) } else { (second, first) };
+                let row = |i: usize| (rows_phase.first + i) * cols.extent;
+                let line = |i: usize| (rows_phase.input + i * rows.stride) * cols.input;
+                let rows = (0..rows_phase.count).map(|i| (row(i), line(i)));
+                match (even.count == odd.count, cols.input) {
+                    (true, 32) => interleave_rows::<16>(cols.input, (even, odd), rows, evens, odds, x),
+                    (true, 16) => interleave_rows::<8>(cols.input, (even, odd), rows, evens, odds, x),
+                    (true, 8) => interleave_rows::<4>(cols.input, (even, odd), rows, evens, odds, x),
+                    _ => interleave_rows::<0>(cols.input, (even, odd), rows, evens, odds, x),
                 }
             }
             return;
@@ -269,6 +316,31 @@ multiversion! {
     }
 }
 
+/// The way back from [`split_rows`].
+#[inline(always)]
+fn interleave_rows<const N: usize>(
+    len: usize,
+    (even, odd): (Phase, Phase),
+    rows: impl Iterator<Item = (usize, usize)>,
+    evens: &[f32],
+    odds: &[f32],
+    x: &mut [f32],
+) {
+    for (at, to) in rows {
+        let (x, even) = (&mut x[to..][..len], &evens[at + even.first..][..even.count]);
+        let odd = &odds[at + odd.first..][..odd.count];
+        if N == 0 {
+            interleave(even, odd, x);
+        } else if let (Some(x), Some(even), Some(odd)) =
+            (x.as_chunks_mut::<2>().0.first_chunk_mut::<N>(), even.first_chunk::<N>(), odd.first_chunk::<N>())
+        {
+            for i in 0..N {
+                x[i] = [even[i], odd[i]];
+            }
+        }
+    }
+}
+
 /// Writes `x` from its elements at even and at odd places.
 #[inline(always)]
 fn interleave(even: &[f32], odd: &[f32], x: &mut [f32]) {
@@ -280,26 +352,8 @@ fn interleave(even: &[f32], odd: &[f32], x: &mut [f32]) {
         x[2 * i + 1] = odd[i];
     }
     let x = &mut x.as_chunks_mut::<2>().0[..pairs];
-    let (even, odd) = (&even[..pairs], &odd[..pairs]);
-    let mut at = 0;
-    interleave_blocks::<16>(even, odd, x, &mut at);
-    interleave_blocks::<8>(even, odd, x, &mut at);
-    interleave_blocks::<4>(even, odd, x, &mut at);
-    for i in at..pairs {
-        x[i] = [even[i], odd[i]];
-    }
-}
-
-/// Interleaves from `at` on by blocks of `N`.
-#[inline(always)]
-fn interleave_blocks<const N: usize>(even: &[f32], odd: &[f32], x: &mut [[f32; 2]], at: &mut usize) {
-    while *at + N <= x.len() {
-        let (even, odd) = (&even[*at..][..N], &odd[*at..][..N]);
-        let x = &mut x[*at..][..N];
-        for i in 0..N {
-            x[i] = [even[i], odd[i]];
-        }
-        *at += N;
+    for ((x, even), odd) in x.iter_mut().zip(even).zip(odd) {
+        *x = [*even, *odd];
     }
 }
 
@@ -319,7 +373,9 @@ multiversion! {
         let len = layout.cols.output;
         for (row, indices) in indices.chunks_exact_mut(len).enumerate() {
             let windows = &windows[row * layout.cols.extent..][..len];
-            indices.iter_mut().zip(windows).for_each(|(index, position)| *index = *position as u8);
+            // The sum has the position in its lowest bits.
+            let number = |position: f32| (position + (1 << 23) as f32).to_bits();
+            indices.iter_mut().zip(windows).for_each(|(index, position)| *index = number(*position) as u8);
         }
     }
 }
