@@ -192,7 +192,7 @@ impl Operand<'_> {
                 }
                 let mut found: [&[f32]; LANES] = [&[]; LANES];
                 found.iter_mut().zip(lines.chunks(depth)).for_each(|(found, line)| *found = line);
-                interleave(&found, depth, out);
+                interleave(&found, LANES, depth, out);
             }
             return;
         }

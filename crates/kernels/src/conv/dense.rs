@@ -7,10 +7,10 @@ use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, NONE, Planes};
+use super::stage::{self, Planes};
 use super::weights;
 use crate::parallel::{sum_tasks, with_scratch};
-use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow};
+use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow, pair, single};
 use crate::simd::multiversion;
 use crate::{Elements, Output};
 
@@ -204,11 +204,22 @@ impl Dense {
         let image_groups = self.images / self.lanes;
         [
             self.block * image_groups * self.layout.len * self.lanes + 2 * LANES,
-            stage::scratch(&self.layout, self.rows, self.lanes),
+            self.stage_len(),
             self.phases.len() * self.units * LANES * self.distance(),
             PACKED.max(self.rows * self.step[0] * self.result[1]),
             self.units * LANES,
         ]
+    }
+
+    /// Elements that staging takes: unpacked lines, pairs of them, and those side by side.
+    fn stage_len(&self) -> usize {
+        let n = self.layout.source_len(self.rows);
+        let line = stage::line(n);
+        let numbers = self.arithmetic.numbers();
+        // Fewer rows at the edges may leave room for more lines.
+        let unpacked =
+            (self.lanes * numbers * line * stage::lines_together(n, self.lanes * numbers)).max(stage::UNPACKED);
+        unpacked + 2 * self.lanes * line
     }
 
     fn tiles(&self) -> usize {
@@ -375,7 +386,7 @@ impl Task<'_> {
             out.address(channel(image) * result + row * plan.result[1] + vector % per_row * LANES)
         };
         let written_directly = whole_vectors && direct(0).is_some();
-        let planes = Planes { x, size: plan.source, arithmetic: plan.arithmetic };
+        let planes = Planes { x, size: plan.source };
         if !in_place {
             staged.fill(0.0);
         }
@@ -462,25 +473,44 @@ impl Task<'_> {
     fn stage(&self, planes: &Planes, first: usize, elements: usize, staged: &mut [f32], scratch: &mut [f32]) {
         let (plan, tile) = (self.plan, self.tile);
         let numbers = plan.arithmetic.numbers();
-        let group_len = plan.layout.len * plan.lanes;
-        for element in 0..elements {
-            let staged = &mut staged[element * plan.images * plan.layout.len..];
-            let channel = (first + element) * numbers;
-            for (i, image) in (tile.image..tile.image + tile.images).step_by(plan.lanes).enumerate() {
-                let mut lanes = [[NONE; 2]; LANES];
-                for (lane, planes) in lanes[..plan.lanes].iter_mut().enumerate().take(self.plan.batch - image) {
+        let (row, end) = plan.layout.source_rows(tile.row, plan.rows);
+        let n = (end - row) * plan.source[1];
+        let together = stage::lines_together(n, plan.lanes * numbers);
+        let line = stage::line(n);
+        let (unpacked, rest) = scratch.split_at_mut(plan.lanes * together * numbers * line);
+        let (paired, between) = rest.split_at_mut(plan.lanes * line);
+        for (group, image) in (tile.image..tile.image + tile.images).step_by(plan.lanes).enumerate() {
+            let images = plan.lanes.min(plan.batch - image);
+            for element in (0..elements).step_by(together) {
+                let channel = (first + element) * numbers;
+                let count = together.min(elements - element);
+                let channels = (count * numbers).min(plan.inputs - channel);
+                let mut lines = [const { None }; LANES];
+                let buffers = unpacked.chunks_mut(together * numbers * line);
+                for ((lane, lines), buffer) in lines[..images].iter_mut().enumerate().zip(buffers) {
                     let plane = ((image + lane) * plan.groups + self.part.group) * plan.inputs + channel;
-                    *planes = [plane, if channel + 1 < plan.inputs { plane + 1 } else { NONE }];
+                    *lines = Some(planes.lines(plane, 1, channels, row, n, buffer));
                 }
-                let lanes = &lanes[..plan.lanes];
-                planes.stage(
-                    &plan.layout,
-                    tile.row,
-                    plan.rows,
-                    lanes,
-                    &mut staged[i * group_len..][..group_len],
-                    scratch,
-                );
+                for i in 0..count {
+                    let at = ((element + i) * plan.images + group * plan.lanes) * plan.layout.len;
+                    let staged = &mut staged[at..][..plan.layout.len * plan.lanes];
+                    let mut found: [&[f32]; LANES] = [&[]; LANES];
+                    for ((lines, paired), found) in lines.iter().flatten().zip(paired.chunks_mut(line)).zip(&mut found)
+                    {
+                        *found = match plan.arithmetic {
+                            Arithmetic::F32 => lines.get(i),
+                            Arithmetic::Bf16 if 2 * i + 1 < channels => {
+                                pair(lines.get(2 * i), lines.get(2 * i + 1), &mut paired[..n]);
+                                &paired[..n]
+                            }
+                            Arithmetic::Bf16 => {
+                                single(lines.get(2 * i), &mut paired[..n]);
+                                &paired[..n]
+                            }
+                        };
+                    }
+                    stage::place(&plan.layout, tile.row, row, &found[..images], plan.lanes, staged, between);
+                }
             }
         }
     }

@@ -8,10 +8,10 @@ use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, NONE, Planes};
+use super::stage::{self, Planes};
 use crate::elements::SharedOutput;
 use crate::parallel::{SharedOut, for_tasks, sum_tasks, with_scratch};
-use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow};
+use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow, pair, single};
 use crate::simd::multiversion;
 use crate::{Elements, Output};
 
@@ -144,7 +144,8 @@ impl GradWeight {
         [
             self.input_panels * self.images * self.layout.len * LANES,
             self.output_panels * LANES * self.images * self.rows * self.result[1],
-            stage::scratch(&self.layout, self.rows, LANES).max(stage::scratch(&self.plain, self.rows, LANES)),
+            // Lines of two images, pairs of them, and those side by side.
+            4 * LANES * stage::line(self.layout.source_len(self.rows).max(self.plain.source_len(self.rows))),
             self.sums_len(),
             PACKED.max(line),
         ]
@@ -303,8 +304,8 @@ impl Task<'_> {
         let (panels, rest) = rest.split_at_mut(panels_len);
         let stage_scratch = &mut rest[..stage_len];
         let kernel = Kernel::new(plan.arithmetic);
-        let planes = |x, size| Planes { x, size, arithmetic: plan.arithmetic };
-        let (sources, results) = (planes(self.x, plan.source), planes(self.dy, plan.result));
+        let sources = Planes { x: self.x, size: plan.source };
+        let results = Planes { x: self.dy, size: plan.result };
         let panel_len = plan.images * plan.layout.len * LANES;
         let columns = block.inputs.div_ceil(LANES) * plan.taps.len();
         let mut first = true;
@@ -314,16 +315,43 @@ impl Task<'_> {
             }
             let depth = tile.images * tile.rows * plan.result[1];
             for image in 0..tile.images {
-                for panel in 0..block.inputs.div_ceil(LANES) {
-                    let lanes = self.lanes(tile.image + image, plan.inputs, block.input, block.inputs, panel);
-                    let at = panel * panel_len + image * plan.layout.len * LANES;
+                for panel in (0..block.inputs).step_by(LANES) {
+                    let at = panel / LANES * panel_len + image * plan.layout.len * LANES;
                     let staged = &mut staged[at..][..plan.layout.len * LANES];
-                    sources.stage(&plan.layout, tile.row, plan.rows, &lanes, staged, stage_scratch);
+                    let first = block.group * plan.inputs + block.input + panel;
+                    let (all, count) = (plan.groups * plan.inputs, LANES.min(block.inputs - panel));
+                    let image = tile.image + image;
+                    self.stage(
+                        &sources,
+                        &plan.layout,
+                        tile.row,
+                        plan.rows,
+                        image,
+                        all,
+                        first,
+                        count,
+                        staged,
+                        stage_scratch,
+                    );
                 }
-                for panel in 0..block.outputs.div_ceil(LANES) {
-                    let lanes = self.lanes(tile.image + image, plan.outputs, block.output, block.outputs, panel);
-                    let at = (panel * depth + image * tile.rows * plan.result[1]) * LANES;
-                    results.stage(&plan.plain, tile.row, tile.rows, &lanes, &mut panels[at..], stage_scratch);
+                for panel in (0..block.outputs).step_by(LANES) {
+                    let at = (panel / LANES * depth + image * tile.rows * plan.result[1]) * LANES;
+                    let panels = &mut panels[at..];
+                    let first = block.group * plan.outputs + block.output + panel;
+                    let (all, count) = (plan.groups * plan.outputs, LANES.min(block.outputs - panel));
+                    let image = tile.image + image;
+                    self.stage(
+                        &results,
+                        &plan.plain,
+                        tile.row,
+                        tile.rows,
+                        image,
+                        all,
+                        first,
+                        count,
+                        panels,
+                        stage_scratch,
+                    );
                 }
             }
             let blocks = columns.div_ceil(VECTORS);
@@ -360,18 +388,42 @@ impl Task<'_> {
         }
     }
 
-    /// The planes of a panel of channels, those of two images in BF16.
-    fn lanes(&self, image: usize, all: usize, first: usize, channels: usize, panel: usize) -> [[usize; 2]; LANES] {
-        let numbers = self.plan.arithmetic.numbers();
-        let mut lanes = [[NONE; 2]; LANES];
-        for (lane, planes) in lanes.iter_mut().enumerate().take(channels - panel * LANES) {
-            for (i, plane) in planes.iter_mut().enumerate().take(numbers) {
-                let image = image * numbers + i;
-                if image < self.plan.batch {
-                    *plane = (image * self.plan.groups + self.block.group) * all + first + panel * LANES + lane;
+    /// Stages a panel of `count` channels from `first` on, those of two images in BF16.
+    fn stage(
+        &self,
+        planes: &Planes,
+        layout: &Layout,
+        start: usize,
+        rows: usize,
+        image: usize,
+        all: usize,
+        first: usize,
+        count: usize,
+        staged: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let (row, end) = layout.source_rows(start, rows);
+        let n = (end - row) * planes.size[1];
+        let line = stage::line(n);
+        let (unpacked, rest) = scratch.split_at_mut(2 * LANES * line);
+        let (even, odd) = unpacked.split_at_mut(LANES * line);
+        let (paired, between) = rest.split_at_mut(LANES * line);
+        let image = image * self.plan.arithmetic.numbers();
+        let evens = planes.lines(image * all + first, 1, count, row, n, even);
+        let mut found: [&[f32]; LANES] = [&[]; LANES];
+        if self.plan.arithmetic == Arithmetic::F32 {
+            found.iter_mut().enumerate().take(count).for_each(|(i, found)| *found = evens.get(i));
+        } else {
+            let second = image + 1 < self.plan.batch;
+            let odds = second.then(|| planes.lines((image + 1) * all + first, 1, count, row, n, odd));
+            for ((i, paired), found) in paired.chunks_mut(line).enumerate().zip(&mut found).take(count) {
+                match &odds {
+                    Some(odds) => pair(evens.get(i), odds.get(i), &mut paired[..n]),
+                    None => single(evens.get(i), &mut paired[..n]),
                 }
+                *found = &paired[..n];
             }
         }
-        lanes
+        stage::place(layout, start, row, &found[..count], LANES, staged, between);
     }
 }
