@@ -99,7 +99,7 @@ impl Depthwise {
     fn lens(&self) -> [usize; 5] {
         let tile = self.rows * self.step[0] * self.result[1] * LANES;
         let filters = self.results.max(self.sources) * self.taps;
-        [self.layout.len * LANES, stage_len(&self.layout, self.rows), tile, tile.max(filters), filters * LANES]
+        [self.layout.len * LANES, stage_len(&self.layout, self.rows), tile, tile.max(filters * LANES), filters * LANES]
     }
 
     pub(super) fn run(&self, x: Elements, w: Elements, bias: Option<Elements>, y: &mut Output) -> Counts {
@@ -132,12 +132,18 @@ impl Depthwise {
         let (tile, lines) = rest.split_at_mut(tile_len);
         let count = LANES.min(self.batch * self.channels - first);
         let filters = self.results.max(self.sources);
-        let weight_lines = &mut lines[..filters * self.taps];
+        let per_channel = filters * self.taps;
         weights.fill(0.0);
-        for lane in 0..count {
+        let mut lane = 0;
+        while lane < count {
+            // Channels up to the end of an image.
             let channel = (first + lane) % self.channels;
-            let w = w.read(channel * filters * self.taps, filters * self.taps, weight_lines);
-            weights[lane..].iter_mut().step_by(LANES).zip(w).for_each(|(weight, w)| *weight = *w);
+            let channels = (count - lane).min(self.channels - channel);
+            let w = w.read(channel * per_channel, channels * per_channel, lines);
+            for (i, w) in w.chunks(per_channel).enumerate() {
+                weights[lane + i..].iter_mut().step_by(LANES).zip(w).for_each(|(weight, w)| *weight = *w);
+            }
+            lane += channels;
         }
         let weights = weights.as_chunks::<LANES>().0;
         let planes = Planes { x, size: self.source };

@@ -152,7 +152,8 @@ multiversion! {
                 crate::simd::copy_short(&source[from..from + len], &mut staged[to..to + len]);
             }),
             (1, _) => layout.rows(start, first, |to, from, len| {
-                staged[to * lanes..(to + len) * lanes].copy_from_slice(&source[from * lanes..(from + len) * lanes]);
+                let (to, from, len) = (to * lanes, from * lanes, len * lanes);
+                crate::simd::copy_short(&source[from..from + len], &mut staged[to..to + len]);
             }),
             (2, 1) => layout.rows(start, first, |to, from, len| {
                 let staged = &mut staged[to..to + len];

@@ -5,7 +5,7 @@ use crate::simd::multiversion;
 /// Puts `lines[i][p]` at `out[p * lanes + i]`, for lines of `n` elements; lanes that have no line become zero.
 pub(crate) fn interleave(lines: &[&[f32]], lanes: usize, n: usize, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if lanes == 16 && crate::simd::has_avx512() {
+    if lanes == 16 && n > 1 && crate::simd::has_avx512() {
         assert!(lines.len() <= 16 && lines.iter().all(|line| line.len() >= n) && out.len() >= n * 16);
         // SAFETY: the processor has AVX-512; lines and `out` are long enough.
         unsafe { x86::transpose(lines, n, out) };
