@@ -180,16 +180,16 @@ impl GradWeight {
         let per_image = self.result[0].div_ceil(self.rows);
         let tiles = images.div_ceil(self.images) * per_image;
         let per_part = tiles.div_ceil(self.parts);
-        let offsets: Vec<usize> = (0..self.images * self.rows * self.result[1])
+        let steps: Vec<[u32; 2]> = (0..self.images * self.rows * self.result[1])
             .map(|k| {
                 let (row, column) = (k / self.result[1], k % self.result[1]);
                 let (image, row) = (row / self.rows, row % self.rows);
                 let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
-                (image * self.image_len() + row * row_len + column) * LANES
+                [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
             })
             .collect();
         let sum = |block: usize, part: usize, sums: &mut [f32], scratch: &mut [f32]| {
-            let task = Task { plan: self, x, dy, offsets: &offsets, block: self.block(block) };
+            let task = Task { plan: self, x, dy, steps: &steps, block: self.block(block) };
             let range = (part * per_part).min(tiles)..((part + 1) * per_part).min(tiles);
             task.sum(
                 range.map(|tile| {
@@ -310,7 +310,7 @@ struct Task<'a> {
     plan: &'a GradWeight,
     x: Elements<'a>,
     dy: Elements<'a>,
-    offsets: &'a [usize],
+    steps: &'a [[u32; 2]],
     block: Channels,
 }
 
@@ -395,7 +395,7 @@ impl Task<'_> {
                     unsafe {
                         kernel.run(&Block {
                             a: a.as_ptr(),
-                            offsets: &self.offsets[..depth],
+                            steps: &self.steps[..depth],
                             b,
                             c: c.map(|c| c.add(output * plan.columns())),
                             vectors: end - v,
