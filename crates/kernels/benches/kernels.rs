@@ -318,6 +318,10 @@ fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stri
         print!("{name:42}");
         for (pass, time) in ["forward", "input", "weight"].into_iter().zip(times) {
             print!("  {pass} {:7.2} ms {:6.1}", time * 1e3, g.flops() as f64 / time * 1e-9);
+            if groups == channels[0] {
+                let elements = 128 * (channels[0] * size * size + channels[1] * g.out_height() * g.out_width());
+                print!(" ({:4.1} GB/s)", (elements * low.bytes()) as f64 / time * 1e-9);
+            }
         }
         println!(" GFLOP/s  shared {:.2} MB", len as f64 * 4e-6);
     }
@@ -341,7 +345,17 @@ fn main() {
             bench_conv(&format!("resnet 1x1 {c}->{o} @{size} /{stride}"), [c, o], size, 1, stride, 1);
         }
     }
-    for (c, size, stride) in [(32, 32, 1), (96, 32, 2), (144, 16, 1), (192, 16, 2), (384, 8, 1), (960, 4, 1)] {
+    for (c, size, stride) in [
+        (32, 32, 1),
+        (96, 32, 2),
+        (144, 16, 1),
+        (192, 16, 2),
+        (384, 8, 1),
+        (960, 4, 1),
+        (464, 4, 1),
+        (464, 4, 2),
+        (464, 2, 1),
+    ] {
         bench_conv(&format!("mobilenet depthwise {c} @{size} /{stride}"), [c, c], size, 3, stride, c);
     }
     for (c, size) in [(16, 32), (32, 16), (64, 8), (128, 4)] {
@@ -359,7 +373,9 @@ fn main() {
                 continue;
             }
             let (a, b) = (a.elements(), b.elements());
-            let time = best(|| drop(matmul(trans_a, trans_b, m, n, k, a, b, None, &mut c.output()).unwrap()));
+            let time = best(|| {
+                matmul(trans_a, trans_b, m, n, k, a, b, None, &mut c.output()).unwrap();
+            });
             let speed = 2e-9 * (m * n * k) as f64 / time;
             println!("matmul {name} {m}x{n}x{k} {trans_a} {trans_b}: {:.2} ms {speed:.1} GFLOP/s", time * 1e3);
         }

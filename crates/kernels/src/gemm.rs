@@ -125,7 +125,7 @@ impl Product<'_> {
             bias.unpack(j, &mut first[..width]);
         }
         others.chunks_mut(distance).for_each(|sums| sums.copy_from_slice(first));
-        let offsets: Vec<usize> = (0..depth).map(|k| k * LANES).collect();
+        let steps: Vec<[u32; 2]> = (0..depth).map(|k| [(k * LANES) as u32; 2]).collect();
         for start in (0..self.k).step_by(DEPTH) {
             let k = DEPTH.min(self.k - start);
             let depth = k.div_ceil(numbers);
@@ -147,7 +147,7 @@ impl Product<'_> {
                     unsafe {
                         kernel.run(&Block {
                             a: a.as_ptr(),
-                            offsets: &offsets[..depth],
+                            steps: &steps[..depth],
                             b: from,
                             c: to.map(|c| c.add(row * distance)),
                             vectors: end - v,
@@ -192,7 +192,7 @@ impl Operand<'_> {
                 }
                 let mut found: [&[f32]; LANES] = [&[]; LANES];
                 found.iter_mut().zip(lines.chunks(depth)).for_each(|(found, line)| *found = line);
-                interleave(&found, depth, out);
+                interleave(&found, LANES, depth, out);
             }
             return;
         }

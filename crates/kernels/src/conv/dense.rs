@@ -3,15 +3,17 @@
 //! A vector holds 16 neighbouring outputs of a row, or those of several images where rows are short: the planes of such
 //! images are staged side by side. Every tap reads a vector at an offset of its own.
 
+use std::collections::BTreeMap;
+
 use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, NONE, Planes};
+use super::stage::{self, Planes};
 use super::weights;
 use crate::parallel::{sum_tasks, with_scratch};
-use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow};
-use crate::simd::multiversion;
+use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow, pair, single};
+use crate::simd::{copy_short, multiversion};
 use crate::{Elements, Output};
 
 /// Elements of packed weights that there are at a time.
@@ -24,6 +26,8 @@ const PIXELS: [usize; 2] = [256, 512];
 const DEPTH: usize = 288;
 /// Elements of the staged planes that one thread holds.
 const STAGED: usize = 64 * 1024;
+/// Outputs of a plane of which taps may be skipped.
+const SKIPPED: usize = 64;
 /// Elements that are packed at a time.
 const PACKED: usize = 4096;
 
@@ -52,6 +56,8 @@ pub(super) struct Dense {
     phases: Vec<Phase>,
     /// For every tap: taps of the phases before its own, taps of its phase, its place among them.
     pub(super) places: Vec<(usize, usize, usize)>,
+    /// Whether taps are skipped where they read outside the source: a vector is then one pixel of 16 images.
+    skips: bool,
     /// Images side by side.
     lanes: usize,
     /// Images and rows of a tile.
@@ -66,8 +72,17 @@ pub(super) struct Dense {
 /// Outputs that the same taps lead to.
 struct Phase {
     origin: [usize; 2],
-    /// Where the taps read, in the order of the weights.
-    taps: Vec<usize>,
+    /// The bits of [`Layout::reached`] and where they read, for all taps in the order of the weights.
+    taps: Vec<([u64; 2], usize)>,
+}
+
+/// Vectors of outputs of a phase whose operands the same taps reach; the others would read zeros outside the source.
+struct Class {
+    /// In the order of the images.
+    vectors: Vec<usize>,
+    taps: usize,
+    /// Steps of a block of input elements.
+    steps: Vec<[u32; 2]>,
 }
 
 impl Dense {
@@ -107,14 +122,17 @@ impl Dense {
             residues[0].iter().flat_map(|&y| residues[1].iter().map(move |&x| [y, x])).collect();
         origins.sort_unstable();
         origins.dedup();
-        let lanes = side_by_side(lattice[1], g.batch);
+        let reached = Reached::new(&axes, &origins, &residues, lattice);
+        let skips = reached.worth_skipping(lattice, g.batch);
+        let lanes = if skips { LANES } else { side_by_side(lattice[1], g.batch) };
         let vectors = (lattice[1] * lanes).div_ceil(LANES);
         let row = vectors * LANES;
         let panels = outputs.div_ceil(LANES);
         // Tiles of fewer pixels where there are many output channels or several phases.
         let pixels = (SUMS / (panels.min(16) * LANES)).clamp(PIXELS[0], PIXELS[1]) / origins.len().max(1);
-        let rows = (pixels / row).clamp(1, lattice[0]);
+        let rows = if skips { lattice[0] } else { (pixels / row).clamp(1, lattice[0]) };
         let rows = lattice[0].div_ceil(lattice[0].div_ceil(rows));
+        let pixels = if skips { PIXELS[1] } else { pixels };
         let image_groups = if rows < lattice[0] { 1 } else { (pixels / (row * rows)).max(1) };
         let all = g.batch.div_ceil(lanes);
         let image_groups = all.div_ceil(all.div_ceil(image_groups));
@@ -124,7 +142,7 @@ impl Dense {
         let most = (STAGED / (layout.len * lanes * image_groups)).min(DEPTH.div_ceil(taps).min(128)).clamp(1, elements);
         let block = elements.div_ceil(elements.div_ceil(most));
         let sums = origins.len() * (image_groups * rows * row + LANES) * LANES;
-        let units = (2 * SUMS / sums).clamp(1, 16).min(panels);
+        let units = (3 * SUMS / 2 / sums).clamp(1, 16).min(panels);
         let units = panels.div_ceil(panels.div_ceil(units));
 
         let mut phases = Vec::with_capacity(origins.len());
@@ -138,8 +156,9 @@ impl Dense {
                 places[t] = (before, members.len(), index);
             }
             before += members.len();
-            let taps = members.into_iter().map(|t| layout.tap(tap(t).0, tap(t).1) * lanes).collect();
-            phases.push(Phase { origin, taps });
+            let at =
+                |&t: &usize| ([1 << tap(t).0.min(63), 1 << tap(t).1.min(63)], layout.tap(tap(t).0, tap(t).1) * lanes);
+            phases.push(Phase { origin, taps: members.iter().map(at).collect() });
         }
         // A processor without BF16 instructions has to make do with the memory that those with them take.
         let unit = inputs.div_ceil(if narrow(x) && narrow(w) { 2 } else { 1 }) * taps * LANES;
@@ -159,6 +178,7 @@ impl Dense {
             step,
             lattice,
             phases,
+            skips,
             places,
             lanes,
             images: image_groups * lanes,
@@ -204,11 +224,22 @@ impl Dense {
         let image_groups = self.images / self.lanes;
         [
             self.block * image_groups * self.layout.len * self.lanes + 2 * LANES,
-            stage::scratch(&self.layout, self.rows, self.lanes),
+            self.stage_len(),
             self.phases.len() * self.units * LANES * self.distance(),
             PACKED.max(self.rows * self.step[0] * self.result[1]),
             self.units * LANES,
         ]
+    }
+
+    /// Elements that staging takes: unpacked lines, pairs of them, and those side by side.
+    fn stage_len(&self) -> usize {
+        let n = self.layout.source_len(self.rows);
+        let line = stage::line(n);
+        let numbers = self.arithmetic.numbers();
+        // Fewer rows at the edges may leave room for more lines.
+        let unpacked =
+            (self.lanes * numbers * line * stage::lines_together(n, self.lanes * numbers)).max(stage::UNPACKED);
+        unpacked + 2 * self.lanes * line
     }
 
     fn tiles(&self) -> usize {
@@ -231,8 +262,8 @@ impl Dense {
         shared: &mut [f32],
     ) -> Counts {
         let kernel = Kernel::new(self.arithmetic);
-        let offsets: Vec<Vec<usize>> =
-            self.phases.iter().map(|phase| self.offsets(phase, self.channel_len(x))).collect();
+        let channel_len = self.channel_len(x);
+        let classes: Vec<Vec<Class>> = self.phases.iter().map(|phase| self.classes(phase, channel_len)).collect();
         let out = y.shared();
         let units = self.groups * self.panels();
         let chunk = (shared.len() / self.unit_len()).clamp(1, units);
@@ -243,11 +274,20 @@ impl Dense {
             weights::pack(self, w, first, count, packed);
             let parts = self.parts(first, count);
             let (tiles, packed) = (self.tiles(), &*packed);
+            // One task takes all parts of a group if it can stage their operands once.
+            let once = self.elements() <= self.block && !self.in_place(x) && tiles >= 8;
+            let parts: Vec<&[Part]> = parts.chunk_by(|a, b| once && a.group == b.group).collect();
             counts += sum_tasks(tiles * parts.len(), |task| {
-                let part = &parts[task / tiles];
-                let weights = &packed[(part.unit - first) * self.unit_len()..][..part.units * self.unit_len()];
-                let task = Task { plan: self, kernel, offsets: &offsets, part, weights, tile: self.tile(task % tiles) };
-                with_scratch(self.lens().iter().sum(), |scratch| task.run(x, bias, &out, scratch))
+                let tile = self.tile(task % tiles);
+                with_scratch(self.lens().iter().sum(), |scratch| {
+                    let parts = parts[task / tiles].iter().enumerate().map(|(i, part)| {
+                        let weights = &packed[(part.unit - first) * self.unit_len()..][..part.units * self.unit_len()];
+                        let task =
+                            Task { plan: self, kernel, classes: &classes, part, weights, tile, is_staged: i > 0 };
+                        task.run(x, bias, &out, scratch)
+                    });
+                    parts.sum()
+                })
             });
         }
         counts
@@ -281,9 +321,63 @@ impl Dense {
         if self.in_place(x) { self.source[0] * self.source[1] } else { self.images * self.layout.len }
     }
 
-    /// Where the products of a phase find their operands, for a block of channels.
-    fn offsets(&self, phase: &Phase, channel_len: usize) -> Vec<usize> {
-        (0..self.block).flat_map(|c| phase.taps.iter().map(move |tap| c * channel_len + tap)).collect()
+    /// The classes of a full tile's vectors in a phase.
+    fn classes(&self, phase: &Phase, channel_len: usize) -> Vec<Class> {
+        let mut members = BTreeMap::<[u64; 2], Vec<usize>>::new();
+        let per_image = self.rows * self.vectors();
+        for vector in 0..self.images / self.lanes * per_image {
+            let (y, x) = (vector % per_image / self.vectors(), vector % self.vectors());
+            let reached = if self.skips { self.layout.reached(y, x) } else { [u64::MAX; 2] };
+            members.entry(reached).or_default().push(vector);
+        }
+        let class = |(reached, vectors): ([u64; 2], Vec<usize>)| {
+            let all = phase.taps.len();
+            let taps = phase.taps.iter().enumerate();
+            let taps: Vec<(usize, usize)> = taps
+                .filter(|(_, (bits, _))| bits[0] & reached[0] != 0 && bits[1] & reached[1] != 0)
+                .map(|(i, (_, at))| (i, *at))
+                .collect();
+            let step =
+                |c: usize, (i, at): (usize, usize)| [((c * all + i) * LANES) as u32, (c * channel_len + at) as u32];
+            let steps = (0..self.block).flat_map(|c| taps.iter().map(move |&tap| step(c, tap))).collect();
+            Class { vectors, taps: taps.len(), steps }
+        };
+        members.into_iter().map(class).collect()
+    }
+}
+
+/// How many pairs of an output and a tap there are, and how many of them read an element of the source.
+struct Reached {
+    all: usize,
+    inside: usize,
+}
+
+impl Reached {
+    fn new(axes: &[Axis; 2], origins: &[[usize; 2]], residues: &[Vec<usize>; 2], lattice: [usize; 2]) -> Reached {
+        let (mut all, mut inside) = (0, 0);
+        if lattice[0] * lattice[1] > SKIPPED {
+            return Reached { all, inside };
+        }
+        for origin in origins {
+            let count = |axis: usize| {
+                let taps = (0..residues[axis].len()).filter(|&k| residues[axis][k] == origin[axis]);
+                let bits: u64 = taps.clone().map(|k| 1 << k.min(63)).fold(0, |a, b| a | b);
+                let outputs = (0..lattice[axis]).map(|i| (axes[axis].reached(i) & bits).count_ones() as usize);
+                (taps.count() * lattice[axis], outputs.sum::<usize>())
+            };
+            let (y, x) = (count(0), count(1));
+            all += y.0 * x.0;
+            inside += y.1 * x.1;
+        }
+        Reached { all, inside }
+    }
+
+    /// Whether vectors of one pixel of 16 images, without the taps that read outside the source, are less work.
+    fn worth_skipping(&self, lattice: [usize; 2], batch: usize) -> bool {
+        let lanes = side_by_side(lattice[1], batch);
+        let without = (lattice[1] * lanes).next_multiple_of(LANES) * batch.div_ceil(lanes) * self.all;
+        let with = lattice[1] * LANES * batch.div_ceil(LANES) * self.inside;
+        10 * with < 9 * without
     }
 }
 
@@ -326,10 +420,11 @@ struct Part {
 struct Task<'a> {
     plan: &'a Dense,
     kernel: Kernel,
-    offsets: &'a [Vec<usize>],
+    classes: &'a [Vec<Class>],
     part: &'a Part,
     weights: &'a [f32],
     tile: Tile,
+    is_staged: bool,
 }
 
 impl Task<'_> {
@@ -375,8 +470,8 @@ impl Task<'_> {
             out.address(channel(image) * result + row * plan.result[1] + vector % per_row * LANES)
         };
         let written_directly = whole_vectors && direct(0).is_some();
-        let planes = Planes { x, size: plan.source, arithmetic: plan.arithmetic };
-        if !in_place {
+        let planes = Planes { x, size: plan.source };
+        if !in_place && !self.is_staged {
             staged.fill(0.0);
         }
         for first in (0..plan.elements()).step_by(plan.block) {
@@ -385,47 +480,53 @@ impl Task<'_> {
                 let at = (tile.image * plan.groups + part.group) * plan.inputs + first;
                 x.numbers().map_or(&[][..], |x| &x[at * plane + tile.row * plan.source[1]..])
             } else {
-                self.stage(&planes, first, elements, staged, stage_scratch);
+                if !self.is_staged {
+                    self.stage(&planes, first, elements, staged, stage_scratch);
+                }
                 &*staged
             };
             let weights = |panel: usize| &self.weights[panel * plan.unit_len() + first * plan.taps * LANES..];
             let mut before = 0;
-            for (i, offsets) in self.offsets.iter().enumerate() {
-                let taps = plan.phases[i].taps.len();
+            for (i, classes) in self.classes.iter().enumerate() {
                 let sums = &mut sums[i * plan.units * LANES * plan.distance()..];
-                let blocks = vectors.div_ceil(VECTORS);
-                for block in 0..blocks {
-                    let (v, end) = (block * vectors / blocks, (block + 1) * vectors / blocks);
-                    let mut b = [source.as_ptr(); VECTORS];
-                    let mut c = [sums.as_mut_ptr(); VECTORS];
-                    for (j, vector) in (v..end).enumerate() {
-                        b[j] = source[place(vector)..].as_ptr();
-                        c[j] = match direct(vector) {
-                            Some(y) if written_directly => y,
-                            _ => sums[vector * LANES..].as_mut_ptr(),
-                        };
-                    }
-                    let row = if written_directly { result } else { plan.distance() };
-                    for output in (0..part.outputs).step_by(ROWS) {
-                        let a = &weights(output / LANES)[elements * before * LANES + output % LANES..];
-                        let start = start[output..].first_chunk().filter(|_| first == 0);
-                        // SAFETY: a task writes only the pixels of its tile in its own output channels; weights, staged
-                        // planes and sums are as long as the plan says.
-                        unsafe {
-                            self.kernel.run(&Block {
-                                a: a.as_ptr(),
-                                offsets: &offsets[..elements * taps],
-                                b,
-                                c: c.map(|c| c.add(output * row)),
-                                vectors: end - v,
-                                row,
-                                rows: ROWS.min(part.outputs - output),
-                                start,
-                            });
+                for class in classes {
+                    let members = match plan.skips {
+                        true => class.vectors.len() / (plan.images / plan.lanes) * image_groups,
+                        false => vectors,
+                    };
+                    let members = &class.vectors[..members];
+                    let blocks = members.len().div_ceil(VECTORS);
+                    for block in 0..blocks {
+                        let range = block * members.len() / blocks..(block + 1) * members.len() / blocks;
+                        let mut b = [source.as_ptr(); VECTORS];
+                        let mut c = [sums.as_mut_ptr(); VECTORS];
+                        for (j, &vector) in members[range.clone()].iter().enumerate() {
+                            b[j] = source[place(vector)..].as_ptr();
+                            let to_result = if written_directly { direct(vector) } else { None };
+                            c[j] = to_result.unwrap_or(sums[vector * LANES..].as_mut_ptr());
+                        }
+                        let row = if written_directly { result } else { plan.distance() };
+                        for output in (0..part.outputs).step_by(ROWS) {
+                            let a = &weights(output / LANES)[elements * before * LANES + output % LANES..];
+                            let start = start[output..].first_chunk().filter(|_| first == 0);
+                            // SAFETY: a task writes only the pixels of its tile in its own output channels; weights,
+                            // staged planes and sums are as long as the plan says.
+                            unsafe {
+                                self.kernel.run(&Block {
+                                    a: a.as_ptr(),
+                                    steps: &class.steps[..elements * class.taps],
+                                    b,
+                                    c: c.map(|c| c.add(output * row)),
+                                    vectors: range.len(),
+                                    row,
+                                    rows: ROWS.min(part.outputs - output),
+                                    start,
+                                });
+                            }
                         }
                     }
                 }
-                before += taps;
+                before += plan.phases[i].taps.len();
             }
         }
         if written_directly {
@@ -447,7 +548,11 @@ impl Task<'_> {
                 } else {
                     for o in 0..outputs {
                         let sums = &sums[(output + o) * plan.distance() + pixels..];
-                        assemble(plan, &tile, image % plan.lanes, rows, sums, &mut line[o * len..][..len]);
+                        let line = &mut line[o * len..][..len];
+                        match whole_vectors {
+                            true => copy_short(&sums[..len], line),
+                            false => assemble(plan, &tile, image % plan.lanes, rows, sums, line),
+                        }
                     }
                     &line[..outputs * len]
                 };
@@ -462,25 +567,44 @@ impl Task<'_> {
     fn stage(&self, planes: &Planes, first: usize, elements: usize, staged: &mut [f32], scratch: &mut [f32]) {
         let (plan, tile) = (self.plan, self.tile);
         let numbers = plan.arithmetic.numbers();
-        let group_len = plan.layout.len * plan.lanes;
-        for element in 0..elements {
-            let staged = &mut staged[element * plan.images * plan.layout.len..];
-            let channel = (first + element) * numbers;
-            for (i, image) in (tile.image..tile.image + tile.images).step_by(plan.lanes).enumerate() {
-                let mut lanes = [[NONE; 2]; LANES];
-                for (lane, planes) in lanes[..plan.lanes].iter_mut().enumerate().take(self.plan.batch - image) {
+        let (row, end) = plan.layout.source_rows(tile.row, plan.rows);
+        let n = (end - row) * plan.source[1];
+        let together = stage::lines_together(n, plan.lanes * numbers);
+        let line = stage::line(n);
+        let (unpacked, rest) = scratch.split_at_mut(plan.lanes * together * numbers * line);
+        let (paired, between) = rest.split_at_mut(plan.lanes * line);
+        for (group, image) in (tile.image..tile.image + tile.images).step_by(plan.lanes).enumerate() {
+            let images = plan.lanes.min(plan.batch - image);
+            for element in (0..elements).step_by(together) {
+                let channel = (first + element) * numbers;
+                let count = together.min(elements - element);
+                let channels = (count * numbers).min(plan.inputs - channel);
+                let mut lines = [const { None }; LANES];
+                let buffers = unpacked.chunks_mut(together * numbers * line);
+                for ((lane, lines), buffer) in lines[..images].iter_mut().enumerate().zip(buffers) {
                     let plane = ((image + lane) * plan.groups + self.part.group) * plan.inputs + channel;
-                    *planes = [plane, if channel + 1 < plan.inputs { plane + 1 } else { NONE }];
+                    *lines = Some(planes.lines(plane, 1, channels, row, n, buffer));
                 }
-                let lanes = &lanes[..plan.lanes];
-                planes.stage(
-                    &plan.layout,
-                    tile.row,
-                    plan.rows,
-                    lanes,
-                    &mut staged[i * group_len..][..group_len],
-                    scratch,
-                );
+                for i in 0..count {
+                    let at = ((element + i) * plan.images + group * plan.lanes) * plan.layout.len;
+                    let staged = &mut staged[at..][..plan.layout.len * plan.lanes];
+                    let mut found: [&[f32]; LANES] = [&[]; LANES];
+                    for ((lines, paired), found) in lines.iter().flatten().zip(paired.chunks_mut(line)).zip(&mut found)
+                    {
+                        *found = match plan.arithmetic {
+                            Arithmetic::F32 => lines.get(i),
+                            Arithmetic::Bf16 if 2 * i + 1 < channels => {
+                                pair(lines.get(2 * i), lines.get(2 * i + 1), &mut paired[..n]);
+                                &paired[..n]
+                            }
+                            Arithmetic::Bf16 => {
+                                single(lines.get(2 * i), &mut paired[..n]);
+                                &paired[..n]
+                            }
+                        };
+                    }
+                    stage::place(&plan.layout, tile.row, row, &found[..images], plan.lanes, staged, between);
+                }
             }
         }
     }
@@ -502,7 +626,7 @@ multiversion! {
             for (line, sums) in line[y * width..].chunks_mut(plan.step[0] * width).zip(sums[i * phase_len..].chunks(row_len)).take(tile.rows) {
                 let line = &mut line[x..width];
                 match (plan.lanes, plan.step[1]) {
-                    (1, 1) => crate::simd::copy_short(&sums[..line.len()], line),
+                    (1, 1) => copy_short(&sums[..line.len()], line),
                     (1, 2) => spread::<1, 2>(sums, line),
                     (2, 1) => spread::<2, 1>(&sums[lane..], line),
                     (2, 2) => spread::<2, 2>(&sums[lane..], line),

@@ -7,10 +7,10 @@ use bitbudget_formats::Counts;
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, NONE, Planes};
+use super::stage::{self, Planes};
 use crate::elements::SharedOutput;
 use crate::parallel::{SharedOut, for_tasks, sum_tasks, with_scratch};
-use crate::product::{Arithmetic, LANES, separate};
+use crate::product::{LANES, separate};
 use crate::simd::{mul_add, multiversion};
 use crate::{Elements, Output};
 
@@ -21,7 +21,7 @@ const TASK: usize = 32 * 1024;
 /// Tasks that the weight gradient is cut into.
 const TASKS: usize = 16;
 /// Output pixels that are summed in registers.
-const BLOCK: usize = 8;
+const BLOCK: usize = 4;
 /// Taps whose gradients are summed in registers.
 const TAPS: usize = 9;
 
@@ -99,13 +99,7 @@ impl Depthwise {
     fn lens(&self) -> [usize; 5] {
         let tile = self.rows * self.step[0] * self.result[1] * LANES;
         let filters = self.results.max(self.sources) * self.taps;
-        [
-            self.layout.len * LANES,
-            stage::scratch(&self.layout, self.rows, LANES).next_multiple_of(LANES),
-            tile,
-            tile.max(filters),
-            filters * LANES,
-        ]
+        [self.layout.len * LANES, stage_len(&self.layout, self.rows), tile, tile.max(filters * LANES), filters * LANES]
     }
 
     pub(super) fn run(&self, x: Elements, w: Elements, bias: Option<Elements>, y: &mut Output) -> Counts {
@@ -138,15 +132,21 @@ impl Depthwise {
         let (tile, lines) = rest.split_at_mut(tile_len);
         let count = LANES.min(self.batch * self.channels - first);
         let filters = self.results.max(self.sources);
-        let weight_lines = &mut lines[..filters * self.taps];
+        let per_channel = filters * self.taps;
         weights.fill(0.0);
-        for lane in 0..count {
+        let mut lane = 0;
+        while lane < count {
+            // Channels up to the end of an image.
             let channel = (first + lane) % self.channels;
-            let w = w.read(channel * filters * self.taps, filters * self.taps, weight_lines);
-            weights[lane..].iter_mut().step_by(LANES).zip(w).for_each(|(weight, w)| *weight = *w);
+            let channels = (count - lane).min(self.channels - channel);
+            let w = w.read(channel * per_channel, channels * per_channel, lines);
+            for (i, w) in w.chunks(per_channel).enumerate() {
+                weights[lane + i..].iter_mut().step_by(LANES).zip(w).for_each(|(weight, w)| *weight = *w);
+            }
+            lane += channels;
         }
         let weights = weights.as_chunks::<LANES>().0;
-        let planes = Planes { x, size: self.source, arithmetic: Arithmetic::F32 };
+        let planes = Planes { x, size: self.source };
         let lattice = self.result[0].div_ceil(self.step[0]);
         let plane = self.result[0] * self.result[1];
         let mut counts = Counts::default();
@@ -160,9 +160,8 @@ impl Depthwise {
                     if !self.layout.is_plain() {
                         staged.fill(0.0);
                     }
-                    let mut lanes = [[NONE; 2]; LANES];
-                    (0..count).for_each(|lane| lanes[lane][0] = (first + lane) * self.sources + source);
-                    planes.stage(&self.layout, row, self.rows, &lanes, staged, stage_scratch);
+                    let plane = first * self.sources + source;
+                    stage(&planes, &self.layout, row, self.rows, plane, self.sources, count, staged, stage_scratch);
                 }
                 let mut start = [0.0; LANES];
                 if let Some(bias) = bias {
@@ -225,11 +224,10 @@ multiversion! {
                     let source = &source[x * LANES..];
                     match block {
                         BLOCK => filter_block::<FMA, BLOCK>(&phase.taps, weights, source, start, row, step_x),
-                        4.. => filter_block::<FMA, 4>(&phase.taps, weights, source, start, row, step_x),
                         2.. => filter_block::<FMA, 2>(&phase.taps, weights, source, start, row, step_x),
                         _ => filter_block::<FMA, 1>(&phase.taps, weights, source, start, row, step_x),
                     }
-                    x += match block { BLOCK => BLOCK, 4.. => 4, 2.. => 2, _ => 1 };
+                    x += if block == 3 { 2 } else { block };
                 }
             }
         }
@@ -261,6 +259,32 @@ fn filter_block<const FMA: bool, const N: usize>(
     for j in 0..N {
         row[j * step] = sums[j];
     }
+}
+
+/// Elements that [`stage`] takes: lines, and those side by side.
+fn stage_len(layout: &Layout, rows: usize) -> usize {
+    2 * LANES * stage::line(layout.source_len(rows))
+}
+
+/// Stages `count` planes from `first` on that are `step` planes apart, below `rows` rows of outputs from `start` on.
+fn stage(
+    planes: &Planes,
+    layout: &Layout,
+    start: usize,
+    rows: usize,
+    first: usize,
+    step: usize,
+    count: usize,
+    staged: &mut [f32],
+    scratch: &mut [f32],
+) {
+    let (row, end) = layout.source_rows(start, rows);
+    let n = (end - row) * planes.size[1];
+    let (buffer, between) = scratch.split_at_mut(LANES * stage::line(n));
+    let lines = planes.lines(first, step, count, row, n, buffer);
+    let mut found: [&[f32]; LANES] = [&[]; LANES];
+    found.iter_mut().enumerate().take(count).for_each(|(i, found)| *found = lines.get(i));
+    stage::place(layout, start, row, &found[..count], LANES, staged, between);
 }
 
 /// The weight gradient, and how it is cut. Shapes alone decide.
@@ -315,7 +339,7 @@ impl DepthwiseGradWeight {
 
     /// Elements of the staged planes, of what staging needs, of dy side by side, and of the sums in double precision.
     fn lens(&self) -> [usize; 3] {
-        let stage = stage::scratch(&self.layout, self.rows, LANES).max(stage::scratch(&self.plain, self.rows, LANES));
+        let stage = stage_len(&self.layout, self.rows).max(stage_len(&self.plain, self.rows));
         [self.layout.len * LANES, self.rows * self.result[1] * LANES, stage]
     }
 
@@ -354,8 +378,7 @@ impl DepthwiseGradWeight {
         let (staged, rest) = scratch.split_at_mut(staged_len);
         let (tile, stage_scratch) = rest.split_at_mut(tile_len);
         let (count, taps) = (LANES.min(self.channels - first), self.taps.len());
-        let planes = |x, size| Planes { x, size, arithmetic: Arithmetic::F32 };
-        let (sources, results) = (planes(x, self.source), planes(dy, self.result));
+        let (sources, results) = (Planes { x, size: self.source }, Planes { x: dy, size: self.result });
         let mut totals = vec![[0.0f64; LANES]; self.multiplier * taps];
         staged.fill(0.0);
         for image in images {
@@ -365,15 +388,10 @@ impl DepthwiseGradWeight {
                     staged.fill(0.0);
                 }
                 let plane = image * self.channels + first;
-                let lanes = |step: usize, at: usize| {
-                    let mut lanes = [[NONE; 2]; LANES];
-                    (0..count).for_each(|lane| lanes[lane][0] = at + lane * step);
-                    lanes
-                };
-                sources.stage(&self.layout, row, self.rows, &lanes(1, plane), staged, stage_scratch);
+                stage(&sources, &self.layout, row, self.rows, plane, 1, count, staged, stage_scratch);
                 for (m, totals) in totals.chunks_mut(taps).enumerate() {
-                    let lanes = lanes(self.multiplier, plane * self.multiplier + m);
-                    results.stage(&self.plain, row, rows, &lanes, tile, stage_scratch);
+                    let plane = plane * self.multiplier + m;
+                    stage(&results, &self.plain, row, rows, plane, self.multiplier, count, tile, stage_scratch);
                     correlate(&self.taps, self.layout.row(), self.result[1], rows, staged, tile, totals);
                 }
             }

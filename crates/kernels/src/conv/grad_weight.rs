@@ -8,11 +8,11 @@ use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, NONE, Planes};
+use super::stage::{self, Planes};
 use crate::elements::SharedOutput;
 use crate::parallel::{SharedOut, for_tasks, sum_tasks, with_scratch};
-use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow};
-use crate::simd::multiversion;
+use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, interleave, narrow, pair, single};
+use crate::simd::{copy_short, multiversion};
 use crate::{Elements, Output};
 
 /// Pixels (or pairs of them) that are staged at a time.
@@ -44,6 +44,9 @@ pub(super) struct GradWeight {
     plain: Layout,
     /// Where the taps read.
     taps: Vec<usize>,
+    /// Where the taps of the kernel read a single plane, if channels are so few that vectors hold pairs of channel and
+    /// tap instead: columns of their own, which the plan takes for channels.
+    columns: Option<Vec<usize>>,
     /// Elements (images, or pairs of them) and rows of a tile.
     images: usize,
     rows: usize,
@@ -71,7 +74,15 @@ impl GradWeight {
         let images = if rows < result[0] { 1 } else { (PIXELS / (rows * result[1])).clamp(1, batch) };
         let images = batch.div_ceil(batch.div_ceil(images));
         let layout = Layout::new([Axis::below_outputs(&g, 0), Axis::below_outputs(&g, 1)], [rows, result[1]]);
-        let taps: Vec<usize> = (0..g.taps()).map(|t| layout.tap(t / g.kernel[1], t % g.kernel[1]) * LANES).collect();
+        let mut taps: Vec<usize> =
+            (0..g.taps()).map(|t| layout.tap(t / g.kernel[1], t % g.kernel[1]) * LANES).collect();
+        let mut pairs = None;
+        let mut inputs = inputs;
+        if inputs < LANES && 4 * (inputs * taps.len()).div_ceil(LANES) <= 3 * taps.len() {
+            pairs = Some(taps.iter().map(|tap| tap / LANES).collect());
+            inputs *= taps.len();
+            taps = vec![0];
+        }
 
         let all = inputs.div_ceil(LANES);
         let input_blocks = all.div_ceil((COLUMNS / taps.len()).clamp(1, 16));
@@ -98,12 +109,18 @@ impl GradWeight {
             layout,
             plain,
             taps,
+            columns: pairs,
             images,
             rows,
             input_panels,
             output_panels,
             parts,
         }
+    }
+
+    /// Elements of an image's staged plane.
+    fn image_len(&self) -> usize {
+        if self.columns.is_some() { self.rows * self.result[1] } else { self.layout.len }
     }
 
     fn input_blocks(&self) -> usize {
@@ -141,10 +158,15 @@ impl GradWeight {
     /// Elements of staged planes, of panels, of what staging needs, of the sums and of the results on their way.
     fn lens(&self) -> [usize; 5] {
         let line = self.inputs.max(self.outputs) * self.taps.len();
+        let single_planes = match &self.columns {
+            Some(columns) => self.inputs / columns.len() * self.layout.len,
+            None => 0,
+        };
         [
-            self.input_panels * self.images * self.layout.len * LANES,
+            self.input_panels * self.images * self.image_len() * LANES + single_planes,
             self.output_panels * LANES * self.images * self.rows * self.result[1],
-            stage::scratch(&self.layout, self.rows, LANES).max(stage::scratch(&self.plain, self.rows, LANES)),
+            // Lines of two images, pairs of them, and those side by side.
+            4 * LANES * stage::line(self.layout.source_len(self.rows).max(self.plain.source_len(self.rows))),
             self.sums_len(),
             PACKED.max(line),
         ]
@@ -158,15 +180,16 @@ impl GradWeight {
         let per_image = self.result[0].div_ceil(self.rows);
         let tiles = images.div_ceil(self.images) * per_image;
         let per_part = tiles.div_ceil(self.parts);
-        let offsets: Vec<usize> = (0..self.images * self.rows * self.result[1])
+        let steps: Vec<[u32; 2]> = (0..self.images * self.rows * self.result[1])
             .map(|k| {
                 let (row, column) = (k / self.result[1], k % self.result[1]);
                 let (image, row) = (row / self.rows, row % self.rows);
-                (image * self.layout.len + row * self.layout.row() + column) * LANES
+                let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
+                [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
             })
             .collect();
         let sum = |block: usize, part: usize, sums: &mut [f32], scratch: &mut [f32]| {
-            let task = Task { plan: self, x, dy, offsets: &offsets, block: self.block(block) };
+            let task = Task { plan: self, x, dy, steps: &steps, block: self.block(block) };
             let range = (part * per_part).min(tiles)..((part + 1) * per_part).min(tiles);
             task.sum(
                 range.map(|tile| {
@@ -287,7 +310,7 @@ struct Task<'a> {
     plan: &'a GradWeight,
     x: Elements<'a>,
     dy: Elements<'a>,
-    offsets: &'a [usize],
+    steps: &'a [[u32; 2]],
     block: Channels,
 }
 
@@ -303,9 +326,9 @@ impl Task<'_> {
         let (panels, rest) = rest.split_at_mut(panels_len);
         let stage_scratch = &mut rest[..stage_len];
         let kernel = Kernel::new(plan.arithmetic);
-        let planes = |x, size| Planes { x, size, arithmetic: plan.arithmetic };
-        let (sources, results) = (planes(self.x, plan.source), planes(self.dy, plan.result));
-        let panel_len = plan.images * plan.layout.len * LANES;
+        let sources = Planes { x: self.x, size: plan.source };
+        let results = Planes { x: self.dy, size: plan.result };
+        let panel_len = plan.images * plan.image_len() * LANES;
         let columns = block.inputs.div_ceil(LANES) * plan.taps.len();
         let mut first = true;
         for tile in tiles {
@@ -314,16 +337,46 @@ impl Task<'_> {
             }
             let depth = tile.images * tile.rows * plan.result[1];
             for image in 0..tile.images {
-                for panel in 0..block.inputs.div_ceil(LANES) {
-                    let lanes = self.lanes(tile.image + image, plan.inputs, block.input, block.inputs, panel);
-                    let at = panel * panel_len + image * plan.layout.len * LANES;
-                    let staged = &mut staged[at..][..plan.layout.len * LANES];
-                    sources.stage(&plan.layout, tile.row, plan.rows, &lanes, staged, stage_scratch);
+                if plan.columns.is_some() {
+                    self.stage_columns(&sources, &tile, image, staged, stage_scratch);
                 }
-                for panel in 0..block.outputs.div_ceil(LANES) {
-                    let lanes = self.lanes(tile.image + image, plan.outputs, block.output, block.outputs, panel);
-                    let at = (panel * depth + image * tile.rows * plan.result[1]) * LANES;
-                    results.stage(&plan.plain, tile.row, tile.rows, &lanes, &mut panels[at..], stage_scratch);
+                for panel in (0..block.inputs).step_by(LANES).filter(|_| plan.columns.is_none()) {
+                    let at = panel / LANES * panel_len + image * plan.layout.len * LANES;
+                    let staged = &mut staged[at..][..plan.layout.len * LANES];
+                    let first = block.group * plan.inputs + block.input + panel;
+                    let (all, count) = (plan.groups * plan.inputs, LANES.min(block.inputs - panel));
+                    let image = tile.image + image;
+                    self.stage(
+                        &sources,
+                        &plan.layout,
+                        tile.row,
+                        plan.rows,
+                        image,
+                        all,
+                        first,
+                        count,
+                        staged,
+                        stage_scratch,
+                    );
+                }
+                for panel in (0..block.outputs).step_by(LANES) {
+                    let at = (panel / LANES * depth + image * tile.rows * plan.result[1]) * LANES;
+                    let panels = &mut panels[at..];
+                    let first = block.group * plan.outputs + block.output + panel;
+                    let (all, count) = (plan.groups * plan.outputs, LANES.min(block.outputs - panel));
+                    let image = tile.image + image;
+                    self.stage(
+                        &results,
+                        &plan.plain,
+                        tile.row,
+                        tile.rows,
+                        image,
+                        all,
+                        first,
+                        count,
+                        panels,
+                        stage_scratch,
+                    );
                 }
             }
             let blocks = columns.div_ceil(VECTORS);
@@ -342,7 +395,7 @@ impl Task<'_> {
                     unsafe {
                         kernel.run(&Block {
                             a: a.as_ptr(),
-                            offsets: &self.offsets[..depth],
+                            steps: &self.steps[..depth],
                             b,
                             c: c.map(|c| c.add(output * plan.columns())),
                             vectors: end - v,
@@ -360,18 +413,89 @@ impl Task<'_> {
         }
     }
 
-    /// The planes of a panel of channels, those of two images in BF16.
-    fn lanes(&self, image: usize, all: usize, first: usize, channels: usize, panel: usize) -> [[usize; 2]; LANES] {
-        let numbers = self.plan.arithmetic.numbers();
-        let mut lanes = [[NONE; 2]; LANES];
-        for (lane, planes) in lanes.iter_mut().enumerate().take(channels - panel * LANES) {
-            for (i, plane) in planes.iter_mut().enumerate().take(numbers) {
-                let image = image * numbers + i;
-                if image < self.plan.batch {
-                    *plane = (image * self.plan.groups + self.block.group) * all + first + panel * LANES + lane;
+    /// Stages columns of an image of the tile, for the block's pairs of channel and tap.
+    fn stage_columns(&self, planes: &Planes, tile: &Tile, image: usize, staged: &mut [f32], scratch: &mut [f32]) {
+        let (plan, block) = (self.plan, &self.block);
+        let Some(taps) = &plan.columns else { return };
+        let layout = &plan.layout;
+        let channels = plan.inputs / taps.len();
+        let (staged, singles) = staged.split_at_mut(plan.input_panels * plan.images * plan.image_len() * LANES);
+        let (row, end) = layout.source_rows(tile.row, plan.rows);
+        let n = (end - row) * planes.size[1];
+        let (lines, rest) = scratch.split_at_mut(2 * LANES * stage::line(n));
+        let (even, odd) = lines.split_at_mut(LANES * stage::line(n));
+        let numbers = plan.arithmetic.numbers();
+        let (first, all) = ((tile.image + image) * numbers, plan.groups * channels);
+        for (c, single_plane) in singles.chunks_mut(layout.len).enumerate() {
+            let plane = first * all + block.group * channels + c;
+            let evens = planes.lines(plane, 1, 1, row, n, even);
+            let line = match plan.arithmetic {
+                Arithmetic::F32 => evens.get(0),
+                Arithmetic::Bf16 if first + 1 < plan.batch => {
+                    pair(evens.get(0), planes.lines(plane + all, 1, 1, row, n, odd).get(0), &mut rest[..n]);
+                    &rest[..n]
+                }
+                Arithmetic::Bf16 => {
+                    single(evens.get(0), &mut rest[..n]);
+                    &rest[..n]
+                }
+            };
+            layout.place(tile.row, row, 1, line, single_plane);
+        }
+        let (width, len) = (plan.result[1], tile.rows * plan.result[1]);
+        let distance = stage::line(plan.rows * width);
+        for panel in (0..block.inputs).step_by(LANES) {
+            let count = LANES.min(block.inputs - panel);
+            for (i, line) in scratch.chunks_mut(distance).enumerate().take(count) {
+                let (c, tap) = ((block.input + panel + i) / taps.len(), (block.input + panel + i) % taps.len());
+                let single_plane = &singles[c * layout.len + taps[tap]..];
+                for (line, plane) in line[..len].chunks_mut(width).zip(single_plane.chunks(layout.row())) {
+                    copy_short(&plane[..width], line);
                 }
             }
+            let mut found: [&[f32]; LANES] = [&[]; LANES];
+            found.iter_mut().zip(scratch.chunks(distance)).for_each(|(found, line)| *found = &line[..len]);
+            let at = (panel / LANES * plan.images + image) * plan.image_len() * LANES;
+            interleave(&found[..count], LANES, len, &mut staged[at..]);
         }
-        lanes
+    }
+
+    /// Stages a panel of `count` channels from `first` on, those of two images in BF16.
+    fn stage(
+        &self,
+        planes: &Planes,
+        layout: &Layout,
+        start: usize,
+        rows: usize,
+        image: usize,
+        all: usize,
+        first: usize,
+        count: usize,
+        staged: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let (row, end) = layout.source_rows(start, rows);
+        let n = (end - row) * planes.size[1];
+        let line = stage::line(n);
+        let (unpacked, rest) = scratch.split_at_mut(2 * LANES * line);
+        let (even, odd) = unpacked.split_at_mut(LANES * line);
+        let (paired, between) = rest.split_at_mut(LANES * line);
+        let image = image * self.plan.arithmetic.numbers();
+        let evens = planes.lines(image * all + first, 1, count, row, n, even);
+        let mut found: [&[f32]; LANES] = [&[]; LANES];
+        if self.plan.arithmetic == Arithmetic::F32 {
+            found.iter_mut().enumerate().take(count).for_each(|(i, found)| *found = evens.get(i));
+        } else {
+            let second = image + 1 < self.plan.batch;
+            let odds = second.then(|| planes.lines((image + 1) * all + first, 1, count, row, n, odd));
+            for ((i, paired), found) in paired.chunks_mut(line).enumerate().zip(&mut found).take(count) {
+                match &odds {
+                    Some(odds) => pair(evens.get(i), odds.get(i), &mut paired[..n]),
+                    None => single(evens.get(i), &mut paired[..n]),
+                }
+                *found = &paired[..n];
+            }
+        }
+        stage::place(layout, start, row, &found[..count], LANES, staged, between);
     }
 }

@@ -64,6 +64,19 @@ impl Axis {
         (clamp(first), clamp(end))
     }
 
+    /// Which taps read an element of the source for an output, as bits; kernels of more than 64 taps have none told apart.
+    pub(super) fn reached(&self, output: usize) -> u64 {
+        let inside = |&(phase, shift): &(usize, usize)| {
+            let index =
+                (output as isize + self.low + shift as isize) * self.step as isize + self.phases[phase] as isize;
+            (0..self.size as isize).contains(&index)
+        };
+        match self.taps.len() {
+            0..=64 => self.taps.iter().enumerate().map(|(k, tap)| u64::from(inside(tap)) << k).sum(),
+            _ => u64::MAX,
+        }
+    }
+
     /// For a phase: which of its `len` elements lie inside the source, and the first one's index there.
     fn inside(&self, start: usize, phase: usize, len: usize) -> (usize, usize, usize) {
         let step = self.step as isize;
@@ -94,6 +107,11 @@ impl Layout {
     /// Elements from one row of a phase to the next.
     pub(super) fn row(&self) -> usize {
         self.sizes[1]
+    }
+
+    /// Which taps along each axis read an element of the source, for an output.
+    pub(super) fn reached(&self, y: usize, x: usize) -> [u64; 2] {
+        [self.axes[0].reached(y), self.axes[1].reached(x)]
     }
 
     /// Where output (0, 0) finds the operand of a tap.
@@ -152,7 +170,8 @@ multiversion! {
                 crate::simd::copy_short(&source[from..from + len], &mut staged[to..to + len]);
             }),
             (1, _) => layout.rows(start, first, |to, from, len| {
-                staged[to * lanes..(to + len) * lanes].copy_from_slice(&source[from * lanes..(from + len) * lanes]);
+                let (to, from, len) = (to * lanes, from * lanes, len * lanes);
+                crate::simd::copy_short(&source[from..from + len], &mut staged[to..to + len]);
             }),
             (2, 1) => layout.rows(start, first, |to, from, len| {
                 let staged = &mut staged[to..to + len];

@@ -1,95 +1,95 @@
-//! Planes of a packed tensor on their way into the lanes of vectors.
+//! Planes of a tensor on their way into the lanes of vectors.
 
 use super::layout::Layout;
 use crate::Elements;
-use crate::product::{Arithmetic, LANES, interleave, pair};
+use crate::product::interleave;
 
-/// No plane: zeros.
-pub(super) const NONE: usize = usize::MAX;
+/// Elements that are unpacked at a time.
+pub(super) const UNPACKED: usize = 8 * 1024;
+/// Elements behind a line, so that lines do not lie at powers of two and compete for the same lines of the cache.
+const GAP: usize = 16;
 
-/// The planes of a tensor, and what an element of those that are staged is.
+/// The planes of a tensor.
 #[derive(Clone, Copy)]
 pub(super) struct Planes<'a> {
     pub(super) x: Elements<'a>,
     /// Height and width of a plane.
     pub(super) size: [usize; 2],
-    pub(super) arithmetic: Arithmetic,
 }
 
-/// Scratch memory that [`Planes::stage`] needs, for `rows` rows of outputs at most.
-pub(super) fn scratch(layout: &Layout, rows: usize, lanes: usize) -> usize {
-    layout.source_len(rows) * (2 * lanes + 2)
+/// The same rows of several planes.
+pub(super) struct Lines<'a> {
+    data: &'a [f32],
+    distance: usize,
+    len: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn get(&self, i: usize) -> &'a [f32] {
+        &self.data[i * self.distance..][..self.len]
+    }
 }
 
 impl Planes<'_> {
-    /// Stages 1, 2, 4, 8 or 16 planes for `rows` rows of outputs from `start` on. Every lane takes one plane, or the pair whose numbers
-    /// its elements hold; what lies outside a plane is left as it is.
-    pub(super) fn stage(
-        &self,
-        layout: &Layout,
-        start: usize,
-        rows: usize,
-        lanes: &[[usize; 2]],
-        staged: &mut [f32],
-        scratch: &mut [f32],
-    ) {
-        let (first, end) = layout.source_rows(start, rows);
-        let n = (end - first) * self.size[1];
-        if n == 0 {
-            return;
+    /// `len` elements from a row on, of `count` planes from `first` on that are `step` planes apart. The buffer has at
+    /// least `count` times [`line`] of `len` elements.
+    pub(super) fn lines<'s>(
+        &'s self,
+        first: usize,
+        step: usize,
+        count: usize,
+        row: usize,
+        len: usize,
+        buffer: &'s mut [f32],
+    ) -> Lines<'s> {
+        let plane = self.size[0] * self.size[1];
+        let start = first * plane + row * self.size[1];
+        if let Some(x) = self.x.numbers()
+            && (count < 8 || !(step * plane).is_multiple_of(8 * GAP))
+        {
+            return Lines { data: &x[start..], distance: step * plane, len };
         }
-        let (between, scratch) = scratch.split_at_mut(n * lanes.len());
-        if layout.is_plain() {
-            return self.gather(first, n, lanes, staged, scratch);
+        if len == plane && step == 1 && self.x.numbers().is_none() {
+            self.x.unpack(start, &mut buffer[..count * len]);
+            return Lines { data: buffer, distance: len, len };
         }
-        if let (1, Arithmetic::F32, Some(x)) = (lanes.len(), self.arithmetic, self.x.numbers()) {
-            let x = &x[self.start(lanes[0][0], first)..][..n];
-            return layout.place(start, first, 1, x, staged);
+        for (i, buffer) in buffer.chunks_mut(line(len)).enumerate().take(count) {
+            self.x.unpack(start + i * step * plane, &mut buffer[..len]);
         }
-        self.gather(first, n, lanes, between, scratch);
-        layout.place(start, first, lanes.len(), between, staged);
+        Lines { data: buffer, distance: line(len), len }
     }
+}
 
-    fn start(&self, plane: usize, row: usize) -> usize {
-        (plane * self.size[0] + row) * self.size[1]
-    }
+/// Elements from one line of `len` to the next.
+pub(super) fn line(len: usize) -> usize {
+    len.next_multiple_of(GAP) + GAP
+}
 
-    /// `n` elements of every lane from a row on, side by side.
-    fn gather(&self, row: usize, n: usize, lanes: &[[usize; 2]], out: &mut [f32], scratch: &mut [f32]) {
-        if let [planes] = *lanes {
-            return self.line(row, planes, &mut out[..n], scratch);
-        }
-        let (lines, rest) = scratch.split_at_mut(n * lanes.len());
-        let mut found: [&[f32]; LANES] = [&[]; LANES];
-        for ((line, planes), found) in lines.chunks_mut(n).zip(lanes).zip(&mut found) {
-            *found = match (self.arithmetic, self.x.numbers()) {
-                (Arithmetic::F32, Some(x)) if planes[0] != NONE => &x[self.start(planes[0], row)..][..n],
-                _ => {
-                    self.line(row, *planes, line, rest);
-                    line
-                }
-            };
-        }
-        interleave(&found[..lanes.len()], n, out);
-    }
+/// How many lines of `len` elements are unpacked at a time, where each step takes `multiple`.
+pub(super) fn lines_together(len: usize, multiple: usize) -> usize {
+    (UNPACKED / (line(len) * multiple)).max(1)
+}
 
-    /// The elements of one lane.
-    fn line(&self, row: usize, planes: [usize; 2], line: &mut [f32], scratch: &mut [f32]) {
-        let n = line.len();
-        if planes[0] == NONE {
-            return line.fill(0.0);
+/// Puts lines, which begin with source row `first`, side by side where the outputs from row `start` on read them; lanes
+/// that have no line are zero. What lies outside the source is left as it is.
+pub(super) fn place(
+    layout: &Layout,
+    start: usize,
+    first: usize,
+    lines: &[&[f32]],
+    lanes: usize,
+    staged: &mut [f32],
+    between: &mut [f32],
+) {
+    let n = lines.first().map_or(0, |line| line.len());
+    match (layout.is_plain(), lines) {
+        _ if n == 0 => {}
+        (true, [line]) if lanes == 1 => staged[..n].copy_from_slice(line),
+        (false, [line]) if lanes == 1 => layout.place(start, first, 1, line, staged),
+        (true, _) => interleave(lines, lanes, n, staged),
+        (false, _) => {
+            interleave(lines, lanes, n, between);
+            layout.place(start, first, lanes, between, staged);
         }
-        if self.arithmetic == Arithmetic::F32 {
-            return self.x.unpack(self.start(planes[0], row), line);
-        }
-        let (even, odd) = scratch[..2 * n].split_at_mut(n);
-        let even = self.x.read(self.start(planes[0], row), n, even);
-        let odd = if planes[1] == NONE {
-            odd.fill(0.0);
-            odd
-        } else {
-            self.x.read(self.start(planes[1], row), n, odd)
-        };
-        pair(even, odd, line);
     }
 }

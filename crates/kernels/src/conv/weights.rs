@@ -6,7 +6,7 @@
 use super::dense::Dense;
 use crate::Elements;
 use crate::parallel::{SharedOut, for_tasks, with_scratch};
-use crate::product::LANES;
+use crate::product::{Arithmetic, LANES, interleave, pair, pair_up, single};
 
 /// Writes the units from `first` on to `packed`, one after the other.
 pub(super) fn pack(plan: &Dense, w: Elements, first: usize, count: usize, packed: &mut [f32]) {
@@ -19,51 +19,80 @@ pub(super) fn pack(plan: &Dense, w: Elements, first: usize, count: usize, packed
     });
 }
 
-/// Elements of scratch memory that packing takes.
+/// Elements of scratch memory that packing takes: numbers as they are unpacked, pairs of them, and taps side by side.
 pub(super) fn scratch(plan: &Dense) -> usize {
-    LANES.max(plan.block * plan.arithmetic.numbers()) * plan.taps
+    let channels = plan.block * plan.arithmetic.numbers();
+    (LANES * channels.max(2) + LANES * plan.block + LANES) * plan.taps
 }
 
 fn pack_unit(plan: &Dense, w: Elements, unit: usize, packed: &mut [f32], scratch: &mut [f32]) {
     let (group, panel) = (unit / plan.panels(), unit % plan.panels());
     let base = group * plan.outputs * plan.inputs * plan.taps;
+    let (taps, numbers) = (plan.taps, plan.arithmetic.numbers());
     let outputs = LANES.min(plan.outputs - panel * LANES);
-    packed.fill(0.0);
     for first in (0..plan.elements()).step_by(plan.block) {
         let elements = plan.block.min(plan.elements() - first);
-        let packed = &mut packed[first * plan.taps * LANES..][..elements * plan.taps * LANES];
-        let numbers = plan.arithmetic.numbers();
+        let packed = &mut packed[first * taps * LANES..][..elements * taps * LANES];
         let (channel, channels) = (first * numbers, (elements * numbers).min(plan.inputs - first * numbers));
-        // The place of an element and tap inside the block.
-        let place = |element: usize, tap: usize| {
-            let (before, taps, index) = plan.places[tap];
-            elements * before + element * taps + index
-        };
-        let mut put = |c: usize, tap: usize, row: usize, x: f32| {
-            if numbers == 1 {
-                packed[place(c, tap) * LANES + row] = x;
-            } else {
-                let element = &mut packed[place(c / 2, tap) * LANES + row];
-                let half = x.to_bits() >> 16 << (16 * (c % 2));
-                *element = f32::from_bits(element.to_bits() | half);
+        if !plan.transposed {
+            // There is one phase, whose taps are in order.
+            let (unpacked, paired) = scratch.split_at_mut(LANES * channels * taps);
+            let mut lines: [&[f32]; LANES] = [&[]; LANES];
+            let buffers = unpacked.chunks_mut(channels * taps).zip(paired.chunks_mut(elements * taps));
+            for (row, ((unpacked, paired), line)) in buffers.zip(&mut lines).enumerate().take(outputs) {
+                let at = base + ((panel * LANES + row) * plan.inputs + channel) * taps;
+                let w = w.read(at, channels * taps, unpacked);
+                *line = match plan.arithmetic {
+                    Arithmetic::F32 => w,
+                    Arithmetic::Bf16 => {
+                        pair_channels(w, taps, paired);
+                        paired
+                    }
+                };
             }
-        };
-        if plan.transposed {
-            for c in 0..channels {
-                let at = base + ((channel + c) * plan.outputs + panel * LANES) * plan.taps;
-                let w = w.read(at, outputs * plan.taps, scratch);
-                for (row, w) in w.chunks(plan.taps).enumerate() {
-                    w.iter().enumerate().for_each(|(tap, w)| put(c, tap, row, *w));
+            interleave(&lines[..outputs], LANES, elements * taps, packed);
+            continue;
+        }
+        let row = outputs * taps;
+        let (unpacked, rest) = scratch.split_at_mut(2 * row);
+        let (even, odd) = unpacked.split_at_mut(row);
+        let (paired, side_by_side) = rest.split_at_mut(row);
+        for element in 0..elements {
+            let channel = channel + element * numbers;
+            let at = |channel: usize| base + (channel * plan.outputs + panel * LANES) * taps;
+            let even = w.read(at(channel), row, even);
+            let w = match plan.arithmetic {
+                Arithmetic::F32 => even,
+                Arithmetic::Bf16 if channel + 1 < plan.inputs => {
+                    pair(even, w.read(at(channel + 1), row, odd), paired);
+                    &*paired
                 }
-            }
-        } else {
-            for row in 0..outputs {
-                let at = base + ((panel * LANES + row) * plan.inputs + channel) * plan.taps;
-                let w = w.read(at, channels * plan.taps, scratch);
-                for (c, w) in w.chunks(plan.taps).enumerate() {
-                    w.iter().enumerate().for_each(|(tap, w)| put(c, tap, row, *w));
+                Arithmetic::Bf16 => {
+                    single(even, paired);
+                    &*paired
                 }
+            };
+            let mut lines: [&[f32]; LANES] = [&[]; LANES];
+            lines.iter_mut().zip(w.chunks(taps)).for_each(|(line, w)| *line = w);
+            let side_by_side = &mut side_by_side[..taps * LANES];
+            interleave(&lines[..outputs], LANES, taps, side_by_side);
+            for (side_by_side, &(before, taps, index)) in side_by_side.chunks(LANES).zip(&plan.places) {
+                let place = elements * before + element * taps + index;
+                packed[place * LANES..][..LANES].copy_from_slice(side_by_side);
             }
+        }
+    }
+}
+
+/// Pairs of neighbouring channels, tap by tap; the last one may lack its second channel.
+fn pair_channels(w: &[f32], taps: usize, paired: &mut [f32]) {
+    if taps == 1 {
+        return pair_up(w, paired);
+    }
+    for (w, paired) in w.chunks(2 * taps).zip(paired.chunks_mut(taps)) {
+        match w.len() == 2 * taps {
+            true => pair(&w[..taps], &w[taps..], paired),
+            false => single(w, paired),
         }
     }
 }

@@ -51,11 +51,11 @@ fn has_bf16() -> bool {
     false
 }
 
-/// A block of a product: `c[row][lane of vector j] (+)= sum over k of a[k * LANES + row] * b[j][offsets[k] + lane]`.
+/// A block of a product: `c[row][lane of vector j] (+)= sum over steps [i, k] of a[i + row] * b[j][k + lane]`.
 pub(crate) struct Block<'a> {
     pub(crate) a: *const f32,
-    /// Elements from `b[j]` to the operand, for every `k`.
-    pub(crate) offsets: &'a [usize],
+    /// Elements from `a` and from `b[j]` to the operands of every step.
+    pub(crate) steps: &'a [[u32; 2]],
     pub(crate) b: [*const f32; VECTORS],
     pub(crate) c: [*mut f32; VECTORS],
     /// Vectors of the block, 1 to [`VECTORS`].
@@ -94,7 +94,7 @@ impl Kernel {
     /// Computes one block.
     ///
     /// # Safety
-    /// For all `k`, `a[k * LANES..][..ROWS]` and `b[j][offsets[k]..][..LANES]` are readable; `c[j][row * i..][..LANES]`
+    /// For all steps `[i, k]`, `a[i..][..ROWS]` and `b[j][k..][..LANES]` are readable; `c[j][row * i..][..LANES]`
     /// is writable for the rows that are written, and no other thread touches it.
     #[inline]
     pub(crate) unsafe fn run(self, block: &Block) {
@@ -116,9 +116,9 @@ unsafe fn portable<const FMA: bool>(block: &Block) {
                 if let Some(start) = block.start {
                     (0..rows).for_each(|r| sums[r] = [start[first + r]; LANES]);
                 }
-                for (k, &offset) in block.offsets.iter().enumerate() {
-                    let b: [f32; LANES] = *block.b[j].add(offset).cast();
-                    let a: [f32; HALF] = *block.a.add(k * LANES + first).cast();
+                for &[i, k] in block.steps {
+                    let b: [f32; LANES] = *block.b[j].add(k as usize).cast();
+                    let a: [f32; HALF] = *block.a.add(i as usize + first).cast();
                     for r in 0..HALF {
                         for i in 0..LANES {
                             sums[r][i] = crate::simd::mul_add::<FMA>(a[r], b[i], sums[r][i]);
@@ -140,7 +140,7 @@ unsafe fn portable<const FMA: bool>(block: &Block) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Block, LANES, ROWS};
+    use super::{Block, ROWS};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn avx2(block: &Block) {
@@ -175,11 +175,11 @@ mod x86 {
                             }
                         }
                     }
-                    let mut a = block.a;
-                    for &offset in block.offsets {
+                    for &[i, k] in block.steps {
+                        let a = block.a.add(i as usize);
                         let mut b = [_mm512_setzero_ps(); V];
                         for j in 0..V {
-                            b[j] = _mm512_loadu_ps(block.b[j].add(offset));
+                            b[j] = _mm512_loadu_ps(block.b[j].add(k as usize));
                         }
                         for r in 0..ROWS {
                             let a = _mm512_set1_ps(*a.add(r));
@@ -187,7 +187,6 @@ mod x86 {
                                 sums[r][j] = $multiply(a, b[j], sums[r][j]);
                             }
                         }
-                        a = a.add(LANES);
                     }
                     for r in 0..ROWS {
                         if r < block.rows {

@@ -2,28 +2,29 @@
 
 use crate::simd::multiversion;
 
-/// Puts `lines[i][p]` at `out[p * lines + i]`; every line has `n` elements.
-pub(crate) fn interleave(lines: &[&[f32]], n: usize, out: &mut [f32]) {
+/// Puts `lines[i][p]` at `out[p * lanes + i]`, for lines of `n` elements; lanes that have no line become zero.
+pub(crate) fn interleave(lines: &[&[f32]], lanes: usize, n: usize, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if lines.len() == 16 && crate::simd::has_avx512() {
-        let whole = n / 16 * 16;
-        assert!(lines.iter().all(|line| line.len() >= n) && out.len() >= n * 16);
+    if lanes == 16 && n > 1 && crate::simd::has_avx512() {
+        assert!(lines.len() <= 16 && lines.iter().all(|line| line.len() >= n) && out.len() >= n * 16);
         // SAFETY: the processor has AVX-512; lines and `out` are long enough.
-        unsafe { x86::transpose(lines, whole, n, out) };
+        unsafe { x86::transpose(lines, n, out) };
         return;
     }
-    interleave_portable(lines, n, out);
+    interleave_portable(lines, lanes, n, out);
 }
 
 multiversion! {
-    fn interleave_portable(lines: &[&[f32]], n: usize, out: &mut [f32]) {
-        match lines.len() {
-            2 => interleave_lanes::<2>(lines, n, out),
-            4 => interleave_lanes::<4>(lines, n, out),
-            8 => interleave_lanes::<8>(lines, n, out),
-            count => {
+    fn interleave_portable(lines: &[&[f32]], lanes: usize, n: usize, out: &mut [f32]) {
+        match (lanes, lines.len()) {
+            (2, 2) => interleave_lanes::<2>(lines, n, out),
+            (4, 4) => interleave_lanes::<4>(lines, n, out),
+            (8, 8) => interleave_lanes::<8>(lines, n, out),
+            _ => {
+                let out = &mut out[..n * lanes];
+                out.fill(0.0);
                 for (i, line) in lines.iter().enumerate() {
-                    out[i..].iter_mut().step_by(count).zip(&line[..n]).for_each(|(out, x)| *out = *x);
+                    out[i..].iter_mut().step_by(lanes).zip(*line).for_each(|(out, x)| *out = *x);
                 }
             }
         }
@@ -64,6 +65,13 @@ multiversion! {
 }
 
 multiversion! {
+    /// Elements of one BF16 number each, beside a zero.
+    pub(crate) fn single(numbers: &[f32], out: &mut [f32]) {
+        numbers.iter().zip(out).for_each(|(x, out)| *out = f32::from_bits(x.to_bits() >> 16));
+    }
+}
+
+multiversion! {
     /// Elements of two neighbours each, which BF16 holds; the last one may lack its second number.
     pub(crate) fn pair_up(numbers: &[f32], out: &mut [f32]) {
         let (pairs, last) = numbers.as_chunks::<2>();
@@ -82,14 +90,18 @@ mod x86 {
 
     /// Transposes sixteen lines, sixteen elements at a time; the last ones of `n` under a mask.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn transpose(lines: &[&[f32]], whole: usize, n: usize, out: &mut [f32]) {
+    pub(super) unsafe fn transpose(lines: &[&[f32]], n: usize, out: &mut [f32]) {
+        let mut from = [std::ptr::null(); 16];
+        from.iter_mut().zip(lines).for_each(|(from, line)| *from = line.as_ptr());
         for p in (0..n).step_by(16) {
             let count = (n - p).min(16);
-            let mask: __mmask16 = if p < whole { 0xffff } else { (1 << count) - 1 };
+            let mask = (0xffffu32 >> (16 - count)) as __mmask16;
             let mut x = [_mm512_setzero_ps(); 16];
             for i in 0..16 {
-                // SAFETY: the caller's promise; the mask ends with the line.
-                x[i] = unsafe { _mm512_maskz_loadu_ps(mask, lines[i].as_ptr().add(p)) };
+                if i < lines.len() {
+                    // SAFETY: the caller's promise; the mask ends with the line.
+                    x[i] = unsafe { _mm512_maskz_loadu_ps(mask, from[i].add(p)) };
+                }
             }
             square(&mut x);
             for (i, x) in x.iter().enumerate().take(count) {
@@ -104,7 +116,7 @@ mod x86 {
     pub(super) unsafe fn transpose_back(x: &[f32], n: usize, count: usize, lines: &mut [f32]) {
         for p in (0..n).step_by(16) {
             let len = (n - p).min(16);
-            let mask: __mmask16 = if len == 16 { 0xffff } else { (1 << len) - 1 };
+            let mask = (0xffffu32 >> (16 - len)) as __mmask16;
             let mut t = [_mm512_setzero_ps(); 16];
             for i in 0..len {
                 // SAFETY: the caller's promise.

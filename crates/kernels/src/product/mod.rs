@@ -4,4 +4,4 @@ mod kernel;
 mod lanes;
 
 pub(crate) use kernel::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow};
-pub(crate) use lanes::{interleave, pair, pair_up, separate};
+pub(crate) use lanes::{interleave, pair, pair_up, separate, single};
