@@ -49,6 +49,7 @@ mod pool;
 mod reduce;
 mod shape;
 mod simd;
+mod translate;
 mod walk;
 
 pub use chain::{Function, Operand, Part, chain};
