@@ -378,6 +378,14 @@ impl SharedOutput {
         }
     }
 
+    /// The format and the place of one-byte codes.
+    pub(crate) fn bytes(&self) -> Option<(Format, *mut u8)> {
+        match (self.place, self.rounding) {
+            (Address::U8(y), Some((format, _))) => Some((format, y)),
+            _ => None,
+        }
+    }
+
     /// Writes what the result holds from `offset` on to `numbers`, as many as it holds.
     ///
     /// # Safety

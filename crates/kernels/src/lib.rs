@@ -53,6 +53,7 @@ mod product;
 mod reduce;
 mod shape;
 mod simd;
+mod translate;
 mod walk;
 
 pub use chain::{Function, Operand, Part, chain};

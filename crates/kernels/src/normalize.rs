@@ -32,7 +32,7 @@ pub(crate) fn factors(function: Function, operands: Vec<Vec<f32>>, count: f64) -
     }
 }
 
-/// Calls `$rows::<ROW>` where a row is short, so that its loop has a fixed length; else `$each` for row after row.
+/// Calls `$fixed` with a constant length of rows where they are short; else `$ones` or `$each`.
 macro_rules! by_row_length {
     ($row:expr, $fixed:ident($($argument:expr),*), $ones:expr, $each:expr) => {
         match $row {
@@ -83,7 +83,9 @@ fn normalize_fixed<const FMA: bool, const ROW: usize>(
 ) {
     let (x, y) = (x.as_chunks::<ROW>().0, y.as_chunks_mut::<ROW>().0);
     for ((y, x), ((mean, factor), bias)) in y.iter_mut().zip(x).zip(mean.iter().zip(factor).zip(bias)) {
-        *y = std::array::from_fn(|i| affine::<FMA>(x[i], *mean, *factor, *bias));
+        for i in 0..ROW {
+            y[i] = affine::<FMA>(x[i], *mean, *factor, *bias);
+        }
     }
 }
 
@@ -119,6 +121,8 @@ fn gradient_fixed<const FMA: bool, const ROW: usize>(
     let (dy, x, dx) = (dy.as_chunks::<ROW>().0, x.as_chunks::<ROW>().0, dx.as_chunks_mut::<ROW>().0);
     let factors = mean.iter().zip(by_dy).zip(by_x).zip(constant);
     for (((dx, dy), x), (((mean, by_dy), by_x), constant)) in dx.iter_mut().zip(dy).zip(x).zip(factors) {
-        *dx = std::array::from_fn(|i| gradient::<FMA>(dy[i], x[i], [*mean, *by_dy, *by_x, *constant]));
+        for i in 0..ROW {
+            dx[i] = gradient::<FMA>(dy[i], x[i], [*mean, *by_dy, *by_x, *constant]);
+        }
     }
 }

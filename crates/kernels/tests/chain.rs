@@ -9,9 +9,21 @@ use bitbudget_kernels::*;
 use common::{assert_close, numbers, same_for_any_threads};
 use stored::{FORMATS, Stored};
 
-/// `[n, c, s]`, with rows of every kind of length: one, short, not a power of two, longer than a tile.
-const SHAPES: [[usize; 3]; 9] =
-    [[2, 3, 1], [70, 50, 1], [3, 5, 2], [40, 70, 4], [9, 40, 16], [2, 7, 49], [5, 3, 600], [1, 2, 5000], [3, 0, 4]];
+/// `[n, c, s]`, with rows of every kind of length: one, short, not a power of two, longer than a tile; the last but one
+/// have channels so large that one-byte codes go through tables.
+const SHAPES: [[usize; 3]; 11] = [
+    [2, 3, 1],
+    [70, 50, 1],
+    [3, 5, 2],
+    [40, 70, 4],
+    [9, 40, 16],
+    [2, 7, 49],
+    [5, 3, 600],
+    [1, 2, 5000],
+    [41, 5, 100],
+    [33, 2, 128],
+    [3, 0, 4],
+];
 
 /// Which operand is how shaped: e each, c channel, s scalar.
 type Formula = (Function, &'static str, fn(&[f64], f64) -> f64);
@@ -114,12 +126,20 @@ fn squared(function: Function, index: usize) -> bool {
     matches!((function, index), (Function::Normalize { .. }, 2) | (Function::NormalizeGradInput { .. }, 3))
 }
 
-fn given(function: Function, kinds: &str, shape: [usize; 3], format: Format) -> Vec<Given> {
+/// Operands of these kinds; `wild` ones hold NaN and overflow small formats.
+fn given(function: Function, kinds: &str, shape: [usize; 3], format: Format, wild: bool) -> Vec<Given> {
     let size = shape.iter().product();
     let operand = |(i, kind): (usize, char)| {
         let seed = i as u64 + 1;
         match kind {
-            'e' => Given::Each(Stored::of(format, &numbers(size, seed).iter().map(|x| 2.0 * x).collect::<Vec<_>>())),
+            'e' => {
+                let mut x: Vec<f32> = numbers(size, seed).iter().map(|x| 2.0 * x).collect();
+                if wild {
+                    x.iter_mut().step_by(7).for_each(|x| *x *= 100.0);
+                    x.iter_mut().step_by(97).for_each(|x| *x = f32::NAN);
+                }
+                Given::Each(Stored::of(format, &x))
+            }
             'p' => {
                 Given::Each(Stored::of(format, &numbers(size, seed).iter().map(|x| x.abs() + 0.1).collect::<Vec<_>>()))
             }
@@ -156,7 +176,7 @@ fn plain(function: Function, given: &[Given], shape: [usize; 3]) -> Vec<f32> {
 fn functions_are_their_formulas() {
     for &(function, kinds, formula) in FORMULAS {
         for shape in SHAPES {
-            let given = given(function, kinds, shape, Format::FP32);
+            let given = given(function, kinds, shape, Format::FP32, false);
             let y = plain(function, &given, shape);
             let columns: Vec<Vec<f32>> = given.iter().map(Given::numbers).collect();
             let count = (shape[0] * shape[2]) as f64;
@@ -178,7 +198,7 @@ fn packed_is_rounding_of_unpacked() {
         for format in FORMATS {
             for shape in SHAPES {
                 for overflow in [Overflow::Saturate, Overflow::NotFinite] {
-                    let given = given(function, kinds, shape, format);
+                    let given = given(function, kinds, shape, format, true);
                     let unpacked: Vec<Given> = given.iter().map(Given::unpacked).collect();
                     let (expected, counts) = Stored::new(format, overflow, &plain(function, &unpacked, shape));
                     let mut y = Stored::of(format, &vec![f32::NAN; shape.iter().product()]);
@@ -275,13 +295,16 @@ fn residual<'a>(
 
 #[test]
 fn chains_are_their_parts_one_after_the_other() {
-    for shape in SHAPES {
+    // With a second tensor, or only one.
+    for (shape, only) in SHAPES.into_iter().flat_map(|shape| [(shape, false), (shape, true)]) {
         let size: usize = shape.iter().product();
         for (i, &format) in FORMATS.iter().enumerate() {
             for overflow in [Overflow::Saturate, Overflow::NotFinite] {
                 // Large enough to overflow the small formats here and there.
                 let wide = |seed, by: f32| numbers(size, seed).iter().map(|x| x * by).collect::<Vec<_>>();
-                let (x, skip) = (Stored::of(format, &wide(1, 300.0)), Stored::of(Format::BF16, &wide(2, 40.0)));
+                let mut x = wide(1, 300.0);
+                x.iter_mut().step_by(97).for_each(|x| *x = f32::NAN);
+                let (x, skip) = (Stored::of(format, &x), Stored::of(Format::BF16, &wide(2, 40.0)));
                 let vectors: Vec<Stored> = (3..7)
                     .map(|seed| {
                         Stored::of(format, &numbers(shape[1], seed).iter().map(|x| x.abs()).collect::<Vec<_>>())
@@ -289,7 +312,7 @@ fn chains_are_their_parts_one_after_the_other() {
                     .collect();
                 let formats = [format, FORMATS[(i + 2) % 7], FORMATS[(i + 4) % 7]];
                 let rounding = formats.map(|format| (format, overflow));
-                let parts = residual(&x, &skip, &vectors, rounding);
+                let parts = residual(&x, if only { &x } else { &skip }, &vectors, rounding);
 
                 // One after the other, each result packed.
                 let mut results: Vec<Stored> = Vec::new();

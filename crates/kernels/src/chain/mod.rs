@@ -1,10 +1,12 @@
 //! Chains of elementwise functions over `[n, c, s]`, in one pass over memory.
 //!
 //! A chain runs tile by tile: the operands of a tile are unpacked into scratch memory that stays in the cache, every
-//! part computes there, is rounded and, where it has an output, stored. Scratch memory is a few tiles of 8 KiB a thread:
-//! one for each packed operand of the part at hand and for each result that a later part still reads.
+//! part computes there, is rounded and, where it has an output, stored. Scratch memory is about
+//! 16 KiB a thread: one tile for each packed operand of the part at hand and for each result that is packed or that a
+//! later part still reads.
 
 mod function;
+mod lookup;
 mod plan;
 mod tile;
 
@@ -17,7 +19,7 @@ use crate::parallel::with_scratch;
 pub use function::Function;
 use function::{Operands, apply};
 use plan::{Load, Plan, Step, Target};
-pub(crate) use tile::{TILE, Tile, Tiles, repeat_rows};
+pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 
 /// One function of a chain.
 #[derive(Clone, Debug)]
@@ -58,6 +60,9 @@ pub enum Operand<'a> {
 pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<Vec<Counts>, ShapeError> {
     let plan = Plan::new(shape, parts, outputs)?;
     let places: Vec<SharedOutput> = outputs.iter_mut().map(Output::shared).collect();
+    if let Some(counts) = lookup::look_up(shape, parts, &places)? {
+        return Ok(counts);
+    }
     let none = || vec![Counts::default(); parts.len()];
     let add = |mut total: Vec<Counts>, counts: Vec<Counts>| {
         total.iter_mut().zip(counts).for_each(|(total, counts)| *total += counts);

@@ -3,10 +3,13 @@
 use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16, unpack_u8, unpack_u16};
 
 use super::function::Takes;
-use super::{Function, Operand, Part, Tiles};
+use super::{Function, Operand, Part, TILES, Tiles};
 use crate::elements::{Elements, Output};
 use crate::error::{ShapeError, check, elements, geometry};
 use crate::normalize;
+
+/// The shortest tile that is worth its fixed costs.
+const SHORTEST_TILE: usize = 512;
 
 /// A chain ready to run.
 pub(super) struct Plan<'a> {
@@ -85,10 +88,6 @@ impl<'a> Plan<'a> {
         check_parts(shape, parts, outputs)?;
         let [n, c, s] = shape;
         let operands = || parts.iter().flat_map(|part| &part.operands);
-        let tiles = match operands().any(|operand| matches!(operand, Operand::Channel(_))) {
-            true => Tiles::new(elements(&[n, c]), s, c),
-            false => Tiles::new(1, elements(&shape), 1),
-        };
         let last_reader = |of: fn(&Operand<'_>) -> Option<usize>, i| {
             parts.iter().rposition(|part| part.operands.iter().any(|o| of(o) == Some(i)))
         };
@@ -107,7 +106,7 @@ impl<'a> Plan<'a> {
         let held: Vec<(usize, usize)> =
             (0..outputs.len()).filter(|&i| reader_of_output(i).is_some()).map(|i| (i, slots.take())).collect();
         let mut results: Vec<Source<'a>> = Vec::new();
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step<'a>> = Vec::new();
         for (i, part) in parts.iter().enumerate() {
             let mut loads = Vec::new();
             let mut sources = Vec::new();
@@ -127,7 +126,7 @@ impl<'a> Plan<'a> {
                     }),
                     (_, Operand::Channel(x)) => {
                         let slot = slots.take();
-                        loads.push((slot, Load::Channel(tiles.table(&numbers(x)))));
+                        loads.push((slot, Load::Channel(numbers(x))));
                         sources.push(Source::Slot(slot));
                     }
                     (_, Operand::Scalar(x)) => sources.push(Source::Slot(constant(&mut slots, &mut constants, x))),
@@ -164,10 +163,30 @@ impl<'a> Plan<'a> {
                 loads,
                 sources,
                 scalars,
-                tables: tables.iter().map(|table| tiles.table(table)).collect(),
+                tables,
                 rounding: part.rounding,
                 target,
             });
+        }
+        // All of a tile's numbers share the cache; where nothing is read twice, that does not matter.
+        let numbers = |step: &Step<'_>| {
+            let read = step.sources.iter().filter(|source| matches!(source, Source::Numbers(_))).count();
+            read + usize::from(matches!(step.target, Target::Numbers(_)))
+        };
+        let tile = match slots.count {
+            0 => TILES,
+            count => (TILES / (count + steps.iter().map(numbers).sum::<usize>())).max(SHORTEST_TILE),
+        };
+        let tiles = match operands().any(|operand| matches!(operand, Operand::Channel(_))) {
+            true => Tiles::new(elements(&[n, c]), s, c, tile),
+            false => Tiles::new(1, elements(&shape), 1, tile),
+        };
+        for step in &mut steps {
+            let expanded = step.loads.iter_mut().filter_map(|(_, load)| match load {
+                Load::Channel(table) => Some(table),
+                Load::Elements(_) => None,
+            });
+            expanded.chain(&mut step.tables).for_each(|table| *table = tiles.table(table));
         }
         Ok(Plan { tiles, steps, held, constants, slots: slots.count })
     }

@@ -2,8 +2,8 @@
 
 use crate::simd::multiversion;
 
-/// Elements of a tile (8 KiB of FP32): a few tiles share the first-level cache.
-pub(crate) const TILE: usize = 2048;
+/// FP32 numbers of a task's tiles together (16 KiB, half of the first-level cache).
+pub(crate) const TILES: usize = 4096;
 
 /// Elements of a task.
 const TASK: usize = 64 * 1024;
@@ -41,16 +41,17 @@ pub(crate) struct Tiles {
 }
 
 impl Tiles {
-    pub(crate) fn new(rows: usize, row: usize, channels: usize) -> Self {
+    /// Tiles of about `tile` elements.
+    pub(crate) fn new(rows: usize, row: usize, channels: usize, tile: usize) -> Self {
         if rows == 0 || row == 0 {
             return Tiles { rows: 0, row: 1, channels, tile_rows: 1, piece: 1, tiles: 0 };
         }
-        if row <= TILE {
-            let tile_rows = (TILE / row).min(rows);
+        if row <= tile {
+            let tile_rows = (tile / row).min(rows);
             return Tiles { rows, row, channels, tile_rows, piece: row, tiles: rows.div_ceil(tile_rows) };
         }
         // Pieces of about one length, whole cache lines of any format.
-        let piece = row.div_ceil(row.div_ceil(TILE)).next_multiple_of(64);
+        let piece = row.div_ceil(row.div_ceil(tile)).next_multiple_of(64);
         Tiles { rows, row, channels, tile_rows: 1, piece, tiles: rows * row.div_ceil(piece) }
     }
 

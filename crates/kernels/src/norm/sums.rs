@@ -8,11 +8,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::chain::{TILE, Tiles};
+use crate::chain::Tiles;
 use crate::elements::Elements;
 use crate::parallel::with_scratch;
 use crate::simd::{mul_add, multiversion};
 
+/// Elements that are unpacked at a time.
+const TILE: usize = 2048;
 /// Images of a block.
 const IMAGES: usize = 16;
 /// Elements of an image that a block takes, about.
@@ -163,7 +165,7 @@ impl Block {
         y: Option<Elements<'_>>,
         mut f: impl FnMut(usize, &[f32], &[f32]),
     ) {
-        let tiles = Tiles::new(self.channels.len(), s, 1);
+        let tiles = Tiles::new(self.channels.len(), s, 1, TILE);
         with_scratch(2 * tiles.longest(), |scratch| {
             let (x_scratch, y_scratch) = scratch.split_at_mut(tiles.longest());
             for image in self.images.clone() {

@@ -1,0 +1,233 @@
+//! Chains of one tensor of one-byte codes to tensors of one-byte codes: 256 results for each channel are all there are.
+//!
+//! The chain itself runs on all codes once; the tensor is then translated 64 codes at a time, where the processor has
+//! AVX-512 VBMI. What a part overflows is counted by flags of the codes. Tables take some 1 KiB for each channel.
+
+use bitbudget_formats::{Counts, Format};
+use rayon::prelude::*;
+
+use super::{Function, Operand, Part, Tiles, chain};
+use crate::elements::{Elements, Output, SharedOutput, Stored};
+use crate::error::ShapeError;
+use crate::translate::{Translation, translation};
+
+/// Codes of one byte.
+const CODES: usize = 256;
+/// Elements of a channel for which tables are worth their making.
+const LEAST: usize = 16 * CODES;
+/// The shortest row, where each has a table of its own.
+const SHORTEST_ROW: usize = 64;
+/// Elements that are translated before the next are read.
+const TILE: usize = 4096;
+
+/// The tables of all channels.
+struct Tables {
+    /// For each stored part its output and its codes.
+    outputs: Vec<(usize, Vec<u8>)>,
+    /// For each code the bits of `counted`.
+    flags: Vec<u8>,
+    /// For each bit the counts that it stands for: parts and kinds.
+    counted: Vec<Vec<(usize, Kind)>>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Overflow,
+    Underflow,
+    NotFinite,
+}
+
+/// Runs the chain by tables where it can and is worth it. The parts were checked.
+pub(super) fn look_up(
+    shape: [usize; 3],
+    parts: &[Part<'_>],
+    places: &[SharedOutput],
+) -> Result<Option<Vec<Counts>>, ShapeError> {
+    let by_channel = parts.iter().flat_map(|part| &part.operands).any(|o| matches!(o, Operand::Channel(_)));
+    let [rows, row, channels] = match by_channel {
+        true => [shape[0] * shape[1], shape[2], shape[1]],
+        false => [1, shape.iter().product(), 1],
+    };
+    let Some(translation) = translation() else { return Ok(None) };
+    if row < SHORTEST_ROW || rows * row < LEAST * channels || places.iter().any(|place| place.bytes().is_none()) {
+        return Ok(None);
+    }
+    let Some((format, x)) = only_tensor(parts, places) else { return Ok(None) };
+    let Some(tables) = Tables::new(channels, parts, format)? else { return Ok(None) };
+    let tiles = Tiles::new(rows, row, channels, TILE);
+    let task = |task: usize| {
+        let mut counts = vec![0; tables.counted.len()];
+        for tile in tiles.of_task(task) {
+            for i in 0..tile.rows() {
+                let (at, channel) = (tile.start + i * tile.row_len, (tile.row + i) % channels);
+                tables.translate(&translation, channel, x.at(at), at, tile.row_len, places, &mut counts);
+            }
+        }
+        counts
+    };
+    let add = |a: Vec<u64>, b: Vec<u64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    let bits =
+        (0..tiles.tasks()).into_par_iter().with_max_len(1).map(task).reduce(|| vec![0; tables.counted.len()], add);
+    let mut counts = vec![Counts::default(); parts.len()];
+    for (bit, counted) in bits.into_iter().zip(&tables.counted) {
+        for (part, kind) in counted {
+            match kind {
+                Kind::Overflow => counts[*part].overflow = bit,
+                Kind::Underflow => counts[*part].underflow = bit,
+                Kind::NotFinite => counts[*part].not_finite = bit,
+            }
+        }
+    }
+    Ok(Some(counts))
+}
+
+/// Where the codes of the only tensor are.
+struct Codes(*const u8);
+
+// SAFETY: tasks read elements of their own, and only the task that reads an element may write it.
+unsafe impl Sync for Codes {}
+
+impl Codes {
+    fn at(&self, offset: usize) -> *const u8 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// The tensor that is read, if there is one only and it has one-byte codes.
+fn only_tensor(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, Codes)> {
+    let mut only = None;
+    for part in parts {
+        if matches!(part.function, Function::NormalizeGradInput { .. }) {
+            // It depends on the number of elements, too.
+            return None;
+        }
+        for operand in &part.operands {
+            let tensor = match *operand {
+                Operand::Elements(x) => match x.stored() {
+                    Stored::U8(format, codes) => (format, codes.as_ptr()),
+                    _ => return None,
+                },
+                Operand::Output(output) => {
+                    let (format, codes) = places[output].bytes()?;
+                    (format, codes.cast_const())
+                }
+                Operand::Channel(_) | Operand::Scalar(_) | Operand::Part(_) => continue,
+            };
+            if *only.get_or_insert(tensor) != tensor {
+                return None;
+            }
+        }
+    }
+    only.map(|(format, codes)| (format, Codes(codes)))
+}
+
+impl Tables {
+    /// Runs the chain on all codes, for each channel; none if more than eight counts differ.
+    fn new(channels: usize, parts: &[Part<'_>], format: Format) -> Result<Option<Self>, ShapeError> {
+        let size = channels * CODES;
+        let codes: Vec<u8> = (0..size).map(|i| i as u8).collect();
+        let all = Elements::u8(format, &codes)?;
+        // Every part in two: what it computes, which is kept for the counts, and the rounding of that.
+        let mut numbers = vec![vec![0.0f32; size]; parts.len()];
+        let mut stored: Vec<(usize, Vec<u8>)> =
+            parts.iter().filter_map(|part| part.output).map(|output| (output, vec![0; size])).collect();
+        let mut doubled = Vec::new();
+        for (i, part) in parts.iter().enumerate() {
+            let operands = part.operands.iter().map(|operand| match *operand {
+                Operand::Elements(_) | Operand::Output(_) => Operand::Elements(all),
+                Operand::Part(j) => Operand::Part(2 * j + 1),
+                other => other,
+            });
+            doubled.push(Part {
+                function: part.function,
+                operands: operands.collect(),
+                rounding: None,
+                output: Some(i),
+            });
+            let place = stored.iter().position(|(output, _)| Some(*output) == part.output);
+            doubled.push(Part {
+                function: Function::Copy,
+                operands: vec![Operand::Part(2 * i)],
+                rounding: part.rounding,
+                output: place.map(|place| parts.len() + place),
+            });
+        }
+        let mut outputs: Vec<Output<'_>> = numbers.iter_mut().map(|numbers| numbers.as_mut_slice().into()).collect();
+        for (output, codes) in &mut stored {
+            let rounding = parts.iter().find(|part| part.output == Some(*output)).and_then(|part| part.rounding);
+            let Some((format, overflow)) = rounding else { return Ok(None) };
+            outputs.push(Output::u8(format, overflow, codes)?);
+        }
+        chain([1, channels, CODES], &doubled, &mut outputs)?;
+        drop(outputs);
+        let rounded = parts.iter().zip(&numbers).enumerate();
+        let rounded = rounded.filter_map(|(i, (part, numbers))| part.rounding.map(|(format, _)| (i, format, numbers)));
+        let (mut columns, mut counted): (Vec<Vec<u8>>, Vec<Vec<(usize, Kind)>>) = (vec![], vec![]);
+        for (part, format, numbers) in rounded {
+            for kind in [Kind::Overflow, Kind::Underflow, Kind::NotFinite] {
+                let column = column(kind, format, numbers);
+                if column.iter().all(|flag| *flag == 0) {
+                    continue;
+                }
+                match columns.iter().position(|other| *other == column) {
+                    Some(bit) => counted[bit].push((part, kind)),
+                    None => {
+                        columns.push(column);
+                        counted.push(vec![(part, kind)]);
+                    }
+                }
+            }
+        }
+        if columns.len() > 8 {
+            return Ok(None);
+        }
+        let mut flags = vec![0; size];
+        for (bit, column) in columns.iter().enumerate() {
+            flags.iter_mut().zip(column).for_each(|(flags, flag)| *flags |= flag << bit);
+        }
+        Ok(Some(Tables { outputs: stored, flags, counted }))
+    }
+
+    /// Counts and translates `len` codes of one channel at `x`, which are at `at` in the outputs.
+    fn translate(
+        &self,
+        translation: &Translation,
+        channel: usize,
+        x: *const u8,
+        at: usize,
+        len: usize,
+        places: &[SharedOutput],
+        counts: &mut [u64],
+    ) {
+        let table = |tables: &[u8]| tables.as_chunks::<CODES>().0[channel];
+        // SAFETY: the tensor has the chain's shape, and nothing writes these codes meanwhile.
+        unsafe { translation.count(&table(&self.flags), x, len, counts) };
+        // What is read in place is overwritten last.
+        let in_place = |output: usize| places[output].bytes().is_some_and(|(_, y)| std::ptr::eq(y.wrapping_add(at), x));
+        for last in [false, true] {
+            for (output, tables) in self.outputs.iter().filter(|(output, _)| in_place(*output) == last) {
+                if let Some((_, y)) = places[*output].bytes() {
+                    // SAFETY: as above; the output has the chain's shape, and this task alone writes these codes.
+                    unsafe { translation.translate(&table(tables), x, y.wrapping_add(at), len) };
+                }
+            }
+        }
+    }
+}
+
+/// For each number whether rounding it to a format counts it.
+fn column(kind: Kind, format: Format, numbers: &[f32]) -> Vec<u8> {
+    let (most, least) = match format == Format::FP32 {
+        true => (f32::INFINITY, 0.0),
+        false => (format.overflow_threshold(), format.underflow_threshold()),
+    };
+    match kind {
+        Kind::Overflow => flags(numbers, |x| (x >= most) | x.is_nan()),
+        Kind::Underflow => flags(numbers, |x| (x < least) & (x > 0.0)),
+        Kind::NotFinite => flags(numbers, |x| (x >= f32::INFINITY) | x.is_nan()),
+    }
+}
+
+fn flags(numbers: &[f32], of_magnitude: impl Fn(f32) -> bool) -> Vec<u8> {
+    numbers.iter().map(|x| u8::from(of_magnitude(x.abs()))).collect()
+}
