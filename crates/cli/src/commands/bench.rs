@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use bitbudget::{Compiled, Storage};
 use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Shape, TensorType};
+use bitbudget_ir::{Op, Shape, TensorType};
 use bitbudget_program::{Instruction, Part, Program};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
@@ -190,7 +190,7 @@ fn kinds(program: &Program, times: &[Duration], steps: usize) -> Vec<KindRecord>
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     for (instruction, time) in program.instructions.iter().zip(times) {
         let Instruction::Compute { parts, .. } = instruction else { continue };
-        let name = parts.iter().map(|part| part.op.name()).collect::<Vec<_>>().join("+");
+        let name = parts.iter().map(|part| kind(program, part)).collect::<Vec<_>>().join("+");
         let kind = kinds.entry(name).or_default();
         kind.count += 1;
         kind.seconds += time.as_secs_f64() / steps as f64;
@@ -211,6 +211,24 @@ fn kinds(program: &Program, times: &[Duration], steps: usize) -> Vec<KindRecord>
         .collect();
     records.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     records
+}
+
+/// What a part computes; for convolutions with the size of the kernel and whether channels are apart.
+fn kind(program: &Program, part: &Part) -> String {
+    let name = part.op.name();
+    let shape = |id| program.buffer(id).shape.as_slice();
+    let (weights, groups) = match &part.op {
+        Op::Conv(op) => (part.inputs.get(1).map(|&w| shape(w)), op.groups),
+        Op::ConvGradInput(op) => (part.inputs.get(1).map(|&w| shape(w)), op.groups),
+        Op::ConvGradWeight(op) => (Some(shape(part.output)), op.groups),
+        _ => return name.to_string(),
+    };
+    match weights {
+        Some(&[_, 1, height, width]) if groups > 1 => format!("{name} {height}x{width} depthwise"),
+        Some(&[_, _, height, width]) if groups > 1 => format!("{name} {height}x{width} grouped"),
+        Some(&[_, _, height, width]) => format!("{name} {height}x{width}"),
+        _ => name.to_string(),
+    }
 }
 
 fn flops(program: &Program, part: &Part) -> f64 {

@@ -107,6 +107,13 @@ pub(super) fn compute(
             let (x, x_shape) = operands.shaped(0)?;
             kernels::broadcast(x, x_shape, shape, y)?
         }
+        Op::ReduceSum(op) if is_over_channels(&op.axes, operands.shaped(0)?.1) => {
+            let (x, x_shape) = operands.shaped(0)?;
+            let [n, c, s] = channels(x_shape);
+            let mut sums = vec![0.0; c];
+            kernels::channel_sum(n, c, s, x, &mut sums)?;
+            y.put(&sums)?
+        }
         Op::ReduceSum(op) => {
             let (x, x_shape) = operands.shaped(0)?;
             kernels::reduce_sum(x, x_shape, &op.axes, y)?
@@ -147,6 +154,11 @@ pub(super) fn compute(
         }
         other => return Err(Fault::Operands(format!("{} is not computed by itself", other.name()))),
     })
+}
+
+/// Whether a sum leaves the channels of `[N, C, …]`.
+fn is_over_channels(axes: &[usize], shape: &[usize]) -> bool {
+    shape.len() > 1 && axes.iter().copied().eq((0..shape.len()).filter(|&axis| axis != 1))
 }
 
 /// Rows, columns and depth of a matrix product.
