@@ -60,7 +60,7 @@ fn first_fit(items: &[Item], order: &[usize]) -> Placed {
             if o.last < item.first || item.last < o.first {
                 continue;
             }
-            if offset + rounded(item.bytes) <= start {
+            if offset.saturating_add(rounded(item.bytes)) <= start {
                 break;
             }
             offset = offset.max(start.saturating_add(rounded(o.bytes)));

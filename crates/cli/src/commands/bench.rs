@@ -71,6 +71,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if args.steps == 0 {
         bail!("--steps must be at least 1");
     }
+    if !(args.lr.is_finite() && args.lr >= 0.0) {
+        bail!("--lr must be a number of at least 0");
+    }
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let request = Request { seed: args.seed, storage, updates: updates(args.loss_scale), ..Request::default() };

@@ -34,6 +34,9 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("compile net.onnx -o x --momentum NaN", &["--momentum"]),
         ("compile net.onnx -o x --weight-decay -1", &["--weight-decay must be"]),
         ("compile net.onnx -o x --optimizer lion", &["'lion'", "sgd, adamw"]),
+        ("bench net.onnx --steps 0", &["--steps must be at least 1"]),
+        ("bench net.onnx --lr NaN", &["--lr must be"]),
+        ("bench net.onnx --batch 2000", &["has 1024 examples", "batch"]),
     ];
     for (arguments, words) in cases {
         folder.refused(arguments, words);

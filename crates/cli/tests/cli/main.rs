@@ -8,5 +8,6 @@ mod bad_networks;
 mod bad_options;
 mod commands;
 mod folder;
+mod memory;
 mod saved;
 mod training;
