@@ -162,7 +162,8 @@ impl Tables {
         drop(outputs);
         let rounded = parts.iter().zip(&numbers).enumerate();
         let rounded = rounded.filter_map(|(i, (part, numbers))| part.rounding.map(|(format, _)| (i, format, numbers)));
-        let (mut columns, mut counted): (Vec<Vec<u8>>, Vec<Vec<(usize, Kind)>>) = (vec![], vec![]);
+        let mut columns: Vec<Vec<u8>> = Vec::new();
+        let mut counted: Vec<Vec<(usize, Kind)>> = Vec::new();
         for (part, format, numbers) in rounded {
             for kind in [Kind::Overflow, Kind::Underflow, Kind::NotFinite] {
                 let column = column(kind, format, numbers);
