@@ -395,9 +395,11 @@ impl SharedOutput {
         debug_assert!(offset + len <= self.len);
         let format = self.rounding.map_or(Format::FP32, |(format, _)| format);
         let stored = match self.place {
-            // SAFETY: the caller's promise, for each place.
+            // SAFETY: the caller's promise.
             Address::F32(y) => Stored::F32(unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
+            // SAFETY: the caller's promise.
             Address::U16(y) => Stored::U16(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
+            // SAFETY: the caller's promise.
             Address::U8(y) => Stored::U8(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
         };
         Elements(stored, format).unpack(0, numbers);

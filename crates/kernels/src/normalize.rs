@@ -39,7 +39,7 @@ macro_rules! by_row_length {
             1 => $ones,
             2 => $fixed::<FMA, 2>($($argument),*),
             4 => $fixed::<FMA, 4>($($argument),*),
-            16 => $fixed::<FMA, 16>($($argument),*),
+            8 => $fixed::<FMA, 8>($($argument),*),
             _ => $each,
         }
     };
@@ -83,9 +83,12 @@ fn normalize_fixed<const FMA: bool, const ROW: usize>(
 ) {
     let (x, y) = (x.as_chunks::<ROW>().0, y.as_chunks_mut::<ROW>().0);
     for ((y, x), ((mean, factor), bias)) in y.iter_mut().zip(x).zip(mean.iter().zip(factor).zip(bias)) {
+        // Through copies, since the compiler cannot know that `x` and `y` lie apart.
+        let (x, mut row) = (*x, [0.0; ROW]);
         for i in 0..ROW {
-            y[i] = affine::<FMA>(x[i], *mean, *factor, *bias);
+            row[i] = affine::<FMA>(x[i], *mean, *factor, *bias);
         }
+        *y = row;
     }
 }
 
@@ -121,8 +124,10 @@ fn gradient_fixed<const FMA: bool, const ROW: usize>(
     let (dy, x, dx) = (dy.as_chunks::<ROW>().0, x.as_chunks::<ROW>().0, dx.as_chunks_mut::<ROW>().0);
     let factors = mean.iter().zip(by_dy).zip(by_x).zip(constant);
     for (((dx, dy), x), (((mean, by_dy), by_x), constant)) in dx.iter_mut().zip(dy).zip(x).zip(factors) {
+        let (dy, x, mut row) = (*dy, *x, [0.0; ROW]);
         for i in 0..ROW {
-            dx[i] = gradient::<FMA>(dy[i], x[i], [*mean, *by_dy, *by_x, *constant]);
+            row[i] = gradient::<FMA>(dy[i], x[i], [*mean, *by_dy, *by_x, *constant]);
         }
+        *dx = row;
     }
 }

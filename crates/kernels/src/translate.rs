@@ -17,46 +17,64 @@ pub(crate) fn translation() -> Option<Translation> {
     None
 }
 
+/// A table of 256 bytes, or two of which a bit of the table entry of another byte chooses.
+#[derive(Clone, Copy)]
+pub(crate) enum Choice<'a> {
+    One(&'a [u8; 256]),
+    /// The first table where the class of the byte at the same place is 0, the second where it is 1.
+    ByClass {
+        tables: [&'a [u8; 256]; 2],
+        classes: &'a [u8; 256],
+        bytes: *const u8,
+    },
+}
+
 impl Translation {
     /// Writes the table's entry of each of `len` bytes.
     ///
     /// # Safety
-    /// `x` is good for reads and `y` for writes of `len` bytes that no other thread writes; both may be the same.
-    pub(crate) unsafe fn translate(self, table: &[u8; 256], x: *const u8, y: *mut u8, len: usize) {
+    /// `x`, and what chooses, are good for reads and `y` for writes of `len` bytes that no other thread writes; they may
+    /// be the same.
+    pub(crate) unsafe fn translate(self, choice: Choice<'_>, x: *const u8, y: *mut u8, len: usize) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Translation` says that the processor has the instructions; the rest is the caller's promise.
         unsafe {
-            vbmi::translate(table, x, y, len);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (table, x, y, len);
-    }
-
-    /// Adds to `counts[bit]` how many of `len` bytes have a table entry with that bit set.
-    ///
-    /// # Safety
-    /// `x` is good for reads of `len` bytes that no other thread writes.
-    pub(crate) unsafe fn count(self, table: &[u8; 256], x: *const u8, len: usize, counts: &mut [u64]) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        unsafe {
-            match counts.len() {
-                0 => {}
-                1 => vbmi::count::<1>(table, x, len, counts),
-                2 => vbmi::count::<2>(table, x, len, counts),
-                3 => vbmi::count::<3>(table, x, len, counts),
-                4 => vbmi::count::<4>(table, x, len, counts),
-                _ => vbmi::count::<8>(table, x, len, counts),
+            match choice {
+                Choice::One(_) => vbmi::translate::<false>(choice, x, y, len),
+                Choice::ByClass { .. } => vbmi::translate::<true>(choice, x, y, len),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (table, x, len, counts);
+        let _ = (choice, x, y, len);
+    }
+
+    /// Adds to `counts[bit]`, of at most eight, how many of `len` bytes have a table entry with that bit set.
+    ///
+    /// # Safety
+    /// As of [`Translation::translate`].
+    pub(crate) unsafe fn count(self, choice: Choice<'_>, x: *const u8, len: usize, counts: &mut [u64]) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        unsafe {
+            match (counts.len(), choice) {
+                (0, _) => {}
+                (1..=2, Choice::One(_)) => vbmi::count::<false, 2>(choice, x, len, counts),
+                (3..=4, Choice::One(_)) => vbmi::count::<false, 4>(choice, x, len, counts),
+                (_, Choice::One(_)) => vbmi::count::<false, 8>(choice, x, len, counts),
+                (1..=2, Choice::ByClass { .. }) => vbmi::count::<true, 2>(choice, x, len, counts),
+                (_, Choice::ByClass { .. }) => vbmi::count::<true, 8>(choice, x, len, counts),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (choice, x, len, counts);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod vbmi {
     use std::arch::x86_64::*;
+
+    use super::Choice;
 
     /// Bytes of a vector.
     const BLOCK: usize = 64;
@@ -88,31 +106,71 @@ mod vbmi {
         if len < BLOCK { (1 << len) - 1 } else { u64::MAX }
     }
 
+    /// The tables of a [`Choice`] in registers.
+    struct Chosen {
+        tables: [Table; 2],
+        classes: Table,
+        bytes: *const u8,
+    }
+
+    impl Chosen {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn new(choice: Choice<'_>) -> Chosen {
+            let (tables, classes, bytes) = match choice {
+                Choice::One(table) => ([table; 2], table, std::ptr::null()),
+                Choice::ByClass { tables, classes, bytes } => (tables, classes, bytes),
+            };
+            Chosen { tables: tables.map(|table| Table::new(table)), classes: Table::new(classes), bytes }
+        }
+
+        /// The entries of 64 bytes from `at` on, of those that the mask names.
+        ///
+        /// # Safety
+        /// The bytes that the mask names are good for reads.
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+        unsafe fn at<const BY_CLASS: bool>(&self, x: *const u8, at: usize, mask: u64) -> __m512i {
+            // SAFETY: the caller's promise.
+            let x = unsafe { _mm512_maskz_loadu_epi8(mask, x.add(at).cast()) };
+            let entries = self.tables[0].at(x);
+            if !BY_CLASS {
+                return entries;
+            }
+            // SAFETY: the caller's promise.
+            let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, self.bytes.add(at).cast()) };
+            let second = _mm512_test_epi8_mask(self.classes.at(bytes), _mm512_set1_epi8(1));
+            _mm512_mask_blend_epi8(second, entries, self.tables[1].at(x))
+        }
+    }
+
     /// # Safety
     /// As of `Translation::translate`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    pub(super) unsafe fn translate(table: &[u8; 256], x: *const u8, y: *mut u8, len: usize) {
-        let table = Table::new(table);
+    pub(super) unsafe fn translate<const BY_CLASS: bool>(choice: Choice<'_>, x: *const u8, y: *mut u8, len: usize) {
+        let chosen = Chosen::new(choice);
         for at in (0..len).step_by(BLOCK) {
             let mask = first(len - at);
             // SAFETY: the caller's promise, and the mask keeps to `len`.
-            unsafe {
-                let codes = table.at(_mm512_maskz_loadu_epi8(mask, x.add(at).cast()));
-                _mm512_mask_storeu_epi8(y.add(at).cast(), mask, codes);
-            }
+            unsafe { _mm512_mask_storeu_epi8(y.add(at).cast(), mask, chosen.at::<BY_CLASS>(x, at, mask)) };
         }
     }
 
     /// # Safety
     /// As of `Translation::count`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,popcnt")]
-    pub(super) unsafe fn count<const BITS: usize>(table: &[u8; 256], x: *const u8, len: usize, counts: &mut [u64]) {
-        let table = Table::new(table);
+    pub(super) unsafe fn count<const BY_CLASS: bool, const BITS: usize>(
+        choice: Choice<'_>,
+        x: *const u8,
+        len: usize,
+        counts: &mut [u64],
+    ) {
+        let chosen = Chosen::new(choice);
         let mut totals = [0u64; BITS];
         for at in (0..len).step_by(BLOCK) {
             let mask = first(len - at);
             // SAFETY: the caller's promise, and the mask keeps to `len`.
-            let flags = table.at(unsafe { _mm512_maskz_loadu_epi8(mask, x.add(at).cast()) });
+            let flags = unsafe { chosen.at::<BY_CLASS>(x, at, mask) };
             for (bit, total) in totals.iter_mut().enumerate() {
                 let set = _mm512_mask_test_epi8_mask(mask, flags, _mm512_set1_epi8((1u8 << bit) as i8));
                 *total += u64::from(set.count_ones());

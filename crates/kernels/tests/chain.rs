@@ -411,6 +411,25 @@ fn packed_operands_are_overwritten_in_place() {
 }
 
 #[test]
+fn gradients_overwrite_either_operand() {
+    let low = Format::PAPER_LOW_BACKWARD;
+    for (size, function) in [(10_001, Function::ReluGrad), (70_000, Function::ClipGrad { min: -0.5, max: 0.5 })] {
+        let shape = [1, 1, size];
+        let (dy, x) = (Stored::of(low, &numbers(size, 1)), Stored::of(low, &numbers(size, 2)));
+        let given = [Given::Each(dy.clone()), Given::Each(x.clone())].map(|given| given.unpacked());
+        let expected = Stored::of(low, &plain(function, &given, shape)).codes();
+        let run = |operands: Vec<Operand<'_>>, mut y: Stored| {
+            let parts = [part(function, operands, Some((low, Overflow::Saturate)), Some(0))];
+            chain(shape, &parts, &mut [y.output(Overflow::Saturate)]).unwrap();
+            y.codes()
+        };
+        let [each_dy, each_x] = [&dy, &x].map(|x| Operand::Elements(x.elements()));
+        assert!(run(vec![Operand::Output(0), each_x], dy.clone()) == expected);
+        assert!(run(vec![each_dy, Operand::Output(0)], x.clone()) == expected);
+    }
+}
+
+#[test]
 fn bits_do_not_depend_on_threads() {
     let shape = [16, 30, 256];
     let size = shape.iter().product();

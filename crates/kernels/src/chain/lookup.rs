@@ -1,15 +1,16 @@
 //! Chains of one tensor of one-byte codes to tensors of one-byte codes: 256 results for each channel are all there are.
+//! The gradient of a function with a kink has 256 results on each side of it.
 //!
 //! The chain itself runs on all codes once; the tensor is then translated 64 codes at a time, where the processor has
 //! AVX-512 VBMI. What a part overflows is counted by flags of the codes. Tables take some 1 KiB for each channel.
 
-use bitbudget_formats::{Counts, Format};
+use bitbudget_formats::{Counts, Format, unpack_u8};
 use rayon::prelude::*;
 
 use super::{Function, Operand, Part, Tiles, chain};
 use crate::elements::{Elements, Output, SharedOutput, Stored};
 use crate::error::ShapeError;
-use crate::translate::{Translation, translation};
+use crate::translate::{Choice, Translation, translation};
 
 /// Codes of one byte.
 const CODES: usize = 256;
@@ -52,15 +53,20 @@ pub(super) fn look_up(
     if row < SHORTEST_ROW || rows * row < LEAST * channels || places.iter().any(|place| place.bytes().is_none()) {
         return Ok(None);
     }
-    let Some((format, x)) = only_tensor(parts, places) else { return Ok(None) };
-    let Some(tables) = Tables::new(channels, parts, format)? else { return Ok(None) };
+    let (format, x, classes) = match (only_tensor(parts, places), classes(parts, places)) {
+        (Some((format, x)), _) => (format, x, None),
+        (None, Some((format, x, classes))) => (format, x, Some(classes)),
+        (None, None) => return Ok(None),
+    };
+    let Some(tables) = Tables::new(channels, parts, format, classes.as_ref())? else { return Ok(None) };
     let tiles = Tiles::new(rows, row, channels, TILE);
     let task = |task: usize| {
         let mut counts = vec![0; tables.counted.len()];
         for tile in tiles.of_task(task) {
             for i in 0..tile.rows() {
                 let (at, channel) = (tile.start + i * tile.row_len, (tile.row + i) % channels);
-                tables.translate(&translation, channel, x.at(at), at, tile.row_len, places, &mut counts);
+                let choice = |tables| choose(tables, channel, classes.as_ref(), at);
+                tables.translate(translation, choice, x.at(at), at, tile.row_len, places, &mut counts);
             }
         }
         counts
@@ -93,6 +99,48 @@ impl Codes {
     }
 }
 
+/// The tensor of which only the side of a kink matters.
+struct Classes {
+    codes: Codes,
+    /// The side of each code.
+    of_codes: [u8; CODES],
+    /// A number on each side.
+    numbers: [f32; 2],
+}
+
+/// A tensor of one-byte codes.
+fn tensor(operand: &Operand<'_>, places: &[SharedOutput]) -> Option<(Format, *const u8)> {
+    match *operand {
+        Operand::Elements(x) => match x.stored() {
+            Stored::U8(format, codes) => Some((format, codes.as_ptr())),
+            _ => None,
+        },
+        Operand::Output(output) => places[output].bytes().map(|(format, codes)| (format, codes.cast_const())),
+        Operand::Channel(_) | Operand::Scalar(_) | Operand::Part(_) => None,
+    }
+}
+
+/// The gradient's tensors, if the chain is the gradient of a function with kinks.
+fn classes(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, Codes, Classes)> {
+    let [Part { function, operands, .. }] = parts else { return None };
+    let flat = |x: f32| match *function {
+        Function::ReluGrad | Function::LeakyReluGrad { .. } => Some(x <= 0.0),
+        Function::ClipGrad { min, max } => Some(x <= min || x >= max),
+        _ => None,
+    };
+    let [dy, y] = operands.as_slice() else { return None };
+    let ((format, x), (y_format, y)) = (tensor(dy, places)?, tensor(y, places)?);
+    let mut classes = Classes { codes: Codes(y), of_codes: [0; CODES], numbers: [f32::NAN; 2] };
+    for code in 0..=u8::MAX {
+        let mut number = [0.0];
+        unpack_u8(y_format, &[code], &mut number).ok()?;
+        let class = u8::from(flat(number[0])?);
+        classes.of_codes[usize::from(code)] = class;
+        classes.numbers[usize::from(class)] = number[0];
+    }
+    Some((format, Codes(x), classes))
+}
+
 /// The tensor that is read, if there is one only and it has one-byte codes.
 fn only_tensor(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, Codes)> {
     let mut only = None;
@@ -102,17 +150,10 @@ fn only_tensor(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, C
             return None;
         }
         for operand in &part.operands {
-            let tensor = match *operand {
-                Operand::Elements(x) => match x.stored() {
-                    Stored::U8(format, codes) => (format, codes.as_ptr()),
-                    _ => return None,
-                },
-                Operand::Output(output) => {
-                    let (format, codes) = places[output].bytes()?;
-                    (format, codes.cast_const())
-                }
-                Operand::Channel(_) | Operand::Scalar(_) | Operand::Part(_) => continue,
-            };
+            if matches!(operand, Operand::Channel(_) | Operand::Scalar(_) | Operand::Part(_)) {
+                continue;
+            }
+            let tensor = tensor(operand, places)?;
             if *only.get_or_insert(tensor) != tensor {
                 return None;
             }
@@ -123,7 +164,14 @@ fn only_tensor(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, C
 
 impl Tables {
     /// Runs the chain on all codes, for each channel; none if more than eight counts differ.
-    fn new(channels: usize, parts: &[Part<'_>], format: Format) -> Result<Option<Self>, ShapeError> {
+    fn new(
+        channels: usize,
+        parts: &[Part<'_>],
+        format: Format,
+        classes: Option<&Classes>,
+    ) -> Result<Option<Self>, ShapeError> {
+        // The sides of a kink are as two channels, for which the second operand is a number of that side.
+        let channels = if classes.is_some() { 2 } else { channels };
         let size = channels * CODES;
         let codes: Vec<u8> = (0..size).map(|i| i as u8).collect();
         let all = Elements::u8(format, &codes)?;
@@ -133,8 +181,11 @@ impl Tables {
             parts.iter().filter_map(|part| part.output).map(|output| (output, vec![0; size])).collect();
         let mut doubled = Vec::new();
         for (i, part) in parts.iter().enumerate() {
-            let operands = part.operands.iter().map(|operand| match *operand {
-                Operand::Elements(_) | Operand::Output(_) => Operand::Elements(all),
+            let operands = part.operands.iter().enumerate().map(|(k, operand)| match *operand {
+                Operand::Elements(_) | Operand::Output(_) => match classes {
+                    Some(classes) if k == 1 => Operand::Channel(Elements::from(classes.numbers.as_slice())),
+                    _ => Operand::Elements(all),
+                },
                 Operand::Part(j) => Operand::Part(2 * j + 1),
                 other => other,
             });
@@ -162,7 +213,8 @@ impl Tables {
         drop(outputs);
         let rounded = parts.iter().zip(&numbers).enumerate();
         let rounded = rounded.filter_map(|(i, (part, numbers))| part.rounding.map(|(format, _)| (i, format, numbers)));
-        let (mut columns, mut counted): (Vec<Vec<u8>>, Vec<Vec<(usize, Kind)>>) = (vec![], vec![]);
+        let mut columns: Vec<Vec<u8>> = Vec::new();
+        let mut counted: Vec<Vec<(usize, Kind)>> = Vec::new();
         for (part, format, numbers) in rounded {
             for kind in [Kind::Overflow, Kind::Underflow, Kind::NotFinite] {
                 let column = column(kind, format, numbers);
@@ -188,29 +240,39 @@ impl Tables {
         Ok(Some(Tables { outputs: stored, flags, counted }))
     }
 
-    /// Counts and translates `len` codes of one channel at `x`, which are at `at` in the outputs.
-    fn translate(
-        &self,
-        translation: &Translation,
-        channel: usize,
+    /// Counts and translates `len` codes at `x`, which are at `at` in the outputs.
+    fn translate<'t>(
+        &'t self,
+        translation: Translation,
+        choose: impl Fn(&'t [u8]) -> Choice<'t>,
         x: *const u8,
         at: usize,
         len: usize,
         places: &[SharedOutput],
         counts: &mut [u64],
     ) {
-        let table = |tables: &[u8]| tables.as_chunks::<CODES>().0[channel];
-        // SAFETY: the tensor has the chain's shape, and nothing writes these codes meanwhile.
-        unsafe { translation.count(&table(&self.flags), x, len, counts) };
-        // What is read in place is overwritten last.
+        // SAFETY: the tensors have the chain's shape, and nothing writes these codes meanwhile.
+        unsafe { translation.count(choose(&self.flags), x, len, counts) };
+        // What is read in place is overwritten last; where two tensors are read, there is one output.
         let in_place = |output: usize| places[output].bytes().is_some_and(|(_, y)| std::ptr::eq(y.wrapping_add(at), x));
         for last in [false, true] {
             for (output, tables) in self.outputs.iter().filter(|(output, _)| in_place(*output) == last) {
                 if let Some((_, y)) = places[*output].bytes() {
                     // SAFETY: as above; the output has the chain's shape, and this task alone writes these codes.
-                    unsafe { translation.translate(&table(tables), x, y.wrapping_add(at), len) };
+                    unsafe { translation.translate(choose(tables), x, y.wrapping_add(at), len) };
                 }
             }
+        }
+    }
+}
+
+/// The tables of a channel, or of both sides of a kink, at an offset.
+fn choose<'t>(tables: &'t [u8], channel: usize, classes: Option<&'t Classes>, at: usize) -> Choice<'t> {
+    let table = |index: usize| &tables.as_chunks::<CODES>().0[index];
+    match classes {
+        None => Choice::One(table(channel)),
+        Some(classes) => {
+            Choice::ByClass { tables: [table(0), table(1)], classes: &classes.of_codes, bytes: classes.codes.at(at) }
         }
     }
 }

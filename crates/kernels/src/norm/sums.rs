@@ -17,8 +17,10 @@ use crate::simd::{mul_add, multiversion};
 const TILE: usize = 2048;
 /// Images of a block.
 const IMAGES: usize = 16;
-/// Elements of an image that a block takes, about.
+/// Elements of an image that a block takes, about, where rows are long.
 const POSITIONS: usize = 8 * 1024;
+/// The same where they are short, so that the sums of all positions stay in the cache.
+const SHORT_POSITIONS: usize = 2 * 1024;
 /// The shortest row that is summed on its own.
 const LONG_ROW: usize = 256;
 
@@ -34,7 +36,8 @@ pub(super) fn by_block<T: Send>(
     [n, c, s]: [usize; 3],
     f: impl Fn(Block) -> Vec<T> + Sync + Send,
 ) -> Vec<(Range<usize>, Vec<T>)> {
-    let group = (POSITIONS / s.max(1)).clamp(1, c.max(1));
+    let positions = if s >= LONG_ROW { POSITIONS } else { SHORT_POSITIONS };
+    let group = (positions / s.max(1)).clamp(1, c.max(1));
     let groups = c.div_ceil(group);
     let block = |index: usize| {
         let (first_image, first_channel) = (index / groups * IMAGES, index % groups * group);
@@ -273,8 +276,11 @@ pub(super) fn moments_of_block(shape: [usize; 3], block: Block, x: Elements<'_>)
     if Block::is_long(shape) {
         let mut totals = vec![Moments::default(); count];
         block.rows(shape, x, None, |channel, x, _| {
-            // Twice over a row, which is in the cache the second time.
-            let pivot = (row_sums(Sums::Total, x, x, 0.0)[0] / x.len() as f64) as f32;
+            // The mean of the images before is as near that of the row as the variance says; the first row's is its own.
+            let pivot = match &totals[channel] {
+                before if before.count > 0.0 => before.mean as f32,
+                _ => (row_sums(Sums::Total, x, x, 0.0)[0] / x.len() as f64) as f32,
+            };
             let [deviations, squares] = row_sums(Sums::Deviations, x, x, pivot);
             totals[channel].add(Moments::about(f64::from(pivot), x.len() as f64, deviations, squares));
         });
