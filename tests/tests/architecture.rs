@@ -74,7 +74,6 @@ fn only_one_crate_knows_each_foreign_one() {
         ("protobuf", &["onnx"]),
         ("prost", &["program"]),
         ("candle-core", &["exec"]),
-        ("gemm", &["kernels"]),
         ("clap", &["cli"]),
         ("indicatif", &["cli"]),
         ("comfy-table", &["cli"]),

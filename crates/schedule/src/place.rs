@@ -54,7 +54,7 @@ fn first_fit(items: &[Item], order: &[usize]) -> Placed {
     let mut done: Vec<usize> = Vec::with_capacity(items.len());
     for &i in order {
         let item = &items[i];
-        let mut offset = 0;
+        let mut offset = 0usize;
         for &other in &done {
             let (start, o) = (placed.offsets[other], &items[other]);
             if o.last < item.first || item.last < o.first {
