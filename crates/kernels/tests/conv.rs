@@ -217,6 +217,8 @@ fn dilation_asymmetric_pads_and_kernels_beyond_the_input() {
         check(&Conv2d { kernel: [9, 9], pad_begin: [2, 3], pad_end: [3, 2], ..base });
         check(&Conv2d { kernel: [2, 2], dilation: [6, 5], stride: [4, 5], pad_begin: [1, 1], ..base });
         check(&Conv2d { kernel: [1, 1], pad_begin: [1, 2], pad_end: [2, 1], ..base });
+        check(&Conv2d { kernel: [1, 1], pad_begin: [0, 0], pad_end: [2, 0], ..base });
+        check(&Conv2d { kernel: [2, 1], stride: [3, 1], pad_begin: [0, 0], pad_end: [0, 0], ..base });
         check(&Conv2d { kernel: [1, 1], stride: [9, 9], pad_begin: [0, 0], pad_end: [0, 0], ..base });
     }
 }

@@ -44,9 +44,12 @@ pub(super) struct GradWeight {
     plain: Layout,
     /// Where the taps read.
     taps: Vec<usize>,
+    kernel_width: usize,
     /// Where the taps of the kernel read a single plane, if channels are so few that vectors hold pairs of channel and
     /// tap instead: columns of their own, which the plan takes for channels.
     columns: Option<Vec<usize>>,
+    /// Whether pixels are skipped where a tap reads outside the source.
+    skips: bool,
     /// Elements (images, or pairs of them) and rows of a tile.
     images: usize,
     rows: usize,
@@ -71,9 +74,17 @@ impl GradWeight {
         let batch = g.batch.div_ceil(if narrow(x) && narrow(dy) { 2 } else { 1 });
         let rows = (PIXELS / result[1]).clamp(1, result[0]);
         let rows = result[0].div_ceil(result[0].div_ceil(rows));
-        let images = if rows < result[0] { 1 } else { (PIXELS / (rows * result[1])).clamp(1, batch) };
-        let images = batch.div_ceil(batch.div_ceil(images));
         let layout = Layout::new([Axis::below_outputs(&g, 0), Axis::below_outputs(&g, 1)], [rows, result[1]]);
+        let (mut all, mut inside) = (0, 0);
+        for (y, x) in (0..rows).flat_map(|y| (0..result[1]).map(move |x| (y, x))) {
+            all += g.taps();
+            inside += layout.reached(y, x).map(u64::count_ones).iter().product::<u32>() as usize;
+        }
+        // Vectors of one tap each have to make up blocks.
+        let skips = rows == result[0] && inputs > LANES && 10 * inside < 9 * all;
+        let pixels = if skips { PIXELS / 2 } else { PIXELS };
+        let images = if rows < result[0] { 1 } else { (pixels / (rows * result[1])).clamp(1, batch) };
+        let images = batch.div_ceil(batch.div_ceil(images));
         let mut taps: Vec<usize> =
             (0..g.taps()).map(|t| layout.tap(t / g.kernel[1], t % g.kernel[1]) * LANES).collect();
         let mut pairs = None;
@@ -109,7 +120,9 @@ impl GradWeight {
             layout,
             plain,
             taps,
+            kernel_width: g.kernel[1],
             columns: pairs,
+            skips,
             images,
             rows,
             input_panels,
@@ -180,14 +193,28 @@ impl GradWeight {
         let per_image = self.result[0].div_ceil(self.rows);
         let tiles = images.div_ceil(self.images) * per_image;
         let per_part = tiles.div_ceil(self.parts);
-        let steps: Vec<[u32; 2]> = (0..self.images * self.rows * self.result[1])
-            .map(|k| {
-                let (row, column) = (k / self.result[1], k % self.result[1]);
-                let (image, row) = (row / self.rows, row % self.rows);
-                let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
-                [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
-            })
-            .collect();
+        let pixels = 0..self.images * self.rows * self.result[1];
+        let place = |k: usize| {
+            let (row, column) = (k / self.result[1], k % self.result[1]);
+            (row / self.rows, row % self.rows, column)
+        };
+        let step = |k: usize| {
+            let (image, row, column) = place(k);
+            let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
+            [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
+        };
+        let steps: Vec<Vec<[u32; 2]>> = match self.skips {
+            false => vec![pixels.map(step).collect()],
+            true => {
+                let reaches = |tap: usize, k: usize| {
+                    let [rows, columns] = self.layout.reached(place(k).1, place(k).2);
+                    let (y, x) = (tap / self.kernel_width, tap % self.kernel_width);
+                    rows >> y.min(63) & columns >> x.min(63) & 1 == 1
+                };
+                let of = |tap: usize| pixels.clone().filter(|&k| reaches(tap, k)).map(step).collect();
+                (0..self.taps.len()).map(of).collect()
+            }
+        };
         let sum = |block: usize, part: usize, sums: &mut [f32], scratch: &mut [f32]| {
             let task = Task { plan: self, x, dy, steps: &steps, block: self.block(block) };
             let range = (part * per_part).min(tiles)..((part + 1) * per_part).min(tiles);
@@ -310,7 +337,8 @@ struct Task<'a> {
     plan: &'a GradWeight,
     x: Elements<'a>,
     dy: Elements<'a>,
-    steps: &'a [[u32; 2]],
+    /// Steps of a full tile: those of each tap if some are skipped, else those of all.
+    steps: &'a [Vec<[u32; 2]>],
     block: Channels,
 }
 
@@ -329,7 +357,7 @@ impl Task<'_> {
         let sources = Planes { x: self.x, size: plan.source };
         let results = Planes { x: self.dy, size: plan.result };
         let panel_len = plan.images * plan.image_len() * LANES;
-        let columns = block.inputs.div_ceil(LANES) * plan.taps.len();
+        let input_panels = block.inputs.div_ceil(LANES);
         let mut first = true;
         for tile in tiles {
             if !plan.layout.is_plain() && (first || plan.rows < plan.result[0]) {
@@ -379,30 +407,37 @@ impl Task<'_> {
                     );
                 }
             }
-            let blocks = columns.div_ceil(VECTORS);
-            for i in 0..blocks {
-                let (v, end) = (i * columns / blocks, (i + 1) * columns / blocks);
-                let mut b = [staged.as_ptr(); VECTORS];
-                let mut c = [sums.as_mut_ptr(); VECTORS];
-                for (j, vector) in (v..end).enumerate() {
-                    let (panel, tap) = (vector / plan.taps.len(), vector % plan.taps.len());
-                    b[j] = staged[panel * panel_len + plan.taps[tap]..].as_ptr();
-                    c[j] = sums[vector * LANES..].as_mut_ptr();
-                }
-                for output in (0..block.outputs).step_by(ROWS) {
-                    let a = &panels[output / LANES * depth * LANES + output % LANES..];
-                    // SAFETY: panels, staged planes and sums are as long as the plan says.
-                    unsafe {
-                        kernel.run(&Block {
-                            a: a.as_ptr(),
-                            steps: &self.steps[..depth],
-                            b,
-                            c: c.map(|c| c.add(output * plan.columns())),
-                            vectors: end - v,
-                            row: plan.columns(),
-                            rows: ROWS.min(block.outputs - output),
-                            start: first.then_some(&[0.0; ROWS]),
-                        });
+            for (tap, steps) in self.steps.iter().enumerate() {
+                // The vectors that take these steps, and the steps in this tile.
+                let (from, between, count, steps) = match plan.skips {
+                    true => (tap, plan.taps.len(), input_panels, &steps[..steps.len() / plan.images * tile.images]),
+                    false => (0, 1, input_panels * plan.taps.len(), &steps[..depth]),
+                };
+                let blocks = count.div_ceil(VECTORS);
+                for i in 0..blocks {
+                    let range = i * count / blocks..(i + 1) * count / blocks;
+                    let mut b = [staged.as_ptr(); VECTORS];
+                    let mut c = [sums.as_mut_ptr(); VECTORS];
+                    for (j, vector) in range.clone().map(|i| from + i * between).enumerate() {
+                        let (panel, tap) = (vector / plan.taps.len(), vector % plan.taps.len());
+                        b[j] = staged[panel * panel_len + plan.taps[tap]..].as_ptr();
+                        c[j] = sums[vector * LANES..].as_mut_ptr();
+                    }
+                    for output in (0..block.outputs).step_by(ROWS) {
+                        let a = &panels[output / LANES * depth * LANES + output % LANES..];
+                        // SAFETY: panels, staged planes and sums are as long as the plan says.
+                        unsafe {
+                            kernel.run(&Block {
+                                a: a.as_ptr(),
+                                steps,
+                                b,
+                                c: c.map(|c| c.add(output * plan.columns())),
+                                vectors: range.len(),
+                                row: plan.columns(),
+                                rows: ROWS.min(block.outputs - output),
+                                start: first.then_some(&[0.0; ROWS]),
+                            });
+                        }
                     }
                 }
             }
