@@ -294,7 +294,7 @@ fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stri
         let mut x = Tensor::new(low, 128 * channels[0] * size * size);
         let mut w = Tensor::new(low, channels[1] * channels[0] / groups * kernel * kernel);
         let mut y = Tensor::new(low, 128 * channels[1] * g.out_height() * g.out_width());
-        let mut dy = Tensor::new(gradient, 128 * channels[1] * g.out_height() * g.out_width());
+        let dy = Tensor::new(gradient, 128 * channels[1] * g.out_height() * g.out_width());
         let passes = [Pass::Forward, Pass::GradInput, Pass::GradWeight];
         let operands = [[low, low], [gradient, low], [low, gradient]];
         let len = (0..3).map(|i| g.workspace(passes[i], operands[i][0], operands[i][1])).max().unwrap();
@@ -314,7 +314,6 @@ fn bench_conv(name: &str, channels: [usize; 2], size: usize, kernel: usize, stri
                 w = dw;
             }),
         ];
-        drop(dy.output());
         print!("{name:42}");
         for (pass, time) in ["forward", "input", "weight"].into_iter().zip(times) {
             print!("  {pass} {:7.2} ms {:6.1}", time * 1e3, g.flops() as f64 / time * 1e-9);

@@ -217,6 +217,8 @@ fn dilation_asymmetric_pads_and_kernels_beyond_the_input() {
         check(&Conv2d { kernel: [9, 9], pad_begin: [2, 3], pad_end: [3, 2], ..base });
         check(&Conv2d { kernel: [2, 2], dilation: [6, 5], stride: [4, 5], pad_begin: [1, 1], ..base });
         check(&Conv2d { kernel: [1, 1], pad_begin: [1, 2], pad_end: [2, 1], ..base });
+        check(&Conv2d { kernel: [1, 1], pad_begin: [0, 0], pad_end: [2, 0], ..base });
+        check(&Conv2d { kernel: [2, 1], stride: [3, 1], pad_begin: [0, 0], pad_end: [0, 0], ..base });
         check(&Conv2d { kernel: [1, 1], stride: [9, 9], pad_begin: [0, 0], pad_end: [0, 0], ..base });
     }
 }
@@ -283,6 +285,104 @@ fn bits_do_not_depend_on_threads() {
                 });
             }
         }
+    }
+}
+
+/// Small whole numbers, whose sums of products FP32 holds exactly.
+fn whole_numbers(format: Format, len: usize, seed: u64) -> Packed {
+    Packed::of(format, &numbers(len, seed).iter().map(|x| (x * 4.0).round()).collect::<Vec<f32>>())
+}
+
+#[test]
+fn exact_sums_are_the_same_in_every_arithmetic() {
+    for g in [
+        conv(20, [24, 40], [14, 14], [3, 3]),
+        conv(33, [20, 40], [4, 4], [3, 3]),
+        conv(5, [3, 24], [16, 16], [3, 3]),
+        conv(7, [33, 17], [8, 8], [1, 1]),
+        Conv2d { stride: [2, 2], ..conv(17, [18, 34], [8, 8], [3, 3]) },
+        Conv2d { groups: 3, ..conv(5, [9, 51], [7, 9], [3, 3]) },
+    ] {
+        let size = sizes(&g);
+        for (format, gradient) in
+            [(Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD), (Format::BF16, Format::E4M3)]
+        {
+            let (x, w) = (whole_numbers(format, size.x, 1), whole_numbers(format, size.w, 2));
+            let dy = whole_numbers(gradient, size.y, 3);
+            let [results, expected] = [true, false].map(|packed| {
+                let [x, w, dy] = [&x, &w, &dy].map(|operand| operand.elements(packed));
+                let (mut y, mut dx, mut dw) = (vec![f32::NAN; size.y], vec![f32::NAN; size.x], vec![f32::NAN; size.w]);
+                conv2d(&g, x, w, None, &mut out(&mut y)).unwrap();
+                conv2d_grad_input(&g, dy, w, &mut out(&mut dx)).unwrap();
+                conv2d_grad_weight(&g, x, dy, &mut out(&mut dw)).unwrap();
+                [y, dx, dw]
+            });
+            assert_eq!(results, expected, "{g:?} {format}");
+            assert!(expected.iter().all(|result| result.iter().any(|&x| x != 0.0)));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_visible() {
+    let g = conv(4, [6, 20], [8, 8], [3, 3]);
+    let size = sizes(&g);
+    for format in [Format::PAPER_HIGH, Format::PAPER_LOW_BACKWARD, Format::BF16, Format::E4M3] {
+        let mut x = numbers(size.x, 1);
+        // The second channel of the third image, in its middle.
+        x[(2 * 6 + 1) * 64 + 27] = f32::INFINITY;
+        let (x, w, dy) = (Packed::of(format, &x), Packed::new(format, size.w, 2), Packed::new(format, size.y, 3));
+        let mut y = Packed::empty(format, size.y);
+        let counts = conv2d(&g, x.elements(true), w.elements(true), None, &mut y.output(Overflow::NotFinite)).unwrap();
+        assert_eq!(counts.not_finite, 20 * 9, "{format}");
+        let mut dw = Packed::empty(format, size.w);
+        let dw_out = &mut dw.output(Overflow::NotFinite);
+        let counts = conv2d_grad_weight(&g, x.elements(true), dy.elements(true), dw_out).unwrap();
+        assert_eq!(counts.not_finite, 20 * 9, "{format}");
+    }
+}
+
+#[test]
+fn memory_is_stated_and_small() {
+    let (low, gradient) = (Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD);
+    for (channels, size) in [(64, 32), (128, 16), (256, 8), (512, 4), (1024, 4)] {
+        for g in [1, channels].map(|groups| Conv2d { groups, ..conv(128, [channels; 2], [size; 2], [3, 3]) }) {
+            for pass in [Pass::Forward, Pass::GradInput, Pass::GradWeight] {
+                for (a, b) in [(Format::FP32, Format::FP32), (low, gradient)] {
+                    assert!(g.workspace(pass, a, b) <= 1024 * 1024, "{g:?} {pass:?}");
+                    assert!(g.scratch(pass, a, b) <= 384 * 1024, "{g:?} {pass:?} {}", g.scratch(pass, a, b));
+                }
+            }
+        }
+    }
+    let g = conv(2, [2, 3], [4, 4], [3, 3]);
+    let (x, w, mut y) = (vec![0.0f32; 64], vec![0.0f32; 54], vec![0.0f32; 96]);
+    let expected = g.workspace(Pass::Forward, Format::FP32, Format::FP32);
+    let mut shared = vec![0.0; expected - 1];
+    let error = bitbudget_kernels::conv2d(&g, x[..].into(), w[..].into(), None, &mut out(&mut y), &mut shared);
+    let found = expected - 1;
+    assert_eq!(error, Err(ShapeError::Length { kernel: "conv2d", argument: "shared", expected, found }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    #[test]
+    fn small_planes_of_many_images(
+        batch in 14usize..50,
+        channels in (1usize..40, 1usize..40),
+        size in (1usize..9, 1usize..9),
+        kernel in (1usize..4, 1usize..4),
+        stride in (1usize..3, 1usize..3),
+        dilation in (1usize..3, 1usize..3),
+        pad in (0usize..3, 0usize..3),
+    ) {
+        check(&Conv2d {
+            stride: stride.into(),
+            dilation: dilation.into(),
+            pad_begin: pad.into(),
+            pad_end: pad.into(),
+            ..conv(batch, channels.into(), size.into(), kernel.into())
+        });
     }
 }
 

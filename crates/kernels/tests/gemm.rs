@@ -3,8 +3,9 @@
 
 mod common;
 
-use bitbudget_kernels::{Elements, matmul};
-use common::{assert_close, numbers, out, same_for_any_threads};
+use bitbudget_formats::{Format, Overflow, round_slice};
+use bitbudget_kernels::{Elements, Output, matmul};
+use common::{Packed, assert_close, numbers, out, same_for_any_threads};
 
 #[test]
 fn every_orientation() {
@@ -27,6 +28,33 @@ fn every_orientation() {
             matmul(trans_a, trans_b, m, n, k, a[..].into(), b[..].into(), Some(bias[..].into()), &mut out(&mut c))
                 .unwrap();
             assert_close(&c, &expected, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn packed_operands_and_results() {
+    let formats = [Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD, Format::BF16];
+    for ((m, n, k), format) in
+        [(3, 5, 7), (128, 100, 513), (150, 97, 33)].into_iter().flat_map(|s| formats.map(|f| (s, f)))
+    {
+        // Small whole numbers, so that sums are exact and the same in every arithmetic.
+        let whole =
+            |len, seed| Packed::of(format, &numbers(len, seed).iter().map(|x| (x * 4.0).round()).collect::<Vec<_>>());
+        let (a, b, bias) = (whole(m * k, 1), whole(k * n, 2), whole(n, 3));
+        for (trans_a, trans_b) in [(false, false), (false, true), (true, false), (true, true)] {
+            let run = |packed, c: &mut Output| {
+                let [a, b, bias] = [&a, &b, &bias].map(|operand| operand.elements(packed));
+                matmul(trans_a, trans_b, m, n, k, a, b, Some(bias), c).unwrap()
+            };
+            let (mut expected, mut found) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
+            run(false, &mut out(&mut expected));
+            run(true, &mut out(&mut found));
+            assert_eq!(found, expected, "{format}");
+            let counts = round_slice(format, Overflow::NotFinite, &mut expected);
+            let mut packed = Packed::empty(format, m * n);
+            assert_eq!(run(true, &mut packed.output(Overflow::NotFinite)), counts);
+            assert_eq!(packed.codes(), Packed::of(format, &expected).codes(), "{format}");
         }
     }
 }

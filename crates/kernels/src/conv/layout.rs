@@ -9,8 +9,9 @@ use crate::simd::multiversion;
 pub(super) struct Axis {
     /// Source elements from one output of the lattice to the next.
     step: usize,
-    /// Elements of the source.
+    /// Elements of the source, and outputs of the lattice.
     size: usize,
+    outputs: usize,
     /// Residues that some tap reads.
     phases: Vec<usize>,
     /// Lattice steps from an output to the first element that any tap reads.
@@ -23,7 +24,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// `taps` are the source elements that the kernel reads, counted from the output's own.
-    fn new(size: usize, step: usize, taps: impl Iterator<Item = isize> + Clone) -> Axis {
+    fn new(size: usize, outputs: usize, step: usize, taps: impl Iterator<Item = isize> + Clone) -> Axis {
         let split = |tap: isize| (tap.rem_euclid(step as isize) as usize, tap.div_euclid(step as isize));
         let shifts = taps.clone().map(|tap| split(tap).1);
         let (low, high) = (shifts.clone().min().unwrap_or(0), shifts.max().unwrap_or(0));
@@ -32,13 +33,13 @@ impl Axis {
         phases.dedup();
         let place = |phase: usize| phases.iter().position(|&p| p == phase).unwrap_or(0);
         let taps = taps.map(|tap| (place(split(tap).0), (split(tap).1 - low) as usize)).collect();
-        Axis { step, size, low, extra: (high - low) as usize, taps, phases }
+        Axis { step, size, outputs, low, extra: (high - low) as usize, taps, phases }
     }
 
     /// The input's axis below the outputs of a convolution.
     pub(super) fn below_outputs(g: &Conv2d, axis: usize) -> Axis {
         let taps = (0..g.kernel[axis]).map(move |k| (k * g.dilation[axis]) as isize - g.pad_begin[axis] as isize);
-        Axis::new([g.in_height, g.in_width][axis], g.stride[axis], taps)
+        Axis::new([g.in_height, g.in_width][axis], g.out_size(axis), g.stride[axis], taps)
     }
 
     /// The output's axis below the inputs of a convolution, of which each tap reaches those of one residue modulo the
@@ -47,13 +48,13 @@ impl Axis {
         let stride = g.stride[axis] as isize;
         let tap = move |k: usize| (k * g.dilation[axis]) as isize - g.pad_begin[axis] as isize;
         let residues = (0..g.kernel[axis]).map(|k| tap(k).rem_euclid(stride) as usize).collect();
-        let size = [g.out_height(), g.out_width()][axis];
-        (Axis::new(size, 1, (0..g.kernel[axis]).map(move |k| -tap(k).div_euclid(stride))), residues)
+        let (size, outputs) = (g.out_size(axis), [g.in_height, g.in_width][axis].div_ceil(g.stride[axis]));
+        (Axis::new(size, outputs, 1, (0..g.kernel[axis]).map(move |k| -tap(k).div_euclid(stride))), residues)
     }
 
     /// An axis whose outputs read their own element only.
     pub(super) fn plain(size: usize) -> Axis {
-        Axis::new(size, 1, [0].into_iter())
+        Axis::new(size, size, 1, [0].into_iter())
     }
 
     /// Source elements below `outputs` outputs from `start` on: the first and the one after the last.
@@ -127,7 +128,7 @@ impl Layout {
 
     /// Whether the source and what is staged of it are the same.
     pub(super) fn is_plain(&self) -> bool {
-        self.axes.iter().all(|a| a.step == 1 && a.low == 0 && a.extra == 0) && self.sizes[1] == self.axes[1].size
+        self.axes.iter().all(|a| a.step == 1 && a.low == 0 && a.extra == 0 && a.outputs == a.size)
     }
 
     /// Most source elements below `rows` rows of outputs.

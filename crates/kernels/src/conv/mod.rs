@@ -5,6 +5,7 @@
 
 mod dense;
 mod depthwise;
+mod depthwise_grad_weight;
 mod grad_weight;
 mod layout;
 mod stage;
@@ -15,7 +16,8 @@ use bitbudget_formats::{Counts, Format};
 use crate::error::{ShapeError, check, elements, geometry};
 use crate::{Elements, Output};
 use dense::Dense;
-use depthwise::{Depthwise, DepthwiseGradWeight};
+use depthwise::Depthwise;
+use depthwise_grad_weight::DepthwiseGradWeight;
 use grad_weight::GradWeight;
 
 /// One of the three products that a convolution takes in a training step.

@@ -139,6 +139,7 @@ unsafe fn portable<const FMA: bool>(block: &Block) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
+    use std::mem::transmute;
 
     use super::{Block, ROWS};
 
@@ -158,7 +159,8 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn dot(a: __m512, b: __m512, sum: __m512) -> __m512 {
         // SAFETY: both types are 512 bits that may be anything.
-        unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute(a), std::mem::transmute(b)) }
+        let [a, b] = unsafe { [transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)] };
+        _mm512_dpbf16_ps(sum, a, b)
     }
 
     macro_rules! block {

@@ -3,18 +3,20 @@
 //! A vector holds 16 neighbouring outputs of a row, or those of several images where rows are short: the planes of such
 //! images are staged side by side. Every tap reads a vector at an offset of its own.
 
+mod task;
+
 use std::collections::BTreeMap;
 
 use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, Planes};
+use super::stage;
 use super::weights;
 use crate::parallel::{sum_tasks, with_scratch};
-use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, narrow, pair, single};
-use crate::simd::{copy_short, multiversion};
+use crate::product::{Arithmetic, Kernel, LANES, narrow};
 use crate::{Elements, Output};
+use task::Task;
 
 /// Elements of packed weights that there are at a time.
 const WEIGHTS: usize = 1024 * 1024;
@@ -313,7 +315,7 @@ impl Dense {
             && x.numbers().is_some()
             && self.lanes == 1
             && self.layout.is_plain()
-            && self.lattice[1] % LANES == 0
+            && self.lattice[1].is_multiple_of(LANES)
     }
 
     /// Elements from one channel's operand to the next.
@@ -385,7 +387,7 @@ impl Reached {
 pub(super) fn as_rows(g: &Conv2d) -> Conv2d {
     let plane = g.in_plane();
     match g.is_pointwise() {
-        true if plane % LANES == 0 => Conv2d { in_height: plane / LANES, in_width: LANES, ..*g },
+        true if plane.is_multiple_of(LANES) => Conv2d { in_height: plane / LANES, in_width: LANES, ..*g },
         true => Conv2d { in_height: 1, in_width: plane, ..*g },
         false => *g,
     }
@@ -415,237 +417,4 @@ struct Part {
     units: usize,
     output: usize,
     outputs: usize,
-}
-
-struct Task<'a> {
-    plan: &'a Dense,
-    kernel: Kernel,
-    classes: &'a [Vec<Class>],
-    part: &'a Part,
-    weights: &'a [f32],
-    tile: Tile,
-    is_staged: bool,
-}
-
-impl Task<'_> {
-    fn run(
-        &self,
-        x: Elements,
-        bias: Option<Elements>,
-        out: &crate::elements::SharedOutput,
-        scratch: &mut [f32],
-    ) -> Counts {
-        let (plan, part, tile) = (self.plan, self.part, self.tile);
-        let [staged_len, stage_len, sums_len, line_len, _] = plan.lens();
-        let (staged, rest) = scratch.split_at_mut(staged_len);
-        let (stage_scratch, rest) = rest.split_at_mut(stage_len);
-        let (sums, rest) = rest.split_at_mut(sums_len);
-        let (line, start) = rest.split_at_mut(line_len);
-        start.fill(0.0);
-        if let Some(bias) = bias {
-            bias.unpack(part.group * plan.outputs + part.output, &mut start[..part.outputs]);
-        }
-
-        let in_place = plan.in_place(x);
-        let plane = plan.source[0] * plan.source[1];
-        let image_groups = tile.images.div_ceil(plan.lanes);
-        let per_row = plan.vectors();
-        let vectors = image_groups * tile.rows * per_row;
-        // Where the operands of a vector of outputs begin.
-        let (image_len, row_len) = match in_place {
-            true => (plan.inputs * plan.groups * plane, plan.source[1]),
-            false => (plan.layout.len * plan.lanes, plan.layout.row() * plan.lanes),
-        };
-        let place = |vector: usize| {
-            let (row, column) = (vector / per_row, vector % per_row);
-            row / tile.rows * image_len + row % tile.rows * row_len + column * LANES
-        };
-        let result = plan.result[0] * plan.result[1];
-        let channel = |image: usize| image * plan.groups * plan.outputs + part.group * plan.outputs + part.output;
-        let whole_vectors = plan.lanes == 1 && plan.step == [1, 1] && plan.lattice[1] % LANES == 0;
-        // SAFETY: a task writes only the pixels of its tile in its own output channels.
-        let direct = |vector: usize| unsafe {
-            let row = vector / per_row;
-            let (image, row) = (tile.image + row / tile.rows, tile.row + row % tile.rows);
-            out.address(channel(image) * result + row * plan.result[1] + vector % per_row * LANES)
-        };
-        let written_directly = whole_vectors && direct(0).is_some();
-        let planes = Planes { x, size: plan.source };
-        if !in_place && !self.is_staged {
-            staged.fill(0.0);
-        }
-        for first in (0..plan.elements()).step_by(plan.block) {
-            let elements = plan.block.min(plan.elements() - first);
-            let source = if in_place {
-                let at = (tile.image * plan.groups + part.group) * plan.inputs + first;
-                x.numbers().map_or(&[][..], |x| &x[at * plane + tile.row * plan.source[1]..])
-            } else {
-                if !self.is_staged {
-                    self.stage(&planes, first, elements, staged, stage_scratch);
-                }
-                &*staged
-            };
-            let weights = |panel: usize| &self.weights[panel * plan.unit_len() + first * plan.taps * LANES..];
-            let mut before = 0;
-            for (i, classes) in self.classes.iter().enumerate() {
-                let sums = &mut sums[i * plan.units * LANES * plan.distance()..];
-                for class in classes {
-                    let members = match plan.skips {
-                        true => class.vectors.len() / (plan.images / plan.lanes) * image_groups,
-                        false => vectors,
-                    };
-                    let members = &class.vectors[..members];
-                    let blocks = members.len().div_ceil(VECTORS);
-                    for block in 0..blocks {
-                        let range = block * members.len() / blocks..(block + 1) * members.len() / blocks;
-                        let mut b = [source.as_ptr(); VECTORS];
-                        let mut c = [sums.as_mut_ptr(); VECTORS];
-                        for (j, &vector) in members[range.clone()].iter().enumerate() {
-                            b[j] = source[place(vector)..].as_ptr();
-                            let to_result = if written_directly { direct(vector) } else { None };
-                            c[j] = to_result.unwrap_or(sums[vector * LANES..].as_mut_ptr());
-                        }
-                        let row = if written_directly { result } else { plan.distance() };
-                        for output in (0..part.outputs).step_by(ROWS) {
-                            let a = &weights(output / LANES)[elements * before * LANES + output % LANES..];
-                            let start = start[output..].first_chunk().filter(|_| first == 0);
-                            // SAFETY: a task writes only the pixels of its tile in its own output channels; weights,
-                            // staged planes and sums are as long as the plan says.
-                            unsafe {
-                                self.kernel.run(&Block {
-                                    a: a.as_ptr(),
-                                    steps: &class.steps[..elements * class.taps],
-                                    b,
-                                    c: c.map(|c| c.add(output * row)),
-                                    vectors: range.len(),
-                                    row,
-                                    rows: ROWS.min(part.outputs - output),
-                                    start,
-                                });
-                            }
-                        }
-                    }
-                }
-                before += plan.phases[i].taps.len();
-            }
-        }
-        if written_directly {
-            return Counts::default();
-        }
-
-        let first_row = tile.row * plan.step[0];
-        let rows = (tile.rows * plan.step[0]).min(plan.result[0] - first_row);
-        let len = rows * plan.result[1];
-        let mut counts = Counts::default();
-        let together = if rows == plan.result[0] { (PACKED / len).max(1) } else { 1 };
-        for image in 0..tile.images {
-            for output in (0..part.outputs).step_by(together) {
-                let outputs = together.min(part.outputs - output);
-                let at = (channel(tile.image + image) + output) * result + first_row * plan.result[1];
-                let pixels = image / plan.lanes * tile.rows * per_row * LANES;
-                let finished = if whole_vectors && together == 1 {
-                    &sums[output * plan.distance() + pixels..][..len]
-                } else {
-                    for o in 0..outputs {
-                        let sums = &sums[(output + o) * plan.distance() + pixels..];
-                        let line = &mut line[o * len..][..len];
-                        match whole_vectors {
-                            true => copy_short(&sums[..len], line),
-                            false => assemble(plan, &tile, image % plan.lanes, rows, sums, line),
-                        }
-                    }
-                    &line[..outputs * len]
-                };
-                // SAFETY: a task writes only the pixels of its tile in its own output channels.
-                counts += unsafe { out.write(at, finished) };
-            }
-        }
-        counts
-    }
-
-    /// Stages the planes of some input elements.
-    fn stage(&self, planes: &Planes, first: usize, elements: usize, staged: &mut [f32], scratch: &mut [f32]) {
-        let (plan, tile) = (self.plan, self.tile);
-        let numbers = plan.arithmetic.numbers();
-        let (row, end) = plan.layout.source_rows(tile.row, plan.rows);
-        let n = (end - row) * plan.source[1];
-        let together = stage::lines_together(n, plan.lanes * numbers);
-        let line = stage::line(n);
-        let (unpacked, rest) = scratch.split_at_mut(plan.lanes * together * numbers * line);
-        let (paired, between) = rest.split_at_mut(plan.lanes * line);
-        for (group, image) in (tile.image..tile.image + tile.images).step_by(plan.lanes).enumerate() {
-            let images = plan.lanes.min(plan.batch - image);
-            for element in (0..elements).step_by(together) {
-                let channel = (first + element) * numbers;
-                let count = together.min(elements - element);
-                let channels = (count * numbers).min(plan.inputs - channel);
-                let mut lines = [const { None }; LANES];
-                let buffers = unpacked.chunks_mut(together * numbers * line);
-                for ((lane, lines), buffer) in lines[..images].iter_mut().enumerate().zip(buffers) {
-                    let plane = ((image + lane) * plan.groups + self.part.group) * plan.inputs + channel;
-                    *lines = Some(planes.lines(plane, 1, channels, row, n, buffer));
-                }
-                for i in 0..count {
-                    let at = ((element + i) * plan.images + group * plan.lanes) * plan.layout.len;
-                    let staged = &mut staged[at..][..plan.layout.len * plan.lanes];
-                    let mut found: [&[f32]; LANES] = [&[]; LANES];
-                    for ((lines, paired), found) in lines.iter().flatten().zip(paired.chunks_mut(line)).zip(&mut found)
-                    {
-                        *found = match plan.arithmetic {
-                            Arithmetic::F32 => lines.get(i),
-                            Arithmetic::Bf16 if 2 * i + 1 < channels => {
-                                pair(lines.get(2 * i), lines.get(2 * i + 1), &mut paired[..n]);
-                                &paired[..n]
-                            }
-                            Arithmetic::Bf16 => {
-                                single(lines.get(2 * i), &mut paired[..n]);
-                                &paired[..n]
-                            }
-                        };
-                    }
-                    stage::place(&plan.layout, tile.row, row, &found[..images], plan.lanes, staged, between);
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    /// The rows of one image and output channel, from the sums of all phases.
-    fn assemble(plan: &Dense, tile: &Tile, lane: usize, rows: usize, sums: &[f32], line: &mut [f32]) {
-        let (phase_len, row_len) = (plan.units * LANES * plan.distance(), plan.vectors() * LANES);
-        let width = plan.result[1];
-        if plan.phases.len() < plan.step[0] * plan.step[1] {
-            line.fill(0.0);
-        }
-        for (i, phase) in plan.phases.iter().enumerate() {
-            let [y, x] = phase.origin;
-            if y >= rows || x >= width {
-                continue;
-            }
-            for (line, sums) in line[y * width..].chunks_mut(plan.step[0] * width).zip(sums[i * phase_len..].chunks(row_len)).take(tile.rows) {
-                let line = &mut line[x..width];
-                match (plan.lanes, plan.step[1]) {
-                    (1, 1) => copy_short(&sums[..line.len()], line),
-                    (1, 2) => spread::<1, 2>(sums, line),
-                    (2, 1) => spread::<2, 1>(&sums[lane..], line),
-                    (2, 2) => spread::<2, 2>(&sums[lane..], line),
-                    (4, 1) => spread::<4, 1>(&sums[lane..], line),
-                    (4, 2) => spread::<4, 2>(&sums[lane..], line),
-                    (8, 1) => spread::<8, 1>(&sums[lane..], line),
-                    (16, 1) => spread::<16, 1>(&sums[lane..], line),
-                    (lanes, step) => {
-                        let sums = sums[lane..].iter().step_by(lanes);
-                        line.iter_mut().step_by(step).zip(sums).for_each(|(y, sum)| *y = *sum);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Every `FROM`th sum to every `TO`th place.
-#[inline(always)]
-fn spread<const FROM: usize, const TO: usize>(sums: &[f32], line: &mut [f32]) {
-    line.iter_mut().step_by(TO).zip(sums.iter().step_by(FROM)).for_each(|(y, sum)| *y = *sum);
 }

@@ -4,16 +4,19 @@
 //! on the way, and every tap of the kernel is an offset of its own into the same staged planes. In BF16, two images meet
 //! in one dot product.
 
+mod task;
+
 use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
 use super::layout::{Axis, Layout};
-use super::stage::{self, Planes};
+use super::stage;
 use crate::elements::SharedOutput;
 use crate::parallel::{SharedOut, for_tasks, sum_tasks, with_scratch};
-use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, interleave, narrow, pair, single};
-use crate::simd::{copy_short, multiversion};
+use crate::product::{Arithmetic, LANES, narrow};
+use crate::simd::multiversion;
 use crate::{Elements, Output};
+use task::Task;
 
 /// Pixels (or pairs of them) that are staged at a time.
 const PIXELS: usize = 256;
@@ -44,9 +47,12 @@ pub(super) struct GradWeight {
     plain: Layout,
     /// Where the taps read.
     taps: Vec<usize>,
+    kernel_width: usize,
     /// Where the taps of the kernel read a single plane, if channels are so few that vectors hold pairs of channel and
     /// tap instead: columns of their own, which the plan takes for channels.
     columns: Option<Vec<usize>>,
+    /// Whether pixels are skipped where a tap reads outside the source.
+    skips: bool,
     /// Elements (images, or pairs of them) and rows of a tile.
     images: usize,
     rows: usize,
@@ -71,9 +77,17 @@ impl GradWeight {
         let batch = g.batch.div_ceil(if narrow(x) && narrow(dy) { 2 } else { 1 });
         let rows = (PIXELS / result[1]).clamp(1, result[0]);
         let rows = result[0].div_ceil(result[0].div_ceil(rows));
-        let images = if rows < result[0] { 1 } else { (PIXELS / (rows * result[1])).clamp(1, batch) };
-        let images = batch.div_ceil(batch.div_ceil(images));
         let layout = Layout::new([Axis::below_outputs(&g, 0), Axis::below_outputs(&g, 1)], [rows, result[1]]);
+        let (mut all, mut inside) = (0, 0);
+        for (y, x) in (0..rows).flat_map(|y| (0..result[1]).map(move |x| (y, x))) {
+            all += g.taps();
+            inside += layout.reached(y, x).map(u64::count_ones).iter().product::<u32>() as usize;
+        }
+        // Vectors of one tap each have to make up blocks.
+        let skips = rows == result[0] && inputs > LANES && 10 * inside < 9 * all;
+        let pixels = if skips { PIXELS / 2 } else { PIXELS };
+        let images = if rows < result[0] { 1 } else { (pixels / (rows * result[1])).clamp(1, batch) };
+        let images = batch.div_ceil(batch.div_ceil(images));
         let mut taps: Vec<usize> =
             (0..g.taps()).map(|t| layout.tap(t / g.kernel[1], t % g.kernel[1]) * LANES).collect();
         let mut pairs = None;
@@ -109,7 +123,9 @@ impl GradWeight {
             layout,
             plain,
             taps,
+            kernel_width: g.kernel[1],
             columns: pairs,
+            skips,
             images,
             rows,
             input_panels,
@@ -180,14 +196,28 @@ impl GradWeight {
         let per_image = self.result[0].div_ceil(self.rows);
         let tiles = images.div_ceil(self.images) * per_image;
         let per_part = tiles.div_ceil(self.parts);
-        let steps: Vec<[u32; 2]> = (0..self.images * self.rows * self.result[1])
-            .map(|k| {
-                let (row, column) = (k / self.result[1], k % self.result[1]);
-                let (image, row) = (row / self.rows, row % self.rows);
-                let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
-                [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
-            })
-            .collect();
+        let pixels = 0..self.images * self.rows * self.result[1];
+        let place = |k: usize| {
+            let (row, column) = (k / self.result[1], k % self.result[1]);
+            (row / self.rows, row % self.rows, column)
+        };
+        let step = |k: usize| {
+            let (image, row, column) = place(k);
+            let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
+            [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
+        };
+        let steps: Vec<Vec<[u32; 2]>> = match self.skips {
+            false => vec![pixels.map(step).collect()],
+            true => {
+                let reaches = |tap: usize, k: usize| {
+                    let [rows, columns] = self.layout.reached(place(k).1, place(k).2);
+                    let (y, x) = (tap / self.kernel_width, tap % self.kernel_width);
+                    rows >> y.min(63) & columns >> x.min(63) & 1 == 1
+                };
+                let of = |tap: usize| pixels.clone().filter(|&k| reaches(tap, k)).map(step).collect();
+                (0..self.taps.len()).map(of).collect()
+            }
+        };
         let sum = |block: usize, part: usize, sums: &mut [f32], scratch: &mut [f32]| {
             let task = Task { plan: self, x, dy, steps: &steps, block: self.block(block) };
             let range = (part * per_part).min(tiles)..((part + 1) * per_part).min(tiles);
@@ -221,8 +251,8 @@ impl GradWeight {
             let sums = unsafe { partial.slice(task * sums_len, sums_len) };
             with_scratch(self.scratch() - sums_len, |scratch| sum(task / self.parts, task % self.parts, sums, scratch));
         });
-        // SAFETY: every task takes the sums of its own block.
         sum_tasks(self.blocks(), |block| {
+            // SAFETY: every task takes the sums of its own block.
             let sums = unsafe { partial.slice(block * self.parts * sums_len, self.parts * sums_len) };
             let (first, others) = sums.split_at_mut(sums_len);
             for other in others.chunks(sums_len) {
@@ -304,198 +334,4 @@ struct Channels {
     inputs: usize,
     output: usize,
     outputs: usize,
-}
-
-struct Task<'a> {
-    plan: &'a GradWeight,
-    x: Elements<'a>,
-    dy: Elements<'a>,
-    steps: &'a [[u32; 2]],
-    block: Channels,
-}
-
-impl Task<'_> {
-    /// Sums over tiles, in order.
-    fn sum(&self, tiles: impl Iterator<Item = Tile>, sums: &mut [f32], scratch: &mut [f32]) {
-        let (plan, block) = (self.plan, &self.block);
-        if block.inputs == 0 || block.outputs == 0 {
-            return;
-        }
-        let [staged_len, panels_len, stage_len, ..] = plan.lens();
-        let (staged, rest) = scratch.split_at_mut(staged_len);
-        let (panels, rest) = rest.split_at_mut(panels_len);
-        let stage_scratch = &mut rest[..stage_len];
-        let kernel = Kernel::new(plan.arithmetic);
-        let sources = Planes { x: self.x, size: plan.source };
-        let results = Planes { x: self.dy, size: plan.result };
-        let panel_len = plan.images * plan.image_len() * LANES;
-        let columns = block.inputs.div_ceil(LANES) * plan.taps.len();
-        let mut first = true;
-        for tile in tiles {
-            if !plan.layout.is_plain() && (first || plan.rows < plan.result[0]) {
-                staged.fill(0.0);
-            }
-            let depth = tile.images * tile.rows * plan.result[1];
-            for image in 0..tile.images {
-                if plan.columns.is_some() {
-                    self.stage_columns(&sources, &tile, image, staged, stage_scratch);
-                }
-                for panel in (0..block.inputs).step_by(LANES).filter(|_| plan.columns.is_none()) {
-                    let at = panel / LANES * panel_len + image * plan.layout.len * LANES;
-                    let staged = &mut staged[at..][..plan.layout.len * LANES];
-                    let first = block.group * plan.inputs + block.input + panel;
-                    let (all, count) = (plan.groups * plan.inputs, LANES.min(block.inputs - panel));
-                    let image = tile.image + image;
-                    self.stage(
-                        &sources,
-                        &plan.layout,
-                        tile.row,
-                        plan.rows,
-                        image,
-                        all,
-                        first,
-                        count,
-                        staged,
-                        stage_scratch,
-                    );
-                }
-                for panel in (0..block.outputs).step_by(LANES) {
-                    let at = (panel / LANES * depth + image * tile.rows * plan.result[1]) * LANES;
-                    let panels = &mut panels[at..];
-                    let first = block.group * plan.outputs + block.output + panel;
-                    let (all, count) = (plan.groups * plan.outputs, LANES.min(block.outputs - panel));
-                    let image = tile.image + image;
-                    self.stage(
-                        &results,
-                        &plan.plain,
-                        tile.row,
-                        tile.rows,
-                        image,
-                        all,
-                        first,
-                        count,
-                        panels,
-                        stage_scratch,
-                    );
-                }
-            }
-            let blocks = columns.div_ceil(VECTORS);
-            for i in 0..blocks {
-                let (v, end) = (i * columns / blocks, (i + 1) * columns / blocks);
-                let mut b = [staged.as_ptr(); VECTORS];
-                let mut c = [sums.as_mut_ptr(); VECTORS];
-                for (j, vector) in (v..end).enumerate() {
-                    let (panel, tap) = (vector / plan.taps.len(), vector % plan.taps.len());
-                    b[j] = staged[panel * panel_len + plan.taps[tap]..].as_ptr();
-                    c[j] = sums[vector * LANES..].as_mut_ptr();
-                }
-                for output in (0..block.outputs).step_by(ROWS) {
-                    let a = &panels[output / LANES * depth * LANES + output % LANES..];
-                    // SAFETY: panels, staged planes and sums are as long as the plan says.
-                    unsafe {
-                        kernel.run(&Block {
-                            a: a.as_ptr(),
-                            steps: &self.steps[..depth],
-                            b,
-                            c: c.map(|c| c.add(output * plan.columns())),
-                            vectors: end - v,
-                            row: plan.columns(),
-                            rows: ROWS.min(block.outputs - output),
-                            start: first.then_some(&[0.0; ROWS]),
-                        });
-                    }
-                }
-            }
-            first = false;
-        }
-        if first {
-            sums.fill(0.0);
-        }
-    }
-
-    /// Stages columns of an image of the tile, for the block's pairs of channel and tap.
-    fn stage_columns(&self, planes: &Planes, tile: &Tile, image: usize, staged: &mut [f32], scratch: &mut [f32]) {
-        let (plan, block) = (self.plan, &self.block);
-        let Some(taps) = &plan.columns else { return };
-        let layout = &plan.layout;
-        let channels = plan.inputs / taps.len();
-        let (staged, singles) = staged.split_at_mut(plan.input_panels * plan.images * plan.image_len() * LANES);
-        let (row, end) = layout.source_rows(tile.row, plan.rows);
-        let n = (end - row) * planes.size[1];
-        let (lines, rest) = scratch.split_at_mut(2 * LANES * stage::line(n));
-        let (even, odd) = lines.split_at_mut(LANES * stage::line(n));
-        let numbers = plan.arithmetic.numbers();
-        let (first, all) = ((tile.image + image) * numbers, plan.groups * channels);
-        for (c, single_plane) in singles.chunks_mut(layout.len).enumerate() {
-            let plane = first * all + block.group * channels + c;
-            let evens = planes.lines(plane, 1, 1, row, n, even);
-            let line = match plan.arithmetic {
-                Arithmetic::F32 => evens.get(0),
-                Arithmetic::Bf16 if first + 1 < plan.batch => {
-                    pair(evens.get(0), planes.lines(plane + all, 1, 1, row, n, odd).get(0), &mut rest[..n]);
-                    &rest[..n]
-                }
-                Arithmetic::Bf16 => {
-                    single(evens.get(0), &mut rest[..n]);
-                    &rest[..n]
-                }
-            };
-            layout.place(tile.row, row, 1, line, single_plane);
-        }
-        let (width, len) = (plan.result[1], tile.rows * plan.result[1]);
-        let distance = stage::line(plan.rows * width);
-        for panel in (0..block.inputs).step_by(LANES) {
-            let count = LANES.min(block.inputs - panel);
-            for (i, line) in scratch.chunks_mut(distance).enumerate().take(count) {
-                let (c, tap) = ((block.input + panel + i) / taps.len(), (block.input + panel + i) % taps.len());
-                let single_plane = &singles[c * layout.len + taps[tap]..];
-                for (line, plane) in line[..len].chunks_mut(width).zip(single_plane.chunks(layout.row())) {
-                    copy_short(&plane[..width], line);
-                }
-            }
-            let mut found: [&[f32]; LANES] = [&[]; LANES];
-            found.iter_mut().zip(scratch.chunks(distance)).for_each(|(found, line)| *found = &line[..len]);
-            let at = (panel / LANES * plan.images + image) * plan.image_len() * LANES;
-            interleave(&found[..count], LANES, len, &mut staged[at..]);
-        }
-    }
-
-    /// Stages a panel of `count` channels from `first` on, those of two images in BF16.
-    fn stage(
-        &self,
-        planes: &Planes,
-        layout: &Layout,
-        start: usize,
-        rows: usize,
-        image: usize,
-        all: usize,
-        first: usize,
-        count: usize,
-        staged: &mut [f32],
-        scratch: &mut [f32],
-    ) {
-        let (row, end) = layout.source_rows(start, rows);
-        let n = (end - row) * planes.size[1];
-        let line = stage::line(n);
-        let (unpacked, rest) = scratch.split_at_mut(2 * LANES * line);
-        let (even, odd) = unpacked.split_at_mut(LANES * line);
-        let (paired, between) = rest.split_at_mut(LANES * line);
-        let image = image * self.plan.arithmetic.numbers();
-        let evens = planes.lines(image * all + first, 1, count, row, n, even);
-        let mut found: [&[f32]; LANES] = [&[]; LANES];
-        if self.plan.arithmetic == Arithmetic::F32 {
-            found.iter_mut().enumerate().take(count).for_each(|(i, found)| *found = evens.get(i));
-        } else {
-            let second = image + 1 < self.plan.batch;
-            let odds = second.then(|| planes.lines((image + 1) * all + first, 1, count, row, n, odd));
-            for ((i, paired), found) in paired.chunks_mut(line).enumerate().zip(&mut found).take(count) {
-                match &odds {
-                    Some(odds) => pair(evens.get(i), odds.get(i), &mut paired[..n]),
-                    None => single(evens.get(i), &mut paired[..n]),
-                }
-                *found = &paired[..n];
-            }
-        }
-        stage::place(layout, start, row, &found[..count], LANES, staged, between);
-    }
 }
