@@ -12,10 +12,6 @@ mod progress;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// It gives freed memory back to the system, so that the process is as large as what it uses.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     let result = match arguments.command {

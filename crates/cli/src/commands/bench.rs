@@ -80,13 +80,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
-    let ceilings = ceilings(usize::from(args.device.threads))?;
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
     let measured = measure(args, &compiled.train, &mut executor, &mut values, &dataset)?;
     let memory = MemoryRecord::predicted(&compiled, executor.threads());
     let memory = memory.measured(executor.allocated(&values), resident.growth());
+    drop(values);
+    let ceilings = ceilings(usize::from(args.device.threads))?;
     let record = record(args, &compiled, &executor, measured, memory, ceilings);
     if let Some(path) = &args.json {
         json(path, &record)?;
