@@ -210,3 +210,63 @@ mod x86 {
     block!(avx512, "avx512f", multiply);
     block!(bf16, "avx512f,avx512bf16", dot);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every code path that this processor can run.
+    fn kernels() -> Vec<Kernel> {
+        let mut kernels = vec![Kernel([portable::<false>; VECTORS])];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if crate::simd::has_avx2() {
+                kernels.push(Kernel([x86::avx2; VECTORS]));
+            }
+            if crate::simd::has_avx512() {
+                kernels.push(Kernel([x86::avx512::<1>, x86::avx512::<2>, x86::avx512::<3>]));
+            }
+        }
+        kernels
+    }
+
+    #[test]
+    fn every_path_computes_every_block() {
+        const DEPTH: usize = 7;
+        // Whole numbers, so that every order of the sums gives the same.
+        let a: Vec<f32> = (0..DEPTH * LANES).map(|i| (i % 11) as f32 - 5.0).collect();
+        let b: Vec<f32> = (0..200).map(|i| (i % 7) as f32 - 3.0).collect();
+        let steps: Vec<[u32; 2]> = (0..DEPTH as u32).map(|k| [(DEPTH as u32 - 1 - k) * LANES as u32, 5 * k]).collect();
+        let start = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        for (vectors, rows) in (1..=VECTORS).flat_map(|v| (1..=ROWS).map(move |r| (v, r))) {
+            for begins in [true, false] {
+                let row = VECTORS * LANES;
+                let before: Vec<f32> = (0..ROWS * row).map(|i| i as f32).collect();
+                let mut expected = before.clone();
+                for (r, j, i) in
+                    (0..rows).flat_map(|r| (0..vectors).flat_map(move |j| (0..LANES).map(move |i| (r, j, i))))
+                {
+                    let products = steps.iter().map(|&[p, q]| a[p as usize + r] * b[j * 20 + q as usize + i]);
+                    let c = &mut expected[r * row + j * LANES + i];
+                    *c = if begins { start[r] } else { *c } + products.sum::<f32>();
+                }
+                for kernel in kernels() {
+                    let mut c = before.clone();
+                    let block = Block {
+                        a: a.as_ptr(),
+                        steps: &steps,
+                        b: std::array::from_fn(|j| b[j * 20..].as_ptr()),
+                        c: std::array::from_fn(|j| c[j * LANES..].as_mut_ptr()),
+                        vectors,
+                        row,
+                        rows,
+                        start: begins.then_some(&start),
+                    };
+                    // SAFETY: the slices are long enough for all steps, rows and vectors.
+                    unsafe { kernel.run(&block) };
+                    assert_eq!(c, expected, "{vectors} vectors, {rows} rows");
+                }
+            }
+        }
+    }
+}

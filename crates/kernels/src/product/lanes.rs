@@ -162,3 +162,29 @@ mod x86 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interleaving_and_its_inverse() {
+        for n in [1, 2, 5, 15, 16, 17, 40] {
+            let numbers: Vec<f32> = (0..16 * n).map(|i| i as f32 + 1.0).collect();
+            for (lanes, count) in [(16, 16), (16, 5), (8, 8), (8, 3), (4, 4), (2, 2), (2, 1)] {
+                let lines: Vec<&[f32]> = numbers.chunks(n).take(count).collect();
+                let line = |lane: usize, p: usize| if lane < count { lines[lane][p] } else { 0.0 };
+                let expected: Vec<f32> = (0..n * lanes).map(|i| line(i % lanes, i / lanes)).collect();
+                let (mut found, mut portable) = (vec![f32::NAN; n * lanes], vec![f32::NAN; n * lanes]);
+                interleave(&lines, lanes, n, &mut found);
+                interleave_portable(&lines, lanes, n, &mut portable);
+                assert_eq!((&found, &portable), (&expected, &expected), "{n} {lanes} {count}");
+                if lanes == 16 {
+                    let mut back = vec![f32::NAN; n * count];
+                    separate(&found, n, count, &mut back);
+                    assert_eq!(back, numbers[..n * count]);
+                }
+            }
+        }
+    }
+}

@@ -206,22 +206,35 @@ multiversion! {
         if plan.phases.len() < plan.step[0] * plan.step[1] {
             line.fill(0.0);
         }
-        for (i, phase) in plan.phases.iter().enumerate() {
-            let [y, x] = phase.origin;
-            if y >= rows || x >= width {
+        let origin = |i: usize| plan.phases.get(i).map(|phase| phase.origin);
+        for i in 0..plan.phases.len() {
+            let [y, x] = plan.phases[i].origin;
+            let woven = plan.step[1] == 2 && plan.lanes <= 4;
+            // Both halves of a row are written together.
+            let is_second = woven && x == 1 && i > 0 && origin(i - 1) == Some([y, 0]);
+            if y >= rows || x >= width || is_second {
+                continue;
+            }
+            if woven && origin(i + 1) == Some([y, 1]) {
+                let (even, odd) = (&sums[i * phase_len + lane..], &sums[(i + 1) * phase_len + lane..]);
+                for (row, line) in line[y * width..].chunks_mut(plan.step[0] * width).enumerate().take(tile.rows) {
+                    let (even, odd, line) = (&even[row * row_len..], &odd[row * row_len..], &mut line[..width]);
+                    match plan.lanes {
+                        1 => weave::<1>(even, odd, line),
+                        2 => weave::<2>(even, odd, line),
+                        _ => weave::<4>(even, odd, line),
+                    }
+                }
                 continue;
             }
             for (line, sums) in line[y * width..].chunks_mut(plan.step[0] * width).zip(sums[i * phase_len..].chunks(row_len)).take(tile.rows) {
                 let line = &mut line[x..width];
                 match (plan.lanes, plan.step[1]) {
                     (1, 1) => copy_short(&sums[..line.len()], line),
-                    (1, 2) => spread::<1, 2>(sums, line),
-                    (2, 1) => spread::<2, 1>(&sums[lane..], line),
-                    (2, 2) => spread::<2, 2>(&sums[lane..], line),
-                    (4, 1) => spread::<4, 1>(&sums[lane..], line),
-                    (4, 2) => spread::<4, 2>(&sums[lane..], line),
-                    (8, 1) => spread::<8, 1>(&sums[lane..], line),
-                    (16, 1) => spread::<16, 1>(&sums[lane..], line),
+                    (2, 1) => spread::<2>(&sums[lane..], line),
+                    (4, 1) => spread::<4>(&sums[lane..], line),
+                    (8, 1) => spread::<8>(&sums[lane..], line),
+                    (16, 1) => spread::<16>(&sums[lane..], line),
                     (lanes, step) => {
                         let sums = sums[lane..].iter().step_by(lanes);
                         line.iter_mut().step_by(step).zip(sums).for_each(|(y, sum)| *y = *sum);
@@ -232,8 +245,22 @@ multiversion! {
     }
 }
 
-/// Every `FROM`th sum to every `TO`th place.
+/// Every `FROM`th sum.
 #[inline(always)]
-fn spread<const FROM: usize, const TO: usize>(sums: &[f32], line: &mut [f32]) {
-    line.iter_mut().step_by(TO).zip(sums.iter().step_by(FROM)).for_each(|(y, sum)| *y = *sum);
+fn spread<const FROM: usize>(sums: &[f32], line: &mut [f32]) {
+    line.iter_mut().zip(sums.iter().step_by(FROM)).for_each(|(y, sum)| *y = *sum);
+}
+
+/// Every `FROM`th sum of both halves, in turn.
+#[inline(always)]
+fn weave<const FROM: usize>(even: &[f32], odd: &[f32], line: &mut [f32]) {
+    let count = line.len() / 2;
+    let (even_sums, odd) = (&even[..(count * FROM).min(even.len())], &odd[..(count * FROM).min(odd.len())]);
+    let (pairs, last) = line.as_chunks_mut::<2>();
+    for ((pair, even), odd) in pairs.iter_mut().zip(even_sums.iter().step_by(FROM)).zip(odd.iter().step_by(FROM)) {
+        *pair = [*even, *odd];
+    }
+    if let [last] = last {
+        *last = even[count * FROM];
+    }
 }
