@@ -119,9 +119,10 @@ fn check(file: &str, network: Network, width: f64, mixed: f64) {
         if method == Method::Fp32 {
             assert!((result.losses[0] - expected[0]).abs() <= 1e-5 * expected[0], "{file} {name}");
             assert!(worst <= 1e-4, "{file} {name}: {worst}");
-            // After five steps FP64 is 1.1% from the oracle, for one rectifier's input is on the other side of zero.
-            for (ours, theirs) in result.losses.iter().zip(&expected) {
-                assert!((ours - theirs).abs() <= 0.02 * theirs, "{file} {name}: {ours} {theirs}");
+            // From the fourth step on single rectifiers whose inputs lie about zero decide: FP64 is 1.1% from the oracle there,
+            // other orders of summation up to three.
+            for ((ours, theirs), tolerance) in result.losses.iter().zip(&expected).zip([1e-5, 1e-4, 1e-3, 0.04, 0.04]) {
+                assert!((ours - theirs).abs() <= tolerance * theirs, "{file} {name}: {ours} {theirs}");
             }
             for (key, (_, expected)) in oracle.iter().filter_map(|(k, v)| Some((k.strip_prefix("after1/")?, v))) {
                 if let Some(after) = result.after.get(key) {

@@ -63,17 +63,18 @@ pub(crate) fn append(
     trained: &[Trained],
 ) -> Result<(), GraphError> {
     let scalar = |graph: &mut Graph, kind| graph.source(Scalar { kind }, TensorType::scalar());
-    let inverse_scale = scalar(graph, ScalarKind::InverseLossScale);
     let finite = match updates {
         Updates::IfFinite => {
             let gradients: Vec<NodeId> = trained.iter().map(|t| t.gradient).collect();
             let finite = internal(graph, AllFinite {}, &gradients)?;
             graph.set_output("finite", finite);
-            finite
+            Some(finite)
         }
-        // Only zero stops an update, and a reciprocal is never zero.
-        Updates::Always => inverse_scale,
+        Updates::Always => None,
     };
+    let inverse_scale = scalar(graph, ScalarKind::InverseLossScale);
+    // Only zero stops an update, and a reciprocal is never zero.
+    let finite = finite.unwrap_or(inverse_scale);
     let rate = scalar(graph, ScalarKind::LearningRate);
     match *optimizer {
         Optimizer::Sgd { momentum, weight_decay } => {

@@ -1,4 +1,4 @@
-//! CPU kernels over plain FP32 slices: convolution, matrix product, pooling, normalisation, elementwise functions,
+//! CPU kernels over slices of FP32 numbers or packed codes: convolution, matrix product, pooling, normalisation, elementwise functions,
 //! reductions, losses and optimizer updates.
 //!
 //! The crate knows nothing of graphs, tensor objects, devices or files. Tensors are contiguous row-major slices (images
@@ -65,7 +65,7 @@ pub use gemm::{matmul, matmul_scratch};
 pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
 pub use norm::{batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum};
 pub use optim::all_finite;
-pub use parallel::{reserve_scratch, scratch_bytes};
+pub use parallel::{SCRATCH, reserve_scratch, scratch_bytes};
 pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices};
 pub use reduce::{reduce_mean, reduce_sum};
 pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};

@@ -87,32 +87,57 @@ struct Line(#[allow(dead_code)] [f32; LINE]);
 
 const LINE: usize = 16;
 
+/// A thread's scratch memory: one block, of which nested loans take successive parts.
+struct Scratch {
+    block: Vec<Line>,
+    /// Lines that are lent.
+    lent: usize,
+    /// Lines that were asked for at once at most.
+    wanted: usize,
+}
+
 thread_local! {
-    /// Scratch memory that is not lent, the last returned on top: nested loans have blocks of their own.
-    static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static BLOCK: RefCell<Scratch> = const { RefCell::new(Scratch { block: Vec::new(), lent: 0, wanted: 0 }) };
+}
+
+impl Scratch {
+    /// The address of `lines` lines that are lent now, or nothing where the block is too small while parts of it are lent.
+    fn lend(&mut self, lines: usize) -> Option<*mut f32> {
+        let end = self.lent + lines;
+        self.wanted = self.wanted.max(end);
+        if self.lent == 0 && self.block.len() < self.wanted {
+            self.block = vec![Line([0.0; LINE]); self.wanted];
+        }
+        let start = self.block.get_mut(self.lent..end)?.as_mut_ptr().cast();
+        self.lent = end;
+        Some(start)
+    }
 }
 
 /// Lends this thread's scratch memory, of `len` elements with arbitrary contents.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     let lines = len.div_ceil(LINE);
-    if scratch.len() < lines {
-        scratch.reserve_exact(lines - scratch.len());
-        scratch.resize(lines, Line([0.0; LINE]));
-    }
-    // SAFETY: a line is an array of `LINE` numbers without padding.
-    let numbers = unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast::<f32>(), len) };
-    let result = f(numbers);
-    SCRATCH.with_borrow_mut(|blocks| blocks.push(scratch));
+    let Some(start) = BLOCK.with_borrow_mut(|scratch| scratch.lend(lines)) else {
+        // The next loan that is not nested finds a larger block.
+        return f(&mut vec![0.0; len]);
+    };
+    // SAFETY: the block holds `lines` lines from here on, a line is an array of `LINE` numbers without padding, no other
+    // loan covers them until they are given back below, and the block is not replaced while a part of it is lent.
+    let result = f(unsafe { std::slice::from_raw_parts_mut(start, len) });
+    BLOCK.with_borrow_mut(|scratch| scratch.lent -= lines);
     result
 }
 
-/// Makes this thread hold a block of scratch memory of `bytes` at least, so that kernels do not enlarge it piece by piece.
+/// What a kernel other than convolution and matrix product takes of a thread's scratch memory, in bytes, for planes of at most
+/// 128x128 elements.
+pub const SCRATCH: usize = 256 * 1024;
+
+/// Makes this thread hold scratch memory of `bytes` at least, so that kernels do not enlarge it piece by piece.
 pub fn reserve_scratch(bytes: usize) {
     with_scratch(bytes.div_ceil(size_of::<f32>()), |_| {});
 }
 
 /// Bytes of scratch memory that this thread holds between kernels.
 pub fn scratch_bytes() -> usize {
-    SCRATCH.with_borrow(|blocks| blocks.iter().map(|block| block.capacity() * size_of::<Line>()).sum())
+    BLOCK.with_borrow(|scratch| scratch.block.len() * size_of::<Line>())
 }

@@ -36,7 +36,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("compile net.onnx -o x --optimizer lion", &["'lion'", "sgd, adamw"]),
         ("bench net.onnx --steps 0", &["--steps must be at least 1"]),
         ("bench net.onnx --lr NaN", &["--lr must be"]),
-        ("bench net.onnx --batch 2000", &["has 1024 examples", "batch"]),
+        ("bench net.onnx --batch 2000", &["1024 training examples do not fill one batch of 2000"]),
     ];
     for (arguments, words) in cases {
         folder.refused(arguments, words);

@@ -4,7 +4,7 @@ use super::geometry::conv2d;
 use super::kernel::product;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Pass, matmul_scratch};
+use bitbudget_kernels::{Pass, SCRATCH, matmul_scratch};
 use bitbudget_program::{Instruction, Program};
 
 /// An operand's shape and the format in which it is stored.
@@ -49,5 +49,6 @@ pub(crate) fn scratch(program: &Program) -> usize {
         };
         geometry.unwrap_or(0)
     });
-    elements.max().unwrap_or(0).saturating_mul(size_of::<f32>())
+    let bytes = elements.max().unwrap_or(0).saturating_mul(size_of::<f32>());
+    bytes.max(SCRATCH).next_multiple_of(64)
 }
