@@ -1,29 +1,29 @@
 //! What the machine reaches at best.
 
 use crate::error::ExecError;
-use bitbudget_formats::{Format, Overflow, pack_u8};
-use bitbudget_kernels::{Elements, Output, matmul};
+use bitbudget_formats::Format;
+use bitbudget_kernels::multiply_adds;
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Measured rates, with a number of threads.
+/// Measured rates of all threads together.
 #[derive(Clone, Copy, Debug)]
 pub struct Ceilings {
-    /// Floating-point operations per second of a large matrix product in FP32.
+    /// Floating-point operations per second of multiply-adds in FP32, operands in the first-level cache.
     pub flops_fp32: f64,
     /// The same on numbers of 8 bits, which processors with BF16 dot products multiply faster.
     pub flops_fp8: f64,
-    /// Bytes read and written per second of a plain copy of a large array.
+    /// Bytes read and written per second by a plain copy of a large array.
     pub bytes_per_second: f64,
 }
 
-/// Rows, columns and depth of the matrix product.
-const SIZE: usize = 1536;
+/// Blocks of multiply-adds of one attempt.
+const ROUNDS: usize = 20_000;
 /// Elements of the copied array: 128 MiB, several times the last-level cache.
 const ELEMENTS: usize = 32 << 20;
 /// Each rate is the best of so many attempts.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 4;
 
 /// Measures the machine's rates with `threads` CPU threads, 0 for one per core.
 ///
@@ -32,33 +32,22 @@ const ATTEMPTS: usize = 3;
 pub fn ceilings(threads: usize) -> Result<Ceilings, ExecError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| ExecError::new("threads", e))?;
-    pool.install(|| {
-        let numbers: Vec<f32> = (0..SIZE * SIZE).map(|i| (i % 13) as f32 / 8.0 - 0.75).collect();
-        let format = Format::PAPER_LOW_FORWARD;
-        let mut codes = vec![0; numbers.len()];
-        pack_u8(format, Overflow::Saturate, &numbers, &mut codes).map_err(|e| ExecError::new("ceilings", e))?;
-        let packed = Elements::u8(format, &codes).map_err(|e| ExecError::new("ceilings", e))?;
-        Ok(Ceilings {
-            flops_fp32: product(numbers.as_slice().into())?,
-            flops_fp8: product(packed)?,
-            bytes_per_second: copy(),
-        })
+    let multiply =
+        |format: Format| best(|| pool.broadcast(|_| multiply_adds(format, ROUNDS)).into_iter().sum::<u64>() as f64);
+    Ok(Ceilings {
+        flops_fp32: multiply(Format::FP32),
+        flops_fp8: multiply(Format::PAPER_LOW_FORWARD),
+        bytes_per_second: pool.install(copy),
     })
 }
 
-/// Operations per second of the product of a square matrix with itself.
-fn product(x: Elements<'_>) -> Result<f64, ExecError> {
-    let mut y = vec![0.0; SIZE * SIZE];
-    let mut best = f64::INFINITY;
-    for _ in 0..ATTEMPTS {
+/// The best rate of what `f` says that it did.
+fn best(mut f: impl FnMut() -> f64) -> f64 {
+    let rate = |_| {
         let start = Instant::now();
-        let mut out: Output<'_> = y.as_mut_slice().into();
-        let done = matmul(false, false, SIZE, SIZE, SIZE, x, x, None, &mut out);
-        done.map_err(|e| ExecError::new("ceilings", e))?;
-        best = best.min(start.elapsed().as_secs_f64());
-        black_box(&y);
-    }
-    Ok(2.0 * (SIZE * SIZE * SIZE) as f64 / best)
+        f() / start.elapsed().as_secs_f64()
+    };
+    (0..ATTEMPTS).map(rate).fold(0.0, f64::max)
 }
 
 /// Bytes per second of a copy.
@@ -66,12 +55,9 @@ fn copy() -> f64 {
     let x = vec![1.0f32; ELEMENTS];
     let mut y = vec![0.0f32; ELEMENTS];
     let piece = 1 << 18;
-    let mut best = f64::INFINITY;
-    for _ in 0..=ATTEMPTS {
-        let start = Instant::now();
+    best(|| {
         y.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(y, x)| y.copy_from_slice(x));
-        best = best.min(start.elapsed().as_secs_f64());
         black_box(&y);
-    }
-    (2 * ELEMENTS * size_of::<f32>()) as f64 / best
+        (2 * ELEMENTS * size_of::<f32>()) as f64
+    })
 }

@@ -1,9 +1,10 @@
-//! CPU kernels over slices of FP32 numbers or packed codes: convolution, matrix product, pooling, normalisation, elementwise functions,
-//! reductions, losses and optimizer updates.
+//! CPU kernels over slices of FP32 numbers or packed codes: convolution, matrix product, pooling, normalisation,
+//! elementwise functions, reductions, losses and optimizer updates.
 //!
 //! The crate knows nothing of graphs, tensor objects, devices or files. Tensors are contiguous row-major slices (images
 //! in NCHW order) with their sizes beside them; a slice of the wrong length is a [`ShapeError`], and nothing has been
-//! written then. Outputs are overwritten.
+//! written then. Operands are [`Elements`]; results go to an [`Output`], which rounds, packs and counts what overflows
+//! on the way. Outputs are overwritten.
 //!
 //! Kernels run on rayon's current pool. Work is cut by the shapes alone and sums are combined in a fixed order, so that
 //! results have the same bits for any number of threads. They may differ in the last bits between processors, since
@@ -67,5 +68,6 @@ pub use norm::{batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad
 pub use optim::all_finite;
 pub use parallel::{SCRATCH, reserve_scratch, scratch_bytes};
 pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices};
+pub use product::multiply_adds;
 pub use reduce::{reduce_mean, reduce_sum};
 pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
