@@ -22,23 +22,6 @@ pub(crate) fn sum_tasks(tasks: usize, f: impl Fn(usize) -> Counts + Sync + Send)
     if tasks <= 1 { (0..tasks).map(f).sum() } else { (0..tasks).into_par_iter().with_max_len(1).map(f).sum() }
 }
 
-/// Runs `f(first index, chunk)` over the chunks of `y`.
-pub(crate) fn fill(y: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    fill_rows(y, CHUNK, f);
-}
-
-/// Runs `f(first index, chunk)` over chunks of `len` elements of `y`.
-pub(crate) fn fill_rows<T: Send>(y: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
-    let len = len.max(1);
-    if y.len() <= len {
-        if !y.is_empty() {
-            f(0, y);
-        }
-    } else {
-        y.par_chunks_mut(len).enumerate().for_each(|(i, y)| f(i * len, y));
-    }
-}
-
 /// How many rows of `len` elements make one task of about [`CHUNK`] elements.
 pub(crate) fn rows_per_task(len: usize) -> usize {
     (CHUNK / len.max(1)).max(1)
@@ -47,7 +30,7 @@ pub(crate) fn rows_per_task(len: usize) -> usize {
 /// A pointer into an output that tasks write at places of their own.
 pub(crate) struct SharedOut(*mut f32, usize);
 
-// SAFETY: the pointer is only dereferenced through `slice` and `at`, whose callers promise disjoint places.
+// SAFETY: the pointer is only dereferenced through `slice`, whose callers promise disjoint places.
 unsafe impl Sync for SharedOut {}
 // SAFETY: as above.
 unsafe impl Send for SharedOut {}
@@ -55,17 +38,6 @@ unsafe impl Send for SharedOut {}
 impl SharedOut {
     pub(crate) fn new(y: &mut [f32]) -> Self {
         SharedOut(y.as_mut_ptr(), y.len())
-    }
-
-    /// A pointer to element `offset`.
-    ///
-    /// # Safety
-    /// `offset` is inside the slice, and what is written through the pointer stays inside it and is touched by no
-    /// other task.
-    pub(crate) unsafe fn at(&self, offset: usize) -> *mut f32 {
-        debug_assert!(offset < self.1);
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(offset) }
     }
 
     /// The elements from `offset` to `offset + len`.

@@ -17,12 +17,11 @@ fn rounded(bytes: usize) -> usize {
 /// that is free for all of its life.
 pub(crate) fn place(items: &[Item]) -> Placed {
     let bound = live(items).into_iter().max().unwrap_or(0);
-    let length = |item: &Item| item.last - item.first + 1;
-    let keys: [&dyn Fn(&Item) -> (usize, usize); 4] = [
-        &|item| (rounded(item.bytes), length(item)),
-        &|item| (length(item), rounded(item.bytes)),
-        &|item| (rounded(item.bytes).saturating_mul(length(item)), length(item)),
-        &|item| (usize::MAX - item.first, length(item)),
+    let keys: [fn(&Item) -> (usize, usize); 4] = [
+        |item| (rounded(item.bytes), length(item)),
+        |item| (length(item), rounded(item.bytes)),
+        |item| (rounded(item.bytes).saturating_mul(length(item)), length(item)),
+        |item| (usize::MAX - item.first, length(item)),
     ];
     let mut best = Placed { offsets: Vec::new(), size: usize::MAX };
     for key in keys {
@@ -37,6 +36,11 @@ pub(crate) fn place(items: &[Item]) -> Placed {
         }
     }
     best
+}
+
+/// How many units an item lives through.
+fn length(item: &Item) -> usize {
+    item.last - item.first + 1
 }
 
 /// Bytes that are alive at each unit.
