@@ -17,7 +17,7 @@ fn rounded(bytes: usize) -> usize {
 /// that is free for all of its life.
 pub(crate) fn place(items: &[Item]) -> Placed {
     let bound = live(items).into_iter().max().unwrap_or(0);
-    let keys: [fn(&Item) -> (usize, usize); 4] = [
+    let keys: [Key; 4] = [
         |item| (rounded(item.bytes), length(item)),
         |item| (length(item), rounded(item.bytes)),
         |item| (rounded(item.bytes).saturating_mul(length(item)), length(item)),
@@ -37,6 +37,9 @@ pub(crate) fn place(items: &[Item]) -> Placed {
     }
     best
 }
+
+/// By which items are placed first, the largest key at the front.
+type Key = fn(&Item) -> (usize, usize);
 
 /// How many units an item lives through.
 fn length(item: &Item) -> usize {
