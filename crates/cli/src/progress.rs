@@ -13,15 +13,21 @@ pub(crate) struct Progress {
     loss: f64,
 }
 
+/// A bar of so many steps, where standard error is a terminal.
+pub(crate) fn steps_bar(steps: u64) -> ProgressBar {
+    let shown = std::io::stderr().is_terminal();
+    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(steps), target);
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed}<{eta} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 impl Progress {
     /// A run of so many steps.
     pub(crate) fn new(steps: u64, quiet: bool) -> Progress {
-        let shown = !quiet && std::io::stderr().is_terminal();
-        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(steps), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed}<{eta} {msg}") {
-            bar.set_style(style);
-        }
+        let bar = if quiet { ProgressBar::hidden() } else { steps_bar(steps) };
         Progress { bar, quiet, promotions: 0, images_per_second: 0.0, loss: f64::NAN }
     }
 

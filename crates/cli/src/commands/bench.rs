@@ -4,12 +4,13 @@ use crate::args::BenchArgs;
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, updates};
 use crate::output::{check, json, print, table};
+use crate::progress::steps_bar;
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Storage};
 use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Op, Shape, TensorType};
-use bitbudget_program::{Instruction, Part, Program};
+use bitbudget_program::{BufferId, Instruction, Part, Program};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
 use bitbudget_train::loss_scale::LossScaler;
@@ -64,6 +65,8 @@ struct KindRecord {
     share: f64,
     gflops: f64,
     gbytes_per_second: f64,
+    /// The larger of the shares of the machine's arithmetic and of its copies that this is.
+    of_ceiling: f64,
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -120,7 +123,9 @@ fn measure(
     let mut batch = Batch::default();
     let mut epoch = 0;
     let mut batches = TrainBatches::new(dataset, &options, epoch)?;
+    let bar = steps_bar(args.steps as u64 + 1);
     for step in 0..=args.steps {
+        bar.inc(1);
         while !batches.next_into(&mut batch) {
             epoch += 1;
             batches = TrainBatches::new(dataset, &options, epoch)?;
@@ -146,6 +151,7 @@ fn measure(
             seconds.clear();
         }
     }
+    bar.finish_and_clear();
     Ok(Measured { seconds, times, losses })
 }
 
@@ -178,18 +184,20 @@ fn record(
             gflops_fp8: ceilings.flops_fp8 / 1e9,
             gbytes_per_second: ceilings.bytes_per_second / 1e9,
         },
-        instructions: kinds(&compiled.train, &measured.times, args.steps),
+        instructions: kinds(&compiled.train, &measured.times, args.steps, ceilings),
     }
 }
 
 /// Times, work and traffic by what instructions compute, the slowest first.
-fn kinds(program: &Program, times: &[Duration], steps: usize) -> Vec<KindRecord> {
+fn kinds(program: &Program, times: &[Duration], steps: usize, ceilings: Ceilings) -> Vec<KindRecord> {
     #[derive(Default)]
     struct Kind {
         count: usize,
         seconds: f64,
         flops: f64,
         bytes: f64,
+        /// Seconds that the work takes at the machine's best.
+        least: f64,
     }
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     for (instruction, time) in program.instructions.iter().zip(times) {
@@ -198,8 +206,11 @@ fn kinds(program: &Program, times: &[Duration], steps: usize) -> Vec<KindRecord>
         let kind = kinds.entry(name).or_default();
         kind.count += 1;
         kind.seconds += time.as_secs_f64() / steps as f64;
-        kind.flops += parts.iter().map(|part| flops(program, part)).sum::<f64>();
-        kind.bytes += traffic(program, parts);
+        let (flops, bytes) = (parts.iter().map(|part| flops(program, part)).sum::<f64>(), traffic(program, parts));
+        let peak = if is_narrow(program, parts) { ceilings.flops_fp8 } else { ceilings.flops_fp32 };
+        kind.least += (flops / peak).max(bytes / ceilings.bytes_per_second);
+        kind.flops += flops;
+        kind.bytes += bytes;
     }
     let total: f64 = kinds.values().map(|kind| kind.seconds).sum();
     let mut records: Vec<KindRecord> = kinds
@@ -211,6 +222,7 @@ fn kinds(program: &Program, times: &[Duration], steps: usize) -> Vec<KindRecord>
             share: kind.seconds / total,
             gflops: kind.flops / kind.seconds / 1e9,
             gbytes_per_second: kind.bytes / kind.seconds / 1e9,
+            of_ceiling: kind.least / kind.seconds,
         })
         .collect();
     records.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -233,6 +245,13 @@ fn kind(program: &Program, part: &Part) -> String {
         Some(&[_, _, height, width]) => format!("{name} {height}x{width}"),
         _ => name.to_string(),
     }
+}
+
+/// Whether a product multiplies numbers that BF16 holds.
+fn is_narrow(program: &Program, parts: &[Part]) -> bool {
+    let product = |op: &Op| matches!(op, Op::Conv(_) | Op::ConvGradInput(_) | Op::ConvGradWeight(_) | Op::Matmul(_));
+    let narrow = |id: &BufferId| program.buffer(*id).format.exact_in_bf16();
+    parts.iter().any(|part| product(&part.op) && part.inputs.iter().take(2).all(narrow))
 }
 
 fn flops(program: &Program, part: &Part) -> f64 {
@@ -284,7 +303,7 @@ fn show(record: &Record) -> Result<()> {
 }
 
 fn instructions(kinds: &[KindRecord]) -> Table {
-    let mut table = table(&["instruction", "count", "ms a step", "share", "GFLOP/s", "GB/s"], 1);
+    let mut table = table(&["instruction", "count", "ms a step", "share", "GFLOP/s", "GB/s", "of peak"], 1);
     for kind in kinds.iter().filter(|kind| kind.share >= 0.001) {
         table.add_row([
             kind.kind.clone(),
@@ -293,6 +312,7 @@ fn instructions(kinds: &[KindRecord]) -> Table {
             format!("{:.1}%", 100.0 * kind.share),
             format!("{:.1}", kind.gflops),
             format!("{:.1}", kind.gbytes_per_second),
+            format!("{:.0}%", 100.0 * kind.of_ceiling),
         ]);
     }
     table
