@@ -93,7 +93,7 @@ fn codes_give_what_their_numbers_give() {
             let labels: Vec<u32> = (0..rows).map(|row| (row * 7 % cols) as u32).collect();
             same_as_unpacked(&[], len, |_, dx| nll_loss_grad(rows, cols, &labels, 1e5, dx));
             for format in FORMATS {
-                let (x, _) = Stored::packed(format, Overflow::Saturate, &operands[0]);
+                let (x, _) = Stored::new(format, Overflow::Saturate, &operands[0]);
                 let loss = nll_loss(rows, cols, x.elements(), &labels).unwrap();
                 assert_eq!(loss, nll_loss(rows, cols, Elements::from(&x.numbers()[..]), &labels).unwrap());
             }

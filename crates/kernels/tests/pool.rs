@@ -217,7 +217,7 @@ fn codes_give_what_their_numbers_give() {
         });
         for format in FORMATS {
             // The order of events: maxima are taken of the numbers as they were rounded.
-            let (packed, _) = Stored::packed(format, Overflow::Saturate, &x[0]);
+            let (packed, _) = Stored::new(format, Overflow::Saturate, &x[0]);
             let (mut idx, mut unpacked_idx) = (vec![0; output], vec![1; output]);
             max_pool_indices(&g, packed.elements(), &mut idx).unwrap();
             max_pool_indices(&g, from(&packed.numbers()), &mut unpacked_idx).unwrap();
@@ -237,12 +237,10 @@ fn codes_give_what_their_numbers_give() {
 fn results_are_rounded_and_counted() {
     let g = Pool2d { batch: 1, channels: 1, ..pool([2, 4], [2, 2], [2, 2], [1, 1], [[0; 2]; 2], false) };
     let x = [1.0, 99.0, 1.06, f32::NAN, 1.0, 1.0, 0.5, 0.5];
-    let mut codes = [0; 2];
-    let format = Format::PAPER_LOW_FORWARD;
-    let mut y = Output::u8(format, Overflow::Saturate, &mut codes).unwrap();
-    let counts = max_pool(&g, from(&x), &mut y).unwrap();
+    let mut y = Stored::empty(Format::PAPER_LOW_FORWARD, 2);
+    let counts = max_pool(&g, from(&x), &mut y.output(Overflow::Saturate)).unwrap();
     assert_eq!(counts, Counts { overflow: 2, underflow: 0, not_finite: 1 });
-    let y = Stored::U8(format, codes.to_vec()).numbers();
+    let y = y.numbers();
     assert!(y[0] == 30.0 && y[1].is_nan());
 }
 

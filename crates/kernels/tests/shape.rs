@@ -255,22 +255,19 @@ fn codes_give_what_their_numbers_give() {
 fn every_code_moves_as_its_number_is_rounded() {
     let custom = |e, m| Format::custom(e, m, 0).unwrap();
     for format in FORMATS[1..].iter().copied().chain([Format::E5M2, custom(3, 2), custom(8, 7), custom(5, 7)]) {
-        let x = match format.bytes() {
-            1 => Stored::U8(format, (0..=u8::MAX).collect()),
-            _ => Stored::U16(format, (0..=u16::MAX).collect()),
-        };
-        let len = x.bits().len();
+        let x = Stored::every_code(format);
+        let len = x.codes().len();
         for overflow in [Overflow::Saturate, Overflow::NotFinite] {
             // All in one, and each with finite neighbours only.
-            let (expected, expected_counts) = Stored::packed(format, overflow, &x.numbers());
-            let mut y = Stored::new(format, len);
+            let (expected, expected_counts) = Stored::new(format, overflow, &x.numbers());
+            let mut y = Stored::empty(format, len);
             let counts = transpose(x.elements(), &[len], &[0], &mut y.output(overflow)).unwrap();
-            assert_eq!((y, counts), (expected.clone(), expected_counts), "{format}");
+            assert_eq!((y.codes(), counts), (expected.codes(), expected_counts), "{format}");
             let mut total = Counts::default();
             for at in (0..len).step_by(if format.bytes() == 1 { 1 } else { 61 }) {
-                let mut y = Stored::new(format, 1);
+                let mut y = Stored::empty(format, 1);
                 let counts = slice(x.elements(), &[len], &[at], &[1], &[1], &mut y.output(overflow)).unwrap();
-                assert_eq!(y.bits()[0], expected.bits()[at], "{format} {at}");
+                assert_eq!(y.codes()[0], expected.codes()[at], "{format} {at}");
                 total += counts;
             }
             assert!(format.bytes() == 2 || total == expected_counts, "{format}");

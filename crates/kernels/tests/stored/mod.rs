@@ -2,7 +2,9 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, round_slice};
-use bitbudget_kernels::{Elements, Output};
+use bitbudget_kernels::{Elements, Output, ShapeError};
+
+use crate::common::numbers;
 
 /// Formats of every kind of encoding and width.
 pub(crate) const FORMATS: [Format; 7] = [
@@ -16,13 +18,6 @@ pub(crate) const FORMATS: [Format; 7] = [
 ];
 
 /// Numbers as they lie in memory.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Codes {
-    F32(Vec<u32>),
-    U16(Vec<u16>),
-    U8(Vec<u8>),
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) format: Format,
@@ -50,6 +45,11 @@ impl Stored {
             }
         };
         (stored, counts)
+    }
+
+    /// Room for `len` elements.
+    pub(crate) fn empty(format: Format, len: usize) -> Self {
+        Stored::of(format, &vec![0.0; len])
     }
 
     pub(crate) fn of(format: Format, numbers: &[f32]) -> Self {
@@ -83,11 +83,78 @@ impl Stored {
     }
 
     /// What lies in memory, to compare.
-    pub(crate) fn codes(&self) -> Codes {
+    pub(crate) fn codes(&self) -> Vec<u32> {
         match self.format.bytes() {
-            1 => Codes::U8(self.bytes.clone()),
-            2 => Codes::U16(self.words.clone()),
-            _ => Codes::F32(self.numbers.iter().map(|x| x.to_bits()).collect()),
+            1 => self.bytes.iter().map(|x| u32::from(*x)).collect(),
+            2 => self.words.iter().map(|x| u32::from(*x)).collect(),
+            _ => self.numbers.iter().map(|x| x.to_bits()).collect(),
+        }
+    }
+
+    /// Every code that one or two bytes can hold.
+    pub(crate) fn every_code(format: Format) -> Self {
+        let mut stored = Stored { format, numbers: vec![], words: vec![], bytes: vec![] };
+        match format.bytes() {
+            1 => stored.bytes = (0..=u8::MAX).collect(),
+            _ => stored.words = (0..=u16::MAX).collect(),
+        }
+        stored
+    }
+}
+
+/// Reproducible numbers among which there is what overflows, underflows and is not finite.
+pub(crate) fn wild(len: usize, seed: u64) -> Vec<f32> {
+    let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e12, -1e12, 1e-20, -0.0, 40.0, 0.0];
+    let mut x: Vec<f32> = numbers(len, seed).iter().map(|x| x * 4.0).collect();
+    let places = numbers(len, seed + 100);
+    for (i, place) in places.iter().enumerate() {
+        // A stretch without anything odd comes first.
+        if i > len / 3 && *place > 0.95 {
+            x[i] = odd[i % odd.len()];
+        }
+    }
+    x
+}
+
+/// Fails where `kernel` gives other codes or counts on packed operands, into a packed result, than on the numbers that
+/// the operands' codes stand for, into FP32 numbers that are packed afterwards. On 1, 2 and 3 threads by turns.
+#[track_caller]
+pub(crate) fn same_as_unpacked(
+    operands: &[Vec<f32>],
+    len: usize,
+    kernel: impl Fn(&[Elements<'_>], &mut Output<'_>) -> Result<Counts, ShapeError> + Send + Sync,
+) {
+    let pools = [1, 2, 3].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
+    for (i, from) in FORMATS.into_iter().enumerate() {
+        let store = |(k, x): (usize, &Vec<f32>)| {
+            // Later operands have other formats in every second run.
+            let format = if i % 2 == 0 { from } else { FORMATS[(i + k) % FORMATS.len()] };
+            Stored::new(format, Overflow::NotFinite, x).0
+        };
+        let stored: Vec<Stored> = operands.iter().enumerate().map(store).collect();
+        let unpacked: Vec<Vec<f32>> = stored.iter().map(Stored::numbers).collect();
+        let unpacked: Vec<Elements<'_>> = unpacked.iter().map(|x| Elements::from(&x[..])).collect();
+        let mut numbers = vec![f32::NAN; len];
+        let none = kernel(&unpacked, &mut Output::from(&mut numbers[..])).unwrap();
+        assert_eq!(none, Counts::default(), "what is not rounded is not counted");
+        let elements: Vec<Elements<'_>> = stored.iter().map(Stored::elements).collect();
+        let modes = FORMATS.into_iter().flat_map(|to| [(to, Overflow::Saturate), (to, Overflow::NotFinite)]);
+        for (j, (to, overflow)) in modes.enumerate() {
+            let (expected, expected_counts) = Stored::new(to, overflow, &numbers);
+            let mut found = Stored::empty(to, len);
+            let counts = pools[(i + j) % 3].install(|| kernel(&elements, &mut found.output(overflow)).unwrap());
+            assert!(found.codes() == expected.codes(), "{from} to {to}, {overflow:?}");
+            assert_eq!(counts, expected_counts, "{from} to {to}, {overflow:?}");
+            if j % 5 > 0 {
+                continue;
+            }
+            let mut found = vec![f32::NAN; len];
+            let counts = kernel(&elements, &mut Output::rounded(to, overflow, &mut found)).unwrap();
+            let mut rounded = numbers.clone();
+            let rounded_counts = round_slice(to, overflow, &mut rounded);
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&found), bits(&rounded), "{from} to {to}, {overflow:?}");
+            assert_eq!(counts, rounded_counts, "{from} to {to}, {overflow:?}");
         }
     }
 }
