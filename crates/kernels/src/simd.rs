@@ -35,6 +35,19 @@ macro_rules! multiversion {
 }
 pub(crate) use multiversion;
 
+/// The environment variable that limits the vector instructions of kernels, to `avx2` or `portable`: so the results of a
+/// processor that has no more can be had on one that has.
+#[cfg(target_arch = "x86_64")]
+const LIMIT: &str = "BITBUDGET_INSTRUCTIONS";
+
+/// Whether instructions that `limits` exclude may be used.
+#[cfg(target_arch = "x86_64")]
+fn allowed(limits: &[&str]) -> bool {
+    static GIVEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let given = GIVEN.get_or_init(|| std::env::var(LIMIT).ok());
+    given.as_deref().is_none_or(|given| !limits.contains(&given))
+}
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -42,11 +55,12 @@ pub(crate) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && has_avx2()
+        && allowed(&["avx2"])
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && allowed(&["portable"])
 }
 
 /// `a * b + c`, fused where that is one instruction and not a library call.

@@ -7,11 +7,7 @@ pub(crate) struct Translation(());
 /// The instructions, if this processor has them.
 pub(crate) fn translation() -> Option<Translation> {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vbmi")
-        && is_x86_feature_detected!("popcnt")
-    {
+    if crate::simd::has_avx512() && is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("popcnt") {
         return Some(Translation(()));
     }
     None
