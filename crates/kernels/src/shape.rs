@@ -13,10 +13,7 @@ use crate::walk::{Inverse, Walk, broadcast as broadcast_steps, contiguous};
 
 /// Writes `y` in its own order from the places of `x` that the walk names.
 fn gather(walk: &Walk<1>, x: Elements<'_>, y: &mut Output<'_>) -> Counts {
-    let [step] = walk.inner();
-    y.arrange(std::iter::once(x.format()), |start, y| {
-        walk.runs(start, y.len(), |position, [from], count| y.take(position, count, x, from, step));
-    })
+    y.arrange(std::iter::once(x.format()), |start, y| y.take_walk(walk, start, x))
 }
 
 /// Transpose (ONNX `Transpose`): axis `i` of y is axis `perm[i]` of x, which has `shape`.

@@ -57,6 +57,11 @@ impl<const K: usize> Walk<K> {
         self.axes[self.axes.len() - 1].1
     }
 
+    /// The elements of a whole run.
+    pub(crate) fn run(&self) -> usize {
+        self.axes[self.axes.len() - 1].0
+    }
+
     /// Calls `f(position, operand offsets, elements)` for the runs that make up the output's elements from `start` to
     /// `start + len`; positions count from `start`.
     #[inline(always)]

@@ -292,3 +292,22 @@ proptest! {
         check_slice(&shape, &backwards, &vec![-1; shape.len()], &shape);
     }
 }
+
+#[test]
+fn runs_of_every_length_are_shuffled() {
+    for s in [1, 3, 4, 5, 15, 16, 17, 63, 64, 65, 256] {
+        let (n, c) = (40_000 / (6 * s) + 1, 3);
+        let x = vec![wild(n * 2 * c * s, s as u64)];
+        let len = x[0].len();
+        for shape in [[n, 2, c, s], [n, c, 2, s]] {
+            let y = result(len, |y| transpose(Elements::from(&x[0][..]), &shape, &[0, 2, 1, 3], y));
+            let from = |[n, j, i, s]: [usize; 4]| ((n * shape[1] + i) * shape[2] + j) * shape[3] + s;
+            for (at, y) in y.iter().enumerate() {
+                let (run, place) = (at / s, at % s);
+                let (i, j, n) = (run % shape[1], run / shape[1] % shape[2], run / (shape[1] * shape[2]));
+                assert_eq!(y.to_bits(), x[0][from([n, j, i, place])].to_bits(), "{at} of {shape:?}");
+            }
+            same_as_unpacked(&x, len, |x, y| transpose(x[0], &shape, &[0, 2, 1, 3], y));
+        }
+    }
+}

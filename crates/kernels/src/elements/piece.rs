@@ -5,6 +5,7 @@ use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, unpack_u8, 
 use super::{Elements, Output, Place, Stored, TILE, chunks, pack_8, pack_16, pieces};
 use crate::parallel::{CHUNK, with_scratch};
 use crate::simd::{copy_short, multiversion};
+use crate::walk::Walk;
 
 /// Codes that are gathered at a time before they are unpacked.
 const GATHERED: usize = 256;
@@ -45,6 +46,41 @@ impl Piece<'_> {
             _ => debug_assert!(false, "codes only come from operands of their format"),
         }
     }
+}
+
+impl Piece<'_> {
+    /// Moves the elements of `x` that a walk from `start` on names.
+    pub(crate) fn take_walk(&mut self, walk: &Walk<1>, start: usize, x: Elements<'_>) {
+        let ([step], len) = (walk.inner(), self.len());
+        match (self, x.0) {
+            (Piece::F32(y), Stored::F32(x)) if step == 1 => copy_runs(walk, start, x, y),
+            (Piece::U16(y), Stored::U16(_, x)) if step == 1 => copy_runs(walk, start, x, y),
+            (Piece::U8(y), Stored::U8(_, x)) if step == 1 => copy_runs(walk, start, x, y),
+            (y, _) => walk.runs(start, len, |position, [from], count| y.take(position, count, x, from, step)),
+        }
+    }
+}
+
+/// Copies the runs of a walk. Those of small planes have loops of their own, since a copy of a constant length is a few
+/// instructions.
+fn copy_runs<T: Copy>(walk: &Walk<1>, start: usize, x: &[T], y: &mut [T]) {
+    match walk.run() {
+        4 => copy_runs_of::<4, T>(walk, start, x, y),
+        16 => copy_runs_of::<16, T>(walk, start, x, y),
+        64 => copy_runs_of::<64, T>(walk, start, x, y),
+        _ => copy_runs_of::<0, T>(walk, start, x, y),
+    }
+}
+
+/// Copies runs, whole ones by `N` elements unless `N` is 0.
+fn copy_runs_of<const N: usize, T: Copy>(walk: &Walk<1>, start: usize, x: &[T], y: &mut [T]) {
+    walk.runs(start, y.len(), |position, [from], count| {
+        let (x, y) = (&x[from..][..count], &mut y[position..][..count]);
+        match (x.first_chunk::<N>(), y.first_chunk_mut::<N>()) {
+            (Some(x), Some(y)) if N > 0 => *y = *x,
+            _ => copy_short(x, y),
+        }
+    });
 }
 
 /// Writes elements `from`, `from + step` and so on of `x` to `y`.
