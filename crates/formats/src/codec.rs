@@ -38,6 +38,12 @@ impl Code for u8 {
     fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u8]) -> Counts {
         #[cfg(target_arch = "x86_64")]
         if path.is_avx512() && path.available() {
+            if path == Path::Avx512Vbmi
+                && let Some(pack) = avx512::Pack64::new(format, overflow)
+            {
+                // SAFETY: there is a `Pack64` only where the processor has the instructions.
+                return unsafe { avx512::encode_blocks(pack, xs, codes) };
+            }
             let c = Constants::new(format, overflow);
             // SAFETY: the processor has AVX-512 F, BW, VL, DQ and POPCNT, as just asked.
             return unsafe {

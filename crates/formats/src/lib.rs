@@ -54,6 +54,8 @@ mod slices;
 #[cfg(target_arch = "x86_64")]
 mod table;
 
+#[cfg(target_arch = "x86_64")]
+pub use avx512::{Pack64, Unpack64};
 pub use format::{Format, FormatError};
 pub use name::ParseFormatError;
 pub use slices::{

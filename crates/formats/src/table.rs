@@ -7,6 +7,7 @@ use crate::format::Encoding;
 use crate::{Format, Overflow};
 
 /// The BF16 number of each byte in a format of at most 8 bits, all of which are exact in BF16.
+#[derive(Debug)]
 pub(crate) struct Table {
     format: Format,
     /// The numbers' lower bytes.

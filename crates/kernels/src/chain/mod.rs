@@ -6,8 +6,12 @@
 //! later part still reads.
 
 mod function;
+#[cfg(target_arch = "x86_64")]
+mod fused;
 mod lookup;
 mod plan;
+#[cfg(target_arch = "x86_64")]
+mod registers;
 mod tile;
 
 use bitbudget_formats::{Counts, Format, Overflow, round_slice};
@@ -18,6 +22,8 @@ use crate::error::ShapeError;
 use crate::parallel::with_scratch;
 pub use function::Function;
 use function::{Operands, apply};
+#[cfg(target_arch = "x86_64")]
+use fused::Fused;
 use plan::{Load, Plan, Step, Target};
 pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 
@@ -63,6 +69,10 @@ pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) 
     if let Some(counts) = lookup::look_up(shape, parts, &places)? {
         return Ok(counts);
     }
+    #[cfg(target_arch = "x86_64")]
+    let fused = fused::Fused::new(&plan.tiles, parts, &places);
+    #[cfg(not(target_arch = "x86_64"))]
+    let fused = None;
     let none = || vec![Counts::default(); parts.len()];
     let add = |mut total: Vec<Counts>, counts: Vec<Counts>| {
         total.iter_mut().zip(counts).for_each(|(total, counts)| *total += counts);
@@ -70,16 +80,16 @@ pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) 
     };
     Ok(match plan.tiles.tasks() {
         0 => none(),
-        1 => run(&plan, &places, 0),
+        1 => run(&plan, &fused, &places, 0),
         tasks => {
-            let task = |task| run(&plan, &places, task);
+            let task = |task| run(&plan, &fused, &places, task);
             (0..tasks).into_par_iter().with_max_len(1).map(task).reduce(none, add)
         }
     })
 }
 
 /// Runs the tiles of one task.
-fn run(plan: &Plan<'_>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
+fn run(plan: &Plan<'_>, fused: &Option<Fused<'_>>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
     let longest = plan.tiles.longest();
     with_scratch(plan.slots * longest, |scratch| {
         let mut slots: Vec<&mut [f32]> = scratch.chunks_mut(longest).collect();
@@ -87,7 +97,14 @@ fn run(plan: &Plan<'_>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
             slots[slot].fill(value);
         }
         let mut counts = vec![Counts::default(); plan.steps.len()];
-        for tile in plan.tiles.of_task(task) {
+        for mut tile in plan.tiles.of_task(task) {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(fused) = fused {
+                tile = tile.after(fused.run(&plan.steps, &plan.tiles, places, tile, &mut counts));
+            }
+            if tile.len == 0 {
+                continue;
+            }
             for &(output, slot) in &plan.held {
                 // SAFETY: tiles are disjoint, and this task has no reference to the output's elements now.
                 unsafe { places[output].read(tile.start, &mut slots[slot][..tile.len]) };

@@ -11,6 +11,9 @@ use crate::normalize;
 /// The shortest tile that is worth its fixed costs.
 const SHORTEST_TILE: usize = 512;
 
+/// Elements of which tiles hold whole numbers, where rows are a power of two.
+const BLOCK: usize = 64;
+
 /// A chain ready to run.
 pub(super) struct Plan<'a> {
     pub(super) tiles: Tiles,
@@ -175,7 +178,7 @@ impl<'a> Plan<'a> {
         };
         let tile = match slots.count {
             0 => TILES,
-            count => (TILES / (count + steps.iter().map(numbers).sum::<usize>())).max(SHORTEST_TILE),
+            count => (TILES / (count + steps.iter().map(numbers).sum::<usize>())).max(SHORTEST_TILE) / BLOCK * BLOCK,
         };
         let tiles = match operands().any(|operand| matches!(operand, Operand::Channel(_))) {
             true => Tiles::new(elements(&[n, c]), s, c, tile),

@@ -25,6 +25,12 @@ impl Tile {
     pub(crate) fn rows(self) -> usize {
         self.len / self.row_len
     }
+
+    /// What is left after the first `done` elements, which are whole rows or all.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn after(self, done: usize) -> Tile {
+        Tile { start: self.start + done, len: self.len - done, row: self.row + done / self.row_len, ..self }
+    }
 }
 
 /// The tiles of `rows` rows of `row` elements, of which `channels` have tables of their own in turn.
@@ -53,6 +59,12 @@ impl Tiles {
         // Pieces of about one length, whole cache lines of any format.
         let piece = row.div_ceil(row.div_ceil(tile)).next_multiple_of(64);
         Tiles { rows, row, channels, tile_rows: 1, piece, tiles: rows * row.div_ceil(piece) }
+    }
+
+    /// The length of a row.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn row(&self) -> usize {
+        self.row
     }
 
     /// The length of the longest tile.
