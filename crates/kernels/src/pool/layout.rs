@@ -110,7 +110,7 @@ impl Layout {
 
     /// Elements of all phases, and what the last block reads beyond them.
     pub(super) fn len(&self) -> usize {
-        self.rows.phases.len() * self.cols.phases.len() * self.phase + LANES
+        self.rows.phases.len() * self.cols.phases.len() * self.phase + LANES + self.cols.extent - self.cols.output
     }
 
     /// Blocks of windows.

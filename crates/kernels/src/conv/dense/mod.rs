@@ -25,7 +25,7 @@ const SUMS: usize = 64 * 1024;
 /// Output pixels of a tile.
 const PIXELS: [usize; 2] = [256, 512];
 /// Products that a block sums before the sums are written.
-const DEPTH: usize = 288;
+const DEPTH: usize = 72;
 /// Elements of the staged planes that one thread holds.
 const STAGED: usize = 64 * 1024;
 /// Outputs of a plane of which taps may be skipped.
