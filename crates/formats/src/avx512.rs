@@ -28,8 +28,8 @@ mod block;
 mod decode;
 mod encode;
 
-pub(crate) use block::encode_blocks;
 pub use block::{Pack64, Unpack64};
+pub(crate) use block::{decode_blocks, encode_blocks};
 pub(crate) use decode::{decode_bytes, decode_bytes_bf16, decode_fp16, decode_words};
 pub(crate) use encode::{encode_bf16, encode_fp16, encode_u8, encode_u16, round};
 

@@ -59,6 +59,10 @@ impl Code for u8 {
     fn decode_all(path: Path, format: Format, codes: &[u8], xs: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         if path == Path::Avx512Vbmi && path.available() {
+            if let Some(unpack) = avx512::Unpack64::new(format) {
+                // SAFETY: there is an `Unpack64` only where the processor has the instructions.
+                return unsafe { avx512::decode_blocks(unpack, codes, xs) };
+            }
             // SAFETY: the processor has AVX-512 with VBMI, as just asked.
             return unsafe { avx512::decode_bytes(Table::of(format), codes, xs) };
         }

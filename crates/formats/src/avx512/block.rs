@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::decode::{Bytes, numbers};
+use super::decode::{interleaved, widened};
 use super::{BLOCK, OR_AND, SELECT, SIGN, all, bits, count, load, number, store};
 use crate::codec::{encode_loop, round_loop};
 use crate::element::{Constants, EXPONENT, NAN};
@@ -10,23 +10,45 @@ use crate::format::Encoding;
 use crate::table::Table;
 use crate::{Counts, Format, Overflow};
 
-/// Turns 64 one-byte codes of a format into numbers, in the registers of a processor with AVX-512 VBMI.
+/// Turns 64 codes of one of the paper's formats of 8 bits into numbers, in the registers of a processor with AVX-512
+/// VBMI.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpack64(&'static Table);
 
 impl Unpack64 {
-    /// None where the format takes more than one byte or the processor lacks the instructions of [`Pack64::new`].
+    /// None where the format is another one, or the processor lacks the instructions of [`Pack64::new`].
     pub fn new(format: Format) -> Option<Self> {
-        (format.bytes() == 1 && available()).then(|| Unpack64(Table::of(format)))
+        let fits = format.encoding == Encoding::Paper && format.bits() == 8;
+        (fits && available()).then(|| Unpack64(Table::of(format)))
     }
 
     /// The numbers of 64 codes, in their order, as [`crate::unpack_u8`] gives them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
     pub fn numbers(self, codes: __m512i) -> [__m512; 4] {
-        let [a, b, c, d] = numbers(Bytes::new(&self.0.low), Bytes::new(&self.0.high), codes);
+        // Half a table does, since the sign is the code's; it takes half the loads where registers are short.
+        let (low, high) = (self.0.low.as_chunks::<64>().0, self.0.high.as_chunks::<64>().0);
+        let codes = _mm512_permutexvar_epi32(interleaved(), codes);
+        let low = _mm512_permutex2var_epi8(load(&low[0]), codes, load(&low[1]));
+        let high = _mm512_permutex2var_epi8(load(&high[0]), codes, load(&high[1]));
+        let sign = _mm512_set1_epi8(i8::MIN);
+        let high = _mm512_ternarylogic_epi32::<OR_AND>(high, codes, sign);
+        let nan = _mm512_cmpeq_epi8_mask(codes, sign);
+        let low = _mm512_mask_mov_epi8(low, nan, _mm512_set1_epi8((NAN >> 16) as i8));
+        let high = _mm512_mask_mov_epi8(high, nan, _mm512_set1_epi8((NAN >> 24) as i8));
+        let [a, b, c, d] = widened(low, high);
         [number(a), number(b), number(c), number(d)]
     }
+}
+
+/// Writes the number of every code to `xs`, which is as long.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
+pub(crate) fn decode_blocks(unpack: Unpack64, codes: &[u8], xs: &mut [f32]) {
+    in_blocks!(codes => xs, {
+        for (xs, numbers) in std::iter::zip(xs.as_chunks_mut::<16>().0, unpack.numbers(load(codes))) {
+            store(xs, bits(numbers));
+        }
+    });
 }
 
 /// Rounds 64 numbers to one of the paper's formats of 8 bits, in the registers of a processor with AVX-512 VBMI.
@@ -99,7 +121,8 @@ impl Pack64 {
         let to_top = c.sign_shift - c.shift;
         let above = _mm512_set1_epi16((i16::MAX as u16 & !(i16::MAX as u16 >> to_top)) as i16);
         if _mm512_test_epi16_mask(_mm512_or_si512(low_fields, high_fields), above) != 0 {
-            return codes_with_overflow(c, numbers, counts);
+            let [x0, x1, x2, x3] = numbers;
+            return codes_with_overflow(c, x0, x1, x2, x3, counts);
         }
         counts.underflow += underflow;
         let sign = _mm512_set1_epi16(i16::MIN);
@@ -121,7 +144,8 @@ impl Pack64 {
         let most = all(2 * c.overflow_threshold - 1);
         let over = |order| _mm512_cmpge_epu32_mask(_mm512_add_epi32(order, all(1)), most);
         if over(o0) | over(o1) | over(o2) | over(o3) != 0 {
-            return rounded_with_overflow(c, numbers, counts);
+            let [x0, x1, x2, x3] = numbers;
+            return rounded_with_overflow(c, x0, x1, x2, x3, counts);
         }
         let (half, keep) = (all(c.half), all(u32::MAX << c.shift));
         let round = |x| number(_mm512_and_si512(_mm512_add_epi32(x, half), keep));
@@ -182,20 +206,37 @@ fn in_memory(numbers: [__m512; 4]) -> [f32; 64] {
     xs
 }
 
+/// The calling convention passes vectors in registers, so that numbers go to memory only here.
 #[cold]
 #[inline(never)]
+#[allow(improper_ctypes_definitions)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-fn codes_with_overflow(c: &Constants, numbers: [__m512; 4], counts: &mut Counts) -> __m512i {
+extern "sysv64" fn codes_with_overflow(
+    c: &Constants,
+    x0: __m512,
+    x1: __m512,
+    x2: __m512,
+    x3: __m512,
+    counts: &mut Counts,
+) -> __m512i {
     let mut codes = [0u8; 64];
-    *counts += encode_loop::<false, u8>(c, &in_memory(numbers), &mut codes);
+    *counts += encode_loop::<false, u8>(c, &in_memory([x0, x1, x2, x3]), &mut codes);
     load(&codes)
 }
 
 #[cold]
 #[inline(never)]
+#[allow(improper_ctypes_definitions)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-fn rounded_with_overflow(c: &Constants, numbers: [__m512; 4], counts: &mut Counts) -> [__m512; 4] {
-    let mut xs = in_memory(numbers);
+extern "sysv64" fn rounded_with_overflow(
+    c: &Constants,
+    x0: __m512,
+    x1: __m512,
+    x2: __m512,
+    x3: __m512,
+    counts: &mut Counts,
+) -> [__m512; 4] {
+    let mut xs = in_memory([x0, x1, x2, x3]);
     *counts += round_loop::<false>(c, &mut xs);
     // The formats have no code for infinity.
     for x in xs.iter_mut().filter(|x| x.is_infinite()) {

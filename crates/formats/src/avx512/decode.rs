@@ -9,12 +9,12 @@ use crate::table::Table;
 
 /// A table of 256 bytes in registers.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes([__m512i; 4]);
+struct Bytes([__m512i; 4]);
 
 impl Bytes {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(table: &[u8; 256]) -> Bytes {
+    fn new(table: &[u8; 256]) -> Bytes {
         let parts = table.as_chunks::<64>().0;
         Bytes([load(&parts[0]), load(&parts[1]), load(&parts[2]), load(&parts[3])])
     }
@@ -29,15 +29,21 @@ impl Bytes {
     }
 }
 
-/// The numbers of 64 bytes, from the tables of their upper halves' bytes.
+/// The order of 64 bytes that [`widened`] undoes.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(super) fn numbers(low: Bytes, high: Bytes, codes: __m512i) -> [__m512i; 4] {
-    // Interleaving works in lanes of 16 bytes: it turns the n-th four codes of each lane into the n-th sixteen numbers.
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let codes = _mm512_permutexvar_epi32(order, codes);
-    let (low, high, zero) = (low.at(codes), high.at(codes), _mm512_setzero_si512());
+#[target_feature(enable = "avx512f")]
+pub(super) fn interleaved() -> __m512i {
+    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+}
+
+/// 64 numbers from the two bytes of their upper halves.
+///
+/// Interleaving works in lanes of 16 bytes: it turns the n-th four of each lane into the n-th sixteen numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn widened(low: __m512i, high: __m512i) -> [__m512i; 4] {
     let (even, odd) = (_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high));
+    let zero = _mm512_setzero_si512();
     [
         _mm512_unpacklo_epi16(zero, even),
         _mm512_unpackhi_epi16(zero, even),
@@ -51,7 +57,8 @@ pub(super) fn numbers(low: Bytes, high: Bytes, codes: __m512i) -> [__m512i; 4] {
 pub(crate) fn decode_bytes(table: &Table, codes: &[u8], xs: &mut [f32]) {
     let (low, high) = (Bytes::new(&table.low), Bytes::new(&table.high));
     in_blocks!(codes => xs, {
-        let numbers = numbers(low, high, load(codes));
+        let codes = _mm512_permutexvar_epi32(interleaved(), load(codes));
+        let numbers = widened(low.at(codes), high.at(codes));
         for (xs, numbers) in std::iter::zip(xs.as_chunks_mut::<16>().0, numbers) {
             store(xs, numbers);
         }

@@ -17,7 +17,7 @@ const CODES: usize = 256;
 /// Elements of a channel for which tables are worth their making.
 const LEAST: usize = 16 * CODES;
 /// The shortest row, where each has a table of its own.
-const SHORTEST_ROW: usize = 64;
+const SHORTEST_ROW: usize = 128;
 /// Elements that are translated before the next are read.
 const TILE: usize = 4096;
 

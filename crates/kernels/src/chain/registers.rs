@@ -100,11 +100,8 @@ impl Work {
             return whole * BLOCK;
         }
         for row in 0..self.tile.rows() {
-            let start = start + row * row_len;
-            let whole = row_len / BLOCK;
-            (0..whole).for_each(|i| f(self, start + i * BLOCK, row, u64::MAX));
-            if whole * BLOCK < row_len {
-                f(self, start + whole * BLOCK, row, first(row_len - whole * BLOCK));
+            for at in (0..row_len).step_by(BLOCK) {
+                f(self, start + row * row_len + at, row, first(row_len - at));
             }
         }
         len
@@ -116,7 +113,7 @@ impl Work {
     /// The elements that the mask names are of the result, and no other task touches them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,popcnt")]
-    unsafe fn store(&mut self, at: usize, mask: u64, [a, b, c, d]: [__m512; 4]) {
+    unsafe fn store(&mut self, pack: &Pack64, at: usize, mask: u64, [a, b, c, d]: [__m512; 4]) {
         // What is outside of the row counts as zero.
         let numbers = match mask {
             u64::MAX => [a, b, c, d],
@@ -128,7 +125,7 @@ impl Work {
             ],
         };
         let overflow = self.packed.overflow;
-        let mut codes = self.pack.codes(numbers, &mut self.packed);
+        let mut codes = pack.codes(numbers, &mut self.packed);
         if let Some(ceiling) = self.ceiling {
             let mut nan = 0;
             if self.packed.overflow != overflow {
@@ -168,6 +165,7 @@ impl Work {
         let Some((head, tail)) = terms.as_ref().split_first() else { return 0 };
         // SAFETY: the caller's promise.
         unsafe {
+            let own = self.pack;
             self.blocks::<0>(|work, at, _, mask| {
                 let [mut a, mut b, mut c, mut d] = head.unpack.numbers(load(head.codes, at, mask));
                 for term in tail {
@@ -184,7 +182,7 @@ impl Work {
                     c = _mm512_maskz_mov_ps((passes >> 32) as u16, c);
                     d = _mm512_maskz_mov_ps((passes >> 48) as u16, d);
                 }
-                work.store(at, mask, [a, b, c, d]);
+                work.store(&own, at, mask, [a, b, c, d]);
             })
         }
     }
@@ -225,6 +223,7 @@ impl Work {
     ) -> usize {
         // SAFETY: the caller's promise.
         unsafe {
+            let own = self.pack;
             self.blocks::<ROW>(|work, at, row, mask| {
                 let x = x.unpack.numbers(load(x.codes, at, mask));
                 let (mean, factor, bias) =
@@ -237,7 +236,7 @@ impl Work {
                     let [e, f, g, h] = skip.unpack.numbers(load(skip.codes, at, mask));
                     y = [_mm512_add_ps(a, e), _mm512_add_ps(b, f), _mm512_add_ps(c, g), _mm512_add_ps(d, h)];
                 }
-                work.store(at, mask, y);
+                work.store(&own, at, mask, y);
             })
         }
     }
@@ -270,6 +269,7 @@ impl Work {
     ) -> usize {
         // SAFETY: the caller's promise.
         unsafe {
+            let own = self.pack;
             self.blocks::<ROW>(|work, at, row, mask| {
                 let dy = dy.unpack.numbers(load(dy.codes, at, mask));
                 let x = x.unpack.numbers(load(x.codes, at, mask));
@@ -279,7 +279,7 @@ impl Work {
                     let by_x = _mm512_fmadd_ps(_mm512_sub_ps(x[i], mean[i]), by_x[i], constant[i]);
                     _mm512_fmadd_ps(dy[i], by_dy[i], by_x)
                 };
-                work.store(at, mask, [gradient(0), gradient(1), gradient(2), gradient(3)]);
+                work.store(&own, at, mask, [gradient(0), gradient(1), gradient(2), gradient(3)]);
             })
         }
     }
