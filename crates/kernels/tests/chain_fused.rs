@@ -41,7 +41,7 @@ fn tensor(format: Format, size: usize, seed: u64, range: Range) -> Stored {
     let scale = |i: usize| match range {
         Range::Normal => 1.0,
         // Some blocks have only zeros, some no small number.
-        Range::Small => [1.0, 0.0, 2e-3, 2e-4, 1e-5, 1e-6][i / 70 % 6] * if i % 5 == 0 { 0.0 } else { 1.0 },
+        Range::Small => [1.0, 0.0, 2e-3, 2e-4, 1e-5, 1e-6][i / 70 % 6] * if i.is_multiple_of(5) { 0.0 } else { 1.0 },
         Range::Wide => [1.0, 3e4, 1.0, 100.0][i / 64 % 4],
         Range::NotFinite => [1.0, 1.0, 1.0, f32::NAN, 1.0][i / 13 % 5],
     };

@@ -23,6 +23,9 @@ impl Unpack64 {
     }
 
     /// The numbers of 64 codes, in their order, as [`crate::unpack_u8`] gives them.
+    ///
+    /// # Safety
+    /// Always given, since a value exists only where the processor has the instructions.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
     pub fn numbers(self, codes: __m512i) -> [__m512; 4] {
@@ -92,6 +95,9 @@ impl Pack64 {
     }
 
     /// The codes of 64 numbers and what is counted, as [`crate::pack_u8`] gives them.
+    ///
+    /// # Safety
+    /// Always given, since a value exists only where the processor has the instructions.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,popcnt")]
     pub fn codes(&self, numbers: [__m512; 4], counts: &mut Counts) -> __m512i {
@@ -134,6 +140,9 @@ impl Pack64 {
     }
 
     /// The numbers of the codes of 64 numbers, but for the sign of zeros, and what is counted.
+    ///
+    /// # Safety
+    /// Always given, since a value exists only where the processor has the instructions.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
     pub fn rounded(&self, numbers: [__m512; 4], counts: &mut Counts) -> [__m512; 4] {

@@ -3,7 +3,7 @@
 //! A chain runs tile by tile: the operands of a tile are unpacked into scratch memory that stays in the cache, every
 //! part computes there, is rounded and, where it has an output, stored. Scratch memory is about
 //! 16 KiB a thread: one tile for each packed operand of the part at hand and for each result that is packed or that a
-//! later part still reads.
+//! later part still reads. Frequent chains over 8-bit codes need none: they run in registers.
 
 mod function;
 #[cfg(target_arch = "x86_64")]
@@ -70,7 +70,7 @@ pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) 
         return Ok(counts);
     }
     #[cfg(target_arch = "x86_64")]
-    let fused = fused::Fused::new(&plan.tiles, parts, &places);
+    let fused = Fused::new(&plan.tiles, parts, &places);
     #[cfg(not(target_arch = "x86_64"))]
     let fused = None;
     let none = || vec![Counts::default(); parts.len()];
@@ -80,16 +80,20 @@ pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) 
     };
     Ok(match plan.tiles.tasks() {
         0 => none(),
-        1 => run(&plan, &fused, &places, 0),
+        1 => run(&plan, fused.as_ref(), &places, 0),
         tasks => {
-            let task = |task| run(&plan, &fused, &places, task);
+            let task = |task| run(&plan, fused.as_ref(), &places, task);
             (0..tasks).into_par_iter().with_max_len(1).map(task).reduce(none, add)
         }
     })
 }
 
+/// There are none here.
+#[cfg(not(target_arch = "x86_64"))]
+type Fused<'a> = std::marker::PhantomData<&'a ()>;
+
 /// Runs the tiles of one task.
-fn run(plan: &Plan<'_>, fused: &Option<Fused<'_>>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
+fn run(plan: &Plan<'_>, fused: Option<&Fused<'_>>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
     let longest = plan.tiles.longest();
     with_scratch(plan.slots * longest, |scratch| {
         let mut slots: Vec<&mut [f32]> = scratch.chunks_mut(longest).collect();
@@ -98,6 +102,8 @@ fn run(plan: &Plan<'_>, fused: &Option<Fused<'_>>, places: &[SharedOutput], task
         }
         let mut counts = vec![Counts::default(); plan.steps.len()];
         for mut tile in plan.tiles.of_task(task) {
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = (fused, &mut tile);
             #[cfg(target_arch = "x86_64")]
             if let Some(fused) = fused {
                 tile = tile.after(fused.run(&plan.steps, &plan.tiles, places, tile, &mut counts));

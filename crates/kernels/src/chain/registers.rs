@@ -66,7 +66,7 @@ unsafe fn load(codes: &[u8], at: usize, mask: u64) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn factors<const ROW: usize>(table: &[f32], row: usize) -> [__m512; 4] {
-    debug_assert!(row + if ROW == 0 { 1 } else { BLOCK / ROW } <= table.len());
+    debug_assert!(row + BLOCK.checked_div(ROW).unwrap_or(1) <= table.len());
     // SAFETY: the caller's promise, for all of them.
     unsafe {
         let x = table.as_ptr().add(row);
@@ -86,7 +86,8 @@ unsafe fn factors<const ROW: usize>(table: &[f32], row: usize) -> [__m512; 4] {
 }
 
 impl Work {
-    /// Calls `$body` for blocks of 64 elements, with the mask of those that exist, until no whole block of rows is left.
+    /// Calls `f` with the offset of each block of 64 elements, its first row in the tile and the mask of those that exist,
+    /// and gives how many elements that were: short rows may leave less than a block.
     ///
     /// # Safety
     /// As of the loops that call it.

@@ -4,6 +4,8 @@
 //! shape only. Scratch memory is at most some 150 KiB a thread; partial results take 16 bytes for each channel and block
 //! of 16 images.
 
+#[cfg(target_arch = "x86_64")]
+mod registers;
 mod sums;
 
 use crate::elements::Elements;

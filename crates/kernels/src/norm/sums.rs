@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::registers::{self, Fused};
 use crate::chain::Tiles;
 use crate::elements::Elements;
 use crate::parallel::with_scratch;
@@ -96,7 +98,7 @@ macro_rules! with_sums {
 }
 
 /// Independent single-precision sums of a row.
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 multiversion! {
     /// The sums of one row, of at most a tile.
@@ -155,20 +157,62 @@ fn position_loop(
     }
 }
 
+/// A row, or a part of one, of x and y.
+enum Row<'a> {
+    Numbers {
+        x: &'a [f32],
+        y: &'a [f32],
+    },
+    /// Whole blocks of codes that are summed in registers.
+    #[cfg(target_arch = "x86_64")]
+    Codes {
+        fused: Fused<'a>,
+        at: usize,
+        len: usize,
+    },
+}
+
+impl Row<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Row::Numbers { x, .. } => x.len(),
+            #[cfg(target_arch = "x86_64")]
+            Row::Codes { len, .. } => *len,
+        }
+    }
+
+    /// Two sums over the row, about a number.
+    fn sums(&self, sums: Sums, mean: f32) -> [f64; 2] {
+        match *self {
+            Row::Numbers { x, y } => row_sums(sums, x, y, mean),
+            #[cfg(target_arch = "x86_64")]
+            Row::Codes { fused, at, len } => {
+                let [a, b] = fused.row(sums, at, len, mean);
+                [lane_sum(&a), lane_sum(&b)]
+            }
+        }
+    }
+}
+
 impl Block {
     fn is_long([.., s]: [usize; 3]) -> bool {
         s >= LONG_ROW
     }
 
-    /// Runs `f(channel within the block, numbers of x, numbers of y)` over the rows, or parts of rows, of the block.
-    fn rows(
-        &self,
-        [_, c, s]: [usize; 3],
-        x: Elements<'_>,
-        y: Option<Elements<'_>>,
-        mut f: impl FnMut(usize, &[f32], &[f32]),
-    ) {
+    /// Runs `f(channel within the block, row)` over the rows, or parts of rows, of the block.
+    fn rows(&self, [_, c, s]: [usize; 3], x: Elements<'_>, y: Option<Elements<'_>>, mut f: impl FnMut(usize, Row<'_>)) {
         let tiles = Tiles::new(self.channels.len(), s, 1, TILE);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(fused) = Fused::new(x, y).filter(|_| s.is_multiple_of(registers::BLOCK)) {
+            for image in self.images.clone() {
+                let start = (image * c + self.channels.start) * s;
+                for tile in tiles.all() {
+                    let at = |i: usize| start + tile.start + i * tile.row_len;
+                    (0..tile.rows()).for_each(|i| f(tile.row + i, Row::Codes { fused, at: at(i), len: tile.row_len }));
+                }
+            }
+            return;
+        }
         with_scratch(2 * tiles.longest(), |scratch| {
             let (x_scratch, y_scratch) = scratch.split_at_mut(tiles.longest());
             for image in self.images.clone() {
@@ -177,7 +221,7 @@ impl Block {
                     let x = x.read(start + tile.start, tile.len, x_scratch);
                     let y = y.map_or(x, |y| y.read(start + tile.start, tile.len, y_scratch));
                     let rows = x.chunks_exact(tile.row_len).zip(y.chunks_exact(tile.row_len));
-                    rows.enumerate().for_each(|(i, (x, y))| f(tile.row + i, x, y));
+                    rows.enumerate().for_each(|(i, (x, y))| f(tile.row + i, Row::Numbers { x, y }));
                 }
             }
         });
@@ -194,11 +238,24 @@ impl Block {
         means: &[f32],
         [a, b]: [&mut [f32]; 2],
     ) {
+        #[cfg(target_arch = "x86_64")]
+        let done = Fused::new(x, y).map_or(0, |fused| {
+            let whole = a.len() / registers::BLOCK * registers::BLOCK;
+            let start = (images.start * c + self.channels.start) * s;
+            let apart = [images.len(), c * s];
+            fused.positions(sums, start, apart, &means[..whole], [&mut a[..whole], &mut b[..whole]]);
+            whole
+        });
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        if done == a.len() {
+            return;
+        }
         with_scratch(2 * TILE, |scratch| {
             let (x_scratch, y_scratch) = scratch.split_at_mut(TILE);
             for image in images {
                 let start = (image * c + self.channels.start) * s;
-                for at in (0..a.len()).step_by(TILE) {
+                for at in (done..a.len()).step_by(TILE) {
                     let run = at..(at + TILE).min(a.len());
                     let x = x.read(start + at, run.len(), x_scratch);
                     let y = y.map_or(x, |y| y.read(start + at, run.len(), y_scratch));
@@ -223,8 +280,8 @@ pub(super) fn sums_of_block(
     let count = block.channels.len();
     if Block::is_long(shape) {
         let mut totals = vec![[0.0; 2]; count];
-        block.rows(shape, x, y, |channel, x, y| {
-            let [a, b] = row_sums(sums, x, y, mean(channel));
+        block.rows(shape, x, y, |channel, row| {
+            let [a, b] = row.sums(sums, mean(channel));
             totals[channel][0] += a;
             totals[channel][1] += b;
         });
@@ -275,14 +332,15 @@ pub(super) fn moments_of_block(shape: [usize; 3], block: Block, x: Elements<'_>)
     let count = block.channels.len();
     if Block::is_long(shape) {
         let mut totals = vec![Moments::default(); count];
-        block.rows(shape, x, None, |channel, x, _| {
+        block.rows(shape, x, None, |channel, row| {
+            let count = row.len() as f64;
             // The mean of the images before is as near that of the row as the variance says; the first row's is its own.
             let pivot = match &totals[channel] {
                 before if before.count > 0.0 => before.mean as f32,
-                _ => (row_sums(Sums::Total, x, x, 0.0)[0] / x.len() as f64) as f32,
+                _ => (row.sums(Sums::Total, 0.0)[0] / count) as f32,
             };
-            let [deviations, squares] = row_sums(Sums::Deviations, x, x, pivot);
-            totals[channel].add(Moments::about(f64::from(pivot), x.len() as f64, deviations, squares));
+            let [deviations, squares] = row.sums(Sums::Deviations, pivot);
+            totals[channel].add(Moments::about(f64::from(pivot), count, deviations, squares));
         });
         return totals;
     }
