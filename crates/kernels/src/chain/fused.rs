@@ -80,6 +80,9 @@ impl<'a> Fused<'a> {
     /// None where the chain is another one.
     pub(super) fn new(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput]) -> Option<Self> {
         let (last, before) = parts.split_last()?;
+        if !crate::simd::has_avx512() {
+            return None;
+        }
         if before.iter().any(|part| part.output.is_some()) || places.first()?.bytes().is_none() {
             return None;
         }

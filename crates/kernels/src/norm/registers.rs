@@ -34,6 +34,9 @@ fn codes(x: Elements<'_>) -> Option<Codes<'_>> {
 impl<'a> Fused<'a> {
     /// None for other operands.
     pub(super) fn new(x: Elements<'a>, y: Option<Elements<'a>>) -> Option<Self> {
+        if !crate::simd::has_avx512() {
+            return None;
+        }
         let x = codes(x)?;
         Some(Fused { x, y: y.map_or(Some(x), codes)? })
     }
