@@ -122,6 +122,9 @@ pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedul
     Schedule { steps, places, arena, peak }
 }
 
+/// What a tensor counts as at most, 64 TiB: so the sum of very many cannot overflow. Such a program is refused later.
+const MOST: usize = 1 << 46;
+
 /// A graph with what the passes ask of its tensors.
 pub(crate) struct Tensors<'a> {
     pub(crate) graph: &'a Graph,
@@ -160,13 +163,14 @@ impl Tensors<'_> {
         }
     }
 
-    /// Bytes of a tensor.
+    /// Bytes of a tensor, at most [`MOST`].
     pub(crate) fn bytes(&self, id: NodeId) -> usize {
-        self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(self.width(id))
+        self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(self.width(id)).min(MOST)
     }
 
     /// Bytes of workspace that a step of these nodes needs.
     pub(crate) fn workspace(&self, nodes: &[NodeId]) -> usize {
-        nodes.iter().map(|id| self.setting.workspace.get(id.index()).copied().unwrap_or(0)).max().unwrap_or(0)
+        let bytes = nodes.iter().map(|id| self.setting.workspace.get(id.index()).copied().unwrap_or(0));
+        bytes.max().unwrap_or(0).min(MOST)
     }
 }

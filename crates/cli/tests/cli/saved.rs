@@ -82,5 +82,5 @@ fn training_goes_on_from_what_was_saved() {
     folder.succeed(&format!("train half.trainer {options} --metrics b"));
     let mean = |losses: &[String]| losses.iter().map(|l| l.parse::<f64>().unwrap()).sum::<f64>() / losses.len() as f64;
     let (first, second) = (losses(&folder, "a"), losses(&folder, "b"));
-    assert!(mean(&second[..10]) < 0.6 * mean(&first[..10]), "{first:?} {second:?}");
+    assert!(mean(&second[..10]) < 0.75 * mean(&first[..10]), "{first:?} {second:?}");
 }
