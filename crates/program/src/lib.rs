@@ -87,7 +87,7 @@ pub struct Buffer {
 impl Buffer {
     /// The number of elements.
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |elements: usize, &size| elements.saturating_mul(size))
     }
 
     /// Bytes of one element; sources are FP32 numbers.
