@@ -84,3 +84,25 @@ fn bits(number: __m512) -> __m512i {
 fn count(shift: u32) -> __m128i {
     _mm_cvtsi32_si128(shift as i32)
 }
+
+/// The indices of the upper words of two vectors of 32 bits.
+static UPPER_WORDS: [u16; 32] = {
+    let mut indices = [1; 32];
+    let mut i = 1;
+    while i < 32 {
+        indices[i] = indices[i - 1] + 2;
+        i += 1;
+    }
+    indices
+};
+
+/// The indices of the upper bytes of two vectors of 16 bits.
+static UPPER_BYTES: [u8; 64] = {
+    let mut indices = [1; 64];
+    let mut i = 1;
+    while i < 64 {
+        indices[i] = indices[i - 1] + 2;
+        i += 1;
+    }
+    indices
+};

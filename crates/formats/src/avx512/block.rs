@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::decode::{interleaved, widened};
-use super::{BLOCK, OR_AND, SELECT, SIGN, all, bits, count, load, number, store};
+use super::{BLOCK, OR_AND, SELECT, SIGN, UPPER_BYTES, UPPER_WORDS, all, bits, count, load, number, store};
 use crate::codec::{encode_loop, round_loop};
 use crate::element::{Constants, EXPONENT, NAN};
 use crate::format::Encoding;
@@ -183,28 +183,6 @@ pub(crate) fn encode_blocks(pack: Pack64, xs: &[f32], codes: &mut [u8]) -> Count
     });
     counts
 }
-
-/// The indices of the upper words of two vectors of 32 bits.
-static UPPER_WORDS: [u16; 32] = {
-    let mut indices = [1; 32];
-    let mut i = 1;
-    while i < 32 {
-        indices[i] = indices[i - 1] + 2;
-        i += 1;
-    }
-    indices
-};
-
-/// The indices of the upper bytes of two vectors of 16 bits.
-static UPPER_BYTES: [u8; 64] = {
-    let mut indices = [1; 64];
-    let mut i = 1;
-    while i < 64 {
-        indices[i] = indices[i - 1] + 2;
-        i += 1;
-    }
-    indices
-};
 
 #[target_feature(enable = "avx512f")]
 fn in_memory(numbers: [__m512; 4]) -> [f32; 64] {

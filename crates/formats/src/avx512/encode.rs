@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, OR_AND, SELECT, SIGN, all, bits, count, load, number, store};
+use super::{BLOCK, OR_AND, SELECT, SIGN, UPPER_WORDS, all, bits, count, load, number, store};
 use crate::Counts;
 use crate::codec::{Code, encode_loop, round_loop};
 use crate::element::{Constants, EXPONENT, MAGNITUDE};
@@ -192,28 +192,12 @@ fn finish_words(c: &Constants, words: __m512i) -> __m512i {
     _mm512_maskz_mov_epi16(numbers, words)
 }
 
-/// The indices of the upper words of two vectors of 32 bits.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn upper_words() -> __m512i {
-    const UPPER: [u16; 32] = {
-        let mut indices = [1; 32];
-        let mut i = 1;
-        while i < 32 {
-            indices[i] = indices[i - 1] + 2;
-            i += 1;
-        }
-        indices
-    };
-    load(&UPPER)
-}
-
 /// Writes the code of every number of `xs` in one of the paper's formats to `codes`, which is as long.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
 pub(crate) fn encode_u16(c: &Constants, xs: &[f32], codes: &mut [u16]) -> Counts {
     let c = *c;
     let mut counts = Counts::default();
-    let upper = upper_words();
+    let upper = load(&UPPER_WORDS);
     in_blocks!(xs => codes, {
         let numbers = load_block(xs);
         let Some(underflow) = underflows(&c, numbers) else {
@@ -236,7 +220,7 @@ pub(crate) fn encode_u16(c: &Constants, xs: &[f32], codes: &mut [u16]) -> Counts
 pub(crate) fn encode_bf16(c: &Constants, xs: &[f32], codes: &mut [u16]) -> Counts {
     let c = *c;
     let mut counts = Counts::default();
-    let upper = upper_words();
+    let upper = load(&UPPER_WORDS);
     in_blocks!(xs => codes, {
         let numbers = load_block(xs);
         let Some(underflow) = underflows(&c, numbers) else {
