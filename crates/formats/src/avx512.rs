@@ -19,9 +19,26 @@ macro_rules! in_blocks {
         let (mut padded, mut result) = ([Default::default(); BLOCK], [Default::default(); BLOCK]);
         padded[..rest.len()].copy_from_slice(rest);
         let final_block = (!rest.is_empty()).then_some((&padded, &mut result));
-        for ($input, $output) in std::iter::zip(inputs, outputs).chain(final_block) $body
+        for ($input, $output) in std::iter::zip(inputs, outputs).chain(final_block) {
+            super::fetch($input);
+            super::fetch($output);
+            $body
+        }
         last.copy_from_slice(&result[..rest.len()]);
     }};
+}
+
+/// Bytes ahead of a block that the processor is told to fetch: arrays in memory are read and written faster so.
+const AHEAD: usize = 4096;
+
+/// Fetches what lies [`AHEAD`] of a block into the cache.
+#[inline(always)]
+fn fetch<T: Plain>(block: &[T; BLOCK]) {
+    for line in (0..size_of_val(block)).step_by(64) {
+        let address = block.as_ptr().cast::<i8>().wrapping_add(AHEAD + line);
+        // SAFETY: a prefetch may name any address; it reads nothing that a program sees.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) }
+    }
 }
 
 mod block;
