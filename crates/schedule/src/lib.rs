@@ -102,12 +102,22 @@ pub const ALIGNMENT: usize = 64;
 /// Orders the nodes of `graph`, whose tensors are stored in `formats` (by node id), and gives their results places.
 pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
     let tensors = Tensors { graph, formats, setting, live: graph.live() };
-    let order = order::order(&tensors);
-    let units = fuse::units(&tensors, &order);
-    let lives = lifetimes::lives(&tensors, &units);
+    place_in(&tensors, &order::order(&tensors))
+}
+
+/// As [`plan`], with the nodes in the graph's own order.
+pub fn plan_in_order(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
+    let tensors = Tensors { graph, formats, setting, live: graph.live() };
+    let order: Vec<NodeId> = graph.ids().filter(|&id| tensors.is_computed(id)).collect();
+    place_in(&tensors, &order)
+}
+
+fn place_in(tensors: &Tensors<'_>, order: &[NodeId]) -> Schedule {
+    let units = fuse::units(tensors, order);
+    let lives = lifetimes::lives(tensors, &units);
     let placed = place::place(&lives.items);
     let arena = placed.size;
-    let peak = memory::peak(&tensors, &lives, arena);
+    let peak = memory::peak(tensors, &lives, arena);
     let mut places = lives.places.clone();
     for (item, &offset) in lives.items.iter().zip(&placed.offsets) {
         for &id in &item.tensors {
@@ -166,6 +176,12 @@ impl Tensors<'_> {
     /// Bytes of a tensor, at most [`MOST`].
     pub(crate) fn bytes(&self, id: NodeId) -> usize {
         self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(self.width(id)).min(MOST)
+    }
+
+    /// Bytes of a tensor before formats are chosen. Order and steps go by these, so that they are the same for all formats.
+    pub(crate) fn size(&self, id: NodeId) -> usize {
+        let width = if self.graph.ty(id).dtype == DType::Index8 { 1 } else { 4 };
+        self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(width).min(MOST)
     }
 
     /// Bytes of workspace that a step of these nodes needs.

@@ -113,9 +113,9 @@ impl Order<'_> {
         if self.tensors.is_alias(id) {
             return true;
         }
-        let taken = if self.lasting[id.index()] { 0 } else { self.tensors.bytes(id) };
+        let taken = if self.lasting[id.index()] { 0 } else { self.tensors.size(id) };
         let computed = |root: &NodeId| self.tensors.is_computed(*root) && !self.lasting[root.index()];
         let ending = roots(self.tensors, id).into_iter().filter(|root| self.readers[root.index()] == 1);
-        taken <= ending.filter(computed).map(|root| self.tensors.bytes(root)).sum()
+        taken <= ending.filter(computed).map(|root| self.tensors.size(root)).sum()
     }
 }
