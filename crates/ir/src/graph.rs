@@ -1,7 +1,7 @@
 //! The graph: nodes in execution order, operands as edges.
 
 use crate::error::{GraphError, Reason};
-use crate::ops::Op;
+use crate::ops::{Op, ScalarKind};
 use crate::types::TensorType;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -297,6 +297,16 @@ impl Graph {
             }
         }
         live
+    }
+
+    /// The nodes that depend on the loss scale, with which every gradient begins.
+    pub fn backward(&self) -> Vec<bool> {
+        let mut backward = vec![false; self.len()];
+        for id in self.ids() {
+            let seed = matches!(self.op(id), Op::Scalar(op) if op.kind == ScalarKind::LossScale);
+            backward[id.index()] = seed || self.operands(id).iter().any(|o| backward[o.index()]);
+        }
+        backward
     }
 
     /// The graph of the nodes that [`Graph::live`] names, in the same order, with the new id of each old node.

@@ -7,6 +7,8 @@
 //! - A sum of gradients that were laid into zeros side by side, as those of a split are, is their concatenation. (A
 //!   negative zero stays one.)
 //!
+//! [`recompute`] gives the backward pass copies of tensors of its own, so that the forward pass need not keep them.
+//!
 //! This crate knows nothing of schedules and devices.
 //!
 //! ```
@@ -25,10 +27,13 @@
 //! ```
 
 mod outputs;
+mod recompute;
 mod splits;
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError};
+
+pub use recompute::{Origin, Recomputed, recompute};
 
 /// The graph with all rules applied where they hold, and the formats of its tensors.
 ///

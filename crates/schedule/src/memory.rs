@@ -2,7 +2,7 @@
 
 use crate::lifetimes::Lives;
 use crate::{Tensors, place};
-use bitbudget_ir::{Op, Role, ScalarKind};
+use bitbudget_ir::{Op, Role};
 
 /// Bytes by use, at the step where most are alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn peak(tensors: &Tensors<'_>, lives: &Lives, arena: usize) -> Memory
             _ => {}
         }
     }
-    let backward = backward(tensors);
+    let backward = graph.backward();
     let mut used = 0;
     for item in lives.items.iter().filter(|item| item.first <= step && step <= item.last) {
         used += item.bytes;
@@ -66,15 +66,4 @@ pub(crate) fn peak(tensors: &Tensors<'_>, lives: &Lives, arena: usize) -> Memory
     }
     memory.workspace += arena.saturating_sub(used);
     memory
-}
-
-/// The nodes that depend on the seed of the gradients.
-fn backward(tensors: &Tensors<'_>) -> Vec<bool> {
-    let graph = tensors.graph;
-    let mut backward = vec![false; graph.len()];
-    for id in graph.ids() {
-        let seed = matches!(graph.op(id), Op::Scalar(op) if op.kind == ScalarKind::LossScale);
-        backward[id.index()] = seed || graph.operands(id).iter().any(|o| backward[o.index()]);
-    }
-    backward
 }
