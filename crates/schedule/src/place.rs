@@ -23,19 +23,77 @@ pub(crate) fn place(items: &[Item]) -> Placed {
         |item| (rounded(item.bytes).saturating_mul(length(item)), length(item)),
         |item| (usize::MAX - item.first, length(item)),
     ];
+    let orders: Vec<Vec<usize>> = keys.iter().map(|key| sorted(items, *key)).collect();
     let mut best = Placed { offsets: Vec::new(), size: usize::MAX };
-    for key in keys {
-        let mut order: Vec<usize> = (0..items.len()).collect();
-        order.sort_by_key(|&i| (std::cmp::Reverse(key(&items[i])), i));
-        let placed = first_fit(items, &order);
+    for order in &orders {
+        let placed = first_fit(items, order);
         if placed.size < best.size {
             best = placed;
         }
         if best.size <= bound {
-            break;
+            return best;
         }
     }
+    for order in orders {
+        improve(items, order, bound, &mut best);
+    }
     best
+}
+
+/// The items in the order of a key.
+fn sorted(items: &[Item], key: Key) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(key(&items[i])), i));
+    order
+}
+
+/// Comparisons that the search for a better order may take.
+const COMPARISONS: usize = 20_000_000;
+
+/// Places items in an order and then in others, each a change of the best so far: an item that lies at the top, or one that
+/// is alive with it, is placed earlier.
+fn improve(items: &[Item], mut order: Vec<usize>, bound: usize, best: &mut Placed) {
+    let changes = COMPARISONS / (items.len() * items.len()).max(1);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut placed = first_fit(items, &order);
+    for _ in 0..changes {
+        if placed.size <= bound {
+            break;
+        }
+        let end = |i: usize| placed.offsets[i].saturating_add(rounded(items[i].bytes));
+        let tops: Vec<usize> = (0..order.len()).filter(|&at| end(order[at]) > bound).collect();
+        let top = tops[random.below(tops.len())];
+        let one = &items[order[top]];
+        let near = |&at: &usize| items[order[at]].first <= one.last && one.first <= items[order[at]].last;
+        let near: Vec<usize> = (1..order.len()).filter(near).collect();
+        let from = if near.is_empty() || random.below(2) == 0 { top } else { near[random.below(near.len())] };
+        if from == 0 {
+            continue;
+        }
+        let to = random.below(from);
+        let mut changed = order.clone();
+        changed[to..=from].rotate_right(1);
+        let other = first_fit(items, &changed);
+        if other.size <= placed.size {
+            (order, placed) = (changed, other);
+        }
+    }
+    if placed.size < best.size {
+        *best = placed;
+    }
+}
+
+/// Numbers without pattern, the same each time (xorshift64*; Vigna, 2016).
+struct Random(u64);
+
+impl Random {
+    /// A number below `n`, which is not 0.
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
+    }
 }
 
 /// By which items are placed first, the largest key at the front.
