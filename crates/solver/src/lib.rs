@@ -1,0 +1,194 @@
+//! Solves multiple-choice programs under limits: one option per item, at least cost, with a certified bound.
+//!
+//! The integer program: with a binary x per option, minimise the sum of cost times x, so that each item's x sum up to 1, in
+//! each row the sum of amount times x is at most the limit, and for each link x of `from` is at most the sum of the x of
+//! `to`. Such programs choose formats and recomputation under a memory budget (Checkmate, Jain et al. 2020, has the same
+//! rows with more variables).
+//!
+//! The embedded engine is exact on small problems and anytime on large ones: the Lagrangian over rows and links gives a
+//! bound, which the volume algorithm raises (Barahona and Anbil, 2000); its choices, repaired and improved by moves that the
+//! prices guide, give solutions; options whose price alone exceeds the best solution are dropped, and branch and bound
+//! goes on until the gap is closed or the time is over. A bound is valid whatever the prices are, so it is a certificate.
+//!
+//! ```
+//! use bitbudget_solver::{Choice, Engine, Item, Outcome, Problem, Settings, Use, solve};
+//!
+//! let option = |cost, amount| Choice { cost, uses: vec![Use { first: 0, last: 0, amount }] };
+//! let item = || Item { options: vec![option(0.0, 4), option(1.0, 2), option(5.0, 1)] };
+//! let problem = Problem { items: vec![item(), item()], limits: vec![6], links: vec![] };
+//! let Outcome::Solved(solution) = solve(&problem, Engine::Embedded, &Settings::default())? else { panic!() };
+//! assert_eq!((solution.cost, solution.bound), (1.0, 1.0));
+//! # Ok::<(), bitbudget_solver::SolverError>(())
+//! ```
+
+mod branch;
+mod compact;
+mod dual;
+mod problem;
+mod random;
+mod relaxation;
+mod search;
+
+use branch::{Found, Stop};
+use compact::Compact;
+use dual::Goal;
+use std::ops::Range;
+use std::time::Instant;
+
+pub use problem::{Choice, Item, Link, Pick, Problem, SolverError, Use};
+
+/// Which code solves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// This crate's own.
+    #[default]
+    Embedded,
+}
+
+/// How long to search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Seconds at most.
+    pub seconds: f64,
+    /// The part of the cost that the bound may leave open.
+    pub gap: f64,
+    /// A choice of one option per item to begin with, feasible or not.
+    pub start: Option<Vec<u32>>,
+}
+
+impl Default for Settings {
+    /// Ten seconds, to the optimum.
+    fn default() -> Settings {
+        Settings { seconds: 10.0, gap: 0.0, start: None }
+    }
+}
+
+/// A choice that keeps limits and links.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solution {
+    /// The option of each item.
+    pub picks: Vec<u32>,
+    /// What it costs.
+    pub cost: f64,
+    /// No choice costs less.
+    pub bound: f64,
+    /// By how much the bound falls per unit of each row's limit.
+    pub prices: Vec<f64>,
+    /// What found it.
+    pub engine: &'static str,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+impl Solution {
+    /// The part of the cost that the bound leaves open.
+    pub fn gap(&self) -> f64 {
+        if self.cost > self.bound { (self.cost - self.bound) / self.cost.abs() } else { 0.0 }
+    }
+}
+
+/// How a search ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// With a solution.
+    Solved(Solution),
+    /// With a proof that there is none.
+    Infeasible,
+    /// With neither.
+    Unknown,
+}
+
+/// The least that some limits have to be raised by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Smallest {
+    /// What is enough; negative if the limits could be lower.
+    pub excess: i64,
+    /// Less is proved to be too little.
+    pub bound: i64,
+    /// The choice for which it is enough.
+    pub picks: Vec<u32>,
+    /// The weights, of sum 1, at which the rows together prove the bound.
+    pub weights: Vec<f64>,
+}
+
+/// The choice of least cost.
+///
+/// # Errors
+/// If the problem is malformed.
+pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<Outcome, SolverError> {
+    let Engine::Embedded = engine;
+    problem.check()?;
+    let begin = Instant::now();
+    let compact = Compact::new(problem, 0..0);
+    let start = start(problem, &compact, settings)?;
+    let whole = Stop::after(settings.seconds, settings.gap);
+    let half = Stop::after(settings.seconds / 2.0, settings.gap).at;
+    let Found { best, bound, prices } =
+        branch::solve(&compact, &Goal::Cost, start.clone(), Stop { patience: half, ..whole });
+    let found = match best {
+        Some(best) => Some((best, bound)),
+        None if bound == f64::INFINITY => return Ok(Outcome::Infeasible),
+        // Feasibility is a question of its own: is the least excess over all limits at most 0?
+        None => {
+            let quarter = Stop::after(settings.seconds / 4.0, 0.0);
+            let goal = Goal::Excess(0..compact.limits.len());
+            let feasible = branch::solve(&compact, &goal, start, Stop { sign: true, ..quarter });
+            if feasible.bound > 1e-3 {
+                return Ok(Outcome::Infeasible);
+            }
+            feasible.best.filter(|(_, excess)| *excess <= 0.0).map(|(picks, _)| {
+                let again = branch::solve(&compact, &Goal::Cost, Some(picks.clone()), whole);
+                let cost = picks.iter().map(|&option| compact.cost[option]).sum();
+                (again.best.unwrap_or((picks, cost)), again.bound.max(bound))
+            })
+        }
+    };
+    let Some(((picks, cost), bound)) = found else { return Ok(Outcome::Unknown) };
+    let mut by_row = vec![0.0; problem.limits.len()];
+    compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);
+    let seconds = begin.elapsed().as_secs_f64();
+    let picks = numbered(&compact, &picks);
+    Ok(Outcome::Solved(Solution { picks, cost, bound: bound.min(cost), prices: by_row, engine: "embedded", seconds }))
+}
+
+/// The least that the limits of `rows` have to be raised by, all by the same amount, so that there is a solution; nothing
+/// if the other rows and the links rule out every choice, or none was found in time.
+///
+/// # Errors
+/// If the problem is malformed, or the rows are none of it.
+pub fn smallest(problem: &Problem, rows: Range<u32>, settings: &Settings) -> Result<Option<Smallest>, SolverError> {
+    problem.check()?;
+    let range = rows.start as usize..rows.end as usize;
+    if range.is_empty() || range.end > problem.limits.len() {
+        return Err(SolverError::Range { start: rows.start, end: rows.end, rows: problem.limits.len() });
+    }
+    let compact = Compact::new(problem, range.clone());
+    let inside =
+        compact.rows.partition_point(|row| *row < range.start)..compact.rows.partition_point(|row| *row < range.end);
+    let start = start(problem, &compact, settings)?;
+    let stop = Stop::after(settings.seconds, settings.gap);
+    let found = branch::solve(&compact, &Goal::Excess(inside), start, stop);
+    let mut weights = vec![0.0; problem.limits.len()];
+    compact.rows.iter().zip(&found.prices.rows).for_each(|(&row, &price)| weights[row] = price);
+    Ok(found.best.map(|(picks, excess)| Smallest {
+        excess: excess.round() as i64,
+        bound: (found.bound - 1e-3).ceil().min(excess) as i64,
+        picks: numbered(&compact, &picks),
+        weights,
+    }))
+}
+
+/// The start as options by number.
+fn start(problem: &Problem, compact: &Compact, settings: &Settings) -> Result<Option<Vec<usize>>, SolverError> {
+    let Some(picks) = &settings.start else { return Ok(None) };
+    let exists = |(pick, item): (&u32, &problem::Item)| (*pick as usize) < item.options.len();
+    if picks.len() != problem.items.len() || !picks.iter().zip(&problem.items).all(exists) {
+        return Err(SolverError::Start { items: problem.items.len() });
+    }
+    Ok(Some(picks.iter().zip(&compact.items).map(|(&pick, item)| item.start + pick as usize).collect()))
+}
+
+/// Options by their position in their items.
+fn numbered(compact: &Compact, picks: &[usize]) -> Vec<u32> {
+    picks.iter().zip(&compact.items).map(|(&option, item)| (option - item.start) as u32).collect()
+}
