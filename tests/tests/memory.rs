@@ -48,7 +48,7 @@ fn fewer_bits_and_earlier_updates_take_less() {
     for network in Network::ALL {
         let options = |low_ratio| Options { batch: BATCH, low_ratio, ..Options::default() };
         let fp32 = Options { method: Method::Fp32, ..options(0.0) };
-        let early = Options { updates: Updates::Always, ..fp32 };
+        let early = Options { updates: Updates::Always, ..fp32.clone() };
         let simulated = Options { storage: Storage::Simulated, ..options(1.0) };
         let all = [simulated, fp32, early, options(0.0), options(0.5), options(1.0)];
         let arenas = all.map(|options| step(network, &options, 2).arena);

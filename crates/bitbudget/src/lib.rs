@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod budget;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
@@ -22,15 +23,18 @@ use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
 use bitbudget_lower::{LowerError, lower};
 use bitbudget_precision::{AssignError, Assignment, Formats, Method, assign};
 use bitbudget_program::Program;
-use bitbudget_rewrite::rewrite;
-use bitbudget_schedule::{Place, Schedule, Setting, plan};
+use bitbudget_rewrite::{Recomputed, recompute, rewrite};
+use bitbudget_schedule::{Place, Schedule, Setting, plan, plan_in_order};
 use std::collections::BTreeMap;
 
+pub use bitbudget_precision::budget::Granularity;
 pub use bitbudget_schedule::{Memory, Storage};
+pub use bitbudget_solver::Engine;
+pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Solved};
 pub use trainer::TrainerError;
 
 /// What to compile for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Examples per step.
     pub batch: usize,
@@ -48,6 +52,8 @@ pub struct Options {
     pub formats: Formats,
     /// How tensors are stored.
     pub storage: Storage,
+    /// The memory that the training step may take; `None` for as much as the method takes.
+    pub budget: Option<Budget>,
 }
 
 impl Default for Options {
@@ -55,7 +61,7 @@ impl Default for Options {
     fn default() -> Self {
         let (optimizer, formats, storage) = (Optimizer::sgd(), Formats::PAPER, Storage::Packed);
         let (method, updates) = (Method::Demote, Updates::IfFinite);
-        Options { batch: 128, optimizer, updates, method, low_ratio: 0.5, seed: 0, formats, storage }
+        Options { batch: 128, optimizer, updates, method, low_ratio: 0.5, seed: 0, formats, storage, budget: None }
     }
 }
 
@@ -72,6 +78,8 @@ pub struct Compiled {
     pub assignment: Assignment,
     /// How they are stored.
     pub storage: Storage,
+    /// How the assignment came to fit a budget, if there was one.
+    pub solved: Option<Solved>,
     /// The memory of a training step at its peak, without what threads need for themselves.
     pub peak: Peak,
     /// The training step as a program.
@@ -104,6 +112,9 @@ pub enum CompileError {
     /// The formats cannot be chosen.
     #[error(transparent)]
     Assign(#[from] AssignError),
+    /// No assignment fits the budget.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The graph cannot be lowered.
     #[error(transparent)]
     Lower(#[from] LowerError),
@@ -123,8 +134,14 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
     verify(&model.graph).map_err(CompileError::Graph)?;
     let training = training_with(&model.graph, &options.optimizer, options.updates)?;
     let Options { batch, method, low_ratio, seed, formats, storage, .. } = *options;
-    let assignment = assign(&training, batch, method, low_ratio, seed, formats)?;
-    Compiled::assemble(model, training, assignment, storage)
+    let (assignment, solved) = match &options.budget {
+        Some(budget) => {
+            budget::fit(&training, options, budget).map(|(assignment, solved)| (assignment, Some(solved)))?
+        }
+        None => (assign(&training, batch, method, low_ratio, seed, formats)?, None),
+    };
+    let compiled = Compiled::assemble(model, training, assignment, storage)?;
+    Ok(Compiled { solved, ..compiled })
 }
 
 impl Compiled {
@@ -135,12 +152,14 @@ impl Compiled {
         storage: Storage,
     ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
-        let (train, schedule) = program(&training, &assignment.formats, assignment.batch, storage)?;
+        let batch = assignment.batch;
+        let Lowered { program: train, graph, schedule } =
+            program(&training, &assignment.formats, &assignment.recomputed, batch, storage)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
-        let (evaluate, _) = program(&evaluation.graph, &formats, assignment.batch, storage)?;
-        let peak = peak(&training, &schedule);
+        let evaluate = program(&evaluation.graph, &formats, &[], batch, storage)?.program;
+        let peak = peak(&graph, &schedule);
         let Model { graph: forward, values } = model;
-        Ok(Compiled { forward, training, evaluation, assignment, storage, peak, train, evaluate, values })
+        Ok(Compiled { forward, training, evaluation, assignment, storage, solved: None, peak, train, evaluate, values })
     }
 
     /// The evaluation without any rounding.
@@ -149,7 +168,7 @@ impl Compiled {
     /// If the graph cannot be lowered.
     pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
         let graph = &self.evaluation.graph;
-        Ok(program(graph, &vec![Format::FP32; graph.len()], self.assignment.batch, self.storage)?.0)
+        Ok(program(graph, &vec![Format::FP32; graph.len()], &[], self.assignment.batch, self.storage)?.program)
     }
 
     /// Makes tensors (nodes of the training graph) high for good and lowers anew; returns those that were low.
@@ -160,12 +179,14 @@ impl Compiled {
         let nodes: Vec<NodeId> = tensors.iter().map(|&t| NodeId(t)).collect();
         let promoted = self.assignment.promote(&self.training, &nodes);
         if !promoted.is_empty() {
-            let (batch, storage) = (self.assignment.batch, self.storage);
+            let batch = self.assignment.batch;
             let formats = self.assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
-            let (train, schedule) = program(&self.training, &self.assignment.formats, batch, storage)?;
+            let Assignment { formats: chosen, recomputed, .. } = &self.assignment;
+            let Lowered { program: train, graph, schedule } =
+                program(&self.training, chosen, recomputed, batch, self.storage)?;
             self.train = train;
-            self.peak = peak(&self.training, &schedule);
-            self.evaluate = program(&self.evaluation.graph, &formats, batch, storage)?.0;
+            self.peak = peak(&graph, &schedule);
+            self.evaluate = program(&self.evaluation.graph, &formats, &[], batch, self.storage)?.program;
         }
         Ok(promoted)
     }
@@ -192,18 +213,44 @@ fn peak(graph: &Graph, schedule: &Schedule) -> Peak {
     }
 }
 
-/// From a graph with formats to a program, with the schedule on the way.
+/// A program with the graph and the schedule that it was lowered from.
+struct Lowered {
+    program: Program,
+    graph: Graph,
+    schedule: Schedule,
+}
+
+/// From a graph with formats to a program; the backward pass computes the nodes in `recomputed` again.
 fn program(
     graph: &Graph,
     formats: &[Format],
+    recomputed: &[NodeId],
     batch: usize,
     storage: Storage,
-) -> Result<(Program, Schedule), CompileError> {
+) -> Result<Lowered, CompileError> {
     let (graph, formats) = rewrite(graph, formats)?;
+    if recomputed.is_empty() {
+        let workspace = workspace(&graph, &formats, batch);
+        let setting = Setting { batch, storage, workspace: &workspace };
+        let schedule = plan(&graph, &formats, &setting);
+        return Ok(Lowered { program: lower(&graph, &formats, &schedule, &setting)?, graph, schedule });
+    }
+    let order = order(&graph, batch);
+    let Recomputed { graph, formats, origins } = recompute(&graph, &formats, &order, recomputed)?;
     let workspace = workspace(&graph, &formats, batch);
     let setting = Setting { batch, storage, workspace: &workspace };
-    let schedule = plan(&graph, &formats, &setting);
-    Ok((lower(&graph, &formats, &schedule, &setting)?, schedule))
+    let schedule = plan_in_order(&graph, &formats, &setting);
+    let mut program = lower(&graph, &formats, &schedule, &setting)?;
+    // Overflows are counted by nodes of the training graph, and once.
+    program.count_as(&|id| origins.get(id as usize).filter(|origin| !origin.again).map(|origin| origin.node.0));
+    Ok(Lowered { program, graph, schedule })
+}
+
+/// The order in which nodes are computed, whatever their formats.
+fn order(graph: &Graph, batch: usize) -> Vec<NodeId> {
+    let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
+    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting);
+    schedule.steps.into_iter().flat_map(|step| step.nodes).collect()
 }
 
 /// Bytes that every node's kernel needs beside operands and result.

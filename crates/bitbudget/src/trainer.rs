@@ -1,9 +1,11 @@
 //! Between a compiled trainer and its file form.
 
 use crate::{CompileError, Compiled, Storage};
+use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId};
-use bitbudget_precision::{AssignError, Assignment, Formats, Kind, Level, Method, assign};
+use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
 use bitbudget_program::{DecodeError, Trainer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -57,10 +59,9 @@ impl Compiled {
     }
 }
 
-/// What an assignment was made by, and which tensors are low.
+/// What an assignment was made by, and what it chose.
 fn record(assignment: &Assignment, storage: Storage) -> Value {
-    let low = assignment.assigned().filter(|&(_, level, _)| level == Level::Low);
-    let low: Vec<Value> = low.map(|(t, _, _)| json!([t.operator.0, t.node.0, t.kind as u8])).collect();
+    let low = assignment.levels.iter().enumerate().filter(|&(_, &level)| level == Level::Low);
     let Formats { high, low_forward, low_backward, low_parameter_gradient } = assignment.by_level;
     json!({
         "method": assignment.method.to_string(),
@@ -71,37 +72,52 @@ fn record(assignment: &Assignment, storage: Storage) -> Value {
         "low_forward": low_forward.to_string(),
         "low_backward": low_backward.to_string(),
         "low_parameter_gradient": low_parameter_gradient.to_string(),
-        "low": low,
+        "low": low.map(|(tensor, _)| tensor).collect::<Vec<_>>(),
+        "chosen": assignment.chosen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "recomputed": assignment.recomputed.iter().map(|id| id.0).collect::<Vec<_>>(),
     })
 }
 
+/// The file form of an assignment.
+#[derive(Deserialize)]
+struct Record {
+    method: String,
+    batch: usize,
+    simulated: bool,
+    demoted: Vec<usize>,
+    high: String,
+    low_forward: String,
+    low_backward: String,
+    low_parameter_gradient: String,
+    low: BTreeSet<usize>,
+    chosen: Vec<String>,
+    recomputed: Vec<u32>,
+}
+
 fn assignment(graph: &Graph, text: &str) -> Result<(Assignment, Storage), TrainerError> {
-    let record: Value = serde_json::from_str(text).map_err(|e| TrainerError::Assignment(e.to_string()))?;
-    let missing = |key: &str| TrainerError::Assignment(format!("`{key}` is missing or wrong"));
-    let string = |key: &str| record[key].as_str().ok_or_else(|| missing(key));
-    let format = |key: &str| string(key)?.parse().map_err(|_| missing(key));
-    let method: Method = string("method")?.parse().map_err(|_| missing("method"))?;
-    let batch = record["batch"].as_u64().and_then(|b| usize::try_from(b).ok()).ok_or_else(|| missing("batch"))?;
+    let record: Record = serde_json::from_str(text).map_err(|e| TrainerError::Assignment(e.to_string()))?;
+    let wrong = |what: &str| TrainerError::Assignment(format!("`{what}` is wrong"));
+    let format = |name: &str| name.parse::<Format>().map_err(|_| wrong(name));
+    let method: Method = record.method.parse().map_err(|_| wrong("method"))?;
     let formats = Formats {
-        high: format("high")?,
-        low_forward: format("low_forward")?,
-        low_backward: format("low_backward")?,
-        low_parameter_gradient: format("low_parameter_gradient")?,
+        high: format(&record.high)?,
+        low_forward: format(&record.low_forward)?,
+        low_backward: format(&record.low_backward)?,
+        low_parameter_gradient: format(&record.low_parameter_gradient)?,
     };
-    let mut low = BTreeSet::new();
-    for entry in record["low"].as_array().ok_or_else(|| missing("low"))? {
-        let number = |i: usize| entry[i].as_u64().and_then(|n| u32::try_from(n).ok()).ok_or_else(|| missing("low"));
-        low.insert((NodeId(number(0)?), NodeId(number(1)?), number(2)?));
+    let chosen: Result<Vec<Format>, TrainerError> = record.chosen.iter().map(|name| format(name)).collect();
+    let recomputed: Vec<NodeId> = record.recomputed.into_iter().map(NodeId).collect();
+    let backward = graph.backward();
+    let again = |id: &NodeId| graph.contains(*id) && !backward[id.index()] && graph.op(*id).source_name().is_none();
+    if !recomputed.iter().all(again) {
+        return Err(wrong("recomputed"));
     }
-    let demoted = record["demoted"].as_array().ok_or_else(|| missing("demoted"))?;
-    let demoted: Option<Vec<usize>> =
-        demoted.iter().map(|g| g.as_u64().and_then(|g| usize::try_from(g).ok())).collect();
-    let mut assignment = assign(graph, batch, method, 0.0, 0, formats)?;
-    let key = |kind: Kind| kind as u32;
-    let level = |is_low| if is_low { Level::Low } else { Level::High };
-    let levels = assignment.tensors.iter().map(|t| level(low.contains(&(t.operator, t.node, key(t.kind))))).collect();
-    assignment.set_levels(graph, levels);
-    assignment.demoted = demoted.ok_or_else(|| missing("demoted"))?;
-    let simulated = record["simulated"].as_bool().ok_or_else(|| missing("simulated"))?;
-    Ok((assignment, if simulated { Storage::Simulated } else { Storage::Packed }))
+    let mut assignment = Assignment::of_choices(graph, record.batch, method, formats, chosen?, recomputed)?;
+    let level = |tensor| if record.low.contains(&tensor) { Level::Low } else { Level::High };
+    assignment.levels = (0..assignment.tensors.len()).map(level).collect();
+    if record.demoted.iter().any(|&group| group >= assignment.groups.len()) {
+        return Err(wrong("demoted"));
+    }
+    assignment.demoted = record.demoted;
+    Ok((assignment, if record.simulated { Storage::Simulated } else { Storage::Packed }))
 }

@@ -1,5 +1,6 @@
 //! Arguments.
 
+use bitbudget::Limit;
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
 use bitbudget_train::data::DataSpec;
@@ -108,7 +109,8 @@ pub(crate) struct AssignmentArgs {
     /// Examples per step [default: 128].
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest or random [default: demote].
+    /// fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random or ilp [default: demote; ilp with
+    /// --budget].
     #[arg(long)]
     pub(crate) method: Option<Method>,
     /// Share of all elements to make low at least, 0 to 1, for demote, demote-smallest and random [default: 0.5].
@@ -123,6 +125,94 @@ pub(crate) struct AssignmentArgs {
     /// Format of low gradients of outputs [default: 1-5-2].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) low_backward: Option<Format>,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+}
+
+/// How an assignment is made to fit a memory budget.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Memory budget")]
+pub(crate) struct BudgetArgs {
+    /// Memory that a training step may take at its peak, everything counted: 300MiB, 2GiB, or a share of what FP32
+    /// takes, 40%.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) budget: Option<BudgetSize>,
+    /// Formats that method ilp may give parameters and outputs [default: fp32,bf16,1-6-9,1-4-3].
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', requires = "budget")]
+    pub(crate) formats: Vec<Format>,
+    /// Formats that method ilp may give gradients [default: fp32,bf16,1-6-9,1-5-2].
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', requires = "budget")]
+    pub(crate) backward_formats: Vec<Format>,
+    /// What gets a format of its own: every tensor, or the tensors of a group together [default: tensor].
+    #[arg(long, value_name = "WHAT", requires = "budget")]
+    pub(crate) granularity: Option<GranularityKind>,
+    /// Keep every tensor; recompute none in the backward pass.
+    #[arg(long, requires = "budget")]
+    pub(crate) no_recompute: bool,
+    /// What a percent of a step's time costs, where 100 is the harm of rounding everything most coarsely [default: 1].
+    #[arg(long, value_name = "W", requires = "budget", allow_negative_numbers = true)]
+    pub(crate) time_weight: Option<f64>,
+    /// How much longer recomputation may make a step: 10%.
+    #[arg(long, value_name = "SHARE", requires = "budget")]
+    pub(crate) max_slowdown: Option<Percent>,
+    /// Seconds that method ilp may search [default: 10].
+    #[arg(long, value_name = "S", requires = "budget", allow_negative_numbers = true)]
+    pub(crate) solve_seconds: Option<f64>,
+}
+
+/// A size in bytes, or a share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BudgetSize(pub(crate) Limit);
+
+impl FromStr for BudgetSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.ends_with('%') {
+            return Ok(BudgetSize(Limit::Share(text.parse::<Percent>()?.0)));
+        }
+        let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let units = [
+            ("", 1.0),
+            ("B", 1.0),
+            ("KB", 1e3),
+            ("MB", 1e6),
+            ("GB", 1e9),
+            ("KiB", 1024.0),
+            ("MiB", 1048576.0),
+            ("GiB", 1073741824.0),
+        ];
+        let factor = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| factor);
+        let bytes = number.parse::<f64>().ok().zip(factor).map(|(number, factor)| number * factor);
+        let bytes = bytes.filter(|bytes| bytes.is_finite() && *bytes >= 1.0 && *bytes <= 1e18);
+        let bytes = bytes.ok_or("write a size such as 300MiB or 2GB, or a share of FP32's peak such as 40%")?;
+        Ok(BudgetSize(Limit::Bytes(bytes as usize)))
+    }
+}
+
+/// A share, written in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Percent(pub(crate) f64);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        let number = number.filter(|number| *number > 0.0 && *number <= 1000.0);
+        number
+            .map(|number| Percent(number / 100.0))
+            .ok_or_else(|| "write a share such as 40%, above 0% and up to 1000%".into())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GranularityKind {
+    /// Every tensor.
+    Tensor,
+    /// The forward tensors of a group together, and its gradients together.
+    Group,
 }
 
 /// How parameters are updated.
@@ -152,6 +242,8 @@ pub(crate) enum OptimizerKind {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bitbudget assign net.onnx --batch 128 --method demote --low-ratio 0.5
+  bitbudget assign net.onnx --budget 300MiB
+  bitbudget assign net.onnx --budget 40% --formats fp32,bf16 --backward-formats fp32,bf16 --max-slowdown 10%
   bitbudget assign net.onnx --method operator --json -")]
 pub(crate) struct AssignArgs {
     /// An ONNX network.

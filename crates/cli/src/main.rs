@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 2 a wrong argument, file or network; messages go to standard error.
 
 mod args;
+mod budget;
 mod commands;
 mod memory;
 mod model;

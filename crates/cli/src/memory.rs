@@ -20,6 +20,9 @@ pub(crate) struct MemoryRecord {
     /// What is held without masters and optimizer state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allocated_without_masters_and_state: Option<usize>,
+    /// The budget that the assignment was made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) budget: Option<usize>,
     pub(crate) breakdown: Breakdown,
     pub(crate) peak_at: PeakAt,
 }
@@ -53,6 +56,7 @@ impl MemoryRecord {
             allocated: None,
             resident: None,
             allocated_without_masters_and_state: None,
+            budget: compiled.solved.as_ref().map(|solved| solved.budget),
             breakdown: Breakdown {
                 masters: memory.masters,
                 optimizer_state: memory.state,

@@ -1,10 +1,14 @@
 //! From arguments to a compiled trainer.
 
-use crate::args::{AssignmentArgs, DeviceArgs, OptimizerArgs, OptimizerKind};
+use crate::args::{
+    AssignmentArgs, BudgetArgs, BudgetSize, DeviceArgs, GranularityKind, OptimizerArgs, OptimizerKind, Percent,
+};
+use crate::memory::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Compiled, Options, Storage, compile};
+use bitbudget::{Budget, Compiled, Granularity, Options, Storage, compile};
 use bitbudget_autodiff::{Optimizer, Updates};
 use bitbudget_exec::{Executor, Target};
+use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_precision::{Formats, Method};
 use bitbudget_program::Trainer;
@@ -45,12 +49,14 @@ pub(crate) struct Request {
     pub(crate) quiet: bool,
     pub(crate) storage: Storage,
     pub(crate) updates: Updates,
+    /// Threads of the run, whose scratch memory counts in a budget.
+    pub(crate) threads: usize,
 }
 
 impl Default for Request {
     fn default() -> Self {
         let (storage, updates) = (Storage::Packed, Updates::IfFinite);
-        Request { seed: 0, method: Method::Demote, quiet: false, storage, updates }
+        Request { seed: 0, method: Method::Demote, quiet: false, storage, updates, threads: default_threads() }
     }
 }
 
@@ -99,11 +105,13 @@ pub(crate) fn compiled(
 fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, request: Request) -> Result<Options> {
     let paper = Formats::PAPER;
     let high = assignment.high.unwrap_or(paper.high);
+    let budget = budget(&assignment.budget, request)?;
+    let method = if budget.is_some() { Method::Ilp } else { request.method };
     Ok(Options {
         batch: assignment.batch.unwrap_or(128),
         optimizer: self::optimizer(optimizer)?,
         updates: request.updates,
-        method: assignment.method.unwrap_or(request.method),
+        method: assignment.method.unwrap_or(method),
         low_ratio: assignment.low_ratio.unwrap_or(0.5),
         seed: request.seed,
         formats: Formats {
@@ -114,7 +122,45 @@ fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, request: Requ
             low_parameter_gradient: high,
         },
         storage: request.storage,
+        budget,
     })
+}
+
+/// The budget that the options ask for.
+fn budget(args: &BudgetArgs, request: Request) -> Result<Option<Budget>> {
+    let Some(BudgetSize(limit)) = args.budget else { return Ok(None) };
+    let mut budget = Budget::new(limit, request.threads);
+    if !args.formats.is_empty() {
+        budget.forward = distinct(&args.formats);
+    }
+    if !args.backward_formats.is_empty() {
+        budget.backward = distinct(&args.backward_formats);
+    }
+    if args.granularity == Some(GranularityKind::Group) {
+        budget.granularity = Granularity::Group;
+    }
+    budget.recompute = !args.no_recompute;
+    budget.time_weight = args.time_weight.unwrap_or(budget.time_weight);
+    budget.seconds = args.solve_seconds.unwrap_or(budget.seconds);
+    budget.max_slowdown = args.max_slowdown.map(|Percent(share)| share);
+    if !(budget.time_weight.is_finite() && budget.time_weight >= 0.0) {
+        bail!("--time-weight must be a number of at least 0");
+    }
+    if !(budget.seconds > 0.0 && budget.seconds <= 86_400.0) {
+        bail!("--solve-seconds must be above 0 and at most 86400, a day");
+    }
+    Ok(Some(budget))
+}
+
+/// Formats without repetition, in their order.
+fn distinct(formats: &[Format]) -> Vec<Format> {
+    let mut found: Vec<Format> = Vec::new();
+    formats.iter().for_each(|format| {
+        if !found.contains(format) {
+            found.push(*format)
+        }
+    });
+    found
 }
 
 fn optimizer(args: &OptimizerArgs) -> Result<Optimizer> {
@@ -146,6 +192,7 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
         ("--high", assignment.high.is_some()),
         ("--low-forward", assignment.low_forward.is_some()),
         ("--low-backward", assignment.low_backward.is_some()),
+        ("--budget", assignment.budget.budget.is_some()),
         ("--optimizer", optimizer.optimizer.is_some()),
         ("--momentum", optimizer.momentum.is_some()),
         ("--weight-decay", optimizer.weight_decay.is_some()),

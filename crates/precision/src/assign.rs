@@ -18,6 +18,17 @@ pub enum AssignError {
     /// The batch is empty.
     #[error("the batch size is 0; choose at least 1")]
     Batch,
+    /// The method needs a budget.
+    #[error("method `{0}` chooses formats for a memory budget; give one, or choose another method")]
+    Budget(Method),
+    /// The formats are not one per tensor.
+    #[error("{formats} formats for {tensors} tensors")]
+    Count {
+        /// Formats given.
+        formats: usize,
+        /// Tensors of the graph.
+        tensors: usize,
+    },
     /// The graph has no tensors to assign.
     #[error("graph `{0}` has no input and no operator with the role of an output, so there is nothing to assign")]
     Empty(String),
@@ -38,8 +49,12 @@ pub struct Assignment {
     pub demoted: Vec<usize>,
     /// All tensors of all operators, operator by operator.
     pub tensors: Vec<Tensor>,
-    /// The level of each of the tensors.
+    /// The level of each of the tensors; for [`Method::Ilp`], low is what takes 8 bits or fewer.
     pub levels: Vec<Level>,
+    /// The format of each of the tensors.
+    pub chosen: Vec<Format>,
+    /// The nodes whose results the backward pass computes again instead of keeping them, in order of ids.
+    pub recomputed: Vec<NodeId>,
     /// The format of each node's result, by node id.
     ///
     /// Internal nodes are FP32. A relabelling node has its operand's format, in the backward pass too. A gradient that
@@ -49,11 +64,11 @@ pub struct Assignment {
 
 /// Assigns formats to the tensors of a training graph.
 ///
-/// `low_ratio` is the share of elements that [`Method::Demote`], [`Method::DemoteSmallest`] and [`Method::Random`] make
+/// [`Assignment::of_choices`] makes those of [`Method::Ilp`]. `low_ratio` is the share of elements that [`Method::Demote`], [`Method::DemoteSmallest`] and [`Method::Random`] make
 /// low at least; `seed` is that of the random order. The other methods read neither.
 ///
 /// # Errors
-/// If the low ratio is not from 0 to 1, the batch is empty, or the graph has no operator.
+/// If the low ratio is not from 0 to 1, the batch is empty, the method is [`Method::Ilp`], or the graph has no operator.
 pub fn assign(
     graph: &Graph,
     batch: usize,
@@ -65,6 +80,42 @@ pub fn assign(
     if !(0.0..=1.0).contains(&low_ratio) {
         return Err(AssignError::LowRatio(low_ratio));
     }
+    let tensors = checked_tensors(graph, batch)?;
+    let groups = groups_of(graph, &tensors);
+    let demoted = match method {
+        Method::Demote => demoted(&groups, &largest_first(&groups), low_ratio),
+        Method::DemoteSmallest => demoted(&groups, &smallest_first(&groups), low_ratio),
+        Method::Random => demoted(&groups, &shuffled(&groups, seed), low_ratio),
+        Method::Fp32 | Method::UniformHigh | Method::UniformLow | Method::Operator | Method::Amp => Vec::new(),
+        Method::Ilp => return Err(AssignError::Budget(method)),
+    };
+    let levels = match method {
+        Method::Fp32 | Method::UniformHigh => vec![Level::High; tensors.len()],
+        Method::UniformLow => vec![Level::Low; tensors.len()],
+        Method::Operator => spread(graph, &tensors, &hybrid(graph)),
+        Method::Amp => spread(graph, &tensors, &amp(graph)),
+        Method::Demote | Method::DemoteSmallest | Method::Random | Method::Ilp => {
+            let level = |t: &Tensor| if demoted.contains(&t.group) { Level::Low } else { Level::High };
+            tensors.iter().map(level).collect()
+        }
+    };
+    let by_level = if method == Method::Fp32 { Formats::FP32 } else { formats };
+    let chosen: Vec<Format> = tensors.iter().zip(&levels).map(|(t, &level)| by_level.of(t.kind, level)).collect();
+    Ok(Assignment {
+        method,
+        batch,
+        by_level,
+        groups,
+        demoted,
+        formats: formats_of(graph, &tensors, &chosen),
+        tensors,
+        levels,
+        chosen,
+        recomputed: Vec::new(),
+    })
+}
+
+fn checked_tensors(graph: &Graph, batch: usize) -> Result<Vec<Tensor>, AssignError> {
     if batch == 0 {
         return Err(AssignError::Batch);
     }
@@ -72,27 +123,7 @@ pub fn assign(
     if tensors.is_empty() {
         return Err(AssignError::Empty(graph.name().to_string()));
     }
-    let groups = groups_of(graph, &tensors);
-    let demoted = match method {
-        Method::Demote => demoted(&groups, &largest_first(&groups), low_ratio),
-        Method::DemoteSmallest => demoted(&groups, &smallest_first(&groups), low_ratio),
-        Method::Random => demoted(&groups, &shuffled(&groups, seed), low_ratio),
-        Method::Fp32 | Method::UniformHigh | Method::UniformLow | Method::Operator | Method::Amp => Vec::new(),
-    };
-    let levels = match method {
-        Method::Fp32 | Method::UniformHigh => vec![Level::High; tensors.len()],
-        Method::UniformLow => vec![Level::Low; tensors.len()],
-        Method::Operator => spread(graph, &tensors, &hybrid(graph)),
-        Method::Amp => spread(graph, &tensors, &amp(graph)),
-        Method::Demote | Method::DemoteSmallest | Method::Random => {
-            let level = |t: &Tensor| if demoted.contains(&t.group) { Level::Low } else { Level::High };
-            tensors.iter().map(level).collect()
-        }
-    };
-    let by_level = if method == Method::Fp32 { Formats::FP32 } else { formats };
-    let mut assignment = Assignment { method, batch, by_level, groups, demoted, tensors, levels, formats: Vec::new() };
-    assignment.formats = assignment.formats_of(graph);
-    Ok(assignment)
+    Ok(tensors)
 }
 
 /// The levels of operators as levels of tensors.
@@ -105,9 +136,42 @@ fn spread(graph: &Graph, tensors: &[Tensor], levels: &[Levels]) -> Vec<Level> {
 }
 
 impl Assignment {
+    /// The assignment in which every tensor (in the order of [`tensors`]) has a format of its own, and some are recomputed.
+    ///
+    /// `method` and `by_level` are named in reports.
+    ///
+    /// # Errors
+    /// If the batch is empty, the graph has no operator, or the formats are not one per tensor.
+    pub fn of_choices(
+        graph: &Graph,
+        batch: usize,
+        method: Method,
+        by_level: Formats,
+        chosen: Vec<Format>,
+        recomputed: Vec<NodeId>,
+    ) -> Result<Assignment, AssignError> {
+        let tensors = checked_tensors(graph, batch)?;
+        if tensors.len() != chosen.len() {
+            return Err(AssignError::Count { formats: chosen.len(), tensors: tensors.len() });
+        }
+        let level = |format: &Format| if format.bits() <= 8 { Level::Low } else { Level::High };
+        Ok(Assignment {
+            method,
+            batch,
+            by_level,
+            groups: groups_of(graph, &tensors),
+            demoted: Vec::new(),
+            formats: formats_of(graph, &tensors, &chosen),
+            levels: chosen.iter().map(level).collect(),
+            tensors,
+            chosen,
+            recomputed,
+        })
+    }
+
     /// The tensors with their levels and formats.
     pub fn assigned(&self) -> impl Iterator<Item = (&Tensor, Level, Format)> {
-        self.tensors.iter().zip(&self.levels).map(|(t, &level)| (t, level, self.by_level.of(t.kind, level)))
+        self.tensors.iter().zip(&self.levels).zip(&self.chosen).map(|((t, &level), &format)| (t, level, format))
     }
 
     /// The size of all tensors in elements.
@@ -150,17 +214,18 @@ impl Assignment {
     pub fn promote(&mut self, graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
         let mut promoted = Vec::new();
         for node in nodes.iter().filter(|&&node| graph.contains(node)).map(|&node| owner(graph, node)) {
-            for (tensor, level) in self.tensors.iter().zip(&mut self.levels) {
+            for ((tensor, level), chosen) in self.tensors.iter().zip(&mut self.levels).zip(&mut self.chosen) {
                 let forward = matches!(tensor.kind, Kind::Parameter | Kind::Output);
                 if forward && tensor.node == node && *level == Level::Low {
                     *level = Level::High;
+                    *chosen = self.by_level.of(tensor.kind, Level::High);
                     promoted.push(node);
                 }
             }
         }
         if !promoted.is_empty() {
             promoted.sort_unstable();
-            self.formats = self.formats_of(graph);
+            self.formats = formats_of(graph, &self.tensors, &self.chosen);
         }
         promoted
     }
@@ -177,37 +242,30 @@ impl Assignment {
         }
         formats
     }
+}
 
-    /// Sets the level of each of the tensors, in their order; tensors beyond the list keep theirs.
-    pub fn set_levels(&mut self, graph: &Graph, levels: Vec<Level>) {
-        for (old, new) in self.levels.iter_mut().zip(levels) {
-            *old = new;
+/// The format of each node's result.
+fn formats_of(graph: &Graph, tensors: &[Tensor], chosen: &[Format]) -> Vec<Format> {
+    let mut formats = vec![Format::FP32; graph.len()];
+    let mut gradients = vec![Format::FP32; graph.len()];
+    for (tensor, &format) in tensors.iter().zip(chosen) {
+        match tensor.kind {
+            Kind::Parameter | Kind::Output => formats[tensor.node.index()] = format,
+            Kind::OutputGradient | Kind::ParameterGradient => gradients[tensor.node.index()] = format,
         }
-        self.formats = self.formats_of(graph);
     }
-
-    fn formats_of(&self, graph: &Graph) -> Vec<Format> {
-        let mut formats = vec![Format::FP32; graph.len()];
-        let mut gradients = vec![Format::FP32; graph.len()];
-        for (tensor, _, format) in self.assigned() {
-            match tensor.kind {
-                Kind::Parameter | Kind::Output => formats[tensor.node.index()] = format,
-                Kind::OutputGradient | Kind::ParameterGradient => gradients[tensor.node.index()] = format,
-            }
+    for id in graph.ids() {
+        let node = graph.node(id);
+        if node.ty.dtype != DType::F32 {
+            continue;
         }
-        for id in graph.ids() {
-            let node = graph.node(id);
-            if node.ty.dtype != DType::F32 {
-                continue;
+        match (node.op.precision(), node.role, graph.operands(id).first()) {
+            (Precision::Relabel, _, Some(operand)) => formats[id.index()] = formats[operand.index()],
+            (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
+                formats[id.index()] = gradients[owner(graph, of).index()];
             }
-            match (node.op.precision(), node.role, graph.operands(id).first()) {
-                (Precision::Relabel, _, Some(operand)) => formats[id.index()] = formats[operand.index()],
-                (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
-                    formats[id.index()] = gradients[owner(graph, of).index()];
-                }
-                _ => {}
-            }
+            _ => {}
         }
-        formats
     }
+    formats
 }

@@ -29,6 +29,7 @@
 //! [`Role::Parameter`]: bitbudget_ir::Role::Parameter
 
 mod assign;
+pub mod budget;
 mod demote;
 mod groups;
 mod method;

@@ -22,18 +22,21 @@ pub enum Method {
     DemoteSmallest,
     /// Groups low in a random order.
     Random,
+    /// Formats and recomputation of single tensors by an integer program under a memory budget.
+    Ilp,
 }
 
 /// A text that names no method.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no method `{0}`; there are fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random"
+    "there is no method `{0}`; there are fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random, \
+     ilp"
 )]
 pub struct ParseMethodError(String);
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 8] = [
+    pub const ALL: [Method; 9] = [
         Method::Fp32,
         Method::UniformHigh,
         Method::UniformLow,
@@ -42,6 +45,7 @@ impl Method {
         Method::Demote,
         Method::DemoteSmallest,
         Method::Random,
+        Method::Ilp,
     ];
 
     /// The method's name.
@@ -55,6 +59,7 @@ impl Method {
             Method::Demote => "demote",
             Method::DemoteSmallest => "demote-smallest",
             Method::Random => "random",
+            Method::Ilp => "ilp",
         }
     }
 }

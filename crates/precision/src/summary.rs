@@ -2,6 +2,7 @@
 
 use crate::assign::Assignment;
 use crate::tensors::{Kind, Level};
+use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId};
 use serde::Serialize;
 
@@ -20,10 +21,21 @@ pub struct Summary {
     pub elements: u64,
     /// The sum of elements times bits over all tensors.
     pub bits_total: u64,
+    /// How many elements each format has, the widest format first.
+    pub elements_by_format: Vec<FormatElements>,
     /// The groups that were demoted, in the order in which they were picked.
     pub demoted: Vec<usize>,
     /// The tensor groups in order.
     pub groups: Vec<GroupSummary>,
+}
+
+/// The elements that are stored in one format.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FormatElements {
+    /// The format's name.
+    pub format: String,
+    /// How many elements.
+    pub elements: u64,
 }
 
 /// The formats that levels stand for.
@@ -96,9 +108,22 @@ pub fn summary(assignment: &Assignment, graph: &Graph) -> Summary {
         low_ratio: LowRatio { elements: assignment.low_ratio_elements(), bits: assignment.low_ratio_bits() },
         elements: assignment.elements(),
         bits_total: assignment.bits_total(),
+        elements_by_format: by_format(assignment),
         demoted: assignment.demoted.clone(),
         groups: (0..assignment.groups.len()).map(|id| group(assignment, graph, id)).collect(),
     }
+}
+
+fn by_format(assignment: &Assignment) -> Vec<FormatElements> {
+    let mut found: Vec<(Format, u64)> = Vec::new();
+    for (tensor, _, format) in assignment.assigned() {
+        match found.iter_mut().find(|(other, _)| *other == format) {
+            Some((_, elements)) => *elements = elements.saturating_add(tensor.elements),
+            None => found.push((format, tensor.elements)),
+        }
+    }
+    found.sort_by_key(|&(format, elements)| std::cmp::Reverse((format.bits(), elements)));
+    found.into_iter().map(|(format, elements)| FormatElements { format: format.to_string(), elements }).collect()
 }
 
 fn group(assignment: &Assignment, graph: &Graph, id: usize) -> GroupSummary {

@@ -193,6 +193,16 @@ impl Program {
         self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)
     }
 
+    /// Counts overflows by other ids: those that `renamed` gives, or not at all.
+    pub fn count_as(&mut self, renamed: &dyn Fn(u32) -> Option<u32>) {
+        for instruction in &mut self.instructions {
+            let Instruction::Compute { parts, .. } = instruction else { continue };
+            for rounding in parts.iter_mut().filter_map(|part| part.rounding.as_mut()) {
+                rounding.counted = rounding.counted.and_then(renamed);
+            }
+        }
+    }
+
     /// The file form.
     pub fn encode(&self) -> Vec<u8> {
         wire::encode(self)

@@ -1,11 +1,13 @@
 //! `bitbudget assign`.
 
 use crate::args::{AssignArgs, OptimizerArgs};
+use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled};
 use crate::output::{bytes, check, grouped, json, print, table};
 use anyhow::Result;
-use bitbudget_precision::summary::{GroupSummary, Summary, summary};
+use bitbudget_precision::Method;
+use bitbudget_precision::summary::{FormatElements, GroupSummary, Summary, summary};
 use serde::Serialize;
 use std::path::Path;
 
@@ -15,6 +17,8 @@ struct Record<'a> {
     #[serde(flatten)]
     summary: &'a Summary,
     memory: &'a MemoryRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    solver: Option<SolverRecord>,
 }
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
@@ -24,11 +28,15 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     let summary = summary(&compiled.assignment, &compiled.training);
     let memory = MemoryRecord::predicted(&compiled, default_threads());
     if let Some(path) = &args.json {
-        json(path, &Record { summary: &summary, memory: &memory })?;
+        let solver = record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
+        json(path, &Record { summary: &summary, memory: &memory, solver })?;
     }
     if args.json.as_deref() != Some(Path::new("-")) {
         print(groups(&summary))?;
         print(totals(&summary))?;
+        if let Some(solved) = &compiled.solved {
+            print(lines(solved, compiled.assignment.recomputed.len()))?;
+        }
         let (title, table) = memory.table();
         print(title)?;
         print(table)?;
@@ -62,14 +70,17 @@ fn operators(group: &GroupSummary) -> String {
 /// What the whole assignment comes to.
 pub(crate) fn totals(summary: &Summary) -> String {
     let formats = &summary.formats;
+    let share = |elements: u64| 100.0 * elements as f64 / summary.elements.max(1) as f64;
+    let chosen = if summary.method == Method::Ilp.name() {
+        let of = |f: &FormatElements| format!("{:.1}% {}", share(f.elements), f.format);
+        summary.elements_by_format.iter().map(of).collect::<Vec<_>>().join(", ")
+    } else {
+        format!("high {}, low {} forward, {} backward", formats.high, formats.low_forward, formats.low_backward)
+    };
     format!(
-        "\n{} at batch {}: high {}, low {} forward, {} backward\n{} elements, {:.1}% low; {} of tensors ({:.2} bits an \
-         element)",
+        "\n{} at batch {}: {chosen}\n{} elements, {:.1}% low; {} of tensors ({:.2} bits an element)",
         summary.method,
         summary.batch,
-        formats.high,
-        formats.low_forward,
-        formats.low_backward,
         grouped(summary.elements),
         100.0 * summary.low_ratio.elements,
         bytes(summary.bits_total as f64 / 8.0),

@@ -1,6 +1,7 @@
 //! `bitbudget bench`.
 
 use crate::args::BenchArgs;
+use crate::budget::{self, SolverRecord};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, updates};
 use crate::output::{check, json, print, table};
@@ -34,6 +35,8 @@ struct Record {
     images_per_second: f64,
     losses: Vec<f32>,
     memory: MemoryRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    solver: Option<SolverRecord>,
     ceilings: CeilingsRecord,
     instructions: Vec<KindRecord>,
 }
@@ -179,6 +182,7 @@ fn record(
         images_per_second: compiled.train.batch as f64 / median,
         losses: measured.losses,
         memory,
+        solver: budget::record(compiled.solved.as_ref(), compiled.assignment.recomputed.len()),
         ceilings: CeilingsRecord {
             gflops_fp32: ceilings.flops_fp32 / 1e9,
             gflops_fp8: ceilings.flops_fp8 / 1e9,

@@ -1,0 +1,120 @@
+//! When stored tensors are computed and read.
+
+use super::{Skeleton, Where};
+use bitbudget_ir::{NodeId, Role};
+use std::collections::BTreeSet;
+
+/// A stored tensor.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) node: NodeId,
+    /// The step that computes it.
+    pub(crate) first: usize,
+    /// The last step of the forward pass that reads it, or the first one of all.
+    pub(crate) forward: usize,
+    /// The first and the last step of the backward pass that read it.
+    pub(crate) backward: Option<[usize; 2]>,
+    /// Whether it is an output, or the next value of something kept: it stays to the end.
+    pub(crate) lasting: bool,
+    /// What has to be computed to compute it again: itself last, and results that lie nowhere.
+    pub(crate) closure: Vec<NodeId>,
+    /// The stored tensors that these read.
+    pub(crate) inputs: Vec<NodeId>,
+    /// Whether it can be computed again.
+    pub(crate) repeatable: bool,
+}
+
+impl Stored {
+    /// The last step that reads it if it is kept.
+    pub(crate) fn last(&self) -> usize {
+        self.backward.map_or(self.forward, |[_, last]| last.max(self.forward))
+    }
+}
+
+/// The stored tensor in which a node's result lies.
+pub(crate) fn root(skeleton: &Skeleton<'_>, mut id: NodeId) -> Option<NodeId> {
+    loop {
+        match skeleton.places[id.index()] {
+            Where::Own => return Some(id),
+            Where::Of(other) => id = other,
+            Where::Nowhere => return None,
+        }
+    }
+}
+
+/// All stored tensors, in the order in which they are computed.
+pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
+    let graph = skeleton.graph;
+    let backward = graph.backward();
+    let mut at = vec![None; graph.len()];
+    let mut found: Vec<Stored> = Vec::new();
+    for (step, nodes) in skeleton.steps.iter().enumerate() {
+        for &id in nodes.iter().filter(|id| skeleton.places[id.index()] == Where::Own) {
+            at[id.index()] = Some(found.len());
+            let (closure, inputs, repeatable) = closure(skeleton, &backward, id);
+            let lasting = false;
+            found.push(Stored {
+                node: id,
+                first: step,
+                forward: step,
+                backward: None,
+                lasting,
+                closure,
+                inputs,
+                repeatable,
+            });
+        }
+    }
+    for (step, nodes) in skeleton.steps.iter().enumerate() {
+        for &id in nodes {
+            for operand in graph.operands(id) {
+                let Some(index) = root(skeleton, operand).and_then(|root| at[root.index()]) else { continue };
+                let stored = &mut found[index];
+                if !backward[id.index()] || backward[stored.node.index()] {
+                    stored.forward = stored.forward.max(step);
+                } else if let Some([first, last]) = &mut stored.backward {
+                    (*first, *last) = ((*first).min(step), (*last).max(step));
+                } else {
+                    stored.backward = Some([step, step]);
+                }
+            }
+        }
+    }
+    let end = skeleton.steps.len().saturating_sub(1);
+    let updates = graph.updates().iter().map(|&(_, value)| value);
+    for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
+        if let Some(index) = root(skeleton, id).and_then(|root| at[root.index()]) {
+            (found[index].lasting, found[index].forward) = (true, end);
+        }
+    }
+    found
+}
+
+/// What computing a tensor again takes: nodes, stored inputs, and whether it is possible at all.
+fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeId>, Vec<NodeId>, bool) {
+    let graph = skeleton.graph;
+    let (mut nodes, mut inputs) = (BTreeSet::new(), BTreeSet::new());
+    let mut pending = vec![id];
+    let role = graph.node(id).role;
+    let gradient = matches!(role, Role::OutputGradient { .. } | Role::ParameterGradient { .. });
+    let possible = !backward[id.index()] && !gradient && graph.op(id).source_name().is_none();
+    while let Some(node) = pending.pop() {
+        if !nodes.insert(node) {
+            continue;
+        }
+        for mut operand in graph.operands(node) {
+            // What only shows another tensor is shown anew.
+            while let Where::Of(other) = skeleton.places[operand.index()] {
+                operand = other;
+            }
+            match (root(skeleton, operand), graph.op(operand).source_name()) {
+                (Some(root), _) => {
+                    inputs.insert(root);
+                }
+                (None, Some(_)) => {}
+                (None, None) => pending.push(operand),
+            }
+        }
+    }
+    (nodes.into_iter().collect(), inputs.into_iter().collect(), possible)
+}
