@@ -106,8 +106,12 @@ fn passes_do_not_know_each_other() {
         ("program", &["formats", "ir"]),
         ("lower", &["formats", "ir", "program", "schedule"]),
         ("exec", &["formats", "ir", "kernels", "program"]),
+        ("profile", &["exec", "formats", "ir", "program"]),
         ("train", &["exec", "program"]),
-        ("bitbudget", &["autodiff", "exec", "formats", "ir", "lower", "precision", "program", "rewrite", "schedule"]),
+        (
+            "bitbudget",
+            &["autodiff", "exec", "formats", "ir", "lower", "precision", "profile", "program", "rewrite", "schedule"],
+        ),
     ];
     for (name, dependencies) in expected {
         let known: BTreeSet<String> = members[*name].dependencies.iter().filter(|d| own.contains(d)).cloned().collect();

@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod profiling;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
@@ -27,6 +28,7 @@ use bitbudget_schedule::{Place, Schedule, Setting, plan};
 use std::collections::BTreeMap;
 
 pub use bitbudget_schedule::{Memory, Storage};
+pub use profiling::{profile_kind, profiling};
 pub use trainer::TrainerError;
 
 /// What to compile for.
