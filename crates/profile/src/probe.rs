@@ -142,7 +142,7 @@ fn contributions(graph: &Graph) -> Vec<Vec<NodeId>> {
     contributions
 }
 
-/// The forward nodes that lead to the loss, with their names.
+/// The operators that lead to the loss, with their names. An update in place has the place of a source, which is none.
 fn timed(training: &Graph) -> Vec<(NodeId, String)> {
     let mut forward = training.clone();
     forward.clear_outputs();
@@ -151,5 +151,6 @@ fn timed(training: &Graph) -> Vec<(NodeId, String)> {
         forward.set_output("loss", loss);
     }
     let live = forward.live();
-    training.ids().filter(|id| live[id.index()]).map(|id| (id, name(training, id))).collect()
+    let computes = |id: &NodeId| live[id.index()] && training.op(*id).source_name().is_none();
+    training.ids().filter(computes).map(|id| (id, name(training, id))).collect()
 }
