@@ -25,9 +25,6 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
-    for note in &dataset.notes {
-        eprintln!("note: {note}");
-    }
     let settings = Settings {
         data: dataset.name.clone(),
         seed: args.seed,
@@ -45,6 +42,9 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
     bar.finish_and_clear();
     let profile = measured?;
+    for note in &dataset.notes {
+        eprintln!("note: {note}");
+    }
     let text = profile.write()?;
     if args.output == Path::new("-") {
         return print(text.trim_end());
