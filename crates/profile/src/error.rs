@@ -16,7 +16,7 @@ pub enum ProfileError {
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// A number overflowed FP32, so that there is nothing to compare with.
     #[error(
-        "{kind} `{name}` has numbers that are not finite in FP32 at loss scale {loss_scale}; use a smaller loss scale or \
+        "{kind} `{name}` has numbers that are not finite in FP32 at loss scale {loss_scale:?}; use a smaller loss scale or \
          learning rate, or a network that does not diverge"
     )]
     NotFinite {

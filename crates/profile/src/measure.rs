@@ -88,7 +88,7 @@ fn check(settings: &Settings, batches: &[Batch]) -> Result<(), ProfileError> {
         return refuse(format!("the learning rate is {learning_rate}; choose a number above 0"));
     }
     if !(loss_scale.is_normal() && loss_scale.recip().is_normal() && *loss_scale > 0.0) {
-        return refuse(format!("the loss scale is {loss_scale}; choose a number above 0 and up to 2^126"));
+        return refuse(format!("the loss scale is {loss_scale:?}; choose a number above 0 and up to 2^126"));
     }
     if formats.is_empty() {
         return refuse("there is no format; name at least one".into());
