@@ -86,7 +86,7 @@ fn what_has_no_meaning_is_refused_and_nothing_written() {
         ("--lr NaN", &["learning rate is NaN"]),
         ("--loss-scale -1", &["loss scale is -1"]),
         ("--loss-scale 1e38", &["loss scale is 1e38", "up to 2^126"]),
-        ("--loss-scale 8e37", &["not finite", "smaller loss scale"]),
+        ("--lr 1e38", &["not finite", "smaller loss scale or learning rate"]),
         ("--formats fp7", &["unknown format `fp7`"]),
         ("--formats bf16,fp16,bf16", &["bf16 is named twice"]),
         ("--threads 2000", &["--threads"]),
