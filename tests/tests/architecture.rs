@@ -108,10 +108,23 @@ fn passes_do_not_know_each_other() {
         ("program", &["formats", "ir"]),
         ("lower", &["formats", "ir", "program", "schedule"]),
         ("exec", &["formats", "ir", "kernels", "program"]),
+        ("profile", &["exec", "formats", "ir", "program"]),
         ("train", &["exec", "program"]),
         (
             "bitbudget",
-            &["autodiff", "exec", "formats", "ir", "lower", "precision", "program", "rewrite", "schedule", "solver"],
+            &[
+                "autodiff",
+                "exec",
+                "formats",
+                "ir",
+                "lower",
+                "precision",
+                "profile",
+                "program",
+                "rewrite",
+                "schedule",
+                "solver",
+            ],
         ),
     ];
     for (name, dependencies) in expected {

@@ -15,6 +15,7 @@
 //! ```
 
 mod budget;
+mod profiling;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
@@ -31,6 +32,7 @@ pub use bitbudget_precision::budget::Granularity;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Solved};
+pub use profiling::{profile_kind, profiling};
 pub use trainer::TrainerError;
 
 /// What to compile for.

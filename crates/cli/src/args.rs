@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Eval(EvalArgs),
     Bench(BenchArgs),
+    Profile(ProfileArgs),
 }
 
 /// Write one of the known networks as an ONNX file.
@@ -450,4 +451,45 @@ pub(crate) struct BenchArgs {
     /// Write the record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Measure what rounding each tensor to each format would cost.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A few batches run in FP32 at the network's present weights, which stay as they are. The profile holds ranges, \
+                        overflow ratios, the cost of every format, and seconds; one profile serves every budget.
+
+Examples:
+  bitbudget profile net.onnx --data digits -o net.json
+  bitbudget profile trained.onnx --data cifar10:data --batch 32 --batches 8 --formats bf16,e4m3,e5m2 -o -"
+)]
+pub(crate) struct ProfileArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// What to draw batches from; see `bitbudget train --help`.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: DataSpec,
+    /// Examples per batch.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) batch: usize,
+    /// The number of batches.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) batches: usize,
+    /// Learning rate of the step that rounded gradients change.
+    #[arg(long, default_value_t = 0.05, allow_negative_numbers = true)]
+    pub(crate) lr: f32,
+    /// Formats to round to.
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "fp32,bf16,1-6-9,1-4-3,1-5-2")]
+    pub(crate) formats: Vec<Format>,
+    /// Loss scale at which gradients are rounded.
+    #[arg(long, value_name = "SCALE", default_value_t = 65536.0, allow_negative_numbers = true)]
+    pub(crate) loss_scale: f32,
+    /// Seed of the order of examples and of synthetic data.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// The JSON file to write ("-" for standard output).
+    #[arg(short, long, value_name = "FILE.json")]
+    pub(crate) output: PathBuf,
 }

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Eval(args) => commands::eval::run(&args),
         args::Command::Bench(args) => commands::bench::run(&args),
+        args::Command::Profile(args) => commands::profile::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

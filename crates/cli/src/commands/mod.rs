@@ -5,5 +5,6 @@ pub(crate) mod bench;
 pub(crate) mod compile;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod profile;
 pub(crate) mod train;
 pub(crate) mod zoo;

@@ -9,5 +9,6 @@ mod bad_options;
 mod commands;
 mod folder;
 mod memory;
+mod profile;
 mod saved;
 mod training;

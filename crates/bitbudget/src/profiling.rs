@@ -1,0 +1,54 @@
+//! What a profile is measured with.
+
+use crate::{CompileError, Storage, program};
+use bitbudget_autodiff::gradients;
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
+use bitbudget_precision as precision;
+use bitbudget_profile::{Kind, Probe, Programs, Tensor};
+
+/// The probe of all tensors of a training graph, with its programs in FP32 at a batch size.
+///
+/// # Errors
+/// If the graph has no loss, cannot be differentiated with respect to its inputs, or cannot be lowered at that batch.
+pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), CompileError> {
+    let tensors: Vec<Tensor> = precision::tensors(training, batch).iter().map(tensor).collect();
+    let probe = Probe::new(training, &differentiated(training)?, &tensors);
+    let compiled = |graph: &Graph| -> Result<_, CompileError> {
+        Ok(program(graph, &vec![Format::FP32; graph.len()], batch, Storage::Packed)?.0)
+    };
+    let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);
+    Ok((probe, Programs { step, forward, training }))
+}
+
+/// The kind of a tensor as profiles name it.
+pub fn profile_kind(kind: precision::Kind) -> Kind {
+    match kind {
+        precision::Kind::Parameter => Kind::Parameter,
+        precision::Kind::Output => Kind::Output,
+        precision::Kind::OutputGradient => Kind::OutputGradient,
+        precision::Kind::ParameterGradient => Kind::ParameterGradient,
+    }
+}
+
+fn tensor(tensor: &precision::Tensor) -> Tensor {
+    Tensor { kind: profile_kind(tensor.kind), node: tensor.node, elements: tensor.elements }
+}
+
+/// A training graph with a backward pass that reaches its inputs too; the one that it had keeps no roles.
+fn differentiated(training: &Graph) -> Result<Graph, GraphError> {
+    let mut graph = training.clone();
+    let find = |wanted: &dyn Fn(&Op) -> bool| training.ids().find(|&id| wanted(training.op(id)));
+    let scale = find(&|op| matches!(op, Op::Scalar(op) if op.kind == ScalarKind::LossScale));
+    let (Some(loss), Some(scale)) = (training.output("loss"), scale) else {
+        return Err(GraphError::new("graph", training.name(), &[], Reason::new("has no loss")));
+    };
+    let is_gradient = |role| matches!(role, Role::OutputGradient { .. } | Role::ParameterGradient { .. });
+    for id in training.ids().filter(|&id| is_gradient(training.node(id).role)) {
+        graph.set_role(id, Role::Internal);
+    }
+    let target = |id: &NodeId| training.node(*id).role == Role::Parameter || matches!(training.op(*id), Op::Input(_));
+    let targets: Vec<NodeId> = training.ids().filter(target).collect();
+    gradients(&mut graph, loss, scale, &targets)?;
+    Ok(graph)
+}

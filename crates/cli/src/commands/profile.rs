@@ -1,0 +1,95 @@
+//! `bitbudget profile`.
+
+use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
+use crate::model::{Request, compiled, executor, input_and_classes};
+use crate::output::{check, grouped, print, save, table};
+use crate::progress::steps_bar;
+use anyhow::{Result, bail};
+use bitbudget::profiling;
+use bitbudget_ir::Model;
+use bitbudget_precision::Method;
+use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
+use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
+use bitbudget_train::data::{self, Dataset};
+use std::path::Path;
+
+/// How many tensors are shown.
+const SHOWN: usize = 10;
+
+pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
+    check([args.output.as_path()])?;
+    if args.batches == 0 {
+        bail!("--batches must be at least 1");
+    }
+    let request = Request { seed: args.seed, method: Method::Fp32, ..Request::default() };
+    let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
+    let (input, classes) = input_and_classes(&compiled.training)?;
+    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let settings = Settings {
+        data: dataset.name.clone(),
+        seed: args.seed,
+        batch: args.batch,
+        batches: args.batches,
+        learning_rate: args.lr,
+        loss_scale: args.loss_scale,
+        formats: args.formats.clone(),
+    };
+    let batches = draw(args, &dataset)?;
+    let (probe, programs) = profiling(&compiled.training, args.batch)?;
+    let mut executor = executor(&args.device)?;
+    let model = Model { graph: compiled.forward, values: compiled.values };
+    let bar = steps_bar(args.batches as u64);
+    let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
+    bar.finish_and_clear();
+    let profile = measured?;
+    for note in &dataset.notes {
+        eprintln!("note: {note}");
+    }
+    let text = profile.write()?;
+    if args.output == Path::new("-") {
+        return print(text.trim_end());
+    }
+    save(&args.output, text.as_bytes())?;
+    show(args, &profile)
+}
+
+/// The first batches of an epoch in random order; where there are too few, those of the next ones.
+fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
+    let options = TrainOptions { batch: args.batch, seed: args.seed, shuffle: true, augment: false };
+    let mut drawn = Vec::new();
+    for epoch in 0.. {
+        let mut epoch = TrainBatches::new(dataset, &options, epoch)?;
+        let mut batch = batches::Batch::default();
+        while drawn.len() < args.batches && epoch.next_into(&mut batch) {
+            drawn.push(Batch { examples: batch.images.clone(), labels: batch.labels.clone() });
+        }
+        if drawn.len() == args.batches {
+            break;
+        }
+    }
+    Ok(drawn)
+}
+
+fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
+    let Settings { data, batch, batches, formats, .. } = &profile.settings;
+    print(format!(
+        "{}: {} tensors over {batches} batches of {batch} of {data}; a step takes {:.4} s in FP32 with {} threads\n",
+        args.model.display(),
+        profile.tensors.len(),
+        profile.seconds.step,
+        profile.seconds.threads
+    ))?;
+    let mut sensitive: Vec<&TensorProfile> = profile.tensors.iter().collect();
+    sensitive.sort_by(|a, b| b.worst().total_cmp(&a.worst()));
+    let mut header = vec!["tensor".to_string(), "kind".into(), "elements".into()];
+    header.extend(formats.iter().map(ToString::to_string));
+    let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>(), 2);
+    for tensor in sensitive.into_iter().take(SHOWN) {
+        let mut row = vec![tensor.name.clone(), tensor.kind.to_string(), grouped(tensor.elements)];
+        row.extend(tensor.formats.iter().map(|f| format!("{:.1e}", f.cost)));
+        table.add_row(row);
+    }
+    print("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
+    print(table)?;
+    print(format!("\nwritten to {}", args.output.display()))
+}

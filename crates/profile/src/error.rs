@@ -1,0 +1,47 @@
+//! What can go wrong with a profile.
+
+use bitbudget_exec::ExecError;
+
+/// Why a profile cannot be measured, read or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// A setting has no meaning.
+    #[error("{0}")]
+    Setting(String),
+    /// A step failed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The threads that compute costs cannot be had.
+    #[error("threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// A number overflowed FP32, so that there is nothing to compare with.
+    #[error(
+        "{kind} `{name}` has numbers that are not finite in FP32 at loss scale {loss_scale:?}; use a smaller loss scale or \
+         learning rate, or a network that does not diverge"
+    )]
+    NotFinite {
+        /// What the tensor is to its operator.
+        kind: String,
+        /// The tensor's name.
+        name: String,
+        /// The loss scale.
+        loss_scale: f32,
+    },
+    /// A program lacks a result, so it is not that of the probe.
+    #[error("the program has no result {0}; compile it from the probe's own graph")]
+    Missing(String),
+    /// A file is no profile, or a damaged one.
+    #[error("not a profile: {0}; make one with `bitbudget profile`")]
+    Format(String),
+    /// The profile is of another network.
+    #[error(
+        "the profile is of another network (fingerprint {found}, not {expected}); make one of this network with \
+         `bitbudget profile`"
+    )]
+    Network {
+        /// That of the network.
+        expected: String,
+        /// That in the profile.
+        found: String,
+    },
+}
