@@ -15,7 +15,7 @@ pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), Co
     let tensors: Vec<Tensor> = precision::tensors(training, batch).iter().map(tensor).collect();
     let probe = Probe::new(training, &differentiated(training)?, &tensors);
     let compiled = |graph: &Graph| -> Result<_, CompileError> {
-        Ok(program(graph, &vec![Format::FP32; graph.len()], batch, Storage::Packed)?.0)
+        Ok(program(graph, &vec![Format::FP32; graph.len()], &[], batch, Storage::Packed)?.program)
     };
     let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);
     Ok((probe, Programs { step, forward, training }))
