@@ -34,7 +34,7 @@ fn step(network: Network, options: &Options, threads: usize) -> Footprint {
 #[test]
 fn what_is_predicted_is_what_is_held() {
     for network in Network::ALL {
-        for method in Method::ALL {
+        for method in Method::ALL.into_iter().filter(|&method| method != Method::Ilp) {
             for optimizer in [Optimizer::sgd(), Optimizer::adamw()] {
                 let options = Options { batch: BATCH, method, optimizer, ..Options::default() };
                 step(network, &options, 1 + method as usize % 3);

@@ -60,7 +60,7 @@ fn formats_of_nodes_follow_roles() {
         graphs.push(training(&build(&spec).unwrap().graph, &Optimizer::sgd()).unwrap());
     }
     for graph in &graphs {
-        for method in Method::ALL {
+        for method in Method::ALL.into_iter().filter(|&method| method != Method::Ilp) {
             check_formats(graph, &assigned(graph, method, 0.4));
         }
         assert!(assigned(graph, Method::Fp32, 0.0).formats.iter().all(|&f| f == Format::FP32));

@@ -10,8 +10,8 @@ use bitbudget_ir::{DType, NodeId, Op, Role};
 use bitbudget_solver::{Choice, Item, Link, Pick, Problem, Use};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Tensors smaller than this part of the memory get their least harmful format and are kept.
-const SMALL: usize = 50_000;
+/// Tensors smaller than this part of all tensors in FP32 get their least harmful format and are kept.
+const SMALL: usize = 200_000;
 /// The unit of the row for time: parts of a step's time.
 const TIME_UNIT: f64 = 1e9;
 
@@ -82,6 +82,7 @@ pub fn program(
         batch,
         costs,
         bytes,
+        small: 0,
         stored,
         classes,
         problem: Problem { items: Vec::new(), limits: Vec::new(), links: Vec::new() },
@@ -107,6 +108,8 @@ struct Builder<'a> {
     batch: usize,
     costs: &'a Costs,
     bytes: usize,
+    /// Bytes below which a tensor is small.
+    small: usize,
     classes: Classes,
     /// Per class and format.
     class_costs: Vec<Vec<f64>>,
@@ -125,6 +128,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn build(mut self, recompute: bool) -> Program {
+        self.small = self.stored.iter().map(|s| self.size(s, Format::FP32, true)).sum::<usize>() / SMALL;
         let steps = self.skeleton.steps.len();
         let limit = |step: usize| self.bytes as i64 - self.skeleton.workspace.get(step).copied().unwrap_or(0) as i64;
         self.problem.limits = (0..steps).map(limit).collect();
@@ -151,7 +155,7 @@ impl Builder<'_> {
     }
 
     fn is_small(&self, stored: &Stored) -> bool {
-        self.size(stored, Format::FP32, true) < self.bytes / SMALL
+        self.size(stored, Format::FP32, true) < self.small
     }
 
     /// Bytes of a tensor in a format. A parameter in FP32 is its master, which costs nothing more.
@@ -185,7 +189,7 @@ impl Builder<'_> {
             let best = (0..self.class_costs[class].len())
                 .min_by(|&a, &b| self.class_costs[class][a].total_cmp(&self.class_costs[class][b]));
             let kept = members.iter().all(|&at| self.variants[at].len() == 1);
-            if bytes < self.bytes / SMALL || kept && self.class_costs[class].len() == 1 {
+            if bytes < self.small || kept && self.class_costs[class].len() == 1 {
                 self.is_fixed[class] = true;
                 if let Some(best) = best {
                     self.fixed[class] = self.classes.classes[class].formats[best];
