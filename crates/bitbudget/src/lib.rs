@@ -15,24 +15,29 @@
 //! ```
 
 mod budget;
+mod lowered;
 mod profiling;
+mod promotion;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
-use bitbudget_lower::{LowerError, lower};
+use bitbudget_lower::LowerError;
 use bitbudget_precision::{AssignError, Assignment, Formats, Method, assign};
+use bitbudget_profile::ProfileError;
 use bitbudget_program::Program;
-use bitbudget_rewrite::{Recomputed, recompute, rewrite};
-use bitbudget_schedule::{Place, Schedule, Setting, plan, plan_in_order};
-use std::collections::BTreeMap;
+use bitbudget_schedule::{Place, Schedule};
+use budget::Overflowed;
+use lowered::{Lowered, program};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use bitbudget_precision::budget::Granularity;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
-pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Solved};
+pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, Solved};
 pub use profiling::{profile_kind, profiling};
+pub use promotion::{Promoted, Promotion};
 pub use trainer::TrainerError;
 
 /// What to compile for.
@@ -80,13 +85,19 @@ pub struct Compiled {
     pub assignment: Assignment,
     /// How they are stored.
     pub storage: Storage,
-    /// How the assignment came to fit a budget, if there was one.
+    /// The memory that a training step may take, and how an assignment that fits is searched for.
+    pub budget: Option<Budget>,
+    /// How the assignment came to fit the budget, if there was one.
     pub solved: Option<Solved>,
+    /// The formats in which tensors overflowed in training.
+    overflowed: Overflowed,
+    /// The tensors that overflow and stay as they are, for want of memory.
+    refused: BTreeSet<usize>,
     /// The memory of a training step at its peak, without what threads need for themselves.
     pub peak: Peak,
     /// The training step as a program.
     pub train: Program,
-    /// The evaluation as a program, in the same formats.
+    /// The evaluation as a program, in the same formats; of smaller batches where it would take more memory than a step.
     pub evaluate: Program,
     /// Initial values of parameters, states and constants by name.
     pub values: BTreeMap<String, Vec<f32>>,
@@ -117,6 +128,9 @@ pub enum CompileError {
     /// No assignment fits the budget.
     #[error(transparent)]
     Budget(#[from] BudgetError),
+    /// The profile is not the network's.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// The graph cannot be lowered.
     #[error(transparent)]
     Lower(#[from] LowerError),
@@ -136,6 +150,9 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
     verify(&model.graph).map_err(CompileError::Graph)?;
     let training = training_with(&model.graph, &options.optimizer, options.updates)?;
     let Options { batch, method, low_ratio, seed, formats, storage, .. } = *options;
+    if let Some(measured) = options.budget.as_ref().and_then(|budget| budget.measured.as_ref()) {
+        measured.profile.check(&model.graph)?;
+    }
     let (assignment, solved) = match &options.budget {
         Some(budget) => {
             budget::fit(&training, options, budget).map(|(assignment, solved)| (assignment, Some(solved)))?
@@ -143,7 +160,7 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
         None => (assign(&training, batch, method, low_ratio, seed, formats)?, None),
     };
     let compiled = Compiled::assemble(model, training, assignment, storage)?;
-    Ok(Compiled { solved, ..compiled })
+    Ok(Compiled { budget: options.budget.clone(), solved, ..compiled })
 }
 
 impl Compiled {
@@ -158,10 +175,24 @@ impl Compiled {
         let Lowered { program: train, graph, schedule } =
             program(&training, &assignment.formats, &assignment.recomputed, batch, storage)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
-        let evaluate = program(&evaluation.graph, &formats, &[], batch, storage)?.program;
+        let evaluate = evaluating(&evaluation, &formats, &train, storage)?;
         let peak = peak(&graph, &schedule);
         let Model { graph: forward, values } = model;
-        Ok(Compiled { forward, training, evaluation, assignment, storage, solved: None, peak, train, evaluate, values })
+        Ok(Compiled {
+            forward,
+            training,
+            evaluation,
+            assignment,
+            storage,
+            budget: None,
+            solved: None,
+            overflowed: Overflowed::new(),
+            refused: BTreeSet::new(),
+            peak,
+            train,
+            evaluate,
+            values,
+        })
     }
 
     /// The evaluation without any rounding.
@@ -169,28 +200,41 @@ impl Compiled {
     /// # Errors
     /// If the graph cannot be lowered.
     pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
-        let graph = &self.evaluation.graph;
-        Ok(program(graph, &vec![Format::FP32; graph.len()], &[], self.assignment.batch, self.storage)?.program)
+        evaluating(&self.evaluation, &vec![Format::FP32; self.evaluation.graph.len()], &self.train, self.storage)
     }
 
-    /// Makes tensors (nodes of the training graph) high for good and lowers anew; returns those that were low.
+    /// Takes another assignment of the same training graph.
     ///
     /// # Errors
     /// If the graph cannot be lowered.
-    pub fn promote(&mut self, tensors: &[u32]) -> Result<Vec<NodeId>, CompileError> {
-        let nodes: Vec<NodeId> = tensors.iter().map(|&t| NodeId(t)).collect();
-        let promoted = self.assignment.promote(&self.training, &nodes);
-        if !promoted.is_empty() {
-            let batch = self.assignment.batch;
-            let formats = self.assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
-            let Assignment { formats: chosen, recomputed, .. } = &self.assignment;
-            let Lowered { program: train, graph, schedule } =
-                program(&self.training, chosen, recomputed, batch, self.storage)?;
-            self.train = train;
-            self.peak = peak(&graph, &schedule);
-            self.evaluate = program(&self.evaluation.graph, &formats, &[], batch, self.storage)?.program;
+    fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
+        let Assignment { formats, recomputed, batch, .. } = &assignment;
+        let Lowered { program: train, graph, schedule } =
+            program(&self.training, formats, recomputed, *batch, self.storage)?;
+        let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
+        self.evaluate = evaluating(&self.evaluation, &formats, &train, self.storage)?;
+        self.peak = peak(&graph, &schedule);
+        self.train = train;
+        self.assignment = assignment;
+        Ok(())
+    }
+}
+
+/// The evaluation as a program, at the largest batch (half that of training, and so on) at which it takes no more memory
+/// than a training step.
+fn evaluating(
+    evaluation: &Evaluation,
+    formats: &[Format],
+    train: &Program,
+    storage: Storage,
+) -> Result<Program, CompileError> {
+    let mut batch = train.batch;
+    loop {
+        let program = program(&evaluation.graph, formats, &[], batch, storage)?.program;
+        if program.arena <= train.arena || batch <= 1 {
+            return Ok(program);
         }
-        Ok(promoted)
+        batch /= 2;
     }
 }
 
@@ -213,55 +257,4 @@ fn peak(graph: &Graph, schedule: &Schedule) -> Peak {
         instructions: schedule.steps.iter().filter(|step| !is_view(step)).count(),
         computes: schedule.steps.get(at).map(computes).unwrap_or_default(),
     }
-}
-
-/// A program with the graph and the schedule that it was lowered from.
-struct Lowered {
-    program: Program,
-    graph: Graph,
-    schedule: Schedule,
-}
-
-/// From a graph with formats to a program; the backward pass computes the nodes in `recomputed` again.
-fn program(
-    graph: &Graph,
-    formats: &[Format],
-    recomputed: &[NodeId],
-    batch: usize,
-    storage: Storage,
-) -> Result<Lowered, CompileError> {
-    let (graph, formats) = rewrite(graph, formats)?;
-    if recomputed.is_empty() {
-        let workspace = workspace(&graph, &formats, batch);
-        let setting = Setting { batch, storage, workspace: &workspace };
-        let schedule = plan(&graph, &formats, &setting);
-        return Ok(Lowered { program: lower(&graph, &formats, &schedule, &setting)?, graph, schedule });
-    }
-    let order = order(&graph, batch);
-    let Recomputed { graph, formats, origins } = recompute(&graph, &formats, &order, recomputed)?;
-    let workspace = workspace(&graph, &formats, batch);
-    let setting = Setting { batch, storage, workspace: &workspace };
-    let schedule = plan_in_order(&graph, &formats, &setting);
-    let mut program = lower(&graph, &formats, &schedule, &setting)?;
-    // Overflows are counted by nodes of the training graph, and once.
-    program.count_as(&|id| origins.get(id as usize).filter(|origin| !origin.again).map(|origin| origin.node.0));
-    Ok(Lowered { program, graph, schedule })
-}
-
-/// The order in which nodes are computed, whatever their formats.
-fn order(graph: &Graph, batch: usize) -> Vec<NodeId> {
-    let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
-    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting);
-    schedule.steps.into_iter().flat_map(|step| step.nodes).collect()
-}
-
-/// Bytes that every node's kernel needs beside operands and result.
-fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
-    let of = |id: NodeId| {
-        let operands = graph.operands(id);
-        let shape = |id: NodeId| graph.ty(id).shape.at(batch);
-        let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), formats[o.index()])).collect();
-        bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
-    };
-    graph.ids().map(of).collect()
 }

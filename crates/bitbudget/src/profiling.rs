@@ -1,6 +1,7 @@
 //! What a profile is measured with.
 
-use crate::{CompileError, Storage, program};
+use crate::lowered::program;
+use crate::{CompileError, Storage};
 use bitbudget_autodiff::gradients;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};

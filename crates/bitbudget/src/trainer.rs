@@ -1,11 +1,12 @@
 //! Between a compiled trainer and its file form.
 
-use crate::{CompileError, Compiled, Storage};
+use crate::{Budget, CompileError, Compiled, Engine, Granularity, Limit, Measured, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
+use bitbudget_profile::Profile;
 use bitbudget_program::{DecodeError, Trainer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -35,7 +36,7 @@ impl Compiled {
         Trainer {
             forward: self.forward.clone(),
             training: self.training.clone(),
-            assignment: record(&self.assignment, self.storage).to_string(),
+            assignment: self.record().to_string(),
             values: self.values.clone(),
             train: self.train.clone(),
             evaluate: self.evaluate.clone(),
@@ -49,33 +50,58 @@ impl Compiled {
     /// If the bytes are no trainer file, or a damaged one.
     pub fn decode(bytes: &[u8]) -> Result<Compiled, TrainerError> {
         let trainer = Trainer::decode(bytes)?;
-        let (assignment, storage) = assignment(&trainer.training, &trainer.assignment)?;
+        let wrong = |e: serde_json::Error| TrainerError::Assignment(e.to_string());
+        let record: Record = serde_json::from_str(&trainer.assignment).map_err(wrong)?;
+        let (assignment, storage) = assignment(&trainer.training, &record)?;
+        let tensors = assignment.tensors.len();
         let model = Model { graph: trainer.forward, values: trainer.values };
-        let compiled = Compiled::assemble(model, trainer.training, assignment, storage)?;
+        let mut compiled = Compiled::assemble(model, trainer.training, assignment, storage)?;
         if (&compiled.train, &compiled.evaluate) != (&trainer.train, &trainer.evaluate) {
             return Err(TrainerError::Assignment("the stored programs are not those of its graph".into()));
         }
+        if let Some(record) = &record.budget {
+            record.give(&mut compiled)?;
+        }
+        for (at, name) in &record.overflowed {
+            compiled.overflowed.insert(*at, format(name)?);
+        }
+        compiled.refused = record.refused.clone();
+        if compiled.overflowed.keys().chain(&compiled.refused).any(|&at| at >= tensors) {
+            return Err(TrainerError::Assignment("`overflowed` is wrong".into()));
+        }
         Ok(compiled)
+    }
+
+    /// What the assignment was made by, and what it chose.
+    fn record(&self) -> Value {
+        let Compiled { assignment, storage, .. } = self;
+        let low = assignment.levels.iter().enumerate().filter(|&(_, &level)| level == Level::Low);
+        let Formats { high, low_forward, low_backward, low_parameter_gradient } = assignment.by_level;
+        json!({
+            "method": assignment.method.to_string(),
+            "batch": assignment.batch,
+            "simulated": *storage == Storage::Simulated,
+            "demoted": assignment.demoted,
+            "high": high.to_string(),
+            "low_forward": low_forward.to_string(),
+            "low_backward": low_backward.to_string(),
+            "low_parameter_gradient": low_parameter_gradient.to_string(),
+            "low": low.map(|(tensor, _)| tensor).collect::<Vec<_>>(),
+            "chosen": names(&assignment.chosen),
+            "recomputed": assignment.recomputed.iter().map(|id| id.0).collect::<Vec<_>>(),
+            "budget": self.budget.as_ref().zip(self.solved.as_ref()).map(|(budget, solved)| BudgetRecord::of(budget, solved)),
+            "overflowed": self.overflowed.iter().map(|(at, format)| (at, format.to_string())).collect::<Vec<_>>(),
+            "refused": self.refused,
+        })
     }
 }
 
-/// What an assignment was made by, and what it chose.
-fn record(assignment: &Assignment, storage: Storage) -> Value {
-    let low = assignment.levels.iter().enumerate().filter(|&(_, &level)| level == Level::Low);
-    let Formats { high, low_forward, low_backward, low_parameter_gradient } = assignment.by_level;
-    json!({
-        "method": assignment.method.to_string(),
-        "batch": assignment.batch,
-        "simulated": storage == Storage::Simulated,
-        "demoted": assignment.demoted,
-        "high": high.to_string(),
-        "low_forward": low_forward.to_string(),
-        "low_backward": low_backward.to_string(),
-        "low_parameter_gradient": low_parameter_gradient.to_string(),
-        "low": low.map(|(tensor, _)| tensor).collect::<Vec<_>>(),
-        "chosen": assignment.chosen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "recomputed": assignment.recomputed.iter().map(|id| id.0).collect::<Vec<_>>(),
-    })
+fn names(formats: &[Format]) -> Vec<String> {
+    formats.iter().map(ToString::to_string).collect()
+}
+
+fn format(name: &str) -> Result<Format, TrainerError> {
+    name.parse().map_err(|_| TrainerError::Assignment(format!("`{name}` is wrong")))
 }
 
 /// The file form of an assignment.
@@ -92,12 +118,70 @@ struct Record {
     low: BTreeSet<usize>,
     chosen: Vec<String>,
     recomputed: Vec<u32>,
+    budget: Option<BudgetRecord>,
+    overflowed: Vec<(usize, String)>,
+    refused: BTreeSet<usize>,
 }
 
-fn assignment(graph: &Graph, text: &str) -> Result<(Assignment, Storage), TrainerError> {
-    let record: Record = serde_json::from_str(text).map_err(|e| TrainerError::Assignment(e.to_string()))?;
+/// The file form of a budget, with which promotion goes on.
+#[derive(Serialize, Deserialize)]
+struct BudgetRecord {
+    bytes: usize,
+    fp32: usize,
+    threads: usize,
+    forward: Vec<String>,
+    backward: Vec<String>,
+    recompute: bool,
+    by_group: bool,
+    time_weight: f64,
+    max_slowdown: Option<f64>,
+    profile: Option<(String, Profile)>,
+    seconds: f64,
+}
+
+impl BudgetRecord {
+    fn of(budget: &Budget, solved: &Solved) -> BudgetRecord {
+        let measured = budget.measured.as_ref();
+        BudgetRecord {
+            bytes: solved.budget,
+            fp32: solved.fp32,
+            threads: budget.threads,
+            forward: names(&budget.forward),
+            backward: names(&budget.backward),
+            recompute: budget.recompute,
+            by_group: budget.granularity == Granularity::Group,
+            time_weight: budget.time_weight,
+            max_slowdown: budget.max_slowdown,
+            profile: measured.map(|Measured { name, profile }| (name.clone(), profile.clone())),
+            seconds: budget.seconds,
+        }
+    }
+
+    /// Gives a trainer its budget again.
+    fn give(&self, compiled: &mut Compiled) -> Result<(), TrainerError> {
+        let formats = |names: &[String]| names.iter().map(|name| format(name)).collect::<Result<Vec<_>, _>>();
+        let measured = self.profile.clone().map(|(name, profile)| Measured { name, profile });
+        compiled.budget = Some(Budget {
+            limit: Limit::Bytes(self.bytes),
+            threads: self.threads,
+            forward: formats(&self.forward)?,
+            backward: formats(&self.backward)?,
+            recompute: self.recompute,
+            granularity: if self.by_group { Granularity::Group } else { Granularity::Tensor },
+            time_weight: self.time_weight,
+            max_slowdown: self.max_slowdown,
+            measured,
+            engine: Engine::Embedded,
+            seconds: self.seconds,
+        });
+        let peak = compiled.step_bytes();
+        compiled.solved = Some(Solved { budget: self.bytes, fp32: self.fp32, peak, solver: None, demote: None });
+        Ok(())
+    }
+}
+
+fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Storage), TrainerError> {
     let wrong = |what: &str| TrainerError::Assignment(format!("`{what}` is wrong"));
-    let format = |name: &str| name.parse::<Format>().map_err(|_| wrong(name));
     let method: Method = record.method.parse().map_err(|_| wrong("method"))?;
     let formats = Formats {
         high: format(&record.high)?,
@@ -106,7 +190,7 @@ fn assignment(graph: &Graph, text: &str) -> Result<(Assignment, Storage), Traine
         low_parameter_gradient: format(&record.low_parameter_gradient)?,
     };
     let chosen: Result<Vec<Format>, TrainerError> = record.chosen.iter().map(|name| format(name)).collect();
-    let recomputed: Vec<NodeId> = record.recomputed.into_iter().map(NodeId).collect();
+    let recomputed: Vec<NodeId> = record.recomputed.iter().copied().map(NodeId).collect();
     let backward = graph.backward();
     let again = |id: &NodeId| graph.contains(*id) && !backward[id.index()] && graph.op(*id).source_name().is_none();
     if !recomputed.iter().all(again) {
@@ -118,6 +202,6 @@ fn assignment(graph: &Graph, text: &str) -> Result<(Assignment, Storage), Traine
     if record.demoted.iter().any(|&group| group >= assignment.groups.len()) {
         return Err(wrong("demoted"));
     }
-    assignment.demoted = record.demoted;
+    assignment.demoted = record.demoted.clone();
     Ok((assignment, if record.simulated { Storage::Simulated } else { Storage::Packed }))
 }

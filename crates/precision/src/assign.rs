@@ -230,6 +230,12 @@ impl Assignment {
         promoted
     }
 
+    /// The position of the parameter or output that a node shows.
+    pub fn forward_tensor(&self, graph: &Graph, node: NodeId) -> Option<usize> {
+        let node = graph.contains(node).then(|| owner(graph, node))?;
+        self.tensors.iter().position(|t| matches!(t.kind, Kind::Parameter | Kind::Output) && t.node == node)
+    }
+
     /// The formats of a graph of `len` nodes that was derived from the training graph.
     ///
     /// `map` has for each node of the training graph its node there, if there is one; nodes without an origin are FP32.

@@ -1,0 +1,113 @@
+//! The FP32 schedule from which the integer program is made, as plain data.
+
+use super::Budget;
+use crate::lowered::{program, workspace};
+use crate::{CompileError, Storage};
+use bitbudget_exec::Footprint;
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, NodeId, Op, Role};
+use bitbudget_precision::budget::{Skeleton, Where};
+use bitbudget_rewrite::rewrite;
+use bitbudget_schedule::{ALIGNMENT, Place, Schedule, Setting, plan};
+
+/// The schedule in which every tensor is FP32, and what stays whatever is chosen.
+pub(super) struct Frame {
+    rewritten: Graph,
+    steps: Vec<Vec<NodeId>>,
+    places: Vec<Where>,
+    replaced: Vec<Option<NodeId>>,
+    workspace: Vec<usize>,
+    /// Bytes that are taken beside the arena.
+    pub(super) beside: usize,
+}
+
+impl Frame {
+    /// The frame of a training graph.
+    ///
+    /// # Errors
+    /// If the graph cannot be rewritten or lowered.
+    pub(super) fn new(
+        training: &Graph,
+        batch: usize,
+        storage: Storage,
+        budget: &Budget,
+    ) -> Result<Frame, CompileError> {
+        let fp32 = vec![Format::FP32; training.len()];
+        let (rewritten, _) = rewrite(training, &fp32)?;
+        let schedule = plan(&rewritten, &fp32, &Setting { batch, storage, workspace: &[] });
+        let mut needs = vec![0; rewritten.len()];
+        let mut beside = 0;
+        // Kernels need other workspace for other widths; the most of all counts.
+        for format in [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
+            let formats: Vec<Format> = rewritten.ids().map(|id| tensor_format(&rewritten, id, format)).collect();
+            for (most, bytes) in needs.iter_mut().zip(workspace(&rewritten, &formats, batch)) {
+                *most = bytes.max(*most);
+            }
+            let lowered = program(training, &formats, &[], batch, storage)?.program;
+            let footprint = Footprint::predicted(&lowered, budget.threads);
+            beside = beside.max(footprint.total() - footprint.arena);
+        }
+        let step = |nodes: &Vec<NodeId>| nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
+        let places = places(&rewritten, &schedule);
+        let replaced = replaced(&rewritten, &schedule);
+        let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
+        let workspace = steps.iter().map(|nodes| step(nodes).next_multiple_of(ALIGNMENT)).collect();
+        Ok(Frame { rewritten, steps, places, replaced, workspace, beside })
+    }
+
+    /// The same as the integer program reads it.
+    pub(super) fn skeleton<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
+        let Frame { rewritten, steps, places, replaced, workspace, .. } = self;
+        Skeleton { training, graph: rewritten, steps, places, replaced, workspace, alignment: ALIGNMENT }
+    }
+
+    /// What the steps of the largest weights compute, in words.
+    pub(super) fn largest(&self, weights: &[f64]) -> String {
+        let mut steps: Vec<usize> = (0..self.steps.len()).filter(|&step| weights[step] > 0.0).collect();
+        steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+        let node = |&id: &NodeId| {
+            let node = self.rewritten.node(id);
+            match node.name.as_str() {
+                "" => format!("{} {id}", node.op.name()),
+                name => format!("{} `{name}`", node.op.name()),
+            }
+        };
+        let step = |&step: &usize| self.steps[step].iter().take(2).map(node).collect::<Vec<_>>().join(" and ");
+        steps.iter().take(3).map(step).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// The format of a node if every tensor that has one is in `format`.
+fn tensor_format(graph: &Graph, id: NodeId, format: Format) -> Format {
+    match graph.node(id).role {
+        Role::Internal => Format::FP32,
+        _ if matches!(graph.op(id), Op::Input(_)) => Format::FP32,
+        _ => format,
+    }
+}
+
+/// Where results lie. A parameter's rounded copy is a tensor of its own in all formats but FP32, so it counts as one.
+fn places(graph: &Graph, schedule: &Schedule) -> Vec<Where> {
+    let place = |id: NodeId| match schedule.places[id.index()] {
+        Some(Place::Alias) if graph.node(id).role == Role::Parameter && matches!(graph.op(id), Op::Cast(_)) => {
+            Where::Own
+        }
+        Some(Place::Alias) => graph.operands(id).first().map_or(Where::Nowhere, |&of| Where::Of(of)),
+        Some(Place::Arena(_)) => Where::Own,
+        Some(Place::Inside | Place::Kept(_)) | None => Where::Nowhere,
+    };
+    graph.ids().map(place).collect()
+}
+
+/// The tensor whose place each result takes: one that ends with the step that computes the result.
+fn replaced(graph: &Graph, schedule: &Schedule) -> Vec<Option<NodeId>> {
+    let mut replaced = vec![None; graph.len()];
+    for step in &schedule.steps {
+        for &id in &step.nodes {
+            let Some(Place::Arena(offset)) = schedule.places[id.index()] else { continue };
+            let same = |end: &&NodeId| **end != id && schedule.places[end.index()] == Some(Place::Arena(offset));
+            replaced[id.index()] = step.ends.iter().find(same).copied();
+        }
+    }
+    replaced
+}

@@ -1,0 +1,194 @@
+//! Assignments that fit a memory budget.
+
+mod costs;
+mod demote;
+mod error;
+mod frame;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use crate::{CompileError, Options};
+use bitbudget_formats::Format;
+use bitbudget_ir::Graph;
+use bitbudget_precision::budget::Granularity;
+use bitbudget_precision::{Assignment, Method, assign};
+use bitbudget_profile::Profile;
+use bitbudget_solver::Engine;
+use std::collections::BTreeMap;
+
+pub use error::BudgetError;
+pub(crate) use search::Search;
+
+/// How much memory a training step may take at its peak, everything counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// So many bytes.
+    Bytes(usize),
+    /// A share of what the FP32 assignment takes.
+    Share(f64),
+}
+
+/// A memory budget, and how an assignment that fits it is searched for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// How much.
+    pub limit: Limit,
+    /// Threads of the run, whose scratch memory counts.
+    pub threads: usize,
+    /// Formats that parameters and outputs may have.
+    pub forward: Vec<Format>,
+    /// Formats that gradients may have.
+    pub backward: Vec<Format>,
+    /// Whether tensors may be recomputed.
+    pub recompute: bool,
+    /// What has a format of its own.
+    pub granularity: Granularity,
+    /// How much a percent of a step's time counts, where 100 is the harm of rounding everything most coarsely.
+    pub time_weight: f64,
+    /// The share of a step's time that recomputation may add.
+    pub max_slowdown: Option<f64>,
+    /// What the harm of rounding is measured by; without it the paper's preference counts.
+    pub measured: Option<Measured>,
+    /// Which solver.
+    pub engine: Engine,
+    /// Seconds that solving may take.
+    pub seconds: f64,
+}
+
+impl Budget {
+    /// A budget with the defaults of everything else: formats FP32, BF16, the paper's, with recomputation.
+    pub fn new(limit: Limit, threads: usize) -> Budget {
+        let wide = [Format::FP32, Format::BF16, Format::PAPER_HIGH];
+        let with = |low| wide.iter().copied().chain([low]).collect();
+        Budget {
+            limit,
+            threads,
+            forward: with(Format::PAPER_LOW_FORWARD),
+            backward: with(Format::PAPER_LOW_BACKWARD),
+            recompute: true,
+            granularity: Granularity::Tensor,
+            time_weight: 1.0,
+            max_slowdown: None,
+            measured: None,
+            engine: Engine::Embedded,
+            seconds: 10.0,
+        }
+    }
+
+    fn profile(&self) -> Option<&Profile> {
+        self.measured.as_ref().map(|measured| &measured.profile)
+    }
+
+    /// How many bytes that are, where the FP32 assignment takes `fp32`.
+    fn bytes(&self, fp32: usize) -> usize {
+        match self.limit {
+            Limit::Bytes(bytes) => bytes,
+            Limit::Share(share) => (share * fp32 as f64) as usize,
+        }
+    }
+}
+
+/// A profile and what to call it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Its name in reports.
+    pub name: String,
+    /// What it says.
+    pub profile: Profile,
+}
+
+/// What an assignment under a budget comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solved {
+    /// The budget in bytes.
+    pub budget: usize,
+    /// The FP32 assignment's peak in bytes.
+    pub fp32: usize,
+    /// The assignment's peak in bytes.
+    pub peak: usize,
+    /// What the solver says; nothing if no integer program was solved.
+    pub solver: Option<Certificate>,
+    /// The paper's demotion on the same budget: its low ratio and peak; nothing if it does not fit.
+    pub demote: Option<Demoted>,
+}
+
+/// What a solver says of its solution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Certificate {
+    /// The solver's name.
+    pub name: String,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The cost of the assignment.
+    pub cost: f64,
+    /// No assignment costs less.
+    pub bound: f64,
+    /// By how much the cost may fall per byte of budget, at the margin.
+    pub price: f64,
+    /// The share of a step's time that recomputation adds, as estimated.
+    pub slowdown: f64,
+}
+
+impl Certificate {
+    /// The part of the cost that the bound leaves open.
+    pub fn gap(&self) -> f64 {
+        if self.cost > 0.0 { ((self.cost - self.bound) / self.cost).max(0.0) } else { 0.0 }
+    }
+}
+
+/// Demotion under a budget.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Demoted {
+    /// The share of low elements.
+    pub low_ratio: f64,
+    /// The peak in bytes.
+    pub peak: usize,
+    /// The cost in the integer program's measure, if that knows the formats.
+    pub cost: Option<f64>,
+}
+
+/// The formats in which tensors (in the order of [`bitbudget_precision::tensors`]) overflowed, so that they need wider ones.
+pub(crate) type Overflowed = BTreeMap<usize, Format>;
+
+/// The assignment of a training graph that fits a budget.
+///
+/// # Errors
+/// If none fits, or the options do not fit the graph.
+pub(crate) fn fit(training: &Graph, options: &Options, budget: &Budget) -> Result<(Assignment, Solved), CompileError> {
+    let Options { batch, storage, formats, method, low_ratio, seed, .. } = *options;
+    let none = Overflowed::new();
+    let search = Search::new(training, batch, storage, budget, formats, &none)?;
+    let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
+    let most = search.peak(&fp32)?;
+    let bytes = budget.bytes(most);
+    let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote };
+    let too_large = |peak| CompileError::from(BudgetError::TooLarge { method, peak, budget: bytes });
+    match method {
+        Method::Ilp if most <= bytes => {
+            let assignment = Assignment { method, ..fp32 };
+            Ok((assignment, solved(most, None, None)))
+        }
+        Method::Ilp => {
+            let (assignment, peak, certificate) = search.solved(bytes, None)?;
+            let demote = search.demoted(Method::Demote, seed, bytes)?;
+            let demote = demote.map(|(assignment, peak)| Demoted {
+                low_ratio: assignment.low_ratio_elements(),
+                peak,
+                cost: search.cost(&assignment),
+            });
+            Ok((assignment, solved(peak, Some(certificate), demote)))
+        }
+        Method::Demote | Method::DemoteSmallest | Method::Random => {
+            let Some((assignment, peak)) = search.demoted(method, seed, bytes)? else {
+                return Err(too_large(search.peak(&assign(training, batch, method, 1.0, seed, formats)?)?));
+            };
+            Ok((assignment, solved(peak, None, None)))
+        }
+        method => {
+            let assignment = assign(training, batch, method, low_ratio, seed, formats)?;
+            let peak = search.peak(&assignment)?;
+            if peak > bytes { Err(too_large(peak)) } else { Ok((assignment, solved(peak, None, None))) }
+        }
+    }
+}

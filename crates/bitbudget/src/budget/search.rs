@@ -1,0 +1,223 @@
+//! The search for the assignment of the least cost that fits.
+
+use super::costs::{Harm, costs};
+use super::frame::Frame;
+use super::{Budget, BudgetError, Certificate, Overflowed};
+use crate::lowered::{Lowered, program};
+use crate::{CompileError, Storage};
+use bitbudget_exec::Footprint;
+use bitbudget_formats::Format;
+use bitbudget_ir::Graph;
+use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, stays_exact};
+use bitbudget_precision::{Assignment, Formats, Kind, Method, Tensor, tensors};
+use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
+use std::time::Instant;
+
+/// How often the integer program is solved at most.
+const ROUNDS: usize = 8;
+/// A certified gap that is small enough.
+const GAP: f64 = 0.005;
+/// A budget of which this share is used is used well.
+const FULL: f64 = 0.98;
+/// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
+const OVERFLOW: f64 = 0.01;
+
+/// What the search asks again and again.
+pub(crate) struct Search<'a> {
+    pub(super) training: &'a Graph,
+    pub(super) batch: usize,
+    pub(super) formats: Formats,
+    storage: Storage,
+    budget: &'a Budget,
+    tensors: Vec<Tensor>,
+    allowed: Vec<Vec<Format>>,
+    frame: Frame,
+}
+
+impl<'a> Search<'a> {
+    /// The search for a training graph's tensors, some of which overflowed.
+    ///
+    /// # Errors
+    /// If the graph cannot be lowered.
+    pub(crate) fn new(
+        training: &'a Graph,
+        batch: usize,
+        storage: Storage,
+        budget: &'a Budget,
+        formats: Formats,
+        overflowed: &Overflowed,
+    ) -> Result<Search<'a>, CompileError> {
+        let tensors = tensors(training, batch);
+        let allowed = allowed(training, &tensors, budget, overflowed);
+        let frame = Frame::new(training, batch, storage, budget)?;
+        Ok(Search { training, batch, formats, storage, budget, tensors, allowed, frame })
+    }
+
+    /// The peak in bytes of an assignment's training step.
+    ///
+    /// # Errors
+    /// If it cannot be lowered.
+    pub(crate) fn peak(&self, assignment: &Assignment) -> Result<usize, CompileError> {
+        let Assignment { formats, recomputed, .. } = assignment;
+        let Lowered { program, .. } = program(self.training, formats, recomputed, self.batch, self.storage)?;
+        Ok(Footprint::predicted(&program, self.budget.threads).total())
+    }
+
+    /// What an assignment's formats cost in the integer program's measure, if that knows them.
+    pub(super) fn cost(&self, assignment: &Assignment) -> Option<f64> {
+        let harm = Harm::new(&self.tensors, &self.allowed, self.budget.profile());
+        let of = assignment.tensors.iter().zip(&assignment.chosen).map(|(tensor, &format)| match format {
+            Format::FP32 => Some(0.0),
+            format if stays_exact(self.training, tensor) => harm.of(tensor, format).or(Some(0.0)),
+            format => harm.of(tensor, format),
+        });
+        let sum: Option<f64> = of.sum();
+        let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed).ok()?;
+        Some(sum? * costs.scale())
+    }
+
+    /// The best assignment that fits, by the integer program, with its peak.
+    ///
+    /// The program knows sizes and lifetimes, but not where tensors come to lie and what a schedule of other formats saves.
+    /// So it is solved again with more or less memory until the true peak is just below the budget.
+    ///
+    /// # Errors
+    /// If nothing fits, or the profile lacks formats.
+    pub(crate) fn solved(
+        &self,
+        bytes: usize,
+        seconds: Option<f64>,
+    ) -> Result<(Assignment, usize, Certificate), CompileError> {
+        let start = Instant::now();
+        let seconds = seconds.unwrap_or(self.budget.seconds);
+        let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
+        let mut memory = bytes.saturating_sub(self.frame.beside);
+        let mut best: Option<(Assignment, usize, Certificate)> = None;
+        let mut picks = None;
+        let mut misses = 0;
+        for round in 0..ROUNDS {
+            let program = self.program(&costs, memory);
+            let left = (seconds - start.elapsed().as_secs_f64()).max(0.0);
+            let share = if round == 0 { 0.6 } else { 0.4 };
+            let settings = Settings { seconds: left * share, gap: GAP, start: picks.clone() };
+            let solution = match solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)? {
+                Outcome::Solved(solution) => solution,
+                Outcome::Infeasible | Outcome::Unknown => break,
+            };
+            let assignment = self.assignment(program.choices(&solution.picks))?;
+            let peak = self.peak(&assignment)?;
+            let certificate = self.certificate(&program, &solution, &costs, &assignment);
+            let better = best.as_ref().is_none_or(|(_, _, found)| certificate.cost < found.cost);
+            if peak <= bytes && better {
+                best = Some((assignment, peak, certificate));
+            }
+            if peak <= bytes && peak as f64 >= FULL * bytes as f64 {
+                break;
+            }
+            // Misses in a row take more and more away: gaps between tensors change with every solution.
+            if peak > bytes {
+                misses += 1;
+                memory = memory.saturating_sub((peak - bytes) << misses.min(4));
+            } else {
+                misses = 0;
+                memory += (bytes - peak) / 2;
+            }
+            picks = Some(solution.picks);
+        }
+        let (assignment, peak, certificate) = match best {
+            Some(best) => best,
+            None => self.least(&costs, bytes, seconds / 2.0)?,
+        };
+        Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), ..certificate }))
+    }
+
+    fn program(&self, costs: &Costs, memory: usize) -> Program {
+        let Budget { recompute, granularity, .. } = *self.budget;
+        let allowed = Allowed { formats: self.allowed.clone(), recompute, granularity };
+        integer_program(&self.frame.skeleton(self.training), &self.tensors, self.batch, &allowed, costs, memory)
+    }
+
+    fn certificate(
+        &self,
+        program: &Program,
+        solution: &Solution,
+        costs: &Costs,
+        assignment: &Assignment,
+    ) -> Certificate {
+        let rows = program.memory_rows();
+        Certificate {
+            name: solution.engine.to_string(),
+            seconds: 0.0,
+            cost: solution.cost + program.fixed_cost,
+            bound: solution.bound + program.fixed_cost,
+            price: solution.prices[rows.start as usize..rows.end as usize].iter().sum(),
+            slowdown: costs.again(&assignment.recomputed).1,
+        }
+    }
+
+    /// The assignment of the least peak if that fits, with a cost that is proved to be at least zero only.
+    ///
+    /// If it does not fit, the error says what it takes, what is proved, and where the memory goes.
+    fn least(
+        &self,
+        costs: &Costs,
+        budget: usize,
+        seconds: f64,
+    ) -> Result<(Assignment, usize, Certificate), CompileError> {
+        let program = self.program(costs, budget.saturating_sub(self.frame.beside));
+        let settings = Settings { seconds, gap: GAP, start: None };
+        let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
+        let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
+        let Some(Smallest { excess, bound, picks, weights }) = found else {
+            return Err(unknown(usize::MAX).into());
+        };
+        let assignment = self.assignment(program.choices(&picks))?;
+        let peak = self.peak(&assignment)?;
+        if peak <= budget {
+            let items = program.problem.items.iter().zip(&picks);
+            let cost: f64 = items.map(|(item, &pick)| item.options[pick as usize].cost).sum();
+            let prices = vec![0.0; program.problem.limits.len()];
+            let solution = Solution { picks, cost, bound: 0.0, prices, engine: "embedded", seconds: 0.0 };
+            let certificate = self.certificate(&program, &solution, costs, &assignment);
+            return Ok((assignment, peak, certificate));
+        }
+        let above = |excess: i64| (budget as i64).saturating_add(excess).max(0) as usize;
+        let smallest = peak.max(above(excess));
+        if bound <= 0 {
+            return Err(unknown(smallest).into());
+        }
+        let dominated = self.frame.largest(&weights);
+        Err(BudgetError::Infeasible { budget, smallest, bound: above(bound), dominated }.into())
+    }
+
+    fn assignment(&self, choices: Choices) -> Result<Assignment, CompileError> {
+        let Choices { formats, recomputed } = choices;
+        Ok(Assignment::of_choices(self.training, self.batch, Method::Ilp, self.formats, formats, recomputed)?)
+    }
+}
+
+/// The formats that each tensor may have.
+///
+/// A parameter or output gets none that overflowed, or would in the profile: promotion would take it away at once.
+/// Gradients are protected by the loss scale.
+fn allowed(training: &Graph, tensors: &[Tensor], budget: &Budget, overflowed: &Overflowed) -> Vec<Vec<Format>> {
+    let of = |(at, tensor): (usize, &Tensor)| {
+        if stays_exact(training, tensor) {
+            return vec![Format::FP32];
+        }
+        let formats = match tensor.kind {
+            Kind::Parameter | Kind::Output => &budget.forward,
+            Kind::OutputGradient | Kind::ParameterGradient => return budget.backward.clone(),
+        };
+        let profile = budget.profile().and_then(|p| p.tensor(crate::profile_kind(tensor.kind), tensor.node));
+        let overflows = |format: &Format| {
+            let of = profile.and_then(|tensor| tensor.formats.iter().find(|f| f.format == *format));
+            of.is_some_and(|of| of.overflow >= OVERFLOW)
+                || overflowed.get(&at).is_some_and(|narrow| format.max_finite() <= narrow.max_finite())
+        };
+        let fit: Vec<Format> = formats.iter().copied().filter(|format| !overflows(format)).collect();
+        let widest = || formats.iter().copied().max_by(|a, b| a.max_finite().total_cmp(&b.max_finite()));
+        if fit.is_empty() { widest().into_iter().collect() } else { fit }
+    };
+    tensors.iter().enumerate().map(of).collect()
+}

@@ -1,0 +1,98 @@
+use super::*;
+use crate::{Compiled, compile};
+use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_zoo::{Network, Spec, build};
+
+const BATCH: usize = 32;
+const THREADS: usize = 2;
+
+fn options(share: f64) -> Options {
+    let budget = Budget { seconds: 3.0, ..Budget::new(Limit::Share(share), THREADS) };
+    Options { batch: BATCH, method: Method::Ilp, budget: Some(budget), ..Options::default() }
+}
+
+fn model(network: Network) -> bitbudget_ir::Model {
+    build(&Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap()
+}
+
+/// Losses of two steps, the weights after them, and the bytes that were allocated.
+fn run(compiled: &Compiled) -> (Vec<f32>, Vec<u32>, usize) {
+    let mut executor = Executor::new(Target::Cpu, THREADS).unwrap();
+    let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
+    let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
+    let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
+    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
+    let inputs = Inputs {
+        examples: &examples,
+        labels: &labels,
+        loss_scale: 1024.0,
+        learning_rate: 0.05,
+        update: 1,
+        ..Inputs::default()
+    };
+    let losses = (0..2).map(|_| executor.run(&compiled.train, &mut values, &inputs).unwrap().outputs["loss"][0]);
+    let losses = losses.collect();
+    let weights = values.download().unwrap().into_values().flatten().map(f32::to_bits).collect();
+    (losses, weights, executor.allocated(&values).total())
+}
+
+#[test]
+fn allocated_memory_fits_the_budget_and_recomputing_changes_no_bit() {
+    let mut recomputed = 0;
+    for network in Network::ALL {
+        for share in [0.7, 0.5] {
+            let compiled = compile(model(network), &options(share)).unwrap();
+            let solved = compiled.solved.clone().unwrap();
+            let (losses, weights, allocated) = run(&compiled);
+            assert!(allocated <= solved.budget, "{network} {share}: {allocated} of {}", solved.budget);
+            assert_eq!(allocated, solved.peak);
+            assert!(solved.peak as f64 >= 0.8 * solved.budget as f64, "{network} {share}: {solved:?}");
+            recomputed += compiled.assignment.recomputed.len();
+            let Compiled { forward, values, training, assignment, storage, .. } = compiled;
+            let assignment = Assignment { recomputed: Vec::new(), ..assignment };
+            let model = bitbudget_ir::Model { graph: forward, values };
+            let kept = Compiled::assemble(model, training, assignment, storage).unwrap();
+            let (expected, bits, more) = run(&kept);
+            assert_eq!((losses, weights), (expected, bits), "{network} {share}");
+            assert!(more >= allocated);
+        }
+    }
+    assert!(recomputed > 0);
+}
+
+#[test]
+fn large_budgets_give_fp32_and_small_ones_are_refused() {
+    let compiled = compile(model(Network::SqueezeNet), &options(1.0)).unwrap();
+    assert!(compiled.assignment.formats.iter().all(|&format| format == Format::FP32));
+    assert_eq!(compiled.assignment.recomputed, []);
+    let error = compile(model(Network::SqueezeNet), &options(0.05)).unwrap_err();
+    let CompileError::Budget(BudgetError::Infeasible { budget, smallest, bound, dominated }) = error else {
+        panic!("{error}")
+    };
+    assert!(budget < bound && bound <= smallest && !dominated.is_empty());
+    // What it says is enough is enough, or nearly.
+    let mut again = options(1.0);
+    again.budget.as_mut().unwrap().limit = Limit::Bytes(smallest + smallest / 20);
+    assert!(compile(model(Network::SqueezeNet), &again).is_ok());
+}
+
+#[test]
+fn a_trainer_file_keeps_formats_and_recomputation() {
+    let compiled = compile(model(Network::SqueezeNet), &options(0.4)).unwrap();
+    let again = Compiled::decode(&compiled.encode()).unwrap();
+    assert_eq!(again.assignment, compiled.assignment);
+    assert_eq!(again.train, compiled.train);
+}
+
+#[test]
+fn demotion_stops_as_soon_as_the_rest_fits() {
+    let compile_with = |share: f64, method| compile(model(Network::ResNet18), &Options { method, ..options(share) });
+    let compiled = compile_with(0.7, Method::Demote).unwrap();
+    assert!(compiled.solved.as_ref().unwrap().peak <= compiled.solved.as_ref().unwrap().budget);
+    let low = compiled.assignment.low_ratio_elements();
+    assert!(low < 1.0);
+    let error = compile_with(0.05, Method::Demote).unwrap_err().to_string();
+    assert!(error.contains("method demote takes"), "{error}");
+    let error = compile_with(0.5, Method::Fp32).unwrap_err().to_string();
+    assert!(error.contains("more than the budget"), "{error}");
+}

@@ -1,0 +1,60 @@
+//! From a graph with formats to a program.
+
+use crate::{CompileError, Storage};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, NodeId};
+use bitbudget_lower::lower;
+use bitbudget_program::Program;
+use bitbudget_rewrite::{Recomputed, recompute, rewrite};
+use bitbudget_schedule::{Schedule, Setting, plan, plan_in_order};
+
+/// A program with the graph and the schedule that it was lowered from.
+pub(crate) struct Lowered {
+    pub(crate) program: Program,
+    pub(crate) graph: Graph,
+    pub(crate) schedule: Schedule,
+}
+
+/// From a graph with formats to a program; the backward pass computes the nodes in `recomputed` again.
+pub(crate) fn program(
+    graph: &Graph,
+    formats: &[Format],
+    recomputed: &[NodeId],
+    batch: usize,
+    storage: Storage,
+) -> Result<Lowered, CompileError> {
+    let (graph, formats) = rewrite(graph, formats)?;
+    if recomputed.is_empty() {
+        let workspace = workspace(&graph, &formats, batch);
+        let setting = Setting { batch, storage, workspace: &workspace };
+        let schedule = plan(&graph, &formats, &setting);
+        return Ok(Lowered { program: lower(&graph, &formats, &schedule, &setting)?, graph, schedule });
+    }
+    let order = order(&graph, batch);
+    let Recomputed { graph, formats, origins } = recompute(&graph, &formats, &order, recomputed)?;
+    let workspace = workspace(&graph, &formats, batch);
+    let setting = Setting { batch, storage, workspace: &workspace };
+    let schedule = plan_in_order(&graph, &formats, &setting);
+    let mut program = lower(&graph, &formats, &schedule, &setting)?;
+    // Overflows are counted by nodes of the training graph, and once.
+    program.count_as(&|id| origins.get(id as usize).filter(|origin| !origin.again).map(|origin| origin.node.0));
+    Ok(Lowered { program, graph, schedule })
+}
+
+/// The order in which nodes are computed, whatever their formats.
+fn order(graph: &Graph, batch: usize) -> Vec<NodeId> {
+    let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
+    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting);
+    schedule.steps.into_iter().flat_map(|step| step.nodes).collect()
+}
+
+/// Bytes that every node's kernel needs beside operands and result.
+pub(crate) fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
+    let of = |id: NodeId| {
+        let operands = graph.operands(id);
+        let shape = |id: NodeId| graph.ty(id).shape.at(batch);
+        let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), formats[o.index()])).collect();
+        bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
+    };
+    graph.ids().map(of).collect()
+}

@@ -1,0 +1,150 @@
+//! What becomes of tensors that overflow in training.
+
+use crate::budget::{Overflowed, Search};
+use crate::{Budget, CompileError, Compiled};
+use bitbudget_exec::Footprint;
+use bitbudget_formats::Format;
+use bitbudget_ir::NodeId;
+use bitbudget_precision::{Assignment, Level, Method};
+
+/// Seconds that a promotion may take at most, as a share of what the first assignment might.
+const SHARE: f64 = 0.2;
+
+/// How tensors that overflow are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Promotion {
+    /// They become high if that fits the budget, other tensors giving way; without a budget as in the paper.
+    #[default]
+    Fitting,
+    /// They become high, as in the paper, even if that does not fit.
+    Paper,
+}
+
+/// What became of a tensor that overflowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// The node of the training graph.
+    pub node: NodeId,
+    /// Its format before.
+    pub from: Format,
+    /// Its format now; the same if the tensor stays as it is, for want of memory.
+    pub to: Format,
+    /// The peak in bytes with the format that it has now.
+    pub peak: usize,
+}
+
+impl Compiled {
+    /// Gives tensors (nodes of the training graph) that overflowed wider formats for good and lowers anew.
+    ///
+    /// Under a budget the integer program is solved again without the formats that overflowed. Where that has no solution, the
+    /// tensors that come last stay as they are, and are not tried again. Returns what became of those that could be promoted.
+    ///
+    /// # Errors
+    /// If the graph cannot be lowered.
+    pub fn promote(&mut self, tensors: &[u32], promotion: Promotion) -> Result<Vec<Promoted>, CompileError> {
+        let mut before: Vec<(usize, Format)> = Vec::new();
+        for &tensor in tensors {
+            let at = self.assignment.forward_tensor(&self.training, NodeId(tensor));
+            if let Some(at) = at.filter(|&at| self.can_rise(at, promotion) && before.iter().all(|&(b, _)| b != at)) {
+                before.push((at, self.assignment.chosen[at]));
+            }
+        }
+        if before.is_empty() {
+            return Ok(Vec::new());
+        }
+        match (promotion, self.budget.clone()) {
+            (Promotion::Fitting, Some(budget)) => self.raise_within(&budget, &before)?,
+            _ => {
+                let nodes: Vec<NodeId> = before.iter().map(|&(at, _)| self.assignment.tensors[at].node).collect();
+                let mut assignment = self.assignment.clone();
+                assignment.promote(&self.training, &nodes);
+                self.assign(assignment)?;
+            }
+        }
+        let peak = self.step_bytes();
+        if let Some(solved) = &mut self.solved {
+            solved.peak = peak;
+        }
+        let outcome = |(at, from): (usize, Format)| {
+            let (node, to) = (self.assignment.tensors[at].node, self.assignment.chosen[at]);
+            Promoted { node, from, to, peak }
+        };
+        Ok(before.into_iter().map(outcome).collect())
+    }
+
+    /// Whether there is a wider format for a tensor, and it was not found to be too large.
+    fn can_rise(&self, at: usize, promotion: Promotion) -> bool {
+        if self.refused.contains(&at) {
+            return false;
+        }
+        match (promotion, &self.budget) {
+            (Promotion::Fitting, Some(budget)) if self.assignment.method == Method::Ilp => {
+                self.wider(budget, at).is_some()
+            }
+            _ => self.assignment.levels[at] == Level::Low,
+        }
+    }
+
+    /// The format of the fewest bits among those that hold larger numbers than a tensor's.
+    fn wider(&self, budget: &Budget, at: usize) -> Option<Format> {
+        let largest = self.assignment.chosen[at].max_finite();
+        let wider = budget.forward.iter().copied().filter(|format| format.max_finite() > largest);
+        wider.min_by_key(|format| (format.bits(), format.exponent_bits()))
+    }
+
+    /// Raises as many of the tensors as fit, all of them if they do.
+    fn raise_within(&mut self, budget: &Budget, tensors: &[(usize, Format)]) -> Result<(), CompileError> {
+        let limit = self.solved.as_ref().map_or(usize::MAX, |solved| solved.budget);
+        if self.raise(budget, tensors, limit)? {
+            return Ok(());
+        }
+        for tensor in tensors {
+            if !self.raise(budget, std::slice::from_ref(tensor), limit)? {
+                self.refused.insert(tensor.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Raises the tensors if that fits: as things are, or after other tensors gave way.
+    fn raise(&mut self, budget: &Budget, tensors: &[(usize, Format)], limit: usize) -> Result<bool, CompileError> {
+        let mut overflowed: Overflowed = self.overflowed.clone();
+        overflowed.extend(tensors.iter().copied());
+        let Assignment { batch, method, by_level, .. } = self.assignment;
+        let search = Search::new(&self.training, batch, self.storage, budget, by_level, &overflowed)?;
+        let mut raised = self.assignment.clone();
+        if method == Method::Ilp {
+            for &(at, _) in tensors {
+                raised.chosen[at] = self.wider(budget, at).unwrap_or(raised.chosen[at]);
+            }
+            let (chosen, recomputed) = (raised.chosen, raised.recomputed);
+            raised = Assignment::of_choices(&self.training, batch, method, by_level, chosen, recomputed)?;
+        } else {
+            let nodes: Vec<NodeId> = tensors.iter().map(|&(at, _)| raised.tensors[at].node).collect();
+            raised.promote(&self.training, &nodes);
+        }
+        if search.peak(&raised)? > limit {
+            if method != Method::Ilp {
+                return Ok(false);
+            }
+            match search.solved(limit, Some(SHARE * budget.seconds)) {
+                Ok((assignment, _, certificate)) => {
+                    raised = assignment;
+                    if let Some(solved) = &mut self.solved {
+                        solved.solver = Some(certificate);
+                    }
+                }
+                Err(CompileError::Budget(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.overflowed = overflowed;
+        self.assign(raised)?;
+        Ok(true)
+    }
+
+    /// Bytes that a training step takes at its peak.
+    pub(crate) fn step_bytes(&self) -> usize {
+        Footprint::predicted(&self.train, self.budget.as_ref().map_or(1, |budget| budget.threads)).total()
+    }
+}
