@@ -9,7 +9,7 @@ use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::{self, DataSpec};
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
-use bitbudget_train::metrics::{FinalRecord, Record};
+use bitbudget_train::metrics::{FinalRecord, Promotion, Record};
 use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
 use bitbudget_train::run::{Length, Programs, Promoted, Settings, train};
 use bitbudget_zoo::{Network, Spec, build};
@@ -48,8 +48,17 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
         &dataset,
         &settings,
         &mut |tensors| {
-            let promoted = compiled.promote(tensors).unwrap();
-            let tensors: Vec<String> = promoted.iter().map(ToString::to_string).collect();
+            let nodes: Vec<u32> = tensors.iter().map(|over| over.tensor).collect();
+            let promoted = compiled.promote(&nodes, bitbudget::Promotion::Fitting).unwrap();
+            let promotion = |p: &bitbudget::Promoted| Promotion {
+                step: tensors[0].step,
+                tensor: p.node.to_string(),
+                overflow: tensors[0].ratio,
+                from: p.from.to_string(),
+                to: p.to.to_string(),
+                peak: p.peak,
+            };
+            let tensors: Vec<Promotion> = promoted.iter().map(promotion).collect();
             Ok((!tensors.is_empty()).then(|| Promoted { programs: programs(&compiled), tensors }))
         },
         &mut |record| {

@@ -23,7 +23,9 @@ pub enum Promotion {
 /// What became of a tensor that overflowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promoted {
-    /// The node of the training graph.
+    /// The node of the training graph that overflowed, as it was given.
+    pub tensor: u32,
+    /// The node whose result it shows.
     pub node: NodeId,
     /// Its format before.
     pub from: Format,
@@ -43,10 +45,12 @@ impl Compiled {
     /// If the graph cannot be lowered.
     pub fn promote(&mut self, tensors: &[u32], promotion: Promotion) -> Result<Vec<Promoted>, CompileError> {
         let mut before: Vec<(usize, Format)> = Vec::new();
+        let mut given = Vec::new();
         for &tensor in tensors {
             let at = self.assignment.forward_tensor(&self.training, NodeId(tensor));
             if let Some(at) = at.filter(|&at| self.can_rise(at, promotion) && before.iter().all(|&(b, _)| b != at)) {
                 before.push((at, self.assignment.chosen[at]));
+                given.push(tensor);
             }
         }
         if before.is_empty() {
@@ -65,11 +69,11 @@ impl Compiled {
         if let Some(solved) = &mut self.solved {
             solved.peak = peak;
         }
-        let outcome = |(at, from): (usize, Format)| {
+        let outcome = |((at, from), tensor): ((usize, Format), u32)| {
             let (node, to) = (self.assignment.tensors[at].node, self.assignment.chosen[at]);
-            Promoted { node, from, to, peak }
+            Promoted { tensor, node, from, to, peak }
         };
-        Ok(before.into_iter().map(outcome).collect())
+        Ok(before.into_iter().zip(given).map(outcome).collect())
     }
 
     /// Whether there is a wider format for a tensor, and it was not found to be too large.

@@ -1,11 +1,12 @@
 //! Arguments.
 
-use bitbudget::Limit;
+use bitbudget::{Limit, Promotion};
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
+use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
 use bitbudget_zoo::Network;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -144,6 +145,10 @@ pub(crate) struct BudgetArgs {
     /// Formats that method ilp may give gradients [default: fp32,bf16,1-6-9,1-5-2].
     #[arg(long, value_name = "FORMATS", value_delimiter = ',', requires = "budget")]
     pub(crate) backward_formats: Vec<Format>,
+    /// A file from `bitbudget profile`, which says what rounding each tensor costs; without one, as few elements as
+    /// possible are rounded.
+    #[arg(long, value_name = "FILE", requires = "budget")]
+    pub(crate) profile: Option<PathBuf>,
     /// What gets a format of its own: every tensor, or the tensors of a group together [default: tensor].
     #[arg(long, value_name = "WHAT", requires = "budget")]
     pub(crate) granularity: Option<GranularityKind>,
@@ -244,6 +249,7 @@ pub(crate) enum OptimizerKind {
 #[command(after_help = "Examples:
   bitbudget assign net.onnx --batch 128 --method demote --low-ratio 0.5
   bitbudget assign net.onnx --budget 300MiB
+  bitbudget assign net.onnx --budget 300MiB --profile net.profile
   bitbudget assign net.onnx --budget 40% --formats fp32,bf16 --backward-formats fp32,bf16 --max-slowdown 10%
   bitbudget assign net.onnx --method operator --json -")]
 pub(crate) struct AssignArgs {
@@ -339,9 +345,10 @@ pub(crate) struct SettingsArgs {
     /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
     #[arg(long, value_name = "SCALE", default_value = "dynamic")]
     pub(crate) loss_scale: LossScaling,
-    /// Make tensors high whose overflow ratio reaches a threshold: on (0.01), off, or a threshold.
+    /// Give tensors a wider format whose overflow ratio reaches a threshold: on (0.01) and a threshold do so within the
+    /// budget, paper (0.01) does so even beyond it; or off.
     #[arg(long, value_name = "WHEN", default_value = "on")]
-    pub(crate) promotion: Promotion,
+    pub(crate) promotion: PromotionWhen,
     /// Seed of the order of examples, of augmentation, and of the random method.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -355,17 +362,23 @@ pub(crate) struct SettingsArgs {
 
 /// When tensors are promoted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Promotion(pub(crate) Option<f64>);
+pub(crate) struct PromotionWhen {
+    /// The overflow ratio from which; `None` for never.
+    pub(crate) threshold: Option<f64>,
+    pub(crate) promotion: Promotion,
+}
 
-impl FromStr for Promotion {
+impl FromStr for PromotionWhen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let when = |threshold, promotion| Ok(PromotionWhen { threshold, promotion });
         match (text, text.parse::<f64>()) {
-            ("on", _) => Ok(Promotion(Some(bitbudget_train::promotion::OVERFLOW_THRESHOLD))),
-            ("off", _) => Ok(Promotion(None)),
-            (_, Ok(threshold)) if threshold > 0.0 && threshold <= 1.0 => Ok(Promotion(Some(threshold))),
-            _ => Err("write on, off, or an overflow ratio above 0 and up to 1".into()),
+            ("on", _) => when(Some(OVERFLOW_THRESHOLD), Promotion::Fitting),
+            ("paper", _) => when(Some(OVERFLOW_THRESHOLD), Promotion::Paper),
+            ("off", _) => when(None, Promotion::Fitting),
+            (_, Ok(threshold)) if threshold > 0.0 && threshold <= 1.0 => when(Some(threshold), Promotion::Fitting),
+            _ => Err("write on, paper, off, or an overflow ratio above 0 and up to 1".into()),
         }
     }
 }

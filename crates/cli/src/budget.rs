@@ -8,6 +8,8 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SolverRecord {
     pub(crate) name: String,
+    /// The profile that the costs come from; nothing where they are the paper's preference.
+    pub(crate) profile: Option<String>,
     pub(crate) seconds: f64,
     /// 100 is the harm of rounding every tensor most coarsely, plus the percents of a step's time that recomputation adds.
     pub(crate) cost: f64,
@@ -26,10 +28,10 @@ const TEN_MIB: f64 = 10.0 * 1_048_576.0;
 /// The record of what the solver says, if one was asked.
 pub(crate) fn record(solved: Option<&Solved>, recomputed: usize) -> Option<SolverRecord> {
     let certificate = solved?.solver.as_ref()?;
-    let Certificate { name, seconds, cost, bound, price, slowdown } = certificate.clone();
+    let Certificate { name, profile, seconds, cost, bound, price, slowdown } = certificate.clone();
     let gap = certificate.gap();
     let price_of_10_mib = price * TEN_MIB;
-    Some(SolverRecord { name, seconds, cost, bound, gap, price_of_10_mib, slowdown, recomputed })
+    Some(SolverRecord { name, profile, seconds, cost, bound, gap, price_of_10_mib, slowdown, recomputed })
 }
 
 /// The same for people.
@@ -45,10 +47,11 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
     );
     if let Some(record) = record(Some(solved), recomputed) {
         text += &format!(
-            "\n{} solver, {:.1} s: cost {:.4}, at least {:.4} (gap {:.1}%); {} nodes recomputed, about {:.1}% of a step; 10 \
+            "\n{} solver, {:.1} s, costs by {}: cost {:.4}, at least {:.4} (gap {:.1}%); {} nodes recomputed, about {:.1}% of a step; 10 \
              MiB more would save about {:.4}",
             record.name,
             record.seconds,
+            record.profile.as_deref().unwrap_or("elements and mantissa bits"),
             record.cost,
             record.bound,
             100.0 * record.gap,
@@ -58,10 +61,10 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
         );
         text += &match solved.demote {
             Some(demote) => format!(
-                "\ndemote on this budget: low ratio {:.2}, {} used, cost {:.4}",
+                "\ndemote on this budget: low ratio {:.2}, {} used, cost {}",
                 demote.low_ratio,
                 bytes(demote.peak as f64),
-                demote.cost
+                demote.cost.map_or("unknown".to_string(), |cost| format!("{cost:.4}"))
             ),
             None => "\ndemote does not fit this budget".to_string(),
         };

@@ -5,12 +5,13 @@ use crate::args::{
 };
 use crate::memory::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Budget, Compiled, Granularity, Options, Storage, compile};
+use bitbudget::{Budget, Compiled, Granularity, Measured, Options, Storage, compile};
 use bitbudget_autodiff::{Optimizer, Updates};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_precision::{Formats, Method};
+use bitbudget_profile::Profile;
 use bitbudget_program::Trainer;
 use bitbudget_train::loss_scale::LossScaling;
 use std::path::Path;
@@ -139,6 +140,11 @@ fn budget(args: &BudgetArgs, request: Request) -> Result<Option<Budget>> {
     if args.granularity == Some(GranularityKind::Group) {
         budget.granularity = Granularity::Group;
     }
+    if let Some(path) = &args.profile {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let profile = Profile::read(&bytes).with_context(|| path.display().to_string())?;
+        budget.measured = Some(Measured { name: path.display().to_string(), profile });
+    }
     budget.recompute = !args.no_recompute;
     budget.time_weight = args.time_weight.unwrap_or(budget.time_weight);
     budget.seconds = args.solve_seconds.unwrap_or(budget.seconds);
@@ -207,6 +213,11 @@ pub(crate) fn input_and_classes(graph: &Graph) -> Result<(Vec<usize>, usize)> {
     let logits = graph.output("logits").context("the network has no class scores")?;
     let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed()).context("the number of classes varies")?;
     Ok((shape.collect::<Result<_>>()?, classes))
+}
+
+/// The threads that the device options ask for.
+pub(crate) fn threads(args: &DeviceArgs) -> usize {
+    if args.threads == 0 { default_threads() } else { usize::from(args.threads) }
 }
 
 /// The executor that the device options ask for.

@@ -1,6 +1,7 @@
 //! The progress of a training run: a bar on a terminal, a line per epoch elsewhere.
 
-use bitbudget_train::metrics::{EpochRecord, Record, StepRecord};
+use crate::output::bytes;
+use bitbudget_train::metrics::{EpochRecord, Promotion, Record, StepRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -44,7 +45,10 @@ impl Progress {
         let smooth = |old: f64, new: f64| if old.is_finite() && old > 0.0 { 0.9 * old + 0.1 * new } else { new };
         self.loss = smooth(self.loss, step.loss);
         self.images_per_second = smooth(self.images_per_second, step.images_per_second);
-        self.promotions += step.promoted.len();
+        for promotion in &step.promoted {
+            self.promotions += usize::from(promotion.is_promoted());
+            self.line(promoted(promotion));
+        }
         self.bar.set_message(format!(
             "loss {:.4}, scale {}, {} promoted, {:.0} images/s",
             self.loss, step.loss_scale, self.promotions, self.images_per_second
@@ -53,9 +57,6 @@ impl Progress {
     }
 
     fn epoch(&mut self, epoch: &EpochRecord) {
-        if self.quiet {
-            return;
-        }
         let test = match (epoch.test_loss, epoch.test_accuracy) {
             (Some(loss), Some(accuracy)) => format!(", test loss {loss:.4} accuracy {:.2}%", 100.0 * accuracy),
             _ => String::new(),
@@ -68,15 +69,29 @@ impl Progress {
             100.0 * epoch.train_accuracy,
             epoch.images_per_second
         );
-        if self.bar.is_hidden() {
-            eprintln!("{line}");
-        } else {
-            self.bar.println(line);
+        self.line(line);
+    }
+
+    fn line(&self, line: String) {
+        match (self.quiet, self.bar.is_hidden()) {
+            (true, _) => {}
+            (false, true) => eprintln!("{line}"),
+            (false, false) => self.bar.println(line),
         }
     }
 
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// What became of a tensor that overflowed, in words.
+fn promoted(promotion: &Promotion) -> String {
+    let Promotion { step, tensor, overflow, from, to, peak } = promotion;
+    let overflowed = format!("step {}: {:.1}% of {tensor} overflowed in {from}", step + 1, 100.0 * overflow);
+    match promotion.is_promoted() {
+        true => format!("{overflowed}; it is {to} now, the peak {}", bytes(*peak as f64)),
+        false => format!("{overflowed}; it stays so, since nothing wider fits the budget"),
     }
 }

@@ -36,8 +36,8 @@ pub struct StepRecord {
     pub loss_scale: f32,
     /// Whether the update was skipped because a gradient was not finite.
     pub skipped: bool,
-    /// Names of the tensors promoted after the step.
-    pub promoted: Vec<String>,
+    /// The tensors that overflowed after the step and could be promoted.
+    pub promoted: Vec<Promotion>,
     /// Duration of the step.
     pub seconds: f64,
     /// Training images per second in the step.
@@ -90,13 +90,28 @@ pub struct FinalRecord {
     pub promotions: Vec<Promotion>,
 }
 
-/// A tensor that became high for the rest of the run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A tensor that overflowed, and got a wider format for the rest of the run or stays as it is for want of memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Promotion {
     /// The step after which it did.
     pub step: u64,
     /// Its name.
     pub tensor: String,
+    /// The share of its elements that overflowed.
+    pub overflow: f64,
+    /// Its format in that step.
+    pub from: String,
+    /// Its format from then on; the same if a wider one does not fit.
+    pub to: String,
+    /// The peak of a training step from then on, in bytes.
+    pub peak: usize,
+}
+
+impl Promotion {
+    /// Whether the tensor got a wider format.
+    pub fn is_promoted(&self) -> bool {
+        self.from != self.to
+    }
 }
 
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D::Error> {
@@ -136,6 +151,11 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
+    fn promotion() -> Promotion {
+        let (from, to) = ("1-4-3".into(), "1-6-9".into());
+        Promotion { step: 3, tensor: "conv1.weight".into(), overflow: 0.25, from, to, peak: 4096 }
+    }
+
     fn step(loss: f64) -> Record {
         Record::Step(StepRecord {
             step: 3,
@@ -144,7 +164,7 @@ mod tests {
             learning_rate: 0.1,
             loss_scale: 65536.0,
             skipped: false,
-            promoted: vec!["conv1.weight".into()],
+            promoted: vec![promotion()],
             seconds: 0.25,
             images_per_second: 512.0,
         })
@@ -163,7 +183,7 @@ mod tests {
             test_accuracy_fp32: None,
             seconds: 1.0,
             steps: 4,
-            promotions: vec![Promotion { step: 3, tensor: "conv1.weight".into() }],
+            promotions: vec![promotion()],
         });
         for (count, record) in [step(0.5), end].into_iter().enumerate() {
             writer.write(&record).unwrap();

@@ -50,13 +50,24 @@ pub struct Programs {
     pub evaluate: Program,
 }
 
-/// New programs after a promotion.
+/// A tensor that overflowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overflow {
+    /// The tensor as the program counts it.
+    pub tensor: u32,
+    /// The share of its elements that overflowed in the step.
+    pub ratio: f64,
+    /// The step, from 0.
+    pub step: u64,
+}
+
+/// What becomes of tensors that overflowed.
 #[derive(Debug, Clone)]
 pub struct Promoted {
     /// The programs to go on with.
     pub programs: Programs,
-    /// The names of the tensors that were low and are high now.
-    pub tensors: Vec<String>,
+    /// The tensors that could be promoted.
+    pub tensors: Vec<Promotion>,
 }
 
 /// Steps in a row that may be skipped at the smallest loss scale before the run is given up.
@@ -79,8 +90,8 @@ impl From<ExecError> for Error {
 
 /// Trains: changes `values`, calls `observe` after each step and epoch, and returns the final record.
 ///
-/// `promoted` gets the tensors whose overflow ratio reached the threshold and gives the programs to go on with, or
-/// nothing if all of them are high already. `fp32` is the evaluation without rounding, for the final record.
+/// `promoted` gets the tensors whose overflow ratio reached the threshold, the worst first, and gives the programs to go on
+/// with, or nothing if none of them could be promoted. `fp32` is the evaluation without rounding, for the final record.
 ///
 /// # Errors
 /// If the data do not fit, the device fails, or the run diverges: the gradients are not finite however small the scale.
@@ -91,7 +102,7 @@ pub fn train(
     fp32: &Program,
     dataset: &Dataset,
     settings: &Settings,
-    promoted: &mut dyn FnMut(&[u32]) -> Result<Option<Promoted>>,
+    promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
     observe: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<FinalRecord> {
     let start = Instant::now();
@@ -237,7 +248,7 @@ impl Run<'_> {
         &mut self,
         dataset: &Dataset,
         epoch: u64,
-        promoted: &mut dyn FnMut(&[u32]) -> Result<Option<Promoted>>,
+        promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
         observe: &mut dyn FnMut(&Record) -> Result<()>,
     ) -> Result<EpochSums> {
         let mut batches = TrainBatches::new(dataset, &self.settings.batches, epoch)?;
@@ -312,12 +323,12 @@ impl Run<'_> {
         Ok((step, record))
     }
 
-    /// Promotes what overflowed in a step; returns the names.
+    /// Promotes what overflowed in a step; returns what became of it.
     fn promote(
         &mut self,
         step: &Step,
-        promoted: &mut dyn FnMut(&[u32]) -> Result<Option<Promoted>>,
-    ) -> Result<Vec<String>> {
+        promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
+    ) -> Result<Vec<Promotion>> {
         let Some(threshold) = self.settings.promotion else { return Ok(Vec::new()) };
         let count = |o: &bitbudget_exec::OverflowCount| OverflowCount {
             tensor: o.tensor,
@@ -326,13 +337,18 @@ impl Run<'_> {
             low: true,
         };
         let counts: Vec<OverflowCount> = step.overflows.iter().map(count).collect();
-        let tensors = promote(&counts, threshold);
-        if tensors.is_empty() {
+        let over = promote(&counts, threshold);
+        let ratio = |c: &OverflowCount| c.overflowed as f64 / c.elements as f64;
+        let over = counts.iter().filter(|c| over.contains(&c.tensor));
+        let mut over: Vec<Overflow> =
+            over.map(|c| Overflow { tensor: c.tensor, ratio: ratio(c), step: self.step }).collect();
+        over.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+        if over.is_empty() {
             return Ok(Vec::new());
         }
-        let Some(Promoted { programs, tensors }) = promoted(&tensors)? else { return Ok(Vec::new()) };
+        let Some(Promoted { programs, tensors }) = promoted(&over)? else { return Ok(Vec::new()) };
         self.programs = programs;
-        self.promotions.extend(tensors.iter().map(|t| Promotion { step: self.step, tensor: t.clone() }));
+        self.promotions.extend(tensors.iter().cloned());
         Ok(tensors)
     }
 }

@@ -118,6 +118,8 @@ pub struct Solved {
 pub struct Certificate {
     /// The solver's name.
     pub name: String,
+    /// The profile that costs were measured in.
+    pub profile: Option<String>,
     /// Seconds that it took.
     pub seconds: f64,
     /// The cost of the assignment.

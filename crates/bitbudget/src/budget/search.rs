@@ -147,6 +147,7 @@ impl<'a> Search<'a> {
         let rows = program.memory_rows();
         Certificate {
             name: solution.engine.to_string(),
+            profile: self.budget.measured.as_ref().map(|measured| measured.name.clone()),
             seconds: 0.0,
             cost: solution.cost + program.fixed_cost,
             bound: solution.bound + program.fixed_cost,

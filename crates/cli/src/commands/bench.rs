@@ -3,7 +3,7 @@
 use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, updates};
+use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
 use crate::output::{check, json, print, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
@@ -82,7 +82,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
-    let request = Request { seed: args.seed, storage, updates: updates(args.loss_scale), ..Request::default() };
+    let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
+    let request = Request { seed: args.seed, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;

@@ -1,13 +1,14 @@
 //! `bitbudget train`.
 
 use crate::args::TrainArgs;
+use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, updates};
+use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
 use crate::output::{check, json, print, save};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
-use bitbudget::Compiled;
+use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Footprint, Values};
 use bitbudget_ir::Model;
@@ -16,8 +17,8 @@ use bitbudget_program::Program;
 use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::{self, Dataset};
-use bitbudget_train::metrics::{FinalRecord, MetricsWriter, Record};
-use bitbudget_train::run::{Length, Programs, Promoted, Settings};
+use bitbudget_train::metrics::{self, FinalRecord, MetricsWriter, Record};
+use bitbudget_train::run::{Length, Overflow, Programs, Settings};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let seed = args.settings.seed;
     check([&args.save, &args.metrics, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
     let updates = updates(args.settings.loss_scale);
-    let request = Request { seed, quiet: args.quiet, updates, ..Request::default() };
+    let threads = threads(&args.device);
+    let request = Request { seed, quiet: args.quiet, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let settings = settings(args, &compiled)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
@@ -51,7 +53,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         &fp32,
         &dataset,
         &settings,
-        &mut |tensors| promote(&mut compiled, tensors),
+        &mut |tensors| promote(&mut compiled, tensors, args.settings.promotion.promotion),
         &mut |record| {
             progress.show(record);
             metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(record))
@@ -68,10 +70,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
     let memory = memory(&compiled, &fp32, &executor).measured(executor.allocated(&values), resident.growth());
     if let Some(path) = &args.json {
-        json(path, &Outcome { record: &record, memory: &memory })?;
+        let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
+        json(path, &Outcome { record: &record, memory: &memory, solver })?;
     }
     if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         print(report(&compiled, &record))?;
+        if let Some(solved) = &compiled.solved {
+            print(lines(solved, compiled.assignment.recomputed.len()))?;
+        }
         print(memory.line())?;
     }
     Ok(())
@@ -83,6 +89,8 @@ struct Outcome<'a> {
     #[serde(flatten)]
     record: &'a FinalRecord,
     memory: &'a MemoryRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    solver: Option<SolverRecord>,
 }
 
 /// What a run with its evaluations takes: an evaluation without rounding can need more than a training step.
@@ -120,7 +128,7 @@ fn settings(args: &TrainArgs, compiled: &Compiled) -> Result<Settings> {
         learning_rate: given.lr,
         schedule: given.lr_schedule,
         loss_scale: given.loss_scale,
-        promotion: given.promotion.0,
+        promotion: given.promotion.threshold,
         betas,
     })
 }
@@ -137,15 +145,28 @@ fn programs(compiled: &Compiled) -> Programs {
     Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() }
 }
 
-/// Promotes tensors; nothing if all of them are high already.
-fn promote(compiled: &mut Compiled, tensors: &[u32]) -> bitbudget_train::Result<Option<Promoted>> {
-    let promoted = compiled.promote(tensors).map_err(|e| bitbudget_train::Error::compile(&e))?;
-    let name = |id| {
-        let name = &compiled.training.node(id).name;
-        if name.is_empty() { id.to_string() } else { name.clone() }
+/// Promotes tensors; nothing if none of them can be.
+fn promote(
+    compiled: &mut Compiled,
+    over: &[Overflow],
+    promotion: Promotion,
+) -> bitbudget_train::Result<Option<bitbudget_train::run::Promoted>> {
+    let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
+    let promoted = compiled.promote(&tensors, promotion).map_err(|e| bitbudget_train::Error::compile(&e))?;
+    let record = |Promoted { tensor, node, from, to, peak }: Promoted| {
+        let over = over.iter().find(|over| over.tensor == tensor)?;
+        let name = &compiled.training.node(node).name;
+        Some(metrics::Promotion {
+            step: over.step,
+            tensor: if name.is_empty() { node.to_string() } else { name.clone() },
+            overflow: over.ratio,
+            from: from.to_string(),
+            to: to.to_string(),
+            peak,
+        })
     };
-    let tensors: Vec<String> = promoted.into_iter().map(name).collect();
-    Ok((!tensors.is_empty()).then(|| Promoted { programs: programs(compiled), tensors }))
+    let tensors: Vec<_> = promoted.into_iter().filter_map(record).collect();
+    Ok((!tensors.is_empty()).then(|| bitbudget_train::run::Promoted { programs: programs(compiled), tensors }))
 }
 
 fn save_trained(path: &Path, compiled: &Compiled) -> Result<()> {
@@ -175,16 +196,19 @@ fn checkpoint(compiled: &Compiled) -> Checkpoint {
 fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     let percent = |x: Option<f64>| x.map_or("none".to_string(), |x| format!("{:.2}%", 100.0 * x));
     let summary = summary(&compiled.assignment, &compiled.training);
+    let (promoted, low): (Vec<_>, Vec<_>) = record.promotions.iter().partition(|promotion| promotion.is_promoted());
+    let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(
         "test accuracy {} ({} when evaluated in fp32), train loss {:.4} accuracy {:.2}%\n{} steps in {:.1} s, {} tensors \
-         promoted{}",
+         promoted{}{}",
         percent(record.test_accuracy),
         percent(record.test_accuracy_fp32),
         record.train_loss,
         100.0 * record.train_accuracy,
         record.steps,
         record.seconds,
-        record.promotions.len(),
+        promoted.len(),
+        if low.is_empty() { String::new() } else { format!("; {} overflow for want of memory", low.join(", ")) },
         totals(&summary)
     )
 }
