@@ -49,7 +49,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("--lr-schedule linear", &["`linear`", "constant, cosine or step"]),
         ("--loss-scale 0", &["loss scale `0`"]),
         ("--loss-scale NaN", &["loss scale `NaN`"]),
-        ("--promotion 0", &["--promotion", "on, off"]),
+        ("--promotion 0", &["--promotion", "on, paper, off"]),
         ("--promotion 1.5", &["--promotion", "up to 1"]),
         ("--epochs 0", &["at least 1"]),
         ("--steps 0", &["at least 1"]),
