@@ -1,33 +1,27 @@
 //! Branch and bound: the choice is split until bounds and solutions meet, or the time is over.
 
 use crate::compact::Compact;
-use crate::dual::{Goal, Prices};
+use crate::dive::Order;
+use crate::dual::Goal;
+use crate::lp::{Failure, Lp};
+use crate::propagate::Propagation;
 use crate::random::Random;
 use crate::relaxation::{Bounded, Relaxation, relax};
-use crate::search::{Guide, State};
+use crate::search::{Guide, State as Choice};
+use crate::split::{History, Split, splits};
+use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-/// Parts that are kept at most; beyond that the time counts as over.
-const NODES: usize = 200_000;
-/// A dive decides this part of the open items at a time, one of so many.
-const PART: usize = 8;
-/// How many decisions of a dive are taken back.
-const RETRACED: usize = 15;
-/// Attempts in a row to improve a solution without success, after which only the bound is raised.
-const ATTEMPTS: usize = 300;
-
-/// What was found.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    /// The best choice and its value: cost, or excess.
-    pub(crate) best: Option<(Vec<usize>, f64)>,
-    /// No choice has a smaller value.
-    pub(crate) bound: f64,
-    /// The prices of the whole problem's bound.
-    pub(crate) prices: Prices,
-}
+/// Parts up to this many keep their solved relaxation; it is computed anew for others.
+const SOLVED: usize = 400;
+/// The part of the cost to which an optimum is exact.
+const EXACT: f64 = 3e-7;
+/// The part of the gap that the bound of a part may close and still be promising.
+const PROMISING: f64 = 0.5;
+/// Splits whose bounds are computed in a row without finding a better one.
+const MISSES: usize = 3;
 
 /// When a search ends.
 #[derive(Clone, Copy, Debug)]
@@ -37,35 +31,34 @@ pub(crate) struct Stop {
     pub(crate) gap: f64,
     /// Whether it is enough to know on which side of zero the value is.
     pub(crate) sign: bool,
-    /// When to give up if there is no solution yet.
-    pub(crate) patience: Instant,
 }
 
 impl Stop {
     pub(crate) fn after(seconds: f64, gap: f64) -> Stop {
         let seconds = if seconds.is_finite() { seconds.clamp(0.0, 1e6) } else { 1e6 };
         let at = Instant::now() + Duration::from_secs_f64(seconds);
-        Stop { at, gap, sign: false, patience: at }
+        Stop { at, gap, sign: false }
     }
 
     /// Seconds that are left.
-    fn left(&self) -> f64 {
+    pub(crate) fn left(&self) -> f64 {
         self.at.saturating_duration_since(Instant::now()).as_secs_f64()
+    }
+
+    /// When a part of that will be over.
+    pub(crate) fn part(&self, part: f64) -> Instant {
+        Instant::now() + Duration::from_secs_f64(part * self.left())
     }
 }
 
-/// A part of the problem, not yet bounded by itself.
-struct Node {
-    bound: f64,
-    allowed: Vec<bool>,
-}
-
-/// Options of an item that it is reduced to, and their share.
+/// A part of the problem: the options that are left in it, and what is known of its relaxation.
 #[derive(Clone)]
-struct Decision {
-    item: usize,
-    options: Vec<usize>,
-    share: f64,
+pub(crate) struct Node {
+    pub(crate) bound: f64,
+    pub(crate) allowed: Vec<bool>,
+    /// The share of each option.
+    pub(crate) shares: Vec<f64>,
+    pub(crate) lp: Option<Lp>,
 }
 
 impl PartialEq for Node {
@@ -86,44 +79,51 @@ impl Ord for Node {
     }
 }
 
-struct Search<'a> {
-    compact: &'a Compact,
-    goal: &'a Goal,
-    stop: Stop,
-    best: Option<(Vec<usize>, f64)>,
-    random: Random,
+/// How much work goes into branch and bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Parts that are split.
+    pub(crate) parts: usize,
+    /// Splits that are tried for each.
+    pub(crate) tried: usize,
 }
 
-/// The best choice, and a bound on all others.
-pub(crate) fn solve(compact: &Compact, goal: &Goal, start: Option<Vec<usize>>, stop: Stop) -> Found {
-    let mut search = Search { compact, goal, stop, best: None, random: Random(0x9e37_79b9_7f4a_7c15) };
-    let mut allowed = vec![true; compact.cost.len()];
-    let none = Found { best: None, bound: f64::INFINITY, prices: Prices::start(compact, goal) };
-    if !search.propagate(&mut allowed) {
-        return none;
+impl Limits {
+    /// As much as it takes.
+    pub(crate) const NONE: Limits = Limits { parts: usize::MAX, tried: 8 };
+}
+
+/// A search for the best choice.
+#[derive(Clone)]
+pub(crate) struct Search<'a> {
+    pub(crate) compact: &'a Compact,
+    pub(crate) propagation: &'a Propagation<'a>,
+    pub(crate) goal: &'a Goal,
+    pub(crate) stop: Stop,
+    pub(crate) best: Option<(Vec<usize>, f64)>,
+    pub(crate) random: Random,
+    pub(crate) history: History,
+    /// By option, what it costs beyond the best of its item at the prices of the whole problem's bound, and that bound.
+    pub(crate) reduced: Vec<f64>,
+    pub(crate) base: f64,
+    /// How many parts this one is part of.
+    pub(crate) depth: usize,
+    /// The part of the items that a neighbourhood leaves open.
+    pub(crate) width: f64,
+}
+
+/// The limits that a solution which is better than the best has to keep.
+pub(crate) fn limits(compact: &Compact, goal: &Goal, best: Option<f64>) -> Vec<f64> {
+    let mut limits = compact.limits.clone();
+    if let Goal::Excess(range) = goal {
+        let raised = best.unwrap_or(f64::INFINITY);
+        limits[range.clone()].iter_mut().for_each(|limit| *limit += raised);
     }
-    let Relaxation::Bounded(root) = relax(compact, goal, &allowed, stop.left()) else { return none };
-    let prices = root.prices.clone();
-    for picks in start.iter().chain([&root.relaxed.picks]) {
-        search.repair_and_offer(picks, &allowed, &root.relaxed.reduced);
-    }
-    for largest in [false, true] {
-        search.dive(&allowed, &root, largest);
-    }
-    search.fix(&mut allowed, &root);
-    search.polish(&allowed, &root);
-    let mut bound = root.bound;
-    if !search.is_done(bound) {
-        let mut open = BinaryHeap::new();
-        search.split(&mut open, allowed, &root);
-        bound = bound.max(search.explore(&mut open));
-    }
-    let bound = search.best.as_ref().map_or(bound, |(_, value)| bound.min(*value));
-    Found { best: search.best, bound, prices }
+    limits
 }
 
 /// The option of the largest share for each item.
-fn rounded(compact: &Compact, shares: &[f64], allowed: &[bool]) -> Vec<usize> {
+pub(crate) fn rounded(compact: &Compact, shares: &[f64], allowed: &[bool]) -> Vec<usize> {
     let largest = |item: &std::ops::Range<usize>| {
         let options = item.clone().filter(|&option| allowed[option]);
         options.max_by(|&a, &b| shares[a].total_cmp(&shares[b]).then(b.cmp(&a))).unwrap_or(item.start)
@@ -133,21 +133,20 @@ fn rounded(compact: &Compact, shares: &[f64], allowed: &[bool]) -> Vec<usize> {
 
 impl Search<'_> {
     /// What a bound has to reach to end the search.
-    fn target(&self) -> f64 {
+    pub(crate) fn target(&self) -> f64 {
         match (&self.best, self.goal) {
-            (Some((_, value)), Goal::Cost) => *value - 1e-9 * value.abs(),
+            (Some((_, value)), Goal::Cost) => *value - EXACT * value.abs(),
             // Amounts are integers.
             (Some((_, value)), Goal::Excess(_)) => *value - 1.0 + 1e-3,
             (None, _) => f64::INFINITY,
         }
     }
 
-    fn is_over(&self) -> bool {
-        let now = Instant::now();
-        now >= self.stop.at || self.best.is_none() && now >= self.stop.patience
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.stop.at
     }
 
-    fn is_done(&self, bound: f64) -> bool {
+    pub(crate) fn is_done(&self, bound: f64) -> bool {
         let sign = self.stop.sign && (bound > 1e-3 || self.best.as_ref().is_some_and(|(_, value)| *value <= 0.0));
         let near = match (&self.best, self.goal) {
             (Some((_, value)), Goal::Cost) => value - bound <= self.stop.gap * value.abs(),
@@ -158,7 +157,7 @@ impl Search<'_> {
 
     /// Takes a choice if it is feasible and better than what there is.
     fn offer(&mut self, picks: Vec<usize>) -> bool {
-        let state = State::new(self.compact, self.goal, f64::INFINITY, picks);
+        let state = Choice::new(self.compact, self.goal, f64::INFINITY, picks);
         if !state.is_feasible() {
             return false;
         }
@@ -173,6 +172,27 @@ impl Search<'_> {
         better
     }
 
+    /// Does several things on their own, each beginning with the best choice so far, and takes the best of all.
+    pub(crate) fn all<T: Send, U: Send>(
+        &mut self,
+        of: impl IntoIterator<Item = T>,
+        work: impl Fn(&mut Self, T) -> U + Sync,
+    ) -> Vec<U> {
+        let forks: Vec<(Self, T)> = of.into_iter().map(|of| (self.clone(), of)).collect();
+        let best = |(mut fork, of): (Self, T)| {
+            let result = work(&mut fork, of);
+            (fork.best, result)
+        };
+        let found: Vec<(Option<(Vec<usize>, f64)>, U)> = forks.into_par_iter().map(best).collect();
+        let (best, results): (Vec<_>, Vec<U>) = found.into_iter().unzip();
+        for best in best.into_iter().flatten() {
+            if self.best.as_ref().is_none_or(|(_, value)| best.1 < *value) {
+                self.best = Some(best);
+            }
+        }
+        results
+    }
+
     /// What limits are raised by while a better solution is sought.
     fn slack(&self) -> f64 {
         match (&self.best, self.goal) {
@@ -182,9 +202,9 @@ impl Search<'_> {
     }
 
     /// Makes a choice feasible and offers it.
-    fn repair_and_offer(&mut self, picks: &[usize], allowed: &[bool], reduced: &[f64]) -> bool {
-        let guide = Guide { allowed, reduced };
-        let mut state = State::new(self.compact, self.goal, self.slack(), picks.to_vec());
+    pub(crate) fn repair_and_offer(&mut self, picks: &[usize], allowed: &[bool]) -> bool {
+        let guide = Guide { allowed, reduced: &self.reduced };
+        let mut state = Choice::new(self.compact, self.goal, self.slack(), picks.to_vec());
         let mut locked = vec![false; picks.len()];
         let feasible = state.repair(&guide, &mut locked, self.stop.at);
         if feasible && *self.goal == Goal::Cost {
@@ -194,297 +214,100 @@ impl Search<'_> {
         if feasible || matches!(self.goal, Goal::Excess(_)) { self.offer(state.picks) } else { false }
     }
 
-    /// Improves the best solution: takes a cheaper option, pays for it elsewhere, and keeps what is better.
-    fn polish(&mut self, allowed: &[bool], root: &Bounded) {
-        let guide = Guide { allowed, reduced: &root.relaxed.reduced };
-        let mut misses = 0;
-        // The bound needs time too.
-        let end = self.stop.left() / 2.0;
-        while misses < ATTEMPTS && !self.is_done(root.bound) && self.stop.left() > end {
-            let Some((picks, _)) = self.best.clone() else { return };
-            misses += 1;
-            let mut state = State::new(self.compact, self.goal, self.slack(), picks);
-            let mut locked = vec![false; state.picks.len()];
-            // One to three options that the prices favour.
-            for _ in 0..1 + self.random.below(3) {
-                if let Some(option) = self.favoured(&state, &guide) {
-                    state.choose(option, &guide, &mut locked);
-                }
-            }
-            if state.repair(&guide, &mut locked, self.stop.at) {
-                if *self.goal == Goal::Cost {
-                    state.fill(&guide, self.stop.at);
-                }
-                if self.offer(state.picks) {
-                    misses = 0;
-                }
-            }
-        }
+    /// The options that a better solution may have, going by what each costs at the prices of the whole problem's bound.
+    pub(crate) fn fixed(&self, allowed: &[bool]) -> Vec<bool> {
+        let most = self.target() - self.base;
+        allowed.iter().zip(&self.reduced).map(|(allowed, reduced)| *allowed && *reduced < most).collect()
     }
 
-    /// An option that prices favour over the one that is chosen.
-    fn favoured(&mut self, state: &State<'_>, guide: &Guide<'_>) -> Option<usize> {
-        let better = |&option: &usize| {
-            let pick = state.picks[self.compact.item_of[option]];
-            let (cost, old) = (self.compact.cost[option], self.compact.cost[pick]);
-            option != pick && guide.allowed[option] && (guide.reduced[option] < guide.reduced[pick] || cost < old)
+    /// The part of a part that has only the options given; nothing if it has no solution that is better than the best.
+    pub(crate) fn part(&self, node: &Node, allowed: Vec<bool>) -> Option<Node> {
+        let best = self.best.as_ref().map(|(_, value)| *value);
+        let allowed = self.propagation.all(&limits(self.compact, self.goal, best), &allowed)?.allowed;
+        let gone = || (0..allowed.len()).filter(|&option| node.allowed[option] && !allowed[option]);
+        let solved = match &node.lp {
+            Some(lp) => lp.without(gone()),
+            None => Lp::new(self.compact, self.goal, &allowed, self.stop.left()),
         };
-        let options: Vec<usize> = (0..self.compact.cost.len()).filter(better).collect();
-        options.get(self.random.below(options.len())).copied()
-    }
-
-    /// Forbids options whose price alone exceeds the best solution.
-    fn fix(&self, allowed: &mut [bool], at: &Bounded) {
-        let target = self.target();
-        for (allowed, reduced) in allowed.iter_mut().zip(&at.relaxed.reduced) {
-            *allowed &= at.bound + reduced < target;
-        }
-    }
-
-    /// Follows the relaxation down: decides items as their shares say until all are decided, either a part of them at a
-    /// time, the clearest first, or one at a time beside the clear ones, that of the largest amounts first. When amounts
-    /// are taken is decided before how large they are.
-    ///
-    /// A part that leaves no solution is made smaller. A single decision that leaves none is forbidden; where that leaves
-    /// none either, an earlier one is.
-    fn dive(&mut self, allowed: &[bool], at: &Bounded, largest: bool) {
-        let mut allowed = allowed.to_vec();
-        let (mut shares, mut reduced) = (at.shares.clone(), at.relaxed.reduced.clone());
-        let mut part = PART;
-        let mut before: Vec<(Vec<bool>, Decision)> = Vec::new();
-        let mut retraced = 0;
-        while !self.is_over() {
-            let mut open = self.decisions(&allowed, &shares);
-            if open.is_empty() {
-                let top = rounded(self.compact, &shares, &allowed);
-                self.repair_and_offer(&top, &allowed, &reduced);
-                return;
-            }
-            let sure = if part > PART { 0 } else { open.iter().filter(|decision| decision.share > 0.999).count() };
-            if largest {
-                let weight = |decision: &Decision| self.weight(decision.item);
-                let heaviest = (sure..open.len()).max_by(|&a, &b| weight(&open[a]).total_cmp(&weight(&open[b])));
-                let heaviest = heaviest.map(|at| open[at].clone());
-                open.truncate(sure);
-                open.extend(heaviest);
-            } else {
-                let count = sure.max(open.len().div_ceil(part));
-                open.truncate(count);
-            }
-            let mut trial = allowed.clone();
-            for decision in &open {
-                let options = self.compact.items[decision.item].clone();
-                options.for_each(|option| trial[option] &= decision.options.contains(&option));
-            }
-            let Some(last) = open.last().cloned() else { return };
-            match self.bounded(&mut trial) {
-                Some(found) => {
-                    before.push((std::mem::replace(&mut allowed, trial), last));
-                    (shares, reduced) = (found.shares, found.relaxed.reduced);
-                    part = (part / 2).max(PART);
+        let part = match solved {
+            Ok(lp) => Node { bound: lp.bound().max(node.bound), shares: lp.shares(), allowed, lp: Some(lp) },
+            Err(Failure::Infeasible) => return None,
+            Err(Failure::Unknown) => match relax(self.compact, self.goal, &allowed, self.stop.left()) {
+                Relaxation::Infeasible => return None,
+                Relaxation::Bounded(Bounded { bound, shares, .. }) => {
+                    Node { bound: bound.max(node.bound), shares, allowed, lp: None }
                 }
-                None if open.len() > 1 => part = part.saturating_mul(8),
-                None => {
-                    before.push((allowed, last));
-                    loop {
-                        let Some((mut earlier, decision)) = before.pop() else { return };
-                        decision.options.iter().for_each(|&option| earlier[option] = false);
-                        if let Some(found) = self.bounded(&mut earlier) {
-                            (allowed, shares, reduced) = (earlier, found.shares, found.relaxed.reduced);
-                            break;
-                        }
-                        retraced += 1;
-                        if retraced > RETRACED {
-                            return;
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// What is undecided, the clearest first: of an item whose options take amounts at different times those of the largest
-    /// share together, of another one the option of the largest share.
-    fn decisions(&self, allowed: &[bool], shares: &[f64]) -> Vec<Decision> {
-        let mut found = Vec::new();
-        for (item, options) in self.compact.items.iter().enumerate() {
-            let open: Vec<usize> = options.clone().filter(|&option| allowed[option]).collect();
-            if open.len() < 2 {
-                continue;
-            }
-            let times = |option: usize| self.compact.spans[option].iter().map(|span| (span.first, span.end));
-            let mut groups: Vec<Decision> = Vec::new();
-            for &option in &open {
-                match groups.iter_mut().find(|group| times(group.options[0]).eq(times(option))) {
-                    Some(group) => {
-                        group.options.push(option);
-                        group.share += shares[option];
-                    }
-                    None => groups.push(Decision { item, options: vec![option], share: shares[option] }),
-                }
-            }
-            if groups.len() == 1 {
-                groups = open
-                    .iter()
-                    .map(|&option| Decision { item, options: vec![option], share: shares[option] })
-                    .collect();
-            }
-            found.extend(groups.into_iter().max_by(|a, b| a.share.total_cmp(&b.share)));
-        }
-        found.sort_by(|a, b| b.share.total_cmp(&a.share));
-        found
-    }
-
-    /// By how much the options of an item differ in what they take.
-    fn weight(&self, item: usize) -> f64 {
-        let size = |option: usize| -> f64 {
-            self.compact.spans[option].iter().map(|s| s.amount * (s.end - s.first) as f64).sum()
+            },
         };
-        let sizes = self.compact.items[item].clone().map(size);
-        sizes.clone().fold(f64::NEG_INFINITY, f64::max) - sizes.fold(f64::INFINITY, f64::min)
+        (part.bound < self.target()).then_some(part)
     }
 
-    /// What is left of a part of the problem and its relaxation; nothing if it has no solution.
-    fn bounded(&self, allowed: &mut [bool]) -> Option<Bounded> {
-        if !self.propagate(allowed) {
-            return None;
-        }
-        match relax(self.compact, self.goal, allowed, self.stop.left()) {
-            Relaxation::Bounded(found) => Some(found),
-            Relaxation::Infeasible => None,
-        }
-    }
-
-    /// Forbids options that limits or needs rule out; whether every item has one left.
-    fn propagate(&self, allowed: &mut [bool]) -> bool {
-        let compact = self.compact;
-        let mut limits = compact.limits.clone();
-        if let Goal::Excess(range) = self.goal {
-            let raised = self.best.as_ref().map_or(f64::INFINITY, |(_, value)| *value);
-            limits[range.clone()].iter_mut().for_each(|limit| *limit += raised);
-        }
-        loop {
-            let mut changed = false;
-            for need in &compact.needs {
-                if !need.to.iter().any(|&option| allowed[option]) {
-                    for &option in need.from.iter() {
-                        changed |= std::mem::replace(&mut allowed[option], false);
-                    }
-                }
-            }
-            changed |= self.forbid_excess(allowed, &limits);
-            if compact.items.iter().any(|item| !item.clone().any(|option| allowed[option])) {
-                return false;
-            }
-            if !changed {
-                return true;
-            }
-        }
-    }
-
-    /// Forbids options that exceed a limit even if all other items take as little as they can.
-    fn forbid_excess(&self, allowed: &mut [bool], limits: &[f64]) -> bool {
-        let compact = self.compact;
-        let rows = limits.len();
-        let mut least = vec![0.0; rows];
-        let mut own: Vec<Vec<f64>> = Vec::with_capacity(compact.items.len());
-        for item in &compact.items {
-            let mut lowest = vec![f64::INFINITY; rows];
-            for option in item.clone().filter(|&option| allowed[option]) {
-                let taken = taken(compact, option);
-                lowest.iter_mut().zip(&taken).for_each(|(lowest, taken)| *lowest = lowest.min(*taken));
-            }
-            least.iter_mut().zip(&lowest).for_each(|(least, lowest)| *least += lowest);
-            own.push(lowest);
-        }
-        let mut changed = false;
-        for (item, own) in compact.items.iter().zip(&own) {
-            for option in item.clone() {
-                if allowed[option] {
-                    let taken = taken(compact, option);
-                    let over = (0..rows).any(|row| least[row] - own[row] + taken[row] > limits[row]);
-                    if over {
-                        (allowed[option], changed) = (false, true);
-                    }
-                }
-            }
-        }
-        changed
-    }
-
-    /// Puts two parts of a problem on the heap: the option of the largest share of an undecided item chosen, or forbidden.
-    fn split(&mut self, open: &mut BinaryHeap<Node>, allowed: Vec<bool>, at: &Bounded) {
-        let shares = &at.shares;
-        let mut chosen: Option<(f64, usize)> = None;
-        for item in &self.compact.items {
-            let options: Vec<usize> = item.clone().filter(|&option| allowed[option]).collect();
-            let Some(&top) = options.iter().max_by(|&&a, &&b| shares[a].total_cmp(&shares[b]).then(b.cmp(&a))) else {
-                continue;
-            };
-            if options.len() < 2 {
-                continue;
-            }
-            // Large tensors first among those that are undecided.
-            let size = |option: usize| {
-                self.compact.spans[option].iter().map(|s| s.amount.abs() * (s.end - s.first) as f64).sum::<f64>()
-            };
-            let sizes = options.iter().map(|&option| size(option));
-            let spread = sizes.clone().fold(0.0, f64::max) - sizes.fold(f64::INFINITY, f64::min);
-            let value = (1.0 - shares[top] + 1e-6) * (spread + 1.0);
-            if chosen.is_none_or(|(most, _)| value > most) {
-                chosen = Some((value, top));
-            }
-        }
-        let Some((_, option)) = chosen else {
-            self.offer(rounded(self.compact, shares, &allowed));
-            return;
-        };
-        let mut without = allowed.clone();
-        without[option] = false;
-        let mut with = allowed;
-        for other in self.compact.items[self.compact.item_of[option]].clone() {
-            with[other] &= other == option;
-        }
-        for mut allowed in [with, without] {
-            if self.propagate(&mut allowed) {
-                open.push(Node { bound: at.bound, allowed });
-            }
-        }
-    }
-
-    /// Works off the open parts; returns the least bound of what is left.
-    fn explore(&mut self, open: &mut BinaryHeap<Node>) -> f64 {
+    /// Works off open parts, at most so many and so long; returns the least bound of what is left.
+    pub(crate) fn explore(&mut self, open: &mut BinaryHeap<Node>, limits: Limits, end: Instant) -> f64 {
         let mut count = 0usize;
-        while let Some(Node { bound, mut allowed }) = open.pop() {
-            if self.is_done(bound) || self.is_over() || open.len() >= NODES {
-                return bound;
+        let mut next = None;
+        while let Some(node) = next.take().or_else(|| open.pop()) {
+            let late = self.is_over() || Instant::now() >= end || count >= limits.parts;
+            let least = open.peek().map_or(node.bound, |other| other.bound.min(node.bound));
+            if late || self.is_done(least) {
+                open.push(node);
+                return least;
+            }
+            if node.bound >= self.target() {
+                continue;
             }
             count += 1;
-            let Relaxation::Bounded(mut at) = relax(self.compact, self.goal, &allowed, self.stop.left()) else {
-                continue;
-            };
-            at.bound = at.bound.max(bound);
-            if at.bound >= self.target() {
-                continue;
+            if limits.parts == usize::MAX && count.is_power_of_two() && count > 4 {
+                self.dive(&node, Order::ALL[count.ilog2() as usize % Order::ALL.len()], end);
             }
-            if count.is_power_of_two() {
-                self.dive(&allowed, &at, count.is_multiple_of(4));
-            }
-            self.offer(rounded(self.compact, &at.shares, &allowed));
-            self.fix(&mut allowed, &at);
-            if self.propagate(&mut allowed) {
-                self.split(open, allowed, &at);
+            self.offer(rounded(self.compact, &node.shares, &node.allowed));
+            let mut parts = self.branch(&node, limits.tried);
+            parts.sort_by(|a, b| a.bound.total_cmp(&b.bound));
+            let mut parts = parts.into_iter().peekable();
+            // The better part at once, as long as it is promising: what is solved already stays near.
+            let far = self.target() - least;
+            next = parts.next_if(|part| far.is_infinite() || part.bound - least <= PROMISING * far);
+            for mut part in parts {
+                part.lp = part.lp.filter(|_| open.len() < SOLVED);
+                open.push(part);
             }
         }
         f64::INFINITY
     }
-}
 
-/// What an option takes in every row.
-fn taken(compact: &Compact, option: usize) -> Vec<f64> {
-    let mut taken = vec![0.0; compact.limits.len()];
-    for span in &compact.spans[option] {
-        taken[span.first..span.end].iter_mut().for_each(|taken| *taken += span.amount);
+    /// The parts of a part, split where that raises the bound most.
+    fn branch(&mut self, node: &Node, most: usize) -> Vec<Node> {
+        let allowed = self.fixed(&node.allowed);
+        let mut best: Option<(f64, Vec<Node>)> = None;
+        let (mut tried, mut misses) = (0, 0);
+        for split in splits(self.compact, &node.allowed, &node.shares, &self.history) {
+            if tried >= most || misses >= MISSES || self.is_over() && best.is_some() {
+                break;
+            }
+            tried += 1;
+            misses += 1;
+            let parts = self.parts(node, &allowed, &split);
+            let [with, without] = &parts[..] else { return parts };
+            let gains = [with.bound - node.bound, without.bound - node.bound];
+            self.history.add(&split, gains[0], gains[1]);
+            let score = History::joined(gains[0], gains[1]);
+            if best.as_ref().is_none_or(|(most, _)| score > *most) {
+                best = Some((score, parts));
+                misses = 0;
+            }
+        }
+        best.map_or(Vec::new(), |(_, parts)| parts)
     }
-    taken
+
+    fn parts(&self, node: &Node, allowed: &[bool], split: &Split) -> Vec<Node> {
+        let part = |inside: bool| {
+            let mut allowed = allowed.to_vec();
+            for option in self.compact.items[split.item].clone() {
+                allowed[option] &= split.options.contains(&option) == inside;
+            }
+            self.part(node, allowed)
+        };
+        let (with, without) = rayon::join(|| part(true), || part(false));
+        with.into_iter().chain(without).collect()
+    }
 }

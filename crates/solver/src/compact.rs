@@ -20,6 +20,14 @@ pub(crate) struct Need {
     pub(crate) to: Vec<usize>,
 }
 
+/// An inequality that all solutions keep, but not all mixtures of them: factor times share, summed up, is at most the limit.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cut {
+    /// Options in ascending order, with their factors.
+    pub(crate) terms: Vec<(usize, f64)>,
+    pub(crate) limit: f64,
+}
+
 /// A problem as flat arrays.
 #[derive(Clone, Debug)]
 pub(crate) struct Compact {
@@ -36,6 +44,10 @@ pub(crate) struct Compact {
     /// The needs that name each option as `from` and as `to`.
     pub(crate) needs_of: Vec<Vec<usize>>,
     pub(crate) served_by: Vec<Vec<usize>>,
+    /// The rows in which the options of each item take anything.
+    pub(crate) reach: Vec<Range<usize>>,
+    /// What was found to hold beside limits and needs.
+    pub(crate) cuts: Vec<Cut>,
 }
 
 impl Compact {
@@ -71,6 +83,8 @@ impl Compact {
             needs: Vec::new(),
             needs_of: Vec::new(),
             served_by: Vec::new(),
+            reach: Vec::new(),
+            cuts: Vec::new(),
         };
         for (i, item) in problem.items.iter().enumerate() {
             let start = compact.cost.len();
@@ -84,10 +98,26 @@ impl Compact {
                 compact.spans.push(choice.uses.iter().filter(|used| used.amount != 0).map(span).collect());
                 compact.item_of.push(i);
             }
+            let spans = || compact.spans[start..].iter().flatten();
+            let first = spans().map(|span| span.first).min().unwrap_or(0);
+            compact.reach.push(first..spans().map(|span| span.end).max().unwrap_or(first));
             compact.items.push(start..compact.cost.len());
         }
         compact.add_needs(&problem.links);
         compact
+    }
+
+    /// Adds what an option takes in every row.
+    pub(crate) fn add(&self, option: usize, taken: &mut [f64]) {
+        for span in &self.spans[option] {
+            taken[span.first..span.end].iter_mut().for_each(|taken| *taken += span.amount);
+        }
+    }
+
+    /// The most that a row's options, in ascending order with their amounts, can take together.
+    pub(crate) fn most(&self, row: &[(usize, f64)]) -> f64 {
+        let parts = row.chunk_by(|(a, _), (b, _)| self.item_of[*a] == self.item_of[*b]);
+        parts.map(|part| part.iter().map(|(_, amount)| *amount).fold(0.0, f64::max)).sum()
     }
 
     /// Links that ask for the same on behalf of one item become one need, which is a stronger inequality.

@@ -1,6 +1,6 @@
-//! Lower bounds: the Lagrangian over rows and needs.
+//! Lower bounds: the Lagrangian over rows, needs and cuts.
 //!
-//! Every row has a price of at least 0, every need too. For all prices the least cost of any choice of options, each with
+//! Every row has a price of at least 0, every need and cut too. For all prices the least cost of any choice of options, each with
 //! the price of what it takes and asks for, less the price of what the limits give, is at most the cost of any solution.
 //! It falls apart into one minimum per item, so a bound is checked by one pass over the options, whoever found the prices.
 
@@ -23,6 +23,8 @@ pub(crate) struct Prices {
     pub(crate) rows: Vec<f64>,
     /// Per need.
     pub(crate) needs: Vec<f64>,
+    /// Per cut.
+    pub(crate) cuts: Vec<f64>,
 }
 
 impl Prices {
@@ -34,7 +36,7 @@ impl Prices {
             let share = 1.0 / range.len().max(1) as f64;
             rows[range.clone()].fill(share);
         }
-        Prices { rows, needs: vec![0.0; compact.needs.len()] }
+        Prices { rows, needs: vec![0.0; compact.needs.len()], cuts: vec![0.0; compact.cuts.len()] }
     }
 }
 
@@ -54,7 +56,7 @@ pub(crate) fn evaluate(
     allowed: &[bool],
     prices: &Prices,
 ) -> Option<(f64, Relaxed)> {
-    let Compact { items, cost, spans, limits, needs_of, served_by, .. } = compact;
+    let Compact { items, cost, spans, limits, needs_of, served_by, cuts, .. } = compact;
     let mut sums = Vec::with_capacity(limits.len() + 1);
     let mut sum = 0.0;
     sums.push(0.0);
@@ -63,6 +65,11 @@ pub(crate) fn evaluate(
         sums.push(sum);
     }
     let mut total = -prices.rows.iter().zip(limits).map(|(price, limit)| price * limit).sum::<f64>();
+    total -= prices.cuts.iter().zip(cuts).map(|(price, cut)| price * cut.limit).sum::<f64>();
+    let mut cut = vec![0.0; cost.len()];
+    for (price, by) in prices.cuts.iter().zip(cuts).filter(|(price, _)| **price > 0.0) {
+        by.terms.iter().for_each(|&(option, factor)| cut[option] += price * factor);
+    }
     let mut reduced = vec![f64::INFINITY; cost.len()];
     let mut picks = Vec::with_capacity(items.len());
     for item in items {
@@ -71,7 +78,7 @@ pub(crate) fn evaluate(
             let taken: f64 = spans[option].iter().map(|s| s.amount * (sums[s.end] - sums[s.first])).sum();
             let asked: f64 = needs_of[option].iter().map(|&need| prices.needs[need]).sum();
             let served: f64 = served_by[option].iter().map(|&need| prices.needs[need]).sum();
-            reduced[option] = taken + asked - served + if with_cost { cost[option] } else { 0.0 };
+            reduced[option] = taken + asked - served + cut[option] + if with_cost { cost[option] } else { 0.0 };
             if best == usize::MAX || reduced[option] < reduced[best] {
                 best = option;
             }

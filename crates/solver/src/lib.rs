@@ -5,10 +5,12 @@
 //! `to`. Such programs choose formats and recomputation under a memory budget (Checkmate, Jain et al. 2020, has the same
 //! rows with more variables).
 //!
-//! The embedded engine is exact on small problems and anytime on large ones: the Lagrangian over rows and links gives a
-//! bound, which the volume algorithm raises (Barahona and Anbil, 2000); its choices, repaired and improved by moves that the
-//! prices guide, give solutions; options whose price alone exceeds the best solution are dropped, and branch and bound
-//! goes on until the gap is closed or the time is over. A bound is valid whatever the prices are, so it is a certificate.
+//! The embedded engine is exact on small problems and anytime on large ones. An interior-point method bounds the whole
+//! problem and prices its rows; each option is tried alone for what it excludes; cliques of such exclusions and covers of
+//! rows make the relaxation tight; dives and neighbourhoods of the best solution give solutions; and branch and bound, each
+//! part's relaxation solved by the dual simplex method from that of the part before, goes on until the gap is closed or the
+//! time is over. The bound of the whole is checked apart from the method that found its prices, since the Lagrangian bounds
+//! at any prices; bounds of parts rely on the simplex method's optimum, less its tolerance.
 //!
 //! ```
 //! use bitbudget_solver::{Choice, Engine, Item, Outcome, Problem, Settings, Use, solve};
@@ -23,15 +25,24 @@
 
 mod branch;
 mod compact;
+mod cuts;
+mod dive;
 mod dual;
+mod lp;
+mod near;
+mod probe;
 mod problem;
+mod propagate;
 mod random;
 mod relaxation;
+mod root;
 mod search;
+mod split;
 
-use branch::{Found, Stop};
+use branch::Stop;
 use compact::Compact;
 use dual::Goal;
+use root::Found;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -70,7 +81,7 @@ pub struct Solution {
     pub picks: Vec<u32>,
     /// What it costs.
     pub cost: f64,
-    /// No choice costs less.
+    /// No choice costs less, up to a millionth.
     pub bound: f64,
     /// By how much the bound falls per unit of each row's limit.
     pub prices: Vec<f64>,
@@ -121,29 +132,11 @@ pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<O
     let begin = Instant::now();
     let compact = Compact::new(problem, 0..0);
     let start = start(problem, &compact, settings)?;
-    let whole = Stop::after(settings.seconds, settings.gap);
-    let half = Stop::after(settings.seconds / 2.0, settings.gap).at;
-    let Found { best, bound, prices } =
-        branch::solve(&compact, &Goal::Cost, start.clone(), Stop { patience: half, ..whole });
-    let found = match best {
-        Some(best) => Some((best, bound)),
-        None if bound == f64::INFINITY => return Ok(Outcome::Infeasible),
-        // Feasibility is a question of its own: is the least excess over all limits at most 0?
-        None => {
-            let quarter = Stop::after(settings.seconds / 4.0, 0.0);
-            let goal = Goal::Excess(0..compact.limits.len());
-            let feasible = branch::solve(&compact, &goal, start, Stop { sign: true, ..quarter });
-            if feasible.bound > 1e-3 {
-                return Ok(Outcome::Infeasible);
-            }
-            feasible.best.filter(|(_, excess)| *excess <= 0.0).map(|(picks, _)| {
-                let again = branch::solve(&compact, &Goal::Cost, Some(picks.clone()), whole);
-                let cost = picks.iter().map(|&option| compact.cost[option]).sum();
-                (again.best.unwrap_or((picks, cost)), again.bound.max(bound))
-            })
-        }
+    let stop = Stop::after(settings.seconds, settings.gap);
+    let Found { best, bound, prices } = root::solve(&compact, &Goal::Cost, start, stop);
+    let Some((picks, cost)) = best else {
+        return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown });
     };
-    let Some(((picks, cost), bound)) = found else { return Ok(Outcome::Unknown) };
     let mut by_row = vec![0.0; problem.limits.len()];
     compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);
     let seconds = begin.elapsed().as_secs_f64();
@@ -167,7 +160,7 @@ pub fn smallest(problem: &Problem, rows: Range<u32>, settings: &Settings) -> Res
         compact.rows.partition_point(|row| *row < range.start)..compact.rows.partition_point(|row| *row < range.end);
     let start = start(problem, &compact, settings)?;
     let stop = Stop::after(settings.seconds, settings.gap);
-    let found = branch::solve(&compact, &Goal::Excess(inside), start, stop);
+    let found = root::solve(&compact, &Goal::Excess(inside), start, stop);
     let mut weights = vec![0.0; problem.limits.len()];
     compact.rows.iter().zip(&found.prices.rows).for_each(|(&row, &price)| weights[row] = price);
     Ok(found.best.map(|(picks, excess)| Smallest {

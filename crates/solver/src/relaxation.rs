@@ -132,6 +132,10 @@ fn interior(compact: &Compact, goal: &Goal, allowed: &[bool], seconds: f64) -> O
         let to = need.to.iter().filter(|&&o| allowed[o]).map(|&o| (column[o], -1.0));
         matrix.add(from.chain(to), 0.0);
     }
+    for cut in &compact.cuts {
+        let terms = cut.terms.iter().filter(|(option, _)| allowed[*option]);
+        matrix.add(terms.map(|&(option, factor)| (column[option], factor)), cut.limit);
+    }
     (0..count).for_each(|at| matrix.add([(at, -1.0)], 0.0));
     let all = matrix.right.len();
     let a = CscMatrix::new_from_triplets(all, variables, matrix.at, matrix.column, matrix.value);
@@ -153,9 +157,12 @@ fn interior(compact: &Compact, goal: &Goal, allowed: &[bool], seconds: f64) -> O
     options.iter().enumerate().for_each(|(at, &option)| shares[option] = solution.x[at].clamp(0.0, 1.0));
     let duals = solution.z.get(equations..)?;
     let price_unit = if *goal == Goal::Cost && feasible { cost_unit } else { unit };
+    let cuts = rows + compact.needs.len();
+    let prices_of = |part: std::ops::Range<usize>| duals[part].iter().map(|z| z.max(0.0) * price_unit).collect();
     let mut prices = Prices {
         rows: duals[..rows].iter().map(|z| z.max(0.0) * price_unit / unit).collect(),
-        needs: duals[rows..rows + compact.needs.len()].iter().map(|z| z.max(0.0) * price_unit).collect(),
+        needs: prices_of(rows..cuts),
+        cuts: prices_of(cuts..cuts + compact.cuts.len()),
     };
     if let (Goal::Excess(range), true) = (goal, feasible) {
         let sum: f64 = prices.rows[range.clone()].iter().sum();

@@ -1,0 +1,196 @@
+//! How a problem, or a part of it, is searched: what follows from it, a tight relaxation, first solutions, and then in turn
+//! the neighbourhood of the best solution and branch and bound.
+
+use crate::branch::{Limits, Node, Search, Stop, limits};
+use crate::compact::Compact;
+use crate::cuts::separate;
+use crate::dive::Order;
+use crate::dual::{Goal, Prices};
+use crate::lp::{Failure, Lp, rows};
+use crate::probe::{Conflicts, probe};
+use crate::propagate::{Propagation, State};
+use crate::random::Random;
+use crate::relaxation::{Relaxation, relax};
+use crate::split::History;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// Rounds of cuts, and how many of them one round takes.
+const ROUNDS: usize = 25;
+const CUTS: usize = 40;
+/// Cuts go on while the bound rises by this part of it in some rounds.
+const RISE: f64 = 2e-3;
+/// The part of the time that probing may take.
+const PROBING: f64 = 0.15;
+/// The part of the time that cuts may take.
+const CUTTING: f64 = 0.25;
+/// The part of what is left of it for the dives from the root, and for the search of any solution if they find none.
+const DIVING: f64 = 0.3;
+const FEASIBILITY: f64 = 0.4;
+/// The part of what is left of it after which the neighbourhoods of the best solution give way to the bound, and back.
+const TURN: f64 = 0.25;
+/// The part of the items that a neighbourhood leaves open at first.
+const WIDTH: f64 = 0.3;
+/// Parts of parts that are searched like the whole.
+const DEPTH: usize = 1;
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The best choice and its value: cost, or excess.
+    pub(crate) best: Option<(Vec<usize>, f64)>,
+    /// No choice has a smaller value.
+    pub(crate) bound: f64,
+    /// The prices of the whole problem's bound.
+    pub(crate) prices: Prices,
+}
+
+/// The best choice, and a bound on all others.
+pub(crate) fn solve(compact: &Compact, goal: &Goal, start: Option<Vec<usize>>, stop: Stop) -> Found {
+    let none = Found { best: None, bound: f64::INFINITY, prices: Prices::start(compact, goal) };
+    let whole = Propagation::new(compact).all(&limits(compact, goal, None), &vec![true; compact.cost.len()]);
+    let Some(State { allowed, .. }) = whole else { return none };
+    let Relaxation::Bounded(root) = relax(compact, goal, &allowed, stop.left()) else { return none };
+    let prices = root.prices.clone();
+    let known = Known {
+        best: None,
+        starts: start.into_iter().chain([root.relaxed.picks.clone()]).collect(),
+        bound: root.bound,
+        base: root.bound,
+        reduced: root.relaxed.reduced,
+        depth: 0,
+    };
+    let (best, bound) = within(compact, goal, allowed, known, stop);
+    Found { best, bound, prices }
+}
+
+/// What is known of a part before it is searched.
+pub(crate) struct Known {
+    /// A choice and its value; only better ones are sought.
+    pub(crate) best: Option<(Vec<usize>, f64)>,
+    /// Choices to begin with.
+    pub(crate) starts: Vec<Vec<usize>>,
+    /// No choice in the part has a smaller value.
+    pub(crate) bound: f64,
+    /// By option, what it costs beyond the best of its item at the prices of a bound, and that bound.
+    pub(crate) reduced: Vec<f64>,
+    pub(crate) base: f64,
+    /// How many parts this one is part of.
+    pub(crate) depth: usize,
+}
+
+/// The best choice of allowed options, and a bound on all others.
+pub(crate) fn within(
+    uncut: &Compact,
+    goal: &Goal,
+    allowed: Vec<bool>,
+    known: Known,
+    stop: Stop,
+) -> (Option<(Vec<usize>, f64)>, f64) {
+    let mut compact = uncut.clone();
+    let mut allowed = allowed;
+    let Known { best, starts, bound, mut reduced, mut base, depth } = known;
+    let propagation = Propagation::new(uncut);
+    let limits = limits(uncut, goal, best.as_ref().map(|(_, value)| *value));
+    let Some(conflicts) = probe(&propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
+        return (best, f64::INFINITY);
+    };
+    let lp = match tightened(&mut compact, goal, &allowed, &conflicts, &stop) {
+        Ok(lp) => Some(lp),
+        Err(Failure::Infeasible) => return (best, f64::INFINITY),
+        Err(Failure::Unknown) => None,
+    };
+    let mut shares = None;
+    // The prices of a bound with cuts forbid more options.
+    if depth == 0
+        && (!compact.cuts.is_empty() || lp.is_none())
+        && let Relaxation::Bounded(better) = relax(&compact, goal, &allowed, stop.left())
+    {
+        shares = Some(better.shares);
+        if better.bound > base {
+            (base, reduced) = (better.bound, better.relaxed.reduced);
+        }
+    }
+    let Some(shares) = lp.as_ref().map(Lp::shares).or(shares) else { return (best, bound) };
+    let mut bound = lp.as_ref().map_or(bound, |lp| lp.bound().max(bound));
+    let node = Node { bound, allowed, shares, lp };
+    let history = History::new(compact.items.len());
+    let random = Random(0x9e37_79b9_7f4a_7c15);
+    let (compact, propagation) = (&compact, &propagation);
+    let mut search =
+        Search { compact, propagation, goal, stop, best, random, history, reduced, base, depth, width: WIDTH };
+    for picks in &starts {
+        search.repair_and_offer(picks, &node.allowed);
+    }
+    let dives = Order::ALL.map(Some);
+    let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
+    let end = stop.part(DIVING);
+    search.all(dives.into_iter().chain(support), |search, order| match order {
+        Some(order) => search.dive(&node, order, end),
+        None => {
+            search.support(&node, end);
+        }
+    });
+    if depth == 0 && *goal == Goal::Cost && search.best.is_none() {
+        // Feasibility is a question of its own: is the least excess over all limits at most 0?
+        let stop = Stop { at: stop.part(FEASIBILITY), sign: true, ..stop };
+        let feasible = solve(uncut, &Goal::Excess(0..uncut.limits.len()), starts.into_iter().next(), stop);
+        if feasible.bound > 1e-3 {
+            return (None, f64::INFINITY);
+        }
+        feasible.best.into_iter().for_each(|(picks, _)| {
+            search.repair_and_offer(&picks, &node.allowed);
+        });
+    }
+    let mut open = BinaryHeap::from([node.clone()]);
+    let mut left = bound;
+    while !search.is_done(left) && !search.is_over() {
+        if depth < DEPTH {
+            search.near(&node, stop.part(TURN));
+        }
+        left = search.explore(&mut open, Limits::NONE, stop.part(TURN));
+    }
+    bound = bound.max(left);
+    let is_closed = bound >= search.target();
+    let bound = search.best.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });
+    (search.best, bound)
+}
+
+/// Finds cuts and solves the relaxation with them.
+fn tightened(
+    compact: &mut Compact,
+    goal: &Goal,
+    allowed: &[bool],
+    conflicts: &Conflicts,
+    stop: &Stop,
+) -> Result<Lp, Failure> {
+    let end = stop.part(CUTTING);
+    let mut lp = Lp::new(compact, goal, allowed, stop.left())?;
+    if *goal != Goal::Cost {
+        return Ok(lp);
+    }
+    let rows = rows(compact, allowed);
+    let mut bounds = vec![lp.bound()];
+    for _ in 0..ROUNDS {
+        let shares = lp.shares();
+        let mut found = conflicts.separate(compact, allowed, &shares, CUTS);
+        found.extend(separate(compact, &rows, allowed, &shares, CUTS));
+        if found.is_empty() || Instant::now() >= end {
+            break;
+        }
+        compact.cuts.extend(found);
+        // Those that do not bind make all further work slower.
+        lp = Lp::new(compact, goal, allowed, stop.left())?;
+        let shares = lp.shares();
+        compact.cuts.retain(|cut| {
+            let sum: f64 = cut.terms.iter().map(|&(option, factor)| factor * shares[option]).sum();
+            sum > cut.limit - 1e-6
+        });
+        bounds.push(lp.bound());
+        let before = bounds[bounds.len().saturating_sub(4)];
+        if bounds.len() > 4 && lp.bound() - before <= RISE * lp.bound().abs() {
+            break;
+        }
+    }
+    Lp::new(compact, goal, allowed, stop.left())
+}
