@@ -163,3 +163,23 @@ fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
     };
     graph.ty(counted).shape.elements(batch) as u64
 }
+
+/// The name of each node that is a tensor or can be recomputed, by node id: as reports name it, with its id behind it where
+/// another node has that name too. `None` for nodes of the backward pass, masters and states.
+pub fn node_names(graph: &Graph) -> Vec<Option<String>> {
+    let backward = graph.backward();
+    let is_named = |id: NodeId| {
+        let source = graph.op(id).source_name().is_some() && !matches!(graph.op(id), Op::Input(_));
+        !backward[id.index()] && !source
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for id in graph.ids().filter(|&id| is_named(id)) {
+        *seen.entry(graph.node(id).name.as_str()).or_insert(0) += 1;
+    }
+    let name = |id: NodeId| match graph.node(id).name.as_str() {
+        "" => id.to_string(),
+        name if seen.get(name) == Some(&1) => name.to_string(),
+        name => format!("{name} {id}"),
+    };
+    graph.ids().map(|id| is_named(id).then(|| name(id))).collect()
+}
