@@ -48,7 +48,7 @@ impl Formats {
     };
 
     /// FP32 whatever the level.
-    pub(crate) const FP32: Formats = Formats {
+    pub const FP32: Formats = Formats {
         high: Format::FP32,
         low_forward: Format::FP32,
         low_backward: Format::FP32,
