@@ -3,13 +3,14 @@
 use crate::args::{AssignArgs, OptimizerArgs};
 use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
-use crate::model::{Request, compiled};
-use crate::output::{bytes, check, grouped, json, print, table};
-use anyhow::Result;
+use crate::model::{Request, compiled_from};
+use crate::output::{bytes, check, grouped, json, print, save, table};
+use anyhow::{Result, bail};
+use bitbudget::{FileKind, Plan};
 use bitbudget_precision::Method;
 use bitbudget_precision::summary::{FormatElements, GroupSummary, Summary, summary};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The assignment with what it comes to in memory.
 #[derive(Serialize)]
@@ -22,9 +23,21 @@ struct Record<'a> {
 }
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    check([&args.json, &args.output].into_iter().flatten().map(PathBuf::as_path))?;
+    let kind = args.output.as_deref().map(FileKind::of).transpose()?;
     let request = Request { seed: args.seed, ..Request::default() };
-    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
+    let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
+    let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
+    if let (Some(path), Some(kind)) = (&args.output, kind) {
+        let Some(options) = options else {
+            bail!("{} is a trainer file; give the network to write its assignment", args.model.display())
+        };
+        let text = Plan::new(&compiled, &options).write(kind)?;
+        if path == Path::new("-") {
+            return print(text.trim_end());
+        }
+        save(path, text.as_bytes())?;
+    }
     let summary = summary(&compiled.assignment, &compiled.training);
     let memory = MemoryRecord::predicted(&compiled, default_threads());
     if let Some(path) = &args.json {
