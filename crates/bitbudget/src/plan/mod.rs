@@ -1,8 +1,8 @@
 //! Assignments as files that people read and edit, in TOML or JSON.
 //!
 //! A plan says how an assignment was made, so that it can be made again with other settings, and what it came to: the format
-//! of every tensor, and what is recomputed, so that it can be used as it is. Numbers of nodes stand nowhere: tensors go by
-//! name, and shapes have the batch as `N`, so that a plan outlives a network's weights, its batch and its optimizer.
+//! of every tensor, and what is recomputed, so that it can be used as it is. Tensors go by name, those without one by number,
+//! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too.
 
 mod check;
 mod error;
@@ -59,7 +59,7 @@ struct PlannedBudget {
     limit: Text<Limit>,
     formats: Vec<Text<Format>>,
     backward_formats: Vec<Text<Format>>,
-    recompute: bool,
+    may_recompute: bool,
     granularity: PlannedGranularity,
     time_weight: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,7 +158,7 @@ impl PlannedBudget {
             limit: Text(budget.limit),
             formats: texts(&budget.forward),
             backward_formats: texts(&budget.backward),
-            recompute: budget.recompute,
+            may_recompute: budget.recompute,
             granularity: match budget.granularity {
                 Granularity::Tensor => PlannedGranularity::Tensor,
                 Granularity::Group => PlannedGranularity::Group,
@@ -175,7 +175,7 @@ impl PlannedBudget {
         Budget {
             forward: formats(&self.formats),
             backward: formats(&self.backward_formats),
-            recompute: self.recompute,
+            recompute: self.may_recompute,
             granularity: match self.granularity {
                 PlannedGranularity::Tensor => Granularity::Tensor,
                 PlannedGranularity::Group => Granularity::Group,

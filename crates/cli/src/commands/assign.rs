@@ -84,7 +84,9 @@ fn operators(group: &GroupSummary) -> String {
 pub(crate) fn totals(summary: &Summary) -> String {
     let formats = &summary.formats;
     let share = |elements: u64| 100.0 * elements as f64 / summary.elements.max(1) as f64;
-    let chosen = if summary.method == Method::Ilp.name() {
+    let by_level = [&formats.high, &formats.low_forward, &formats.low_backward, &formats.low_parameter_gradient];
+    let is_by_level = |f: &FormatElements| by_level.contains(&&f.format);
+    let chosen = if summary.method == Method::Ilp.name() || !summary.elements_by_format.iter().all(is_by_level) {
         let of = |f: &FormatElements| format!("{:.1}% {}", share(f.elements), f.format);
         summary.elements_by_format.iter().map(of).collect::<Vec<_>>().join(", ")
     } else {
