@@ -6,10 +6,10 @@ mod graphs;
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{
-    Assignment, Formats, Kind, Level, Method, Pin, PinError, PinFormats, Pinned, assign, assign_with, node_names,
-    pins_of, tensors,
+    Assignment, Formats, Kind, Level, Method, Pin, PinError, PinFormats, Pinned, assign_with, node_names, pins_of,
+    tensors,
 };
-use graphs::{RELABELLED, SHARED, train};
+use graphs::{RELABELLED, SHARED, assigned, train};
 
 const BATCH: usize = 2;
 const HIGH: PinFormats = PinFormats { forward: Format::PAPER_HIGH, backward: Format::PAPER_HIGH };
@@ -85,13 +85,12 @@ fn all_pins_without_a_meaning_are_reported() {
 #[test]
 fn methods_leave_pinned_tensors_alone() {
     let graph = train(RELABELLED);
-    let free = |method, ratio| assign(&graph, BATCH, method, ratio, 3, Formats::PAPER).unwrap();
     let pinned = resolved(&graph, &[exclude("relu"), pin("fc2", "bf16"), pin("w4", "1-4-3")]).unwrap();
     let methods = Method::ALL.into_iter().filter(|&method| method != Method::Ilp);
     let none = Pinned::new();
     for method in methods {
-        let with = |pinned| assign_with(&graph, BATCH, method, 0.5, 3, Formats::PAPER, pinned).unwrap();
-        assert_eq!(with(&none), free(method, 0.5), "{method}");
+        let with = |pinned| assign_with(&graph, BATCH, method, 0.5, 0, Formats::PAPER, pinned).unwrap();
+        assert_eq!(with(&none), assigned(&graph, method, 0.5), "{method}");
         let assignment = with(&pinned);
         for (at, (tensor, level, format)) in assignment.assigned().enumerate() {
             match pinned.get(&at) {
@@ -107,10 +106,10 @@ fn methods_leave_pinned_tensors_alone() {
     // More groups make up for what is excluded.
     for method in [Method::Demote, Method::DemoteSmallest, Method::Random] {
         for ratio in [0.0, 0.3, 0.6] {
-            let assignment = assign_with(&graph, BATCH, method, ratio, 3, Formats::PAPER, &pinned).unwrap();
+            let assignment = assign_with(&graph, BATCH, method, ratio, 0, Formats::PAPER, &pinned).unwrap();
             assert!(assignment.low_ratio_elements() >= ratio, "{method} {ratio}");
         }
-        let all = assign_with(&graph, BATCH, method, 1.0, 3, Formats::PAPER, &pinned).unwrap();
+        let all = assign_with(&graph, BATCH, method, 1.0, 0, Formats::PAPER, &pinned).unwrap();
         assert_eq!(all.demoted.len(), all.groups.len());
         let relu = all.assigned().filter(|(t, ..)| graph.op(t.node).name() == "relu");
         assert!(relu.into_iter().all(|(_, level, _)| level == Level::High));

@@ -43,7 +43,7 @@ fn a_file_is_used_as_it_stands() {
     folder.succeed("compile net.onnx --assignment plan.toml -o net.trainer");
     let compiled = Compiled::decode(&folder.read("net.trainer")).unwrap();
     let named =
-        |name: &str| compiled.training.ids().filter(|&id| compiled.training.node(id).name == name).last().unwrap();
+        |name: &str| compiled.training.ids().filter(|&id| compiled.training.node(id).name == name).next_back().unwrap();
     assert_eq!(compiled.assignment.formats[named("conv1").index()], Format::E4M3);
     assert_eq!(compiled.assignment.recomputed, [named("bn1.mean"), named("bn1")]);
     assert_eq!(compiled.assignment.batch, 8);
@@ -65,7 +65,7 @@ fn a_file_is_solved_again_with_what_options_change() {
         for (tensor, [operator, forward, backward]) in tensors(&folder, name) {
             if tensor == "conv1" {
                 assert_eq!([forward.as_str(), &backward], ["bf16", "bf16"]);
-            } else if operator == "concat" {
+            } else if operator == "concat" && !(name == "again.toml" && tensor.starts_with("fire9.")) {
                 assert_eq!([forward.as_str(), &backward], ["fp32", "fp32"]);
             }
             assert!(["fp32", "bf16"].contains(&forward.as_str()), "{tensor} {forward}");
@@ -88,8 +88,8 @@ fn a_file_is_solved_again_with_what_options_change() {
         assert!(text.contains(words), "{words}: {text}");
     }
     let of_fire9 = tensors(&folder, "again.toml").into_iter().filter(|(name, _)| name.starts_with("fire9."));
-    // The names that begin so; but of the concatenation, the exclusion goes by type, which is weaker.
-    assert!(of_fire9.into_iter().all(|(_, [operator, f, b])| operator == "concat" || f == "bf16" && b == "bf16"));
+    // The concatenation too: it is excluded by type, and names beat types.
+    assert!(of_fire9.into_iter().all(|(_, [_, forward, backward])| forward == "bf16" && backward == "bf16"));
     // Another method on the same settings; a pin of the same pattern takes the place of the file's.
     folder.succeed("assign net.onnx --from again.toml --method demote --budget 90% --pin conv1=fp32 -o demoted.toml");
     let demoted = String::from_utf8(folder.read("demoted.toml")).unwrap();
@@ -145,7 +145,7 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
         ("train net.onnx --data digits --assignment plan.toml --method demote", &["--method", "cannot be used with"]),
         (
             "compile other.onnx --assignment plan.toml -o x",
-            &["it is of network `squeezenet-0.1`", "no tensor `fire2.conv1`", "tensor `fc.weight` [10,"],
+            &["it is of network `squeezenet-0.1`", "no tensor `fire2.conv1`", "tensor `relu1` [N,24,32,32] is missing"],
         ),
     ];
     for (arguments, words) in cases {
