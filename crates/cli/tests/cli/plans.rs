@@ -42,8 +42,7 @@ fn a_file_is_used_as_it_stands() {
     edit(&folder, "plan.toml", "recompute = []", "recompute = [\"bn1\", \"bn1.mean\"]");
     folder.succeed("compile net.onnx --assignment plan.toml -o net.trainer");
     let compiled = Compiled::decode(&folder.read("net.trainer")).unwrap();
-    let named =
-        |name: &str| compiled.training.ids().filter(|&id| compiled.training.node(id).name == name).next_back().unwrap();
+    let named = |name: &str| compiled.training.ids().rfind(|&id| compiled.training.node(id).name == name).unwrap();
     assert_eq!(compiled.assignment.formats[named("conv1").index()], Format::E4M3);
     assert_eq!(compiled.assignment.recomputed, [named("bn1.mean"), named("bn1")]);
     assert_eq!(compiled.assignment.batch, 8);
