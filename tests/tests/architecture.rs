@@ -82,6 +82,7 @@ fn only_one_crate_knows_each_foreign_one() {
         ("flate2", &["train"]),
         ("clarabel", &["solver"]),
         ("microlp", &["solver"]),
+        ("toml", &["bitbudget"]),
     ];
     for (name, expected) in foreign {
         let users = members.iter().filter(|(_, member)| member.dependencies.contains(*name));

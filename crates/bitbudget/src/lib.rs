@@ -16,6 +16,7 @@
 
 mod budget;
 mod lowered;
+mod plan;
 mod profiling;
 mod promotion;
 mod trainer;
@@ -24,7 +25,9 @@ use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_wi
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
 use bitbudget_lower::LowerError;
-use bitbudget_precision::{AssignError, Assignment, Formats, Method, assign};
+use bitbudget_precision::{
+    AssignError, Assignment, Formats, Method, Pin, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
+};
 use bitbudget_profile::ProfileError;
 use bitbudget_program::Program;
 use bitbudget_schedule::{Place, Schedule};
@@ -35,7 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use bitbudget_precision::budget::Granularity;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
-pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, Solved};
+pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Solved};
+pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
 pub use trainer::TrainerError;
@@ -57,6 +61,8 @@ pub struct Options {
     pub seed: u64,
     /// What high and low mean.
     pub formats: Formats,
+    /// Formats that are asked for, whatever the method would choose.
+    pub pins: Vec<Pin>,
     /// How tensors are stored.
     pub storage: Storage,
     /// The memory that the training step may take; `None` for as much as the method takes.
@@ -68,7 +74,8 @@ impl Default for Options {
     fn default() -> Self {
         let (optimizer, formats, storage) = (Optimizer::sgd(), Formats::PAPER, Storage::Packed);
         let (method, updates) = (Method::Demote, Updates::IfFinite);
-        Options { batch: 128, optimizer, updates, method, low_ratio: 0.5, seed: 0, formats, storage, budget: None }
+        let (batch, low_ratio, seed, pins) = (128, 0.5, 0, Vec::new());
+        Options { batch, optimizer, updates, method, low_ratio, seed, formats, pins, storage, budget: None }
     }
 }
 
@@ -93,6 +100,8 @@ pub struct Compiled {
     overflowed: Overflowed,
     /// The tensors that overflow and stay as they are, for want of memory.
     refused: BTreeSet<usize>,
+    /// The tensors that are pinned, with their formats.
+    pinned: Pinned,
     /// The memory of a training step at its peak, without what threads need for themselves.
     pub peak: Peak,
     /// The training step as a program.
@@ -122,6 +131,12 @@ pub enum CompileError {
     /// The network or its derivative is not well formed.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Graph(Vec<GraphError>),
+    /// Pins have no meaning for the network.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Pins(Vec<PinError>),
+    /// The assignment that was given is not one of the network.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The formats cannot be chosen.
     #[error(transparent)]
     Assign(#[from] AssignError),
@@ -147,20 +162,62 @@ impl From<GraphError> for CompileError {
 /// # Errors
 /// If the network has no `[N, classes]` output, cannot be differentiated, or the options do not fit it.
 pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError> {
-    verify(&model.graph).map_err(CompileError::Graph)?;
-    let training = training_with(&model.graph, &options.optimizer, options.updates)?;
+    let training = training(&model.graph, options)?;
     let Options { batch, method, low_ratio, seed, formats, storage, .. } = *options;
-    if let Some(measured) = options.budget.as_ref().and_then(|budget| budget.measured.as_ref()) {
-        measured.profile.check(&model.graph)?;
-    }
+    let pinned = pinned(&training, &tensors(&training, batch), options).map_err(CompileError::Pins)?;
     let (assignment, solved) = match &options.budget {
         Some(budget) => {
-            budget::fit(&training, options, budget).map(|(assignment, solved)| (assignment, Some(solved)))?
+            let (assignment, solved) = budget::fit(&training, options, budget, &pinned)?;
+            (assignment, Some(solved))
         }
-        None => (assign(&training, batch, method, low_ratio, seed, formats)?, None),
+        None => (assign_with(&training, batch, method, low_ratio, seed, formats, &pinned)?, None),
     };
     let compiled = Compiled::assemble(model, training, assignment, storage)?;
-    Ok(Compiled { budget: options.budget.clone(), solved, ..compiled })
+    Ok(Compiled { budget: options.budget.clone(), solved, pinned, ..compiled })
+}
+
+/// Compiles a network with exactly the assignment of a plan.
+///
+/// Of the options, those that [`Plan::options`] gives are to be the plan's, but for the batch.
+///
+/// # Errors
+/// If the network has no `[N, classes]` output or cannot be differentiated, the assignment is not one of the network (with
+/// everything that is wrong with it), or it does not fit the budget.
+pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compiled, CompileError> {
+    let training = training(&model.graph, options)?;
+    let Options { batch, method, storage, .. } = *options;
+    let tensors = tensors(&training, batch);
+    let (pinned, problems) = match pinned(&training, &tensors, options) {
+        Ok(pinned) => (pinned, Vec::new()),
+        Err(errors) => (Pinned::new(), errors.into_iter().map(Problem::from).collect()),
+    };
+    let choices = plan.choices(&training, &tensors, problems)?;
+    // What is pinned stays as it is here, edited or not.
+    let pinned = pinned.into_keys().map(|at| (at, choices.formats[at])).collect();
+    let (formats, recomputed) = (choices.formats, choices.recomputed);
+    let assignment = Assignment::of_choices(&training, batch, method, plan.by_level(), formats, recomputed)?;
+    let check = |budget| budget::check(&training, options, budget, &assignment);
+    let solved = options.budget.as_ref().map(check).transpose()?;
+    let compiled = Compiled::assemble(model, training, assignment, storage)?;
+    Ok(Compiled { budget: options.budget.clone(), solved, pinned, ..compiled })
+}
+
+/// The training graph of a network, to which the budget's profile belongs.
+fn training(forward: &Graph, options: &Options) -> Result<Graph, CompileError> {
+    verify(forward).map_err(CompileError::Graph)?;
+    if let Some(measured) = options.budget.as_ref().and_then(|budget| budget.measured.as_ref()) {
+        measured.profile.check(forward)?;
+    }
+    Ok(training_with(forward, &options.optimizer, options.updates)?)
+}
+
+/// The formats that pins give to the tensors of a training graph.
+fn pinned(training: &Graph, tensors: &[Tensor], options: &Options) -> Result<Pinned, Vec<PinError>> {
+    let method = options.method;
+    let formats = if method == Method::Fp32 { Formats::FP32 } else { options.formats };
+    let widest = options.budget.as_ref().filter(|_| method == Method::Ilp).and_then(Budget::widest);
+    let high = widest.unwrap_or(PinFormats { forward: formats.high, backward: formats.high });
+    pins_of(&options.pins, training, tensors, method, &formats, high)
 }
 
 impl Compiled {
@@ -188,6 +245,7 @@ impl Compiled {
             solved: None,
             overflowed: Overflowed::new(),
             refused: BTreeSet::new(),
+            pinned: Pinned::new(),
             peak,
             train,
             evaluate,

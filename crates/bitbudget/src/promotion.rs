@@ -16,7 +16,7 @@ pub enum Promotion {
     /// They become high if that fits the budget, other tensors giving way; without a budget as in the paper.
     #[default]
     Fitting,
-    /// They become high, as in the paper, even if that does not fit.
+    /// They become high, as in the paper, even if that does not fit; but not those that are pinned.
     Paper,
 }
 
@@ -36,7 +36,8 @@ pub struct Promoted {
 }
 
 impl Compiled {
-    /// Gives tensors (nodes of the training graph) that overflowed wider formats for good and lowers anew.
+    /// Gives tensors (nodes of the training graph) that overflowed wider formats for good and lowers anew; those that are
+    /// pinned keep theirs.
     ///
     /// Under a budget the integer program is solved again without the formats that overflowed. Where that has no solution, the
     /// tensors that come last stay as they are, and are not tried again. Returns what became of those that could be promoted.
@@ -76,9 +77,9 @@ impl Compiled {
         Ok(before.into_iter().zip(given).map(outcome).collect())
     }
 
-    /// Whether there is a wider format for a tensor, and it was not found to be too large.
+    /// Whether there is a wider format for a tensor, it is not pinned, and that was not found to be too large.
     fn can_rise(&self, at: usize, promotion: Promotion) -> bool {
-        if self.refused.contains(&at) {
+        if self.refused.contains(&at) || self.pinned.contains_key(&at) {
             return false;
         }
         match (promotion, &self.budget) {
@@ -115,7 +116,7 @@ impl Compiled {
         let mut overflowed: Overflowed = self.overflowed.clone();
         overflowed.extend(tensors.iter().copied());
         let Assignment { batch, method, by_level, .. } = self.assignment;
-        let search = Search::new(&self.training, batch, self.storage, budget, by_level, &overflowed)?;
+        let search = Search::new(&self.training, batch, self.storage, budget, by_level, &overflowed, &self.pinned)?;
         let mut raised = self.assignment.clone();
         if method == Method::Ilp {
             for &(at, _) in tensors {

@@ -53,7 +53,10 @@ impl Compiled {
         let wrong = |e: serde_json::Error| TrainerError::Assignment(e.to_string());
         let record: Record = serde_json::from_str(&trainer.assignment).map_err(wrong)?;
         let (assignment, storage) = assignment(&trainer.training, &record)?;
-        let tensors = assignment.tensors.len();
+        let mut positions = record.overflowed.iter().map(|(at, _)| at).chain(&record.refused).chain(&record.pinned);
+        if positions.any(|&at| at >= assignment.tensors.len()) {
+            return Err(TrainerError::Assignment("`overflowed`, `refused` or `pinned` is wrong".into()));
+        }
         let model = Model { graph: trainer.forward, values: trainer.values };
         let mut compiled = Compiled::assemble(model, trainer.training, assignment, storage)?;
         if (&compiled.train, &compiled.evaluate) != (&trainer.train, &trainer.evaluate) {
@@ -66,9 +69,7 @@ impl Compiled {
             compiled.overflowed.insert(*at, format(name)?);
         }
         compiled.refused = record.refused.clone();
-        if compiled.overflowed.keys().chain(&compiled.refused).any(|&at| at >= tensors) {
-            return Err(TrainerError::Assignment("`overflowed` is wrong".into()));
-        }
+        compiled.pinned = record.pinned.iter().map(|&at| (at, compiled.assignment.chosen[at])).collect();
         Ok(compiled)
     }
 
@@ -92,6 +93,7 @@ impl Compiled {
             "budget": self.budget.as_ref().zip(self.solved.as_ref()).map(|(budget, solved)| BudgetRecord::of(budget, solved)),
             "overflowed": self.overflowed.iter().map(|(at, format)| (at, format.to_string())).collect::<Vec<_>>(),
             "refused": self.refused,
+            "pinned": self.pinned.keys().collect::<Vec<_>>(),
         })
     }
 }
@@ -121,6 +123,7 @@ struct Record {
     budget: Option<BudgetRecord>,
     overflowed: Vec<(usize, String)>,
     refused: BTreeSet<usize>,
+    pinned: BTreeSet<usize>,
 }
 
 /// The file form of a budget, with which promotion goes on.

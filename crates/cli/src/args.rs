@@ -1,8 +1,8 @@
 //! Arguments.
 
 use bitbudget::{Limit, Promotion};
-use bitbudget_formats::Format;
-use bitbudget_precision::Method;
+use bitbudget_formats::{Format, ParseFormatError};
+use bitbudget_precision::{Method, PinFormats};
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
@@ -127,8 +127,55 @@ pub(crate) struct AssignmentArgs {
     /// Format of low gradients of outputs [default: 1-5-2].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) low_backward: Option<Format>,
+    /// Formats of what a pattern matches, whatever the method would choose: bf16, or 1-4-3/1-5-2 for forward tensors and
+    /// gradients. Repeatable; patterns are explained in `bitbudget assign --help`.
+    #[arg(long, value_name = "PATTERN=FORMAT")]
+    pub(crate) pin: Vec<PinArg>,
+    /// Keep what a pattern matches in the high format; with ilp, in the widest that it may choose. Repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Use exactly the assignment in a file from `bitbudget assign -o`, edited or not; --batch alone may differ from it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = SETTLED)]
+    pub(crate) assignment: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+}
+
+/// The options that an assignment file settles.
+const SETTLED: [&str; 16] = [
+    "method",
+    "low_ratio",
+    "high",
+    "low_forward",
+    "low_backward",
+    "pin",
+    "exclude",
+    "budget",
+    "formats",
+    "backward_formats",
+    "profile",
+    "granularity",
+    "no_recompute",
+    "time_weight",
+    "max_slowdown",
+    "solve_seconds",
+];
+
+/// A pattern with the formats that it is pinned to.
+#[derive(Clone, Debug)]
+pub(crate) struct PinArg {
+    pub(crate) pattern: String,
+    pub(crate) formats: PinFormats,
+}
+
+impl FromStr for PinArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pattern, formats) = text.rsplit_once('=').ok_or("write a pattern and a format, as in 'Conv*=bf16'")?;
+        let formats = formats.parse().map_err(|e: ParseFormatError| e.to_string())?;
+        Ok(PinArg { pattern: pattern.to_string(), formats })
+    }
 }
 
 /// How an assignment is made to fit a memory budget.
@@ -138,63 +185,32 @@ pub(crate) struct BudgetArgs {
     /// Memory that a training step may take at its peak, everything counted: 300MiB, 2GiB, or a share of what FP32
     /// takes, 40%.
     #[arg(long, value_name = "SIZE")]
-    pub(crate) budget: Option<BudgetSize>,
+    pub(crate) budget: Option<Limit>,
     /// Formats that method ilp may give parameters and outputs [default: fp32,bf16,1-6-9,1-4-3].
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',', requires = "budget")]
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',')]
     pub(crate) formats: Vec<Format>,
     /// Formats that method ilp may give gradients [default: fp32,bf16,1-6-9,1-5-2].
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',', requires = "budget")]
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',')]
     pub(crate) backward_formats: Vec<Format>,
     /// A file from `bitbudget profile`, which says what rounding each tensor costs; without one, as few elements as
     /// possible are rounded.
-    #[arg(long, value_name = "FILE", requires = "budget")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
     /// What gets a format of its own: every tensor, or the tensors of a group together [default: tensor].
-    #[arg(long, value_name = "WHAT", requires = "budget")]
+    #[arg(long, value_name = "WHAT")]
     pub(crate) granularity: Option<GranularityKind>,
     /// Keep every tensor; recompute none in the backward pass.
-    #[arg(long, requires = "budget")]
+    #[arg(long)]
     pub(crate) no_recompute: bool,
     /// What a percent of a step's time costs, where 100 is the harm of rounding everything most coarsely [default: 1].
-    #[arg(long, value_name = "W", requires = "budget", allow_negative_numbers = true)]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub(crate) time_weight: Option<f64>,
     /// How much longer recomputation may make a step: 10%.
-    #[arg(long, value_name = "SHARE", requires = "budget")]
+    #[arg(long, value_name = "SHARE")]
     pub(crate) max_slowdown: Option<Percent>,
     /// Seconds that method ilp may search [default: 10].
-    #[arg(long, value_name = "S", requires = "budget", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub(crate) solve_seconds: Option<f64>,
-}
-
-/// A size in bytes, or a share.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct BudgetSize(pub(crate) Limit);
-
-impl FromStr for BudgetSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.ends_with('%') {
-            return Ok(BudgetSize(Limit::Share(text.parse::<Percent>()?.0)));
-        }
-        let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let units = [
-            ("", 1.0),
-            ("B", 1.0),
-            ("KB", 1e3),
-            ("MB", 1e6),
-            ("GB", 1e9),
-            ("KiB", 1024.0),
-            ("MiB", 1048576.0),
-            ("GiB", 1073741824.0),
-        ];
-        let factor = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| factor);
-        let bytes = number.parse::<f64>().ok().zip(factor).map(|(number, factor)| number * factor);
-        let bytes = bytes.filter(|bytes| bytes.is_finite() && *bytes >= 1.0 && *bytes <= 1e18);
-        let bytes = bytes.ok_or("write a size such as 300MiB or 2GB, or a share of FP32's peak such as 40%")?;
-        Ok(BudgetSize(Limit::Bytes(bytes as usize)))
-    }
 }
 
 /// A share, written in percent.
@@ -251,16 +267,30 @@ pub(crate) enum OptimizerKind {
   bitbudget assign net.onnx --budget 300MiB
   bitbudget assign net.onnx --budget 300MiB --profile net.profile
   bitbudget assign net.onnx --budget 40% --formats fp32,bf16 --backward-formats fp32,bf16 --max-slowdown 10%
-  bitbudget assign net.onnx --method operator --json -")]
+  bitbudget assign net.onnx --method operator --json -
+  bitbudget assign net.onnx --budget 40% --pin 'Conv*=bf16' --exclude 'BatchNormalization*' -o plan.toml
+  bitbudget assign net.onnx --from plan.toml --budget 30% -o plan.toml
+
+Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, in
+any case) means all tensors of these operators, parameters and gradients included; else it means the tensors whose names
+it matches, with their gradients. Names beat types, then patterns without * and ? beat those with them. Pinned tensors are
+not promoted in training. The input and the loss stay in high precision.")]
 pub(crate) struct AssignArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
-    /// Seed of the random method.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Write the assignment as JSON ("-" for standard output).
+    /// Solve again with the method, formats, pins and budget of a file from -o; options override what it says.
+    #[arg(long, value_name = "FILE", conflicts_with = "assignment")]
+    pub(crate) from: Option<PathBuf>,
+    /// Write the assignment, to edit, to use (--assignment) or to solve again (--from): .toml or .json ("-" for TOML on
+    /// standard output, and nothing else).
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Seed of the random method [default: 0].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Write a report of the assignment as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -269,6 +299,7 @@ pub(crate) struct AssignArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bitbudget compile net.onnx --batch 64 --low-ratio 1.0 -o net.trainer
+  bitbudget compile net.onnx --assignment plan.toml -o net.trainer
   bitbudget train net.trainer --data digits --epochs 5")]
 pub(crate) struct CompileArgs {
     /// An ONNX network.
@@ -297,6 +328,7 @@ pub(crate) struct CompileArgs {
 Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
   bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx
+  bitbudget train net.onnx --data digits --assignment plan.toml
   bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl")]
 pub(crate) struct TrainArgs {
     /// An ONNX network or a trainer file.
@@ -432,7 +464,8 @@ pub(crate) struct EvalArgs {
 Examples:
   bitbudget bench net.onnx --batch 128 --method fp32
   bitbudget bench net.onnx --batch 128 --method demote --low-ratio 1.0 --threads 2 --json bench.json
-  bitbudget bench net.onnx --method demote --simulated"
+  bitbudget bench net.onnx --method demote --simulated
+  bitbudget bench net.onnx --assignment plan.toml"
 )]
 pub(crate) struct BenchArgs {
     /// An ONNX network or a trainer file.

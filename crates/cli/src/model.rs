@@ -1,16 +1,14 @@
 //! From arguments to a compiled trainer.
 
-use crate::args::{
-    AssignmentArgs, BudgetArgs, BudgetSize, DeviceArgs, GranularityKind, OptimizerArgs, OptimizerKind, Percent,
-};
+use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, GranularityKind, OptimizerArgs, OptimizerKind, Percent};
 use crate::memory::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Budget, Compiled, Granularity, Measured, Options, Storage, compile};
+use bitbudget::{Budget, Compiled, FileKind, Granularity, Measured, Options, Plan, Storage, compile, compile_as};
 use bitbudget_autodiff::{Optimizer, Updates};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, Op};
-use bitbudget_precision::{Formats, Method};
+use bitbudget_precision::{Method, Pin};
 use bitbudget_profile::Profile;
 use bitbudget_program::Trainer;
 use bitbudget_train::loss_scale::LossScaling;
@@ -42,8 +40,8 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
 /// What a command asks of the compiler beside its precision and optimizer options.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
-    /// The seed of random choices.
-    pub(crate) seed: u64,
+    /// The seed of random choices, if one is given.
+    pub(crate) seed: Option<u64>,
     /// The method if none is given.
     pub(crate) method: Method,
     /// Whether warnings of the import are left out; else they go to standard error.
@@ -57,7 +55,7 @@ pub(crate) struct Request {
 impl Default for Request {
     fn default() -> Self {
         let (storage, updates) = (Storage::Packed, Updates::IfFinite);
-        Request { seed: 0, method: Method::Demote, quiet: false, storage, updates, threads: default_threads() }
+        Request { seed: None, method: Method::Demote, quiet: false, storage, updates, threads: default_threads() }
     }
 }
 
@@ -79,76 +77,117 @@ pub(crate) fn compiled(
     optimizer: &OptimizerArgs,
     request: Request,
 ) -> Result<Compiled> {
-    match load(path)? {
-        Loaded::Network(model, warnings) => {
-            let options = options(assignment, optimizer, request)?;
-            let compiled = compile(model, &options).with_context(|| format!("cannot compile {}", path.display()))?;
-            for warning in warnings.iter().filter(|_| !request.quiet) {
-                eprintln!("warning: {warning}");
-            }
-            Ok(compiled)
-        }
+    Ok(compiled_from(path, assignment, optimizer, request, None)?.0)
+}
+
+/// The same by the settings of the assignment file `from` where options give no others; with the options that a network was
+/// compiled with.
+///
+/// # Errors
+/// As for [`compiled`].
+pub(crate) fn compiled_from(
+    path: &Path,
+    assignment: &AssignmentArgs,
+    optimizer: &OptimizerArgs,
+    request: Request,
+    from: Option<&Path>,
+) -> Result<(Compiled, Option<Options>)> {
+    let (model, warnings) = match load(path)? {
+        Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
             let mut given = given(assignment, optimizer);
             given.extend((request.storage != Storage::Packed).then_some("--simulated"));
+            given.extend(from.map(|_| "--from"));
             if !given.is_empty() {
-                bail!(
-                    "{} is a trainer file, which fixes {}; compile the network again",
-                    path.display(),
-                    given.join(", ")
-                );
+                let given = given.join(", ");
+                bail!("{} is a trainer file, which fixes {given}; compile the network again", path.display());
             }
-            Ok(*compiled)
+            return Ok((*compiled, None));
         }
+    };
+    let used = assignment.assignment.as_deref().map(plan).transpose()?;
+    let from = from.map(plan).transpose()?;
+    let options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
+    let compiled = match &used {
+        Some(plan) => compile_as(model, &options, plan),
+        None => compile(model, &options),
+    };
+    let compiled = compiled.with_context(|| format!("cannot compile {}", path.display()))?;
+    for warning in warnings.iter().filter(|_| !request.quiet) {
+        eprintln!("warning: {warning}");
     }
+    Ok((compiled, Some(options)))
 }
 
-fn options(assignment: &AssignmentArgs, optimizer: &OptimizerArgs, request: Request) -> Result<Options> {
-    let paper = Formats::PAPER;
-    let high = assignment.high.unwrap_or(paper.high);
-    let budget = budget(&assignment.budget, request)?;
-    let method = if budget.is_some() { Method::Ilp } else { request.method };
-    Ok(Options {
-        batch: assignment.batch.unwrap_or(128),
-        optimizer: self::optimizer(optimizer)?,
-        updates: request.updates,
-        method: assignment.method.unwrap_or(method),
-        low_ratio: assignment.low_ratio.unwrap_or(0.5),
-        seed: request.seed,
-        formats: Formats {
-            high,
-            low_forward: assignment.low_forward.unwrap_or(paper.low_forward),
-            low_backward: assignment.low_backward.unwrap_or(paper.low_backward),
-            // As in the paper, gradients of parameters stay in the high format.
-            low_parameter_gradient: high,
+/// Reads an assignment file.
+///
+/// # Errors
+/// If it is missing or none.
+fn plan(path: &Path) -> Result<Plan> {
+    let kind = FileKind::of(path)?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Plan::read(&text, kind).with_context(|| path.display().to_string())
+}
+
+/// The options that are given, then those of a plan, then the defaults.
+fn options(args: &AssignmentArgs, optimizer: &OptimizerArgs, request: Request, plan: Option<&Plan>) -> Result<Options> {
+    let mut options = match plan {
+        Some(plan) => plan.options(request.threads),
+        None => Options { method: request.method, ..Options::default() },
+    };
+    options.optimizer = self::optimizer(optimizer)?;
+    (options.updates, options.storage) = (request.updates, request.storage);
+    options.seed = request.seed.unwrap_or(options.seed);
+    options.budget = budget(&args.budget, options.budget, plan.and_then(Plan::profile), request.threads)?;
+    let method = if options.budget.is_some() && plan.is_none() { Method::Ilp } else { options.method };
+    options.method = args.method.unwrap_or(method);
+    options.batch = args.batch.unwrap_or(options.batch);
+    options.low_ratio = args.low_ratio.unwrap_or(options.low_ratio);
+    if let Some(high) = args.high {
+        // As in the paper, gradients of parameters stay in the high format.
+        (options.formats.high, options.formats.low_parameter_gradient) = (high, high);
+    }
+    options.formats.low_forward = args.low_forward.unwrap_or(options.formats.low_forward);
+    options.formats.low_backward = args.low_backward.unwrap_or(options.formats.low_backward);
+    let pinned = args.pin.iter().map(|pin| Pin { pattern: pin.pattern.clone(), formats: Some(pin.formats) });
+    let excluded = args.exclude.iter().map(|pattern| Pin { pattern: pattern.clone(), formats: None });
+    let given: Vec<Pin> = pinned.chain(excluded).collect();
+    options.pins.retain(|pin| given.iter().all(|given| given.pattern != pin.pattern));
+    options.pins.extend(given);
+    Ok(options)
+}
+
+/// The budget that the options ask for, or that of a plan with its profile.
+fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, threads: usize) -> Result<Option<Budget>> {
+    let mut budget = match (args.budget, planned) {
+        (Some(limit), Some(budget)) => Budget { limit, ..budget },
+        (Some(limit), None) => Budget::new(limit, threads),
+        (None, Some(budget)) => budget,
+        (None, None) => match given_for_budget(args).as_slice() {
+            [] => return Ok(None),
+            given => bail!("{} mean nothing without a budget; give one with --budget <SIZE>", given.join(", ")),
         },
-        storage: request.storage,
-        budget,
-    })
-}
-
-/// The budget that the options ask for.
-fn budget(args: &BudgetArgs, request: Request) -> Result<Option<Budget>> {
-    let Some(BudgetSize(limit)) = args.budget else { return Ok(None) };
-    let mut budget = Budget::new(limit, request.threads);
+    };
     if !args.formats.is_empty() {
         budget.forward = distinct(&args.formats);
     }
     if !args.backward_formats.is_empty() {
         budget.backward = distinct(&args.backward_formats);
     }
-    if args.granularity == Some(GranularityKind::Group) {
-        budget.granularity = Granularity::Group;
+    match args.granularity {
+        Some(GranularityKind::Tensor) => budget.granularity = Granularity::Tensor,
+        Some(GranularityKind::Group) => budget.granularity = Granularity::Group,
+        None => {}
     }
-    if let Some(path) = &args.profile {
+    if let Some(path) = args.profile.as_deref().or(profile.map(Path::new)) {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let profile = Profile::read(&bytes).with_context(|| path.display().to_string())?;
         budget.measured = Some(Measured { name: path.display().to_string(), profile });
     }
-    budget.recompute = !args.no_recompute;
+    budget.recompute &= !args.no_recompute;
     budget.time_weight = args.time_weight.unwrap_or(budget.time_weight);
     budget.seconds = args.solve_seconds.unwrap_or(budget.seconds);
-    budget.max_slowdown = args.max_slowdown.map(|Percent(share)| share);
+    budget.max_slowdown = args.max_slowdown.map(|Percent(share)| share).or(budget.max_slowdown);
     if !(budget.time_weight.is_finite() && budget.time_weight >= 0.0) {
         bail!("--time-weight must be a number of at least 0");
     }
@@ -198,10 +237,29 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
         ("--high", assignment.high.is_some()),
         ("--low-forward", assignment.low_forward.is_some()),
         ("--low-backward", assignment.low_backward.is_some()),
+        ("--pin", !assignment.pin.is_empty()),
+        ("--exclude", !assignment.exclude.is_empty()),
+        ("--assignment", assignment.assignment.is_some()),
         ("--budget", assignment.budget.budget.is_some()),
         ("--optimizer", optimizer.optimizer.is_some()),
         ("--momentum", optimizer.momentum.is_some()),
         ("--weight-decay", optimizer.weight_decay.is_some()),
+    ];
+    let given = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name);
+    given.chain(given_for_budget(&assignment.budget)).collect()
+}
+
+/// The options that a user gave and that mean nothing without a budget.
+fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
+    let flags = [
+        ("--formats", !args.formats.is_empty()),
+        ("--backward-formats", !args.backward_formats.is_empty()),
+        ("--profile", args.profile.is_some()),
+        ("--granularity", args.granularity.is_some()),
+        ("--no-recompute", args.no_recompute),
+        ("--time-weight", args.time_weight.is_some()),
+        ("--max-slowdown", args.max_slowdown.is_some()),
+        ("--solve-seconds", args.solve_seconds.is_some()),
     ];
     flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }

@@ -4,6 +4,7 @@ use crate::demote::{demoted, largest_first, shuffled, smallest_first};
 use crate::groups::{Group, groups_of};
 use crate::method::Method;
 use crate::operators::{Levels, amp, hybrid};
+use crate::pins::Pinned;
 use crate::tensors::{Formats, Kind, Level, Tensor, operators, owner, tensors};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Precision, Role};
@@ -77,15 +78,46 @@ pub fn assign(
     seed: u64,
     formats: Formats,
 ) -> Result<Assignment, AssignError> {
+    assign_with(graph, batch, method, low_ratio, seed, formats, &Pinned::new())
+}
+
+/// The same where some tensors have the formats that they are pinned to, whatever the method would give them.
+///
+/// What is pinned to a format narrower than high precision counts as low, so that the ratio is reached as far as pins
+/// allow; groups are ordered by the elements that are not pinned.
+///
+/// # Errors
+/// As for [`assign`].
+pub fn assign_with(
+    graph: &Graph,
+    batch: usize,
+    method: Method,
+    low_ratio: f64,
+    seed: u64,
+    formats: Formats,
+    pinned: &Pinned,
+) -> Result<Assignment, AssignError> {
     if !(0.0..=1.0).contains(&low_ratio) {
         return Err(AssignError::LowRatio(low_ratio));
     }
     let tensors = checked_tensors(graph, batch)?;
     let groups = groups_of(graph, &tensors);
+    let by_level = if method == Method::Fp32 { Formats::FP32 } else { formats };
+    let mut sizes = vec![0u64; groups.len()];
+    let mut low = 0u64;
+    for (at, tensor) in tensors.iter().enumerate() {
+        match pinned.get(&at) {
+            None => sizes[tensor.group] = sizes[tensor.group].saturating_add(tensor.elements),
+            Some(format) if format.bits() < by_level.high.bits() => low = low.saturating_add(tensor.elements),
+            Some(_) => {}
+        }
+    }
+    let total = groups.iter().fold(0u64, |sum, group| sum.saturating_add(group.elements));
+    let first = |order: &[usize]| demoted(&sizes, order, low, total, low_ratio);
     let demoted = match method {
-        Method::Demote => demoted(&groups, &largest_first(&groups), low_ratio),
-        Method::DemoteSmallest => demoted(&groups, &smallest_first(&groups), low_ratio),
-        Method::Random => demoted(&groups, &shuffled(&groups, seed), low_ratio),
+        Method::Demote => first(&largest_first(&sizes)),
+        Method::DemoteSmallest => first(&smallest_first(&sizes)),
+        Method::Random => first(&shuffled(&sizes, seed)),
         Method::Fp32 | Method::UniformHigh | Method::UniformLow | Method::Operator | Method::Amp => Vec::new(),
         Method::Ilp => return Err(AssignError::Budget(method)),
     };
@@ -94,25 +126,17 @@ pub fn assign(
         Method::UniformLow => vec![Level::Low; tensors.len()],
         Method::Operator => spread(graph, &tensors, &hybrid(graph)),
         Method::Amp => spread(graph, &tensors, &amp(graph)),
-        Method::Demote | Method::DemoteSmallest | Method::Random | Method::Ilp => {
-            let level = |t: &Tensor| if demoted.contains(&t.group) { Level::Low } else { Level::High };
-            tensors.iter().map(level).collect()
-        }
+        Method::Demote | Method::DemoteSmallest | Method::Random | Method::Ilp => by_group(&tensors, &demoted),
     };
-    let by_level = if method == Method::Fp32 { Formats::FP32 } else { formats };
-    let chosen: Vec<Format> = tensors.iter().zip(&levels).map(|(t, &level)| by_level.of(t.kind, level)).collect();
-    Ok(Assignment {
-        method,
-        batch,
-        by_level,
-        groups,
-        demoted,
-        formats: formats_of(graph, &tensors, &chosen),
-        tensors,
-        levels,
-        chosen,
-        recomputed: Vec::new(),
-    })
+    let (chosen, formats, recomputed) = (Vec::new(), Vec::new(), Vec::new());
+    let assignment =
+        Assignment { method, batch, by_level, groups, demoted, tensors, levels, chosen, recomputed, formats };
+    Ok(assignment.with_formats(graph, pinned))
+}
+
+fn by_group(tensors: &[Tensor], demoted: &[usize]) -> Vec<Level> {
+    let level = |t: &Tensor| if demoted.contains(&t.group) { Level::Low } else { Level::High };
+    tensors.iter().map(level).collect()
 }
 
 fn checked_tensors(graph: &Graph, batch: usize) -> Result<Vec<Tensor>, AssignError> {
@@ -138,7 +162,7 @@ fn spread(graph: &Graph, tensors: &[Tensor], levels: &[Levels]) -> Vec<Level> {
 impl Assignment {
     /// The assignment in which every tensor (in the order of [`tensors`]) has a format of its own, and some are recomputed.
     ///
-    /// `method` and `by_level` are named in reports.
+    /// `method` and `by_level` are named in reports, and levels are what formats stand for by them.
     ///
     /// # Errors
     /// If the batch is empty, the graph has no operator, or the formats are not one per tensor.
@@ -154,7 +178,6 @@ impl Assignment {
         if tensors.len() != chosen.len() {
             return Err(AssignError::Count { formats: chosen.len(), tensors: tensors.len() });
         }
-        let level = |format: &Format| if format.bits() <= 8 { Level::Low } else { Level::High };
         Ok(Assignment {
             method,
             batch,
@@ -162,11 +185,30 @@ impl Assignment {
             groups: groups_of(graph, &tensors),
             demoted: Vec::new(),
             formats: formats_of(graph, &tensors, &chosen),
-            levels: chosen.iter().map(level).collect(),
+            levels: levels_of(method, &by_level, &tensors, &chosen),
             tensors,
             chosen,
             recomputed,
         })
+    }
+
+    /// The same with exactly these groups demoted.
+    pub fn with_demoted(&self, graph: &Graph, demoted: &[usize], pinned: &Pinned) -> Assignment {
+        let levels = by_group(&self.tensors, demoted);
+        Assignment { demoted: demoted.to_vec(), levels, ..self.clone() }.with_formats(graph, pinned)
+    }
+
+    /// The same with the formats that levels stand for, or that tensors are pinned to.
+    fn with_formats(mut self, graph: &Graph, pinned: &Pinned) -> Assignment {
+        let by_level = self.by_level;
+        self.chosen = self.tensors.iter().zip(&self.levels).map(|(t, &level)| by_level.of(t.kind, level)).collect();
+        for (&at, &format) in pinned {
+            self.chosen[at] = format;
+        }
+        let levels = levels_of(self.method, &by_level, &self.tensors, &self.chosen);
+        pinned.keys().for_each(|&at| self.levels[at] = levels[at]);
+        self.formats = formats_of(graph, &self.tensors, &self.chosen);
+        self
     }
 
     /// The tensors with their levels and formats.
@@ -248,6 +290,24 @@ impl Assignment {
         }
         formats
     }
+}
+
+/// The levels that formats stand for: low is 8 bits or fewer for [`Method::Ilp`], else the low format of its kind and what
+/// is narrower than high precision. Where a parameter's gradient has one format at both levels, it follows its parameter.
+fn levels_of(method: Method, by_level: &Formats, tensors: &[Tensor], chosen: &[Format]) -> Vec<Level> {
+    let mut levels: Vec<Level> = Vec::with_capacity(tensors.len());
+    for (tensor, &format) in tensors.iter().zip(chosen) {
+        let [high, low] = [Level::High, Level::Low].map(|level| by_level.of(tensor.kind, level));
+        let is_parameter = |t: &Tensor| t.kind == Kind::Parameter && t.node == tensor.node;
+        let parameter = || tensors.iter().position(is_parameter).and_then(|at| levels.get(at).copied());
+        let is_low = match (method, tensor.kind) {
+            (Method::Ilp, _) => format.bits() <= 8,
+            (_, Kind::ParameterGradient) if high == low && format == low => parameter() == Some(Level::Low),
+            _ => format.bits() < by_level.high.bits() || format == low && low != high,
+        };
+        levels.push(if is_low { Level::Low } else { Level::High });
+    }
+    levels
 }
 
 /// The format of each node's result.

@@ -34,10 +34,12 @@ mod demote;
 mod groups;
 mod method;
 mod operators;
+mod pins;
 pub mod summary;
 mod tensors;
 
-pub use assign::{AssignError, Assignment, assign};
+pub use assign::{AssignError, Assignment, assign, assign_with};
 pub use groups::{Group, groups};
 pub use method::{Method, ParseMethodError};
-pub use tensors::{Formats, Kind, Level, Tensor, tensors};
+pub use pins::{Pin, PinError, PinFormats, Pinned, may_have, pins_of};
+pub use tensors::{Formats, Kind, Level, Tensor, node_names, tensors};

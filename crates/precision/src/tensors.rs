@@ -48,7 +48,7 @@ impl Formats {
     };
 
     /// FP32 whatever the level.
-    pub(crate) const FP32: Formats = Formats {
+    pub const FP32: Formats = Formats {
         high: Format::FP32,
         low_forward: Format::FP32,
         low_backward: Format::FP32,
@@ -162,4 +162,24 @@ fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
         _ => operator,
     };
     graph.ty(counted).shape.elements(batch) as u64
+}
+
+/// The name of each node that is a tensor or can be recomputed, by node id: as reports name it, with its id behind it where
+/// another node has that name too. `None` for nodes of the backward pass, masters and states.
+pub fn node_names(graph: &Graph) -> Vec<Option<String>> {
+    let backward = graph.backward();
+    let is_named = |id: NodeId| {
+        let source = graph.op(id).source_name().is_some() && !matches!(graph.op(id), Op::Input(_));
+        !backward[id.index()] && !source
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for id in graph.ids().filter(|&id| is_named(id)) {
+        *seen.entry(graph.node(id).name.as_str()).or_insert(0) += 1;
+    }
+    let name = |id: NodeId| match graph.node(id).name.as_str() {
+        "" => id.to_string(),
+        name if seen.get(name) == Some(&1) => name.to_string(),
+        name => format!("{name} {id}"),
+    };
+    graph.ids().map(|id| is_named(id).then(|| name(id))).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::search::Search;
 use crate::CompileError;
-use bitbudget_precision::{Assignment, Method, assign};
+use bitbudget_precision::{Assignment, Method, assign_with};
 
 impl Search<'_> {
     /// As few groups as possible low, in the method's order, so that the rest fits; nothing if not even all do.
@@ -14,24 +14,17 @@ impl Search<'_> {
         seed: u64,
         bytes: usize,
     ) -> Result<Option<(Assignment, usize)>, CompileError> {
-        let with = |ratio: f64| -> Result<(Assignment, usize), CompileError> {
-            let assignment = assign(self.training, self.batch, method, ratio, seed, self.formats)?;
+        let all = assign_with(self.training, self.batch, method, 1.0, seed, self.formats, self.pinned)?;
+        let with = |groups: usize| -> Result<(Assignment, usize), CompileError> {
+            let assignment = all.with_demoted(self.training, &all.demoted[..groups], self.pinned);
             let peak = self.peak(&assignment)?;
             Ok((assignment, peak))
         };
-        let all = assign(self.training, self.batch, method, 1.0, seed, self.formats)?;
-        let total = all.elements().max(1) as f64;
-        let mut ratios = vec![0.0];
-        let mut low = 0u64;
-        for &group in &all.demoted {
-            low = low.saturating_add(all.groups[group].elements);
-            ratios.push(low as f64 / total);
-        }
         let mut found = None;
-        let (mut first, mut end) = (0, ratios.len());
+        let (mut first, mut end) = (0, all.demoted.len() + 1);
         while first < end {
             let middle = (first + end) / 2;
-            let (assignment, peak) = with(ratios[middle])?;
+            let (assignment, peak) = with(middle)?;
             if peak <= bytes {
                 found = Some((assignment, peak));
                 end = middle;

@@ -46,6 +46,18 @@ pub enum BudgetError {
         /// The budget in bytes.
         budget: usize,
     },
+    /// An assignment that was given does not fit.
+    #[error(
+        "the assignment takes {}, {} more than the budget of {}; give tensors narrower formats or recompute more of them, give \
+         a larger budget or none, or solve again with `bitbudget assign --from`",
+        mib(*peak), mib(peak.saturating_sub(*budget)), mib(*budget)
+    )]
+    Exceeded {
+        /// What it takes, in bytes.
+        peak: usize,
+        /// The budget in bytes.
+        budget: usize,
+    },
     /// The profile does not tell what formats cost.
     #[error(
         "the profile does not tell what rounding to {} costs; measure again with `bitbudget profile --formats`, or leave them \

@@ -4,6 +4,7 @@ mod costs;
 mod demote;
 mod error;
 mod frame;
+mod limit;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -12,22 +13,14 @@ use crate::{CompileError, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::budget::Granularity;
-use bitbudget_precision::{Assignment, Method, assign};
+use bitbudget_precision::{Assignment, Method, PinFormats, Pinned, assign, assign_with};
 use bitbudget_profile::Profile;
 use bitbudget_solver::Engine;
 use std::collections::BTreeMap;
 
 pub use error::BudgetError;
+pub use limit::{Limit, ParseLimitError};
 pub(crate) use search::Search;
-
-/// How much memory a training step may take at its peak, everything counted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Limit {
-    /// So many bytes.
-    Bytes(usize),
-    /// A share of what the FP32 assignment takes.
-    Share(f64),
-}
 
 /// A memory budget, and how an assignment that fits it is searched for.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +71,12 @@ impl Budget {
 
     fn profile(&self) -> Option<&Profile> {
         self.measured.as_ref().map(|measured| &measured.profile)
+    }
+
+    /// The widest formats that may be chosen, which pins call high precision.
+    pub(crate) fn widest(&self) -> Option<PinFormats> {
+        let widest = |formats: &[Format]| formats.iter().copied().max_by_key(|f| (f.bits(), f.mantissa_bits()));
+        Some(PinFormats { forward: widest(&self.forward)?, backward: widest(&self.backward)? })
     }
 
     /// How many bytes that are, where the FP32 assignment takes `fp32`.
@@ -153,25 +152,33 @@ pub struct Demoted {
 /// The formats in which tensors (in the order of [`bitbudget_precision::tensors`]) overflowed, so that they need wider ones.
 pub(crate) type Overflowed = BTreeMap<usize, Format>;
 
-/// The assignment of a training graph that fits a budget.
+/// The assignment of a training graph that fits a budget, with the formats that tensors are pinned to.
 ///
 /// # Errors
 /// If none fits, or the options do not fit the graph.
-pub(crate) fn fit(training: &Graph, options: &Options, budget: &Budget) -> Result<(Assignment, Solved), CompileError> {
+pub(crate) fn fit(
+    training: &Graph,
+    options: &Options,
+    budget: &Budget,
+    pinned: &Pinned,
+) -> Result<(Assignment, Solved), CompileError> {
     let Options { batch, storage, formats, method, low_ratio, seed, .. } = *options;
     let none = Overflowed::new();
-    let search = Search::new(training, batch, storage, budget, formats, &none)?;
-    let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
-    let most = search.peak(&fp32)?;
+    let search = Search::new(training, batch, storage, budget, formats, &none, pinned)?;
+    let assigned = |method, low_ratio| assign_with(training, batch, method, low_ratio, seed, formats, pinned);
+    let most = fp32_peak(training, options, budget)?;
     let bytes = budget.bytes(most);
     let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote };
     let too_large = |peak| CompileError::from(BudgetError::TooLarge { method, peak, budget: bytes });
     match method {
-        Method::Ilp if most <= bytes => {
-            let assignment = Assignment { method, ..fp32 };
-            Ok((assignment, solved(most, None, None)))
-        }
         Method::Ilp => {
+            let widest = assigned(Method::Fp32, 0.0)?;
+            let peak = search.peak(&widest)?;
+            if peak <= bytes {
+                let Assignment { by_level, chosen, recomputed, .. } = widest;
+                let assignment = Assignment::of_choices(training, batch, method, by_level, chosen, recomputed)?;
+                return Ok((assignment, solved(peak, None, None)));
+            }
             let (assignment, peak, certificate) = search.solved(bytes, None)?;
             let demote = search.demoted(Method::Demote, seed, bytes)?;
             let demote = demote.map(|(assignment, peak)| Demoted {
@@ -183,14 +190,39 @@ pub(crate) fn fit(training: &Graph, options: &Options, budget: &Budget) -> Resul
         }
         Method::Demote | Method::DemoteSmallest | Method::Random => {
             let Some((assignment, peak)) = search.demoted(method, seed, bytes)? else {
-                return Err(too_large(search.peak(&assign(training, batch, method, 1.0, seed, formats)?)?));
+                return Err(too_large(search.peak(&assigned(method, 1.0)?)?));
             };
             Ok((assignment, solved(peak, None, None)))
         }
         method => {
-            let assignment = assign(training, batch, method, low_ratio, seed, formats)?;
+            let assignment = assigned(method, low_ratio)?;
             let peak = search.peak(&assignment)?;
             if peak > bytes { Err(too_large(peak)) } else { Ok((assignment, solved(peak, None, None))) }
         }
     }
+}
+
+/// What an assignment that was given comes to under a budget.
+///
+/// # Errors
+/// If it does not fit.
+pub(crate) fn check(
+    training: &Graph,
+    options: &Options,
+    budget: &Budget,
+    assignment: &Assignment,
+) -> Result<Solved, CompileError> {
+    let fp32 = fp32_peak(training, options, budget)?;
+    let (peak, bytes) = (search::peak(training, assignment, options.storage, budget)?, budget.bytes(fp32));
+    match peak > bytes {
+        true => Err(BudgetError::Exceeded { peak, budget: bytes }.into()),
+        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None }),
+    }
+}
+
+/// The peak in bytes of the FP32 assignment, without pins.
+fn fp32_peak(training: &Graph, options: &Options, budget: &Budget) -> Result<usize, CompileError> {
+    let Options { batch, storage, formats, .. } = *options;
+    let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
+    search::peak(training, &fp32, storage, budget)
 }

@@ -9,7 +9,7 @@ use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, stays_exact};
-use bitbudget_precision::{Assignment, Formats, Kind, Method, Tensor, tensors};
+use bitbudget_precision::{Assignment, Formats, Kind, Method, Pinned, Tensor, tensors};
 use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
 use std::time::Instant;
 
@@ -27,6 +27,7 @@ pub(crate) struct Search<'a> {
     pub(super) training: &'a Graph,
     pub(super) batch: usize,
     pub(super) formats: Formats,
+    pub(super) pinned: &'a Pinned,
     storage: Storage,
     budget: &'a Budget,
     tensors: Vec<Tensor>,
@@ -35,7 +36,7 @@ pub(crate) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// The search for a training graph's tensors, some of which overflowed.
+    /// The search for a training graph's tensors, some of which overflowed or are pinned.
     ///
     /// # Errors
     /// If the graph cannot be lowered.
@@ -46,11 +47,12 @@ impl<'a> Search<'a> {
         budget: &'a Budget,
         formats: Formats,
         overflowed: &Overflowed,
+        pinned: &'a Pinned,
     ) -> Result<Search<'a>, CompileError> {
         let tensors = tensors(training, batch);
-        let allowed = allowed(training, &tensors, budget, overflowed);
+        let allowed = allowed(training, &tensors, budget, overflowed, pinned);
         let frame = Frame::new(training, batch, storage, budget)?;
-        Ok(Search { training, batch, formats, storage, budget, tensors, allowed, frame })
+        Ok(Search { training, batch, formats, pinned, storage, budget, tensors, allowed, frame })
     }
 
     /// The peak in bytes of an assignment's training step.
@@ -58,9 +60,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// If it cannot be lowered.
     pub(crate) fn peak(&self, assignment: &Assignment) -> Result<usize, CompileError> {
-        let Assignment { formats, recomputed, .. } = assignment;
-        let Lowered { program, .. } = program(self.training, formats, recomputed, self.batch, self.storage)?;
-        Ok(Footprint::predicted(&program, self.budget.threads).total())
+        peak(self.training, assignment, self.storage, self.budget)
     }
 
     /// What an assignment's formats cost in the integer program's measure, if that knows them.
@@ -197,12 +197,36 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The formats that each tensor may have.
+/// The peak in bytes of an assignment's training step.
+///
+/// # Errors
+/// If it cannot be lowered.
+pub(super) fn peak(
+    training: &Graph,
+    assignment: &Assignment,
+    storage: Storage,
+    budget: &Budget,
+) -> Result<usize, CompileError> {
+    let Assignment { formats, recomputed, batch, .. } = assignment;
+    let Lowered { program, .. } = program(training, formats, recomputed, *batch, storage)?;
+    Ok(Footprint::predicted(&program, budget.threads).total())
+}
+
+/// The formats that each tensor may have; a pinned one only what it is pinned to.
 ///
 /// A parameter or output gets none that overflowed, or would in the profile: promotion would take it away at once.
 /// Gradients are protected by the loss scale.
-fn allowed(training: &Graph, tensors: &[Tensor], budget: &Budget, overflowed: &Overflowed) -> Vec<Vec<Format>> {
+fn allowed(
+    training: &Graph,
+    tensors: &[Tensor],
+    budget: &Budget,
+    overflowed: &Overflowed,
+    pinned: &Pinned,
+) -> Vec<Vec<Format>> {
     let of = |(at, tensor): (usize, &Tensor)| {
+        if let Some(&format) = pinned.get(&at) {
+            return vec![format];
+        }
         if stays_exact(training, tensor) {
             return vec![Format::FP32];
         }

@@ -3,13 +3,14 @@
 use crate::args::{AssignArgs, OptimizerArgs};
 use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
-use crate::model::{Request, compiled};
-use crate::output::{bytes, check, grouped, json, print, table};
-use anyhow::Result;
+use crate::model::{Request, compiled_from};
+use crate::output::{bytes, check, grouped, json, print, save, table};
+use anyhow::{Result, bail};
+use bitbudget::{FileKind, Plan};
 use bitbudget_precision::Method;
 use bitbudget_precision::summary::{FormatElements, GroupSummary, Summary, summary};
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The assignment with what it comes to in memory.
 #[derive(Serialize)]
@@ -22,9 +23,21 @@ struct Record<'a> {
 }
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    check([&args.json, &args.output].into_iter().flatten().map(PathBuf::as_path))?;
+    let kind = args.output.as_deref().map(FileKind::of).transpose()?;
     let request = Request { seed: args.seed, ..Request::default() };
-    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
+    let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
+    let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
+    if let (Some(path), Some(kind)) = (&args.output, kind) {
+        let Some(options) = options else {
+            bail!("{} is a trainer file; give the network to write its assignment", args.model.display())
+        };
+        let text = Plan::new(&compiled, &options).write(kind)?;
+        if path == Path::new("-") {
+            return print(text.trim_end());
+        }
+        save(path, text.as_bytes())?;
+    }
     let summary = summary(&compiled.assignment, &compiled.training);
     let memory = MemoryRecord::predicted(&compiled, default_threads());
     if let Some(path) = &args.json {
@@ -71,7 +84,9 @@ fn operators(group: &GroupSummary) -> String {
 pub(crate) fn totals(summary: &Summary) -> String {
     let formats = &summary.formats;
     let share = |elements: u64| 100.0 * elements as f64 / summary.elements.max(1) as f64;
-    let chosen = if summary.method == Method::Ilp.name() {
+    let by_level = [&formats.high, &formats.low_forward, &formats.low_backward, &formats.low_parameter_gradient];
+    let is_by_level = |f: &FormatElements| by_level.contains(&&f.format);
+    let chosen = if summary.method == Method::Ilp.name() || !summary.elements_by_format.iter().all(is_by_level) {
         let of = |f: &FormatElements| format!("{:.1}% {}", share(f.elements), f.format);
         summary.elements_by_format.iter().map(of).collect::<Vec<_>>().join(", ")
     } else {

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
-    let request = Request { seed: args.seed, storage, updates, threads, ..Request::default() };
+    let request = Request { seed: Some(args.seed), storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;

@@ -9,7 +9,7 @@ use bitbudget_precision::summary::summary;
 
 pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     check([args.output.as_path()])?;
-    let request = Request { seed: args.seed, ..Request::default() };
+    let request = Request { seed: Some(args.seed), ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;

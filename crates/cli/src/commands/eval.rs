@@ -24,7 +24,7 @@ struct EvalRecord {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     check(args.json.as_deref())?;
-    let request = Request { seed: args.seed, method: Method::Fp32, ..Request::default() };
+    let request = Request { seed: Some(args.seed), method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     if args.batches == 0 {
         bail!("--batches must be at least 1");
     }
-    let request = Request { seed: args.seed, method: Method::Fp32, ..Request::default() };
+    let request = Request { seed: Some(args.seed), method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     check([&args.save, &args.metrics, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
     let updates = updates(args.settings.loss_scale);
     let threads = threads(&args.device);
-    let request = Request { seed, quiet: args.quiet, updates, threads, ..Request::default() };
+    let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let settings = settings(args, &compiled)?;
     let (input, classes) = input_and_classes(&compiled.training)?;

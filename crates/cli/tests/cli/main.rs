@@ -9,6 +9,7 @@ mod bad_options;
 mod commands;
 mod folder;
 mod memory;
+mod plans;
 mod profile;
 mod saved;
 mod training;

@@ -1,0 +1,81 @@
+//! The texts of plans.
+
+use super::text::Rows;
+use super::{Plan, PlanError, VERSION};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What stands at the head of a TOML file.
+const HEAD: &str = "\
+# A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and what is recomputed as they
+# stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].
+";
+
+/// How a plan is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// TOML, with one line per tensor.
+    Toml,
+    /// JSON.
+    Json,
+}
+
+impl FileKind {
+    /// The kind of a file of that name; TOML for `-`, the standard output.
+    ///
+    /// # Errors
+    /// If it ends neither in `.toml` nor in `.json`.
+    pub fn of(path: &Path) -> Result<FileKind, PlanError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") => Ok(FileKind::Toml),
+            Some("json") => Ok(FileKind::Json),
+            None if path == Path::new("-") => Ok(FileKind::Toml),
+            _ => Err(PlanError::Kind(path.display().to_string())),
+        }
+    }
+}
+
+impl Plan {
+    /// The plan in a file's text.
+    ///
+    /// # Errors
+    /// If it is none, or one of another version; what it says is checked by [`compile_as`](crate::compile_as) only.
+    pub fn read(text: &str, kind: FileKind) -> Result<Plan, PlanError> {
+        let plan: Plan = match kind {
+            FileKind::Toml => toml::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?,
+            FileKind::Json => serde_json::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?,
+        };
+        match plan.version {
+            VERSION => Ok(plan),
+            other => Err(PlanError::Syntax(format!("version {other} is not {VERSION}; make it again"))),
+        }
+    }
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// If a number is too large for the file.
+    pub fn write(&self, kind: FileKind) -> Result<String, PlanError> {
+        match kind {
+            FileKind::Toml => self.toml().map_err(|e| PlanError::Write(e.to_string())),
+            FileKind::Json => match serde_json::to_string_pretty(self) {
+                Ok(text) => Ok(format!("{text}\n")),
+                Err(e) => Err(PlanError::Write(e.to_string())),
+            },
+        }
+    }
+
+    /// One line per tensor, which the serializer would spread over five.
+    fn toml(&self) -> Result<String, toml::ser::Error> {
+        let settings = Plan { tensors: Rows::default(), ..self.clone() };
+        let mut text = format!("{HEAD}{}", toml::to_string_pretty(&settings)?);
+        for (name, row) in &self.tensors.0 {
+            let mut line = String::new();
+            BTreeMap::from([(name, row)]).serialize(toml::ser::ValueSerializer::new(&mut line))?;
+            text += line.trim_start_matches("{ ").strip_suffix(" }").unwrap_or(&line);
+            text.push('\n');
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,210 @@
+//! Assignments as files that people read and edit, in TOML or JSON.
+//!
+//! A plan says how an assignment was made, so that it can be made again with other settings, and what it came to: the format
+//! of every tensor, and what is recomputed, so that it can be used as it is. Tensors go by name, those without one by number,
+//! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too.
+
+mod check;
+mod error;
+mod file;
+mod text;
+
+use crate::{Budget, Compiled, Granularity, Limit, Options};
+use bitbudget_formats::Format;
+use bitbudget_ir::Graph;
+use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use text::{Rows, Text};
+
+pub use error::{PlanError, Problem};
+pub use file::FileKind;
+
+/// The version of the file's layout; files of others are refused.
+const VERSION: u32 = 1;
+
+/// An assignment with how it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    version: u32,
+    /// The network's name, for people.
+    network: String,
+    method: Text<Method>,
+    batch: usize,
+    low_ratio: f64,
+    seed: u64,
+    high: Text<Format>,
+    low_forward: Text<Format>,
+    low_backward: Text<Format>,
+    low_parameter_gradient: Text<Format>,
+    /// Patterns of what stays in high precision.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// The nodes that the backward pass computes again, by name.
+    #[serde(default)]
+    recompute: Vec<String>,
+    /// Formats by pattern.
+    #[serde(default)]
+    pin: BTreeMap<String, Text<PinFormats>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<PlannedBudget>,
+    tensors: Rows,
+}
+
+/// A memory budget as options name it; threads are those of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlannedBudget {
+    limit: Text<Limit>,
+    formats: Vec<Text<Format>>,
+    backward_formats: Vec<Text<Format>>,
+    may_recompute: bool,
+    granularity: PlannedGranularity,
+    time_weight: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_slowdown: Option<f64>,
+    /// The file of the profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    solve_seconds: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PlannedGranularity {
+    Tensor,
+    Group,
+}
+
+/// A tensor and its gradient. Formats are texts, so that all that are wrong can be reported together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    /// The operator that computes it, or that reads the parameter first, for people.
+    operator: String,
+    shape: String,
+    forward: String,
+    backward: String,
+}
+
+impl Plan {
+    /// The plan of a compiled trainer and the options that it was compiled with.
+    pub fn new(compiled: &Compiled, options: &Options) -> Plan {
+        let Compiled { training, assignment, .. } = compiled;
+        let Formats { high, low_forward, low_backward, low_parameter_gradient } = options.formats;
+        let names = node_names(training);
+        let (pinned, excluded): (Vec<&Pin>, Vec<&Pin>) = options.pins.iter().partition(|pin| pin.formats.is_some());
+        let pin = |pin: &Pin| Some((pin.pattern.clone(), Text(pin.formats?)));
+        Plan {
+            version: VERSION,
+            network: training.name().to_string(),
+            method: Text(assignment.method),
+            batch: assignment.batch,
+            low_ratio: options.low_ratio,
+            seed: options.seed,
+            high: Text(high),
+            low_forward: Text(low_forward),
+            low_backward: Text(low_backward),
+            low_parameter_gradient: Text(low_parameter_gradient),
+            exclude: excluded.into_iter().map(|pin| pin.pattern.clone()).collect(),
+            recompute: assignment.recomputed.iter().filter_map(|id| names[id.index()].clone()).collect(),
+            pin: pinned.into_iter().filter_map(pin).collect(),
+            budget: options.budget.as_ref().map(PlannedBudget::of),
+            tensors: Rows(rows(training, assignment, &names)),
+        }
+    }
+
+    /// The options that the assignment was made with, for a run with so many threads; what a plan does not hold is as by
+    /// default. The budget's profile, a file of its own, is left out.
+    pub fn options(&self, threads: usize) -> Options {
+        Options {
+            batch: self.batch,
+            method: self.method.0,
+            low_ratio: self.low_ratio,
+            seed: self.seed,
+            formats: self.formats(),
+            pins: self.pins(),
+            budget: self.budget.as_ref().map(|budget| budget.budget(threads)),
+            ..Options::default()
+        }
+    }
+
+    /// The path of the profile by which the budget was used, as it was given.
+    pub fn profile(&self) -> Option<&str> {
+        self.budget.as_ref()?.profile.as_deref()
+    }
+
+    fn formats(&self) -> Formats {
+        Formats {
+            high: self.high.0,
+            low_forward: self.low_forward.0,
+            low_backward: self.low_backward.0,
+            low_parameter_gradient: self.low_parameter_gradient.0,
+        }
+    }
+
+    fn pins(&self) -> Vec<Pin> {
+        let pinned = self.pin.iter().map(|(pattern, formats)| (pattern, Some(formats.0)));
+        let pins = pinned.chain(self.exclude.iter().map(|pattern| (pattern, None)));
+        pins.map(|(pattern, formats)| Pin { pattern: pattern.clone(), formats }).collect()
+    }
+}
+
+impl PlannedBudget {
+    fn of(budget: &Budget) -> PlannedBudget {
+        let texts = |formats: &[Format]| formats.iter().copied().map(Text).collect();
+        PlannedBudget {
+            limit: Text(budget.limit),
+            formats: texts(&budget.forward),
+            backward_formats: texts(&budget.backward),
+            may_recompute: budget.recompute,
+            granularity: match budget.granularity {
+                Granularity::Tensor => PlannedGranularity::Tensor,
+                Granularity::Group => PlannedGranularity::Group,
+            },
+            time_weight: budget.time_weight,
+            max_slowdown: budget.max_slowdown,
+            profile: budget.measured.as_ref().map(|measured| measured.name.clone()),
+            solve_seconds: budget.seconds,
+        }
+    }
+
+    fn budget(&self, threads: usize) -> Budget {
+        let formats = |texts: &[Text<Format>]| texts.iter().map(|text| text.0).collect();
+        Budget {
+            forward: formats(&self.formats),
+            backward: formats(&self.backward_formats),
+            recompute: self.may_recompute,
+            granularity: match self.granularity {
+                PlannedGranularity::Tensor => Granularity::Tensor,
+                PlannedGranularity::Group => Granularity::Group,
+            },
+            time_weight: self.time_weight,
+            max_slowdown: self.max_slowdown,
+            seconds: self.solve_seconds,
+            ..Budget::new(self.limit.0, threads)
+        }
+    }
+}
+
+/// The rows of all tensors, in execution order.
+fn rows(graph: &Graph, assignment: &Assignment, names: &[Option<String>]) -> Vec<(String, Row)> {
+    let mut backward = BTreeMap::new();
+    for (tensor, _, format) in assignment.assigned() {
+        if matches!(tensor.kind, Kind::OutputGradient | Kind::ParameterGradient) {
+            backward.insert(tensor.node, format);
+        }
+    }
+    let row = |(tensor, _, format): (&bitbudget_precision::Tensor, _, Format)| {
+        let backward = backward.get(&tensor.node).filter(|_| matches!(tensor.kind, Kind::Parameter | Kind::Output))?;
+        let row = Row {
+            operator: graph.op(tensor.operator).name().to_string(),
+            shape: graph.ty(tensor.node).shape.to_string(),
+            forward: format.to_string(),
+            backward: backward.to_string(),
+        };
+        Some((names[tensor.node.index()].clone()?, row))
+    };
+    assignment.assigned().filter_map(row).collect()
+}

@@ -1,0 +1,170 @@
+//! Assignment files: `assign -o`, `--from`, `--assignment`, with pins and exclusions.
+
+use crate::folder::Folder;
+use bitbudget::Compiled;
+use bitbudget_formats::Format;
+
+/// The rows of a TOML file's tensors by name: operator, forward and backward format.
+fn tensors(folder: &Folder, name: &str) -> Vec<(String, [String; 3])> {
+    let text = String::from_utf8(folder.read(name)).unwrap();
+    let rows = text.lines().skip_while(|line| *line != "[tensors]").skip(1);
+    let row = |line: &str| {
+        let (name, row) = line.split_once(" = ").unwrap();
+        let value =
+            |key: &str| row.split(&format!("{key} = \"")).nth(1).unwrap().split('"').next().unwrap().to_string();
+        (name.trim_matches('"').to_string(), ["operator", "forward", "backward"].map(value))
+    };
+    rows.map(row).collect()
+}
+
+/// Replaces text in a file, which must be there.
+fn edit(folder: &Folder, name: &str, from: &str, to: &str) {
+    let text = String::from_utf8(folder.read(name)).unwrap();
+    assert!(text.contains(from), "{from}: {text}");
+    folder.write(name, text.replacen(from, to, 1).as_bytes());
+}
+
+#[test]
+fn a_file_is_used_as_it_stands() {
+    let folder = Folder::new();
+    let shown = folder.succeed("assign net.onnx --batch 8 --low-ratio 0.6 -o plan.toml").stdout;
+    folder.succeed("assign net.onnx --batch 8 --low-ratio 0.6 -o plan.json");
+    // In either form it is the same assignment, with the same report.
+    for file in ["plan.toml", "plan.json"] {
+        assert_eq!(folder.succeed(&format!("assign net.onnx --assignment {file}")).stdout, shown);
+        folder.succeed(&format!("assign net.onnx --assignment {file} -o again.toml"));
+        assert!(folder.read("again.toml") == folder.read("plan.toml"));
+    }
+    let printed = folder.succeed("assign net.onnx --assignment plan.json -o -").stdout;
+    assert!(printed.as_bytes() == folder.read("plan.toml"));
+    let row = "conv1 = { operator = \"conv\", shape = \"[N,12,16,16]\", forward = \"1-4-3\", backward = \"1-5-2\" }";
+    edit(&folder, "plan.toml", row, &row.replace("1-4-3", "e4m3").replace("1-5-2", "bf16"));
+    edit(&folder, "plan.toml", "recompute = []", "recompute = [\"bn1\", \"bn1.mean\"]");
+    folder.succeed("compile net.onnx --assignment plan.toml -o net.trainer");
+    let compiled = Compiled::decode(&folder.read("net.trainer")).unwrap();
+    let named = |name: &str| compiled.training.ids().rfind(|&id| compiled.training.node(id).name == name).unwrap();
+    assert_eq!(compiled.assignment.formats[named("conv1").index()], Format::E4M3);
+    assert_eq!(compiled.assignment.recomputed, [named("bn1.mean"), named("bn1")]);
+    assert_eq!(compiled.assignment.batch, 8);
+    // The report names formats that no level stands for.
+    let shown = folder.succeed("assign net.onnx --assignment plan.toml").stdout;
+    assert!(shown.contains("% e4m3"), "{shown}");
+    folder.succeed("train net.onnx --data digits --steps 1 --batch 4 --assignment plan.toml --json t.json");
+    folder.succeed("bench net.onnx --steps 1 --assignment plan.toml --json b.json");
+    assert_eq!(folder.json("b.json")["batch"], 8);
+    folder.succeed("eval net.onnx --data digits --assignment plan.toml");
+}
+
+#[test]
+fn a_file_is_solved_again_with_what_options_change() {
+    let folder = Folder::new();
+    let options = "--batch 8 --budget 80% --solve-seconds 2 --formats fp32,bf16 --pin conv1=bf16 --exclude Concat";
+    folder.succeed(&format!("assign net.onnx {options} -o plan.toml"));
+    let check = |name: &str| {
+        for (tensor, [operator, forward, backward]) in tensors(&folder, name) {
+            if tensor == "conv1" {
+                assert_eq!([forward.as_str(), &backward], ["bf16", "bf16"]);
+            } else if operator == "concat" && !(name == "again.toml" && tensor.starts_with("fire9.")) {
+                assert_eq!([forward.as_str(), &backward], ["fp32", "fp32"]);
+            }
+            assert!(["fp32", "bf16"].contains(&forward.as_str()), "{tensor} {forward}");
+        }
+    };
+    check("plan.toml");
+    // By hand and by options, and both stay in the file.
+    edit(&folder, "plan.toml", "limit = \"80%\"", "limit = \"90%\"");
+    edit(&folder, "plan.toml", "[pin]\n", "[pin]\n\"fire9.*\" = \"bf16\"\n");
+    folder.succeed("assign net.onnx --from plan.toml --pin fire2.conv1.weight=bf16/fp32 -o again.toml --json r.json");
+    check("again.toml");
+    let (record, text) = (folder.json("r.json"), String::from_utf8(folder.read("again.toml")).unwrap());
+    assert!(record["memory"]["predicted"].as_u64() <= record["memory"]["budget"].as_u64());
+    for words in [
+        "limit = \"90%\"",
+        "\"fire9.*\" = \"bf16\"",
+        "\"fire2.conv1.weight\" = \"bf16/fp32\"",
+        "exclude = [\"Concat\"]",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let of_fire9 = tensors(&folder, "again.toml").into_iter().filter(|(name, _)| name.starts_with("fire9."));
+    // The concatenation too: it is excluded by type, and names beat types.
+    assert!(of_fire9.into_iter().all(|(_, [_, forward, backward])| forward == "bf16" && backward == "bf16"));
+    // Another method on the same settings; a pin of the same pattern takes the place of the file's.
+    folder.succeed("assign net.onnx --from again.toml --method demote --budget 90% --pin conv1=fp32 -o demoted.toml");
+    let demoted = String::from_utf8(folder.read("demoted.toml")).unwrap();
+    assert!(demoted.contains("method = \"demote\"") && demoted.contains("conv1 = \"fp32\""), "{demoted}");
+}
+
+#[test]
+fn methods_keep_to_pins() {
+    let folder = Folder::new();
+    for method in ["fp32", "uniform-high", "uniform-low", "operator", "amp", "demote", "demote-smallest", "random"] {
+        let pins = "--pin Conv*=bf16 --pin fire2.conv1=1-4-3/1-5-2 --exclude BatchNormalization*";
+        folder.succeed(&format!("assign net.onnx --batch 8 --method {method} {pins} -o plan.toml"));
+        let high = if method == "fp32" { "fp32" } else { "1-6-9" };
+        for (name, [operator, forward, backward]) in tensors(&folder, "plan.toml") {
+            let expected = match (name.as_str(), operator.as_str()) {
+                ("fire2.conv1", _) => ["1-4-3", "1-5-2"],
+                (_, "conv") => ["bf16", "bf16"],
+                (_, "batch_normalize") => [high, high],
+                _ => continue,
+            };
+            assert_eq!([forward.as_str(), &backward], expected, "{method}: {name}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_all_reasons() {
+    let folder = Folder::new();
+    folder.succeed("assign net.onnx --batch 8 --budget 90% --solve-seconds 2 -o plan.toml");
+    folder.succeed("zoo shufflenet-v2 --width 0.1 -o other.onnx");
+    folder.succeed("compile net.onnx --batch 8 -o net.trainer");
+    folder.write("no.toml", b"version = 1");
+    folder.write("plan.txt", b"");
+    let pins = "--pin Cnv*=bf16 --pin fire2.relu3=bf16 --exclude nothing-like-it";
+    let cases: &[(&str, &[&str])] = &[
+        (
+            &format!("assign net.onnx {pins}"),
+            &["`Cnv*` matches no", "mean `conv`", "`fire2.relu3`", "`fire2.relu1`", "`nothing-like-it` matches no"],
+        ),
+        ("assign net.onnx --pin conv=bf16 --pin Conv=fp32", &["`conv` and `Conv` both match", "bf16 and fp32"]),
+        ("assign net.onnx --budget 50% --pin nll_loss=bf16", &["`nll_loss`, which stays in high precision"]),
+        ("assign net.onnx --pin conv", &["write a pattern and a format", "'Conv*=bf16'"]),
+        ("assign net.onnx --pin conv=fp7", &["unknown format `fp7`"]),
+        ("assign net.onnx --formats bf16", &["--formats", "--budget"]),
+        ("assign net.onnx -o plan", &["plan: assignments are TOML or JSON", ".toml"]),
+        ("assign net.onnx -o no/such/plan.toml", &["no folder"]),
+        ("assign net.onnx --from plan.txt", &["plan.txt", "TOML or JSON"]),
+        ("assign net.onnx --from none.toml", &["cannot read none.toml"]),
+        ("assign net.onnx --from no.toml", &["no.toml: not an assignment", "missing field"]),
+        ("assign net.onnx --from plan.toml --assignment plan.toml", &["cannot be used with"]),
+        ("assign net.trainer -o p.toml", &["net.trainer is a trainer file"]),
+        ("train net.trainer --data digits --assignment plan.toml", &["trainer file, which fixes --assignment"]),
+        ("train net.onnx --data digits --assignment plan.toml --method demote", &["--method", "cannot be used with"]),
+        (
+            "compile other.onnx --assignment plan.toml -o x",
+            &["it is of network `squeezenet-0.1`", "no tensor `fire2.conv1`", "tensor `relu1` [N,24,32,32] is missing"],
+        ),
+    ];
+    for (arguments, words) in cases {
+        folder.refused(arguments, words);
+    }
+    edit(&folder, "plan.toml", "limit = \"90%\"", "limit = \"20%\"");
+    edit(&folder, "plan.toml", "seed = 0", "seed = 1");
+    folder.refused("bench net.onnx --assignment plan.toml", &["more than the budget of", "--from", "narrower formats"]);
+    edit(
+        &folder,
+        "plan.toml",
+        "nll_loss = { operator = \"nll_loss\", shape = \"[]\", forward = \"fp32\"",
+        "nll_loss = { operator = \"nll_loss\", shape = \"[N]\", forward = \"bf16\"",
+    );
+    edit(&folder, "plan.toml", "\"conv1.bias\" =", "\"conv1.bia\" =");
+    let words = [
+        "`nll_loss` has the shape [], not [N]",
+        "it cannot be bf16",
+        "`conv1.bias` [12] is missing",
+        "no tensor `conv1.bia`",
+    ];
+    folder.refused("compile net.onnx --assignment plan.toml -o x", &words);
+}

@@ -1,0 +1,303 @@
+//! Pins: formats that a user asks for, by operator type or name.
+
+use crate::budget::stays_exact;
+use crate::method::Method;
+use crate::tensors::{Formats, Kind, Level, Tensor, node_names};
+use bitbudget_formats::{Format, ParseFormatError};
+use bitbudget_ir::Graph;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+/// The formats of pinned tensors, by their position in the list of [`crate::tensors`].
+pub type Pinned = BTreeMap<usize, Format>;
+
+/// What ONNX calls operators whose names here differ in more than case and underscores.
+const ONNX_NAMES: [(&str, &str); 3] =
+    [("batch_normalize", "BatchNormalization"), ("matmul", "Gemm"), ("average_pool", "GlobalAveragePool")];
+
+/// How many names an error suggests.
+const SUGGESTED: usize = 3;
+
+/// The formats that tensors are pinned to: `bf16` for all of them, `1-4-3/1-5-2` for forward tensors and gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinFormats {
+    /// That of parameters and outputs.
+    pub forward: Format,
+    /// That of their gradients.
+    pub backward: Format,
+}
+
+impl PinFormats {
+    fn of(self, kind: Kind) -> Format {
+        match kind {
+            Kind::Parameter | Kind::Output => self.forward,
+            Kind::OutputGradient | Kind::ParameterGradient => self.backward,
+        }
+    }
+}
+
+impl FromStr for PinFormats {
+    type Err = ParseFormatError;
+
+    fn from_str(text: &str) -> Result<PinFormats, ParseFormatError> {
+        let (forward, backward) = text.split_once('/').unwrap_or((text, text));
+        Ok(PinFormats { forward: forward.parse()?, backward: backward.parse()? })
+    }
+}
+
+impl fmt::Display for PinFormats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.forward == self.backward {
+            true => write!(f, "{}", self.forward),
+            false => write!(f, "{}/{}", self.forward, self.backward),
+        }
+    }
+}
+
+/// A pattern, and the formats of what it matches.
+///
+/// `*` stands for any characters, `?` for one. A pattern that matches operator types of the network (`conv`, or ONNX's
+/// `Conv`, whatever the case) means all tensors of these operators, parameters and gradients included; else it means the
+/// tensors whose names it matches. Where several match a tensor, names beat types, and then patterns without `*` and `?` beat
+/// those with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// What is pinned.
+    pub pattern: String,
+    /// To what; `None` for high precision, so that it is excluded from rounding further.
+    pub formats: Option<PinFormats>,
+}
+
+/// Why a pin has no meaning.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// Nothing has such a type or name.
+    #[error("`{pattern}` matches no operator type and no tensor of the network{}", suggestion(near))]
+    Nothing {
+        /// The pattern.
+        pattern: String,
+        /// Types and names that are near.
+        near: Vec<String>,
+    },
+    /// Two pins contradict each other.
+    #[error(
+        "`{}` and `{}` both match `{name}`, for {} and {}; drop one of them, or pin `{name}` itself",
+        patterns[0], patterns[1], formats[0], formats[1]
+    )]
+    Conflict {
+        /// The patterns.
+        patterns: [String; 2],
+        /// The tensor's name.
+        name: String,
+        /// What they ask for.
+        formats: [Format; 2],
+    },
+    /// What it matches has no choice.
+    #[error("`{pattern}` matches `{name}`, which stays in high precision; drop that pin")]
+    Exact {
+        /// The pattern.
+        pattern: String,
+        /// A tensor's name.
+        name: String,
+    },
+}
+
+fn suggestion(near: &[String]) -> String {
+    match near {
+        [] => String::new(),
+        near => format!("; do you mean `{}`?", near.join("`, `")),
+    }
+}
+
+/// The formats that `pins` give to the tensors of a training graph; `high` is what excluded tensors have.
+///
+/// A pin passes over tensors that [may not have](may_have) its format, if there are others that it matches.
+///
+/// # Errors
+/// All pins that match nothing, contradict each other, or mean only tensors that have no choice.
+pub fn pins_of(
+    pins: &[Pin],
+    graph: &Graph,
+    tensors: &[Tensor],
+    method: Method,
+    formats: &Formats,
+    high: PinFormats,
+) -> Result<Pinned, Vec<PinError>> {
+    let names = node_names(graph);
+    let name = |at: usize| {
+        let node = tensors[at].node;
+        names[node.index()].clone().unwrap_or_else(|| node.to_string())
+    };
+    let operator = |at: usize| graph.op(tensors[at].operator).name();
+    let types: BTreeSet<&str> = (0..tensors.len()).map(operator).collect();
+    let mut errors = Vec::new();
+    // Per tensor: the pins that match it, with how strong they are and their formats.
+    let mut asked: BTreeMap<usize, Vec<(u8, &Pin, Format)>> = BTreeMap::new();
+    for pin in pins {
+        let pattern = pin.pattern.as_str();
+        let by_type = types.iter().any(|operator| matches_type(pattern, operator));
+        let rank = 2 * u8::from(!by_type) + u8::from(!pattern.contains(['*', '?']));
+        let is_meant = |at: usize| match by_type {
+            true => matches_type(pattern, operator(at)),
+            false => matches(pattern, &name(at)),
+        };
+        let meant: Vec<usize> = (0..tensors.len()).filter(|&at| is_meant(at)).collect();
+        let mut is_free = false;
+        for &at in &meant {
+            let format = pin.formats.unwrap_or(high).of(tensors[at].kind);
+            if may_have(graph, &tensors[at], format, method, formats) {
+                is_free = true;
+                asked.entry(at).or_default().push((rank, pin, format));
+            }
+        }
+        let pattern = pattern.to_string();
+        match meant.first() {
+            None => {
+                let candidates = types.iter().map(ToString::to_string).chain((0..tensors.len()).map(name));
+                errors.push(PinError::Nothing { near: near(&pattern, candidates), pattern });
+            }
+            Some(&at) if !is_free => errors.push(PinError::Exact { pattern, name: name(at) }),
+            Some(_) => {}
+        }
+    }
+    let mut pinned = Pinned::new();
+    for (at, mut asked) in asked {
+        let strongest = asked.iter().map(|&(rank, ..)| rank).max();
+        asked.retain(|&(rank, ..)| Some(rank) == strongest);
+        let [(_, first, format), ref others @ ..] = asked[..] else { continue };
+        match others.iter().find(|&&(_, _, other)| other != format) {
+            None => drop(pinned.insert(at, format)),
+            Some(&(_, other, also)) => {
+                let patterns = [first.pattern.clone(), other.pattern.clone()];
+                let known =
+                    |e: &PinError| matches!(e, PinError::Conflict { patterns: known, .. } if *known == patterns);
+                if !errors.iter().any(known) {
+                    errors.push(PinError::Conflict { patterns, name: name(at), formats: [format, also] });
+                }
+            }
+        }
+    }
+    if errors.is_empty() { Ok(pinned) } else { Err(errors) }
+}
+
+/// Whether a tensor may have a format: the loss and the input stay FP32, but for the formats that the methods that go by
+/// level give them.
+pub fn may_have(graph: &Graph, tensor: &Tensor, format: Format, method: Method, formats: &Formats) -> bool {
+    let by_level = [Level::High, Level::Low].map(|level| formats.of(tensor.kind, level));
+    !stays_exact(graph, tensor) || format == Format::FP32 || method != Method::Ilp && by_level.contains(&format)
+}
+
+/// Whether a pattern matches an operator's type, by its name or ONNX's.
+fn matches_type(pattern: &str, operator: &str) -> bool {
+    let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
+    let onnx = ONNX_NAMES.iter().filter(|(name, _)| *name == operator).map(|&(_, onnx)| onnx);
+    onnx.chain([operator]).any(|name| matches(&plain(pattern), &plain(name)))
+}
+
+/// Whether a pattern of `*`, `?` and other characters matches the whole of a text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // Where the last star is, and how much of the text it takes.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => {
+                let Some((at, taken)) = star else { return false };
+                star = Some((at, taken + 1));
+                (p, t) = (at + 1, taken + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+/// The candidates that differ least from a pattern, if they do not differ much.
+fn near(pattern: &str, candidates: impl Iterator<Item = String>) -> Vec<String> {
+    let plain = |text: &str| text.replace(['*', '?', '_'], "").to_ascii_lowercase();
+    let wanted = plain(pattern);
+    let most = wanted.chars().count() / 3;
+    let candidates: BTreeSet<String> = candidates.collect();
+    let mut found: Vec<(usize, String)> =
+        candidates.into_iter().map(|name| (distance(&wanted, &plain(&name)), name)).collect();
+    found.retain(|(distance, _)| *distance <= most);
+    found.sort();
+    found.into_iter().take(SUGGESTED).map(|(_, name)| name).collect()
+}
+
+/// The least number of characters to insert, delete or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            let least = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], least);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_texts() {
+        let yes = [
+            ("conv1", "conv1"),
+            ("*", ""),
+            ("*", "conv"),
+            ("conv*", "conv"),
+            ("c*v?", "conv1"),
+            ("*.weight", "fire2.conv1.weight"),
+            ("fire?.*.weight", "fire2.conv1.weight"),
+            ("**a*a", "aba"),
+            ("a*b*c", "a-b-b-c"),
+        ];
+        let no = [
+            ("", "a"),
+            ("conv", "conv1"),
+            ("conv?", "conv"),
+            ("?", ""),
+            ("*.weight", "conv.weights"),
+            ("a*b*c", "a-c-b"),
+            ("Conv1", "conv1"),
+        ];
+        yes.iter().for_each(|(pattern, text)| assert!(matches(pattern, text), "{pattern} {text}"));
+        no.iter().for_each(|(pattern, text)| assert!(!matches(pattern, text), "{pattern} {text}"));
+        for (pattern, operator) in
+            [("Conv*", "conv"), ("MaxPool", "max_pool"), ("BatchNormalization*", "batch_normalize")]
+        {
+            assert!(matches_type(pattern, operator), "{pattern} {operator}");
+        }
+        assert!(!matches_type("Conv", "conv_grad_input"));
+    }
+
+    #[test]
+    fn distances_are_those_of_single_edits() {
+        for (a, b, expected) in
+            [("", "", 0), ("conv", "conv", 0), ("cnv", "conv", 1), ("relu", "rule", 2), ("", "ab", 2)]
+        {
+            assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
+        }
+        let names = ["conv1", "conv2", "relu"].map(str::to_string);
+        assert_eq!(near("Cnv1", names.into_iter()), ["conv1"]);
+    }
+
+    #[test]
+    fn formats_of_pins_read_back() {
+        for text in ["bf16", "1-4-3/1-5-2"] {
+            assert_eq!(text.parse::<PinFormats>().unwrap().to_string(), text);
+        }
+        assert!("bf16/".parse::<PinFormats>().is_err());
+    }
+}

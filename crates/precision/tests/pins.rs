@@ -1,0 +1,118 @@
+//! Pins: what they mean, which one wins, what methods make of them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+mod graphs;
+
+use bitbudget_formats::Format;
+use bitbudget_ir::Graph;
+use bitbudget_precision::{
+    Assignment, Formats, Kind, Level, Method, Pin, PinError, PinFormats, Pinned, assign_with, node_names, pins_of,
+    tensors,
+};
+use graphs::{RELABELLED, SHARED, assigned, train};
+
+const BATCH: usize = 2;
+const HIGH: PinFormats = PinFormats { forward: Format::PAPER_HIGH, backward: Format::PAPER_HIGH };
+
+fn pin(pattern: &str, formats: &str) -> Pin {
+    Pin { pattern: pattern.into(), formats: Some(formats.parse().unwrap()) }
+}
+
+fn exclude(pattern: &str) -> Pin {
+    Pin { pattern: pattern.into(), formats: None }
+}
+
+fn resolved(graph: &Graph, pins: &[Pin]) -> Result<Pinned, Vec<PinError>> {
+    pins_of(pins, graph, &tensors(graph, BATCH), Method::Demote, &Formats::PAPER, HIGH)
+}
+
+/// What is pinned, as `name kind: format`.
+fn shown(graph: &Graph, pins: &[Pin]) -> Vec<String> {
+    let (tensors, names) = (tensors(graph, BATCH), node_names(graph));
+    let line = |(at, format): (usize, Format)| {
+        let name = names[tensors[at].node.index()].clone().unwrap();
+        let kind = match tensors[at].kind {
+            Kind::Parameter => "P",
+            Kind::Output => "Y",
+            Kind::OutputGradient => "GY",
+            Kind::ParameterGradient => "GP",
+        };
+        format!("{name} {kind}: {format}")
+    };
+    resolved(graph, pins).unwrap().into_iter().map(line).collect()
+}
+
+#[test]
+fn types_come_before_names_and_the_more_exact_pin_wins() {
+    let graph = train(SHARED);
+    assert_eq!(shown(&graph, &[pin("w", "bf16")]), ["w P: bf16", "w GP: bf16"]);
+    assert_eq!(shown(&graph, &[pin("l*t", "1-4-3/1-5-2")]), ["left Y: 1-4-3", "left GY: 1-5-2"]);
+    // There is an operator type `relu`, so that the tensor of that name is not meant alone.
+    assert_eq!(
+        shown(&graph, &[pin("relu", "bf16")]),
+        ["relu Y: bf16", "relu GY: bf16", "late Y: bf16", "late GY: bf16"]
+    );
+    let gemm = ["w P: bf16", "left Y: bf16", "left GY: bf16", "w GP: bf16", "right Y: bf16", "right GY: bf16"];
+    assert_eq!(shown(&graph, &[pin("Gemm", "bf16")]), gemm);
+    assert_eq!(shown(&graph, &[pin("mat*", "fp32"), pin("MatMul", "bf16")]), gemm);
+    let mixed = ["w P: fp32", "left Y: 1-6-9", "left GY: 1-6-9", "w GP: fp32", "right Y: e5m2", "right GY: e5m2"];
+    assert_eq!(shown(&graph, &[pin("righ?", "e5m2"), exclude("matmul"), pin("w", "fp32")]), mixed);
+}
+
+#[test]
+fn all_pins_without_a_meaning_are_reported() {
+    let graph = train(SHARED);
+    let pins =
+        [pin("matmull", "bf16"), pin("left", "bf16"), exclude("left"), pin("nll_loss", "e4m3"), pin("[", "fp32")];
+    let errors = resolved(&graph, &pins).unwrap_err();
+    let near = vec!["matmul".to_string()];
+    let expected = [
+        PinError::Nothing { pattern: "matmull".into(), near },
+        PinError::Exact { pattern: "nll_loss".into(), name: "nll_loss".into() },
+        PinError::Nothing { pattern: "[".into(), near: vec![] },
+        PinError::Conflict {
+            patterns: ["left".into(), "left".into()],
+            name: "left".into(),
+            formats: [Format::BF16, Format::PAPER_HIGH],
+        },
+    ];
+    assert_eq!(errors, expected);
+    // A pin of its own settles what others dispute, and a pin of everything passes over the loss.
+    assert!(resolved(&graph, &[pin("l*t", "bf16"), pin("le*", "fp32"), pin("left", "fp32")]).is_ok());
+    assert!(shown(&graph, &[pin("*", "bf16")]).iter().all(|line| !line.starts_with("nll_loss")));
+}
+
+#[test]
+fn methods_leave_pinned_tensors_alone() {
+    let graph = train(RELABELLED);
+    let pinned = resolved(&graph, &[exclude("relu"), pin("fc2", "bf16"), pin("w4", "1-4-3")]).unwrap();
+    let methods = Method::ALL.into_iter().filter(|&method| method != Method::Ilp);
+    let none = Pinned::new();
+    for method in methods {
+        let with = |pinned| assign_with(&graph, BATCH, method, 0.5, 0, Formats::PAPER, pinned).unwrap();
+        assert_eq!(with(&none), assigned(&graph, method, 0.5), "{method}");
+        let assignment = with(&pinned);
+        for (at, (tensor, level, format)) in assignment.assigned().enumerate() {
+            match pinned.get(&at) {
+                Some(&pinned) => assert_eq!(format, pinned, "{method} {tensor:?}"),
+                None => assert_eq!(format, assignment.by_level.of(tensor.kind, level), "{method} {tensor:?}"),
+            }
+        }
+        // Levels follow from formats, so that they can be told from a file.
+        let Assignment { by_level, chosen, recomputed, .. } = assignment.clone();
+        let again = Assignment::of_choices(&graph, BATCH, method, by_level, chosen, recomputed).unwrap();
+        assert_eq!(Assignment { demoted: assignment.demoted.clone(), ..again }, assignment, "{method}");
+    }
+    // More groups make up for what is excluded.
+    for method in [Method::Demote, Method::DemoteSmallest, Method::Random] {
+        for ratio in [0.0, 0.3, 0.6] {
+            let assignment = assign_with(&graph, BATCH, method, ratio, 0, Formats::PAPER, &pinned).unwrap();
+            assert!(assignment.low_ratio_elements() >= ratio, "{method} {ratio}");
+        }
+        let all = assign_with(&graph, BATCH, method, 1.0, 0, Formats::PAPER, &pinned).unwrap();
+        assert_eq!(all.demoted.len(), all.groups.len());
+        let relu = all.assigned().filter(|(t, ..)| graph.op(t.node).name() == "relu");
+        assert!(relu.into_iter().all(|(_, level, _)| level == Level::High));
+        assert_eq!(all.with_demoted(&graph, &all.demoted, &pinned), all);
+    }
+}
