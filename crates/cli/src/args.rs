@@ -1,6 +1,6 @@
 //! Arguments.
 
-use bitbudget::{Limit, Promotion};
+use bitbudget::{Engine, Limit, Promotion};
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_precision::{Method, PinFormats};
 use bitbudget_train::data::DataSpec;
@@ -142,7 +142,7 @@ pub(crate) struct AssignmentArgs {
 }
 
 /// The options that an assignment file settles.
-const SETTLED: [&str; 16] = [
+const SETTLED: [&str; 17] = [
     "method",
     "low_ratio",
     "high",
@@ -158,6 +158,7 @@ const SETTLED: [&str; 16] = [
     "no_recompute",
     "time_weight",
     "max_slowdown",
+    "solver",
     "solve_seconds",
 ];
 
@@ -208,6 +209,9 @@ pub(crate) struct BudgetArgs {
     /// How much longer recomputation may make a step: 10%.
     #[arg(long, value_name = "SHARE")]
     pub(crate) max_slowdown: Option<Percent>,
+    /// What method ilp is solved by: embedded, or highs in builds with the feature `highs` [default: embedded].
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) solver: Option<Engine>,
     /// Seconds that method ilp may search [default: 10].
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub(crate) solve_seconds: Option<f64>,

@@ -186,6 +186,7 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
     }
     budget.recompute &= !args.no_recompute;
     budget.time_weight = args.time_weight.unwrap_or(budget.time_weight);
+    budget.engine = args.solver.unwrap_or(budget.engine);
     budget.seconds = args.solve_seconds.unwrap_or(budget.seconds);
     budget.max_slowdown = args.max_slowdown.map(|Percent(share)| share).or(budget.max_slowdown);
     if !(budget.time_weight.is_finite() && budget.time_weight >= 0.0) {
@@ -259,6 +260,7 @@ fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
         ("--no-recompute", args.no_recompute),
         ("--time-weight", args.time_weight.is_some()),
         ("--max-slowdown", args.max_slowdown.is_some()),
+        ("--solver", args.solver.is_some()),
         ("--solve-seconds", args.solve_seconds.is_some()),
     ];
     flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()

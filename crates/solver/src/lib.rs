@@ -28,6 +28,8 @@ mod compact;
 mod cuts;
 mod dive;
 mod dual;
+#[cfg(feature = "highs")]
+mod highs;
 mod lp;
 mod near;
 mod probe;
@@ -43,7 +45,9 @@ use branch::Stop;
 use compact::Compact;
 use dual::Goal;
 use root::Found;
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Instant;
 
 pub use problem::{Choice, Item, Link, Pick, Problem, SolverError, Use};
@@ -54,6 +58,36 @@ pub enum Engine {
     /// This crate's own.
     #[default]
     Embedded,
+    /// HiGHS, if the crate was built with the feature `highs`.
+    Highs,
+}
+
+impl Engine {
+    /// All engines, in this build or not.
+    pub const ALL: [Engine; 2] = [Engine::Embedded, Engine::Highs];
+
+    /// The name, as options and solutions have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Embedded => "embedded",
+            Engine::Highs => "highs",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Engine, String> {
+        let all = Engine::ALL.map(Engine::name).join(", ");
+        Engine::ALL.into_iter().find(|engine| engine.name() == name).ok_or(format!("`{name}` is none of {all}"))
+    }
 }
 
 /// How long to search.
@@ -125,15 +159,24 @@ pub struct Smallest {
 /// The choice of least cost.
 ///
 /// # Errors
-/// If the problem is malformed.
+/// If the problem is malformed, or the engine is not in this build.
 pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<Outcome, SolverError> {
-    let Engine::Embedded = engine;
     problem.check()?;
     let begin = Instant::now();
     let compact = Compact::new(problem, 0..0);
     let start = start(problem, &compact, settings)?;
     let stop = Stop::after(settings.seconds, settings.gap);
-    let Found { best, bound, prices } = root::solve(&compact, &Goal::Cost, start, stop);
+    let found = match engine {
+        Engine::Embedded => root::solve(&compact, &Goal::Cost, start, stop),
+        #[cfg(feature = "highs")]
+        Engine::Highs => match highs::solve(&compact, start, settings, stop.left()) {
+            Some(found) => found,
+            None => return Ok(Outcome::Unknown),
+        },
+        #[cfg(not(feature = "highs"))]
+        Engine::Highs => return Err(SolverError::NotBuilt),
+    };
+    let Found { best, bound, prices } = found;
     let Some((picks, cost)) = best else {
         return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown });
     };
@@ -141,7 +184,14 @@ pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<O
     compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);
     let seconds = begin.elapsed().as_secs_f64();
     let picks = numbered(&compact, &picks);
-    Ok(Outcome::Solved(Solution { picks, cost, bound: bound.min(cost), prices: by_row, engine: "embedded", seconds }))
+    Ok(Outcome::Solved(Solution {
+        picks,
+        cost,
+        bound: bound.min(cost),
+        prices: by_row,
+        engine: engine.name(),
+        seconds,
+    }))
 }
 
 /// The least that the limits of `rows` have to be raised by, all by the same amount, so that there is a solution; nothing

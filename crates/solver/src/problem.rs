@@ -59,6 +59,9 @@ pub struct Pick {
 /// What is wrong with a problem.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SolverError {
+    /// The engine was left out.
+    #[error("this build has no HiGHS: build with `--features highs`, which needs cmake and libclang")]
+    NotBuilt,
     /// An item has nothing to choose.
     #[error("item {item} has no options")]
     NoOptions {

@@ -65,23 +65,30 @@ fn problems() -> impl Strategy<Value = Problem> {
     })
 }
 
+/// The engines of this build.
+fn built() -> &'static [Engine] {
+    if cfg!(feature = "highs") { &Engine::ALL } else { &[Engine::Embedded] }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_least_cost_is_found_and_proved(problem in problems()) {
         let (least, _) = by_brute_force(&problem);
-        match solve(&problem, Engine::Embedded, &Settings::default()).unwrap() {
-            Outcome::Solved(solution) => {
-                let least = least.unwrap();
-                prop_assert!((solution.cost - least).abs() < 1e-9, "{} instead of {least}", solution.cost);
-                prop_assert!((solution.bound - least).abs() < 1e-6, "bound {} of {least}", solution.bound);
-                let loads = loads(&problem, &solution.picks).unwrap();
-                prop_assert!(loads.iter().zip(&problem.limits).all(|(load, limit)| load <= limit));
-                prop_assert!((cost(&problem, &solution.picks) - solution.cost).abs() < 1e-9);
+        for &engine in built() {
+            match solve(&problem, engine, &Settings::default()).unwrap() {
+                Outcome::Solved(solution) => {
+                    let least = least.unwrap();
+                    prop_assert!((solution.cost - least).abs() < 1e-9, "{engine}: {} instead of {least}", solution.cost);
+                    prop_assert!((solution.bound - least).abs() < 1e-6, "{engine}: bound {} of {least}", solution.bound);
+                    let loads = loads(&problem, &solution.picks).unwrap();
+                    prop_assert!(loads.iter().zip(&problem.limits).all(|(load, limit)| load <= limit));
+                    prop_assert!((cost(&problem, &solution.picks) - solution.cost).abs() < 1e-9);
+                }
+                Outcome::Infeasible => prop_assert_eq!(least, None),
+                Outcome::Unknown => prop_assert!(false, "{engine}: nothing found"),
             }
-            Outcome::Infeasible => prop_assert_eq!(least, None),
-            Outcome::Unknown => prop_assert!(false, "nothing found"),
         }
     }
 
@@ -96,6 +103,15 @@ proptest! {
             prop_assert!(loads.iter().zip(&problem.limits).all(|(load, limit)| *load <= limit + found.excess));
         }
     }
+}
+
+#[test]
+#[cfg(not(feature = "highs"))]
+fn an_engine_that_is_not_built_says_so() {
+    let problem = Problem { items: vec![Item { options: vec![Choice::default()] }], limits: vec![], links: vec![] };
+    let error = solve(&problem, Engine::Highs, &Settings::default()).unwrap_err();
+    assert!(error.to_string().contains("--features highs"));
+    assert_eq!("gurobi".parse::<Engine>().unwrap_err(), "`gurobi` is none of embedded, highs");
 }
 
 #[test]

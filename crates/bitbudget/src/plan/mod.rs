@@ -9,7 +9,7 @@ mod error;
 mod file;
 mod text;
 
-use crate::{Budget, Compiled, Granularity, Limit, Options};
+use crate::{Budget, Compiled, Engine, Granularity, Limit, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};
@@ -67,6 +67,7 @@ struct PlannedBudget {
     /// The file of the profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
+    solver: Text<Engine>,
     solve_seconds: f64,
 }
 
@@ -166,6 +167,7 @@ impl PlannedBudget {
             time_weight: budget.time_weight,
             max_slowdown: budget.max_slowdown,
             profile: budget.measured.as_ref().map(|measured| measured.name.clone()),
+            solver: Text(budget.engine),
             solve_seconds: budget.seconds,
         }
     }
@@ -182,6 +184,7 @@ impl PlannedBudget {
             },
             time_weight: self.time_weight,
             max_slowdown: self.max_slowdown,
+            engine: self.solver.0,
             seconds: self.solve_seconds,
             ..Budget::new(self.limit.0, threads)
         }
