@@ -23,6 +23,9 @@ const PROMISING: f64 = 0.5;
 /// Splits whose bounds are computed in a row without finding a better one.
 const MISSES: usize = 3;
 
+/// A choice and its value: cost, or excess.
+pub(crate) type Best = (Vec<usize>, f64);
+
 /// When a search ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
@@ -100,7 +103,7 @@ pub(crate) struct Search<'a> {
     pub(crate) propagation: &'a Propagation<'a>,
     pub(crate) goal: &'a Goal,
     pub(crate) stop: Stop,
-    pub(crate) best: Option<(Vec<usize>, f64)>,
+    pub(crate) best: Option<Best>,
     pub(crate) random: Random,
     pub(crate) history: History,
     /// By option, what it costs beyond the best of its item at the prices of the whole problem's bound, and that bound.
@@ -183,7 +186,7 @@ impl Search<'_> {
             let result = work(&mut fork, of);
             (fork.best, result)
         };
-        let found: Vec<(Option<(Vec<usize>, f64)>, U)> = forks.into_par_iter().map(best).collect();
+        let found: Vec<(Option<Best>, U)> = forks.into_par_iter().map(best).collect();
         let (best, results): (Vec<_>, Vec<U>) = found.into_iter().unzip();
         for best in best.into_iter().flatten() {
             if self.best.as_ref().is_none_or(|(_, value)| best.1 < *value) {

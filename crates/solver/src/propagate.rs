@@ -79,9 +79,9 @@ impl Propagation<'_> {
     pub(crate) fn chosen(&self, limits: &[f64], state: &State, option: usize) -> Option<State> {
         let mut state = state.clone();
         let item = self.compact.items[self.compact.item_of[option]].clone();
-        let others = item.filter(|&other| other != option);
-        (others.fold(true, |fine, other| fine && self.forbid(&mut state, other)) && self.go_on(limits, &mut state))
-            .then_some(state)
+        let mut others = item.filter(|&other| other != option);
+        let fine = others.all(|other| self.forbid(&mut state, other)) && self.go_on(limits, &mut state);
+        fine.then_some(state)
     }
 
     /// Takes an option away; whether its item has others.
@@ -152,7 +152,7 @@ impl Propagation<'_> {
         let need = &self.compact.needs[need];
         let mut serving = need.to.iter().copied().filter(|&option| state.allowed[option]);
         let Some(first) = serving.next() else {
-            return need.from.iter().fold(true, |fine, &option| self.forbid(state, option) && fine);
+            return need.from.iter().all(|&option| self.forbid(state, option));
         };
         let item = self.compact.item_of[first];
         if serving.any(|option| self.compact.item_of[option] != item) {
@@ -163,8 +163,8 @@ impl Propagation<'_> {
         if asking.clone().any(|option| state.allowed[option] && need.from.binary_search(&option).is_err()) {
             return true;
         }
-        let others = self.compact.items[item].clone().filter(|option| need.to.binary_search(option).is_err());
-        others.fold(true, |fine, option| self.forbid(state, option) && fine)
+        let mut others = self.compact.items[item].clone().filter(|option| need.to.binary_search(option).is_err());
+        others.all(|option| self.forbid(state, option))
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a problem, or a part of it, is searched: what follows from it, a tight relaxation, first solutions, and then in turn
 //! the neighbourhood of the best solution and branch and bound.
 
-use crate::branch::{Limits, Node, Search, Stop, limits};
+use crate::branch::{Best, Limits, Node, Search, Stop, limits};
 use crate::compact::Compact;
 use crate::cuts::separate;
 use crate::dive::Order;
@@ -37,8 +37,8 @@ const DEPTH: usize = 1;
 /// What was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// The best choice and its value: cost, or excess.
-    pub(crate) best: Option<(Vec<usize>, f64)>,
+    /// The best choice.
+    pub(crate) best: Option<Best>,
     /// No choice has a smaller value.
     pub(crate) bound: f64,
     /// The prices of the whole problem's bound.
@@ -67,7 +67,7 @@ pub(crate) fn solve(compact: &Compact, goal: &Goal, start: Option<Vec<usize>>, s
 /// What is known of a part before it is searched.
 pub(crate) struct Known {
     /// A choice and its value; only better ones are sought.
-    pub(crate) best: Option<(Vec<usize>, f64)>,
+    pub(crate) best: Option<Best>,
     /// Choices to begin with.
     pub(crate) starts: Vec<Vec<usize>>,
     /// No choice in the part has a smaller value.
@@ -86,7 +86,7 @@ pub(crate) fn within(
     allowed: Vec<bool>,
     known: Known,
     stop: Stop,
-) -> (Option<(Vec<usize>, f64)>, f64) {
+) -> (Option<Best>, f64) {
     let mut compact = uncut.clone();
     let mut allowed = allowed;
     let Known { best, starts, bound, mut reduced, mut base, depth } = known;
