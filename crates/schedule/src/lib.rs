@@ -30,6 +30,7 @@ mod fuse;
 mod lifetimes;
 mod memory;
 mod order;
+mod pack;
 mod place;
 
 use bitbudget_formats::Format;

@@ -2,6 +2,7 @@
 
 use crate::ALIGNMENT;
 use crate::lifetimes::Item;
+use crate::pack::Packing;
 
 /// The offset of every item, and the size of the block.
 pub(crate) struct Placed {
@@ -9,12 +10,12 @@ pub(crate) struct Placed {
     pub(crate) size: usize,
 }
 
-fn rounded(bytes: usize) -> usize {
+pub(crate) fn rounded(bytes: usize) -> usize {
     bytes.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)
 }
 
 /// Places items so that no two that live at one time overlap: the best of several orders, each item at the lowest place
-/// that is free for all of its life.
+/// that is free for all of its life, or a packing that is searched for where they leave gaps.
 pub(crate) fn place(items: &[Item]) -> Placed {
     let bound = live(items).into_iter().max().unwrap_or(0);
     let keys: [Key; 4] = [
@@ -34,10 +35,33 @@ pub(crate) fn place(items: &[Item]) -> Placed {
             return best;
         }
     }
-    for order in orders {
-        improve(items, order, bound, &mut best);
-    }
+    pack(items, bound, &mut best);
     best
+}
+
+/// The part of the least size that is not worth a search.
+const SPARE: f64 = 1e-3;
+/// Sizes that are tried, and from how many beginnings each.
+const SIZES: usize = 6;
+const BEGINNINGS: usize = 60;
+
+/// Packs items into smaller and smaller blocks: first into one of the least size, then between what failed and the best.
+fn pack(items: &[Item], bound: usize, best: &mut Placed) {
+    let packing = Packing::new(items);
+    let mut low = bound;
+    for attempt in 0..SIZES {
+        if best.size as f64 <= bound as f64 * (1.0 + SPARE) {
+            break;
+        }
+        let capacity = if attempt == 0 { bound } else { low + (best.size - low) / 3 };
+        match packing.within(capacity, BEGINNINGS) {
+            Some(offsets) => {
+                let ends = offsets.iter().zip(items).map(|(offset, item)| offset + rounded(item.bytes));
+                *best = Placed { size: ends.max().unwrap_or(0), offsets };
+            }
+            None => low = capacity,
+        }
+    }
 }
 
 /// The items in the order of a key.
@@ -47,48 +71,12 @@ fn sorted(items: &[Item], key: Key) -> Vec<usize> {
     order
 }
 
-/// Comparisons that the search for a better order may take.
-const COMPARISONS: usize = 20_000_000;
-
-/// Places items in an order and then in others, each a change of the best so far: an item that lies at the top, or one that
-/// is alive with it, is placed earlier.
-fn improve(items: &[Item], mut order: Vec<usize>, bound: usize, best: &mut Placed) {
-    let changes = COMPARISONS / (items.len() * items.len()).max(1);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut placed = first_fit(items, &order);
-    for _ in 0..changes {
-        if placed.size <= bound {
-            break;
-        }
-        let end = |i: usize| placed.offsets[i].saturating_add(rounded(items[i].bytes));
-        let tops: Vec<usize> = (0..order.len()).filter(|&at| end(order[at]) > bound).collect();
-        let top = tops[random.below(tops.len())];
-        let one = &items[order[top]];
-        let near = |&at: &usize| items[order[at]].first <= one.last && one.first <= items[order[at]].last;
-        let near: Vec<usize> = (1..order.len()).filter(near).collect();
-        let from = if near.is_empty() || random.below(2) == 0 { top } else { near[random.below(near.len())] };
-        if from == 0 {
-            continue;
-        }
-        let to = random.below(from);
-        let mut changed = order.clone();
-        changed[to..=from].rotate_right(1);
-        let other = first_fit(items, &changed);
-        if other.size <= placed.size {
-            (order, placed) = (changed, other);
-        }
-    }
-    if placed.size < best.size {
-        *best = placed;
-    }
-}
-
 /// Numbers without pattern, the same each time (xorshift64*; Vigna, 2016).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// A number below `n`, which is not 0.
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -15,12 +15,50 @@ use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
+/// The part of the seconds left that a round may take.
+const SHARE: f64 = 0.5;
 /// A certified gap that is small enough.
 const GAP: f64 = 0.005;
 /// A budget of which this share is used is used well.
 const FULL: f64 = 0.98;
 /// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
 const OVERFLOW: f64 = 0.01;
+
+/// The memory that the integer program is given, from round to round.
+struct Room {
+    memory: usize,
+    /// What was not enough for any solution, and what led to a peak above the budget.
+    small: usize,
+    large: usize,
+    misses: u32,
+}
+
+impl Room {
+    fn new(memory: usize) -> Room {
+        Room { memory, small: 0, large: memory.saturating_add(1), misses: 0 }
+    }
+
+    /// There was no solution.
+    fn is_too_small(&mut self) {
+        self.small = self.memory;
+        self.memory = self.small.midpoint(self.large);
+    }
+
+    /// The solution has this peak under a budget of so many bytes.
+    fn led_to(&mut self, peak: usize, budget: usize) {
+        if peak <= budget {
+            self.misses = 0;
+            let more = self.memory + (budget - peak) / 2;
+            self.memory = if more < self.large { more } else { self.memory.midpoint(self.large) };
+            return;
+        }
+        // Misses in a row take more and more away: gaps between tensors change with every solution.
+        self.large = self.memory;
+        let less = self.memory.saturating_sub((peak - budget) << self.misses.min(4));
+        self.memory = if less > self.small { less } else { self.small.midpoint(self.large) };
+        self.misses += 1;
+    }
+}
 
 /// What the search asks again and again.
 pub(crate) struct Search<'a> {
@@ -79,7 +117,8 @@ impl<'a> Search<'a> {
     /// The best assignment that fits, by the integer program, with its peak.
     ///
     /// The program knows sizes and lifetimes, but not where tensors come to lie and what a schedule of other formats saves.
-    /// So it is solved again with more or less memory until the true peak is just below the budget.
+    /// So it is solved again with more or less memory until the true peak is just below the budget. The bound is that of the
+    /// program with all memory, which holds for every assignment that fits.
     ///
     /// # Errors
     /// If nothing fits, or the profile lacks formats.
@@ -91,22 +130,29 @@ impl<'a> Search<'a> {
         let start = Instant::now();
         let seconds = seconds.unwrap_or(self.budget.seconds);
         let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
-        let mut memory = bytes.saturating_sub(self.frame.beside);
+        let mut room = Room::new(bytes.saturating_sub(self.frame.beside));
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
-        let mut misses = 0;
+        // With all memory that there is, gaps between tensors aside, no assignment costs less.
+        let mut bound = f64::NEG_INFINITY;
         for round in 0..ROUNDS {
-            let program = self.program(&costs, memory);
+            let program = self.program(&costs, room.memory);
             let left = (seconds - start.elapsed().as_secs_f64()).max(0.0);
-            let share = if round == 0 { 0.6 } else { 0.4 };
-            let settings = Settings { seconds: left * share, gap: GAP, start: picks.clone() };
+            let settings = Settings { seconds: left * SHARE, gap: GAP, start: picks.clone() };
             let solution = match solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)? {
                 Outcome::Solved(solution) => solution,
-                Outcome::Infeasible | Outcome::Unknown => break,
+                Outcome::Infeasible | Outcome::Unknown if round == 0 => break,
+                Outcome::Infeasible | Outcome::Unknown => {
+                    room.is_too_small();
+                    continue;
+                }
             };
+            if round == 0 {
+                bound = solution.bound;
+            }
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
-            let certificate = self.certificate(&program, &solution, &costs, &assignment);
+            let certificate = self.certificate(&program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
             let better = best.as_ref().is_none_or(|(_, _, found)| certificate.cost < found.cost);
             if peak <= bytes && better {
                 best = Some((assignment, peak, certificate));
@@ -114,14 +160,7 @@ impl<'a> Search<'a> {
             if peak <= bytes && peak as f64 >= FULL * bytes as f64 {
                 break;
             }
-            // Misses in a row take more and more away: gaps between tensors change with every solution.
-            if peak > bytes {
-                misses += 1;
-                memory = memory.saturating_sub((peak - bytes) << misses.min(4));
-            } else {
-                misses = 0;
-                memory += (bytes - peak) / 2;
-            }
+            room.led_to(peak, bytes);
             picks = Some(solution.picks);
         }
         let (assignment, peak, certificate) = match best {
