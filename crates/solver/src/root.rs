@@ -92,10 +92,16 @@ pub(crate) fn within(
     let Known { best, starts, bound, mut reduced, mut base, depth } = known;
     let propagation = Propagation::new(uncut);
     let limits = limits(uncut, goal, best.as_ref().map(|(_, value)| *value));
-    let Some(conflicts) = probe(&propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
-        return (best, f64::INFINITY);
+    let tight = match goal {
+        Goal::Cost => {
+            let Some(conflicts) = probe(&propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
+                return (best, f64::INFINITY);
+            };
+            tightened(&mut compact, &allowed, &conflicts, &stop)
+        }
+        Goal::Excess(_) => Lp::new(&compact, goal, &allowed, stop.left()),
     };
-    let lp = match tightened(&mut compact, goal, &allowed, &conflicts, &stop) {
+    let lp = match tight {
         Ok(lp) => Some(lp),
         Err(Failure::Infeasible) => return (best, f64::INFINITY),
         Err(Failure::Unknown) => None,
@@ -157,18 +163,9 @@ pub(crate) fn within(
 }
 
 /// Finds cuts and solves the relaxation with them.
-fn tightened(
-    compact: &mut Compact,
-    goal: &Goal,
-    allowed: &[bool],
-    conflicts: &Conflicts,
-    stop: &Stop,
-) -> Result<Lp, Failure> {
+fn tightened(compact: &mut Compact, allowed: &[bool], conflicts: &Conflicts, stop: &Stop) -> Result<Lp, Failure> {
     let end = stop.part(CUTTING);
-    let mut lp = Lp::new(compact, goal, allowed, stop.left())?;
-    if *goal != Goal::Cost {
-        return Ok(lp);
-    }
+    let mut lp = Lp::new(compact, &Goal::Cost, allowed, stop.left())?;
     let rows = rows(compact, allowed);
     let mut bounds = vec![lp.bound()];
     for _ in 0..ROUNDS {
@@ -180,7 +177,7 @@ fn tightened(
         }
         compact.cuts.extend(found);
         // Those that do not bind make all further work slower.
-        lp = Lp::new(compact, goal, allowed, stop.left())?;
+        lp = Lp::new(compact, &Goal::Cost, allowed, stop.left())?;
         let shares = lp.shares();
         compact.cuts.retain(|cut| {
             let sum: f64 = cut.terms.iter().map(|&(option, factor)| factor * shares[option]).sum();
@@ -192,5 +189,5 @@ fn tightened(
             break;
         }
     }
-    Lp::new(compact, goal, allowed, stop.left())
+    Lp::new(compact, &Goal::Cost, allowed, stop.left())
 }

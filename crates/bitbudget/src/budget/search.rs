@@ -17,6 +17,8 @@ use std::time::Instant;
 const ROUNDS: usize = 8;
 /// The part of the seconds left that a round may take.
 const SHARE: f64 = 0.5;
+/// A round that missed the budget leaves the next one at least this part of it less, one of so many.
+const STEP: usize = 1000;
 /// A certified gap that is small enough.
 const GAP: f64 = 0.005;
 /// A budget of which this share is used is used well.
@@ -54,7 +56,7 @@ impl Room {
         }
         // Misses in a row take more and more away: gaps between tensors change with every solution.
         self.large = self.memory;
-        let less = self.memory.saturating_sub((peak - budget) << self.misses.min(4));
+        let less = self.memory.saturating_sub((peak - budget).max(budget / STEP) << self.misses.min(4));
         self.memory = if less > self.small { less } else { self.small.midpoint(self.large) };
         self.misses += 1;
     }
