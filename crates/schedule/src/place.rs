@@ -39,22 +39,24 @@ pub(crate) fn place(items: &[Item]) -> Placed {
     best
 }
 
-/// The part of the least size that is not worth a search.
-const SPARE: f64 = 1e-3;
-/// Sizes that are tried, and from how many beginnings each.
+/// The part of the least size that is not worth more than one search.
+const SPARE: f64 = 1e-4;
+/// Sizes that are tried, and how many items are placed for each, counting beginnings that lead nowhere.
 const SIZES: usize = 6;
-const BEGINNINGS: usize = 60;
+const PLACED: usize = 15_000;
 
 /// Packs items into smaller and smaller blocks: first into one of the least size, then between what failed and the best.
 fn pack(items: &[Item], bound: usize, best: &mut Placed) {
     let packing = Packing::new(items);
+    let beginnings = (PLACED / items.len().max(1)).clamp(10, 60);
     let mut low = bound;
     for attempt in 0..SIZES {
-        if best.size as f64 <= bound as f64 * (1.0 + SPARE) {
+        let near = best.size as f64 <= bound as f64 * (1.0 + SPARE);
+        if best.size <= bound || near && attempt > 0 {
             break;
         }
         let capacity = if attempt == 0 { bound } else { low + (best.size - low) / 3 };
-        match packing.within(capacity, BEGINNINGS) {
+        match packing.within(capacity, beginnings) {
             Some(offsets) => {
                 let ends = offsets.iter().zip(items).map(|(offset, item)| offset + rounded(item.bytes));
                 *best = Placed { size: ends.max().unwrap_or(0), offsets };

@@ -1,7 +1,7 @@
 //! Numbers without pattern, the same each time.
 
 /// xorshift64* (Vigna, 2016).
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

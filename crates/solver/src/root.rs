@@ -24,8 +24,10 @@ const RISE: f64 = 2e-3;
 const PROBING: f64 = 0.15;
 /// The part of the time that cuts may take.
 const CUTTING: f64 = 0.25;
-/// The part of what is left of it for the dives from the root, and for the search of any solution if they find none.
-const DIVING: f64 = 0.3;
+/// The part of what is left of it for the dives from the root, for what its shares leave undecided, and for the search of any
+/// solution if they find none.
+const DIVING: f64 = 0.5;
+const SUPPORT: f64 = 0.25;
 const FEASIBILITY: f64 = 0.4;
 /// The part of what is left of it after which the neighbourhoods of the best solution give way to the bound, and back.
 const TURN: f64 = 0.25;
@@ -89,15 +91,26 @@ pub(crate) fn within(
 ) -> (Option<Best>, f64) {
     let mut compact = uncut.clone();
     let mut allowed = allowed;
-    let Known { best, starts, bound, mut reduced, mut base, depth } = known;
-    let propagation = Propagation::new(uncut);
+    let Known { mut best, starts, bound, mut reduced, mut base, depth } = known;
+    let propagation = &Propagation::new(uncut);
+    let random = Random(0x9e37_79b9_7f4a_7c15);
     let limits = limits(uncut, goal, best.as_ref().map(|(_, value)| *value));
+    let search = |compact, best, reduced, base| {
+        let history = History::new(uncut.items.len());
+        Search { compact, propagation, goal, stop, best, random, history, reduced, base, depth, width: WIDTH }
+    };
     let tight = match goal {
         Goal::Cost => {
-            let Some(conflicts) = probe(&propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
+            let Some(conflicts) = probe(propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
                 return (best, f64::INFINITY);
             };
-            tightened(&mut compact, &allowed, &conflicts, &stop)
+            let tight = || tightened(&mut compact, &allowed, &conflicts, &stop);
+            // A first solution, meanwhile.
+            let first =
+                || (depth == 0).then(|| first(search(uncut, best.clone(), reduced.clone(), base), &allowed, bound));
+            let (lp, first) = rayon::join(tight, first);
+            best = first.flatten().or(best);
+            lp
         }
         Goal::Excess(_) => Lp::new(&compact, goal, &allowed, stop.left()),
     };
@@ -120,21 +133,17 @@ pub(crate) fn within(
     let Some(shares) = lp.as_ref().map(Lp::shares).or(shares) else { return (best, bound) };
     let mut bound = lp.as_ref().map_or(bound, |lp| lp.bound().max(bound));
     let node = Node { bound, allowed, shares, lp };
-    let history = History::new(compact.items.len());
-    let random = Random(0x9e37_79b9_7f4a_7c15);
-    let (compact, propagation) = (&compact, &propagation);
-    let mut search =
-        Search { compact, propagation, goal, stop, best, random, history, reduced, base, depth, width: WIDTH };
+    let mut search = search(&compact, best, reduced, base);
     for picks in &starts {
         search.repair_and_offer(picks, &node.allowed);
     }
     let dives = Order::ALL.map(Some);
     let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
-    let end = stop.part(DIVING);
+    let (end, soon) = (stop.part(DIVING), stop.part(SUPPORT));
     search.all(dives.into_iter().chain(support), |search, order| match order {
         Some(order) => search.dive(&node, order, end),
         None => {
-            search.support(&node, end);
+            search.support(&node, soon);
         }
     });
     if depth == 0 && *goal == Goal::Cost && search.best.is_none() {
@@ -160,6 +169,15 @@ pub(crate) fn within(
     let is_closed = bound >= search.target();
     let bound = search.best.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });
     (search.best, bound)
+}
+
+/// A solution by a dive from a relaxation without cuts.
+fn first(mut search: Search<'_>, allowed: &[bool], bound: f64) -> Option<Best> {
+    if let Ok(lp) = Lp::new(search.compact, search.goal, allowed, search.stop.left()) {
+        let node = Node { bound, allowed: allowed.to_vec(), shares: lp.shares(), lp: Some(lp) };
+        search.dive(&node, Order::Clearest, search.stop.part(DIVING));
+    }
+    search.best
 }
 
 /// Finds cuts and solves the relaxation with them.

@@ -15,8 +15,10 @@ use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
-/// The part of the seconds left that a round may take.
+/// The part of the seconds left that a round may take, and the part of all of them that is too little
+/// for a round as long as there is an assignment.
 const SHARE: f64 = 0.5;
+const LATE: f64 = 0.08;
 /// A round that missed the budget leaves the next one at least this part of it less, one of so many.
 const STEP: usize = 1000;
 /// A certified gap that is small enough.
@@ -139,8 +141,13 @@ impl<'a> Search<'a> {
         let mut bound = f64::NEG_INFINITY;
         for round in 0..ROUNDS {
             let program = self.program(&costs, room.memory);
-            let left = (seconds - start.elapsed().as_secs_f64()).max(0.0);
-            let settings = Settings { seconds: left * SHARE, gap: GAP, start: picks.clone() };
+            let left = seconds - start.elapsed().as_secs_f64();
+            if best.is_some() && left < LATE * seconds {
+                break;
+            }
+            // Nothing at all would be worse than a late answer.
+            let share = (left * SHARE).max(if round > 0 { LATE * seconds } else { 0.0 });
+            let settings = Settings { seconds: share, gap: GAP, start: picks.clone() };
             let solution = match solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)? {
                 Outcome::Solved(solution) => solution,
                 Outcome::Infeasible | Outcome::Unknown if round == 0 => break,
