@@ -53,17 +53,17 @@ fn a_bench_has_times_losses_and_memory() {
 fn packing_saves_what_a_simulation_takes() {
     let folder = Folder::new();
     let peak = |options: &str| {
-        folder.succeed(&format!("bench net.onnx --batch 16 --steps 1 {options} --json b.json"));
+        folder.succeed(&format!("bench net.onnx --steps 1 {options} --json b.json"));
         let record = folder.json("b.json");
         (bytes(&record, "allocated_without_masters_and_state"), record["losses"].clone())
     };
-    let (packed, losses) = peak("--low-ratio 1.0");
-    let (simulated, simulated_losses) = peak("--low-ratio 1.0 --simulated");
+    let (packed, losses) = peak("--batch 16 --low-ratio 1.0");
+    let (simulated, simulated_losses) = peak("--batch 16 --low-ratio 1.0 --simulated");
     assert_eq!(losses, simulated_losses);
     assert!(packed < 0.6 * simulated, "{packed} of {simulated}");
     // Gradients that need not wait for the last one are gone sooner.
-    let (early, _) = peak("--method fp32 --loss-scale none");
-    let (waiting, _) = peak("--method fp32");
+    let (early, _) = peak("--batch 1 --method fp32 --loss-scale none");
+    let (waiting, _) = peak("--batch 1 --method fp32");
     assert!(early < waiting, "{early} of {waiting}");
 }
 
