@@ -1,5 +1,7 @@
 //! Assignments that fit a memory budget.
 
+#[cfg(test)]
+mod brute_force;
 mod costs;
 mod demote;
 mod error;

@@ -73,7 +73,7 @@ pub(crate) struct Search<'a> {
     storage: Storage,
     budget: &'a Budget,
     tensors: Vec<Tensor>,
-    allowed: Vec<Vec<Format>>,
+    pub(super) allowed: Vec<Vec<Format>>,
     frame: Frame,
 }
 
