@@ -25,6 +25,8 @@ const STEP: usize = 1000;
 const GAP: f64 = 0.005;
 /// A budget of which this share is used is used well.
 const FULL: f64 = 0.98;
+/// Above what is proved to be too little, solutions are sought with this much times the memory.
+const MORE: [f64; 3] = [1.2, 1.5, 2.2];
 /// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
 const OVERFLOW: f64 = 0.01;
 
@@ -214,7 +216,9 @@ impl<'a> Search<'a> {
         seconds: f64,
     ) -> Result<(Assignment, usize, Certificate), CompileError> {
         let program = self.program(costs, budget.saturating_sub(self.frame.beside));
-        let settings = Settings { seconds, gap: GAP, start: None };
+        // Everything in its first format and kept is a choice, if a large one.
+        let start = Some(vec![0; program.problem.items.len()]);
+        let settings = Settings { seconds, gap: GAP, start };
         let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
         let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
         let Some(Smallest { excess, bound, picks, weights }) = found else {
@@ -231,12 +235,29 @@ impl<'a> Search<'a> {
             return Ok((assignment, peak, certificate));
         }
         let above = |excess: i64| (budget as i64).saturating_add(excess).max(0) as usize;
-        let smallest = peak.max(above(excess));
+        let smallest = self.nearer(costs, above(bound), peak.max(above(excess)), seconds)?;
         if bound <= 0 {
             return Err(unknown(smallest).into());
         }
         let dominated = self.frame.largest(&weights);
         Err(BudgetError::Infeasible { budget, smallest, bound: above(bound), dominated }.into())
+    }
+
+    /// The least peak among solutions with a little more memory than `bound`, or `smallest` if that is less.
+    fn nearer(&self, costs: &Costs, bound: usize, mut smallest: usize, seconds: f64) -> Result<usize, CompileError> {
+        for more in MORE {
+            let bytes = (bound as f64 * more) as usize;
+            if bytes >= smallest {
+                break;
+            }
+            let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
+            let settings = Settings { seconds, gap: 0.5, start: None };
+            let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
+            if let Outcome::Solved(Solution { picks, .. }) = outcome {
+                return Ok(smallest.min(self.peak(&self.assignment(program.choices(&picks))?)?));
+            }
+        }
+        Ok(smallest)
     }
 
     fn assignment(&self, choices: Choices) -> Result<Assignment, CompileError> {
