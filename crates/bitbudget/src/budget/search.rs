@@ -244,7 +244,7 @@ impl<'a> Search<'a> {
     }
 
     /// The least peak among solutions with a little more memory than `bound`, or `smallest` if that is less.
-    fn nearer(&self, costs: &Costs, bound: usize, mut smallest: usize, seconds: f64) -> Result<usize, CompileError> {
+    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, seconds: f64) -> Result<usize, CompileError> {
         for more in MORE {
             let bytes = (bound as f64 * more) as usize;
             if bytes >= smallest {
