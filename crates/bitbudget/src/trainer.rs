@@ -1,6 +1,6 @@
 //! Between a compiled trainer and its file form.
 
-use crate::{Budget, CompileError, Compiled, Engine, Granularity, Limit, Measured, Solved, Storage};
+use crate::{Budget, CompileError, Compiled, Engine, Limit, Measured, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
@@ -135,7 +135,7 @@ struct BudgetRecord {
     forward: Vec<String>,
     backward: Vec<String>,
     recompute: bool,
-    by_group: bool,
+    granularity: String,
     time_weight: f64,
     max_slowdown: Option<f64>,
     profile: Option<(String, Profile)>,
@@ -152,7 +152,7 @@ impl BudgetRecord {
             forward: names(&budget.forward),
             backward: names(&budget.backward),
             recompute: budget.recompute,
-            by_group: budget.granularity == Granularity::Group,
+            granularity: budget.granularity.to_string(),
             time_weight: budget.time_weight,
             max_slowdown: budget.max_slowdown,
             profile: measured.map(|Measured { name, profile }| (name.clone(), profile.clone())),
@@ -170,7 +170,7 @@ impl BudgetRecord {
             forward: formats(&self.forward)?,
             backward: formats(&self.backward)?,
             recompute: self.recompute,
-            granularity: if self.by_group { Granularity::Group } else { Granularity::Tensor },
+            granularity: self.granularity.parse().map_err(TrainerError::Assignment)?,
             time_weight: self.time_weight,
             max_slowdown: self.max_slowdown,
             measured,

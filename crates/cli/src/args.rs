@@ -1,6 +1,6 @@
 //! Arguments.
 
-use bitbudget::{Engine, Limit, Promotion};
+use bitbudget::{Engine, Granularity, Limit, Promotion};
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_precision::{Method, PinFormats};
 use bitbudget_train::data::DataSpec;
@@ -199,7 +199,7 @@ pub(crate) struct BudgetArgs {
     pub(crate) profile: Option<PathBuf>,
     /// What gets a format of its own: every tensor, or the tensors of a group together [default: tensor].
     #[arg(long, value_name = "WHAT")]
-    pub(crate) granularity: Option<GranularityKind>,
+    pub(crate) granularity: Option<Granularity>,
     /// Keep every tensor; recompute none in the backward pass.
     #[arg(long)]
     pub(crate) no_recompute: bool,
@@ -231,14 +231,6 @@ impl FromStr for Percent {
             .map(|number| Percent(number / 100.0))
             .ok_or_else(|| "write a share such as 40%, above 0% and up to 1000%".into())
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GranularityKind {
-    /// Every tensor.
-    Tensor,
-    /// The forward tensors of a group together, and its gradients together.
-    Group,
 }
 
 /// How parameters are updated.

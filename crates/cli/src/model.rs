@@ -1,9 +1,9 @@
 //! From arguments to a compiled trainer.
 
-use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, GranularityKind, OptimizerArgs, OptimizerKind, Percent};
+use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, OptimizerArgs, OptimizerKind, Percent};
 use crate::memory::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Budget, Compiled, FileKind, Granularity, Measured, Options, Plan, Storage, compile, compile_as};
+use bitbudget::{Budget, Compiled, FileKind, Measured, Options, Plan, Storage, compile, compile_as};
 use bitbudget_autodiff::{Optimizer, Updates};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
@@ -165,7 +165,7 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
         (None, Some(budget)) => budget,
         (None, None) => match given_for_budget(args).as_slice() {
             [] => return Ok(None),
-            given => bail!("{} mean nothing without a budget; give one with --budget <SIZE>", given.join(", ")),
+            given => bail!("only with a budget: {}; give one with --budget <SIZE>", given.join(", ")),
         },
     };
     if !args.formats.is_empty() {
@@ -174,11 +174,7 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
     if !args.backward_formats.is_empty() {
         budget.backward = distinct(&args.backward_formats);
     }
-    match args.granularity {
-        Some(GranularityKind::Tensor) => budget.granularity = Granularity::Tensor,
-        Some(GranularityKind::Group) => budget.granularity = Granularity::Group,
-        None => {}
-    }
+    budget.granularity = args.granularity.unwrap_or(budget.granularity);
     if let Some(path) = args.profile.as_deref().or(profile.map(Path::new)) {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let profile = Profile::read(&bytes).with_context(|| path.display().to_string())?;

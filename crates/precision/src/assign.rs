@@ -65,8 +65,9 @@ pub struct Assignment {
 
 /// Assigns formats to the tensors of a training graph.
 ///
-/// [`Assignment::of_choices`] makes those of [`Method::Ilp`]. `low_ratio` is the share of elements that [`Method::Demote`], [`Method::DemoteSmallest`] and [`Method::Random`] make
-/// low at least; `seed` is that of the random order. The other methods read neither.
+/// [`Assignment::of_choices`] makes those of [`Method::Ilp`]. `low_ratio` is the share of elements that [`Method::Demote`],
+/// [`Method::DemoteSmallest`] and [`Method::Random`] make low at least; `seed` is that of the random order. The other methods
+/// read neither.
 ///
 /// # Errors
 /// If the low ratio is not from 0 to 1, the batch is empty, the method is [`Method::Ilp`], or the graph has no operator.

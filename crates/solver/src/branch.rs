@@ -159,20 +159,18 @@ impl Search<'_> {
     }
 
     /// Takes a choice if it is feasible and better than what there is.
-    fn offer(&mut self, picks: Vec<usize>) -> bool {
+    fn offer(&mut self, picks: Vec<usize>) {
         let state = Choice::new(self.compact, self.goal, f64::INFINITY, picks);
         if !state.is_feasible() {
-            return false;
+            return;
         }
         let value = match self.goal {
             Goal::Cost => state.cost,
             Goal::Excess(rows) => state.largest_excess(rows),
         };
-        let better = self.best.as_ref().is_none_or(|(_, best)| value < best - 1e-12 * best.abs());
-        if better {
+        if self.best.as_ref().is_none_or(|(_, best)| value < best - 1e-12 * best.abs()) {
             self.best = Some((state.picks, value));
         }
-        better
     }
 
     /// Does several things on their own, each beginning with the best choice so far, and takes the best of all.
@@ -205,7 +203,7 @@ impl Search<'_> {
     }
 
     /// Makes a choice feasible and offers it.
-    pub(crate) fn repair_and_offer(&mut self, picks: &[usize], allowed: &[bool]) -> bool {
+    pub(crate) fn repair_and_offer(&mut self, picks: &[usize], allowed: &[bool]) {
         let guide = Guide { allowed, reduced: &self.reduced };
         let mut state = Choice::new(self.compact, self.goal, self.slack(), picks.to_vec());
         let mut locked = vec![false; picks.len()];
@@ -214,7 +212,9 @@ impl Search<'_> {
             state.fill(&guide, self.stop.at);
         }
         // A start for the excess: whatever the needs allow.
-        if feasible || matches!(self.goal, Goal::Excess(_)) { self.offer(state.picks) } else { false }
+        if feasible || matches!(self.goal, Goal::Excess(_)) {
+            self.offer(state.picks);
+        }
     }
 
     /// The options that a better solution may have, going by what each costs at the prices of the whole problem's bound.

@@ -153,9 +153,7 @@ pub(crate) fn within(
         if feasible.bound > 1e-3 {
             return (None, f64::INFINITY);
         }
-        feasible.best.into_iter().for_each(|(picks, _)| {
-            search.repair_and_offer(&picks, &node.allowed);
-        });
+        feasible.best.into_iter().for_each(|(picks, _)| search.repair_and_offer(&picks, &node.allowed));
     }
     let mut open = BinaryHeap::from([node.clone()]);
     let mut left = bound;

@@ -66,6 +66,14 @@ impl Room {
     }
 }
 
+/// A choice with the assignment that it stands for, and its true peak in bytes.
+struct Placed {
+    program: Program,
+    picks: Vec<u32>,
+    assignment: Assignment,
+    peak: usize,
+}
+
 /// What the search asks again and again.
 pub(crate) struct Search<'a> {
     pub(super) training: &'a Graph,
@@ -124,7 +132,7 @@ impl<'a> Search<'a> {
     ///
     /// The program knows sizes and lifetimes, but not where tensors come to lie and what a schedule of other formats saves.
     /// So it is solved again with more or less memory until the true peak is just below the budget. The bound is that of the
-    /// program with all memory, which holds for every assignment that fits.
+    /// program with all memory, so the gap counts what gaps between tensors cost too.
     ///
     /// # Errors
     /// If nothing fits, or the profile lacks formats.
@@ -139,7 +147,7 @@ impl<'a> Search<'a> {
         let mut room = Room::new(bytes.saturating_sub(self.frame.beside));
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
-        // With all memory that there is, gaps between tensors aside, no assignment costs less.
+        // With all memory that there is, no choice of the program costs less.
         let mut bound = f64::NEG_INFINITY;
         for round in 0..ROUNDS {
             let program = self.program(&costs, room.memory);
@@ -224,18 +232,26 @@ impl<'a> Search<'a> {
         let Some(Smallest { excess, bound, picks, weights }) = found else {
             return Err(unknown(usize::MAX).into());
         };
-        let assignment = self.assignment(program.choices(&picks))?;
-        let peak = self.peak(&assignment)?;
-        if peak <= budget {
+        let above = |excess: i64| (budget as i64).saturating_add(excess).max(0) as usize;
+        let mut least = self.placed(program, picks)?;
+        let mut smallest = least.peak.max(above(excess));
+        if least.peak > budget
+            && let Some(other) = self.nearer(costs, above(bound), smallest, seconds)?
+            && other.peak < smallest
+        {
+            smallest = other.peak;
+            least = other;
+        }
+        if least.peak <= budget {
+            let Placed { program, picks, assignment, peak } = least;
             let items = program.problem.items.iter().zip(&picks);
             let cost: f64 = items.map(|(item, &pick)| item.options[pick as usize].cost).sum();
             let prices = vec![0.0; program.problem.limits.len()];
-            let solution = Solution { picks, cost, bound: 0.0, prices, engine: "embedded", seconds: 0.0 };
+            let engine = self.budget.engine.name();
+            let solution = Solution { picks, cost, bound: 0.0, prices, engine, seconds: 0.0 };
             let certificate = self.certificate(&program, &solution, costs, &assignment);
             return Ok((assignment, peak, certificate));
         }
-        let above = |excess: i64| (budget as i64).saturating_add(excess).max(0) as usize;
-        let smallest = self.nearer(costs, above(bound), peak.max(above(excess)), seconds)?;
         if bound <= 0 {
             return Err(unknown(smallest).into());
         }
@@ -243,21 +259,31 @@ impl<'a> Search<'a> {
         Err(BudgetError::Infeasible { budget, smallest, bound: above(bound), dominated }.into())
     }
 
-    /// The least peak among solutions with a little more memory than `bound`, or `smallest` if that is less.
-    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, seconds: f64) -> Result<usize, CompileError> {
-        for more in MORE {
-            let bytes = (bound as f64 * more) as usize;
-            if bytes >= smallest {
-                break;
-            }
+    /// A solution with a little more memory than `bound`, if one is found below `smallest`.
+    fn nearer(
+        &self,
+        costs: &Costs,
+        bound: usize,
+        smallest: usize,
+        seconds: f64,
+    ) -> Result<Option<Placed>, CompileError> {
+        let tried = MORE.map(|more| (bound as f64 * more) as usize);
+        for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
             let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
             let settings = Settings { seconds, gap: 0.5, start: None };
             let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
-                return Ok(smallest.min(self.peak(&self.assignment(program.choices(&picks))?)?));
+                return self.placed(program, picks).map(Some);
             }
         }
-        Ok(smallest)
+        Ok(None)
+    }
+
+    /// What a choice comes to.
+    fn placed(&self, program: Program, picks: Vec<u32>) -> Result<Placed, CompileError> {
+        let assignment = self.assignment(program.choices(&picks))?;
+        let peak = self.peak(&assignment)?;
+        Ok(Placed { program, picks, assignment, peak })
     }
 
     fn assignment(&self, choices: Choices) -> Result<Assignment, CompileError> {

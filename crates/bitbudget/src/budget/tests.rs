@@ -1,6 +1,8 @@
 use super::*;
 use crate::{Compiled, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_precision::Kind;
+use bitbudget_precision::budget::stays_exact;
 use bitbudget_zoo::{Network, Spec, build};
 
 const BATCH: usize = 32;
@@ -95,4 +97,26 @@ fn demotion_stops_as_soon_as_the_rest_fits() {
     assert!(error.contains("method demote takes"), "{error}");
     let error = compile_with(0.5, Method::Fp32).unwrap_err().to_string();
     assert!(error.contains("more than the budget"), "{error}");
+}
+
+#[test]
+fn groups_share_a_format_and_recomputation_keeps_to_its_time() {
+    let compile_with = |change: &dyn Fn(&mut Budget)| {
+        let mut options = options(0.4);
+        change(options.budget.as_mut().unwrap());
+        compile(model(Network::SqueezeNet), &options).unwrap()
+    };
+    let Compiled { assignment, training, .. } = compile_with(&|budget| budget.granularity = Granularity::Group);
+    let mut formats = std::collections::BTreeMap::new();
+    for (tensor, _, format) in assignment.assigned() {
+        let is_forward = matches!(tensor.kind, Kind::Parameter | Kind::Output);
+        if !stays_exact(&training, tensor) {
+            let first = *formats.entry((tensor.group, is_forward)).or_insert(format);
+            assert_eq!(format, first, "group {}", tensor.group);
+        }
+    }
+    let slowdown = |compiled: Compiled| compiled.solved.unwrap().solver.unwrap().slowdown;
+    assert!(slowdown(compile_with(&|budget| budget.max_slowdown = Some(0.01))) <= 0.01);
+    assert!(slowdown(compile_with(&|_| {})) > 0.01);
+    assert_eq!(slowdown(compile_with(&|budget| budget.recompute = false)), 0.0);
 }

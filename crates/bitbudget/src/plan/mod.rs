@@ -60,7 +60,7 @@ struct PlannedBudget {
     formats: Vec<Text<Format>>,
     backward_formats: Vec<Text<Format>>,
     may_recompute: bool,
-    granularity: PlannedGranularity,
+    granularity: Text<Granularity>,
     time_weight: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_slowdown: Option<f64>,
@@ -69,13 +69,6 @@ struct PlannedBudget {
     profile: Option<String>,
     solver: Text<Engine>,
     solve_seconds: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PlannedGranularity {
-    Tensor,
-    Group,
 }
 
 /// A tensor and its gradient. Formats are texts, so that all that are wrong can be reported together.
@@ -160,10 +153,7 @@ impl PlannedBudget {
             formats: texts(&budget.forward),
             backward_formats: texts(&budget.backward),
             may_recompute: budget.recompute,
-            granularity: match budget.granularity {
-                Granularity::Tensor => PlannedGranularity::Tensor,
-                Granularity::Group => PlannedGranularity::Group,
-            },
+            granularity: Text(budget.granularity),
             time_weight: budget.time_weight,
             max_slowdown: budget.max_slowdown,
             profile: budget.measured.as_ref().map(|measured| measured.name.clone()),
@@ -178,10 +168,7 @@ impl PlannedBudget {
             forward: formats(&self.formats),
             backward: formats(&self.backward_formats),
             recompute: self.may_recompute,
-            granularity: match self.granularity {
-                PlannedGranularity::Tensor => Granularity::Tensor,
-                PlannedGranularity::Group => Granularity::Group,
-            },
+            granularity: self.granularity.0,
             time_weight: self.time_weight,
             max_slowdown: self.max_slowdown,
             engine: self.solver.0,

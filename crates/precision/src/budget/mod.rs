@@ -21,6 +21,8 @@ mod variants;
 use crate::tensors::{Kind, Tensor};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId};
+use std::fmt;
+use std::str::FromStr;
 
 pub use costs::{Costs, preference};
 pub use program::{Choices, Program, program};
@@ -33,6 +35,34 @@ pub enum Granularity {
     Tensor,
     /// The forward tensors of a group together, and its gradients together.
     Group,
+}
+
+impl Granularity {
+    /// All of them.
+    pub const ALL: [Granularity; 2] = [Granularity::Tensor, Granularity::Group];
+
+    /// The name, as options and files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Granularity::Tensor => "tensor",
+            Granularity::Group => "group",
+        }
+    }
+}
+
+impl fmt::Display for Granularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Granularity {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Granularity, String> {
+        let all = Granularity::ALL.map(Granularity::name).join(", ");
+        Granularity::ALL.into_iter().find(|one| one.name() == name).ok_or(format!("`{name}` is none of {all}"))
+    }
 }
 
 /// Where a node's result lies while every tensor is FP32.
