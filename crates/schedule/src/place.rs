@@ -60,6 +60,10 @@ fn pack(items: &[Item], bound: usize, best: &mut Placed) {
             Some(offsets) => {
                 let ends = offsets.iter().zip(items).map(|(offset, item)| offset + rounded(item.bytes));
                 *best = Placed { size: ends.max().unwrap_or(0), offsets };
+                // What failed before may be above what is found now.
+                if best.size <= low {
+                    low = bound;
+                }
             }
             None => low = capacity,
         }
