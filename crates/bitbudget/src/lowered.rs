@@ -30,8 +30,8 @@ pub(crate) fn program(
         let schedule = plan(&graph, &formats, &setting);
         return Ok(Lowered { program: lower(&graph, &formats, &schedule, &setting)?, graph, schedule });
     }
-    let order = order(&graph, batch);
-    let Recomputed { graph, formats, origins } = recompute(&graph, &formats, &order, recomputed)?;
+    let steps = steps(&graph, batch);
+    let Recomputed { graph, formats, origins } = recompute(&graph, &formats, &steps, recomputed)?;
     let workspace = workspace(&graph, &formats, batch);
     let setting = Setting { batch, storage, workspace: &workspace };
     let schedule = plan_in_order(&graph, &formats, &setting);
@@ -41,11 +41,11 @@ pub(crate) fn program(
     Ok(Lowered { program, graph, schedule })
 }
 
-/// The order in which nodes are computed, whatever their formats.
-fn order(graph: &Graph, batch: usize) -> Vec<NodeId> {
+/// The steps in which nodes are computed, whatever their formats.
+fn steps(graph: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
     let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
     let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting);
-    schedule.steps.into_iter().flat_map(|step| step.nodes).collect()
+    schedule.steps.into_iter().map(|step| step.nodes).collect()
 }
 
 /// Bytes that every node's kernel needs beside operands and result.

@@ -25,15 +25,15 @@ pub struct Recomputed {
 
 /// The training graph in which the backward pass reads copies of the nodes in `again`, computed just before it needs them.
 ///
-/// `order` holds the nodes that are computed, operands first. Copies read copies where their operands are in `again` too,
-/// so a tensor is computed again at most once. Copies give the same bits.
+/// `steps` hold the nodes that are computed, operands first; copies come before the step that needs them. Copies read copies
+/// where their operands are in `again` too, so a tensor is computed again at most once. Copies give the same bits.
 ///
 /// # Errors
-/// If `order` is none of the graph.
+/// If `steps` are none of the graph.
 pub fn recompute(
     graph: &Graph,
     formats: &[Format],
-    order: &[NodeId],
+    steps: &[Vec<NodeId>],
     again: &[NodeId],
 ) -> Result<Recomputed, GraphError> {
     let mut marked = vec![false; graph.len()];
@@ -52,16 +52,28 @@ pub fn recompute(
     };
     let backward = graph.backward();
     let mut listed = vec![false; graph.len()];
-    order.iter().for_each(|id| listed[id.index()] = true);
+    steps.iter().flatten().for_each(|id| listed[id.index()] = true);
     let live = graph.live();
     let sources = graph.ids().filter(|id| live[id.index()] && !listed[id.index()]);
-    for id in sources.chain(order.iter().copied()) {
-        let mut operands = Vec::new();
-        for operand in graph.operands(id) {
-            let copied = backward[id.index()] && copying.again[operand.index()];
-            operands.push(if copied { copying.copy(operand)? } else { copying.original(operand, id)? });
+    for id in sources {
+        copying.renamed[id.index()] = Some(copying.emit(id, &[], false)?);
+    }
+    for step in steps {
+        if step.iter().all(|id| backward[id.index()]) {
+            for operand in step.iter().flat_map(|&id| graph.operands(id)) {
+                if copying.again[operand.index()] {
+                    copying.copy(operand)?;
+                }
+            }
         }
-        copying.renamed[id.index()] = Some(copying.emit(id, &operands, false)?);
+        for &id in step {
+            let mut operands = Vec::new();
+            for operand in graph.operands(id) {
+                let copied = backward[id.index()] && copying.again[operand.index()];
+                operands.push(if copied { copying.copy(operand)? } else { copying.original(operand, id)? });
+            }
+            copying.renamed[id.index()] = Some(copying.emit(id, &operands, false)?);
+        }
     }
     copying.finish()
 }

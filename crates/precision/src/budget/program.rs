@@ -149,6 +149,7 @@ impl Builder<'_> {
             }
         }
         self.link_recomputations();
+        self.link_early_recomputations();
         self.add_savings();
         let Builder { problem, fixed_cost, meanings, classes, fixed, stored, .. } = self;
         Program { problem, fixed_cost, meanings, classes: classes.classes, fixed, stored, steps }
@@ -356,6 +357,34 @@ impl Builder<'_> {
                         links.push(Link { from: pick(item, option), to });
                     }
                 }
+            }
+        }
+        self.problem.links.extend(links);
+    }
+
+    /// What is computed again before the backward pass itself reads it is so for something else that is computed then.
+    fn link_early_recomputations(&mut self) {
+        let mut readers = vec![Vec::new(); self.stored.len()];
+        for (reader, stored) in self.stored.iter().enumerate() {
+            for input in stored.inputs.iter().filter_map(|input| self.position.get(input)) {
+                readers[*input].push(reader);
+            }
+        }
+        let mut links = Vec::new();
+        for (item, meanings) in self.meanings.iter().enumerate() {
+            for (option, meaning) in meanings.iter().enumerate() {
+                let Some((at, Variant { again: Some(step), .. })) = &meaning.variant else { continue };
+                if self.stored[*at].backward.is_some_and(|[first, _]| first <= *step) {
+                    continue;
+                }
+                let then = |reader: &usize| {
+                    let at_once = |meaning: &Meaning| {
+                        matches!(&meaning.variant, Some((of, v)) if of == reader && v.again == Some(*step))
+                    };
+                    self.located[*reader].map_or(Vec::new(), |item| self.picks(item, at_once))
+                };
+                let to = readers[*at].iter().flat_map(then).collect();
+                links.push(Link { from: pick(item, option), to });
             }
         }
         self.problem.links.extend(links);
