@@ -67,11 +67,11 @@ impl Room {
 }
 
 /// A choice with the assignment that it stands for, and its true peak in bytes.
-struct Placed {
+pub(super) struct Placed {
     program: Program,
     picks: Vec<u32>,
-    assignment: Assignment,
-    peak: usize,
+    pub(super) assignment: Assignment,
+    pub(super) peak: usize,
 }
 
 /// What the search asks again and again.
@@ -82,9 +82,9 @@ pub(crate) struct Search<'a> {
     pub(super) pinned: &'a Pinned,
     storage: Storage,
     budget: &'a Budget,
-    tensors: Vec<Tensor>,
+    pub(super) tensors: Vec<Tensor>,
     pub(super) allowed: Vec<Vec<Format>>,
-    frame: Frame,
+    pub(super) frame: Frame,
 }
 
 impl<'a> Search<'a> {
@@ -189,7 +189,7 @@ impl<'a> Search<'a> {
         Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), ..certificate }))
     }
 
-    fn program(&self, costs: &Costs, memory: usize) -> Program {
+    pub(super) fn program(&self, costs: &Costs, memory: usize) -> Program {
         let Budget { recompute, granularity, .. } = *self.budget;
         let allowed = Allowed { formats: self.allowed.clone(), recompute, granularity };
         integer_program(&self.frame.skeleton(self.training), &self.tensors, self.batch, &allowed, costs, memory)
@@ -280,7 +280,7 @@ impl<'a> Search<'a> {
     }
 
     /// What a choice comes to.
-    fn placed(&self, program: Program, picks: Vec<u32>) -> Result<Placed, CompileError> {
+    pub(super) fn placed(&self, program: Program, picks: Vec<u32>) -> Result<Placed, CompileError> {
         let assignment = self.assignment(program.choices(&picks))?;
         let peak = self.peak(&assignment)?;
         Ok(Placed { program, picks, assignment, peak })

@@ -378,9 +378,7 @@ impl Builder<'_> {
                     continue;
                 }
                 let then = |reader: &usize| {
-                    let at_once = |meaning: &Meaning| {
-                        matches!(&meaning.variant, Some((of, v)) if of == reader && v.again == Some(*step))
-                    };
+                    let at_once = |meaning: &Meaning| matches!(&meaning.variant, Some((of, v)) if of == reader && v.again == Some(*step));
                     self.located[*reader].map_or(Vec::new(), |item| self.picks(item, at_once))
                 };
                 let to = readers[*at].iter().flat_map(then).collect();
