@@ -25,6 +25,6 @@ fn main() {
             println!("cost {cost:.6}, bound {bound:.6}, gap {gap:.2}%, {:.1} s, {}", found.seconds, found.engine);
         }
         Outcome::Infeasible => println!("infeasible"),
-        Outcome::Unknown => println!("unknown"),
+        Outcome::Unknown { bound } => println!("unknown, bound {bound:.6}"),
     }
 }

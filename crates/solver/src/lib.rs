@@ -140,7 +140,10 @@ pub enum Outcome {
     /// With a proof that there is none.
     Infeasible,
     /// With neither.
-    Unknown,
+    Unknown {
+        /// No choice costs less.
+        bound: f64,
+    },
 }
 
 /// The least that some limits have to be raised by.
@@ -171,14 +174,14 @@ pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<O
         #[cfg(feature = "highs")]
         Engine::Highs => match highs::solve(&compact, start, settings, stop.left()) {
             Some(found) => found,
-            None => return Ok(Outcome::Unknown),
+            None => return Ok(Outcome::Unknown { bound: f64::NEG_INFINITY }),
         },
         #[cfg(not(feature = "highs"))]
         Engine::Highs => return Err(SolverError::NotBuilt),
     };
     let Found { best, bound, prices } = found;
     let Some((picks, cost)) = best else {
-        return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown });
+        return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown { bound } });
     };
     let mut by_row = vec![0.0; problem.limits.len()];
     compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);

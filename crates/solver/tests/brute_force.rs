@@ -87,7 +87,7 @@ proptest! {
                     prop_assert!((cost(&problem, &solution.picks) - solution.cost).abs() < 1e-9);
                 }
                 Outcome::Infeasible => prop_assert_eq!(least, None),
-                Outcome::Unknown => prop_assert!(false, "{engine}: nothing found"),
+                Outcome::Unknown { .. } => prop_assert!(false, "{engine}: nothing found"),
             }
         }
     }

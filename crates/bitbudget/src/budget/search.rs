@@ -15,16 +15,21 @@ use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
-/// The part of the seconds left that a round may take, and the part of all of them that is too little
-/// for a round as long as there is an assignment.
-const SHARE: f64 = 0.5;
-const LATE: f64 = 0.08;
-/// A round that missed the budget leaves the next one at least this part of it less, one of so many.
+/// The part of the seconds that the first round may take, which is there for the bound, and the part of those left for a
+/// later one.
+const FIRST: f64 = 0.3;
+const SHARE: f64 = 0.8;
+/// The part of all seconds that a round gets at least, and the part that is too little for another one as long as there is
+/// an assignment.
+const LEAST: f64 = 0.08;
+const LATE: f64 = 0.15;
+/// Behind the first round this part of the budget is kept free for gaps between tensors, one of so many, and behind a round
+/// that missed the budget it is at least this part of it more.
+const RESERVE: usize = 300;
 const STEP: usize = 1000;
-/// A certified gap that is small enough.
+/// A certified gap that ends a round, and one that ends the search.
 const GAP: f64 = 0.005;
-/// A budget of which this share is used is used well.
-const FULL: f64 = 0.98;
+const ENOUGH: f64 = 0.01;
 /// Above what is proved to be too little, solutions are sought with this much times the memory.
 const MORE: [f64; 3] = [1.2, 1.5, 2.2];
 /// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
@@ -32,6 +37,7 @@ const OVERFLOW: f64 = 0.01;
 
 /// The memory that the integer program is given, from round to round.
 struct Room {
+    all: usize,
     memory: usize,
     /// What was not enough for any solution, and what led to a peak above the budget.
     small: usize,
@@ -41,7 +47,12 @@ struct Room {
 
 impl Room {
     fn new(memory: usize) -> Room {
-        Room { memory, small: 0, large: memory.saturating_add(1), misses: 0 }
+        Room { all: memory, memory, small: 0, large: memory.saturating_add(1), misses: 0 }
+    }
+
+    /// At least this much less than all memory.
+    fn keep_free(&mut self, bytes: usize) {
+        self.memory = self.memory.min(self.all.saturating_sub(bytes));
     }
 
     /// There was no solution.
@@ -54,7 +65,7 @@ impl Room {
     fn led_to(&mut self, peak: usize, budget: usize) {
         if peak <= budget {
             self.misses = 0;
-            let more = self.memory + (budget - peak) / 2;
+            let more = self.memory + (budget - peak).saturating_sub(budget / STEP) / 2;
             self.memory = if more < self.large { more } else { self.memory.midpoint(self.large) };
             return;
         }
@@ -156,30 +167,38 @@ impl<'a> Search<'a> {
                 break;
             }
             // Nothing at all would be worse than a late answer.
-            let share = (left * SHARE).max(if round > 0 { LATE * seconds } else { 0.0 });
+            let share = if round == 0 { FIRST * seconds } else { (SHARE * left).max(LEAST * seconds) };
             let settings = Settings { seconds: share, gap: GAP, start: picks.clone() };
-            let solution = match solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)? {
-                Outcome::Solved(solution) => solution,
-                Outcome::Infeasible | Outcome::Unknown if round == 0 => break,
-                Outcome::Infeasible | Outcome::Unknown => {
-                    room.is_too_small();
-                    continue;
-                }
-            };
+            let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
             if round == 0 {
-                bound = solution.bound;
+                bound = match &outcome {
+                    Outcome::Solved(solution) => solution.bound,
+                    Outcome::Unknown { bound } => *bound,
+                    Outcome::Infeasible => break,
+                };
             }
+            let Outcome::Solved(solution) = outcome else {
+                // The first round may just have been too short.
+                if round > 0 {
+                    room.is_too_small();
+                }
+                continue;
+            };
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
             let certificate = self.certificate(&program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
             let better = best.as_ref().is_none_or(|(_, _, found)| certificate.cost < found.cost);
             if peak <= bytes && better {
+                let gap = certificate.gap();
                 best = Some((assignment, peak, certificate));
-            }
-            if peak <= bytes && peak as f64 >= FULL * bytes as f64 {
-                break;
+                if gap <= ENOUGH {
+                    break;
+                }
             }
             room.led_to(peak, bytes);
+            if round == 0 {
+                room.keep_free(bytes / RESERVE);
+            }
             picks = Some(solution.picks);
         }
         let (assignment, peak, certificate) = match best {
