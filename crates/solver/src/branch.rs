@@ -113,6 +113,8 @@ pub(crate) struct Search<'a> {
     pub(crate) depth: usize,
     /// The part of the items that a neighbourhood leaves open.
     pub(crate) width: f64,
+    /// The least bound of choices that leave too little free to be solutions.
+    pub(crate) floor: f64,
 }
 
 /// The limits that a solution which is better than the best has to keep.
@@ -245,7 +247,7 @@ impl Search<'_> {
         (part.bound < self.target()).then_some(part)
     }
 
-    /// Works off open parts, at most so many and so long; returns the least bound of what is left.
+    /// Works off open parts, at most so many and so long; returns the least bound of what is left or leaves too little free.
     pub(crate) fn explore(&mut self, open: &mut BinaryHeap<Node>, limits: Limits, end: Instant) -> f64 {
         let mut count = 0usize;
         let mut next = None;
@@ -254,10 +256,14 @@ impl Search<'_> {
             let least = open.peek().map_or(node.bound, |other| other.bound.min(node.bound));
             if late || self.is_done(least) {
                 open.push(node);
-                return least;
+                return least.min(self.floor);
             }
             if node.bound >= self.target() {
                 continue;
+            }
+            let is_one = node.allowed.iter().filter(|allowed| **allowed).count() == self.compact.items.len();
+            if is_one && self.compact.keeps_free() {
+                self.floor = self.floor.min(node.bound);
             }
             count += 1;
             if limits.parts == usize::MAX && count.is_power_of_two() && count > 4 {
@@ -275,7 +281,7 @@ impl Search<'_> {
                 open.push(part);
             }
         }
-        f64::INFINITY
+        self.floor
     }
 
     /// The parts of a part, split where that raises the bound most.

@@ -48,6 +48,8 @@ pub(crate) struct Compact {
     pub(crate) reach: Vec<Range<usize>>,
     /// What was found to hold beside limits and needs.
     pub(crate) cuts: Vec<Cut>,
+    /// What solutions leave free of each row's limit, though bounds are those of the whole limits.
+    pub(crate) free: Vec<f64>,
 }
 
 impl Compact {
@@ -85,7 +87,9 @@ impl Compact {
             served_by: Vec::new(),
             reach: Vec::new(),
             cuts: Vec::new(),
+            free: Vec::new(),
         };
+        compact.free = vec![0.0; compact.limits.len()];
         for (i, item) in problem.items.iter().enumerate() {
             let start = compact.cost.len();
             for choice in &item.options {
@@ -105,6 +109,24 @@ impl Compact {
         }
         compact.add_needs(&problem.links);
         compact
+    }
+
+    /// Has solutions leave an amount of some of the original rows' limits free.
+    pub(crate) fn keep_free(&mut self, rows: &Range<u32>, amount: f64) {
+        let rows = rows.start as usize..rows.end as usize;
+        let inside = self.rows.iter().zip(&mut self.free).filter(|(row, _)| rows.contains(row));
+        inside.for_each(|(_, free)| *free = amount);
+    }
+
+    /// Whether solutions leave anything free.
+    pub(crate) fn keeps_free(&self) -> bool {
+        self.free.iter().any(|&free| free > 0.0)
+    }
+
+    /// The same with limits that are lower by what solutions leave free.
+    pub(crate) fn lowered(&self) -> Compact {
+        let limits = self.limits.iter().zip(&self.free).map(|(limit, free)| limit - free).collect();
+        Compact { limits, free: vec![0.0; self.free.len()], ..self.clone() }
     }
 
     /// Adds what an option takes in every row.

@@ -99,12 +99,14 @@ pub struct Settings {
     pub gap: f64,
     /// A choice of one option per item to begin with, feasible or not.
     pub start: Option<Vec<u32>>,
+    /// An amount that solutions leave free in some rows, while the bound is that of the whole limits. HiGHS leaves none.
+    pub free: Option<(Range<u32>, i64)>,
 }
 
 impl Default for Settings {
     /// Ten seconds, to the optimum.
     fn default() -> Settings {
-        Settings { seconds: 10.0, gap: 0.0, start: None }
+        Settings { seconds: 10.0, gap: 0.0, start: None, free: None }
     }
 }
 
@@ -166,11 +168,16 @@ pub struct Smallest {
 pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<Outcome, SolverError> {
     problem.check()?;
     let begin = Instant::now();
-    let compact = Compact::new(problem, 0..0);
+    let mut compact = Compact::new(problem, 0..0);
     let start = start(problem, &compact, settings)?;
     let stop = Stop::after(settings.seconds, settings.gap);
     let found = match engine {
-        Engine::Embedded => root::solve(&compact, &Goal::Cost, start, stop),
+        Engine::Embedded => {
+            if let Some((rows, amount)) = &settings.free {
+                compact.keep_free(rows, *amount as f64);
+            }
+            root::solve(&compact, &Goal::Cost, start, stop)
+        }
         #[cfg(feature = "highs")]
         Engine::Highs => match highs::solve(&compact, start, settings, stop.left()) {
             Some(found) => found,

@@ -5,7 +5,7 @@ use crate::lp::rows;
 
 /// What propagation looks up.
 pub(crate) struct Propagation<'a> {
-    compact: &'a Compact,
+    pub(crate) compact: &'a Compact,
     /// By row, the options that take something in it.
     rows: Vec<Vec<(usize, f64)>>,
     /// By row, at most what an option takes beyond the least of its item.

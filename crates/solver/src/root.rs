@@ -93,12 +93,22 @@ pub(crate) fn within(
     let mut allowed = allowed;
     let Known { mut best, starts, bound, mut reduced, mut base, depth } = known;
     let propagation = &Propagation::new(uncut);
+    // Solutions are sought where they leave enough free, bounds are found for all choices.
+    let lowered = uncut.keeps_free().then(|| uncut.lowered());
+    let lowered_propagation = lowered.as_ref().map(Propagation::new);
+    let in_lowered = lowered_propagation.as_ref().unwrap_or(propagation);
     let random = Random(0x9e37_79b9_7f4a_7c15);
     let limits = limits(uncut, goal, best.as_ref().map(|(_, value)| *value));
-    let search = |compact, best, reduced, base| {
+    let search = |compact, propagation, best, reduced, base| {
         let history = History::new(uncut.items.len());
-        Search { compact, propagation, goal, stop, best, random, history, reduced, base, depth, width: WIDTH }
+        let (width, floor) = (WIDTH, f64::INFINITY);
+        Search { compact, propagation, goal, stop, best, random, history, reduced, base, depth, width, floor }
     };
+    let mut finder = search(in_lowered.compact, in_lowered, best, reduced.clone(), base);
+    for picks in &starts {
+        finder.repair_and_offer(picks, &allowed);
+    }
+    best = finder.best;
     let tight = match goal {
         Goal::Cost => {
             let Some(conflicts) = probe(propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
@@ -106,8 +116,11 @@ pub(crate) fn within(
             };
             let tight = || tightened(&mut compact, &allowed, &conflicts, &stop);
             // A first solution, meanwhile.
-            let first =
-                || (depth == 0).then(|| first(search(uncut, best.clone(), reduced.clone(), base), &allowed, bound));
+            let first = || {
+                (depth == 0).then(|| {
+                    first(search(in_lowered.compact, in_lowered, best.clone(), reduced.clone(), base), &allowed, bound)
+                })
+            };
             let (lp, first) = rayon::join(tight, first);
             best = first.flatten().or(best);
             lp
@@ -133,36 +146,50 @@ pub(crate) fn within(
     let Some(shares) = lp.as_ref().map(Lp::shares).or(shares) else { return (best, bound) };
     let mut bound = lp.as_ref().map_or(bound, |lp| lp.bound().max(bound));
     let node = Node { bound, allowed, shares, lp };
-    let mut search = search(&compact, best, reduced, base);
-    for picks in &starts {
-        search.repair_and_offer(picks, &node.allowed);
+    let mut search = search(&compact, propagation, best, reduced, base);
+    let lowered = lowered.is_some().then(|| compact.lowered());
+    let mut finder = search.clone();
+    let mut top = Some(node.clone());
+    if let Some(lowered) = &lowered {
+        (finder.compact, finder.propagation) = (lowered, in_lowered);
+        top = finder.part(&Node { lp: None, ..node.clone() }, node.allowed.clone());
     }
-    let dives = Order::ALL.map(Some);
-    let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
-    let (end, soon) = (stop.part(DIVING), stop.part(SUPPORT));
-    search.all(dives.into_iter().chain(support), |search, order| match order {
-        Some(order) => search.dive(&node, order, end),
-        None => {
-            search.support(&node, soon);
+    if let Some(top) = &top {
+        let dives = Order::ALL.map(Some);
+        let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
+        let (end, soon) = (stop.part(DIVING), stop.part(SUPPORT));
+        finder.all(dives.into_iter().chain(support), |finder, order| match order {
+            Some(order) => finder.dive(top, order, end),
+            None => {
+                finder.support(top, soon);
+            }
+        });
+        if depth == 0 && *goal == Goal::Cost && finder.best.is_none() {
+            // Feasibility is a question of its own: is the least excess over all limits at most 0?
+            let stop = Stop { at: stop.part(FEASIBILITY), sign: true, ..stop };
+            let goal = Goal::Excess(0..uncut.limits.len());
+            let feasible = solve(finder.propagation.compact, &goal, starts.into_iter().next(), stop);
+            if feasible.bound > 1e-3 && lowered.is_none() {
+                return (None, f64::INFINITY);
+            }
+            feasible.best.into_iter().for_each(|(picks, _)| finder.repair_and_offer(&picks, &top.allowed));
         }
-    });
-    if depth == 0 && *goal == Goal::Cost && search.best.is_none() {
-        // Feasibility is a question of its own: is the least excess over all limits at most 0?
-        let stop = Stop { at: stop.part(FEASIBILITY), sign: true, ..stop };
-        let feasible = solve(uncut, &Goal::Excess(0..uncut.limits.len()), starts.into_iter().next(), stop);
-        if feasible.bound > 1e-3 {
-            return (None, f64::INFINITY);
-        }
-        feasible.best.into_iter().for_each(|(picks, _)| search.repair_and_offer(&picks, &node.allowed));
     }
     let mut open = BinaryHeap::from([node.clone()]);
     let mut left = bound;
     while !search.is_done(left) && !search.is_over() {
-        if depth < DEPTH {
-            search.near(&node, stop.part(TURN));
+        if let Some(top) = top.as_ref().filter(|_| depth < DEPTH) {
+            finder.near(top, stop.part(TURN));
         }
+        search.best = finder.best.take();
         left = search.explore(&mut open, Limits::NONE, stop.part(TURN));
+        finder.best = search.best.clone();
+        // Nothing better leaves as much free.
+        if lowered.is_some() && top.as_ref().is_some_and(|top| finder.is_done(top.bound)) {
+            break;
+        }
     }
+    search.best = finder.best;
     bound = bound.max(left);
     let is_closed = bound >= search.target();
     let bound = search.best.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });

@@ -26,7 +26,7 @@ pub(crate) type Score = (usize, f64, f64);
 impl<'a> State<'a> {
     /// A choice; for [`Goal::Excess`] the limits of its rows are raised by `slack`.
     pub(crate) fn new(compact: &'a Compact, goal: &Goal, slack: f64, picks: Vec<usize>) -> State<'a> {
-        let mut limits = compact.limits.clone();
+        let mut limits: Vec<f64> = compact.limits.iter().zip(&compact.free).map(|(limit, free)| limit - free).collect();
         if let Goal::Excess(range) = goal {
             limits[range.clone()].iter_mut().for_each(|limit| *limit += slack);
         }

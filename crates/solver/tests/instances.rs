@@ -44,7 +44,7 @@ fn solutions_keep_everything_and_bounds_hold() {
     ];
     for (name, known, proved) in instances {
         let Some(problem) = shared(&format!("{name}.json.gz")) else { return };
-        let settings = Settings { seconds: 6.0, gap: 0.01, start: None };
+        let settings = Settings { seconds: 6.0, gap: 0.01, ..Settings::default() };
         let Outcome::Solved(solution) = solve(&problem, Engine::Embedded, &settings).unwrap() else {
             panic!("no solution of {name}")
         };

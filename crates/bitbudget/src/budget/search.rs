@@ -2,7 +2,7 @@
 
 use super::costs::{Harm, costs};
 use super::frame::Frame;
-use super::{Budget, BudgetError, Certificate, Overflowed};
+use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
 use crate::lowered::{Lowered, program};
 use crate::{CompileError, Storage};
 use bitbudget_exec::Footprint;
@@ -15,17 +15,14 @@ use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
-/// The part of the seconds that the first round may take, which is there for the bound, and the part of those left for a
-/// later one.
-const FIRST: f64 = 0.3;
-const SHARE: f64 = 0.8;
-/// The part of all seconds that a round gets at least, and the part that is too little for another one as long as there is
-/// an assignment.
+/// The part of the seconds left that a round may take, the part of all of them that it gets at least, and the part that is too
+/// little for another one as long as there is an assignment.
+const SHARE: f64 = 0.7;
 const LEAST: f64 = 0.08;
 const LATE: f64 = 0.15;
-/// Behind the first round this part of the budget is kept free for gaps between tensors, one of so many, and behind a round
-/// that missed the budget it is at least this part of it more.
-const RESERVE: usize = 300;
+/// This part of the budget is kept free for gaps between tensors at first, one of so many, and behind a round that missed
+/// the budget at least this part of it more.
+const FREE: usize = 250;
 const STEP: usize = 1000;
 /// A certified gap that ends a round, and one that ends the search.
 const GAP: f64 = 0.005;
@@ -35,9 +32,8 @@ const MORE: [f64; 3] = [1.2, 1.5, 2.2];
 /// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
 const OVERFLOW: f64 = 0.01;
 
-/// The memory that the integer program is given, from round to round.
+/// The memory that solutions may take, from round to round.
 struct Room {
-    all: usize,
     memory: usize,
     /// What was not enough for any solution, and what led to a peak above the budget.
     small: usize,
@@ -46,13 +42,9 @@ struct Room {
 }
 
 impl Room {
-    fn new(memory: usize) -> Room {
-        Room { all: memory, memory, small: 0, large: memory.saturating_add(1), misses: 0 }
-    }
-
-    /// At least this much less than all memory.
-    fn keep_free(&mut self, bytes: usize) {
-        self.memory = self.memory.min(self.all.saturating_sub(bytes));
+    /// Some of all memory.
+    fn new(memory: usize, all: usize) -> Room {
+        Room { memory, small: 0, large: all.saturating_add(1), misses: 0 }
     }
 
     /// There was no solution.
@@ -65,7 +57,7 @@ impl Room {
     fn led_to(&mut self, peak: usize, budget: usize) {
         if peak <= budget {
             self.misses = 0;
-            let more = self.memory + (budget - peak).saturating_sub(budget / STEP) / 2;
+            let more = self.memory + (budget - peak);
             self.memory = if more < self.large { more } else { self.memory.midpoint(self.large) };
             return;
         }
@@ -141,8 +133,8 @@ impl<'a> Search<'a> {
 
     /// The best assignment that fits, by the integer program, with its peak.
     ///
-    /// The program knows sizes and lifetimes, but not where tensors come to lie and what a schedule of other formats saves.
-    /// So it is solved again with more or less memory until the true peak is just below the budget. The bound is that of the
+    /// The program knows sizes and lifetimes, but not where tensors come to lie. So its solutions leave some memory free, and it
+    /// is solved again with more or less of that until the true peak is just below the budget. The bound is that of the
     /// program with all memory, so the gap counts what gaps between tensors cost too.
     ///
     /// # Errors
@@ -155,33 +147,35 @@ impl<'a> Search<'a> {
         let start = Instant::now();
         let seconds = seconds.unwrap_or(self.budget.seconds);
         let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
-        let mut room = Room::new(bytes.saturating_sub(self.frame.beside));
+        let all = bytes.saturating_sub(self.frame.beside);
+        // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
+        let engine = self.budget.engine;
+        let mut room = Room::new(if engine == Engine::Highs { all } else { all.saturating_sub(bytes / FREE) }, all);
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
-        // With all memory that there is, no choice of the program costs less.
-        let mut bound = f64::NEG_INFINITY;
-        for round in 0..ROUNDS {
-            let program = self.program(&costs, room.memory);
+        let (mut bound, mut fixed_cost) = (f64::NEG_INFINITY, 0.0);
+        for _ in 0..ROUNDS {
             let left = seconds - start.elapsed().as_secs_f64();
             if best.is_some() && left < LATE * seconds {
                 break;
             }
+            let memory = if engine == Engine::Highs { room.memory } else { room.memory.max(all) };
+            let program = self.program(&costs, memory);
+            fixed_cost = program.fixed_cost;
             // Nothing at all would be worse than a late answer.
-            let share = if round == 0 { FIRST * seconds } else { (SHARE * left).max(LEAST * seconds) };
-            let settings = Settings { seconds: share, gap: GAP, start: picks.clone() };
-            let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
-            if round == 0 {
+            let share = (SHARE * left).max(LEAST * seconds);
+            let free = Some((program.memory_rows(), (memory - room.memory) as i64));
+            let settings = Settings { seconds: share, gap: GAP, start: picks.clone(), free };
+            let outcome = solve(&program.problem, engine, &settings).map_err(BudgetError::from)?;
+            if memory >= all {
                 bound = match &outcome {
-                    Outcome::Solved(solution) => solution.bound,
-                    Outcome::Unknown { bound } => *bound,
+                    Outcome::Solved(solution) => solution.bound.max(bound),
+                    Outcome::Unknown { bound: other } => other.max(bound),
                     Outcome::Infeasible => break,
                 };
             }
             let Outcome::Solved(solution) = outcome else {
-                // The first round may just have been too short.
-                if round > 0 {
-                    room.is_too_small();
-                }
+                room.is_too_small();
                 continue;
             };
             let assignment = self.assignment(program.choices(&solution.picks))?;
@@ -189,23 +183,20 @@ impl<'a> Search<'a> {
             let certificate = self.certificate(&program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
             let better = best.as_ref().is_none_or(|(_, _, found)| certificate.cost < found.cost);
             if peak <= bytes && better {
-                let gap = certificate.gap();
                 best = Some((assignment, peak, certificate));
-                if gap <= ENOUGH {
-                    break;
-                }
             }
             room.led_to(peak, bytes);
-            if round == 0 {
-                room.keep_free(bytes / RESERVE);
-            }
             picks = Some(solution.picks);
+            if best.as_ref().is_some_and(|(_, _, found)| found.gap() <= ENOUGH) {
+                break;
+            }
         }
         let (assignment, peak, certificate) = match best {
             Some(best) => best,
             None => self.least(&costs, bytes, seconds / 2.0)?,
         };
-        Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), ..certificate }))
+        let bound = certificate.bound.max(bound + fixed_cost).min(certificate.cost);
+        Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), bound, ..certificate }))
     }
 
     pub(super) fn program(&self, costs: &Costs, memory: usize) -> Program {
@@ -245,7 +236,7 @@ impl<'a> Search<'a> {
         let program = self.program(costs, budget.saturating_sub(self.frame.beside));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { seconds, gap: GAP, start };
+        let settings = Settings { seconds, gap: GAP, start, free: None };
         let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
         let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
         let Some(Smallest { excess, bound, picks, weights }) = found else {
@@ -289,7 +280,7 @@ impl<'a> Search<'a> {
         let tried = MORE.map(|more| (bound as f64 * more) as usize);
         for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
             let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
-            let settings = Settings { seconds, gap: 0.5, start: None };
+            let settings = Settings { seconds, gap: 0.5, ..Settings::default() };
             let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
                 return self.placed(program, picks).map(Some);

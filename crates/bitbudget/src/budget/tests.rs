@@ -83,7 +83,7 @@ fn recomputation_takes_no_more_memory_than_the_program_says() {
             let fp32 = Assignment::of_choices(&training, BATCH, Method::Ilp, formats, exact, Vec::new()).unwrap();
             let memory = (search.peak(&fp32).unwrap() as f64 * share) as usize;
             let program = search.program(&costs, memory);
-            let settings = Settings { seconds: 3.0, gap: 0.3, start: None };
+            let settings = Settings { seconds: 3.0, gap: 0.3, ..Settings::default() };
             let Outcome::Solved(solution) = solve(&program.problem, Engine::Embedded, &settings).unwrap() else {
                 continue;
             };
