@@ -174,7 +174,7 @@ pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<O
     let found = match engine {
         Engine::Embedded => {
             if let Some((rows, amount)) = &settings.free {
-                compact.keep_free(rows, *amount as f64);
+                compact.keep_free(rows, (*amount).max(0) as f64);
             }
             root::solve(&compact, &Goal::Cost, start, stop)
         }

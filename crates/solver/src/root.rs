@@ -177,7 +177,7 @@ pub(crate) fn within(
     }
     let mut open = BinaryHeap::from([node.clone()]);
     let mut left = bound;
-    while !search.is_done(left) && !search.is_over() {
+    while !open.is_empty() && !search.is_done(left) && !search.is_over() {
         if let Some(top) = top.as_ref().filter(|_| depth < DEPTH) {
             finder.near(top, stop.part(TURN));
         }

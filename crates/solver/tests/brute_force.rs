@@ -93,6 +93,28 @@ proptest! {
     }
 
     #[test]
+    fn solutions_leave_free_what_they_should(problem in problems(), amount in 0i64..12, rows in 0u32..6) {
+        let mut lowered = problem.clone();
+        lowered.limits[..rows as usize].iter_mut().for_each(|limit| *limit -= amount);
+        let ((least, _), (of_lowered, _)) = (by_brute_force(&problem), by_brute_force(&lowered));
+        let settings = Settings { free: Some((0..rows, amount)), ..Settings::default() };
+        match solve(&problem, Engine::Embedded, &settings).unwrap() {
+            Outcome::Solved(solution) => {
+                let of_lowered = of_lowered.unwrap();
+                prop_assert!((solution.cost - of_lowered).abs() < 1e-9, "{} for {of_lowered}", solution.cost);
+                prop_assert!(solution.bound <= least.unwrap() + 1e-6, "bound {} of {least:?}", solution.bound);
+                let loads = loads(&lowered, &solution.picks).unwrap();
+                prop_assert!(loads.iter().zip(&lowered.limits).all(|(load, limit)| load <= limit));
+            }
+            Outcome::Infeasible => prop_assert_eq!(least, None),
+            Outcome::Unknown { bound } => {
+                prop_assert_eq!(of_lowered, None);
+                prop_assert!(bound <= least.unwrap() + 1e-6);
+            }
+        }
+    }
+
+    #[test]
     fn the_least_excess_is_found_and_proved(problem in problems()) {
         let (_, excess) = by_brute_force(&problem);
         let found = smallest(&problem, 0..problem.limits.len() as u32, &Settings::default()).unwrap();
