@@ -3,7 +3,7 @@
 
     cargo build --release
     python3 benches/accuracy.py OUT_DIR --data MNIST_DIR [--networks squeezenet@0.25 ...] [--budgets 20% 30% 45% 60%]
-        [--seeds 0 1 2] [--epochs 3] [--methods fp32 ilp demote random uniform-high uniform-low]
+        [--seeds 0 1 2] [--epochs 5] [--methods fp32 ilp demote random uniform-high uniform-low]
 
 `ilp` has a profile of a few batches at the first weights. Methods without a budget run once, beside all budgets. Promotion is on: within the
 budget where there is one. Prints a Markdown table: mean test accuracy in percent over the seeds, with the least and the greatest.
@@ -26,17 +26,17 @@ def once(options, path, *command):
 
 
 def train(options, name, method, budget, seed):
-    file, batch = model(options, name)
+    file, _ = model(options, name)
     data = ["--data", f"mnist:{options.data}"]
     label = f"{file.stem}-{method}-{budget}-{seed}"
     command = ["train", file, *data, "--epochs", options.epochs, "--lr", options.lr, "--seed", seed, "--threads", options.threads]
     if method == "ilp":
         profile, plan = options.out / f"{file.stem}.profile", options.out / f"{file.stem}-{budget}.toml"
         once(options, profile, "profile", file, *data)
-        refused = once(options, plan, "assign", file, "--batch", batch, "--budget", budget, "--profile", profile)
+        refused = once(options, plan, "assign", file, "--batch", options.batch, "--budget", budget, "--profile", profile)
         return record(options, label, command, "--assignment", plan) if plan.exists() else {"refused": refused}
     limit = ["--budget", budget] if method in FITTED else []
-    return record(options, label, command, "--batch", batch, "--method", method, *limit)
+    return record(options, label, command, "--batch", options.batch, "--method", method, *limit)
 
 
 def cell(runs):
@@ -54,7 +54,8 @@ def main():
     p.add_argument("--budgets", nargs="+", default=["20%", "30%", "45%", "60%"])
     p.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     p.add_argument("--methods", nargs="+", default=METHODS)
-    p.add_argument("--epochs", type=int, default=3)
+    p.add_argument("--epochs", type=int, default=5)
+    p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", type=float, default=0.05)
     p.add_argument("--threads", type=int, default=2)
     options = parsed(p)
