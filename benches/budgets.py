@@ -7,7 +7,7 @@
 Prints a Markdown table in MiB: the budget, what the executor allocated, its part of the budget, how much of it is neither masters nor
 optimizer state, and the time of a step beside that of FP32.
 """
-import argparse
+import argparse, sys
 
 from runs import arguments, model, parsed, record, row
 
@@ -33,7 +33,9 @@ def main():
     row(*["---"] * 9)
     for name in options.networks:
         stem = model(options, name)[0].stem
-        fp32 = bench(options, name, "fp32", "--method", "fp32")["step_seconds"]["median"]
+        fp32 = bench(options, name, "fp32", "--method", "fp32")
+        if "refused" in fp32:
+            sys.exit(fp32["refused"])
         for budget in options.budgets:
             run = bench(options, name, budget, "--budget", budget)
             if "refused" in run:
@@ -43,7 +45,7 @@ def main():
             gap = f"{100 * run['solver']['gap']:.1f}%" if run.get("solver") else ""
             used = f"{100 * memory['allocated'] / memory['budget']:.1f}%"
             others = mib(memory["allocated_without_masters_and_state"])
-            row(stem, budget, mib(memory["budget"]), mib(memory["allocated"]), used, others, gap, f"{seconds:.3f}", f"{seconds / fp32:.2f}")
+            row(stem, budget, mib(memory["budget"]), mib(memory["allocated"]), used, others, gap, f"{seconds:.3f}", f"{seconds / fp32['step_seconds']['median']:.2f}")
 
 
 if __name__ == "__main__":

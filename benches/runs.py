@@ -1,5 +1,5 @@
 """What the scripts beside this one share: networks by name, and runs of `bitbudget` that are not repeated once their record is there."""
-import json, pathlib, subprocess
+import json, pathlib, subprocess, sys
 
 
 def arguments(parser, networks):
@@ -23,7 +23,10 @@ def model(options, name):
     network, _, width = name.partition("@")
     file = options.out / f"{name}.onnx"
     if not file.exists():
-        subprocess.run([options.bitbudget, "zoo", network, "--width", width or "1.0", "-o", file], check=True, capture_output=True)
+        command = [options.bitbudget, "zoo", network, "--width", width or "1.0", "-o", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(done.stderr.strip())
     return file, "128"
 
 
