@@ -168,7 +168,11 @@ pub struct Smallest {
 pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<Outcome, SolverError> {
     problem.check()?;
     let begin = Instant::now();
-    let mut compact = Compact::new(problem, 0..0);
+    let free = settings.free.clone().map_or(0..0, |(rows, _)| {
+        let end = problem.limits.len();
+        (rows.start as usize).min(end)..(rows.end as usize).min(end)
+    });
+    let mut compact = Compact::new(problem, free);
     let start = start(problem, &compact, settings)?;
     let stop = Stop::after(settings.seconds, settings.gap);
     let found = match engine {
