@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 /// Parts up to this many keep their solved relaxation; it is computed anew for others.
-const SOLVED: usize = 400;
+const SOLVED: usize = 24;
 /// The part of the cost to which an optimum is exact.
 const EXACT: f64 = 3e-7;
 /// The part of the gap that the bound of a part may close and still be promising.
@@ -62,6 +62,13 @@ pub(crate) struct Node {
     /// The share of each option.
     pub(crate) shares: Vec<f64>,
     pub(crate) lp: Option<Lp>,
+}
+
+impl Node {
+    /// Without its solved relaxation, which takes much memory.
+    pub(crate) fn unsolved(self) -> Node {
+        Node { lp: None, ..self }
+    }
 }
 
 impl PartialEq for Node {

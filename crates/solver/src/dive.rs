@@ -62,7 +62,7 @@ impl Search<'_> {
             }
             match self.part(&node, trial) {
                 Some(found) => {
-                    before.push(std::mem::replace(&mut node, found));
+                    before.push(std::mem::replace(&mut node, found).unsolved());
                     part = (part / 2).max(PART);
                 }
                 None if open.len() > 1 => part = part.saturating_mul(8),
@@ -70,12 +70,12 @@ impl Search<'_> {
                     let mut rest = node.allowed.clone();
                     open.iter().flat_map(|decision| &decision.options).for_each(|&option| rest[option] = false);
                     if let Some(found) = self.part(&node, rest) {
-                        before.push(std::mem::replace(&mut node, found));
+                        before.push(std::mem::replace(&mut node, found).unsolved());
                         continue;
                     }
-                    let back = before.len() * 2 / 3;
-                    if back < before.len() {
-                        let mut open = BinaryHeap::from([before.swap_remove(back)]);
+                    let back = before.get(before.len() * 2 / 3);
+                    if let Some(back) = back.and_then(|back| self.part(back, back.allowed.clone())) {
+                        let mut open = BinaryHeap::from([back]);
                         self.explore(&mut open, Limits { parts: LOOKED, tried: 2 }, end);
                     }
                     return;

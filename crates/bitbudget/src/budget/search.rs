@@ -15,11 +15,16 @@ use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
-/// The part of the seconds left that a round may take, the part of all of them that it gets at least, and the part that is too
-/// little for another one as long as there is an assignment.
+/// The part of the seconds that the embedded engine's first round may take, which is there for what is easy.
+const QUICK: f64 = 0.15;
+/// The part of the seconds left that a later round may take, the part of all of them that it gets at least, and the part that
+/// is too little for another one as long as there is an assignment.
 const SHARE: f64 = 0.7;
 const LEAST: f64 = 0.08;
 const LATE: f64 = 0.15;
+/// The part of the seconds for the least peak, if no round finds anything, and for each try to come near what is proved.
+const SMALLEST: f64 = 0.5;
+const NEARER: f64 = 0.15;
 /// This part of the budget is kept free for gaps between tensors at first, one of so many, and behind a round that missed
 /// the budget at least this part of it more.
 const FREE: usize = 250;
@@ -35,6 +40,8 @@ const OVERFLOW: f64 = 0.01;
 /// The memory that solutions may take, from round to round.
 struct Room {
     memory: usize,
+    /// All that there is.
+    all: usize,
     /// What was not enough for any solution, and what led to a peak above the budget.
     small: usize,
     large: usize,
@@ -42,15 +49,15 @@ struct Room {
 }
 
 impl Room {
-    /// Some of all memory.
-    fn new(memory: usize, all: usize) -> Room {
-        Room { memory, small: 0, large: all.saturating_add(1), misses: 0 }
+    fn new(all: usize) -> Room {
+        Room { memory: all, all, small: 0, large: all.saturating_add(1), misses: 0 }
     }
 
-    /// There was no solution.
-    fn is_too_small(&mut self) {
+    /// No solution was found; returns whether there is more memory to try.
+    fn is_too_small(&mut self) -> bool {
         self.small = self.memory;
-        self.memory = self.small.midpoint(self.large);
+        self.memory = if self.large > self.all { self.all } else { self.small.midpoint(self.large) };
+        self.memory > self.small
     }
 
     /// The solution has this peak under a budget of so many bytes.
@@ -133,9 +140,10 @@ impl<'a> Search<'a> {
 
     /// The best assignment that fits, by the integer program, with its peak.
     ///
-    /// The program knows sizes and lifetimes, but not where tensors come to lie. So its solutions leave some memory free, and it
-    /// is solved again with more or less of that until the true peak is just below the budget. The bound is that of the
-    /// program with all memory, so the gap counts what gaps between tensors cost too.
+    /// The program knows sizes and lifetimes, but not where tensors come to lie. A short first round takes all memory, which is
+    /// enough for easy programs. Later solutions leave some free, and the program is solved again with more or less of that
+    /// until the true peak is just below the budget. The bound is that of the program with all memory, so the gap counts what
+    /// gaps between tensors cost too.
     ///
     /// # Errors
     /// If nothing fits, or the profile lacks formats.
@@ -148,26 +156,30 @@ impl<'a> Search<'a> {
         let seconds = seconds.unwrap_or(self.budget.seconds);
         let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
         let all = bytes.saturating_sub(self.frame.beside);
-        // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
         let engine = self.budget.engine;
-        let mut room = Room::new(if engine == Engine::Highs { all } else { all.saturating_sub(bytes / FREE) }, all);
+        let mut room = Room::new(all);
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
         let (mut bound, mut fixed_cost) = (f64::NEG_INFINITY, 0.0);
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let left = seconds - start.elapsed().as_secs_f64();
             if best.is_some() && left < LATE * seconds {
                 break;
             }
-            let memory = if engine == Engine::Highs { room.memory } else { room.memory.max(all) };
+            // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
+            let (is_quick, is_embedded) = (round == 0 && engine == Engine::Embedded, engine == Engine::Embedded);
+            if round == 1 && is_embedded {
+                room.memory = room.memory.min(all.saturating_sub(bytes / FREE));
+            }
+            let memory = if is_embedded { all } else { room.memory };
             let program = self.program(&costs, memory);
             fixed_cost = program.fixed_cost;
             // Nothing at all would be worse than a late answer.
-            let share = (SHARE * left).max(LEAST * seconds);
+            let share = if is_quick { QUICK * seconds } else { (SHARE * left).max(LEAST * seconds) };
             let free = Some((program.memory_rows(), (memory - room.memory) as i64));
             let settings = Settings { seconds: share, gap: GAP, start: picks.clone(), free };
             let outcome = solve(&program.problem, engine, &settings).map_err(BudgetError::from)?;
-            if memory >= all {
+            if memory == all {
                 bound = match &outcome {
                     Outcome::Solved(solution) => solution.bound.max(bound),
                     Outcome::Unknown { bound: other } => other.max(bound),
@@ -175,8 +187,10 @@ impl<'a> Search<'a> {
                 };
             }
             let Outcome::Solved(solution) = outcome else {
-                room.is_too_small();
-                continue;
+                if is_quick || room.is_too_small() {
+                    continue;
+                }
+                break;
             };
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
@@ -193,7 +207,7 @@ impl<'a> Search<'a> {
         }
         let (assignment, peak, certificate) = match best {
             Some(best) => best,
-            None => self.least(&costs, bytes, seconds / 2.0)?,
+            None => self.least(&costs, bytes, seconds)?,
         };
         let bound = certificate.bound.max(bound + fixed_cost).min(certificate.cost);
         Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), bound, ..certificate }))
@@ -236,7 +250,7 @@ impl<'a> Search<'a> {
         let program = self.program(costs, budget.saturating_sub(self.frame.beside));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { seconds, gap: GAP, start, free: None };
+        let settings = Settings { seconds: SMALLEST * seconds, gap: GAP, start, free: None };
         let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
         let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
         let Some(Smallest { excess, bound, picks, weights }) = found else {
@@ -280,7 +294,7 @@ impl<'a> Search<'a> {
         let tried = MORE.map(|more| (bound as f64 * more) as usize);
         for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
             let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
-            let settings = Settings { seconds, gap: 0.5, ..Settings::default() };
+            let settings = Settings { seconds: NEARER * seconds, gap: 0.5, ..Settings::default() };
             let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
                 return self.placed(program, picks).map(Some);
