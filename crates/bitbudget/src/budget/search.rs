@@ -25,8 +25,8 @@ const LATE: f64 = 0.15;
 /// The part of the seconds for the least peak, if no round finds anything, and for each try to come near what is proved.
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.15;
-/// This part of the budget is kept free for gaps between tensors at first, one of so many, and behind a round that missed
-/// the budget at least this part of it more.
+/// This part of the budget is kept free for gaps between tensors where the first round has missed it, one of so many, and
+/// behind every other round that missed it at least this part more.
 const FREE: usize = 250;
 const STEP: usize = 1000;
 /// A certified gap that ends a round, and one that ends the search.
@@ -141,9 +141,9 @@ impl<'a> Search<'a> {
     /// The best assignment that fits, by the integer program, with its peak.
     ///
     /// The program knows sizes and lifetimes, but not where tensors come to lie. A short first round takes all memory, which is
-    /// enough for easy programs. Later solutions leave some free, and the program is solved again with more or less of that
-    /// until the true peak is just below the budget. The bound is that of the program with all memory, so the gap counts what
-    /// gaps between tensors cost too.
+    /// enough for easy programs. Where that does not fit, later solutions leave some free, and the program is solved again with
+    /// more or less of that until the true peak is just below the budget. The bound is that of the program with all memory, so
+    /// the gap counts what gaps between tensors cost too.
     ///
     /// # Errors
     /// If nothing fits, or the profile lacks formats.
@@ -168,7 +168,7 @@ impl<'a> Search<'a> {
             }
             // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
             let (is_quick, is_embedded) = (round == 0 && engine == Engine::Embedded, engine == Engine::Embedded);
-            if round == 1 && is_embedded {
+            if round == 1 && is_embedded && best.is_none() {
                 room.memory = room.memory.min(all.saturating_sub(bytes / FREE));
             }
             let memory = if is_embedded { all } else { room.memory };
