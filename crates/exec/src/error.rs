@@ -25,6 +25,11 @@ pub(crate) enum Fault {
     Shape(#[from] ShapeError),
     #[error("{0}")]
     Operands(String),
+    #[error(
+        "a block of {} MiB cannot be had from the system; give a smaller batch or --budget, or free memory or address space",
+        .0.div_ceil(1 << 20)
+    )]
+    Memory(usize),
 }
 
 impl From<Fault> for candle_core::Error {

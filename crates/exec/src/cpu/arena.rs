@@ -23,6 +23,8 @@ impl Arena {
             self.block = None;
             self.bytes = 0;
             let words = bytes.saturating_add(ALIGNMENT).div_ceil(size_of::<u32>());
+            // candle aborts the process where there is no memory.
+            Vec::<u32>::new().try_reserve_exact(words).map_err(|_| Fault::Memory(bytes))?;
             self.block = Some(Tensor::zeros(words, DType::U32, &Device::Cpu)?);
             self.bytes = bytes;
         }
@@ -119,7 +121,15 @@ impl<'a> Split<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Split;
+    use super::{Arena, Split};
+
+    #[test]
+    fn what_no_memory_can_hold_is_an_error() {
+        let mut arena = Arena::default();
+        let error = arena.reserve(usize::MAX / 4).unwrap_err().to_string();
+        assert!(error.contains("MiB cannot be had") && error.contains("--budget"), "{error}");
+        assert_eq!(arena.bytes(), 0);
+    }
 
     #[test]
     fn pieces_are_cut_out_and_the_rest_can_be_read() {
