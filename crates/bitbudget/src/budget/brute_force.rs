@@ -4,13 +4,16 @@ use super::search::Search;
 use super::*;
 use crate::Storage;
 use bitbudget_autodiff::{Optimizer, training};
-use bitbudget_precision::{Formats, Pinned, tensors};
+use bitbudget_ir::{NodeId, Op};
+use bitbudget_precision::budget::Costs;
+use bitbudget_precision::{Formats, Kind, Pinned, Tensor};
 use proptest::prelude::*;
+use std::ops::{Range, RangeInclusive};
 
-/// A network of two or three layers, with widths from 1 to 64.
-fn networks() -> impl Strategy<Value = (Graph, usize)> {
-    let widths = proptest::collection::vec(1usize..64, 2..4);
-    (widths, 1usize..6).prop_map(|(widths, batch)| {
+/// A network of some layers, with widths from 1 to 64.
+fn networks(layers: RangeInclusive<usize>, batch: Range<usize>) -> impl Strategy<Value = (Graph, usize)> {
+    let widths = proptest::collection::vec(1usize..64, layers);
+    (widths, batch).prop_map(|(widths, batch)| {
         let mut text = format!("graph \"g\" {{\n  %0 = input {{name=\"x\"}} : f32[N,{}]\n", widths[0]);
         let (mut id, mut last) = (1, 0);
         for (layer, pair) in widths.windows(2).chain([&[widths[widths.len() - 1], 3][..]]).enumerate() {
@@ -29,56 +32,111 @@ fn networks() -> impl Strategy<Value = (Graph, usize)> {
     })
 }
 
-fn assigned(search: &Search<'_>, formats: Vec<Format>) -> Assignment {
-    Assignment::of_choices(search.training, search.batch, Method::Ilp, search.formats, formats, Vec::new()).unwrap()
+fn assigned(search: &Search<'_>, formats: Vec<Format>, recomputed: Vec<NodeId>) -> Assignment {
+    Assignment::of_choices(search.training, search.batch, Method::Ilp, search.formats, formats, recomputed).unwrap()
 }
 
-/// The least cost of all assignments without recomputation whose true peak fits.
-fn by_brute_force(search: &Search<'_>, choices: &[Vec<Format>], bytes: usize) -> Option<f64> {
-    let mut picks = vec![0; choices.len()];
+/// The forward pass's results, any of which may be computed again if `recompute` says so.
+fn repeatable(graph: &Graph, recompute: bool) -> Vec<NodeId> {
+    let backward = graph.backward();
+    let is_result = |&id: &NodeId| !backward[id.index()] && matches!(graph.op(id), Op::Matmul(_) | Op::Relu(_));
+    graph.ids().filter(|id| recompute && is_result(id)).collect()
+}
+
+/// What an assignment costs: its roundings, and what it computes again.
+fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
+    search.cost(assignment).unwrap() + costs.again(&assignment.recomputed).0
+}
+
+/// Whether a rectifier has another format than what it reads, which no choice of the integer program means.
+fn splits_a_rectifier(search: &Search<'_>, formats: &[Format]) -> bool {
+    let of = |node: NodeId| {
+        let is_output = |tensor: &Tensor| tensor.kind == Kind::Output && tensor.node == node;
+        formats[search.tensors.iter().position(is_output).unwrap()]
+    };
+    let graph = search.training;
+    graph.ids().any(|id| matches!(graph.op(id), Op::Relu(_)) && of(id) != of(graph.operands(id)[0]))
+}
+
+/// The least cost of all assignments whose true peak fits.
+fn by_brute_force(search: &Search<'_>, costs: &Costs, recompute: bool, bytes: usize) -> Option<f64> {
+    let choices = &search.allowed;
+    let again = repeatable(search.training, recompute);
     let mut least: Option<f64> = None;
-    loop {
-        let formats: Vec<Format> =
-            picks.iter().zip(choices).map(|(&pick, formats): (&usize, _)| formats[pick]).collect();
-        let assignment = assigned(search, formats);
-        let cost = search.cost(&assignment).unwrap();
-        if least.is_none_or(|least| cost < least) && search.peak(&assignment).unwrap() <= bytes {
-            least = Some(cost);
+    for subset in 0..1usize << again.len() {
+        let recomputed = || (0..again.len()).filter(|bit| subset >> bit & 1 == 1).map(|bit| again[bit]).collect();
+        let mut picks = vec![0usize; choices.len()];
+        loop {
+            let formats: Vec<Format> = picks.iter().zip(choices).map(|(&pick, formats)| formats[pick]).collect();
+            let is_meant = !splits_a_rectifier(search, &formats);
+            let assignment = assigned(search, formats, recomputed());
+            let cost = cost(search, costs, &assignment);
+            if is_meant && least.is_none_or(|least| cost < least) && search.peak(&assignment).unwrap() <= bytes {
+                least = Some(cost);
+            }
+            let Some(at) = (0..picks.len()).find(|&at| picks[at] + 1 < choices[at].len()) else { break };
+            picks[at] += 1;
+            picks[..at].fill(0);
         }
-        let Some(at) = (0..picks.len()).find(|&at| picks[at] + 1 < choices[at].len()) else { return least };
-        picks[at] += 1;
-        picks[..at].fill(0);
+    }
+    least
+}
+
+/// The assignment for a share of the memory that a budget can change, against all assignments.
+fn check(training: &Graph, batch: usize, share: f64, recompute: bool) -> Result<(), TestCaseError> {
+    let limit = Limit::Share(share);
+    let forward = vec![Format::FP32, Format::PAPER_LOW_FORWARD];
+    // With recomputation there are more choices, so gradients have one.
+    let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
+    let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(limit, 1) };
+    let (pinned, none) = (Pinned::new(), Overflowed::new());
+    let search = Search::new(training, batch, Storage::Packed, &budget, Formats::PAPER, &none, &pinned).unwrap();
+    let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
+    let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();
+    let beside = search.frame.beside;
+    let bytes = beside + ((fp32 - beside) as f64 * share) as usize;
+    let least = by_brute_force(&search, &costs, recompute, bytes);
+    match search.solved(bytes, None) {
+        Ok((assignment, peak, certificate)) => {
+            let least = least.unwrap();
+            prop_assert_eq!(peak, search.peak(&assignment).unwrap());
+            prop_assert!(peak <= bytes);
+            let cost = cost(&search, &costs, &assignment);
+            prop_assert!(
+                (cost - certificate.cost).abs() < 1e-9 * (1.0 + cost),
+                "{} said, {} true",
+                certificate.cost,
+                cost
+            );
+            prop_assert!(certificate.bound <= least + 1e-6, "bound {} of {}", certificate.bound, least);
+            prop_assert!(least <= cost + 1e-9, "{} instead of {}", cost, least);
+        }
+        Err(CompileError::Budget(BudgetError::Infeasible { .. })) => prop_assert_eq!(least, None),
+        Err(other) => prop_assert!(false, "{}", other),
+    }
+    Ok(())
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn no_formats_that_fit_cost_less_than_the_bound((training, batch) in networks(2..=3, 1..6), share in 0.3f64..1.0) {
+        check(&training, batch, share, false)?;
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(100))]
 
     #[test]
-    fn no_assignment_that_fits_costs_less_than_the_bound((training, batch) in networks(), share in 0.3f64..1.0) {
-        let limit = Limit::Share(share);
-        let formats = [Format::FP32, Format::PAPER_LOW_FORWARD];
-        let (forward, backward) = (formats.to_vec(), vec![Format::FP32, Format::PAPER_LOW_BACKWARD]);
-        let budget = Budget { forward, backward, recompute: false, seconds: 5.0, ..Budget::new(limit, 1) };
-        let pinned = Pinned::new();
-        let search =
-            Search::new(&training, batch, Storage::Packed, &budget, Formats::PAPER, &Overflowed::new(), &pinned).unwrap();
-        let all = tensors(&training, batch);
-        let fp32 = search.peak(&assigned(&search, vec![Format::FP32; all.len()])).unwrap();
-        let bytes = (fp32 as f64 * share) as usize;
-        let least = by_brute_force(&search, &search.allowed, bytes);
-        match search.solved(bytes, None) {
-            Ok((assignment, peak, certificate)) => {
-                let least = least.unwrap();
-                prop_assert_eq!(peak, search.peak(&assignment).unwrap());
-                prop_assert!(peak <= bytes);
-                let cost = search.cost(&assignment).unwrap();
-                prop_assert!((cost - certificate.cost).abs() < 1e-9 * (1.0 + cost), "{} said, {} true", certificate.cost, cost);
-                prop_assert!(certificate.bound <= least + 1e-6, "bound {} of {}", certificate.bound, least);
-                prop_assert!(least <= cost + 1e-9, "{} instead of {}", cost, least);
-            }
-            Err(CompileError::Budget(BudgetError::Infeasible { .. })) => prop_assert_eq!(least, None),
-            Err(other) => prop_assert!(false, "{}", other),
-        }
+    fn no_formats_and_recomputation_that_fit_cost_less_than_the_bound(
+        (training, batch) in networks(2..=3, 64..256), share in 0.3f64..1.0
+    ) {
+        check(&training, batch, share, true)?;
     }
 }

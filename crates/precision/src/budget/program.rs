@@ -219,19 +219,23 @@ impl Builder<'_> {
         Some((*self.position.get(&other)?, self.stored[at].first))
     }
 
-    /// A tensor ends a step earlier where one that always has its format takes its place.
+    /// A tensor ends a step earlier where one that always has its format takes its place, when both are computed again too.
     fn share_places_of_one_class(&mut self) {
+        let readers = self.readers();
         for at in 0..self.stored.len() {
             let Some((other, step)) = self.replaced(at) else { continue };
             let classes = [self.classes.of(self.stored[at].node), self.classes.of(self.stored[other].node)];
             let same = classes[0].is_some() && classes[0] == classes[1];
             let both_fixed = self.fixed_format(at).is_some() && self.fixed_format(at) == self.fixed_format(other);
             if same || both_fixed {
+                // Nothing but the one in its place asks for it again.
+                let alone = readers[other] == [at] && self.stored[other].backward.is_none();
                 for variant in &mut self.variants[other] {
                     for interval in variant.alive.iter_mut().filter(|interval| interval[1] == step) {
                         interval[1] = step.saturating_sub(1);
                     }
-                    variant.alive.retain(|&[first, last]| first <= last);
+                    let again = variant.again.filter(|_| alone);
+                    variant.alive.retain(|&[first, last]| first <= last && Some(first) != again);
                 }
             }
         }
@@ -362,14 +366,20 @@ impl Builder<'_> {
         self.problem.links.extend(links);
     }
 
-    /// What is computed again before the backward pass itself reads it is so for something else that is computed then.
-    fn link_early_recomputations(&mut self) {
+    /// By stored tensor, those that read it when they are computed.
+    fn readers(&self) -> Vec<Vec<usize>> {
         let mut readers = vec![Vec::new(); self.stored.len()];
         for (reader, stored) in self.stored.iter().enumerate() {
             for input in stored.inputs.iter().filter_map(|input| self.position.get(input)) {
                 readers[*input].push(reader);
             }
         }
+        readers
+    }
+
+    /// What is computed again before the backward pass itself reads it is so for something else that is computed then.
+    fn link_early_recomputations(&mut self) {
+        let readers = self.readers();
         let mut links = Vec::new();
         for (item, meanings) in self.meanings.iter().enumerate() {
             for (option, meaning) in meanings.iter().enumerate() {

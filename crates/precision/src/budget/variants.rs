@@ -16,7 +16,7 @@ pub(crate) struct Variant {
 impl Variant {
     /// Whether the tensor is there just before a step.
     pub(crate) fn is_there(&self, step: usize) -> bool {
-        self.alive.iter().any(|&[first, last]| first <= step && step <= last)
+        self.again == Some(step) || self.alive.iter().any(|&[first, last]| first <= step && step <= last)
     }
 }
 
