@@ -16,7 +16,7 @@ use std::time::Instant;
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
 /// The part of the seconds that the embedded engine's first round may take, which is there for what is easy.
-const QUICK: f64 = 0.15;
+const QUICK: f64 = 0.08;
 /// The part of the seconds left that a later round may take, the part of all of them that it gets at least, and the part that
 /// is too little for another one as long as there is an assignment.
 const SHARE: f64 = 0.7;
@@ -192,6 +192,11 @@ impl<'a> Search<'a> {
                 }
                 break;
             };
+            // What is not easy goes on at once, without a look at the true peak.
+            if is_quick && solution.gap() > ENOUGH {
+                picks = Some(solution.picks);
+                continue;
+            }
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
             let certificate = self.certificate(&program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
