@@ -44,7 +44,7 @@ mod split;
 use branch::Stop;
 use compact::Compact;
 use dual::Goal;
-use root::Found;
+use root::{Found, Session};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -99,14 +99,12 @@ pub struct Settings {
     pub gap: f64,
     /// A choice of one option per item to begin with, feasible or not.
     pub start: Option<Vec<u32>>,
-    /// An amount that solutions leave free in some rows, while the bound is that of the whole limits. HiGHS leaves none.
-    pub free: Option<(Range<u32>, i64)>,
 }
 
 impl Default for Settings {
     /// Ten seconds, to the optimum.
     fn default() -> Settings {
-        Settings { seconds: 10.0, gap: 0.0, start: None, free: None }
+        Settings { seconds: 10.0, gap: 0.0, start: None }
     }
 }
 
@@ -166,46 +164,78 @@ pub struct Smallest {
 /// # Errors
 /// If the problem is malformed, or the engine is not in this build.
 pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<Outcome, SolverError> {
-    problem.check()?;
-    let begin = Instant::now();
-    let free = settings.free.clone().map_or(0..0, |(rows, _)| {
-        let end = problem.limits.len();
-        (rows.start as usize).min(end)..(rows.end as usize).min(end)
-    });
-    let mut compact = Compact::new(problem, free);
-    let start = start(problem, &compact, settings)?;
-    let stop = Stop::after(settings.seconds, settings.gap);
-    let found = match engine {
-        Engine::Embedded => {
-            if let Some((rows, amount)) = &settings.free {
-                compact.keep_free(rows, (*amount).max(0) as f64);
-            }
-            root::solve(&compact, &Goal::Cost, start, stop)
+    Solver::new(problem, engine, 0..0, settings.seconds)?.solve(settings, 0)
+}
+
+/// A search for the choice of least cost, which can go on after it was over.
+pub struct Solver<'a> {
+    problem: &'a Problem,
+    engine: Engine,
+    compact: Compact,
+    /// The rows in which solutions may leave something free.
+    rows: Range<u32>,
+    session: Session,
+    /// What is left of the time for the root, until that is done.
+    stop: Option<Stop>,
+}
+
+impl<'a> Solver<'a> {
+    /// Solves nothing yet. Solutions may leave something of the limits of `rows` free; the whole search should take `seconds`.
+    ///
+    /// # Errors
+    /// If the problem is malformed, the rows are none of it, or the engine is not in this build.
+    pub fn new(
+        problem: &'a Problem,
+        engine: Engine,
+        rows: Range<u32>,
+        seconds: f64,
+    ) -> Result<Solver<'a>, SolverError> {
+        problem.check()?;
+        if engine == Engine::Highs && cfg!(not(feature = "highs")) {
+            return Err(SolverError::NotBuilt);
         }
-        #[cfg(feature = "highs")]
-        Engine::Highs => match highs::solve(&compact, start, settings, stop.left()) {
-            Some(found) => found,
-            None => return Ok(Outcome::Unknown { bound: f64::NEG_INFINITY }),
-        },
-        #[cfg(not(feature = "highs"))]
-        Engine::Highs => return Err(SolverError::NotBuilt),
-    };
-    let Found { best, bound, prices } = found;
-    let Some((picks, cost)) = best else {
-        return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown { bound } });
-    };
-    let mut by_row = vec![0.0; problem.limits.len()];
-    compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);
-    let seconds = begin.elapsed().as_secs_f64();
-    let picks = numbered(&compact, &picks);
-    Ok(Outcome::Solved(Solution {
-        picks,
-        cost,
-        bound: bound.min(cost),
-        prices: by_row,
-        engine: engine.name(),
-        seconds,
-    }))
+        let range = rows.start as usize..rows.end as usize;
+        if range.start > range.end || range.end > problem.limits.len() {
+            return Err(SolverError::Range { start: rows.start, end: rows.end, rows: problem.limits.len() });
+        }
+        let compact = Compact::new(problem, range);
+        let session = Session::new(&compact, &Goal::Cost);
+        Ok(Solver { problem, engine, compact, rows, session, stop: Some(Stop::after(seconds, 0.0)) })
+    }
+
+    /// Searches for some seconds, the first time beyond what it takes to make the bound tight. The choice leaves the amount
+    /// `free` in the rows that were named, while the bound is that of the whole limits; HiGHS leaves none.
+    ///
+    /// # Errors
+    /// If the start is not an option per item.
+    pub fn solve(&mut self, settings: &Settings, free: i64) -> Result<Outcome, SolverError> {
+        let begin = Instant::now();
+        let start = start(self.problem, &self.compact, settings)?;
+        let Settings { seconds, gap, .. } = *settings;
+        let stop = Stop { gap, ..self.stop.take().unwrap_or(Stop::after(seconds, gap)) };
+        let found = match self.engine {
+            Engine::Embedded => {
+                self.compact.keep_free(&self.rows, free.max(0) as f64);
+                self.session.run(&self.compact, &Goal::Cost, start, stop, seconds)
+            }
+            #[cfg(feature = "highs")]
+            Engine::Highs => match highs::solve(&self.compact, start, settings, seconds) {
+                Some(found) => found,
+                None => return Ok(Outcome::Unknown { bound: f64::NEG_INFINITY }),
+            },
+            #[cfg(not(feature = "highs"))]
+            Engine::Highs => return Err(SolverError::NotBuilt),
+        };
+        let Found { best, bound, prices } = found;
+        let Some((picks, cost)) = best else {
+            return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown { bound } });
+        };
+        let mut by_row = vec![0.0; self.problem.limits.len()];
+        self.compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);
+        let seconds = begin.elapsed().as_secs_f64();
+        let (picks, bound, engine) = (numbered(&self.compact, &picks), bound.min(cost), self.engine.name());
+        Ok(Outcome::Solved(Solution { picks, cost, bound, prices: by_row, engine, seconds }))
+    }
 }
 
 /// The least that the limits of `rows` have to be raised by, all by the same amount, so that there is a solution; nothing

@@ -33,6 +33,8 @@ const FEASIBILITY: f64 = 0.4;
 const TURN: f64 = 0.25;
 /// The part of the items that a neighbourhood leaves open at first.
 const WIDTH: f64 = 0.3;
+/// Where random numbers begin.
+const RANDOM: Random = Random(0x9e37_79b9_7f4a_7c15);
 /// Parts of parts that are searched like the whole.
 const DEPTH: usize = 1;
 
@@ -49,21 +51,107 @@ pub(crate) struct Found {
 
 /// The best choice, and a bound on all others.
 pub(crate) fn solve(compact: &Compact, goal: &Goal, start: Option<Vec<usize>>, stop: Stop) -> Found {
-    let none = Found { best: None, bound: f64::INFINITY, prices: Prices::start(compact, goal) };
-    let whole = Propagation::new(compact).all(&limits(compact, goal, None), &vec![true; compact.cost.len()]);
-    let Some(State { allowed, .. }) = whole else { return none };
-    let Relaxation::Bounded(root) = relax(compact, goal, &allowed, stop.left()) else { return none };
-    let prices = root.prices.clone();
-    let known = Known {
-        best: None,
-        starts: start.into_iter().chain([root.relaxed.picks.clone()]).collect(),
-        bound: root.bound,
-        base: root.bound,
-        reduced: root.relaxed.reduced,
-        depth: 0,
-    };
-    let (best, bound) = within(compact, goal, allowed, known, stop);
-    Found { best, bound, prices }
+    Session::new(compact, goal).run(compact, goal, start, stop, stop.left())
+}
+
+/// The search of a whole problem, which can go on with other amounts that solutions leave free.
+pub(crate) struct Session {
+    stage: Option<Stage>,
+    prices: Prices,
+}
+
+/// How far a search has come.
+enum Stage {
+    /// Nothing is left to be searched, or nothing is known of what is left: the best choice, and a bound on all others.
+    Closed(Option<Best>, f64),
+    Begun(Box<Begun>),
+}
+
+impl Session {
+    pub(crate) fn new(compact: &Compact, goal: &Goal) -> Session {
+        Session { stage: None, prices: Prices::start(compact, goal) }
+    }
+
+    /// Searches for some seconds beyond what the root takes at first, at most until `stop`.
+    pub(crate) fn run(
+        &mut self,
+        compact: &Compact,
+        goal: &Goal,
+        start: Option<Vec<usize>>,
+        stop: Stop,
+        seconds: f64,
+    ) -> Found {
+        let lowered = compact.keeps_free().then(|| compact.lowered());
+        let whole = Propagation::new(compact);
+        let lowered = lowered.as_ref().map(Propagation::new);
+        let ground = Ground { goal, whole: &whole, kept: lowered.as_ref().unwrap_or(&whole) };
+        let stage = match self.stage.take() {
+            None => self.begun(&ground, start, stop),
+            Some(Stage::Begun(mut begun)) => {
+                begun.compact.free.clone_from(&compact.free);
+                (begun.known.best, begun.known.starts) = (None, start.into_iter().collect());
+                begun.known.best = ground.repaired(&begun.known, &begun.top.allowed, stop);
+                Stage::Begun(begun)
+            }
+            Some(closed) => closed,
+        };
+        let stop = Stop { at: stop.at.min(Stop::after(seconds, 0.0).at), ..stop };
+        let (best, bound) = self.stage.insert(stage).go_on(&ground, stop);
+        Found { best, bound, prices: self.prices.clone() }
+    }
+
+    fn begun(&mut self, ground: &Ground<'_>, start: Option<Vec<usize>>, stop: Stop) -> Stage {
+        let (compact, goal) = (ground.whole.compact, ground.goal);
+        let nothing = Stage::Closed(None, f64::INFINITY);
+        let whole = ground.whole.all(&limits(compact, goal, None), &vec![true; compact.cost.len()]);
+        let Some(State { allowed, .. }) = whole else { return nothing };
+        let Relaxation::Bounded(root) = relax(compact, goal, &allowed, stop.left()) else { return nothing };
+        self.prices = root.prices;
+        let known = Known {
+            best: None,
+            starts: start.into_iter().chain([root.relaxed.picks]).collect(),
+            bound: root.bound,
+            base: root.bound,
+            reduced: root.relaxed.reduced,
+            depth: 0,
+        };
+        begin(ground, allowed, known, stop)
+    }
+}
+
+/// What follows by itself: from the limits of the problem, for which bounds are found, and from those that solutions keep.
+struct Ground<'a> {
+    goal: &'a Goal,
+    whole: &'a Propagation<'a>,
+    /// The same where solutions leave nothing free.
+    kept: &'a Propagation<'a>,
+}
+
+impl Ground<'_> {
+    /// The best solution near what a part is begun with.
+    fn repaired(&self, known: &Known, allowed: &[bool], stop: Stop) -> Option<Best> {
+        let mut finder = self.finder(known, stop);
+        known.starts.iter().for_each(|picks| finder.repair_and_offer(picks, allowed));
+        finder.best
+    }
+
+    /// A search for solutions in a part of which so much is known.
+    fn finder(&self, known: &Known, stop: Stop) -> Search<'_> {
+        Search {
+            compact: self.kept.compact,
+            propagation: self.kept,
+            goal: self.goal,
+            stop,
+            best: known.best.clone(),
+            random: RANDOM,
+            history: History::new(self.kept.compact.items.len()),
+            reduced: known.reduced.clone(),
+            base: known.base,
+            depth: known.depth,
+            width: WIDTH,
+            floor: f64::INFINITY,
+        }
+    }
 }
 
 /// What is known of a part before it is searched.
@@ -81,119 +169,147 @@ pub(crate) struct Known {
     pub(crate) depth: usize,
 }
 
+/// A part with a tight relaxation.
+struct Begun {
+    /// With cuts.
+    compact: Compact,
+    /// The whole part.
+    top: Node,
+    known: Known,
+    history: History,
+    random: Random,
+    width: f64,
+}
+
 /// The best choice of allowed options, and a bound on all others.
 pub(crate) fn within(
-    uncut: &Compact,
+    compact: &Compact,
     goal: &Goal,
     allowed: Vec<bool>,
     known: Known,
     stop: Stop,
 ) -> (Option<Best>, f64) {
-    let mut compact = uncut.clone();
-    let mut allowed = allowed;
-    let Known { mut best, starts, bound, mut reduced, mut base, depth } = known;
-    let propagation = &Propagation::new(uncut);
-    // Solutions are sought where they leave enough free, bounds are found for all choices.
-    let lowered = uncut.keeps_free().then(|| uncut.lowered());
-    let lowered_propagation = lowered.as_ref().map(Propagation::new);
-    let in_lowered = lowered_propagation.as_ref().unwrap_or(propagation);
-    let random = Random(0x9e37_79b9_7f4a_7c15);
-    let limits = limits(uncut, goal, best.as_ref().map(|(_, value)| *value));
-    let search = |compact, propagation, best, reduced, base| {
-        let history = History::new(uncut.items.len());
-        let (width, floor) = (WIDTH, f64::INFINITY);
-        Search { compact, propagation, goal, stop, best, random, history, reduced, base, depth, width, floor }
-    };
-    let mut finder = search(in_lowered.compact, in_lowered, best, reduced.clone(), base);
-    for picks in &starts {
-        finder.repair_and_offer(picks, &allowed);
-    }
-    best = finder.best;
+    let whole = Propagation::new(compact);
+    let ground = Ground { goal, whole: &whole, kept: &whole };
+    begin(&ground, allowed, known, stop).go_on(&ground, stop)
+}
+
+/// Makes the relaxation of a part tight.
+fn begin(ground: &Ground<'_>, allowed: Vec<bool>, known: Known, stop: Stop) -> Stage {
+    let Ground { goal, whole, .. } = *ground;
+    let (mut compact, mut allowed, mut known) = (whole.compact.clone(), allowed, known);
+    let limits = limits(whole.compact, goal, known.best.as_ref().map(|(_, value)| *value));
+    known.best = ground.repaired(&known, &allowed, stop);
     let tight = match goal {
         Goal::Cost => {
-            let Some(conflicts) = probe(propagation, uncut, &limits, &mut allowed, stop.part(PROBING)) else {
-                return (best, f64::INFINITY);
+            let Some(conflicts) = probe(whole, whole.compact, &limits, &mut allowed, stop.part(PROBING)) else {
+                return Stage::Closed(known.best, f64::INFINITY);
             };
             let tight = || tightened(&mut compact, &allowed, &conflicts, &stop);
             // A first solution, meanwhile.
-            let first = || {
-                (depth == 0).then(|| {
-                    first(search(in_lowered.compact, in_lowered, best.clone(), reduced.clone(), base), &allowed, bound)
-                })
-            };
+            let first = || (known.depth == 0).then(|| first(ground.finder(&known, stop), &allowed, known.bound));
             let (lp, first) = rayon::join(tight, first);
-            best = first.flatten().or(best);
+            known.best = first.flatten().or(known.best);
             lp
         }
         Goal::Excess(_) => Lp::new(&compact, goal, &allowed, stop.left()),
     };
     let lp = match tight {
         Ok(lp) => Some(lp),
-        Err(Failure::Infeasible) => return (best, f64::INFINITY),
+        Err(Failure::Infeasible) => return Stage::Closed(known.best, f64::INFINITY),
         Err(Failure::Unknown) => None,
     };
     let mut shares = None;
     // The prices of a bound with cuts forbid more options.
-    if depth == 0
+    if known.depth == 0
         && (!compact.cuts.is_empty() || lp.is_none())
         && let Relaxation::Bounded(better) = relax(&compact, goal, &allowed, stop.left())
     {
         shares = Some(better.shares);
-        if better.bound > base {
-            (base, reduced) = (better.bound, better.relaxed.reduced);
+        if better.bound > known.base {
+            (known.base, known.reduced) = (better.bound, better.relaxed.reduced);
         }
     }
-    let Some(shares) = lp.as_ref().map(Lp::shares).or(shares) else { return (best, bound) };
-    let mut bound = lp.as_ref().map_or(bound, |lp| lp.bound().max(bound));
-    let node = Node { bound, allowed, shares, lp };
-    let mut search = search(&compact, propagation, best, reduced, base);
-    let lowered = lowered.is_some().then(|| compact.lowered());
-    let mut finder = search.clone();
-    let mut top = Some(node.clone());
-    if let Some(lowered) = &lowered {
-        (finder.compact, finder.propagation) = (lowered, in_lowered);
-        top = finder.part(&Node { lp: None, ..node.clone() }, node.allowed.clone());
+    let Some(shares) = lp.as_ref().map(Lp::shares).or(shares) else {
+        return Stage::Closed(known.best, known.bound);
+    };
+    known.bound = lp.as_ref().map_or(known.bound, |lp| lp.bound().max(known.bound));
+    let top = Node { bound: known.bound, allowed, shares, lp };
+    let history = History::new(compact.items.len());
+    Stage::Begun(Box::new(Begun { compact, top, known, history, random: RANDOM, width: WIDTH }))
+}
+
+impl Stage {
+    /// The best choice, and a bound on all others.
+    fn go_on(&mut self, ground: &Ground<'_>, stop: Stop) -> (Option<Best>, f64) {
+        match self {
+            Stage::Closed(best, bound) => (best.take(), *bound),
+            Stage::Begun(begun) => begun.search(ground, stop),
+        }
     }
-    if let Some(top) = &top {
-        let dives = Order::ALL.map(Some);
-        let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
-        let (end, soon) = (stop.part(DIVING), stop.part(SUPPORT));
-        finder.all(dives.into_iter().chain(support), |finder, order| match order {
-            Some(order) => finder.dive(top, order, end),
-            None => {
-                finder.support(top, soon);
+}
+
+impl Begun {
+    /// Searches from the top. The bound stays for another time, what was found does not.
+    fn search(&mut self, ground: &Ground<'_>, stop: Stop) -> (Option<Best>, f64) {
+        let Ground { goal, whole, kept } = *ground;
+        let Begun { compact, top: node, known, history, random, width } = self;
+        let depth = known.depth;
+        let leaves_free = compact.keeps_free();
+        let lowered = leaves_free.then(|| compact.lowered());
+        let mut search = ground.finder(known, stop);
+        (search.compact, search.propagation, search.width) = (compact, whole, *width);
+        (search.history, search.random) = (history.clone(), *random);
+        let mut finder = search.clone();
+        let mut top = Some(node.clone());
+        if let Some(lowered) = &lowered {
+            (finder.compact, finder.propagation) = (lowered, kept);
+            top = finder.part(&node.clone().unsolved(), node.allowed.clone());
+        }
+        if let Some(top) = &top {
+            let dives = Order::ALL.map(Some);
+            let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
+            let (end, soon) = (stop.part(DIVING), stop.part(SUPPORT));
+            finder.all(dives.into_iter().chain(support), |finder, order| match order {
+                Some(order) => finder.dive(top, order, end),
+                None => {
+                    finder.support(top, soon);
+                }
+            });
+            if depth == 0 && *goal == Goal::Cost && finder.best.is_none() {
+                // Feasibility is a question of its own: is the least excess over all limits at most 0?
+                let stop = Stop { at: stop.part(FEASIBILITY), sign: true, ..stop };
+                let goal = Goal::Excess(0..whole.compact.limits.len());
+                let feasible = solve(kept.compact, &goal, known.starts.first().cloned(), stop);
+                if feasible.bound > 1e-3 && !leaves_free {
+                    return (None, f64::INFINITY);
+                }
+                feasible.best.into_iter().for_each(|(picks, _)| finder.repair_and_offer(&picks, &top.allowed));
             }
-        });
-        if depth == 0 && *goal == Goal::Cost && finder.best.is_none() {
-            // Feasibility is a question of its own: is the least excess over all limits at most 0?
-            let stop = Stop { at: stop.part(FEASIBILITY), sign: true, ..stop };
-            let goal = Goal::Excess(0..uncut.limits.len());
-            let feasible = solve(finder.propagation.compact, &goal, starts.into_iter().next(), stop);
-            if feasible.bound > 1e-3 && lowered.is_none() {
-                return (None, f64::INFINITY);
+        }
+        let mut open = BinaryHeap::from([node.clone()]);
+        let mut left = known.bound;
+        while !open.is_empty() && !search.is_done(left) && !search.is_over() {
+            if let Some(top) = top.as_ref().filter(|_| depth < DEPTH) {
+                finder.near(top, stop.part(TURN));
             }
-            feasible.best.into_iter().for_each(|(picks, _)| finder.repair_and_offer(&picks, &top.allowed));
+            search.best = finder.best.take();
+            left = search.explore(&mut open, Limits::NONE, stop.part(TURN));
+            finder.best = search.best.clone();
+            // Nothing better leaves as much free.
+            if leaves_free && top.as_ref().is_some_and(|top| finder.is_done(top.bound)) {
+                break;
+            }
         }
+        search.best = finder.best;
+        let bound = known.bound.max(left);
+        let is_closed = bound >= search.target();
+        let proved =
+            search.best.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });
+        known.bound = known.bound.max(proved);
+        (*history, *random, *width) = (search.history, finder.random, finder.width);
+        (search.best, proved)
     }
-    let mut open = BinaryHeap::from([node.clone()]);
-    let mut left = bound;
-    while !open.is_empty() && !search.is_done(left) && !search.is_over() {
-        if let Some(top) = top.as_ref().filter(|_| depth < DEPTH) {
-            finder.near(top, stop.part(TURN));
-        }
-        search.best = finder.best.take();
-        left = search.explore(&mut open, Limits::NONE, stop.part(TURN));
-        finder.best = search.best.clone();
-        // Nothing better leaves as much free.
-        if lowered.is_some() && top.as_ref().is_some_and(|top| finder.is_done(top.bound)) {
-            break;
-        }
-    }
-    search.best = finder.best;
-    bound = bound.max(left);
-    let is_closed = bound >= search.target();
-    let bound = search.best.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });
-    (search.best, bound)
 }
 
 /// A solution by a dive from a relaxation without cuts.

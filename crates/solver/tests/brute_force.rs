@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_solver::{
-    Choice, Engine, Item, Link, Outcome, Pick, Problem, Settings, SolverError, Use, smallest, solve,
+    Choice, Engine, Item, Link, Outcome, Pick, Problem, Settings, Solver, SolverError, Use, smallest, solve,
 };
 use proptest::prelude::*;
 
@@ -97,8 +97,8 @@ proptest! {
         let mut lowered = problem.clone();
         lowered.limits[..rows as usize].iter_mut().for_each(|limit| *limit -= amount);
         let ((least, _), (of_lowered, _)) = (by_brute_force(&problem), by_brute_force(&lowered));
-        let settings = Settings { free: Some((0..rows, amount)), ..Settings::default() };
-        match solve(&problem, Engine::Embedded, &settings).unwrap() {
+        let mut solver = Solver::new(&problem, Engine::Embedded, 0..rows, 10.0).unwrap();
+        match solver.solve(&Settings::default(), amount).unwrap() {
             Outcome::Solved(solution) => {
                 let of_lowered = of_lowered.unwrap();
                 prop_assert!((solution.cost - of_lowered).abs() < 1e-9, "{} for {of_lowered}", solution.cost);
@@ -110,6 +110,30 @@ proptest! {
             Outcome::Unknown { bound } => {
                 prop_assert_eq!(of_lowered, None);
                 prop_assert!(bound <= least.unwrap() + 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_goes_on_with_other_amounts(problem in problems(), amounts in proptest::collection::vec(0i64..12, 2..5)) {
+        let (least, _) = by_brute_force(&problem);
+        let mut solver = Solver::new(&problem, Engine::Embedded, 0..6, 10.0).unwrap();
+        let mut start = None;
+        for amount in amounts {
+            let mut lowered = problem.clone();
+            lowered.limits.iter_mut().for_each(|limit| *limit -= amount);
+            let (of_lowered, _) = by_brute_force(&lowered);
+            match solver.solve(&Settings { start: start.clone(), ..Settings::default() }, amount).unwrap() {
+                Outcome::Solved(solution) => {
+                    let of_lowered = of_lowered.unwrap();
+                    prop_assert!((solution.cost - of_lowered).abs() < 1e-9, "{} for {of_lowered}", solution.cost);
+                    prop_assert!(solution.bound <= least.unwrap() + 1e-6, "bound {} of {least:?}", solution.bound);
+                    let loads = loads(&lowered, &solution.picks).unwrap();
+                    prop_assert!(loads.iter().zip(&lowered.limits).all(|(load, limit)| load <= limit));
+                    start = Some(solution.picks);
+                }
+                Outcome::Infeasible => prop_assert_eq!(least, None),
+                Outcome::Unknown { .. } => prop_assert_eq!(of_lowered, None),
             }
         }
     }

@@ -10,18 +10,18 @@ use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, stays_exact};
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pinned, Tensor, tensors};
-use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
+use bitbudget_solver::{Outcome, Settings, Smallest, Solution, Solver, smallest, solve};
 use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
-/// The part of the seconds that the embedded engine's first round may take, which is there for what is easy.
-const QUICK: f64 = 0.08;
+/// The part of the seconds that the embedded engine's first round may take beyond a tight bound; it is there for what is easy.
+const QUICK: f64 = 0.1;
 /// The part of the seconds left that a later round may take, the part of all of them that it gets at least, and the part that
 /// is too little for another one as long as there is an assignment.
-const SHARE: f64 = 0.7;
+const SHARE: f64 = 0.6;
 const LEAST: f64 = 0.08;
-const LATE: f64 = 0.15;
+const LATE: f64 = 0.1;
 /// The part of the seconds for the least peak, if no round finds anything, and for each try to come near what is proved.
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.15;
@@ -160,32 +160,37 @@ impl<'a> Search<'a> {
         let mut room = Room::new(all);
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
-        let (mut bound, mut fixed_cost) = (f64::NEG_INFINITY, 0.0);
+        let mut bound = f64::NEG_INFINITY;
+        let whole = self.program(&costs, all);
+        let mut solver =
+            Solver::new(&whole.problem, engine, whole.memory_rows(), seconds).map_err(BudgetError::from)?;
         for round in 0..ROUNDS {
             let left = seconds - start.elapsed().as_secs_f64();
             if best.is_some() && left < LATE * seconds {
                 break;
             }
-            // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
             let (is_quick, is_embedded) = (round == 0 && engine == Engine::Embedded, engine == Engine::Embedded);
             if round == 1 && is_embedded && best.is_none() {
                 room.memory = room.memory.min(all.saturating_sub(bytes / FREE));
             }
-            let memory = if is_embedded { all } else { room.memory };
-            let program = self.program(&costs, memory);
-            fixed_cost = program.fixed_cost;
+            // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
+            let less = (!is_embedded && room.memory < all).then(|| self.program(&costs, room.memory));
             // Nothing at all would be worse than a late answer.
             let share = if is_quick { QUICK * seconds } else { (SHARE * left).max(LEAST * seconds) };
-            let free = Some((program.memory_rows(), (memory - room.memory) as i64));
-            let settings = Settings { seconds: share, gap: GAP, start: picks.clone(), free };
-            let outcome = solve(&program.problem, engine, &settings).map_err(BudgetError::from)?;
-            if memory == all {
+            let settings = Settings { seconds: share, gap: GAP, start: picks.clone() };
+            let outcome = match &less {
+                Some(less) => solve(&less.problem, engine, &settings),
+                None => solver.solve(&settings, (all - room.memory) as i64),
+            };
+            let outcome = outcome.map_err(BudgetError::from)?;
+            if less.is_none() {
                 bound = match &outcome {
                     Outcome::Solved(solution) => solution.bound.max(bound),
                     Outcome::Unknown { bound: other } => other.max(bound),
                     Outcome::Infeasible => break,
                 };
             }
+            let program = less.as_ref().unwrap_or(&whole);
             let Outcome::Solved(solution) = outcome else {
                 if is_quick || room.is_too_small() {
                     continue;
@@ -199,7 +204,7 @@ impl<'a> Search<'a> {
             }
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
-            let certificate = self.certificate(&program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
+            let certificate = self.certificate(program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
             let better = best.as_ref().is_none_or(|(_, _, found)| certificate.cost < found.cost);
             if peak <= bytes && better {
                 best = Some((assignment, peak, certificate));
@@ -214,7 +219,7 @@ impl<'a> Search<'a> {
             Some(best) => best,
             None => self.least(&costs, bytes, seconds)?,
         };
-        let bound = certificate.bound.max(bound + fixed_cost).min(certificate.cost);
+        let bound = certificate.bound.max(bound + whole.fixed_cost).min(certificate.cost);
         Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), bound, ..certificate }))
     }
 
@@ -255,7 +260,7 @@ impl<'a> Search<'a> {
         let program = self.program(costs, budget.saturating_sub(self.frame.beside));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { seconds: SMALLEST * seconds, gap: GAP, start, free: None };
+        let settings = Settings { seconds: SMALLEST * seconds, gap: GAP, start };
         let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
         let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
         let Some(Smallest { excess, bound, picks, weights }) = found else {
