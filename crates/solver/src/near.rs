@@ -4,12 +4,13 @@
 use crate::branch::{Node, Search, Stop};
 use crate::dive::SURE;
 use crate::root::{Known, within};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The part of the value that the search of a neighbourhood may leave open.
 const NEAR_GAP: f64 = 0.005;
-/// The part of the time that is left for one neighbourhood.
+/// The part of the time that is left for one neighbourhood, and how long it takes to find anything in one at all.
 const NEAR: f64 = 0.1;
+const LEAST: Duration = Duration::from_millis(200);
 /// Neighbourhoods in a row without a better solution, after which there is probably none near.
 const FRUITLESS: usize = 24;
 
@@ -47,7 +48,7 @@ impl Search<'_> {
         let mut misses = 0;
         while misses < FRUITLESS && !self.is_done(root.bound) && Instant::now() < end && !self.is_over() {
             let Some((picks, before)) = self.best.clone() else { return };
-            let end = end.min(self.stop.part(NEAR));
+            let end = end.min(self.stop.part(NEAR).max(Instant::now() + LEAST));
             let parts = [(); 2].map(|()| self.neighbourhood(root, &picks));
             let left = self.all(parts, |search, part| search.part_of(root, part, end));
             let better = self.best.as_ref().is_some_and(|(_, value)| *value < before);

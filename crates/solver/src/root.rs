@@ -32,7 +32,7 @@ const FEASIBILITY: f64 = 0.4;
 /// The part of what is left of it after which the neighbourhoods of the best solution give way to the bound, and back.
 const TURN: f64 = 0.25;
 /// The part of the items that a neighbourhood leaves open at first.
-const WIDTH: f64 = 0.3;
+const WIDTH: f64 = 0.1;
 /// Where random numbers begin.
 const RANDOM: Random = Random(0x9e37_79b9_7f4a_7c15);
 /// Parts of parts that are searched like the whole.
