@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_solver::{
-    Choice, Engine, Item, Link, Outcome, Pick, Problem, Settings, Solver, SolverError, Use, smallest, solve,
+    Choice, Engine, Item, Link, Outcome, Pick, Problem, Settings, Solution, Solver, SolverError, Use, smallest, solve,
 };
 use proptest::prelude::*;
 
@@ -65,6 +65,15 @@ fn problems() -> impl Strategy<Value = Problem> {
     })
 }
 
+/// Whether a solution is the best of a problem with lowered limits, and its bound is one of the problem itself.
+fn is_best(lowered: &Problem, solution: &Solution, of_lowered: f64, least: f64) -> Result<(), TestCaseError> {
+    prop_assert!((solution.cost - of_lowered).abs() < 1e-9, "{} for {of_lowered}", solution.cost);
+    prop_assert!(solution.bound <= least + 1e-6, "bound {} of {least}", solution.bound);
+    let loads = loads(lowered, &solution.picks).unwrap();
+    prop_assert!(loads.iter().zip(&lowered.limits).all(|(load, limit)| load <= limit));
+    Ok(())
+}
+
 /// The engines of this build.
 fn built() -> &'static [Engine] {
     if cfg!(feature = "highs") { &Engine::ALL } else { &[Engine::Embedded] }
@@ -100,11 +109,7 @@ proptest! {
         let mut solver = Solver::new(&problem, Engine::Embedded, 0..rows, 10.0).unwrap();
         match solver.solve(&Settings::default(), amount).unwrap() {
             Outcome::Solved(solution) => {
-                let of_lowered = of_lowered.unwrap();
-                prop_assert!((solution.cost - of_lowered).abs() < 1e-9, "{} for {of_lowered}", solution.cost);
-                prop_assert!(solution.bound <= least.unwrap() + 1e-6, "bound {} of {least:?}", solution.bound);
-                let loads = loads(&lowered, &solution.picks).unwrap();
-                prop_assert!(loads.iter().zip(&lowered.limits).all(|(load, limit)| load <= limit));
+                is_best(&lowered, &solution, of_lowered.unwrap(), least.unwrap())?;
             }
             Outcome::Infeasible => prop_assert_eq!(least, None),
             Outcome::Unknown { bound } => {
@@ -125,11 +130,7 @@ proptest! {
             let (of_lowered, _) = by_brute_force(&lowered);
             match solver.solve(&Settings { start: start.clone(), ..Settings::default() }, amount).unwrap() {
                 Outcome::Solved(solution) => {
-                    let of_lowered = of_lowered.unwrap();
-                    prop_assert!((solution.cost - of_lowered).abs() < 1e-9, "{} for {of_lowered}", solution.cost);
-                    prop_assert!(solution.bound <= least.unwrap() + 1e-6, "bound {} of {least:?}", solution.bound);
-                    let loads = loads(&lowered, &solution.picks).unwrap();
-                    prop_assert!(loads.iter().zip(&lowered.limits).all(|(load, limit)| load <= limit));
+                    is_best(&lowered, &solution, of_lowered.unwrap(), least.unwrap())?;
                     start = Some(solution.picks);
                 }
                 Outcome::Infeasible => prop_assert_eq!(least, None),
