@@ -39,6 +39,7 @@ pub use bitbudget_precision::budget::Granularity;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Solved};
+pub use lowered::Lowering;
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
@@ -65,6 +66,8 @@ pub struct Options {
     pub pins: Vec<Pin>,
     /// How tensors are stored.
     pub storage: Storage,
+    /// Whether graphs are rewritten, and tensors that can be computed in passing are stored nowhere.
+    pub rewrite: bool,
     /// The memory that the training step may take; `None` for as much as the method takes.
     pub budget: Option<Budget>,
 }
@@ -75,7 +78,26 @@ impl Default for Options {
         let (optimizer, formats, storage) = (Optimizer::sgd(), Formats::PAPER, Storage::Packed);
         let (method, updates) = (Method::Demote, Updates::IfFinite);
         let (batch, low_ratio, seed, pins) = (128, 0.5, 0, Vec::new());
-        Options { batch, optimizer, updates, method, low_ratio, seed, formats, pins, storage, budget: None }
+        Options {
+            batch,
+            optimizer,
+            updates,
+            method,
+            low_ratio,
+            seed,
+            formats,
+            pins,
+            storage,
+            rewrite: true,
+            budget: None,
+        }
+    }
+}
+
+impl Options {
+    /// How the options have graphs lowered.
+    pub fn lowering(&self) -> Lowering {
+        Lowering { storage: self.storage, rewrite: self.rewrite }
     }
 }
 
@@ -90,8 +112,8 @@ pub struct Compiled {
     pub evaluation: Evaluation,
     /// The formats of the training graph's tensors.
     pub assignment: Assignment,
-    /// How they are stored.
-    pub storage: Storage,
+    /// How graphs become programs.
+    pub lowering: Lowering,
     /// The memory that a training step may take, and how an assignment that fits is searched for.
     pub budget: Option<Budget>,
     /// How the assignment came to fit the budget, if there was one.
@@ -163,7 +185,7 @@ impl From<GraphError> for CompileError {
 /// If the network has no `[N, classes]` output, cannot be differentiated, or the options do not fit it.
 pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError> {
     let training = training(&model.graph, options)?;
-    let Options { batch, method, low_ratio, seed, formats, storage, .. } = *options;
+    let Options { batch, method, low_ratio, seed, formats, .. } = *options;
     let pinned = pinned(&training, &tensors(&training, batch), options).map_err(CompileError::Pins)?;
     let (assignment, solved) = match &options.budget {
         Some(budget) => {
@@ -172,7 +194,7 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
         }
         None => (assign_with(&training, batch, method, low_ratio, seed, formats, &pinned)?, None),
     };
-    let compiled = Compiled::assemble(model, training, assignment, storage)?;
+    let compiled = Compiled::assemble(model, training, assignment, options.lowering())?;
     Ok(Compiled { budget: options.budget.clone(), solved, pinned, ..compiled })
 }
 
@@ -185,7 +207,7 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
 /// everything that is wrong with it), or it does not fit the budget.
 pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compiled, CompileError> {
     let training = training(&model.graph, options)?;
-    let Options { batch, method, storage, .. } = *options;
+    let Options { batch, method, .. } = *options;
     let tensors = tensors(&training, batch);
     let (pinned, problems) = match pinned(&training, &tensors, options) {
         Ok(pinned) => (pinned, Vec::new()),
@@ -198,7 +220,7 @@ pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compil
     let assignment = Assignment::of_choices(&training, batch, method, plan.by_level(), formats, recomputed)?;
     let check = |budget| budget::check(&training, options, budget, &assignment);
     let solved = options.budget.as_ref().map(check).transpose()?;
-    let compiled = Compiled::assemble(model, training, assignment, storage)?;
+    let compiled = Compiled::assemble(model, training, assignment, options.lowering())?;
     Ok(Compiled { budget: options.budget.clone(), solved, pinned, ..compiled })
 }
 
@@ -225,14 +247,14 @@ impl Compiled {
         model: Model,
         training: Graph,
         assignment: Assignment,
-        storage: Storage,
+        lowering: Lowering,
     ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
         let batch = assignment.batch;
         let Lowered { program: train, graph, schedule } =
-            program(&training, &assignment.formats, &assignment.recomputed, batch, storage)?;
+            program(&training, &assignment.formats, &assignment.recomputed, batch, lowering)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
-        let evaluate = evaluating(&evaluation, &formats, &train, storage)?;
+        let evaluate = evaluating(&evaluation, &formats, &train, lowering)?;
         let peak = peak(&graph, &schedule);
         let Model { graph: forward, values } = model;
         Ok(Compiled {
@@ -240,7 +262,7 @@ impl Compiled {
             training,
             evaluation,
             assignment,
-            storage,
+            lowering,
             budget: None,
             solved: None,
             overflowed: Overflowed::new(),
@@ -258,7 +280,7 @@ impl Compiled {
     /// # Errors
     /// If the graph cannot be lowered.
     pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
-        evaluating(&self.evaluation, &vec![Format::FP32; self.evaluation.graph.len()], &self.train, self.storage)
+        evaluating(&self.evaluation, &vec![Format::FP32; self.evaluation.graph.len()], &self.train, self.lowering)
     }
 
     /// Takes another assignment of the same training graph.
@@ -268,9 +290,9 @@ impl Compiled {
     fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
         let Assignment { formats, recomputed, batch, .. } = &assignment;
         let Lowered { program: train, graph, schedule } =
-            program(&self.training, formats, recomputed, *batch, self.storage)?;
+            program(&self.training, formats, recomputed, *batch, self.lowering)?;
         let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
-        self.evaluate = evaluating(&self.evaluation, &formats, &train, self.storage)?;
+        self.evaluate = evaluating(&self.evaluation, &formats, &train, self.lowering)?;
         self.peak = peak(&graph, &schedule);
         self.train = train;
         self.assignment = assignment;
@@ -284,11 +306,11 @@ fn evaluating(
     evaluation: &Evaluation,
     formats: &[Format],
     train: &Program,
-    storage: Storage,
+    lowering: Lowering,
 ) -> Result<Program, CompileError> {
     let mut batch = train.batch;
     loop {
-        let program = program(&evaluation.graph, formats, &[], batch, storage)?.program;
+        let program = program(&evaluation.graph, formats, &[], batch, lowering)?.program;
         if program.arena <= train.arena || batch <= 1 {
             return Ok(program);
         }

@@ -2,11 +2,21 @@
 
 use crate::{CompileError, Storage};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId};
+use bitbudget_ir::{Graph, NodeId, Precision, Role};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
-use bitbudget_rewrite::{Recomputed, recompute, rewrite};
-use bitbudget_schedule::{Schedule, Setting, plan, plan_in_order};
+use bitbudget_rewrite::{Copied, Origin, derive, recompute, rewrite};
+use bitbudget_schedule::{Schedule, Setting, derivable, plan, plan_in_order};
+use std::collections::BTreeMap;
+
+/// How graphs become programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lowering {
+    /// How tensors are stored.
+    pub storage: Storage,
+    /// Whether graphs are rewritten, and tensors that can be computed in passing are stored nowhere.
+    pub rewrite: bool,
+}
 
 /// A program with the graph and the schedule that it was lowered from.
 pub(crate) struct Lowered {
@@ -21,31 +31,97 @@ pub(crate) fn program(
     formats: &[Format],
     recomputed: &[NodeId],
     batch: usize,
-    storage: Storage,
+    lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
-    let (graph, formats) = rewrite(graph, formats)?;
-    if recomputed.is_empty() {
-        let workspace = workspace(&graph, &formats, batch);
-        let setting = Setting { batch, storage, workspace: &workspace };
-        let schedule = plan(&graph, &formats, &setting);
-        return Ok(Lowered { program: lower(&graph, &formats, &schedule, &setting)?, graph, schedule });
+    let rounded = |id: NodeId| formats[id.index()] != Format::FP32;
+    let mut ordered = ordered(graph, formats, batch, lowering, &rounded)?;
+    if !recomputed.is_empty() {
+        let again: Vec<NodeId> =
+            ordered.graph.ids().filter(|id| recomputed.contains(&ordered.origins[id.index()].node)).collect();
+        let Copied { graph, formats, origins } =
+            recompute(&ordered.graph, &ordered.formats, &steps(&ordered, batch), &again)?;
+        let before = |origin: &Origin| ordered.origins[origin.node.index()];
+        let derived = origins.iter().map(|origin| ordered.is_derived(origin.node)).collect();
+        let origins = origins.iter().map(|o| Origin { again: o.again || before(o).again, ..before(o) }).collect();
+        ordered = Ordered { graph, formats, origins, derived, in_order: true };
     }
-    let steps = steps(&graph, batch);
-    let Recomputed { graph, formats, origins } = recompute(&graph, &formats, &steps, recomputed)?;
-    let workspace = workspace(&graph, &formats, batch);
-    let setting = Setting { batch, storage, workspace: &workspace };
-    let schedule = plan_in_order(&graph, &formats, &setting);
+    let workspace = workspace(&ordered.graph, &ordered.formats, batch);
+    let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
+    let schedule = ordered.schedule(&ordered.formats, &setting);
+    let Ordered { graph, formats, origins, .. } = ordered;
     let mut program = lower(&graph, &formats, &schedule, &setting)?;
     // Overflows are counted by nodes of the training graph, and once.
     program.count_as(&|id| origins.get(id as usize).filter(|origin| !origin.again).map(|origin| origin.node.0));
     Ok(Lowered { program, graph, schedule })
 }
 
+/// A graph with copies of what is stored nowhere.
+pub(crate) struct Ordered {
+    pub(crate) graph: Graph,
+    pub(crate) formats: Vec<Format>,
+    /// Where each node comes from.
+    pub(crate) origins: Vec<Origin>,
+    /// The nodes that are computed inside the step that reads them, by node id.
+    derived: Vec<bool>,
+    /// Whether nodes stand in the order in which they are computed.
+    in_order: bool,
+}
+
+impl Ordered {
+    fn is_derived(&self, id: NodeId) -> bool {
+        self.derived.get(id.index()).copied().unwrap_or(false)
+    }
+
+    /// The schedule of the graph in some formats.
+    pub(crate) fn schedule(&self, formats: &[Format], setting: &Setting<'_>) -> Schedule {
+        match self.in_order {
+            true => plan_in_order(&self.graph, formats, setting, &self.derived),
+            false => plan(&self.graph, formats, setting),
+        }
+    }
+}
+
+/// The graph rewritten, with copies of what need not be stored in the order of computation; some nodes may be rounded.
+pub(crate) fn ordered(
+    graph: &Graph,
+    formats: &[Format],
+    batch: usize,
+    lowering: Lowering,
+    may_be_rounded: &dyn Fn(NodeId) -> bool,
+) -> Result<Ordered, CompileError> {
+    let (graph, formats) = if lowering.rewrite { rewrite(graph, formats)? } else { (graph.clone(), formats.to_vec()) };
+    let schedule = plan(&graph, &vec![Format::FP32; graph.len()], &setting(batch));
+    let counted: Vec<bool> = graph.ids().map(|id| is_counted(&graph, id) && may_be_rounded(id)).collect();
+    let derived = match lowering.rewrite {
+        true => derivable(&graph, &schedule, batch, &counted),
+        false => BTreeMap::new(),
+    };
+    if derived.is_empty() {
+        let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
+        return Ok(Ordered { graph, formats, origins, derived: Vec::new(), in_order: false });
+    }
+    let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
+    let Copied { graph, formats, origins } = derive(&graph, &formats, &steps, &derived)?;
+    let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
+    Ok(Ordered { graph, formats, origins, derived, in_order: true })
+}
+
+/// Whether a node's overflows are counted where it is rounded.
+fn is_counted(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let gradient = matches!(node.role, Role::OutputGradient { .. } | Role::ParameterGradient { .. });
+    !gradient && node.op.precision() != Precision::Relabel
+}
+
 /// The steps in which nodes are computed, whatever their formats.
-fn steps(graph: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
-    let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
-    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting);
+fn steps(ordered: &Ordered, batch: usize) -> Vec<Vec<NodeId>> {
+    let schedule = ordered.schedule(&vec![Format::FP32; ordered.graph.len()], &setting(batch));
     schedule.steps.into_iter().map(|step| step.nodes).collect()
+}
+
+/// What steps and places go by before formats are chosen.
+fn setting(batch: usize) -> Setting<'static> {
+    Setting { batch, storage: Storage::Packed, workspace: &[] }
 }
 
 /// Bytes that every node's kernel needs beside operands and result.

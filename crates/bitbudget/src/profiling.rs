@@ -1,7 +1,7 @@
 //! What a profile is measured with.
 
 use crate::lowered::program;
-use crate::{CompileError, Storage};
+use crate::{CompileError, Lowering, Storage};
 use bitbudget_autodiff::gradients;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
@@ -15,8 +15,10 @@ use bitbudget_profile::{Kind, Probe, Programs, Tensor};
 pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), CompileError> {
     let tensors: Vec<Tensor> = precision::tensors(training, batch).iter().map(tensor).collect();
     let probe = Probe::new(training, &differentiated(training)?, &tensors);
+    // Programs have the ids of the graphs, since nothing is rewritten.
+    let lowering = Lowering { storage: Storage::Packed, rewrite: false };
     let compiled = |graph: &Graph| -> Result<_, CompileError> {
-        Ok(program(graph, &vec![Format::FP32; graph.len()], &[], batch, Storage::Packed)?.program)
+        Ok(program(graph, &vec![Format::FP32; graph.len()], &[], batch, lowering)?.program)
     };
     let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);
     Ok((probe, Programs { step, forward, training }))

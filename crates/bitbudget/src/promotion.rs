@@ -116,7 +116,7 @@ impl Compiled {
         let mut overflowed: Overflowed = self.overflowed.clone();
         overflowed.extend(tensors.iter().copied());
         let Assignment { batch, method, by_level, .. } = self.assignment;
-        let search = Search::new(&self.training, batch, self.storage, budget, by_level, &overflowed, &self.pinned)?;
+        let search = Search::new(&self.training, batch, self.lowering, budget, by_level, &overflowed, &self.pinned)?;
         let mut raised = self.assignment.clone();
         if method == Method::Ilp {
             for &(at, _) in tensors {

@@ -1,6 +1,6 @@
 //! Between a compiled trainer and its file form.
 
-use crate::{Budget, CompileError, Compiled, Engine, Limit, Measured, Solved, Storage};
+use crate::{Budget, CompileError, Compiled, Engine, Limit, Lowering, Measured, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
@@ -52,13 +52,13 @@ impl Compiled {
         let trainer = Trainer::decode(bytes)?;
         let wrong = |e: serde_json::Error| TrainerError::Assignment(e.to_string());
         let record: Record = serde_json::from_str(&trainer.assignment).map_err(wrong)?;
-        let (assignment, storage) = assignment(&trainer.training, &record)?;
+        let (assignment, lowering) = assignment(&trainer.training, &record)?;
         let mut positions = record.overflowed.iter().map(|(at, _)| at).chain(&record.refused).chain(&record.pinned);
         if positions.any(|&at| at >= assignment.tensors.len()) {
             return Err(TrainerError::Assignment("`overflowed`, `refused` or `pinned` is wrong".into()));
         }
         let model = Model { graph: trainer.forward, values: trainer.values };
-        let mut compiled = Compiled::assemble(model, trainer.training, assignment, storage)?;
+        let mut compiled = Compiled::assemble(model, trainer.training, assignment, lowering)?;
         if (&compiled.train, &compiled.evaluate) != (&trainer.train, &trainer.evaluate) {
             return Err(TrainerError::Assignment("the stored programs are not those of its graph".into()));
         }
@@ -75,13 +75,14 @@ impl Compiled {
 
     /// What the assignment was made by, and what it chose.
     fn record(&self) -> Value {
-        let Compiled { assignment, storage, .. } = self;
+        let Compiled { assignment, lowering, .. } = self;
         let low = assignment.levels.iter().enumerate().filter(|&(_, &level)| level == Level::Low);
         let Formats { high, low_forward, low_backward, low_parameter_gradient } = assignment.by_level;
         json!({
             "method": assignment.method.to_string(),
             "batch": assignment.batch,
-            "simulated": *storage == Storage::Simulated,
+            "simulated": lowering.storage == Storage::Simulated,
+            "rewrite": lowering.rewrite,
             "demoted": assignment.demoted,
             "high": high.to_string(),
             "low_forward": low_forward.to_string(),
@@ -112,6 +113,7 @@ struct Record {
     method: String,
     batch: usize,
     simulated: bool,
+    rewrite: bool,
     demoted: Vec<usize>,
     high: String,
     low_forward: String,
@@ -183,7 +185,7 @@ impl BudgetRecord {
     }
 }
 
-fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Storage), TrainerError> {
+fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Lowering), TrainerError> {
     let wrong = |what: &str| TrainerError::Assignment(format!("`{what}` is wrong"));
     let method: Method = record.method.parse().map_err(|_| wrong("method"))?;
     let formats = Formats {
@@ -206,5 +208,6 @@ fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Storage), T
         return Err(wrong("demoted"));
     }
     assignment.demoted = record.demoted.clone();
-    Ok((assignment, if record.simulated { Storage::Simulated } else { Storage::Packed }))
+    let storage = if record.simulated { Storage::Simulated } else { Storage::Packed };
+    Ok((assignment, Lowering { storage, rewrite: record.rewrite }))
 }

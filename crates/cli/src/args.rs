@@ -137,6 +137,9 @@ pub(crate) struct AssignmentArgs {
     /// Use exactly the assignment in a file from `bitbudget assign -o`, edited or not; --batch alone may differ from it.
     #[arg(long, value_name = "FILE", conflicts_with_all = SETTLED)]
     pub(crate) assignment: Option<PathBuf>,
+    /// Compute and store every tensor as the training graph has it: no rewriting, nothing computed in passing.
+    #[arg(long)]
+    pub(crate) no_rewrite: bool,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
 }

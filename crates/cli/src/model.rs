@@ -137,6 +137,7 @@ fn options(args: &AssignmentArgs, optimizer: &OptimizerArgs, request: Request, p
     };
     options.optimizer = self::optimizer(optimizer)?;
     (options.updates, options.storage) = (request.updates, request.storage);
+    options.rewrite = !args.no_rewrite;
     options.seed = request.seed.unwrap_or(options.seed);
     options.budget = budget(&args.budget, options.budget, plan.and_then(Plan::profile), request.threads)?;
     let method = if options.budget.is_some() && plan.is_none() { Method::Ilp } else { options.method };
@@ -237,6 +238,7 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
         ("--pin", !assignment.pin.is_empty()),
         ("--exclude", !assignment.exclude.is_empty()),
         ("--assignment", assignment.assignment.is_some()),
+        ("--no-rewrite", assignment.no_rewrite),
         ("--budget", assignment.budget.budget.is_some()),
         ("--optimizer", optimizer.optimizer.is_some()),
         ("--momentum", optimizer.momentum.is_some()),

@@ -7,7 +7,8 @@
 //! - A sum of gradients that were laid into zeros side by side, as those of a split are, is their concatenation. (A
 //!   negative zero stays one.)
 //!
-//! [`recompute`] gives the backward pass copies of tensors of its own, so that the forward pass need not keep them.
+//! [`derive`] gives every step copies of its own of what is stored nowhere, [`recompute`] the backward pass copies of tensors that
+//! the forward pass need not keep.
 //!
 //! This crate knows nothing of schedules and devices.
 //!
@@ -26,14 +27,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod derive;
 mod outputs;
 mod recompute;
 mod splits;
+mod writing;
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError};
 
-pub use recompute::{Origin, Recomputed, recompute};
+pub use derive::derive;
+pub use recompute::recompute;
+pub use writing::{Copied, Origin};
 
 /// The graph with all rules applied where they hold, and the formats of its tensors.
 ///

@@ -1,44 +1,13 @@
 //! Recomputed tensors: the same bits, from copies that stand just before their readers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_autodiff::{Optimizer, training};
+mod common;
+
 use bitbudget_formats::Format;
-use bitbudget_ir::{Bindings, Graph, NodeId, Op, Role, interpret};
+use bitbudget_ir::{NodeId, Role};
 use bitbudget_rewrite::recompute;
-use bitbudget_testkit::{NETWORK, numbers};
+use common::{network, run, steps};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-
-/// All outputs on fixed numbers.
-fn run(graph: &Graph) -> Vec<Vec<f32>> {
-    let mut values = BTreeMap::new();
-    for id in graph.ids() {
-        if let Some(name) = graph.op(id).source_name() {
-            let count = graph.ty(id).shape.elements(2);
-            let numbers = match graph.op(id) {
-                Op::Label(_) => vec![1.0; count],
-                Op::State(_) | Op::Scalar(_) => vec![0.5; count],
-                // By name, since ids differ.
-                _ => numbers(count, name.bytes().map(usize::from).sum()),
-            };
-            values.insert(name.to_string(), numbers);
-        }
-    }
-    let results = interpret(graph, &Bindings { batch: 2, values }).unwrap();
-    let updates = graph.updates().iter().map(|&(_, value)| value);
-    let outputs = graph.outputs().iter().map(|&(_, id)| id).chain(updates);
-    outputs.map(|id| results[id.index()].data.clone()).collect()
-}
-
-fn network() -> Graph {
-    training(&NETWORK.parse().unwrap(), &Optimizer::sgd()).unwrap().without_dead_nodes().0
-}
-
-/// Steps of two nodes.
-fn steps(graph: &Graph) -> Vec<Vec<NodeId>> {
-    let computed: Vec<NodeId> = graph.ids().filter(|&id| graph.op(id).source_name().is_none()).collect();
-    computed.chunks(2).map(<[NodeId]>::to_vec).collect()
-}
 
 #[test]
 fn nothing_changes_without_recomputed_tensors() {
@@ -84,13 +53,16 @@ proptest! {
             // The backward pass reads no original that was to be recomputed, and a copy comes when it is needed.
             if behind[id.index()] {
                 for operand in found.graph.operands(id) {
-                    let origin = found.origins[operand.index()];
-                    prop_assert!(origin.again || !again.contains(&origin.node), "{} is read", origin.node);
+                    let [reader, origin] = [id, operand].map(|id| found.origins[id.index()]);
+                    // What is computed in the step of its only readers is of the backward pass itself.
+                    let together = steps(&graph).iter().any(|s| s.contains(&origin.node) && s.contains(&reader.node));
+                    prop_assert!(together || origin.again || !again.contains(&origin.node), "{} is read", origin.node);
                 }
             }
             if origin.again {
-                let next = found.graph.node(NodeId(id.0 + 1)).clone();
-                prop_assert!(behind[id.index() + 1] || found.origins[id.index() + 1].again, "{next:?}");
+                let next = found.origins[id.index() + 1];
+                let is_backward = |step: &Vec<NodeId>| step.contains(&next.node) && step.iter().any(|id| backward[id.index()]);
+                prop_assert!(next.again || steps(&graph).iter().any(is_backward), "{} is next", next.node);
             }
         }
     }

@@ -127,10 +127,15 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
     for &id in order {
         let kind = kind(tensors, id);
         for other in units.candidates(kind, id) {
-            if fits(tensors, kind, other, id) && self::kind(tensors, other) == kind {
+            // What a derived node reads need not run with the step that the node is computed in.
+            let stays = tensors.is_derived(id) && !tensors.is_derived(other);
+            if !stays && fits(tensors, kind, other, id) && self::kind(tensors, other) == kind {
                 units.join(other, id);
             }
         }
+    }
+    for &id in order.iter().rev().filter(|&&id| tensors.is_derived(id)) {
+        units.join_reader(id);
     }
     let mut units: Vec<Vec<NodeId>> = units.nodes.into_iter().filter(|nodes| !nodes.is_empty()).collect();
     let position = |nodes: &Vec<NodeId>| nodes.iter().filter_map(|id| order.iter().position(|o| o == id)).max();
@@ -154,6 +159,19 @@ impl Units<'_> {
                 let first = graph.operands(id).first().copied();
                 first.map_or(Vec::new(), |operand| graph.readers(operand).into_iter().filter(earlier).collect())
             }
+        }
+    }
+
+    /// Puts a derived node's unit into that of its readers.
+    fn join_reader(&mut self, id: NodeId) {
+        let readers = self.tensors.graph.readers(id);
+        let mut units = readers.iter().map(|reader| self.unit[reader.index()]);
+        let (from, Some(to)) = (self.unit[id.index()], units.next()) else { return };
+        if from != to && to != usize::MAX && units.all(|unit| unit == to) {
+            let mut nodes = [std::mem::take(&mut self.nodes[from]), std::mem::take(&mut self.nodes[to])].concat();
+            nodes.sort_unstable_by_key(|id| self.position[id.index()]);
+            nodes.iter().for_each(|id| self.unit[id.index()] = to);
+            self.nodes[to] = nodes;
         }
     }
 

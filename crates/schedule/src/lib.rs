@@ -2,7 +2,7 @@
 //!
 //! The order is the graph's, except that rounded copies are made just before their first reader, and that a node which
 //! frees more than it takes comes as early as it can. Elementwise nodes are joined to steps, inside which tensors need
-//! no memory. A tensor that only shows another one (a reshape, or a cast that changes nothing) is an alias and shares its
+//! no memory; what [`derivable`] names is computed by every step that reads it, in passing. A tensor that only shows another one (a reshape, or a cast that changes nothing) is an alias and shares its
 //! storage; an elementwise result takes the place of an operand that ends with it. This crate knows nothing of devices
 //! and does not choose formats.
 //!
@@ -26,6 +26,7 @@
 //! ```
 
 mod alias;
+mod derive;
 mod fuse;
 mod lifetimes;
 mod memory;
@@ -37,6 +38,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op};
 
 pub use alias::{is_alias, storage};
+pub use derive::derivable;
 pub use memory::Memory;
 
 /// How tensors are stored.
@@ -102,13 +104,14 @@ pub const ALIGNMENT: usize = 64;
 
 /// Orders the nodes of `graph`, whose tensors are stored in `formats` (by node id), and gives their results places.
 pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, formats, setting, live: graph.live() };
+    let tensors = Tensors { graph, formats, setting, derived: &[], live: graph.live() };
     place_in(&tensors, &order::order(&tensors))
 }
 
-/// As [`plan`], with the nodes in the graph's own order.
-pub fn plan_in_order(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, formats, setting, live: graph.live() };
+/// As [`plan`], with the nodes in the graph's own order. Those that `derived` marks, by node id, are computed inside the step
+/// that reads them.
+pub fn plan_in_order(graph: &Graph, formats: &[Format], setting: &Setting<'_>, derived: &[bool]) -> Schedule {
+    let tensors = Tensors { graph, formats, setting, derived, live: graph.live() };
     let order: Vec<NodeId> = graph.ids().filter(|&id| tensors.is_computed(id)).collect();
     place_in(&tensors, &order)
 }
@@ -141,6 +144,7 @@ pub(crate) struct Tensors<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) formats: &'a [Format],
     setting: &'a Setting<'a>,
+    derived: &'a [bool],
     live: Vec<bool>,
 }
 
@@ -154,6 +158,11 @@ impl Tensors<'_> {
     /// Whether the node is an input that is stored in a format of its own.
     pub(crate) fn is_rounded_input(&self, id: NodeId) -> bool {
         matches!(self.graph.op(id), Op::Input(_)) && self.formats[id.index()] != Format::FP32
+    }
+
+    /// Whether the node is computed inside the step that reads it.
+    pub(crate) fn is_derived(&self, id: NodeId) -> bool {
+        self.derived.get(id.index()).copied().unwrap_or(false)
     }
 
     /// The node whose storage the result of `id` lies in.

@@ -145,7 +145,9 @@ impl Walk<'_> {
             return None;
         }
         let elements = |id: NodeId| &graph.ty(id).shape;
-        let operands = self.units[at].iter().flat_map(|&node| tensors.graph.operands(node));
+        // What other nodes read is not read element by element.
+        let nodes = self.units[at].iter().filter(|&&node| fuse::is_elementwise(tensors, node));
+        let operands = nodes.flat_map(|&node| tensors.graph.operands(node));
         let mut operands: Vec<NodeId> = operands.filter(|&o| elements(o) == elements(id)).collect();
         operands.dedup();
         operands.into_iter().find_map(|operand| {

@@ -1,18 +1,19 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
 use super::Budget;
-use crate::lowered::{program, workspace};
-use crate::{CompileError, Storage};
+use crate::lowered::{Ordered, ordered, program, workspace};
+use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_precision::budget::{Skeleton, Where};
-use bitbudget_rewrite::rewrite;
-use bitbudget_schedule::{ALIGNMENT, Place, Schedule, Setting, plan};
+use bitbudget_schedule::{ALIGNMENT, Place, Schedule, Setting};
 
 /// The schedule in which every tensor is FP32, and what stays whatever is chosen.
 pub(super) struct Frame {
-    rewritten: Graph,
+    graph: Graph,
+    /// The node of the training graph that each node comes from.
+    origins: Vec<NodeId>,
     steps: Vec<Vec<NodeId>>,
     places: Vec<Where>,
     replaced: Vec<Option<NodeId>>,
@@ -22,43 +23,48 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame of a training graph.
+    /// The frame of a training graph, some of whose nodes may be rounded.
     ///
     /// # Errors
     /// If the graph cannot be rewritten or lowered.
     pub(super) fn new(
         training: &Graph,
         batch: usize,
-        storage: Storage,
+        lowering: Lowering,
         budget: &Budget,
+        must_be_rounded: &dyn Fn(NodeId) -> bool,
     ) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
-        let (rewritten, _) = rewrite(training, &fp32)?;
-        let schedule = plan(&rewritten, &fp32, &Setting { batch, storage, workspace: &[] });
-        let mut needs = vec![0; rewritten.len()];
+        let ordered = ordered(training, &fp32, batch, lowering, must_be_rounded)?;
+        let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
+        let schedule = ordered.schedule(&ordered.formats, &setting);
+        let Ordered { graph, origins, .. } = ordered;
+        let mut needs = vec![0; graph.len()];
         let mut beside = 0;
         // Kernels need other workspace for other widths; the most of all counts.
         for format in [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
-            let formats: Vec<Format> = rewritten.ids().map(|id| tensor_format(&rewritten, id, format)).collect();
-            for (most, bytes) in needs.iter_mut().zip(workspace(&rewritten, &formats, batch)) {
+            let formats: Vec<Format> = graph.ids().map(|id| tensor_format(&graph, id, format)).collect();
+            for (most, bytes) in needs.iter_mut().zip(workspace(&graph, &formats, batch)) {
                 *most = bytes.max(*most);
             }
-            let lowered = program(training, &formats, &[], batch, storage)?.program;
+            let formats: Vec<Format> = training.ids().map(|id| tensor_format(training, id, format)).collect();
+            let lowered = program(training, &formats, &[], batch, lowering)?.program;
             let footprint = Footprint::predicted(&lowered, budget.threads);
             beside = beside.max(footprint.total() - footprint.arena);
         }
         let step = |nodes: &Vec<NodeId>| nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
-        let places = places(&rewritten, &schedule);
-        let replaced = replaced(&rewritten, &schedule);
+        let places = places(&graph, &schedule);
+        let replaced = replaced(&graph, &schedule);
+        let origins = origins.into_iter().map(|origin| origin.node).collect();
         let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
         let workspace = steps.iter().map(|nodes| step(nodes).next_multiple_of(ALIGNMENT)).collect();
-        Ok(Frame { rewritten, steps, places, replaced, workspace, beside })
+        Ok(Frame { graph, origins, steps, places, replaced, workspace, beside })
     }
 
     /// The same as the integer program reads it.
     pub(super) fn skeleton<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
-        let Frame { rewritten, steps, places, replaced, workspace, .. } = self;
-        Skeleton { training, graph: rewritten, steps, places, replaced, workspace, alignment: ALIGNMENT }
+        let Frame { graph, origins, steps, places, replaced, workspace, .. } = self;
+        Skeleton { training, graph, origins, steps, places, replaced, workspace, alignment: ALIGNMENT }
     }
 
     /// What the steps of the largest weights compute, in words.
@@ -66,7 +72,7 @@ impl Frame {
         let mut steps: Vec<usize> = (0..self.steps.len()).filter(|&step| weights[step] > 0.0).collect();
         steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
         let node = |&id: &NodeId| {
-            let node = self.rewritten.node(id);
+            let node = self.graph.node(id);
             match node.name.as_str() {
                 "" => format!("{} {id}", node.op.name()),
                 name => format!("{} `{name}`", node.op.name()),

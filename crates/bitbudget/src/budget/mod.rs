@@ -164,9 +164,9 @@ pub(crate) fn fit(
     budget: &Budget,
     pinned: &Pinned,
 ) -> Result<(Assignment, Solved), CompileError> {
-    let Options { batch, storage, formats, method, low_ratio, seed, .. } = *options;
+    let Options { batch, formats, method, low_ratio, seed, .. } = *options;
     let none = Overflowed::new();
-    let search = Search::new(training, batch, storage, budget, formats, &none, pinned)?;
+    let search = Search::new(training, batch, options.lowering(), budget, formats, &none, pinned)?;
     let assigned = |method, low_ratio| assign_with(training, batch, method, low_ratio, seed, formats, pinned);
     let most = fp32_peak(training, options, budget)?;
     let bytes = budget.bytes(most);
@@ -215,7 +215,7 @@ pub(crate) fn check(
     assignment: &Assignment,
 ) -> Result<Solved, CompileError> {
     let fp32 = fp32_peak(training, options, budget)?;
-    let (peak, bytes) = (search::peak(training, assignment, options.storage, budget)?, budget.bytes(fp32));
+    let (peak, bytes) = (search::peak(training, assignment, options.lowering(), budget)?, budget.bytes(fp32));
     match peak > bytes {
         true => Err(BudgetError::Exceeded { peak, budget: bytes }.into()),
         false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None }),
@@ -224,7 +224,7 @@ pub(crate) fn check(
 
 /// The peak in bytes of the FP32 assignment, without pins.
 fn fp32_peak(training: &Graph, options: &Options, budget: &Budget) -> Result<usize, CompileError> {
-    let Options { batch, storage, formats, .. } = *options;
+    let Options { batch, formats, .. } = *options;
     let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
-    search::peak(training, &fp32, storage, budget)
+    search::peak(training, &fp32, options.lowering(), budget)
 }

@@ -2,9 +2,9 @@
 
 use super::costs::{Harm, costs};
 use super::frame::Frame;
-use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
+use super::{Budget, BudgetError, Certificate, Engine, Granularity, Overflowed};
 use crate::lowered::{Lowered, program};
-use crate::{CompileError, Storage};
+use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
@@ -90,7 +90,7 @@ pub(crate) struct Search<'a> {
     pub(super) batch: usize,
     pub(super) formats: Formats,
     pub(super) pinned: &'a Pinned,
-    storage: Storage,
+    lowering: Lowering,
     budget: &'a Budget,
     pub(super) tensors: Vec<Tensor>,
     pub(super) allowed: Vec<Vec<Format>>,
@@ -105,7 +105,7 @@ impl<'a> Search<'a> {
     pub(crate) fn new(
         training: &'a Graph,
         batch: usize,
-        storage: Storage,
+        lowering: Lowering,
         budget: &'a Budget,
         formats: Formats,
         overflowed: &Overflowed,
@@ -113,8 +113,9 @@ impl<'a> Search<'a> {
     ) -> Result<Search<'a>, CompileError> {
         let tensors = tensors(training, batch);
         let allowed = allowed(training, &tensors, budget, overflowed, pinned);
-        let frame = Frame::new(training, batch, storage, budget)?;
-        Ok(Search { training, batch, formats, pinned, storage, budget, tensors, allowed, frame })
+        let rounded = must_be_rounded(training, &tensors, &allowed, budget.granularity);
+        let frame = Frame::new(training, batch, lowering, budget, &|id| rounded[id.index()])?;
+        Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, frame })
     }
 
     /// The peak in bytes of an assignment's training step.
@@ -122,7 +123,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// If it cannot be lowered.
     pub(crate) fn peak(&self, assignment: &Assignment) -> Result<usize, CompileError> {
-        peak(self.training, assignment, self.storage, self.budget)
+        peak(self.training, assignment, self.lowering, self.budget)
     }
 
     /// What an assignment's formats cost in the integer program's measure, if that knows them.
@@ -333,12 +334,30 @@ impl<'a> Search<'a> {
 pub(super) fn peak(
     training: &Graph,
     assignment: &Assignment,
-    storage: Storage,
+    lowering: Lowering,
     budget: &Budget,
 ) -> Result<usize, CompileError> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    let Lowered { program, .. } = program(training, formats, recomputed, *batch, storage)?;
+    let Lowered { program, .. } = program(training, formats, recomputed, *batch, lowering)?;
     Ok(Footprint::predicted(&program, budget.threads).total())
+}
+
+/// The nodes that may be rounded although they take no memory, by node id: FP32 costs nothing then, but pins and groups may ask
+/// for another format.
+fn must_be_rounded(
+    training: &Graph,
+    tensors: &[Tensor],
+    allowed: &[Vec<Format>],
+    granularity: Granularity,
+) -> Vec<bool> {
+    let mut rounded = vec![false; training.len()];
+    for (tensor, formats) in tensors.iter().zip(allowed) {
+        let grouped = granularity == Granularity::Group && !stays_exact(training, tensor);
+        if matches!(tensor.kind, Kind::Parameter | Kind::Output) {
+            rounded[tensor.node.index()] = grouped || !formats.contains(&Format::FP32);
+        }
+    }
+    rounded
 }
 
 /// The formats that each tensor may have; a pinned one only what it is pinned to.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Compiled, Storage, compile};
+use crate::{Compiled, compile};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_precision::budget::stays_exact;
@@ -52,10 +52,10 @@ fn allocated_memory_fits_the_budget_and_recomputing_changes_no_bit() {
             assert_eq!(allocated, solved.peak);
             assert!(solved.peak as f64 >= 0.8 * solved.budget as f64, "{network} {share}: {solved:?}");
             recomputed += compiled.assignment.recomputed.len();
-            let Compiled { forward, values, training, assignment, storage, .. } = compiled;
+            let Compiled { forward, values, training, assignment, lowering, .. } = compiled;
             let assignment = Assignment { recomputed: Vec::new(), ..assignment };
             let model = bitbudget_ir::Model { graph: forward, values };
-            let kept = Compiled::assemble(model, training, assignment, storage).unwrap();
+            let kept = Compiled::assemble(model, training, assignment, lowering).unwrap();
             let (expected, bits, more) = run(&kept);
             assert_eq!((losses, weights), (expected, bits), "{network} {share}");
             assert!(more >= allocated);
@@ -76,7 +76,8 @@ fn recomputation_takes_no_more_memory_than_the_program_says() {
         let budget = options(1.0).budget.unwrap();
         let (formats, pinned) = (Formats::PAPER, Pinned::new());
         let search =
-            Search::new(&training, BATCH, Storage::Packed, &budget, formats, &Overflowed::new(), &pinned).unwrap();
+            Search::new(&training, BATCH, options(1.0).lowering(), &budget, formats, &Overflowed::new(), &pinned)
+                .unwrap();
         let costs = costs::costs(&training, BATCH, &budget, &search.tensors, &search.allowed).unwrap();
         for share in [0.3, 0.2, 0.15] {
             let exact = vec![Format::FP32; search.tensors.len()];

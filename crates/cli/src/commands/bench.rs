@@ -176,7 +176,7 @@ fn record(
         batch: compiled.train.batch,
         method: compiled.assignment.method.to_string(),
         low_ratio: compiled.assignment.low_ratio_elements(),
-        simulated: compiled.storage == Storage::Simulated,
+        simulated: compiled.lowering.storage == Storage::Simulated,
         threads: executor.threads(),
         steps: args.steps,
         step_seconds: Seconds { median, min: at(0.0), max: at(1.0), spread: at(0.75) - at(0.25) },

@@ -24,7 +24,9 @@ pub(crate) struct Classes {
 /// The classes of a graph's tensors: those that rewriting and aliases ask for, and groups.
 pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Classes {
     let (graph, rewritten) = (skeleton.training, skeleton.graph);
-    let tensor_of = tensor_of(graph, rewritten, tensors);
+    let same: Vec<NodeId> = graph.ids().collect();
+    let of_training = tensor_of(graph, graph, &same, tensors);
+    let tensor_of = tensor_of(graph, rewritten, skeleton.origins, tensors);
     let mut union = Union((0..tensors.len()).collect());
     if allowed.granularity == Granularity::Group {
         let mut first = std::collections::BTreeMap::new();
@@ -44,12 +46,14 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
         }
     }
     // A gradient reads the output in place of the input if both have one format.
-    for id in graph.ids() {
-        for (old, new) in graph.operands(id).into_iter().zip(rewritten.operands(id)) {
-            if let (Some(x), Some(y)) = (tensor_of[old.index()], tensor_of[new.index()])
+    for (id, &origin) in rewritten.ids().zip(skeleton.origins) {
+        let (old, new) = (graph.operands(origin), rewritten.operands(id));
+        if old.len() != new.len() || graph.op(origin) != rewritten.op(id) {
+            continue;
+        }
+        for (old, new) in old.into_iter().zip(new) {
+            if let (Some(x), Some(y)) = (of_training[old.index()], tensor_of[new.index()])
                 && x != y
-                && graph.operands(id).len() == rewritten.operands(id).len()
-                && graph.op(id) == rewritten.op(id)
             {
                 union.join_if_common(x, y, &allowed.formats);
             }
@@ -71,9 +75,9 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
     Classes { classes, class_of, tensor_of }
 }
 
-/// The tensor whose format each node's result has, by node id.
-fn tensor_of(graph: &Graph, rewritten: &Graph, tensors: &[Tensor]) -> Vec<Option<usize>> {
-    let (mut forward, mut backward) = (vec![None; graph.len()], vec![None; graph.len()]);
+/// The tensor of the training graph whose format each node's result has, by node id of `graph`, whose nodes come from `origins`.
+fn tensor_of(training: &Graph, graph: &Graph, origins: &[NodeId], tensors: &[Tensor]) -> Vec<Option<usize>> {
+    let (mut forward, mut backward) = (vec![None; training.len()], vec![None; training.len()]);
     for (at, tensor) in tensors.iter().enumerate() {
         match tensor.kind {
             Kind::Parameter | Kind::Output => forward[tensor.node.index()] = Some(at),
@@ -82,13 +86,15 @@ fn tensor_of(graph: &Graph, rewritten: &Graph, tensors: &[Tensor]) -> Vec<Option
     }
     let mut found: Vec<Option<usize>> = vec![None; graph.len()];
     for id in graph.ids() {
-        let node = rewritten.node(id);
+        let node = graph.node(id);
         let operand = graph.operands(id).first().copied();
         found[id.index()] = match (node.op.precision(), node.role, operand) {
             _ if node.ty.dtype != DType::F32 => None,
             (Precision::Relabel, _, Some(operand)) => found[operand.index()],
-            (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => backward[owner(graph, of).index()],
-            _ => forward[id.index()],
+            (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
+                backward[owner(training, origins[of.index()]).index()]
+            }
+            _ => forward[origins[id.index()].index()],
         };
     }
     found

@@ -16,7 +16,7 @@ pub(crate) struct Stored {
     pub(crate) backward: Option<[usize; 2]>,
     /// Whether it is an output, or the next value of something kept: it stays to the end.
     pub(crate) lasting: bool,
-    /// What has to be computed to compute it again: itself last, and results that lie nowhere.
+    /// What has to be computed to compute it again, as nodes of the training graph: itself last, and results that lie nowhere.
     pub(crate) closure: Vec<NodeId>,
     /// The stored tensors that these read.
     pub(crate) inputs: Vec<NodeId>,
@@ -66,11 +66,13 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
         }
     }
     for (step, nodes) in skeleton.steps.iter().enumerate() {
+        // A step with a node of the backward pass belongs to that as a whole.
+        let is_backward = nodes.iter().any(|id| backward[id.index()]);
         for &id in nodes {
             for operand in graph.operands(id) {
                 let Some(index) = root(skeleton, operand).and_then(|root| at[root.index()]) else { continue };
                 let stored = &mut found[index];
-                if !backward[id.index()] || backward[stored.node.index()] {
+                if !is_backward || backward[stored.node.index()] {
                     stored.forward = stored.forward.max(step);
                 } else if let Some([first, last]) = &mut stored.backward {
                     (*first, *last) = ((*first).min(step), (*last).max(step));
@@ -116,5 +118,6 @@ fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeI
             }
         }
     }
-    (nodes.into_iter().collect(), inputs.into_iter().collect(), possible)
+    let nodes = nodes.into_iter().map(|id| skeleton.origins[id.index()]).collect();
+    (nodes, inputs.into_iter().collect(), possible)
 }

@@ -81,8 +81,10 @@ pub enum Where {
 pub struct Skeleton<'a> {
     /// The training graph.
     pub training: &'a Graph,
-    /// The same after rewriting, with the same ids.
+    /// The same after rewriting, in the order in which it is computed.
     pub graph: &'a Graph,
+    /// The node of the training graph that each of its nodes comes from.
+    pub origins: &'a [NodeId],
     /// The nodes of each step in the order in which they are computed.
     pub steps: &'a [Vec<NodeId>],
     /// Where results lie, by node id. Rounded copies of parameters count as stored: they are in other formats.

@@ -1,0 +1,57 @@
+//! Tensors that are stored nowhere: whatever reads one computes it in passing.
+
+use crate::writing::{Copied, Writing};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, GraphError, NodeId};
+use std::collections::BTreeMap;
+
+/// The graph in which every step that reads a derived tensor has a copy of it for itself.
+///
+/// `steps` hold the nodes that are computed, operands first. `derived` has the derived nodes, each with the step whose copy
+/// counts what overflows, if there is one. A copy stands just before the nodes of its step, and reads copies where its
+/// operands are derived too. Copies give the same bits.
+///
+/// # Errors
+/// If `steps` are none of the graph, or a derived node is a result of the graph.
+pub fn derive(
+    graph: &Graph,
+    formats: &[Format],
+    steps: &[Vec<NodeId>],
+    derived: &BTreeMap<NodeId, Option<usize>>,
+) -> Result<Copied, GraphError> {
+    let mut writing = Writing::begin(graph, formats, steps)?;
+    for (at, step) in steps.iter().enumerate() {
+        let mut copies = Copies { derived, step: at, made: BTreeMap::new() };
+        for &id in step.iter().filter(|id| !derived.contains_key(id)) {
+            let operands = copies.operands(&mut writing, id)?;
+            writing.write(id, &operands)?;
+        }
+    }
+    writing.finish()
+}
+
+/// The copies that one step reads.
+struct Copies<'a> {
+    derived: &'a BTreeMap<NodeId, Option<usize>>,
+    step: usize,
+    made: BTreeMap<NodeId, NodeId>,
+}
+
+impl Copies<'_> {
+    /// What a node reads, in the new graph's ids.
+    fn operands(&mut self, writing: &mut Writing<'_>, reader: NodeId) -> Result<Vec<NodeId>, GraphError> {
+        let operands = writing.source.operands(reader);
+        operands.into_iter().map(|operand| self.operand(writing, operand, reader)).collect()
+    }
+
+    fn operand(&mut self, writing: &mut Writing<'_>, id: NodeId, reader: NodeId) -> Result<NodeId, GraphError> {
+        let Some(counted) = self.derived.get(&id) else { return writing.original(id, reader) };
+        if let Some(&made) = self.made.get(&id) {
+            return Ok(made);
+        }
+        let operands = self.operands(writing, id)?;
+        let copy = writing.copy(id, &operands, *counted != Some(self.step))?;
+        self.made.insert(id, copy);
+        Ok(copy)
+    }
+}

@@ -1,0 +1,58 @@
+//! Derived tensors: the same bits, from a copy in every step that reads them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+mod common;
+
+use bitbudget_formats::Format;
+use bitbudget_ir::NodeId;
+use bitbudget_rewrite::derive;
+use common::{network, run, steps};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_tensors_can_be_derived(picks in proptest::collection::vec(any::<bool>(), 90)) {
+        let graph = network();
+        let mut lasting: BTreeSet<NodeId> = graph.outputs().iter().map(|&(_, id)| id).collect();
+        lasting.extend(graph.updates().iter().map(|&(_, id)| id));
+        let free = |id: &NodeId| graph.op(*id).source_name().is_none() && !lasting.contains(id);
+        let (steps, all) = (steps(&graph), graph.ids().filter(free));
+        let picked = all.zip(picks.iter().cycle()).filter(|&(_, &pick)| pick);
+        // Each is counted in the step of its first reader.
+        let step = |id: NodeId| steps.iter().position(|nodes| nodes.contains(&id));
+        let derived: BTreeMap<NodeId, Option<usize>> =
+            picked.map(|(id, _)| (id, graph.readers(id).first().and_then(|&reader| step(reader)))).collect();
+        let formats: Vec<Format> = graph.ids().map(|id| [Format::FP32, Format::BF16][id.index() % 2]).collect();
+        let found = derive(&graph, &formats, &steps, &derived).unwrap();
+        prop_assert_eq!(run(&found.graph), run(&graph));
+        let mut counted = BTreeMap::new();
+        for id in found.graph.ids() {
+            let origin = found.origins[id.index()];
+            prop_assert_eq!(found.formats[id.index()], formats[origin.node.index()]);
+            prop_assert_eq!(found.graph.op(id), graph.op(origin.node));
+            prop_assert!(!origin.again || derived.contains_key(&origin.node));
+            *counted.entry(origin.node).or_insert(0) += usize::from(!origin.again);
+        }
+        // Nothing is counted twice; what is not counted is read in its first reader's step by derived nodes only.
+        prop_assert!(counted.values().all(|&count| count <= 1), "{counted:?}");
+        prop_assert!(counted.iter().all(|(id, &count)| count == 1 || derived.contains_key(id)));
+    }
+}
+
+#[test]
+fn every_step_has_copies_of_its_own() {
+    let graph = network();
+    let relu = graph.ids().find(|&id| graph.node(id).name == "relu").unwrap();
+    let normalized = graph.operands(relu)[0];
+    let steps: Vec<Vec<NodeId>> =
+        graph.ids().filter(|&id| graph.op(id).source_name().is_none()).map(|id| vec![id]).collect();
+    let derived = BTreeMap::from([(relu, None), (normalized, None)]);
+    let found = derive(&graph, &vec![Format::FP32; graph.len()], &steps, &derived).unwrap();
+    let copies = |of| found.origins.iter().filter(|origin| origin.node == of).count();
+    // Readers of the rectifier: two convolutions' passes, an addition; its gradient reads what was normalized.
+    assert_eq!(copies(relu), graph.readers(relu).len());
+    assert_eq!(copies(normalized), graph.readers(relu).len() + graph.readers(normalized).len() - 1);
+}

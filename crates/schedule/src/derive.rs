@@ -1,0 +1,219 @@
+//! Tensors that need not be stored, since what reads them can compute them in passing.
+
+use crate::{Place, Schedule, storage};
+use bitbudget_formats::Format;
+use bitbudget_ir::{DType, Graph, NodeId, Op};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Functions that are computed for one element of a derived tensor at most, and stored elements that these read.
+const FUNCTIONS: usize = 8;
+const READS: usize = 2;
+/// An operand that is smaller than the tensor by this factor may be kept for it.
+const SMALL: usize = 16;
+
+/// The nodes of a graph that need not be stored, with the step whose copy counts what overflows, if one does.
+///
+/// They are cheap functions of tensors that are stored anyway for as long as something reads them, and everything that
+/// reads them can compute them in passing. `schedule` is the graph's, in FP32. Of the nodes that `counted` marks, by node
+/// id, overflows are counted: they are derived only where some step computes every element of a copy exactly once.
+pub fn derivable(
+    graph: &Graph,
+    schedule: &Schedule,
+    batch: usize,
+    counted: &[bool],
+) -> BTreeMap<NodeId, Option<usize>> {
+    let mut deriving = Deriving::new(graph, schedule, batch);
+    loop {
+        let derived = deriving.choose();
+        let counting = deriving.counting(&derived);
+        let uncounted = |id: &&NodeId| counted[id.index()] && !counting.contains_key(id);
+        let uncounted: Vec<NodeId> = derived.iter().filter(uncounted).copied().collect();
+        if uncounted.is_empty() {
+            return derived.into_iter().map(|id| (id, counting.get(&id).copied())).collect();
+        }
+        deriving.stored.extend(uncounted);
+    }
+}
+
+/// How a node can be computed for some elements at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// From the same elements of its operands, and vectors over the channels.
+    Elementwise,
+    /// From the planes of one operand each.
+    Planes,
+    /// Not at all.
+    Whole,
+}
+
+fn form(graph: &Graph, id: NodeId) -> Form {
+    let operands = graph.operands(id);
+    let shape = &graph.ty(id).shape;
+    let of_one_shape = || operands.iter().all(|&o| graph.ty(o).shape == *shape);
+    match graph.op(id) {
+        Op::Relu(_) | Op::LeakyRelu(_) | Op::Clip(_) | Op::Scale(_) | Op::BatchNormalize(_) => Form::Elementwise,
+        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Sum(_) if of_one_shape() => Form::Elementwise,
+        Op::Concat(op) if op.axis == 1 => Form::Planes,
+        Op::Slice(op) if op.step.iter().all(|&step| step == 1) && is_of_channels(graph, operands[0], id) => {
+            Form::Planes
+        }
+        // Channels in another order.
+        Op::Transpose(op) if op.perm == [0, 2, 1, 3, 4] => Form::Planes,
+        _ => Form::Whole,
+    }
+}
+
+/// Whether two shapes differ in the second dimension only.
+fn is_of_channels(graph: &Graph, a: NodeId, b: NodeId) -> bool {
+    let (a, b) = (&graph.ty(a).shape, &graph.ty(b).shape);
+    a.rank() == b.rank() && (0..a.rank()).all(|axis| axis == 1 || a.get(axis) == b.get(axis))
+}
+
+/// Whether a node's kernel can compute operand `position` in passing.
+fn takes(graph: &Graph, reader: NodeId, position: usize) -> bool {
+    match graph.op(reader) {
+        Op::Conv(_) | Op::ConvGradWeight(_) => position == 0,
+        Op::MaxPool(_) | Op::MaxPoolIndices(_) | Op::AveragePool(_) | Op::ReduceMean(_) => true,
+        Op::ReluGrad(_) | Op::LeakyReluGrad(_) | Op::ClipGrad(_) => true,
+        _ => form(graph, reader) != Form::Whole,
+    }
+}
+
+/// Whether a node computes every element exactly once, and so can count those that overflow.
+fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
+    let gradient = matches!(graph.op(id), Op::ReluGrad(_) | Op::LeakyReluGrad(_) | Op::ClipGrad(_));
+    gradient || form(graph, id) == Form::Elementwise
+}
+
+struct Deriving<'a> {
+    graph: &'a Graph,
+    schedule: &'a Schedule,
+    batch: usize,
+    /// The node whose storage each node lies in.
+    root: Vec<NodeId>,
+    /// The nodes that read each storage, with the position of the operand; nothing for those that only show it.
+    readers: Vec<Vec<(NodeId, usize)>>,
+    /// The last step that reads each storage; the number of steps for what stays.
+    last: Vec<usize>,
+    /// Nodes that have to be stored.
+    stored: BTreeSet<NodeId>,
+}
+
+/// What one element of a node takes.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    functions: usize,
+    reads: usize,
+}
+
+impl<'a> Deriving<'a> {
+    fn new(graph: &'a Graph, schedule: &'a Schedule, batch: usize) -> Deriving<'a> {
+        let exact = vec![Format::FP32; graph.len()];
+        let root: Vec<NodeId> = graph.ids().map(|id| storage(graph, &exact, id)).collect();
+        let mut readers = vec![Vec::new(); graph.len()];
+        let mut last = vec![0; graph.len()];
+        for (at, step) in schedule.steps.iter().enumerate() {
+            for &id in &step.nodes {
+                for (position, operand) in graph.operands(id).into_iter().enumerate() {
+                    let storage = root[operand.index()];
+                    last[storage.index()] = at;
+                    if root[id.index()] != storage {
+                        readers[storage.index()].push((id, position));
+                    }
+                }
+            }
+        }
+        let updates = graph.updates().iter().flat_map(|&(target, value)| [target, value]);
+        for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
+            last[root[id.index()].index()] = schedule.steps.len();
+        }
+        Deriving { graph, schedule, batch, root, readers, last, stored: BTreeSet::new() }
+    }
+
+    /// The nodes that are derived if overflows do not matter, with those that only show them.
+    fn choose(&self) -> BTreeSet<NodeId> {
+        let mut derived = BTreeSet::new();
+        for id in self.schedule.steps.iter().flat_map(|step| &step.nodes).copied() {
+            if matches!(self.schedule.places[id.index()], Some(Place::Arena(_))) {
+                let mut closure = BTreeSet::new();
+                if self.is_read_in_passing(id) && self.work(id, id, &derived, &mut closure).is_some() {
+                    derived.extend(closure);
+                }
+            } else if self.root[id.index()] != id && derived.contains(&self.root[id.index()]) {
+                derived.insert(id);
+            }
+        }
+        derived
+    }
+
+    /// Whether all readers of a tensor can compute it in passing.
+    fn is_read_in_passing(&self, id: NodeId) -> bool {
+        let ty = self.graph.ty(id);
+        let batched = ty.shape.rank() > 1 && ty.shape.get(0).is_some_and(|dim| dim.as_fixed().is_none());
+        let readers = &self.readers[id.index()];
+        let passes = self.last[id.index()] < self.schedule.steps.len() && !readers.is_empty();
+        let shows = readers.iter().all(|&(reader, position)| takes(self.graph, reader, position));
+        ty.dtype == DType::F32 && batched && passes && shows
+    }
+
+    /// The work for one element of `id`, on the way to one of `top`, if that is cheap and reads what is stored for as long as
+    /// something reads `top`; `closure` gets what has to be computed.
+    fn work(
+        &self,
+        id: NodeId,
+        top: NodeId,
+        derived: &BTreeSet<NodeId>,
+        closure: &mut BTreeSet<NodeId>,
+    ) -> Option<Work> {
+        let form = form(self.graph, id);
+        if form == Form::Whole || self.stored.contains(&id) {
+            return None;
+        }
+        closure.insert(id);
+        let mut work = Work { functions: 1, reads: 0 };
+        for operand in self.graph.operands(id) {
+            let storage = self.root[operand.index()];
+            let is_inside = self.schedule.places[storage.index()] == Some(Place::Inside);
+            let of = match is_inside || derived.contains(&storage) {
+                true => self.work(storage, top, derived, closure)?,
+                false => Work { functions: 0, reads: self.read(storage, top)? },
+            };
+            let Work { functions, reads } = &mut work;
+            match form {
+                Form::Planes => (*functions, *reads) = ((*functions).max(of.functions + 1), (*reads).max(of.reads)),
+                _ => (*functions, *reads) = (*functions + of.functions, *reads + of.reads),
+            }
+        }
+        (work.functions <= FUNCTIONS && work.reads <= READS).then_some(work)
+    }
+
+    /// How many stored elements are read for one of a stored tensor: none to speak of if it is small.
+    fn read(&self, storage: NodeId, top: NodeId) -> Option<usize> {
+        let elements = |id: NodeId| self.graph.ty(id).shape.elements(self.batch);
+        if elements(storage).saturating_mul(SMALL) <= elements(top) {
+            return Some(0);
+        }
+        let source = self.graph.op(storage).source_name().is_some();
+        (source || self.last[storage.index()] >= self.last[top.index()]).then_some(1)
+    }
+
+    /// The step in which each derived node is computed element by element, once each.
+    fn counting(&self, derived: &BTreeSet<NodeId>) -> BTreeMap<NodeId, usize> {
+        let mut counting = BTreeMap::new();
+        for (at, step) in self.schedule.steps.iter().enumerate() {
+            let mut heads: Vec<NodeId> = step.nodes.iter().filter(|id| !derived.contains(id)).copied().collect();
+            if !heads.iter().all(|&id| is_elementwise(self.graph, id)) {
+                continue;
+            }
+            while let Some(id) = heads.pop() {
+                for operand in self.graph.operands(id) {
+                    if derived.contains(&operand) && form(self.graph, operand) == Form::Elementwise {
+                        counting.entry(operand).or_insert(at);
+                        heads.push(operand);
+                    }
+                }
+            }
+        }
+        counting
+    }
+}
