@@ -74,7 +74,8 @@ impl<'a> Channels<'a> {
     }
 }
 
-/// Whether elements are codes of a format that rounding leaves as they are: those of formats without infinities.
+/// Whether elements are numbers of a format that rounding leaves as they are: those of formats without infinities.
+/// Numbers in memory may be infinite nevertheless.
 fn is_moved(x: Elements<'_>, format: Format) -> bool {
-    x.holds_codes(format) && !keeps_infinity((format, Overflow::NotFinite))
+    x.numbers().is_none() && x.format() == format && !keeps_infinity((format, Overflow::NotFinite))
 }
