@@ -127,6 +127,68 @@ fn convolutions(c: &mut Criterion) {
     }
 }
 
+/// Convolutions of a rectified normalisation: of the stored one, with the chain that stores it, and of the derived one.
+fn prologues(c: &mut Criterion) {
+    let layers = [
+        ("3x3 64@32", layer([64, 64], 32, 3, 1, 1)),
+        ("3x3 256@8", layer([256, 256], 8, 3, 1, 1)),
+        ("1x1 64@32", layer([64, 64], 32, 1, 1, 1)),
+        ("1x1 232@8", layer([232, 232], 8, 1, 1, 1)),
+        ("depthwise 96@32", layer([96, 96], 32, 3, 1, 96)),
+        ("depthwise/2 232@8", layer([232, 232], 8, 3, 2, 232)),
+    ];
+    for (name, g) in layers {
+        let g = Conv2d { batch: 32, ..g };
+        let shape = [g.batch, g.in_channels, g.in_height * g.in_width];
+        let len = shape.iter().product();
+        let mut group = group(c, &format!("prologue {name}"), g.flops() / 2 / BATCH * g.batch);
+        for format in [Format::FP32, Format::PAPER_LOW_FORWARD] {
+            let (z, mut x) = (Tensor::new(format, len), Tensor::new(format, len));
+            let mut w = Tensor::new(format, g.out_channels * g.in_channels / g.groups * g.kernel[0] * g.kernel[1]);
+            let mut y = Tensor::new(format, g.batch * g.out_channels * g.out_height() * g.out_width());
+            let vector = vec![0.5f32; g.in_channels];
+            let channel = || Operand::Channel(vector.as_slice().into());
+            let operands = vec![Operand::Elements(z.elements()), channel(), channel(), channel(), channel()];
+            let rounding = x.rounding();
+            let parts = |output| {
+                let function = Function::Normalize { epsilon: 1e-5 };
+                let relu = vec![Operand::Part(0)];
+                [
+                    Part { function, operands: operands.clone(), rounding, output: None },
+                    Part { function: Function::Relu, operands: relu, rounding, output },
+                ]
+            };
+            let mut beside = vec![0.0; g.workspace(Pass::Forward, format, format)];
+            group.bench_function(BenchmarkId::new("forward", format), |b| {
+                b.iter(|| conv2d(&g, x.elements(), w.elements(), None, &mut y.output(), &mut beside).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("chain, forward", format), |b| {
+                b.iter(|| {
+                    chain(shape, &parts(Some(0)), &mut [x.output()]).unwrap();
+                    conv2d(&g, x.elements(), w.elements(), None, &mut y.output(), &mut beside).unwrap()
+                });
+            });
+            group.bench_function(BenchmarkId::new("derived forward", format), |b| {
+                b.iter(|| {
+                    let x = Derived::chain(shape, &parts(None)).unwrap();
+                    conv2d(&g, Elements::derived(&x), w.elements(), None, &mut y.output(), &mut beside).unwrap()
+                });
+            });
+            let mut beside = vec![0.0; g.workspace(Pass::GradWeight, format, format)];
+            group.bench_function(BenchmarkId::new("weight", format), |b| {
+                b.iter(|| conv2d_grad_weight(&g, x.elements(), y.elements(), &mut w.output(), &mut beside).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("derived weight", format), |b| {
+                b.iter(|| {
+                    let x = Derived::chain(shape, &parts(None)).unwrap();
+                    let (x, dw) = (Elements::derived(&x), &mut w.output());
+                    conv2d_grad_weight(&g, x, y.elements(), dw, &mut beside).unwrap()
+                });
+            });
+        }
+    }
+}
+
 /// `[channels, elements of a plane]` of tensors that the elementwise kernels see.
 const PLANES: [[usize; 2]; 3] = [[64, 1024], [232, 64], [512, 16]];
 
@@ -244,5 +306,5 @@ fn movement(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convolutions, chains, statistics, pooling, movement);
+criterion_group!(benches, convolutions, prologues, chains, statistics, pooling, movement);
 criterion_main!(benches);

@@ -6,6 +6,7 @@
 use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16};
 use rayon::prelude::*;
 
+use crate::derived::Derived;
 use crate::error::{ShapeError, check, geometry};
 use crate::parallel::{CHUNK, with_scratch};
 
@@ -24,6 +25,8 @@ pub(crate) enum Stored<'a> {
     F32(&'a [f32]),
     U16(Format, &'a [u16]),
     U8(Format, &'a [u8]),
+    /// Nowhere: computed as they are read.
+    Derived(&'a Derived<'a>),
 }
 
 impl<'a> From<&'a [f32]> for Elements<'a> {
@@ -56,12 +59,18 @@ impl<'a> Elements<'a> {
         Ok(Elements(Stored::U8(format, codes), format))
     }
 
+    /// Elements that are computed as they are read.
+    pub fn derived(derived: &'a Derived<'a>) -> Self {
+        Elements(Stored::Derived(derived), derived.format())
+    }
+
     /// The number of elements.
     pub fn len(self) -> usize {
         match self.0 {
             Stored::F32(x) => x.len(),
             Stored::U16(_, x) => x.len(),
             Stored::U8(_, x) => x.len(),
+            Stored::Derived(x) => x.len(),
         }
     }
 
@@ -93,6 +102,11 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// Whether the elements are stored as codes of a format.
+    pub(crate) fn holds_codes(self, format: Format) -> bool {
+        matches!(self.0, Stored::U16(own, _) | Stored::U8(own, _) if own == format)
+    }
+
     /// How the elements are stored.
     pub(crate) fn stored(self) -> Stored<'a> {
         self.0
@@ -122,6 +136,10 @@ impl<'a> Elements<'a> {
             }
             Stored::U16(format, codes) => unpack_u16(format, &codes[start..end], numbers),
             Stored::U8(format, codes) => unpack_u8(format, &codes[start..end], numbers),
+            Stored::Derived(x) => {
+                x.unpack(start, numbers);
+                Ok(())
+            }
         };
         debug_assert!(unpacked.is_ok(), "widths were checked");
     }

@@ -3,8 +3,8 @@
 //!
 //! The crate knows nothing of graphs, tensor objects, devices or files. Tensors are contiguous row-major slices (images
 //! in NCHW order) with their sizes beside them; a slice of the wrong length is a [`ShapeError`], and nothing has been
-//! written then. Operands are [`Elements`]; results go to an [`Output`], which rounds, packs and counts what overflows
-//! on the way. Outputs are overwritten.
+//! written then. Operands are [`Elements`], stored or [`Derived`] as they are read; results go to an [`Output`], which
+//! rounds, packs and counts what overflows on the way. Outputs are overwritten.
 //!
 //! Kernels run on rayon's current pool. Work is cut by the shapes alone and sums are combined in a fixed order, so that
 //! results have the same bits for any number of threads. They may differ in the last bits between processors, since
@@ -41,6 +41,7 @@
 
 mod chain;
 mod conv;
+mod derived;
 mod elements;
 mod elementwise;
 mod error;
@@ -60,6 +61,7 @@ mod walk;
 
 pub use chain::{Function, Operand, Part, chain};
 pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use derived::{ChannelRun, Derived, derived_scratch};
 pub use elements::{Elements, Output};
 pub use elementwise::Binary;
 pub use error::ShapeError;

@@ -1,7 +1,8 @@
 //! Batch normalisation and its gradient by x, as affine functions with factors of each channel.
 
 use crate::chain::Function;
-use crate::simd::mul_add;
+use crate::elementwise::clamp;
+use crate::simd::{mul_add, multiversion};
 
 /// `1 / sqrt(var + epsilon)`.
 pub(crate) fn reciprocal_deviation(var: f32, epsilon: f32) -> f64 {
@@ -129,5 +130,77 @@ fn gradient_fixed<const FMA: bool, const ROW: usize>(
             row[i] = gradient::<FMA>(dy[i], x[i], [*mean, *by_dy, *by_x, *constant]);
         }
         *dx = row;
+    }
+}
+
+/// What follows a normalisation in the same loop.
+#[derive(Clone, Copy)]
+pub(crate) enum Kink {
+    None,
+    Relu,
+    Clip { min: f32, max: f32 },
+}
+
+multiversion! {
+    /// Normalises rows of `row` elements, adds `skip` unless it is empty, and applies the kink.
+    pub(crate) fn normalize_and_clamp(
+        row: usize,
+        x: &[f32],
+        skip: &[f32],
+        tables: [&[f32]; 3],
+        kink: Kink,
+        y: &mut [f32],
+    ) {
+        let relu = |x: f32| if x <= 0.0 { 0.0 } else { x };
+        match (skip.is_empty(), kink) {
+            (true, Kink::None) => rows_then::<FMA>(row, x, x, tables, y, |x, _| x),
+            (true, Kink::Relu) => rows_then::<FMA>(row, x, x, tables, y, |x, _| relu(x)),
+            (true, Kink::Clip { min, max }) => rows_then::<FMA>(row, x, x, tables, y, |x, _| clamp(x, min, max)),
+            (false, Kink::None) => rows_then::<FMA>(row, x, skip, tables, y, |x, skip| x + skip),
+            (false, Kink::Relu) => rows_then::<FMA>(row, x, skip, tables, y, |x, skip| relu(x + skip)),
+            (false, Kink::Clip { min, max }) => {
+                rows_then::<FMA>(row, x, skip, tables, y, |x, skip| clamp(x + skip, min, max));
+            }
+        }
+    }
+}
+
+/// Elements of a row that are computed together.
+const TOGETHER: usize = 16;
+
+#[inline(always)]
+fn rows_then<const FMA: bool>(
+    row: usize,
+    x: &[f32],
+    skip: &[f32],
+    [mean, factor, bias]: [&[f32]; 3],
+    y: &mut [f32],
+    f: impl Fn(f32, f32) -> f32,
+) {
+    let of_rows = mean.iter().zip(factor).zip(bias);
+    let elements = |y: &mut [f32], x: &[f32], skip: &[f32], [mean, factor, bias]: [f32; 3]| {
+        for ((y, x), skip) in y.iter_mut().zip(x).zip(skip) {
+            *y = f(affine::<FMA>(*x, mean, factor, bias), *skip);
+        }
+    };
+    if row == 1 {
+        for (((y, x), skip), ((mean, factor), bias)) in y.iter_mut().zip(x).zip(skip).zip(of_rows) {
+            *y = f(affine::<FMA>(*x, *mean, *factor, *bias), *skip);
+        }
+        return;
+    }
+    let rows = y.chunks_exact_mut(row).zip(x.chunks_exact(row)).zip(skip.chunks_exact(row));
+    for (((y, x), skip), ((mean, factor), bias)) in rows.zip(of_rows) {
+        let (y, y_rest) = y.as_chunks_mut::<TOGETHER>();
+        let ((x, x_rest), (skip, skip_rest)) = (x.as_chunks::<TOGETHER>(), skip.as_chunks::<TOGETHER>());
+        for ((y, x), skip) in y.iter_mut().zip(x).zip(skip) {
+            // Through copies, since the compiler cannot know that the slices lie apart.
+            let (x, skip, mut result) = (*x, *skip, [0.0; TOGETHER]);
+            for i in 0..TOGETHER {
+                result[i] = f(affine::<FMA>(x[i], *mean, *factor, *bias), skip[i]);
+            }
+            *y = result;
+        }
+        elements(y_rest, x_rest, skip_rest, [*mean, *factor, *bias]);
     }
 }

@@ -4,7 +4,7 @@ use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16};
 use rayon::prelude::*;
 
 use crate::elements::{Elements, Stored};
-use crate::parallel::CHUNK;
+use crate::parallel::{CHUNK, with_scratch};
 use crate::simd::multiversion;
 
 multiversion! {
@@ -71,5 +71,9 @@ pub fn all_finite(x: Elements<'_>) -> bool {
             let not = NotFinite::of(format);
             all(codes, |codes| bytes_finite(codes, not))
         }
+        Stored::Derived(_) => (0..x.len().div_ceil(CHUNK)).into_par_iter().all(|chunk| {
+            let start = chunk * CHUNK;
+            with_scratch(CHUNK, |scratch| numbers_finite(x.read(start, CHUNK.min(x.len() - start), scratch)))
+        }),
     }
 }

@@ -13,7 +13,7 @@ use crate::walk::{Inverse, Walk, broadcast as broadcast_steps, contiguous};
 
 /// Writes `y` in its own order from the places of `x` that the walk names.
 fn gather(walk: &Walk<1>, x: Elements<'_>, y: &mut Output<'_>) -> Counts {
-    y.arrange(std::iter::once(x.format()), |start, y| y.take_walk(walk, start, x))
+    y.arrange(std::iter::once(x), |start, y| y.take_walk(walk, start, x))
 }
 
 /// Transpose (ONNX `Transpose`): axis `i` of y is axis `perm[i]` of x, which has `shape`.
@@ -137,7 +137,7 @@ pub fn concat(
     }
     check("concat", &[("y", y.len(), elements(&[outer, axis, inner]))])?;
     let row = axis * inner;
-    Ok(y.arrange(inputs.iter().map(|(x, _)| x.format()), |start, y| {
+    Ok(y.arrange(inputs.iter().map(|(x, _)| *x), |start, y| {
         let mut position = 0;
         while position < y.len() {
             let (index, column) = ((start + position) / row, (start + position) % row);
@@ -227,7 +227,7 @@ pub fn slice_scatter(
     }
     check_slice("slice_scatter", shape, begin, step, dy_shape)?;
     let inverse = Inverse::new(shape, begin, step, dy_shape);
-    Ok(dx.arrange(std::iter::once(dy.format()), |start, dx| {
+    Ok(dx.arrange(std::iter::once(dy), |start, dx| {
         inverse.runs(start, dx.len(), |position, count, from| match from {
             Some((from, step)) => dx.take(position, count, dy, from, step),
             None => dx.zero(position, count),

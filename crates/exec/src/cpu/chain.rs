@@ -8,13 +8,22 @@ use bitbudget_ir::Op;
 use bitbudget_ir::ops::RunningVariance;
 use bitbudget_kernels::{self as kernels, Function, Output};
 
-/// One elementwise part of an instruction.
+/// One part of an instruction.
 pub(super) struct Link<'t> {
     pub(super) op: &'t Op,
     pub(super) operands: Operands<'t>,
     pub(super) rounding: Option<(Format, Overflow)>,
+    /// The format of the result.
+    pub(super) format: Format,
     /// Where the result is stored, if it is.
     pub(super) place: Option<usize>,
+}
+
+impl Link<'_> {
+    /// Whether it reads the result of an earlier part.
+    pub(super) fn reads(&self, part: usize) -> bool {
+        self.operands.0.iter().any(|(operand, _)| matches!(*operand, Operand::Part(read) if read == part))
+    }
 }
 
 /// The function of an operator that is computed element by element on operands of the result's shape.
@@ -31,7 +40,7 @@ pub(super) fn function(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Opt
         Op::Log(_) => Function::Log,
         Op::Sqrt(_) => Function::Sqrt,
         Op::Scale(op) => Function::Scale { by: single(op.by.0) },
-        Op::Cast(_) | Op::Reshape(_) => Function::Copy,
+        Op::Cast(_) => Function::Copy,
         Op::Add(_) if whole() => Function::Add,
         Op::Sub(_) if whole() => Function::Sub,
         Op::Mul(_) if whole() => Function::Mul,
@@ -75,23 +84,23 @@ fn can_be_skipped(op: &Op) -> bool {
     )
 }
 
-/// Computes parts together; their counts.
-pub(super) fn compute(
-    links: &[Link<'_>],
-    functions: Vec<Function>,
-    places: &mut [Place<'_>],
-    shape: &[usize],
-) -> Result<Vec<Counts>, Fault> {
+/// Elementwise parts for a kernel.
+pub(super) struct Chain<'t> {
+    /// How the kernel sees their shape.
+    pub(super) layout: [usize; 3],
+    pub(super) parts: Vec<kernels::Part<'t>>,
+    /// Whether nothing would change.
+    untouched: bool,
+}
+
+/// The chain of parts with these functions.
+pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function>, shape: &[usize]) -> Result<Chain<'t>, Fault> {
     let by_channel = |f: &Function| matches!(f, Function::Normalize { .. } | Function::NormalizeGradInput { .. });
     let layout = match functions.iter().any(by_channel) {
         true => channels(shape),
         false => [1, 1, shape.iter().product()],
     };
     let mut parts = Vec::with_capacity(links.len());
-    let mut outputs: Vec<Output<'_>> = Vec::with_capacity(places.len());
-    for place in places.iter_mut() {
-        outputs.push(place.numbers()?.reborrow());
-    }
     let mut untouched = true;
     for (link, function) in links.iter().zip(functions) {
         let (mut function, mut used) = (function, operands(link.op));
@@ -110,6 +119,21 @@ pub(super) fn compute(
             (0..used.min(link.operands.len())).map(|i| operand(&link.operands, i, shape)).collect();
         parts.push(kernels::Part { function, operands: operands?, rounding: link.rounding, output: link.place });
     }
+    Ok(Chain { layout, parts, untouched })
+}
+
+/// Computes parts together; their counts.
+pub(super) fn compute(
+    links: &[Link<'_>],
+    functions: Vec<Function>,
+    places: &mut [Place<'_>],
+    shape: &[usize],
+) -> Result<Vec<Counts>, Fault> {
+    let mut outputs: Vec<Output<'_>> = Vec::with_capacity(places.len());
+    for place in places.iter_mut() {
+        outputs.push(place.numbers()?.reborrow());
+    }
+    let Chain { layout, parts, untouched } = parts(links, functions, shape)?;
     if untouched {
         return Ok(vec![Counts::default(); links.len()]);
     }

@@ -2,6 +2,7 @@
 
 mod arena;
 mod chain;
+mod derive;
 #[cfg(any(feature = "cuda", test))]
 mod fresh;
 mod geometry;

@@ -2,6 +2,7 @@
 
 use super::arena::{Arena, Split, overwrite};
 use super::chain::{self, Link};
+use super::derive::Parts;
 use super::kernel;
 use super::operands::{Operand, Operands, Place};
 use crate::error::{ExecError, Fault};
@@ -9,7 +10,7 @@ use crate::executor::{Inputs, OverflowCount, Step, Watch};
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::DType;
-use bitbudget_kernels::{Elements, Output};
+use bitbudget_kernels::{Elements, Function, Output};
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 use std::ops::Range;
@@ -210,7 +211,7 @@ impl<'a> Run<'a> {
         let buffer = self.program.buffer(part.output);
         let rounding = part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow));
         let place = written.iter().position(|id| *id == part.output);
-        Ok(Link { op: &part.op, operands: Operands(operands?), rounding, place })
+        Ok(Link { op: &part.op, operands: Operands(operands?), rounding, format: buffer.format, place })
     }
 
     fn operand<'t>(&'t self, id: BufferId, written: &[BufferId], memory: &Memory<'t>) -> Result<Operand<'t>, Fault> {
@@ -377,7 +378,7 @@ fn result<'t>(buffer: &Buffer, overflow: Option<Overflow>, written: Written<'t>)
     })
 }
 
-/// Computes the parts of one instruction.
+/// Computes the parts of one instruction. What is derived of them counts nothing.
 fn execute(
     links: &[Link<'_>],
     places: &mut [Place<'_>],
@@ -385,15 +386,35 @@ fn execute(
     workspace: &mut [f32],
 ) -> Result<Vec<Counts>, Fault> {
     let functions = links.iter().zip(shapes).map(|(link, shape)| chain::function(link.op, &link.operands, shape));
-    let functions: Option<Vec<_>> = functions.collect();
-    if let (Some(functions), Some(shape)) = (functions, shapes.first()) {
-        return chain::compute(links, functions, places, shape);
+    let functions: Vec<Option<Function>> = functions.collect();
+    if let (Some(all), Some(shape)) = (functions.iter().copied().collect(), shapes.first())
+        && shapes.iter().all(|other| other == shape)
+    {
+        return chain::compute(links, all, places, shape);
     }
-    match (links, places) {
-        ([link], [place]) => Ok(vec![kernel::compute(link.op, &link.operands, place, shapes[0], workspace)?]),
-        ([first, second], places) => {
+    let parts = Parts::new(links, &functions, shapes)?;
+    let of_heads = parts.run(&mut |heads| heads_of(heads, &parts.heads, &functions, places, shapes, workspace))?;
+    let mut counts = vec![Counts::default(); links.len()];
+    parts.heads.iter().zip(of_heads).for_each(|(&head, of_head)| counts[head] = of_head);
+    Ok(counts)
+}
+
+/// Computes the parts that are not derived: the `at`th ones of an instruction.
+fn heads_of(
+    heads: &[Link<'_>],
+    at: &[usize],
+    functions: &[Option<Function>],
+    places: &mut [Place<'_>],
+    shapes: &[&[usize]],
+    workspace: &mut [f32],
+) -> Result<Vec<Counts>, Fault> {
+    let elementwise: Option<Vec<Function>> = at.iter().map(|&i| functions[i]).collect();
+    match (elementwise, heads, places) {
+        (Some(functions), [_, ..], places) => chain::compute(heads, functions, places, shapes[at[0]]),
+        (None, [head], [place]) => Ok(vec![kernel::compute(head.op, &head.operands, place, shapes[at[0]], workspace)?]),
+        (None, [first, second], places) => {
             let parts = [(first.op, &first.operands), (second.op, &second.operands)];
-            Ok(kernel::pair(parts, places, [shapes[0], shapes[1]])?.to_vec())
+            Ok(kernel::pair(parts, places, [shapes[at[0]], shapes[at[1]]])?.to_vec())
         }
         _ => Err(Fault::Operands("the parts cannot be computed together".into())),
     }

@@ -1,11 +1,13 @@
 //! What kernels need beside their operands and results.
 
+use super::chain;
 use super::geometry::conv2d;
 use super::kernel::product;
+use super::operands::{Operand, Operands};
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Pass, SCRATCH, matmul_scratch};
-use bitbudget_program::{Instruction, Program};
+use bitbudget_kernels::{Pass, SCRATCH, derived_scratch, matmul_scratch};
+use bitbudget_program::{BufferId, Instruction, Part, Program, Source};
 
 /// An operand's shape and the format in which it is stored.
 type Stored = (Vec<usize>, Format);
@@ -31,7 +33,7 @@ pub(crate) fn scratch(program: &Program) -> usize {
         Instruction::Compute { parts, .. } => Some(parts),
         _ => None,
     });
-    let elements = parts.flatten().map(|part| {
+    let of_kernel = |part: &Part| {
         let stored = |i: usize| part.inputs.get(i).map(|&id| program.buffer(id)).map(|b| (&b.shape, b.format));
         let shape = &program.buffer(part.output).shape;
         let geometry = match (&part.op, stored(0), stored(1)) {
@@ -48,7 +50,34 @@ pub(crate) fn scratch(program: &Program) -> usize {
             _ => Ok(0),
         };
         geometry.unwrap_or(0)
-    });
-    let bytes = elements.max().unwrap_or(0).saturating_mul(size_of::<f32>());
-    bytes.max(SCRATCH).next_multiple_of(64)
+    };
+    let least = SCRATCH / size_of::<f32>();
+    let of_instruction = |parts: &[Part]| {
+        let kernels = parts.iter().map(of_kernel).max().unwrap_or(0).max(least);
+        kernels.saturating_add(derived(program, parts))
+    };
+    let elements = parts.map(|parts| of_instruction(parts)).max().unwrap_or(least);
+    elements.saturating_mul(size_of::<f32>()).next_multiple_of(64)
+}
+
+/// Elements that a thread needs to derive the parts of an instruction that are stored nowhere.
+fn derived(program: &Program, parts: &[Part]) -> usize {
+    let shape = |id: BufferId| program.buffer(id).shape.as_slice();
+    let is_elementwise = |part: &Part| {
+        // Shapes alone decide.
+        let operands = part.inputs.iter().map(|&id| (Operand::Part(0), shape(id))).collect();
+        chain::function(&part.op, &Operands(operands), shape(part.output)).is_some()
+    };
+    let same = |part: &Part| Some(shape(part.output)) == parts.first().map(|first| shape(first.output));
+    if parts.iter().all(|part| is_elementwise(part) && same(part)) {
+        return 0;
+    }
+    let is_inside = |part: &&Part| {
+        let buffer = program.buffer(part.output);
+        buffer.offset.is_none() && buffer.source == Source::None
+    };
+    let inside = || parts.iter().filter(is_inside);
+    // A part of a chain is computed once more for each chain that reads it through what is no chain.
+    let times = 1 + inside().filter(|part| !is_elementwise(part)).count();
+    inside().map(|part| derived_scratch(part.inputs.len())).sum::<usize>().saturating_mul(times)
 }

@@ -20,6 +20,8 @@ const LEAST: usize = 16 * CODES;
 const SHORTEST_ROW: usize = 128;
 /// Elements that are translated before the next are read.
 const TILE: usize = 4096;
+/// Elements that are translated before they are unpacked, where they are read.
+const READ: usize = 1024;
 
 /// The tables of all channels.
 struct Tables {
@@ -44,13 +46,9 @@ pub(super) fn look_up(
     parts: &[Part<'_>],
     places: &[SharedOutput],
 ) -> Result<Option<Vec<Counts>>, ShapeError> {
-    let by_channel = parts.iter().flat_map(|part| &part.operands).any(|o| matches!(o, Operand::Channel(_)));
-    let [rows, row, channels] = match by_channel {
-        true => [shape[0] * shape[1], shape[2], shape[1]],
-        false => [1, shape.iter().product(), 1],
-    };
+    let [rows, row, channels] = rows(shape, parts);
     let Some(translation) = translation() else { return Ok(None) };
-    if row < SHORTEST_ROW || rows * row < LEAST * channels || places.iter().any(|place| place.bytes().is_none()) {
+    if !is_worth_it(rows, row, channels) || places.iter().any(|place| place.bytes().is_none()) {
         return Ok(None);
     }
     let (format, x, classes) = match (only_tensor(parts, places), classes(parts, places)) {
@@ -85,6 +83,79 @@ pub(super) fn look_up(
         }
     }
     Ok(Some(counts))
+}
+
+/// What a chain of one tensor of one-byte codes gives for each code, as codes.
+pub(super) struct Table<'a> {
+    translation: Translation,
+    x: &'a [u8],
+    rows: Tiles,
+    channels: usize,
+    /// 256 codes for each channel.
+    codes: Vec<u8>,
+    format: Format,
+}
+
+impl<'a> Table<'a> {
+    /// A table of the last part's result, where there is such a chain and it is worth it. The parts were checked.
+    pub(super) fn new(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Option<Self>, ShapeError> {
+        let [rows, row, channels] = rows(shape, parts);
+        let rounding = parts.last().and_then(|part| part.rounding).filter(|(format, _)| format.bytes() == 1);
+        let (Some((format, overflow)), Some(translation)) = (rounding, translation()) else { return Ok(None) };
+        let Some((x_format, x)) = only_elements(parts).filter(|_| is_worth_it(rows, row, channels)) else {
+            return Ok(None);
+        };
+        let every: Vec<u8> = (0..channels * CODES).map(|i| i as u8).collect();
+        let every = Elements::u8(x_format, &every)?;
+        let mut parts = parts.to_vec();
+        let operands = parts.iter_mut().flat_map(|part| &mut part.operands);
+        operands.filter(|operand| matches!(operand, Operand::Elements(_))).for_each(|x| *x = Operand::Elements(every));
+        parts.iter_mut().next_back().into_iter().for_each(|last| last.output = Some(0));
+        let mut codes = vec![0; channels * CODES];
+        chain([1, channels, CODES], &parts, &mut [Output::u8(format, overflow, &mut codes)?])?;
+        Ok(Some(Table { translation, x, rows: Tiles::new(rows, row, channels, READ), channels, codes, format }))
+    }
+
+    /// Writes the numbers from `start` on to `y`, as many as it holds.
+    pub(super) fn unpack(&self, start: usize, y: &mut [f32]) {
+        let mut codes = [0; READ];
+        for tile in self.rows.cover(start, y.len()) {
+            for i in 0..tile.rows() {
+                let table = &self.codes.as_chunks::<CODES>().0[(tile.row + i) % self.channels];
+                let (at, codes) = (tile.start + i * tile.row_len, &mut codes[i * tile.row_len..][..tile.row_len]);
+                let x = &self.x[at..][..tile.row_len];
+                // SAFETY: both slices are as long as the row.
+                unsafe { self.translation.translate(Choice::One(table), x.as_ptr(), codes.as_mut_ptr(), x.len()) };
+            }
+            let unpacked = unpack_u8(self.format, &codes[..tile.len], &mut y[tile.start - start..][..tile.len]);
+            debug_assert!(unpacked.is_ok(), "widths were checked");
+        }
+    }
+}
+
+/// The codes of the only tensor that is read, if there is one only.
+fn only_elements<'a>(parts: &[Part<'a>]) -> Option<(Format, &'a [u8])> {
+    let (_, at) = only_tensor(parts, &[])?;
+    parts.iter().flat_map(|part| &part.operands).find_map(|operand| match operand {
+        Operand::Elements(x) => match x.stored() {
+            Stored::U8(format, codes) if std::ptr::eq(codes.as_ptr(), at.0) => Some((format, codes)),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Rows, their length, and channels, each of which has a table of its own.
+fn rows(shape: [usize; 3], parts: &[Part<'_>]) -> [usize; 3] {
+    match parts.iter().flat_map(|part| &part.operands).any(|operand| matches!(operand, Operand::Channel(_))) {
+        true => [shape[0] * shape[1], shape[2], shape[1]],
+        false => [1, shape.iter().product(), 1],
+    }
+}
+
+/// Whether rows and channels are such that tables are worth their making.
+fn is_worth_it(rows: usize, row: usize, channels: usize) -> bool {
+    row >= SHORTEST_ROW && rows * row >= LEAST * channels
 }
 
 /// Where the codes of the only tensor are.

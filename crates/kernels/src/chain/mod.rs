@@ -10,6 +10,7 @@ mod function;
 mod fused;
 mod lookup;
 mod plan;
+mod read;
 #[cfg(target_arch = "x86_64")]
 mod registers;
 mod tile;
@@ -24,7 +25,9 @@ pub use function::Function;
 use function::{Operands, apply};
 #[cfg(target_arch = "x86_64")]
 use fused::Fused;
+pub(crate) use plan::keeps_infinity;
 use plan::{Load, Plan, Step, Target};
+pub(crate) use read::Reader;
 pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 
 /// One function of a chain.
@@ -124,36 +127,18 @@ fn run(plan: &Plan<'_>, fused: Option<&Fused<'_>>, places: &[SharedOutput], task
 }
 
 fn run_step(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &mut [&mut [f32]], tile: Tile) -> Counts {
-    for (slot, load) in &step.loads {
-        let numbers = &mut slots[*slot][..tile.len];
-        match load {
-            Load::Elements(x) => x.unpack(tile.start, numbers),
-            Load::Channel(table) => repeat_rows(tile, plan.tiles.per_row(table, tile), numbers),
-        }
-    }
-    let compute = |slots: &[&mut [f32]], y: &mut [f32]| {
-        let operands = Operands {
-            sources: &step.sources,
-            scalars: &step.scalars,
-            tables: &step.tables,
-            tiles: &plan.tiles,
-            slots,
-            places,
-            tile,
-        };
-        apply(step.function, &operands, y);
-    };
+    load(plan, step, slots, tile);
     match step.target {
         Target::Numbers(output) => {
             // SAFETY: tiles are disjoint, this part alone writes the output, and what it held before was copied.
             let Some(y) = (unsafe { places[output].numbers(tile.start, tile.len) }) else { return Counts::default() };
-            compute(slots, y);
+            compute(plan, step, places, slots, tile, y);
             step.rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y))
         }
         Target::Codes { slot, output, read_later } => {
             let scratch = std::mem::take(&mut slots[slot]);
             let y = &mut scratch[..tile.len];
-            compute(slots, y);
+            compute(plan, step, places, slots, tile, y);
             // SAFETY: tiles are disjoint, and nothing refers to the codes of an output.
             let counts = unsafe { places[output].write(tile.start, y) };
             if read_later {
@@ -166,13 +151,35 @@ fn run_step(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &m
         Target::Slot { slot, keeps_infinity } => {
             let scratch = std::mem::take(&mut slots[slot]);
             let y = &mut scratch[..tile.len];
-            compute(slots, y);
-            let counts = step.rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y));
-            if counts.overflow > 0 && !keeps_infinity {
-                y.iter_mut().filter(|y| y.is_infinite()).for_each(|y| *y = f32::NAN);
-            }
+            compute(plan, step, places, slots, tile, y);
+            let counts = step.rounding.map_or(Counts::default(), |rounding| round(rounding, keeps_infinity, y));
             slots[slot] = scratch;
             counts
         }
     }
+}
+
+/// Brings what a part reads into its slots.
+fn load(plan: &Plan<'_>, step: &Step<'_>, slots: &mut [&mut [f32]], tile: Tile) {
+    for (slot, load) in &step.loads {
+        let numbers = &mut slots[*slot][..tile.len];
+        match load {
+            Load::Elements(x) => x.unpack(tile.start, numbers),
+            Load::Channel(table) => repeat_rows(tile, plan.tiles.per_row(table, tile), numbers),
+        }
+    }
+}
+
+fn compute(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &[&mut [f32]], tile: Tile, y: &mut [f32]) {
+    let (sources, scalars, tables) = (&step.sources, &step.scalars, &step.tables);
+    apply(step.function, &Operands { sources, scalars, tables, tiles: &plan.tiles, slots, places, tile }, y);
+}
+
+/// Rounds numbers as if they were packed and unpacked again.
+pub(crate) fn round((format, overflow): (Format, Overflow), keeps_infinity: bool, y: &mut [f32]) -> Counts {
+    let counts = round_slice(format, overflow, y);
+    if counts.overflow > 0 && !keeps_infinity {
+        y.iter_mut().filter(|y| y.is_infinite()).for_each(|y| *y = f32::NAN);
+    }
+    counts
 }

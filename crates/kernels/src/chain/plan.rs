@@ -9,7 +9,7 @@ use crate::error::{ShapeError, check, elements, geometry};
 use crate::normalize;
 
 /// The shortest tile that is worth its fixed costs.
-const SHORTEST_TILE: usize = 512;
+pub(super) const SHORTEST_TILE: usize = 512;
 
 /// Elements of which tiles hold whole numbers, where rows are a power of two.
 const BLOCK: usize = 64;
@@ -245,7 +245,7 @@ fn numbers(x: Elements<'_>) -> Vec<f32> {
 }
 
 /// Whether an infinity that rounding leaves is still one after packing.
-fn keeps_infinity((format, overflow): (Format, Overflow)) -> bool {
+pub(crate) fn keeps_infinity((format, overflow): (Format, Overflow)) -> bool {
     let mut number = [f32::INFINITY];
     let packed = match format.bytes() {
         1 => {

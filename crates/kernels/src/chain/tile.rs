@@ -88,6 +88,27 @@ impl Tiles {
         (0..self.tiles).map(|index| self.tile(index))
     }
 
+    /// The tiles of `len` elements from `start` on: whole rows where there are, parts of a row at the ends.
+    pub(super) fn cover(&self, start: usize, len: usize) -> impl Iterator<Item = Tile> + '_ {
+        let (mut at, end) = (start, start + len);
+        std::iter::from_fn(move || {
+            let (row, column, left) = (at / self.row, at % self.row, end - at);
+            let tile = match column == 0 && self.row <= self.piece {
+                _ if left == 0 => return None,
+                true if left >= self.row => {
+                    let rows = self.tile_rows.min(left / self.row);
+                    Tile { start: at, len: rows * self.row, row, row_len: self.row }
+                }
+                _ => {
+                    let len = left.min(self.row - column).min(self.piece);
+                    Tile { start: at, len, row, row_len: len }
+                }
+            };
+            at += tile.len;
+            Some(tile)
+        })
+    }
+
     fn tiles_per_task(&self) -> usize {
         (TASK / self.longest()).max(1)
     }

@@ -115,6 +115,21 @@ impl Elements<'_> {
             (_, Stored::U8(format, codes)) => {
                 unpack_gathered(codes, from, step, numbers, |codes, numbers| unpack_u8(format, codes, numbers).is_ok());
             }
+            (_, Stored::Derived(_)) => self.unpack_windows(from, step, numbers),
+        }
+    }
+
+    /// As [`Elements::unpack_steps`], with all that lies between computed, too.
+    fn unpack_windows(self, from: usize, step: isize, numbers: &mut [f32]) {
+        let mut window = [0.0; GATHERED];
+        let together = (GATHERED - 1) / step.unsigned_abs() + 1;
+        for (block, numbers) in numbers.chunks_mut(together).enumerate() {
+            let first = (from as isize + (block * together) as isize * step) as usize;
+            let last = (first as isize + (numbers.len() as isize - 1) * step) as usize;
+            let low = first.min(last);
+            let window = &mut window[..first.abs_diff(last) + 1];
+            self.unpack(low, window);
+            copy_steps(window, first - low, step, numbers);
         }
     }
 }
@@ -138,16 +153,16 @@ fn unpack_gathered<T: Copy + Default>(
 
 impl Output<'_> {
     /// Runs `f(first index, piece)` over pieces of the result, in parallel, where `f` only moves elements of `operands`
-    /// or makes zeros. Gives what rounding the operands' numbers gives; where all have the result's own format, `f`
-    /// moves codes.
-    pub(crate) fn arrange(
+    /// or makes zeros. Gives what rounding the operands' numbers gives; where all are codes of the result's own
+    /// format, `f` moves codes.
+    pub(crate) fn arrange<'a>(
         &mut self,
-        mut operands: impl Iterator<Item = Format>,
+        mut operands: impl Iterator<Item = Elements<'a>>,
         f: impl Fn(usize, &mut Piece<'_>) + Sync + Send,
     ) -> Counts {
         let (tile, task) = (2 * TILE, 2 * CHUNK);
         match (&mut self.place, self.rounding) {
-            (Place::U8(y), Some((format, overflow))) if operands.all(|own| own == format) => {
+            (Place::U8(y), Some((format, overflow))) if operands.all(|x| x.holds_codes(format)) => {
                 let special = Special::new(format);
                 chunks(y, 2 * task, |start, y| {
                     pieces(y, 2 * tile, |at, y| {
@@ -163,7 +178,7 @@ impl Output<'_> {
                     })
                 })
             }
-            (Place::U16(y), Some((format, overflow))) if operands.all(|own| own == format) => {
+            (Place::U16(y), Some((format, overflow))) if operands.all(|x| x.holds_codes(format)) => {
                 let special = Special::new(format);
                 chunks(y, task, |start, y| {
                     pieces(y, tile, |at, y| {

@@ -1,0 +1,190 @@
+//! Parts of an instruction that are stored nowhere, as operands that are computed as the parts behind read them.
+
+use super::chain::{self, Link};
+use super::geometry::channels;
+use super::operands::{Operand, Operands};
+use crate::error::Fault;
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_ir::Op;
+use bitbudget_kernels::{ChannelRun, Derived, Elements, Function};
+
+/// The parts of an instruction by what becomes of them.
+pub(super) struct Parts<'p, 't> {
+    links: &'p [Link<'t>],
+    functions: &'p [Option<Function>],
+    shapes: &'p [&'t [usize]],
+    /// Parts that are computed; the others are derived as these read them.
+    pub(super) heads: Vec<usize>,
+}
+
+impl<'p, 't> Parts<'p, 't> {
+    /// The heads are the elementwise parts at the end, of the last one's shape, that only each other read; else the stored
+    /// ones.
+    ///
+    /// # Errors
+    /// If what would be derived is stored.
+    pub(super) fn new(
+        links: &'p [Link<'t>],
+        functions: &'p [Option<Function>],
+        shapes: &'p [&'t [usize]],
+    ) -> Result<Self, Fault> {
+        let mut is_head = vec![false; links.len()];
+        let is_elementwise = functions.last().is_some_and(Option::is_some);
+        for i in (0..links.len()).rev() {
+            let fits = functions[i].is_some() && shapes.last() == Some(&shapes[i]);
+            is_head[i] = match is_elementwise {
+                true => fits && (i + 1..links.len()).all(|reader| is_head[reader] || !links[reader].reads(i)),
+                false => links[i].place.is_some(),
+            };
+            if links[i].place.is_some() && !is_head[i] {
+                return Err(Fault::Operands(format!("{} is stored in front of what reads it", links[i].op.name())));
+            }
+        }
+        let heads = (0..links.len()).filter(|&i| is_head[i]).collect();
+        Ok(Parts { links, functions, shapes, heads })
+    }
+
+    /// Runs `f` with the heads, which read derived operands.
+    pub(super) fn run<R>(&self, f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>) -> Result<R, Fault> {
+        self.derive(0, vec![None; self.links.len()], f)
+    }
+
+    /// As [`Parts::run`], where the parts before the `from`th are known.
+    fn derive<'k, R>(
+        &self,
+        from: usize,
+        mut known: Vec<Option<Elements<'k>>>,
+        f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>,
+    ) -> Result<R, Fault>
+    where
+        't: 'k,
+    {
+        let Some(i) = (from..self.links.len()).find(|&i| self.is_derived(i)) else {
+            return f(&self.chosen(&self.heads, &known)?);
+        };
+        if let Op::Reshape(_) = self.links[i].op {
+            known[i] = Some(self.numbers(i, 0, &known)?.0);
+            return self.derive(i + 1, known, f);
+        }
+        let derived = match self.functions[i] {
+            Some(_) => self.chain(i, &known)?,
+            None => self.channels(i, &known)?,
+        };
+        let mut known: Vec<Option<Elements<'_>>> = known;
+        known[i] = Some(Elements::derived(&derived));
+        self.derive(i + 1, known, f)
+    }
+
+    /// Whether a part is an operand of its own: elementwise ones that only such ones of their shape read are not.
+    fn is_derived(&self, i: usize) -> bool {
+        let is_part_of_chain = |reader: usize| !self.heads.contains(&reader) && self.joins(i, reader);
+        let mut readers = (i + 1..self.links.len()).filter(|&reader| self.links[reader].reads(i));
+        !self.heads.contains(&i) && !readers.all(is_part_of_chain)
+    }
+
+    /// Whether a part belongs to the chain of another that reads it.
+    fn joins(&self, i: usize, reader: usize) -> bool {
+        let [function, of_reader] = [i, reader].map(|i| self.functions[i]);
+        function.is_some() && of_reader.is_some() && self.shapes[i] == self.shapes[reader]
+    }
+
+    /// The elementwise parts that lead to one of them.
+    fn chain<'k>(&self, last: usize, known: &[Option<Elements<'k>>]) -> Result<Derived<'k>, Fault>
+    where
+        't: 'k,
+    {
+        let mut chosen = vec![last];
+        for i in (0..last).rev() {
+            if chosen.iter().any(|&reader| self.links[reader].reads(i) && self.joins(i, reader)) {
+                chosen.push(i);
+            }
+        }
+        chosen.reverse();
+        let functions = chosen.iter().filter_map(|&i| self.functions[i]).collect();
+        let chain = chain::parts(&self.chosen(&chosen, known)?, functions, self.shapes[last])?;
+        Ok(Derived::chain(chain.layout, &chain.parts)?)
+    }
+
+    /// A part that only moves channels.
+    fn channels<'k>(&self, i: usize, known: &[Option<Elements<'k>>]) -> Result<Derived<'k>, Fault>
+    where
+        't: 'k,
+    {
+        let (link, shape) = (&self.links[i], self.shapes[i]);
+        let [batch, _, plane] = channels(shape);
+        let operands: Result<Vec<_>, Fault> = (0..link.operands.len()).map(|k| self.numbers(i, k, known)).collect();
+        let operands = operands?;
+        let whole = |(x, shape): &(Elements<'k>, &[usize])| {
+            let count = channels(shape)[1];
+            ChannelRun { x: *x, channels: count, first: 0, count }
+        };
+        let (plane, runs) = match (link.op, operands.as_slice()) {
+            (Op::Concat(op), operands) if op.axis == 1 => (plane, operands.iter().map(whole).collect()),
+            (Op::Slice(op), [operand]) if is_of_channels(&op.begin, &op.step, operand.1, shape) => {
+                let run = ChannelRun { first: op.begin[1], count: shape[1], ..whole(operand) };
+                (plane, vec![run])
+            }
+            (Op::Transpose(op), [(x, from)]) if swaps_channels(&op.perm) => {
+                let (a, b) = (from[1], from[2]);
+                let run = |first| ChannelRun { x: *x, channels: a * b, first, count: 1 };
+                let runs = (0..b).flat_map(|j| (0..a).map(move |i| i * b + j)).map(run).collect();
+                (from[3..].iter().product(), runs)
+            }
+            _ => return Err(Fault::Operands(format!("{} has to be stored", link.op.name()))),
+        };
+        // As where it is stored: results that nothing rounds are of their format already.
+        let of_format = (link.format != Format::FP32).then_some((link.format, Overflow::NotFinite));
+        Ok(Derived::channels(batch, plane, &runs, link.rounding.or(of_format))?)
+    }
+
+    /// Operand `k` of a part with its shape.
+    fn numbers<'k>(
+        &self,
+        i: usize,
+        k: usize,
+        known: &[Option<Elements<'k>>],
+    ) -> Result<(Elements<'k>, &'t [usize]), Fault>
+    where
+        't: 'k,
+    {
+        match self.links[i].operands.get(k)? {
+            (Operand::Numbers(x), shape) => Ok((x, shape)),
+            (Operand::Part(part), shape) if let Some(x) = known[part] => Ok((x, shape)),
+            _ => Err(Fault::Operands(format!("operand {k} of {} cannot be read on the way", self.links[i].op.name()))),
+        }
+    }
+
+    /// Some parts, as if there were no others: what they read of others are numbers.
+    fn chosen<'k>(&self, chosen: &[usize], known: &[Option<Elements<'k>>]) -> Result<Vec<Link<'k>>, Fault>
+    where
+        't: 'k,
+    {
+        let link = |&i: &usize| {
+            let Link { op, operands, rounding, format, place } = &self.links[i];
+            let operand = |(k, (operand, shape)): (usize, &(Operand<'t>, &'t [usize]))| {
+                let operand: Operand<'k> = match *operand {
+                    Operand::Part(part) => match chosen.iter().position(|&other| other == part) {
+                        Some(part) => Operand::Part(part),
+                        None => Operand::Numbers(self.numbers(i, k, known)?.0),
+                    },
+                    other => other,
+                };
+                Ok((operand, *shape))
+            };
+            let operands: Result<Vec<_>, Fault> = operands.0.iter().enumerate().map(operand).collect();
+            Ok(Link { op, operands: Operands(operands?), rounding: *rounding, format: *format, place: *place })
+        };
+        chosen.iter().map(link).collect()
+    }
+}
+
+/// Whether a slice of `[N, C, …]` takes channels, all of each.
+fn is_of_channels(begin: &[usize], step: &[i64], from: &[usize], shape: &[usize]) -> bool {
+    let whole = |axis: usize| begin[axis] == 0 && from[axis] == shape[axis];
+    shape.len() > 1 && step.iter().all(|&step| step == 1) && (0..shape.len()).all(|axis| axis == 1 || whole(axis))
+}
+
+/// Whether a transposition only swaps the second and the third axis: `[N, a, b, …]`, channels in two factors.
+fn swaps_channels(perm: &[usize]) -> bool {
+    perm.starts_with(&[0, 2, 1]) && (3..perm.len()).all(|axis| perm[axis] == axis)
+}

@@ -1,0 +1,103 @@
+//! Operands that are stored nowhere, but computed as they are read.
+//!
+//! The numbers are those that would have been read back had the operand been stored in its format; what overflows on
+//! the way is not counted, since elements may be read several times.
+
+mod channels;
+
+use std::fmt;
+
+use bitbudget_formats::{Format, Overflow};
+
+use crate::chain::{Part, Reader};
+use crate::elements::Elements;
+use crate::error::{ShapeError, elements};
+use channels::Channels;
+
+/// An operand that is computed as it is read; [`Elements::derived`] makes it one of a kernel.
+pub struct Derived<'a> {
+    kind: Kind<'a>,
+    len: usize,
+    format: Format,
+}
+
+enum Kind<'a> {
+    Chain(Reader<'a>),
+    Channels(Channels<'a>),
+}
+
+/// Successive channels of a tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelRun<'a> {
+    /// `[batch, channels, plane]`.
+    pub x: Elements<'a>,
+    /// Channels of `x`.
+    pub channels: usize,
+    /// The first one that is taken.
+    pub first: usize,
+    /// How many are taken.
+    pub count: usize,
+}
+
+impl fmt::Debug for Derived<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Derived").field("len", &self.len).field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Derived<'a> {
+    /// The last part's result of a chain of elementwise functions over `[n, c, s]`, with the bits of [`crate::chain()`].
+    ///
+    /// # Errors
+    /// As of [`crate::chain()`]; also if there is no part, or if one reads or writes an output: there are none.
+    pub fn chain(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Self, ShapeError> {
+        let reader = Reader::new(shape, parts)?;
+        let format = format(parts.last().and_then(|part| part.rounding));
+        Ok(Derived { kind: Kind::Chain(reader), len: elements(&shape), format })
+    }
+
+    /// Channels of several tensors side by side, `[batch, all counts together, plane]`, which are rounded as stated: a
+    /// concatenation, a slice or a shuffle of channels.
+    ///
+    /// # Errors
+    /// If a run leaves its tensor, or a tensor's size is wrong.
+    pub fn channels(
+        batch: usize,
+        plane: usize,
+        runs: &[ChannelRun<'a>],
+        rounding: Option<(Format, Overflow)>,
+    ) -> Result<Self, ShapeError> {
+        let channels = Channels::new(batch, plane, runs, rounding)?;
+        let len = elements(&[batch, channels.count(), plane]);
+        Ok(Derived { kind: Kind::Channels(channels), len, format: format(rounding) })
+    }
+
+    /// The number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The format whose numbers the elements are.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Writes the elements from `start` on to `y`, as many as it holds.
+    pub(crate) fn unpack(&self, start: usize, y: &mut [f32]) {
+        debug_assert!(start + y.len() <= self.len);
+        match &self.kind {
+            Kind::Chain(reader) => reader.unpack(start, y),
+            Kind::Channels(channels) => channels.unpack(start, y),
+        }
+    }
+}
+
+fn format(rounding: Option<(Format, Overflow)>) -> Format {
+    rounding.map_or(Format::FP32, |(format, _)| format)
+}
+
+/// FP32 elements of scratch memory that a thread takes at most for one part of `operands` operands, while a kernel reads
+/// what it is a part of.
+pub fn derived_scratch(operands: usize) -> usize {
+    Reader::scratch(operands + 1)
+}
