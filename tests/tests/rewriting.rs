@@ -1,0 +1,109 @@
+//! Rewriting lowers the peak and changes no bit: losses, weights and counted overflows of real steps stay what they are.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
+use bitbudget::{Options, compile};
+use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_formats::{Counts, Format};
+use bitbudget_ir::{NodeId, Op};
+use bitbudget_precision::Method;
+use bitbudget_schedule::{Place, Setting, Storage, derivable, plan, plan_in_order};
+use bitbudget_zoo::{Network, Spec, build};
+use std::collections::BTreeMap;
+
+const BATCH: usize = 8;
+
+fn spec(network: Network) -> Spec {
+    Spec { network, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 }
+}
+
+/// What two steps came to.
+#[derive(PartialEq, Debug)]
+struct Outcome {
+    losses: Vec<u32>,
+    weights: Vec<Vec<u32>>,
+    /// By tensor, those that were counted more than once included.
+    overflows: BTreeMap<u32, Vec<(Counts, u64)>>,
+}
+
+fn run(network: Network, options: &Options) -> (Outcome, usize) {
+    let compiled = compile(build(&spec(network)).unwrap(), options).unwrap();
+    let mut executor = Executor::new(Target::Cpu, 2).unwrap();
+    let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
+    // Large numbers, so that 8-bit tensors overflow.
+    let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 8.0 - 60.0;
+    let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
+    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
+    let inputs = Inputs {
+        examples: &examples,
+        labels: &labels,
+        loss_scale: 1024.0,
+        learning_rate: 0.05,
+        update: 1,
+        ..Inputs::default()
+    };
+    let mut outcome = Outcome { losses: Vec::new(), weights: Vec::new(), overflows: BTreeMap::new() };
+    for _ in 0..2 {
+        let step = executor.run(&compiled.train, &mut values, &inputs).unwrap();
+        outcome.losses.push(step.outputs["loss"][0].to_bits());
+        for count in step.overflows {
+            outcome.overflows.entry(count.tensor).or_default().push((count.counts, count.elements));
+        }
+    }
+    let weights = values.download().unwrap().into_values();
+    outcome.weights = weights.map(|numbers| numbers.iter().map(|x| x.to_bits()).collect()).collect();
+    (outcome, compiled.train.arena)
+}
+
+#[test]
+fn it_changes_no_bit_and_no_count() {
+    let mut overflowed = 0;
+    for network in Network::ALL {
+        for (method, low_ratio) in
+            [(Method::Fp32, 0.0), (Method::Demote, 0.5), (Method::UniformLow, 1.0), (Method::Amp, 0.0)]
+        {
+            let options = Options { batch: BATCH, method, low_ratio, ..Options::default() };
+            let (with, less) = run(network, &options);
+            let (without, more) = run(network, &Options { rewrite: false, ..options });
+            assert_eq!(with.losses, without.losses, "{network} {method}");
+            assert_eq!(with.weights, without.weights, "{network} {method}");
+            assert_eq!(with.overflows, without.overflows, "{network} {method}");
+            assert!(less as f64 <= 0.9 * more as f64, "{network} {method}: {less} of {more}");
+            overflowed += with.overflows.values().flatten().filter(|(counts, _)| counts.overflow > 0).count();
+        }
+    }
+    assert!(overflowed > 10, "{overflowed}");
+}
+
+#[test]
+fn what_is_derived_is_stored_nowhere() {
+    for network in Network::ALL {
+        let forward = build(&spec(network)).unwrap().graph;
+        let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
+        let exact = vec![Format::FP32; training.len()];
+        let (graph, exact) = bitbudget_rewrite::rewrite(&training, &exact).unwrap();
+        let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
+        let schedule = plan(&graph, &exact, &setting);
+        let none = vec![false; graph.len()];
+        let derived = derivable(&graph, &schedule, BATCH, &none);
+        let rectified = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
+        let of_these = derived.keys().filter(|&&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
+        assert!(of_these * 2 >= rectified, "{network}: {of_these} of {rectified}");
+
+        let steps: Vec<Vec<NodeId>> = schedule.steps.iter().map(|step| step.nodes.clone()).collect();
+        let copied = bitbudget_rewrite::derive(&graph, &exact, &steps, &derived).unwrap();
+        let marked: Vec<bool> = copied.origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
+        let after = plan_in_order(&copied.graph, &copied.formats, &setting, &marked);
+        for id in copied.graph.ids().filter(|id| marked[id.index()]) {
+            let place = after.places[id.index()];
+            assert!(matches!(place, Some(Place::Inside | Place::Alias)), "{network}: {id} lies at {place:?}");
+        }
+        assert!(after.peak.total() < schedule.peak.total());
+
+        // Where all overflows count, every derived tensor is counted once.
+        let counted = derivable(&graph, &schedule, BATCH, &vec![true; graph.len()]);
+        assert!(counted.len() <= derived.len() && !counted.is_empty());
+        let shows = |id: NodeId| matches!(graph.op(id), Op::Reshape(_));
+        assert!(counted.iter().all(|(&id, step)| step.is_some() || shows(id)), "{network}");
+    }
+}
