@@ -225,5 +225,8 @@ impl Executor {
 }
 
 #[cfg(test)]
+#[path = "inside_tests.rs"]
+mod inside_tests;
+#[cfg(test)]
 #[path = "executor_tests.rs"]
 mod tests;

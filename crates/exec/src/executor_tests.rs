@@ -44,7 +44,7 @@ fn program(graph: &Graph, formats: &[Format]) -> Program {
     stored_as(graph, formats, Storage::Packed)
 }
 
-fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
+pub(super) fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
     let shape = |id: NodeId| graph.ty(id).shape.at(BATCH);
     let workspace = |id: NodeId| {
         let operands: Vec<_> = graph.operands(id).into_iter().map(|o| (shape(o), formats[o.index()])).collect();
@@ -55,7 +55,7 @@ fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
     bitbudget_lower::lower(graph, formats, &plan(graph, formats, &setting), &setting).unwrap()
 }
 
-fn kernels() -> Engine {
+pub(super) fn kernels() -> Engine {
     Engine::Kernels(crate::cpu::Arena::default())
 }
 

@@ -165,9 +165,6 @@ multiversion! {
     }
 }
 
-/// Elements of a row that are computed together.
-const TOGETHER: usize = 16;
-
 #[inline(always)]
 fn rows_then<const FMA: bool>(
     row: usize,
@@ -178,11 +175,6 @@ fn rows_then<const FMA: bool>(
     f: impl Fn(f32, f32) -> f32,
 ) {
     let of_rows = mean.iter().zip(factor).zip(bias);
-    let elements = |y: &mut [f32], x: &[f32], skip: &[f32], [mean, factor, bias]: [f32; 3]| {
-        for ((y, x), skip) in y.iter_mut().zip(x).zip(skip) {
-            *y = f(affine::<FMA>(*x, mean, factor, bias), *skip);
-        }
-    };
     if row == 1 {
         for (((y, x), skip), ((mean, factor), bias)) in y.iter_mut().zip(x).zip(skip).zip(of_rows) {
             *y = f(affine::<FMA>(*x, *mean, *factor, *bias), *skip);
@@ -191,16 +183,8 @@ fn rows_then<const FMA: bool>(
     }
     let rows = y.chunks_exact_mut(row).zip(x.chunks_exact(row)).zip(skip.chunks_exact(row));
     for (((y, x), skip), ((mean, factor), bias)) in rows.zip(of_rows) {
-        let (y, y_rest) = y.as_chunks_mut::<TOGETHER>();
-        let ((x, x_rest), (skip, skip_rest)) = (x.as_chunks::<TOGETHER>(), skip.as_chunks::<TOGETHER>());
         for ((y, x), skip) in y.iter_mut().zip(x).zip(skip) {
-            // Through copies, since the compiler cannot know that the slices lie apart.
-            let (x, skip, mut result) = (*x, *skip, [0.0; TOGETHER]);
-            for i in 0..TOGETHER {
-                result[i] = f(affine::<FMA>(x[i], *mean, *factor, *bias), skip[i]);
-            }
-            *y = result;
+            *y = f(affine::<FMA>(*x, *mean, *factor, *bias), *skip);
         }
-        elements(y_rest, x_rest, skip_rest, [*mean, *factor, *bias]);
     }
 }

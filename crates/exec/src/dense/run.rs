@@ -52,6 +52,13 @@ impl Run<'_> {
                 for part in parts {
                     self.part(part, step, watch)?;
                 }
+                // What has no place is not read any more.
+                for part in parts {
+                    let buffer = program.buffer(part.output);
+                    if buffer.offset.is_none() && buffer.source == Source::None {
+                        self.slots[part.output.index()] = None;
+                    }
+                }
             }
             Instruction::View { input, output } => {
                 let shape = program.buffer(*output).shape.as_slice();

@@ -10,6 +10,9 @@ use super::registers::{self, Codes, Passing, Work};
 use super::{Function, Operand, Part, Tile, Tiles};
 use crate::elements::{SharedOutput, Stored};
 
+/// Parts of the longest chain that runs in registers.
+const PARTS: usize = 4;
+
 /// A chain that runs in registers.
 pub(super) struct Fused<'a> {
     value: Value<'a>,
@@ -77,13 +80,19 @@ fn ceiling(function: Function, format: Format) -> Option<u8> {
 }
 
 impl<'a> Fused<'a> {
-    /// None where the chain is another one.
+    /// None where the chain is another one, or is not stored in bytes.
     pub(super) fn new(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput]) -> Option<Self> {
-        let (last, before) = parts.split_last()?;
+        let is_stored = parts.last()?.output == Some(0) && places.first()?.bytes().is_some();
+        Fused::read(tiles, parts).filter(|_| is_stored)
+    }
+
+    /// As [`Fused::new`], for a chain whose last result is stored nowhere.
+    pub(super) fn read(tiles: &Tiles, parts: &[Part<'a>]) -> Option<Self> {
+        let (_, before) = parts.split_last()?;
         if !crate::simd::has_avx512() {
             return None;
         }
-        if before.iter().any(|part| part.output.is_some()) || places.first()?.bytes().is_none() {
+        if before.iter().any(|part| part.output.is_some()) {
             return None;
         }
         let pack = |part: &Part<'_>| part.rounding.and_then(|(format, overflow)| Pack64::new(format, overflow));
@@ -139,7 +148,7 @@ impl<'a> Fused<'a> {
             None => None,
             Some((i, part)) => Some((i, ceiling(part.function, rounding?.0)?)),
         };
-        let fits = registers::fits(tiles) && rest.is_empty() && last.output == Some(0);
+        let fits = registers::fits(tiles) && rest.is_empty();
         let pack = pack(&parts[packed])?;
         fits.then_some(Fused { value, passing: only, packed, pack, clamp })
     }
@@ -154,18 +163,50 @@ impl<'a> Fused<'a> {
         counts: &mut [Counts],
     ) -> usize {
         let Some((_, y)) = places.first().and_then(SharedOutput::bytes) else { return 0 };
+        // SAFETY: operands and output have the chain's shape, and this task alone writes the tile's elements.
+        unsafe { self.run_at(y, tiles.row(), steps, tiles, tile, counts) }
+    }
+
+    /// Writes the codes of a tile to `codes`, which holds as many.
+    pub(super) fn unpack(&self, steps: &[Step<'_>], tiles: &Tiles, tile: Tile, codes: &mut [u8]) {
+        debug_assert!(codes.len() == tile.len);
+        let y = codes.as_mut_ptr().wrapping_sub(tile.start);
+        let mut counts = [Counts::default(); PARTS];
+        let row = if tile.row_len == tiles.row() { tiles.row() } else { 0 };
+        // SAFETY: operands have the chain's shape, and the codes are as many as the tile's elements.
+        unsafe {
+            let done = self.run_at(y, row, steps, tiles, tile, &mut counts);
+            if done < tile.len {
+                self.run_at(y, 0, steps, tiles, tile.after(done), &mut counts);
+            }
+        }
+    }
+
+    /// As [`Fused::run`], to the place where the first code of the whole result is, or would be; `row` is the length of
+    /// rows, or 0 where it is not to matter.
+    ///
+    /// # Safety
+    /// The tile's elements are inside the operands, their codes may be written, and no other task touches these.
+    unsafe fn run_at(
+        &self,
+        y: *mut u8,
+        row: usize,
+        steps: &[Step<'_>],
+        tiles: &Tiles,
+        tile: Tile,
+        counts: &mut [Counts],
+    ) -> usize {
         let table = |k: usize| steps[0].tables.get(k).map_or(&[][..], |table| tiles.per_row(table, tile));
         let mut work = Work {
             tile,
-            row: tiles.row(),
+            row,
             pack: self.pack,
             ceiling: self.clamp.map(|(_, ceiling)| ceiling),
             y,
             packed: Counts::default(),
             clamped: Counts::default(),
         };
-        // SAFETY: there is a `Pack64` only where the processor has the instructions; operands and output have the chain's
-        // shape, and this task alone writes the tile's elements.
+        // SAFETY: there is a `Pack64` only where the processor has the instructions; the rest is the caller's promise.
         let done = unsafe {
             match &self.value {
                 Value::Sum(terms) => work.sum(terms, self.passing),

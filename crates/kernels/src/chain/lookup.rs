@@ -21,7 +21,7 @@ const SHORTEST_ROW: usize = 128;
 /// Elements that are translated before the next are read.
 const TILE: usize = 4096;
 /// Elements that are translated before they are unpacked, where they are read.
-const READ: usize = 1024;
+pub(super) const READ: usize = 1024;
 
 /// The tables of all channels.
 struct Tables {
@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
     /// Writes the numbers from `start` on to `y`, as many as it holds.
     pub(super) fn unpack(&self, start: usize, y: &mut [f32]) {
         let mut codes = [0; READ];
-        for tile in self.rows.cover(start, y.len()) {
+        for tile in self.rows.cover(start, y.len(), READ) {
             for i in 0..tile.rows() {
                 let table = &self.codes.as_chunks::<CODES>().0[(tile.row + i) % self.channels];
                 let (at, codes) = (tile.start + i * tile.row_len, &mut codes[i * tile.row_len..][..tile.row_len]);

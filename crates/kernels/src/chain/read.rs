@@ -1,7 +1,12 @@
 //! Chains whose last result is stored nowhere: elements are computed where they are read.
 
+#[cfg(target_arch = "x86_64")]
+use bitbudget_formats::{Format, unpack_u8};
+
 use super::function::{Operands, apply};
-use super::lookup::Table;
+#[cfg(target_arch = "x86_64")]
+use super::fused::Fused;
+use super::lookup::{READ, Table};
 use super::plan::{Plan, SHORTEST_TILE, Step, Target};
 use super::{Function, Operand, Part, TILES, Tile, load, round, run_step};
 use crate::error::{ShapeError, geometry};
@@ -25,6 +30,9 @@ enum Way<'a> {
     Normalize(Normalize<'a>),
     /// By a table of all codes of the only tensor.
     Lookup(Table<'a>),
+    /// In registers, by way of codes of this format.
+    #[cfg(target_arch = "x86_64")]
+    Codes(Fused<'a>, Format),
 }
 
 /// `kink((x - mean) * factor + bias + skip)` on FP32 numbers that nothing rounds.
@@ -48,7 +56,7 @@ impl<'a> Reader<'a> {
         let way = match (Normalize::new(parts), Table::new(shape, parts)?) {
             (Some(normalize), _) => Way::Normalize(normalize),
             (None, Some(table)) => Way::Lookup(table),
-            (None, None) => Way::Steps,
+            (None, None) => codes(&plan, parts).unwrap_or(Way::Steps),
         };
         Ok(Reader { plan, way })
     }
@@ -64,13 +72,23 @@ impl<'a> Reader<'a> {
             Way::Steps => self.steps(start, y),
             Way::Normalize(normalize) => self.normalize(normalize, start, y),
             Way::Lookup(table) => table.unpack(start, y),
+            #[cfg(target_arch = "x86_64")]
+            Way::Codes(fused, format) => {
+                let (Plan { tiles, steps, .. }, mut codes) = (&self.plan, [0; READ]);
+                for tile in tiles.cover(start, y.len(), READ) {
+                    let codes = &mut codes[..tile.len];
+                    fused.unpack(steps, tiles, tile, codes);
+                    let unpacked = unpack_u8(*format, codes, &mut y[tile.start - start..][..tile.len]);
+                    debug_assert!(unpacked.is_ok(), "widths were checked");
+                }
+            }
         }
     }
 
     fn normalize(&self, normalize: &Normalize<'_>, start: usize, y: &mut [f32]) {
         let Plan { tiles, steps, .. } = &self.plan;
         let [mean, factor, bias] = steps[0].tables.as_slice() else { return };
-        for tile in tiles.cover(start, y.len()) {
+        for tile in tiles.cover(start, y.len(), usize::MAX) {
             let range = tile.start..tile.start + tile.len;
             let tables = [mean, factor, bias].map(|table| tiles.per_row(table, tile));
             let skip = normalize.skip.map_or(&[][..], |skip| &skip[range.clone()]);
@@ -96,7 +114,7 @@ impl<'a> Reader<'a> {
         for &(slot, value) in &self.plan.constants {
             slots[slot].fill(value);
         }
-        for tile in self.plan.tiles.cover(start, y.len()) {
+        for tile in self.plan.tiles.cover(start, y.len(), usize::MAX) {
             for step in before {
                 run_step(&self.plan, step, &[], slots, tile);
             }
@@ -113,6 +131,19 @@ impl<'a> Reader<'a> {
             round(rounding, keeps_infinity, y);
         }
     }
+}
+
+/// The way by codes, where there is one.
+#[cfg(target_arch = "x86_64")]
+fn codes<'a>(plan: &Plan<'a>, parts: &[Part<'a>]) -> Option<Way<'a>> {
+    let (format, _) = parts.last()?.rounding?;
+    Some(Way::Codes(Fused::read(&plan.tiles, parts)?, format))
+}
+
+/// There is none here.
+#[cfg(not(target_arch = "x86_64"))]
+fn codes<'a>(_: &Plan<'a>, _: &[Part<'a>]) -> Option<Way<'a>> {
+    None
 }
 
 /// Whether a part gives numbers that rounding as it does would leave, since it passes on those of an earlier part that

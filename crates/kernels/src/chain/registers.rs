@@ -31,12 +31,12 @@ pub(super) fn fits(tiles: &Tiles) -> bool {
 /// A tile of a result, and what is counted on the way to it.
 pub(super) struct Work {
     pub(super) tile: Tile,
-    /// The length of rows, of which tiles may have parts.
+    /// The length of rows, of which tiles may have parts, or 0 where it is not to matter.
     pub(super) row: usize,
     pub(super) pack: Pack64,
     /// The largest code of a result that is clamped, from 0 on.
     pub(super) ceiling: Option<u8>,
-    /// The first code of the whole result.
+    /// Where the first code of the whole result is, or would be.
     pub(super) y: *mut u8,
     pub(super) packed: Counts,
     pub(super) clamped: Counts,
@@ -139,7 +139,7 @@ impl Work {
             codes = _mm512_mask_mov_epi8(clamped, nan, codes);
         }
         // SAFETY: the caller's promise.
-        unsafe { _mm512_mask_storeu_epi8(self.y.add(at).cast(), mask, codes) };
+        unsafe { _mm512_mask_storeu_epi8(self.y.wrapping_add(at).cast(), mask, codes) };
     }
 
     /// Adds the numbers of codes, and lets through what passes.

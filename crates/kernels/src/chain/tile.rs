@@ -62,7 +62,6 @@ impl Tiles {
     }
 
     /// The length of a row.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn row(&self) -> usize {
         self.row
     }
@@ -88,19 +87,19 @@ impl Tiles {
         (0..self.tiles).map(|index| self.tile(index))
     }
 
-    /// The tiles of `len` elements from `start` on: whole rows where there are, parts of a row at the ends.
-    pub(super) fn cover(&self, start: usize, len: usize) -> impl Iterator<Item = Tile> + '_ {
+    /// Tiles of at most `most` elements that make up `len` elements from `start` on: whole rows where there are, parts of
+    /// a row at the ends.
+    pub(super) fn cover(&self, start: usize, len: usize, most: usize) -> impl Iterator<Item = Tile> + '_ {
+        let most = most.min(self.longest());
         let (mut at, end) = (start, start + len);
         std::iter::from_fn(move || {
             let (row, column, left) = (at / self.row, at % self.row, end - at);
-            let tile = match column == 0 && self.row <= self.piece {
-                _ if left == 0 => return None,
-                true if left >= self.row => {
-                    let rows = self.tile_rows.min(left / self.row);
-                    Tile { start: at, len: rows * self.row, row, row_len: self.row }
-                }
+            let whole = left.min(most) / self.row;
+            let tile = match (left, column) {
+                (0, _) => return None,
+                (_, 0) if whole > 0 => Tile { start: at, len: whole * self.row, row, row_len: self.row },
                 _ => {
-                    let len = left.min(self.row - column).min(self.piece);
+                    let len = left.min(self.row - column).min(most);
                     Tile { start: at, len, row, row_len: len }
                 }
             };

@@ -22,7 +22,7 @@ pub struct Derived<'a> {
 }
 
 enum Kind<'a> {
-    Chain(Reader<'a>),
+    Chain(Box<Reader<'a>>),
     Channels(Channels<'a>),
 }
 
@@ -53,7 +53,7 @@ impl<'a> Derived<'a> {
     pub fn chain(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Self, ShapeError> {
         let reader = Reader::new(shape, parts)?;
         let format = format(parts.last().and_then(|part| part.rounding));
-        Ok(Derived { kind: Kind::Chain(reader), len: elements(&shape), format })
+        Ok(Derived { kind: Kind::Chain(Box::new(reader)), len: elements(&shape), format })
     }
 
     /// Channels of several tensors side by side, `[batch, all counts together, plane]`, which are rounded as stated: a

@@ -9,6 +9,9 @@ use crate::elements::SharedOutput;
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, pair, single};
 use crate::simd::{copy_short, multiversion};
 
+/// Elements of a plane that are worth unpacking by themselves.
+const LONG: usize = 128;
+
 /// The outputs of one tile and part.
 pub(super) struct Task<'a> {
     pub(super) plan: &'a Dense,
@@ -157,6 +160,9 @@ impl Task<'_> {
         let numbers = plan.arithmetic.numbers();
         let (row, end) = plan.layout.source_rows(tile.row, plan.rows);
         let n = (end - row) * plan.source[1];
+        if plan.arithmetic == Arithmetic::F32 && plan.lanes == 1 && plan.layout.is_plain() {
+            return self.stage_plain(planes, first, elements, [row, n], staged, scratch);
+        }
         let together = stage::lines_together(n, plan.lanes * numbers);
         let line = stage::line(n);
         let (unpacked, rest) = scratch.split_at_mut(plan.lanes * together * numbers * line);
@@ -192,6 +198,39 @@ impl Task<'_> {
                         };
                     }
                     stage::place(&plan.layout, tile.row, row, &found[..images], plan.lanes, staged, between);
+                }
+            }
+        }
+    }
+
+    /// Stages planes that products read as they are: `n` elements of each from a row on.
+    fn stage_plain(
+        &self,
+        planes: &Planes,
+        first: usize,
+        elements: usize,
+        [row, n]: [usize; 2],
+        staged: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let (plan, tile) = (self.plan, self.tile);
+        let (plane, len) = (plan.source[0] * plan.source[1], plan.layout.len);
+        // Short planes that lie side by side are unpacked together.
+        let together = if n == plane && n < LONG { (stage::UNPACKED / n.max(1)).min(elements) } else { 1 };
+        for image in 0..tile.images {
+            let source = ((tile.image + image) * plan.groups + self.part.group) * plan.inputs + first;
+            let at = |element: usize| (element * plan.images + image) * len;
+            for element in (0..elements).step_by(together) {
+                let count = together.min(elements - element);
+                let from = (source + element) * plane + row * plan.source[1];
+                if count == 1 {
+                    planes.x.unpack(from, &mut staged[at(element)..][..n]);
+                    continue;
+                }
+                let unpacked = &mut scratch[..count * n];
+                planes.x.unpack(from, unpacked);
+                for (i, line) in unpacked.chunks(n).enumerate() {
+                    copy_short(line, &mut staged[at(element + i)..][..n]);
                 }
             }
         }
