@@ -1,18 +1,18 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
 use super::Budget;
-use crate::lowered::{program, workspace};
+use crate::lowered::{described, program, workspace};
 use crate::{CompileError, Storage};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_precision::budget::{Skeleton, Where};
-use bitbudget_rewrite::rewrite;
+use bitbudget_rewrite::{Rewritten, rewrite};
 use bitbudget_schedule::{ALIGNMENT, Place, Schedule, Setting, plan};
 
 /// The schedule in which every tensor is FP32, and what stays whatever is chosen.
 pub(super) struct Frame {
-    rewritten: Graph,
+    rewritten: Rewritten,
     steps: Vec<Vec<NodeId>>,
     places: Vec<Where>,
     replaced: Vec<Option<NodeId>>,
@@ -33,23 +33,25 @@ impl Frame {
         budget: &Budget,
     ) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
-        let (rewritten, _) = rewrite(training, &fp32)?;
-        let schedule = plan(&rewritten, &fp32, &Setting { batch, storage, workspace: &[] });
-        let mut needs = vec![0; rewritten.len()];
+        let rewritten = rewrite(training, &fp32)?;
+        let graph = &rewritten.graph;
+        let schedule = plan(graph, &rewritten.formats, &Setting { batch, storage, workspace: &[] });
+        let mut needs = vec![0; graph.len()];
         let mut beside = 0;
         // Kernels need other workspace for other widths; the most of all counts.
         for format in [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
-            let formats: Vec<Format> = rewritten.ids().map(|id| tensor_format(&rewritten, id, format)).collect();
-            for (most, bytes) in needs.iter_mut().zip(workspace(&rewritten, &formats, batch)) {
+            let formats =
+                |graph: &Graph| graph.ids().map(|id| tensor_format(graph, id, format)).collect::<Vec<Format>>();
+            for (most, bytes) in needs.iter_mut().zip(workspace(graph, &formats(graph), batch)) {
                 *most = bytes.max(*most);
             }
-            let lowered = program(training, &formats, &[], batch, storage)?.program;
+            let lowered = program(training, &formats(training), &[], batch, storage)?.program;
             let footprint = Footprint::predicted(&lowered, budget.threads);
             beside = beside.max(footprint.total() - footprint.arena);
         }
         let step = |nodes: &Vec<NodeId>| nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
-        let places = places(&rewritten, &schedule);
-        let replaced = replaced(&rewritten, &schedule);
+        let places = places(graph, &schedule);
+        let replaced = replaced(graph, &schedule);
         let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
         let workspace = steps.iter().map(|nodes| step(nodes).next_multiple_of(ALIGNMENT)).collect();
         Ok(Frame { rewritten, steps, places, replaced, workspace, beside })
@@ -58,7 +60,8 @@ impl Frame {
     /// The same as the integer program reads it.
     pub(super) fn skeleton<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
         let Frame { rewritten, steps, places, replaced, workspace, .. } = self;
-        Skeleton { training, graph: rewritten, steps, places, replaced, workspace, alignment: ALIGNMENT }
+        let Rewritten { graph, origins, values, .. } = rewritten;
+        Skeleton { training, graph, origins, values, steps, places, replaced, workspace, alignment: ALIGNMENT }
     }
 
     /// What the steps of the largest weights compute, in words.
@@ -66,11 +69,8 @@ impl Frame {
         let mut steps: Vec<usize> = (0..self.steps.len()).filter(|&step| weights[step] > 0.0).collect();
         steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
         let node = |&id: &NodeId| {
-            let node = self.rewritten.node(id);
-            match node.name.as_str() {
-                "" => format!("{} {id}", node.op.name()),
-                name => format!("{} `{name}`", node.op.name()),
-            }
+            let node = self.rewritten.graph.node(id);
+            described(node.op.name(), &node.name, self.rewritten.origins[id.index()])
         };
         let step = |&step: &usize| self.steps[step].iter().take(2).map(node).collect::<Vec<_>>().join(" and ");
         steps.iter().take(3).map(step).collect::<Vec<_>>().join("; ")

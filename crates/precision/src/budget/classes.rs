@@ -23,8 +23,9 @@ pub(crate) struct Classes {
 
 /// The classes of a graph's tensors: those that rewriting and aliases ask for, and groups.
 pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Classes {
-    let (graph, rewritten) = (skeleton.training, skeleton.graph);
-    let tensor_of = tensor_of(graph, rewritten, tensors);
+    let rewritten = skeleton.graph;
+    let of = Tensors::new(skeleton.training, tensors);
+    let tensor_of = of.rewritten(skeleton);
     let mut union = Union((0..tensors.len()).collect());
     if allowed.granularity == Granularity::Group {
         let mut first = std::collections::BTreeMap::new();
@@ -43,16 +44,9 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
             union.join_if_common(x, y, &allowed.formats);
         }
     }
-    // A gradient reads the output in place of the input if both have one format.
-    for id in graph.ids() {
-        for (old, new) in graph.operands(id).into_iter().zip(rewritten.operands(id)) {
-            if let (Some(x), Some(y)) = (tensor_of[old.index()], tensor_of[new.index()])
-                && x != y
-                && graph.operands(id).len() == rewritten.operands(id).len()
-                && graph.op(id) == rewritten.op(id)
-            {
-                union.join_if_common(x, y, &allowed.formats);
-            }
+    for alike in of.alike(skeleton, &tensor_of) {
+        for pair in alike.windows(2) {
+            union.join_if_common(pair[0], pair[1], &allowed.formats);
         }
     }
     let mut classes: Vec<Class> = Vec::new();
@@ -71,27 +65,106 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
     Classes { classes, class_of, tensor_of }
 }
 
-/// The tensor whose format each node's result has, by node id.
-fn tensor_of(graph: &Graph, rewritten: &Graph, tensors: &[Tensor]) -> Vec<Option<usize>> {
-    let (mut forward, mut backward) = (vec![None; graph.len()], vec![None; graph.len()]);
-    for (at, tensor) in tensors.iter().enumerate() {
-        match tensor.kind {
-            Kind::Parameter | Kind::Output => forward[tensor.node.index()] = Some(at),
-            Kind::OutputGradient | Kind::ParameterGradient => backward[tensor.node.index()] = Some(at),
+/// The tensors of a training graph by node: what it outputs, and its gradient.
+struct Tensors<'a> {
+    training: &'a Graph,
+    forward: Vec<Option<usize>>,
+    backward: Vec<Option<usize>>,
+}
+
+impl<'a> Tensors<'a> {
+    fn new(training: &'a Graph, tensors: &[Tensor]) -> Tensors<'a> {
+        let (mut forward, mut backward) = (vec![None; training.len()], vec![None; training.len()]);
+        for (at, tensor) in tensors.iter().enumerate() {
+            match tensor.kind {
+                Kind::Parameter | Kind::Output => forward[tensor.node.index()] = Some(at),
+                Kind::OutputGradient | Kind::ParameterGradient => backward[tensor.node.index()] = Some(at),
+            }
+        }
+        Tensors { training, forward, backward }
+    }
+
+    fn gradient(&self, of: NodeId) -> Option<usize> {
+        self.backward[owner(self.training, of).index()]
+    }
+
+    /// The tensor whose format a node of the training graph has.
+    fn of(&self, id: NodeId) -> Option<usize> {
+        let id = owner(self.training, id);
+        match (self.training.ty(id).dtype, self.training.node(id).role) {
+            (DType::F32, Role::OutputGradient { of } | Role::ParameterGradient { of }) => self.gradient(of),
+            (DType::F32, _) => self.forward[id.index()],
+            _ => None,
         }
     }
-    let mut found: Vec<Option<usize>> = vec![None; graph.len()];
-    for id in graph.ids() {
-        let node = rewritten.node(id);
-        let operand = graph.operands(id).first().copied();
-        found[id.index()] = match (node.op.precision(), node.role, operand) {
-            _ if node.ty.dtype != DType::F32 => None,
-            (Precision::Relabel, _, Some(operand)) => found[operand.index()],
-            (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => backward[owner(graph, of).index()],
-            _ => forward[id.index()],
-        };
+
+    /// The tensor whose format each node of the rewritten graph has.
+    fn rewritten(&self, skeleton: &Skeleton<'_>) -> Vec<Option<usize>> {
+        let graph = skeleton.graph;
+        let mut found: Vec<Option<usize>> = vec![None; graph.len()];
+        for id in graph.ids() {
+            let node = graph.node(id);
+            let origin = skeleton.origins[id.index()];
+            found[id.index()] = match (node.op.precision(), node.role, graph.operands(id).first()) {
+                _ if node.ty.dtype != DType::F32 => None,
+                (Precision::Relabel, _, Some(operand)) => found[operand.index()],
+                (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
+                    skeleton.origins[of.index()].and_then(|of| self.gradient(of))
+                }
+                _ => origin.and_then(|id| self.forward[id.index()]),
+            };
+        }
+        found
     }
-    found
+
+    /// Sets of tensors that have to have one format so that the rewriting holds: those of nodes that have become one, and
+    /// those that a node reads in place of others, outputs and gradients apart.
+    fn alike(&self, skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>]) -> Vec<Vec<usize>> {
+        let (training, graph) = (self.training, skeleton.graph);
+        let mut alike = Vec::new();
+        let origin = |new: NodeId| skeleton.origins[new.index()];
+        for (id, new) in training.ids().zip(skeleton.values) {
+            let Some(first) = new.and_then(origin).filter(|&first| first != id) else { continue };
+            alike.push([self.of(first), self.of(id)].into_iter().flatten().collect());
+        }
+        let backward = graph.backward();
+        for new in graph.ids() {
+            let Some(old) = origin(new).filter(|&old| !matches!(training.op(old), Op::Sum(_))) else { continue };
+            let (before, after) = (training.operands(old), graph.operands(new));
+            let value = |id: &NodeId| skeleton.values[id.index()];
+            let same = |(old, new): &(&NodeId, &NodeId)| value(old) == Some(**new);
+            if before.len() == after.len() && training.op(old) == graph.op(new) {
+                let changed = before.iter().zip(&after).filter(|pair| !same(pair));
+                alike.extend(
+                    changed.map(|(old, new)| [self.of(*old), tensor_of[new.index()]].into_iter().flatten().collect()),
+                );
+                continue;
+            }
+            // Everything between this node and what both graphs have.
+            let (mut gradients, mut outputs) = (Vec::new(), Vec::new());
+            let mut sort = |tensor: Option<usize>, is_gradient| {
+                if is_gradient { &mut gradients } else { &mut outputs }.extend(tensor);
+            };
+            sort(tensor_of[new.index()], backward[new.index()]);
+            let mut pending = after;
+            while let Some(id) = pending.pop() {
+                sort(tensor_of[id.index()], backward[id.index()]);
+                if origin(id).is_none() {
+                    pending.extend(graph.operands(id));
+                }
+            }
+            let is_gradient = training.backward();
+            let mut pending = before;
+            while let Some(id) = pending.pop() {
+                sort(self.of(id), is_gradient[id.index()]);
+                if value(&id).is_none() {
+                    pending.extend(training.operands(id));
+                }
+            }
+            alike.extend([gradients, outputs]);
+        }
+        alike
+    }
 }
 
 /// Sets that are joined.

@@ -16,7 +16,7 @@ pub(crate) struct Stored {
     pub(crate) backward: Option<[usize; 2]>,
     /// Whether it is an output, or the next value of something kept: it stays to the end.
     pub(crate) lasting: bool,
-    /// What has to be computed to compute it again: itself last, and results that lie nowhere.
+    /// What has to be computed to compute it again, as nodes of the training graph: itself last, and results that lie nowhere.
     pub(crate) closure: Vec<NodeId>,
     /// The stored tensors that these read.
     pub(crate) inputs: Vec<NodeId>,
@@ -90,7 +90,7 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
     found
 }
 
-/// What computing a tensor again takes: nodes, stored inputs, and whether it is possible at all.
+/// What computing a tensor again takes: nodes of the training graph, stored inputs, and whether it is possible at all.
 fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeId>, Vec<NodeId>, bool) {
     let graph = skeleton.graph;
     let (mut nodes, mut inputs) = (BTreeSet::new(), BTreeSet::new());
@@ -116,5 +116,7 @@ fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeI
             }
         }
     }
-    (nodes.into_iter().collect(), inputs.into_iter().collect(), possible)
+    let origins: Option<Vec<NodeId>> = nodes.into_iter().map(|node| skeleton.origins[node.index()]).collect();
+    let possible = possible && origins.is_some();
+    (origins.unwrap_or_default(), inputs.into_iter().collect(), possible)
 }

@@ -81,8 +81,12 @@ pub enum Where {
 pub struct Skeleton<'a> {
     /// The training graph.
     pub training: &'a Graph,
-    /// The same after rewriting, with the same ids.
+    /// The same after rewriting; what follows goes by its ids.
     pub graph: &'a Graph,
+    /// The node of the training graph that has each node's tensor, if one has.
+    pub origins: &'a [Option<NodeId>],
+    /// By node of the training graph, the node that has its tensor, if one is left.
+    pub values: &'a [Option<NodeId>],
     /// The nodes of each step in the order in which they are computed.
     pub steps: &'a [Vec<NodeId>],
     /// Where results lie, by node id. Rounded copies of parameters count as stored: they are in other formats.
