@@ -24,7 +24,7 @@ pub(crate) fn values(graph: &Graph, seed: usize, special: bool) -> BTreeMap<Stri
             Op::Label(_) => numbers.fill(1.0),
             Op::State(_) | Op::Scalar(_) => numbers.fill(0.5),
             _ if special => {
-                let marked = numbers.iter_mut().enumerate().filter(|(at, _)| (at + seed) % 7 == 0);
+                let marked = numbers.iter_mut().enumerate().filter(|(at, _)| (at + seed).is_multiple_of(7));
                 marked.for_each(|(at, number)| *number = SPECIAL[(at + seed) / 7 % SPECIAL.len()]);
             }
             _ => numbers.iter_mut().for_each(|number| *number *= 3.0),
