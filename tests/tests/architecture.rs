@@ -70,6 +70,7 @@ fn only_one_crate_knows_each_foreign_one() {
     let members = members();
     let foreign: &[(&str, &[&str])] = &[
         ("petgraph", &["ir"]),
+        ("egg", &["rewrite"]),
         ("onnx-protobuf", &["onnx"]),
         ("protobuf", &["onnx"]),
         ("prost", &["program"]),

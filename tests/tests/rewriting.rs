@@ -81,7 +81,8 @@ fn what_is_derived_is_stored_nowhere() {
         let forward = build(&spec(network)).unwrap().graph;
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
         let exact = vec![Format::FP32; training.len()];
-        let (graph, exact) = bitbudget_rewrite::rewrite(&training, &exact).unwrap();
+        let bitbudget_rewrite::Rewritten { graph, formats: exact, .. } =
+            bitbudget_rewrite::rewrite(&training, &exact).unwrap();
         let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
         let schedule = plan(&graph, &exact, &setting);
         let none = vec![false; graph.len()];

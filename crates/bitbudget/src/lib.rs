@@ -32,7 +32,7 @@ use bitbudget_profile::ProfileError;
 use bitbudget_program::Program;
 use bitbudget_schedule::{Place, Schedule};
 use budget::Overflowed;
-use lowered::{Lowered, program};
+use lowered::{Lowered, described, program};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use bitbudget_precision::budget::Granularity;
@@ -251,11 +251,11 @@ impl Compiled {
     ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
         let batch = assignment.batch;
-        let Lowered { program: train, graph, schedule } =
+        let Lowered { program: train, graph, schedule, origins } =
             program(&training, &assignment.formats, &assignment.recomputed, batch, lowering)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
         let evaluate = evaluating(&evaluation, &formats, &train, lowering)?;
-        let peak = peak(&graph, &schedule);
+        let peak = peak(&graph, &schedule, &origins);
         let Model { graph: forward, values } = model;
         Ok(Compiled {
             forward,
@@ -289,11 +289,11 @@ impl Compiled {
     /// If the graph cannot be lowered.
     fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
         let Assignment { formats, recomputed, batch, .. } = &assignment;
-        let Lowered { program: train, graph, schedule } =
+        let Lowered { program: train, graph, schedule, origins } =
             program(&self.training, formats, recomputed, *batch, self.lowering)?;
         let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
         self.evaluate = evaluating(&self.evaluation, &formats, &train, self.lowering)?;
-        self.peak = peak(&graph, &schedule);
+        self.peak = peak(&graph, &schedule, &origins);
         self.train = train;
         self.assignment = assignment;
         Ok(())
@@ -319,12 +319,9 @@ fn evaluating(
 }
 
 /// The peak that a schedule states, in words too.
-fn peak(graph: &Graph, schedule: &Schedule) -> Peak {
+fn peak(graph: &Graph, schedule: &Schedule, origins: &[Option<NodeId>]) -> Peak {
     let computes = |step: &bitbudget_schedule::Step| {
-        let node = |&id: &NodeId| match graph.node(id).name.as_str() {
-            "" => format!("{} {id}", graph.op(id).name()),
-            name => format!("{} `{name}`", graph.op(id).name()),
-        };
+        let node = |&id: &NodeId| described(graph.op(id).name(), &graph.node(id).name, origins[id.index()]);
         step.nodes.iter().map(node).collect::<Vec<_>>().join(" and ")
     };
     let is_view = |step: &&bitbudget_schedule::Step| {

@@ -5,7 +5,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Precision, Role};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
-use bitbudget_rewrite::{Copied, Origin, derive, recompute, rewrite};
+use bitbudget_rewrite::{Copied, Origin, Rewritten, derive, recompute, rewrite};
 use bitbudget_schedule::{Schedule, Setting, derivable, plan, plan_in_order};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,8 @@ pub(crate) struct Lowered {
     pub(crate) program: Program,
     pub(crate) graph: Graph,
     pub(crate) schedule: Schedule,
+    /// The node of the training graph that each node of the graph computes, if it has one.
+    pub(crate) origins: Vec<Option<NodeId>>,
 }
 
 /// From a graph with formats to a program; the backward pass computes the nodes in `recomputed` again.
@@ -33,11 +35,12 @@ pub(crate) fn program(
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
-    let rounded = |id: NodeId| formats[id.index()] != Format::FP32;
-    let mut ordered = ordered(graph, formats, batch, lowering, &rounded)?;
-    if !recomputed.is_empty() {
-        let again: Vec<NodeId> =
-            ordered.graph.ids().filter(|id| recomputed.contains(&ordered.origins[id.index()].node)).collect();
+    let rewritten = rewritten(graph, formats, lowering)?;
+    let mut ordered = ordered(&rewritten, batch, lowering, &|id| formats[id.index()] != Format::FP32)?;
+    let again: Vec<NodeId> = recomputed.iter().filter_map(|id| rewritten.values[id.index()]).collect();
+    if !again.is_empty() {
+        let copies = |id: &NodeId| again.contains(&ordered.origins[id.index()].node);
+        let again: Vec<NodeId> = ordered.graph.ids().filter(copies).collect();
         let Copied { graph, formats, origins } =
             recompute(&ordered.graph, &ordered.formats, &steps(&ordered, batch), &again)?;
         let before = |origin: &Origin| ordered.origins[origin.node.index()];
@@ -48,18 +51,29 @@ pub(crate) fn program(
     let workspace = workspace(&ordered.graph, &ordered.formats, batch);
     let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
     let schedule = ordered.schedule(&ordered.formats, &setting);
-    let Ordered { graph, formats, origins, .. } = ordered;
+    let Ordered { graph, formats, origins: copied, .. } = ordered;
     let mut program = lower(&graph, &formats, &schedule, &setting)?;
+    let origins: Vec<Option<NodeId>> = copied.iter().map(|copy| rewritten.origins[copy.node.index()]).collect();
     // Overflows are counted by nodes of the training graph, and once.
-    program.count_as(&|id| origins.get(id as usize).filter(|origin| !origin.again).map(|origin| origin.node.0));
-    Ok(Lowered { program, graph, schedule })
+    let counted = |id: usize| origins[id].filter(|_| !copied[id].again).map(|origin| origin.0);
+    program.count_as(&|id| copied.get(id as usize).and_then(|_| counted(id as usize)));
+    Ok(Lowered { program, graph, schedule, origins })
+}
+
+/// The graph with the operators that keep least, or as it is.
+pub(crate) fn rewritten(graph: &Graph, formats: &[Format], lowering: Lowering) -> Result<Rewritten, CompileError> {
+    if lowering.rewrite {
+        return Ok(rewrite(graph, formats)?);
+    }
+    let same: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
+    Ok(Rewritten { graph: graph.clone(), formats: formats.to_vec(), origins: same.clone(), values: same })
 }
 
 /// A graph with copies of what is stored nowhere.
 pub(crate) struct Ordered {
     pub(crate) graph: Graph,
     pub(crate) formats: Vec<Format>,
-    /// Where each node comes from.
+    /// The node of the rewritten graph that each node is.
     pub(crate) origins: Vec<Origin>,
     /// The nodes that are computed inside the step that reads them, by node id.
     derived: Vec<bool>,
@@ -81,27 +95,29 @@ impl Ordered {
     }
 }
 
-/// The graph rewritten, with copies of what need not be stored in the order of computation; some nodes may be rounded.
+/// The rewritten graph with copies of what need not be stored, in the order of computation; some nodes of the training graph
+/// may be rounded.
 pub(crate) fn ordered(
-    graph: &Graph,
-    formats: &[Format],
+    rewritten: &Rewritten,
     batch: usize,
     lowering: Lowering,
     may_be_rounded: &dyn Fn(NodeId) -> bool,
 ) -> Result<Ordered, CompileError> {
-    let (graph, formats) = if lowering.rewrite { rewrite(graph, formats)? } else { (graph.clone(), formats.to_vec()) };
-    let schedule = plan(&graph, &vec![Format::FP32; graph.len()], &setting(batch));
-    let counted: Vec<bool> = graph.ids().map(|id| is_counted(&graph, id) && may_be_rounded(id)).collect();
+    let Rewritten { graph, formats, origins, .. } = rewritten;
+    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting(batch));
+    let rounded = |id: NodeId| origins[id.index()].is_some_and(may_be_rounded);
+    let counted: Vec<bool> = graph.ids().map(|id| is_counted(graph, id) && rounded(id)).collect();
     let derived = match lowering.rewrite {
-        true => derivable(&graph, &schedule, batch, &counted),
+        true => derivable(graph, &schedule, batch, &counted),
         false => BTreeMap::new(),
     };
     if derived.is_empty() {
         let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
+        let (graph, formats) = (graph.clone(), formats.clone());
         return Ok(Ordered { graph, formats, origins, derived: Vec::new(), in_order: false });
     }
     let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
-    let Copied { graph, formats, origins } = derive(&graph, &formats, &steps, &derived)?;
+    let Copied { graph, formats, origins } = derive(graph, formats, &steps, &derived)?;
     let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
     Ok(Ordered { graph, formats, origins, derived, in_order: true })
 }
@@ -133,4 +149,13 @@ pub(crate) fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<
         bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
     };
     graph.ids().map(of).collect()
+}
+
+/// A node in words: its operator with its name, or its number in the training graph.
+pub(crate) fn described(op: &str, name: &str, origin: Option<NodeId>) -> String {
+    match (name, origin) {
+        ("", Some(id)) => format!("{op} {id}"),
+        ("", None) => op.to_string(),
+        (name, _) => format!("{op} `{name}`"),
+    }
 }

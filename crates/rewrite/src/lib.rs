@@ -1,52 +1,75 @@
 //! Replaces operators of a training graph by equal ones that need less memory under an assignment.
 //!
-//! Node ids stay what they are; what nothing reads any more stays as a dead node. Every rule gives the same bits:
+//! [`alternatives`] puts the training graph into an e-graph, as operators in FP32 and roundings, and applies rules until none
+//! finds anything new: equations that hold bit for bit (`src/rules`; `docs/write-a-rule.md` tells how to add one). It gives
+//! classes of terms that compute the same tensor, as plain data. [`extract`] takes one term of each class that is needed, so
+//! that little is kept for the backward pass, and makes a graph of them. [`rewrite`] does both:
 //!
-//! - The gradient of a rectifier or of clipping reads the output in place of the input, where both have one format and
-//!   the bounds are numbers of it: then the same elements are at a bound.
-//! - A sum of gradients that were laid into zeros side by side, as those of a split are, is their concatenation. (A
-//!   negative zero stays one.)
+//! ```
+//! use bitbudget_formats::Format;
+//! use bitbudget_ir::{Graph, NodeId};
+//!
+//! let graph: Graph = r#"graph "g" {
+//!   %0 = input {name="x"} : f32[N,4]
+//!   %1 = exp(%0) : f32[N,4] output
+//!   %2 = relu(%1) : f32[N,4] output
+//!   %3 = scalar {kind="loss_scale"} : f32[]
+//!   %4 = mul(%2, %3) : f32[N,4] gradient of %2
+//!   %5 = relu_grad(%4, %1) : f32[N,4] gradient of %1
+//!   return "dx" = %5
+//! }"#.parse()?;
+//!
+//! // The output tells as much as the input if it is rounded to the same format, and is kept anyway.
+//! let found = bitbudget_rewrite::rewrite(&graph, &[Format::FP32; 6])?;
+//! assert!(found.graph.to_string().contains("relu_grad(%4, %2)"));
+//! assert_eq!(found.origins[5], Some(NodeId(5)));
+//!
+//! let mut formats = [Format::FP32; 6];
+//! formats[2] = Format::PAPER_LOW_FORWARD;
+//! let found = bitbudget_rewrite::rewrite(&graph, &formats)?;
+//! assert!(found.graph.to_string().contains("relu_grad(%4, %1)"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! [`derive`] gives every step copies of its own of what is stored nowhere, [`recompute`] the backward pass copies of tensors that
 //! the forward pass need not keep.
 //!
 //! This crate knows nothing of schedules and devices.
-//!
-//! ```
-//! use bitbudget_formats::Format;
-//! use bitbudget_ir::Graph;
-//!
-//! let graph: Graph = r#"graph "g" {
-//!   %0 = input {name="x"} : f32[N,4]
-//!   %1 = relu(%0) : f32[N,4] output
-//!   %2 = relu_grad(%1, %0) : f32[N,4] gradient of %0
-//!   return "dx" = %2
-//! }"#.parse()?;
-//! let (graph, _) = bitbudget_rewrite::rewrite(&graph, &[Format::FP32; 3])?;
-//! assert!(graph.to_string().contains("relu_grad(%1, %1)"));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
+mod alternatives;
 mod derive;
-mod outputs;
+mod egraph;
+mod emit;
+mod exact;
+mod extract;
 mod recompute;
-mod splits;
+mod rules;
+mod term;
 mod writing;
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError};
 
+pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives};
 pub use derive::derive;
+pub use egraph::Limits;
+pub use emit::Rewritten;
+pub use exact::Rounding;
 pub use recompute::recompute;
 pub use writing::{Copied, Origin};
 
-/// The graph with all rules applied where they hold, and the formats of its tensors.
+/// The graph with the operators that keep least, and the formats of its tensors.
 ///
 /// # Errors
 /// If a rule made a graph that is not well formed, which would be a fault of the rule.
-pub fn rewrite(graph: &Graph, formats: &[Format]) -> Result<(Graph, Vec<Format>), GraphError> {
-    let (mut graph, mut formats) = (graph.clone(), formats.to_vec());
-    outputs::apply(&mut graph, &formats)?;
-    splits::apply(&mut graph, &mut formats)?;
-    Ok((graph, formats))
+pub fn rewrite(graph: &Graph, formats: &[Format]) -> Result<Rewritten, GraphError> {
+    extract(graph, &alternatives(graph, formats, &Limits::default()))
+}
+
+/// The graph of the alternatives that cost least: bytes that are kept for the backward pass, bytes that are stored, work.
+///
+/// # Errors
+/// If a rule made a term that is not well typed, which would be a fault of the rule.
+pub fn extract(graph: &Graph, alternatives: &Alternatives) -> Result<Rewritten, GraphError> {
+    emit::emit(graph, alternatives, &extract::select(graph, alternatives))
 }

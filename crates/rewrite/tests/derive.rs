@@ -1,14 +1,14 @@
 //! Derived tensors: the same bits, from a copy in every step that reads them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-mod common;
+mod training;
 
 use bitbudget_formats::Format;
 use bitbudget_ir::NodeId;
 use bitbudget_rewrite::derive;
-use common::{network, run, steps};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use training::{network, run, steps};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

@@ -1,13 +1,13 @@
 //! Recomputed tensors: the same bits, from copies that stand just before their readers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-mod common;
+mod training;
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{NodeId, Role};
 use bitbudget_rewrite::recompute;
-use common::{network, run, steps};
 use proptest::prelude::*;
+use training::{network, run, steps};
 
 #[test]
 fn nothing_changes_without_recomputed_tensors() {

@@ -1,19 +1,22 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
 use super::Budget;
-use crate::lowered::{Ordered, ordered, program, workspace};
+use crate::lowered::{Ordered, described, ordered, program, rewritten, workspace};
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_precision::budget::{Skeleton, Where};
+use bitbudget_rewrite::Rewritten;
 use bitbudget_schedule::{ALIGNMENT, Place, Schedule, Setting};
 
 /// The schedule in which every tensor is FP32, and what stays whatever is chosen.
 pub(super) struct Frame {
+    rewritten: Rewritten,
+    /// The rewritten graph with copies of what is stored nowhere.
     graph: Graph,
-    /// The node of the training graph that each node comes from.
-    origins: Vec<NodeId>,
+    /// The node of the rewritten graph that each node is.
+    nodes: Vec<NodeId>,
     steps: Vec<Vec<NodeId>>,
     places: Vec<Where>,
     replaced: Vec<Option<NodeId>>,
@@ -35,7 +38,8 @@ impl Frame {
         must_be_rounded: &dyn Fn(NodeId) -> bool,
     ) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
-        let ordered = ordered(training, &fp32, batch, lowering, must_be_rounded)?;
+        let rewritten = rewritten(training, &fp32, lowering)?;
+        let ordered = ordered(&rewritten, batch, lowering, must_be_rounded)?;
         let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
         let schedule = ordered.schedule(&ordered.formats, &setting);
         let Ordered { graph, origins, .. } = ordered;
@@ -55,16 +59,29 @@ impl Frame {
         let step = |nodes: &Vec<NodeId>| nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
         let places = places(&graph, &schedule);
         let replaced = replaced(&graph, &schedule);
-        let origins = origins.into_iter().map(|origin| origin.node).collect();
+        let nodes = origins.into_iter().map(|origin| origin.node).collect();
         let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
         let workspace = steps.iter().map(|nodes| step(nodes).next_multiple_of(ALIGNMENT)).collect();
-        Ok(Frame { graph, origins, steps, places, replaced, workspace, beside })
+        Ok(Frame { rewritten, graph, nodes, steps, places, replaced, workspace, beside })
     }
 
     /// The same as the integer program reads it.
     pub(super) fn skeleton<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
-        let Frame { graph, origins, steps, places, replaced, workspace, .. } = self;
-        Skeleton { training, graph, origins, steps, places, replaced, workspace, alignment: ALIGNMENT }
+        let Frame { rewritten, graph, nodes, steps, places, replaced, workspace, .. } = self;
+        let Rewritten { graph: rewritten, origins, values, .. } = rewritten;
+        Skeleton {
+            training,
+            rewritten,
+            origins,
+            values,
+            graph,
+            nodes,
+            steps,
+            places,
+            replaced,
+            workspace,
+            alignment: ALIGNMENT,
+        }
     }
 
     /// What the steps of the largest weights compute, in words.
@@ -72,11 +89,8 @@ impl Frame {
         let mut steps: Vec<usize> = (0..self.steps.len()).filter(|&step| weights[step] > 0.0).collect();
         steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
         let node = |&id: &NodeId| {
-            let node = self.graph.node(id);
-            match node.name.as_str() {
-                "" => format!("{} {id}", node.op.name()),
-                name => format!("{} `{name}`", node.op.name()),
-            }
+            let (node, origin) = (self.graph.node(id), self.rewritten.origins[self.nodes[id.index()].index()]);
+            described(node.op.name(), &node.name, origin)
         };
         let step = |&step: &usize| self.steps[step].iter().take(2).map(node).collect::<Vec<_>>().join(" and ");
         steps.iter().take(3).map(step).collect::<Vec<_>>().join("; ")

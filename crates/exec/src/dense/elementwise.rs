@@ -52,8 +52,8 @@ pub(super) fn elementwise(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault
         }
         Op::ClipGrad(op) => {
             let (input, zeros) = (other(1)?, x.zeros_like()?);
-            let above = choose(&input.lt(op.min.0 as f32)?, &zeros, x)?;
-            choose(&input.gt(op.max.0 as f32)?, &zeros, &above)?
+            let above = choose(&input.le(op.min.0 as f32)?, &zeros, x)?;
+            choose(&input.ge(op.max.0 as f32)?, &zeros, &above)?
         }
         Op::LeakyRelu(op) => choose(&x.lt(0f32)?, &(x * op.alpha.0)?, x)?,
         Op::LeakyReluGrad(op) => choose(&other(1)?.le(0f32)?, &(x * op.alpha.0)?, x)?,

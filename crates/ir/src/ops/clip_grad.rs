@@ -8,7 +8,9 @@ use crate::graph::{Graph, NodeId};
 use crate::types::TensorType;
 
 operator! {
-    /// `dy` where the input is within the bounds (included), 0 elsewhere; on dy, x.
+    /// `dy` where the input lies between the bounds, 0 at them and beyond; on dy, x.
+    ///
+    /// So the output may stand for the input where its format holds the bounds, as for the rectifier.
     pub struct ClipGrad {
         /// The lower bound.
         min: Real,
@@ -40,7 +42,7 @@ impl Operator for ClipGrad {
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
         let (min, max) = (F::of(self.min.0), F::of(self.max.0));
-        operands[0].zip(operands[1], |dy, x| if x < min || x > max { F::zero() } else { dy })
+        operands[0].zip(operands[1], |dy, x| if x <= min || x >= max { F::zero() } else { dy })
     }
 
     fn samples() -> Vec<Sample> {

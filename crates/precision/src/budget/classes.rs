@@ -23,10 +23,9 @@ pub(crate) struct Classes {
 
 /// The classes of a graph's tensors: those that rewriting and aliases ask for, and groups.
 pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Classes {
-    let (graph, rewritten) = (skeleton.training, skeleton.graph);
-    let same: Vec<NodeId> = graph.ids().collect();
-    let of_training = tensor_of(graph, graph, &same, tensors);
-    let tensor_of = tensor_of(graph, rewritten, skeleton.origins, tensors);
+    let of = Tensors::new(skeleton.training, tensors);
+    let rewritten = of.rewritten(skeleton);
+    let tensor_of: Vec<Option<usize>> = skeleton.nodes.iter().map(|id| rewritten[id.index()]).collect();
     let mut union = Union((0..tensors.len()).collect());
     if allowed.granularity == Granularity::Group {
         let mut first = std::collections::BTreeMap::new();
@@ -39,24 +38,16 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
         }
     }
     // A gradient that is passed on lies where it came from if both have one format.
-    for id in rewritten.ids().filter(|&id| matches!(rewritten.op(id), Op::Cast(_))) {
+    let graph = skeleton.graph;
+    for id in graph.ids().filter(|&id| matches!(graph.op(id), Op::Cast(_))) {
         let Where::Of(from) = skeleton.places[id.index()] else { continue };
         if let (Some(x), Some(y)) = (tensor_of[from.index()], tensor_of[id.index()]) {
             union.join_if_common(x, y, &allowed.formats);
         }
     }
-    // A gradient reads the output in place of the input if both have one format.
-    for (id, &origin) in rewritten.ids().zip(skeleton.origins) {
-        let (old, new) = (graph.operands(origin), rewritten.operands(id));
-        if old.len() != new.len() || graph.op(origin) != rewritten.op(id) {
-            continue;
-        }
-        for (old, new) in old.into_iter().zip(new) {
-            if let (Some(x), Some(y)) = (of_training[old.index()], tensor_of[new.index()])
-                && x != y
-            {
-                union.join_if_common(x, y, &allowed.formats);
-            }
+    for alike in of.alike(skeleton, &rewritten) {
+        for pair in alike.windows(2) {
+            union.join_if_common(pair[0], pair[1], &allowed.formats);
         }
     }
     let mut classes: Vec<Class> = Vec::new();
@@ -75,29 +66,106 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
     Classes { classes, class_of, tensor_of }
 }
 
-/// The tensor of the training graph whose format each node's result has, by node id of `graph`, whose nodes come from `origins`.
-fn tensor_of(training: &Graph, graph: &Graph, origins: &[NodeId], tensors: &[Tensor]) -> Vec<Option<usize>> {
-    let (mut forward, mut backward) = (vec![None; training.len()], vec![None; training.len()]);
-    for (at, tensor) in tensors.iter().enumerate() {
-        match tensor.kind {
-            Kind::Parameter | Kind::Output => forward[tensor.node.index()] = Some(at),
-            Kind::OutputGradient | Kind::ParameterGradient => backward[tensor.node.index()] = Some(at),
+/// The tensors of a training graph by node: what it outputs, and its gradient.
+struct Tensors<'a> {
+    training: &'a Graph,
+    forward: Vec<Option<usize>>,
+    backward: Vec<Option<usize>>,
+}
+
+impl<'a> Tensors<'a> {
+    fn new(training: &'a Graph, tensors: &[Tensor]) -> Tensors<'a> {
+        let (mut forward, mut backward) = (vec![None; training.len()], vec![None; training.len()]);
+        for (at, tensor) in tensors.iter().enumerate() {
+            match tensor.kind {
+                Kind::Parameter | Kind::Output => forward[tensor.node.index()] = Some(at),
+                Kind::OutputGradient | Kind::ParameterGradient => backward[tensor.node.index()] = Some(at),
+            }
+        }
+        Tensors { training, forward, backward }
+    }
+
+    fn gradient(&self, of: NodeId) -> Option<usize> {
+        self.backward[owner(self.training, of).index()]
+    }
+
+    /// The tensor whose format a node of the training graph has.
+    fn of(&self, id: NodeId) -> Option<usize> {
+        let id = owner(self.training, id);
+        match (self.training.ty(id).dtype, self.training.node(id).role) {
+            (DType::F32, Role::OutputGradient { of } | Role::ParameterGradient { of }) => self.gradient(of),
+            (DType::F32, _) => self.forward[id.index()],
+            _ => None,
         }
     }
-    let mut found: Vec<Option<usize>> = vec![None; graph.len()];
-    for id in graph.ids() {
-        let node = graph.node(id);
-        let operand = graph.operands(id).first().copied();
-        found[id.index()] = match (node.op.precision(), node.role, operand) {
-            _ if node.ty.dtype != DType::F32 => None,
-            (Precision::Relabel, _, Some(operand)) => found[operand.index()],
-            (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
-                backward[owner(training, origins[of.index()]).index()]
-            }
-            _ => forward[origins[id.index()].index()],
-        };
+
+    /// The tensor whose format each node of the rewritten graph has.
+    fn rewritten(&self, skeleton: &Skeleton<'_>) -> Vec<Option<usize>> {
+        let graph = skeleton.rewritten;
+        let mut found: Vec<Option<usize>> = vec![None; graph.len()];
+        for id in graph.ids() {
+            let node = graph.node(id);
+            let origin = skeleton.origins[id.index()];
+            found[id.index()] = match (node.op.precision(), node.role, graph.operands(id).first()) {
+                _ if node.ty.dtype != DType::F32 => None,
+                (Precision::Relabel, _, Some(operand)) => found[operand.index()],
+                (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
+                    skeleton.origins[of.index()].and_then(|of| self.gradient(of))
+                }
+                _ => origin.and_then(|id| self.forward[id.index()]),
+            };
+        }
+        found
     }
-    found
+
+    /// Sets of tensors that have to have one format so that the rewriting holds: those of nodes that have become one, and
+    /// those that a node reads in place of others, outputs and gradients apart.
+    fn alike(&self, skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>]) -> Vec<Vec<usize>> {
+        let (training, graph) = (self.training, skeleton.rewritten);
+        let mut alike = Vec::new();
+        let origin = |new: NodeId| skeleton.origins[new.index()];
+        for (id, new) in training.ids().zip(skeleton.values) {
+            let Some(first) = new.and_then(origin).filter(|&first| first != id) else { continue };
+            alike.push([self.of(first), self.of(id)].into_iter().flatten().collect());
+        }
+        let backward = graph.backward();
+        for new in graph.ids() {
+            let Some(old) = origin(new).filter(|&old| !matches!(training.op(old), Op::Sum(_))) else { continue };
+            let (before, after) = (training.operands(old), graph.operands(new));
+            let value = |id: &NodeId| skeleton.values[id.index()];
+            let same = |(old, new): &(&NodeId, &NodeId)| value(old) == Some(**new);
+            if before.len() == after.len() && training.op(old) == graph.op(new) {
+                let changed = before.iter().zip(&after).filter(|pair| !same(pair));
+                alike.extend(
+                    changed.map(|(old, new)| [self.of(*old), tensor_of[new.index()]].into_iter().flatten().collect()),
+                );
+                continue;
+            }
+            // Everything between this node and what both graphs have.
+            let (mut gradients, mut outputs) = (Vec::new(), Vec::new());
+            let mut sort = |tensor: Option<usize>, is_gradient| {
+                if is_gradient { &mut gradients } else { &mut outputs }.extend(tensor);
+            };
+            sort(tensor_of[new.index()], backward[new.index()]);
+            let mut pending = after;
+            while let Some(id) = pending.pop() {
+                sort(tensor_of[id.index()], backward[id.index()]);
+                if origin(id).is_none() {
+                    pending.extend(graph.operands(id));
+                }
+            }
+            let is_gradient = training.backward();
+            let mut pending = before;
+            while let Some(id) = pending.pop() {
+                sort(self.of(id), is_gradient[id.index()]);
+                if value(&id).is_none() {
+                    pending.extend(training.operands(id));
+                }
+            }
+            alike.extend([gradients, outputs]);
+        }
+        alike
+    }
 }
 
 /// Sets that are joined.

@@ -92,7 +92,7 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
     found
 }
 
-/// What computing a tensor again takes: nodes, stored inputs, and whether it is possible at all.
+/// What computing a tensor again takes: nodes of the training graph, stored inputs, and whether it is possible at all.
 fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeId>, Vec<NodeId>, bool) {
     let graph = skeleton.graph;
     let (mut nodes, mut inputs) = (BTreeSet::new(), BTreeSet::new());
@@ -118,6 +118,8 @@ fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeI
             }
         }
     }
-    let nodes = nodes.into_iter().map(|id| skeleton.origins[id.index()]).collect();
-    (nodes, inputs.into_iter().collect(), possible)
+    let origin = |id: NodeId| skeleton.origins[skeleton.nodes[id.index()].index()];
+    let origins: Option<Vec<NodeId>> = nodes.into_iter().map(origin).collect();
+    let possible = possible && origins.is_some();
+    (origins.unwrap_or_default(), inputs.into_iter().collect(), possible)
 }

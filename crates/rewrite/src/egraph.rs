@@ -1,0 +1,253 @@
+//! The e-graph of a training graph, and its saturation.
+
+use crate::exact::{Exact, Rounding, kept};
+use crate::rules::Rule;
+use crate::term::{Expr, Head, Term};
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role, TensorType};
+use egg::{Analysis, DidMerge, EGraph, Id};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// How many levels below a term its rules look.
+const DEPTH: usize = 3;
+
+/// What is known of a class.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Known {
+    /// The type of its tensor; the root has none.
+    pub(crate) ty: Option<TensorType>,
+    pub(crate) exact: Exact,
+}
+
+/// Finds what is known of classes, and remembers which have changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Knowledge {
+    changed: Vec<Id>,
+}
+
+impl Analysis<Term> for Knowledge {
+    type Data = Known;
+
+    fn make(egraph: &mut EGraph<Term, Self>, term: &Term, _: Id) -> Known {
+        let operands: Vec<&Known> = term.operands.iter().map(|&id| &egraph[id].data).collect();
+        let first = || operands.first().and_then(|known| known.ty.clone());
+        match &term.head {
+            Head::Source(_, ty) => Known { ty: Some(ty.clone()), exact: Exact::default() },
+            Head::Op(op) => {
+                let typed: Option<Vec<_>> = operands.iter().map(|k| Some((k.ty.as_ref()?, &k.exact))).collect();
+                let typed = typed.unwrap_or_default();
+                let types: Vec<&TensorType> = typed.iter().map(|&(ty, _)| ty).collect();
+                Known { ty: op.infer(&types).ok(), exact: kept(op, &typed) }
+            }
+            Head::Round(rounding) => Known { ty: first(), exact: Exact(vec![*rounding]) },
+            Head::Root => Known { ty: None, exact: Exact::default() },
+        }
+    }
+
+    fn merge(&mut self, a: &mut Known, b: Known) -> DidMerge {
+        a.exact.merge(b.exact)
+    }
+
+    fn modify(egraph: &mut EGraph<Term, Self>, id: Id) {
+        egraph.analysis.changed.push(id);
+    }
+}
+
+/// When saturation stops even though rules still hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Terms of the e-graph.
+    pub terms: usize,
+    /// How long rules are applied.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { terms: 200_000, time: Duration::from_secs(5) }
+    }
+}
+
+/// A training graph as an e-graph.
+pub(crate) struct Saturated {
+    pub(crate) egraph: EGraph<Term, Knowledge>,
+    /// The class of each node of the training graph.
+    pub(crate) of: Vec<Id>,
+    pub(crate) root: Id,
+    /// The rule that made each term, by its id in the e-graph.
+    pub(crate) made: Vec<Option<usize>>,
+    /// How often each rule merged classes.
+    pub(crate) fired: Vec<usize>,
+    /// Why it stopped, if not because no rule changes anything any more.
+    pub(crate) note: Option<String>,
+}
+
+/// How a node's result is rounded: not at all in FP32, or where it only relabels.
+pub(crate) fn rounding(graph: &Graph, formats: &[Format], id: NodeId) -> Option<Rounding> {
+    let format = formats[id.index()];
+    let stays = format == Format::FP32 || graph.op(id).precision() == Precision::Relabel;
+    (!stays).then(|| Rounding { format, overflow: overflow(graph.node(id).role) })
+}
+
+/// What becomes of numbers that a tensor's format cannot hold.
+pub(crate) fn overflow(role: Role) -> Overflow {
+    match role {
+        Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Overflow::NotFinite,
+        Role::Output | Role::Parameter | Role::Internal => Overflow::Saturate,
+    }
+}
+
+impl Saturated {
+    /// The training graph's own terms.
+    pub(crate) fn new(graph: &Graph, formats: &[Format], rules: usize) -> Saturated {
+        let mut egraph = EGraph::new(Knowledge::default());
+        let mut of: Vec<Id> = Vec::with_capacity(graph.len());
+        for id in graph.ids() {
+            let node = graph.node(id);
+            let operands: Vec<Id> = graph.operands(id).iter().map(|o| of[o.index()]).collect();
+            let rounding = rounding(graph, formats, id);
+            let exact = match (&node.op, rounding) {
+                // A rounded copy is the rounding itself.
+                (Op::Cast(_), Some(_)) => operands[0],
+                (op, _) if op.source_name().is_some() => {
+                    egraph.add(Term { head: Head::Source(op.clone(), node.ty.clone()), operands })
+                }
+                (op, _) => egraph.add(Term { head: Head::Op(op.clone()), operands }),
+            };
+            of.push(match rounding {
+                Some(rounding) => egraph.add(Term { head: Head::Round(rounding), operands: vec![exact] }),
+                None => exact,
+            });
+        }
+        let outputs = graph.outputs().iter().map(|&(_, id)| id);
+        let updates = graph.updates().iter().flat_map(|&(target, value)| [target, value]);
+        let operands = outputs.chain(updates).map(|id| of[id.index()]).collect();
+        let root = egraph.add(Term { head: Head::Root, operands });
+        let made = vec![None; egraph.nodes().len()];
+        Saturated { egraph, of, root, made, fired: vec![0; rules], note: None }
+    }
+
+    /// Applies rules until nothing changes or a limit is hit: to all classes in order, then to those that changed and what
+    /// is just above them.
+    pub(crate) fn saturate(&mut self, rules: &[&Rule], limits: &Limits) {
+        let start = Instant::now();
+        loop {
+            self.egraph.rebuild();
+            for id in self.changed() {
+                let id = self.egraph.find(id);
+                // Rules add terms to the class while its own are looked at; those come in the next round.
+                for term in self.egraph[id].nodes.clone() {
+                    self.apply(rules, id, &term);
+                }
+                let (terms, time) = (self.egraph.nodes().len(), start.elapsed());
+                if terms > limits.terms {
+                    self.note = Some(format!("stopped at {terms} terms, of at most {}", limits.terms));
+                } else if time > limits.time {
+                    self.note = Some(format!("stopped after {time:.1?}, of at most {:.1?}", limits.time));
+                }
+                if self.note.is_some() {
+                    self.egraph.rebuild();
+                    return;
+                }
+            }
+            if self.egraph.analysis.changed.is_empty() {
+                self.egraph.rebuild();
+                return;
+            }
+        }
+    }
+
+    /// The classes that changed since last asked, and those above them whose rules may see it, in order.
+    fn changed(&mut self) -> Vec<Id> {
+        let changed = std::mem::take(&mut self.egraph.analysis.changed);
+        let mut level: BTreeSet<Id> = changed.into_iter().map(|id| self.egraph.find(id)).collect();
+        let mut all = level.clone();
+        for _ in 0..DEPTH {
+            let above = level.iter().flat_map(|&id| self.egraph[id].parents()).map(|id| self.egraph.find(id));
+            level = above.filter(|id| !all.contains(id)).collect();
+            all.extend(&level);
+        }
+        all.into_iter().collect()
+    }
+
+    fn apply(&mut self, rules: &[&Rule], class: Id, term: &Term) {
+        for (at, rule) in rules.iter().enumerate() {
+            let mut found = Vec::new();
+            (rule.apply)(&Classes { egraph: &self.egraph }, class, term, &mut found);
+            for (class, expr) in found {
+                let Some(equal) = self.add(&expr, at) else { continue };
+                let same = self.egraph[class].data.ty == self.egraph[equal].data.ty;
+                if same && self.egraph.union(class, equal) {
+                    self.fired[at] += 1;
+                }
+            }
+        }
+    }
+
+    /// The class of a rule's term; none if it is not well typed.
+    fn add(&mut self, expr: &Expr, rule: usize) -> Option<Id> {
+        let term = match expr {
+            Expr::Class(id) => return Some(self.egraph.find(*id)),
+            Expr::Op(op, operands) => {
+                let operands: Option<Vec<Id>> = operands.iter().map(|operand| self.add(operand, rule)).collect();
+                Term { head: Head::Op(op.clone()), operands: operands? }
+            }
+            Expr::Round(rounding, operand) => {
+                Term { head: Head::Round(*rounding), operands: vec![self.add(operand, rule)?] }
+            }
+        };
+        let types: Option<Vec<&TensorType>> =
+            term.operands.iter().map(|&id| self.egraph[id].data.ty.as_ref()).collect();
+        let is_typed = match (&term.head, types?.as_slice()) {
+            (Head::Op(op), types) => op.infer(types).is_ok(),
+            (Head::Round(_), [ty]) => ty.dtype == DType::F32,
+            _ => false,
+        };
+        let id = is_typed.then(|| self.egraph.add(term));
+        self.made.resize(self.egraph.nodes().len(), Some(rule));
+        id
+    }
+}
+
+/// The classes as rules see them.
+pub(crate) struct Classes<'a> {
+    egraph: &'a EGraph<Term, Knowledge>,
+}
+
+impl Classes<'_> {
+    /// The terms of a class.
+    pub(crate) fn terms(&self, id: Id) -> &[Term] {
+        &self.egraph[id].nodes
+    }
+
+    /// Whether two ids are of one class.
+    pub(crate) fn same(&self, a: Id, b: Id) -> bool {
+        self.egraph.find(a) == self.egraph.find(b)
+    }
+
+    /// The type of a class's tensor.
+    pub(crate) fn ty(&self, id: Id) -> Option<&TensorType> {
+        self.egraph[id].data.ty.as_ref()
+    }
+
+    /// The roundings that change nothing.
+    pub(crate) fn exact(&self, id: Id) -> &Exact {
+        &self.egraph[id].data.exact
+    }
+
+    /// The class of a term if the e-graph has it already.
+    pub(crate) fn find(&self, expr: &Expr) -> Option<Id> {
+        let term = match expr {
+            Expr::Class(id) => return Some(self.egraph.find(*id)),
+            Expr::Op(op, operands) => {
+                let operands: Option<Vec<Id>> = operands.iter().map(|operand| self.find(operand)).collect();
+                Term { head: Head::Op(op.clone()), operands: operands? }
+            }
+            Expr::Round(rounding, operand) => {
+                Term { head: Head::Round(*rounding), operands: vec![self.find(operand)?] }
+            }
+        };
+        self.egraph.lookup(term)
+    }
+}

@@ -1,0 +1,82 @@
+//! The terms of the e-graph.
+
+use crate::exact::Rounding;
+use bitbudget_ir::{Op, TensorType};
+use egg::{Id, Language};
+use std::mem::{Discriminant, discriminant};
+
+/// What a term computes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Head {
+    /// A source, which differs from others by its name.
+    Source(Op, TensorType),
+    /// An operator, in FP32.
+    Op(Op),
+    /// The rounding of one tensor.
+    Round(Rounding),
+    /// Everything that the step has to give: outputs and updates.
+    Root,
+}
+
+/// An operator, a rounding or the root, on classes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Term {
+    pub(crate) head: Head,
+    pub(crate) operands: Vec<Id>,
+}
+
+/// The kind of a term, without its attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Op(Discriminant<Op>),
+    Round,
+    Root,
+}
+
+impl Language for Term {
+    type Discriminant = Kind;
+
+    fn discriminant(&self) -> Kind {
+        match &self.head {
+            Head::Source(op, _) | Head::Op(op) => Kind::Op(discriminant(op)),
+            Head::Round(_) => Kind::Round,
+            Head::Root => Kind::Root,
+        }
+    }
+
+    fn matches(&self, other: &Term) -> bool {
+        self.head == other.head && self.operands.len() == other.operands.len()
+    }
+
+    fn children(&self) -> &[Id] {
+        &self.operands
+    }
+
+    fn children_mut(&mut self) -> &mut [Id] {
+        &mut self.operands
+    }
+}
+
+/// A term over classes and terms, as rules make it.
+#[derive(Clone, Debug)]
+pub(crate) enum Expr {
+    Class(Id),
+    Op(Op, Vec<Expr>),
+    Round(Rounding, Box<Expr>),
+}
+
+impl From<&Id> for Expr {
+    fn from(id: &Id) -> Expr {
+        Expr::Class(*id)
+    }
+}
+
+/// An operator on classes or terms.
+pub(crate) fn op<E: Into<Expr>>(op: impl Into<Op>, operands: impl IntoIterator<Item = E>) -> Expr {
+    Expr::Op(op.into(), operands.into_iter().map(E::into).collect())
+}
+
+/// The rounding of a class or term.
+pub(crate) fn round(rounding: Rounding, operand: impl Into<Expr>) -> Expr {
+    Expr::Round(rounding, Box::new(operand.into()))
+}
