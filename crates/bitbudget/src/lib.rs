@@ -15,6 +15,7 @@
 //! ```
 
 mod budget;
+mod explain;
 mod lowered;
 mod plan;
 mod profiling;
@@ -35,10 +36,11 @@ use budget::Overflowed;
 use lowered::{Lowered, described, program};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use bitbudget_precision::budget::Granularity;
+pub use bitbudget_precision::budget::{Granularity, Priced};
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Solved};
+pub use explain::{Explained, Firing, explain};
 pub use lowered::Lowering;
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};

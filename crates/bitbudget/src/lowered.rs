@@ -35,8 +35,18 @@ pub(crate) fn program(
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
-    let rewritten = rewritten(graph, formats, lowering)?;
-    let mut ordered = ordered(&rewritten, batch, lowering, &|id| formats[id.index()] != Format::FP32)?;
+    program_of(&rewritten(graph, formats, lowering)?, formats, recomputed, batch, lowering)
+}
+
+/// The same from a rewritten graph.
+pub(crate) fn program_of(
+    rewritten: &Rewritten,
+    formats: &[Format],
+    recomputed: &[NodeId],
+    batch: usize,
+    lowering: Lowering,
+) -> Result<Lowered, CompileError> {
+    let mut ordered = ordered(rewritten, batch, lowering, &|id| formats[id.index()] != Format::FP32)?;
     let again: Vec<NodeId> = recomputed.iter().filter_map(|id| rewritten.values[id.index()]).collect();
     if !again.is_empty() {
         let copies = |id: &NodeId| again.contains(&ordered.origins[id.index()].node);

@@ -24,6 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Zoo(ZooArgs),
     Inspect(InspectArgs),
+    Explain(ExplainArgs),
     Assign(AssignArgs),
     Compile(CompileArgs),
     Train(TrainArgs),
@@ -89,6 +90,31 @@ pub(crate) struct InspectArgs {
     pub(crate) optimizer: OptimizerArgs,
     /// Write the overview as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Show what rewriting did: which rules fired where and what each saved, and why a tensor is stored as it is.
+///
+/// What a rule saves is the difference to compiling without it. Seconds are estimates from work and bytes that are touched. Choices
+/// for a tensor have a cost where there is a budget: the harm of rounding and the time of computing again, and what their memory
+/// costs at the prices that the search ended with.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget explain net.onnx --method fp32
+  bitbudget explain net.onnx --budget 40% --tensor fire2.relu1
+  bitbudget explain net.onnx --budget 300MiB --json explained.json")]
+pub(crate) struct ExplainArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// Explain one tensor: its choices, the chosen one, the runner-up.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tensor: Option<String>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Write everything as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
 

@@ -28,7 +28,7 @@ const TEN_MIB: f64 = 10.0 * 1_048_576.0;
 /// The record of what the solver says, if one was asked.
 pub(crate) fn record(solved: Option<&Solved>, recomputed: usize) -> Option<SolverRecord> {
     let certificate = solved?.solver.as_ref()?;
-    let Certificate { name, profile, seconds, cost, bound, price, slowdown } = certificate.clone();
+    let Certificate { name, profile, seconds, cost, bound, price, slowdown, .. } = certificate.clone();
     let gap = certificate.gap();
     let price_of_10_mib = price * TEN_MIB;
     Some(SolverRecord { name, profile, seconds, cost, bound, gap, price_of_10_mib, slowdown, recomputed })

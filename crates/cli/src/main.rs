@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         args::Command::Compile(args) => commands::compile::run(&args),
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Eval(args) => commands::eval::run(&args),
+        args::Command::Explain(args) => commands::explain::run(&args),
         args::Command::Bench(args) => commands::bench::run(&args),
         args::Command::Profile(args) => commands::profile::run(&args),
     };

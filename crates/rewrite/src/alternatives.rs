@@ -75,7 +75,15 @@ pub struct Alternatives {
 
 /// The alternatives of a training graph whose tensors have these formats, by all rules.
 pub fn alternatives(graph: &Graph, formats: &[Format], limits: &Limits) -> Alternatives {
-    let rules = rules::all();
+    by_rules(graph, formats, limits, rules::all())
+}
+
+/// The alternatives by all rules but one, to see what that one does.
+pub fn alternatives_without(graph: &Graph, formats: &[Format], limits: &Limits, rule: &str) -> Alternatives {
+    by_rules(graph, formats, limits, rules::all().into_iter().filter(|other| other.name != rule).collect())
+}
+
+fn by_rules(graph: &Graph, formats: &[Format], limits: &Limits, rules: Vec<&rules::Rule>) -> Alternatives {
     let mut saturated = Saturated::new(graph, formats, rules.len());
     saturated.saturate(&rules, limits);
     let Saturated { egraph, of, root, made, fired, note } = saturated;

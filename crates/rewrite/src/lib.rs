@@ -50,7 +50,7 @@ mod writing;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError};
 
-pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives};
+pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives, alternatives_without};
 pub use derive::derive;
 pub use egraph::Limits;
 pub use emit::Rewritten;

@@ -10,8 +10,8 @@ use bitbudget_profile::Profile;
 /// What a profile cannot see (second order, momentum) counts this much beside what it does, by the paper's preference.
 const UNSEEN: f64 = 0.01;
 /// Arithmetic and copies of a machine with AVX-512 and two cores, per second; only their ratio to the whole step counts.
-const FLOPS: f64 = 250e9;
-const BYTES: f64 = 10e9;
+pub(crate) const FLOPS: f64 = 250e9;
+pub(crate) const BYTES: f64 = 10e9;
 
 /// The harm of rounding one tensor to one format, on the scale of a budget: everything most coarsely is 1.
 pub(super) struct Harm<'a> {

@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 mod brute_force;
-mod costs;
+pub(crate) mod costs;
 mod demote;
 mod error;
 mod frame;
@@ -14,7 +14,7 @@ mod tests;
 use crate::{CompileError, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
-use bitbudget_precision::budget::Granularity;
+use bitbudget_precision::budget::{Granularity, Priced};
 use bitbudget_precision::{Assignment, Method, PinFormats, Pinned, assign, assign_with};
 use bitbudget_profile::Profile;
 use bitbudget_solver::Engine;
@@ -131,6 +131,9 @@ pub struct Certificate {
     pub price: f64,
     /// The share of a step's time that recomputation adds, as estimated.
     pub slowdown: f64,
+    /// For each tensor (in the order of [`bitbudget_precision::tensors`]), what its choices cost; nothing for one that takes no memory
+    /// to speak of.
+    pub choices: Vec<Vec<Priced>>,
 }
 
 impl Certificate {

@@ -246,6 +246,9 @@ impl<'a> Search<'a> {
             bound: solution.bound + program.fixed_cost,
             price: solution.prices[rows.start as usize..rows.end as usize].iter().sum(),
             slowdown: costs.again(&assignment.recomputed).1,
+            choices: (0..self.tensors.len())
+                .map(|tensor| program.priced(tensor, &solution.picks, &solution.prices))
+                .collect(),
         }
     }
 

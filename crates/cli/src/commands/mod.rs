@@ -4,6 +4,7 @@ pub(crate) mod assign;
 pub(crate) mod bench;
 pub(crate) mod compile;
 pub(crate) mod eval;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod profile;
 pub(crate) mod train;

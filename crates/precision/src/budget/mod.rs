@@ -25,7 +25,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use costs::{Costs, preference};
-pub use program::{Choices, Program, program};
+pub use program::{Choices, Priced, Program, program};
 
 /// What is given a format of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -454,7 +454,50 @@ fn pick(item: usize, option: usize) -> Pick {
     Pick { item: item as u32, option: option as u32 }
 }
 
+/// What one choice for a tensor would cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Priced {
+    /// The format, which all tensors of its class get.
+    pub format: Format,
+    /// Whether the tensor, or one of its class, is computed again in the backward pass.
+    pub again: bool,
+    /// The harm of rounding and what computing again takes.
+    pub cost: f64,
+    /// What its memory costs at the prices that the search ended with.
+    pub memory: f64,
+    /// Whether it was chosen.
+    pub chosen: bool,
+}
+
 impl Program {
+    /// The choices for a tensor (by its place in the order of [`crate::tensors`]) at `prices` per byte of each row, the best of each
+    /// kind; nothing for one that takes no memory to speak of.
+    pub fn priced(&self, tensor: usize, picks: &[u32], prices: &[f64]) -> Vec<Priced> {
+        let class = self.classes.iter().position(|class| class.tensors.contains(&tensor));
+        let chooses = |meanings: &Vec<Meaning>| {
+            meanings.iter().any(|meaning| meaning.format.is_some_and(|(of, _)| Some(of) == class))
+        };
+        let Some(item) = self.meanings.iter().position(chooses) else { return Vec::new() };
+        let mut until = vec![0.0];
+        prices.iter().for_each(|price| until.push(until[until.len() - 1] + price));
+        let memory = |u: &Use| (until[u.last as usize + 1] - until[u.first as usize]) * u.amount as f64;
+        let mut found: Vec<Priced> = Vec::new();
+        for (option, (choice, meaning)) in self.problem.items[item].options.iter().zip(&self.meanings[item]).enumerate()
+        {
+            let Some((_, format)) = meaning.format else { continue };
+            let again = meaning.variant.as_ref().is_some_and(|(_, variant)| variant.again.is_some());
+            let (cost, memory) = (choice.cost, choice.uses.iter().map(memory).sum());
+            let chosen = picks.get(item) == Some(&(option as u32));
+            let priced = Priced { format, again, cost, memory, chosen };
+            match found.iter_mut().find(|other| (other.format, other.again) == (format, again)) {
+                Some(other) if chosen || !other.chosen && cost + memory < other.cost + other.memory => *other = priced,
+                Some(_) => {}
+                None => found.push(priced),
+            }
+        }
+        found
+    }
+
     /// The rows that stand for the memory at the steps.
     pub fn memory_rows(&self) -> std::ops::Range<u32> {
         0..self.steps as u32

@@ -1,0 +1,158 @@
+//! What rewriting did to a trainer, and what each rule saved.
+
+use crate::budget::costs::{BYTES, FLOPS};
+use crate::lowered::{Lowered, described, program_of, rewritten};
+use crate::{CompileError, Compiled, Lowering};
+use bitbudget_formats::Format;
+use bitbudget_ir::{DType, Graph, NodeId, TensorType};
+use bitbudget_precision::Assignment;
+use bitbudget_rewrite::{Limits, Rewritten, alternatives, alternatives_without, extract};
+use bitbudget_schedule::{Place, Schedule};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A rule, and what is different without it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Firing {
+    /// Its name.
+    pub rule: &'static str,
+    /// How often it found that two tensors are equal.
+    pub fired: usize,
+    /// By how many bytes the peak grows without it.
+    pub bytes: i64,
+    /// By how many seconds a step grows without it, as estimated from its work and the bytes that it touches.
+    pub seconds: f64,
+    /// The nodes that are computed in another way without it.
+    pub nodes: Vec<String>,
+}
+
+/// What rewriting did to a training step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    /// Bytes at the peak, and the same without any rewriting.
+    pub peak: usize,
+    /// The peak of the training graph as it is.
+    pub plain_peak: usize,
+    /// Estimated seconds of a step, and of one without any rewriting.
+    pub seconds: f64,
+    /// The seconds of the training graph as it is.
+    pub plain_seconds: f64,
+    /// All rules, in their order.
+    pub rules: Vec<Firing>,
+    /// What deriving tensors instead of storing them does; its nodes are the derived tensors.
+    pub derived: Firing,
+    /// By derived node of the training graph, what computes it in passing.
+    pub readers: BTreeMap<NodeId, Vec<String>>,
+    /// Why not all rules were applied, if so.
+    pub note: Option<String>,
+}
+
+/// Explains the rewriting of a trainer.
+///
+/// # Errors
+/// If the graph cannot be lowered.
+pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
+    let (training, lowering) = (&compiled.training, compiled.lowering);
+    let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
+    let lowered = |graph: &Rewritten, lowering| program_of(graph, formats, recomputed, *batch, lowering);
+    let plain = Lowering { rewrite: false, ..lowering };
+    let found = alternatives(training, formats, &Limits::default());
+    let graph = if lowering.rewrite { extract(training, &found)? } else { rewritten(training, formats, plain)? };
+    let now = lowered(&graph, lowering)?;
+    let (peak, seconds) = (now.schedule.peak.total(), seconds(&now, formats, *batch));
+    let difference = |other: &Lowered| -> (i64, f64) {
+        (other.schedule.peak.total() as i64 - peak as i64, self::seconds(other, formats, *batch) - seconds)
+    };
+    let mut rules = Vec::new();
+    for &(rule, fired) in &found.fired {
+        let mut firing = Firing { rule, fired, bytes: 0, seconds: 0.0, nodes: Vec::new() };
+        if fired > 0 && lowering.rewrite {
+            let without = extract(training, &alternatives_without(training, formats, &Limits::default(), rule))?;
+            (firing.bytes, firing.seconds) = difference(&lowered(&without, lowering)?);
+            firing.nodes = changed(training, &graph, &without);
+        }
+        rules.push(firing);
+    }
+    let stored = lowered(&graph, plain)?;
+    let (bytes, longer) = difference(&stored);
+    let readers = readers(training, &now);
+    let nodes = readers.keys().map(|&id| named(training, id)).collect();
+    let derived = Firing { rule: "computed-in-passing", fired: readers.len(), bytes, seconds: longer, nodes };
+    let before = lowered(&rewritten(training, formats, plain)?, plain)?;
+    let (plain_peak, plain_seconds) = (before.schedule.peak.total(), self::seconds(&before, formats, *batch));
+    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, derived, readers, note: found.note })
+}
+
+fn named(training: &Graph, id: NodeId) -> String {
+    described(training.op(id).name(), &training.node(id).name, Some(id))
+}
+
+/// The nodes of the training graph that two rewritten graphs compute in different ways.
+fn changed(training: &Graph, a: &Rewritten, b: &Rewritten) -> Vec<String> {
+    let way = |of: &Rewritten, id: NodeId| {
+        let new = of.values[id.index()]?;
+        let operands = of.graph.operands(new).iter().map(|o| of.origins[o.index()]).collect::<Vec<_>>();
+        Some((of.graph.op(new).clone(), operands, of.formats[new.index()]))
+    };
+    let differs = |id: &NodeId| way(a, *id) != way(b, *id);
+    training.ids().filter(differs).map(|id| named(training, id)).collect()
+}
+
+/// The tensors that steps compute in passing, with the other nodes of these steps.
+fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>> {
+    let Lowered { graph, schedule, origins, .. } = lowered;
+    let stored: BTreeSet<NodeId> = graph
+        .ids()
+        .filter(|id| !matches!(schedule.places[id.index()], None | Some(Place::Inside | Place::Alias)))
+        .filter_map(|id| origins[id.index()])
+        .collect();
+    let mut times: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
+    for step in &schedule.steps {
+        let is_inside = |id: &NodeId| schedule.places[id.index()] == Some(Place::Inside);
+        let heads = step.nodes.iter().filter(|id| !is_inside(id));
+        let heads: Vec<String> =
+            heads.map(|id| described(graph.op(*id).name(), &graph.node(*id).name, origins[id.index()])).collect();
+        for origin in step.nodes.iter().filter(|id| is_inside(id)).filter_map(|id| origins[id.index()]) {
+            times.entry(origin).or_default().push(heads.join(" and "));
+        }
+    }
+    // What is computed inside a single step never was stored.
+    let backward = training.backward();
+    times.retain(|id, readers| readers.len() > 1 && !stored.contains(id) && !backward[id.index()]);
+    times
+}
+
+/// Seconds of a step, from the work of its instructions and the bytes that they touch.
+fn seconds(lowered: &Lowered, formats: &[Format], batch: usize) -> f64 {
+    let Lowered { graph, schedule, origins, .. } = lowered;
+    let format = |id: NodeId| origins[id.index()].map_or(Format::FP32, |origin| formats[origin.index()]);
+    schedule.steps.iter().map(|step| step_seconds(graph, schedule, &format, &step.nodes, batch)).sum()
+}
+
+fn step_seconds(
+    graph: &Graph,
+    schedule: &Schedule,
+    format: &impl Fn(NodeId) -> Format,
+    nodes: &[NodeId],
+    batch: usize,
+) -> f64 {
+    let bytes = |id: NodeId| {
+        let ty = graph.ty(id);
+        let width = if ty.dtype == DType::Index8 { 1 } else { format(id).bytes() };
+        (ty.shape.elements(batch) * width) as f64
+    };
+    let is_stored = |id: &NodeId| !matches!(schedule.places[id.index()], Some(Place::Inside | Place::Alias));
+    let mut touched: BTreeSet<NodeId> = nodes.iter().copied().filter(is_stored).collect();
+    touched.extend(nodes.iter().flat_map(|&id| graph.operands(id)).filter(is_stored));
+    if nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias)) {
+        return 0.0;
+    }
+    let flops: f64 = nodes
+        .iter()
+        .map(|&id| {
+            let operands = graph.operands(id);
+            let types: Vec<&TensorType> = operands.iter().map(|&o| graph.ty(o)).collect();
+            graph.op(id).work(&types, graph.ty(id), batch).flops as f64
+        })
+        .sum();
+    (flops / FLOPS).max(touched.into_iter().map(bytes).sum::<f64>() / BYTES)
+}

@@ -1,0 +1,223 @@
+//! `bitbudget explain`.
+
+use crate::args::ExplainArgs;
+use crate::model::{Request, compiled};
+use crate::output::{bytes, check, json, print, table};
+use anyhow::{Result, bail};
+use bitbudget::{Compiled, Explained, Firing, Priced, explain};
+use bitbudget_precision::{Kind, Tensor, node_names};
+use comfy_table::Table;
+use serde::Serialize;
+use std::path::Path;
+
+/// What rewriting did.
+#[derive(Serialize)]
+struct Record {
+    peak: usize,
+    peak_without_rewriting: usize,
+    /// Estimated from work and bytes that are touched.
+    step_seconds: f64,
+    step_seconds_without_rewriting: f64,
+    rules: Vec<RuleRecord>,
+    /// Tensors that are stored nowhere.
+    computed_in_passing: RuleRecord,
+    tensors: Vec<TensorRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct RuleRecord {
+    rule: &'static str,
+    fired: usize,
+    saved_bytes: i64,
+    saved_seconds: f64,
+    nodes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TensorRecord {
+    name: String,
+    kind: &'static str,
+    shape: String,
+    format: String,
+    /// Bytes in the format that it has.
+    bytes: u64,
+    storage: Storage,
+    /// What computes it in passing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    computed_by: Vec<String>,
+    choices: Vec<ChoiceRecord>,
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Storage {
+    Kept,
+    Recomputed,
+    ComputedInPassing,
+}
+
+#[derive(Serialize)]
+struct ChoiceRecord {
+    format: String,
+    recomputed: bool,
+    cost: f64,
+    memory: f64,
+    chosen: bool,
+}
+
+pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
+    check(args.json.as_deref())?;
+    let request = Request::default();
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let explained = explain(&compiled)?;
+    let mut record = record(&compiled, &explained);
+    if let Some(name) = &args.tensor {
+        record.tensors.retain(|tensor| tensor.name == *name);
+        if record.tensors.is_empty() {
+            bail!("there is no tensor `{name}`; `bitbudget assign MODEL -o -` lists them");
+        }
+    }
+    if let Some(path) = &args.json {
+        json(path, &record)?;
+    }
+    if args.json.as_deref() == Some(Path::new("-")) {
+        return Ok(());
+    }
+    match &args.tensor {
+        Some(_) => record.tensors.iter().try_for_each(tensor),
+        None => overview(&record),
+    }
+}
+
+fn record(compiled: &Compiled, explained: &Explained) -> Record {
+    let rule = |firing: &Firing| RuleRecord {
+        rule: firing.rule,
+        fired: firing.fired,
+        saved_bytes: firing.bytes,
+        saved_seconds: firing.seconds,
+        nodes: firing.nodes.clone(),
+    };
+    let names = node_names(&compiled.training);
+    let solver = compiled.solved.as_ref().and_then(|solved| solved.solver.as_ref());
+    let assigned = compiled.assignment.assigned().enumerate();
+    let tensors = assigned.filter_map(|(at, (tensor, _, format))| {
+        let readers = explained.readers.get(&tensor.node).filter(|_| is_output(tensor));
+        let recomputed = is_output(tensor) && compiled.assignment.recomputed.contains(&tensor.node);
+        let storage = match (readers, recomputed) {
+            (Some(_), _) => Storage::ComputedInPassing,
+            (None, true) => Storage::Recomputed,
+            (None, false) => Storage::Kept,
+        };
+        Some(TensorRecord {
+            name: names[tensor.node.index()].clone()?,
+            kind: kind(tensor.kind),
+            shape: compiled.training.ty(tensor.node).shape.to_string(),
+            format: format.to_string(),
+            bytes: tensor.elements * format.bytes() as u64,
+            storage,
+            computed_by: readers.cloned().unwrap_or_default(),
+            choices: solver.map(|s| s.choices[at].iter().map(choice).collect()).unwrap_or_default(),
+        })
+    });
+    Record {
+        peak: explained.peak,
+        peak_without_rewriting: explained.plain_peak,
+        step_seconds: explained.seconds,
+        step_seconds_without_rewriting: explained.plain_seconds,
+        rules: explained.rules.iter().map(rule).collect(),
+        computed_in_passing: rule(&explained.derived),
+        tensors: tensors.collect(),
+        note: explained.note.clone(),
+    }
+}
+
+fn is_output(tensor: &Tensor) -> bool {
+    tensor.kind == Kind::Output
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Parameter => "parameter",
+        Kind::Output => "output",
+        Kind::OutputGradient => "output gradient",
+        Kind::ParameterGradient => "parameter gradient",
+    }
+}
+
+fn choice(priced: &Priced) -> ChoiceRecord {
+    let Priced { format, again, cost, memory, chosen } = *priced;
+    ChoiceRecord { format: format.to_string(), recomputed: again, cost, memory, chosen }
+}
+
+/// The rules, and what they did.
+fn overview(record: &Record) -> Result<()> {
+    let ms = |seconds: f64| format!("{:.1} ms", 1000.0 * seconds);
+    print(format!(
+        "{} at the peak of a training step instead of {}; about {} a step instead of {}, by work and bytes\n",
+        bytes(record.peak as f64),
+        bytes(record.peak_without_rewriting as f64),
+        ms(record.step_seconds),
+        ms(record.step_seconds_without_rewriting)
+    ))?;
+    let mut table = table(&["rule", "fired", "nodes", "saved at the peak", "saved a step"], 1);
+    let fired = record.rules.iter().filter(|rule| rule.fired > 0);
+    for rule in fired.chain([&record.computed_in_passing]) {
+        let saved =
+            format!("{}{}", if rule.saved_bytes < 0 { "-" } else { "" }, bytes(rule.saved_bytes.unsigned_abs() as f64));
+        let row = [rule.fired.to_string(), rule.nodes.len().to_string(), saved, ms(rule.saved_seconds)];
+        table.add_row([rule.rule.to_string()].into_iter().chain(row));
+    }
+    print(table)?;
+    let never: Vec<&str> = record.rules.iter().filter(|rule| rule.fired == 0).map(|rule| rule.rule).collect();
+    if !never.is_empty() {
+        print(format!("\nnever fired: {}", never.join(", ")))?;
+    }
+    for rule in record.rules.iter().chain([&record.computed_in_passing]).filter(|rule| !rule.nodes.is_empty()) {
+        print(format!("\n{}: {}", rule.rule, rule.nodes.join(", ")))?;
+    }
+    record.note.as_ref().map_or(Ok(()), |note| print(format!("\nnote: {note}")))
+}
+
+/// One tensor with its choices, the best first.
+fn tensor(record: &TensorRecord) -> Result<()> {
+    let storage = match record.storage {
+        Storage::Kept => "kept while something reads it".to_string(),
+        Storage::Recomputed => "computed again in the backward pass".to_string(),
+        Storage::ComputedInPassing => {
+            format!("stored nowhere: computed in passing by {}", record.computed_by.join("; "))
+        }
+    };
+    print(format!(
+        "{} of `{}`, {}, {}, {}: {storage}",
+        record.kind,
+        record.name,
+        record.shape,
+        record.format,
+        bytes(record.bytes as f64)
+    ))?;
+    if record.choices.is_empty() {
+        return print("  no choice was priced: there is no integer program, or it takes no memory to speak of\n");
+    }
+    print(choices(record))?;
+    print("")
+}
+
+fn choices(record: &TensorRecord) -> Table {
+    let mut table = table(&["choice", "", "cost", "memory", "together"], 2);
+    let mut sorted: Vec<&ChoiceRecord> = record.choices.iter().collect();
+    sorted.sort_by(|a, b| (!a.chosen).cmp(&!b.chosen).then((a.cost + a.memory).total_cmp(&(b.cost + b.memory))));
+    for (place, choice) in sorted.into_iter().enumerate() {
+        let name = format!("{}{}", choice.format, if choice.recomputed { ", recomputed" } else { "" });
+        let note = match (choice.chosen, place) {
+            (true, _) => "chosen",
+            (false, 1) => "runner-up",
+            _ => "",
+        };
+        let number = |x: f64| format!("{x:.4}");
+        let row = [number(choice.cost), number(choice.memory), number(choice.cost + choice.memory)];
+        table.add_row([name, note.to_string()].into_iter().chain(row));
+    }
+    table
+}
