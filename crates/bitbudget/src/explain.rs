@@ -53,7 +53,7 @@ pub struct Explained {
 pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
     let (training, lowering) = (&compiled.training, compiled.lowering);
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
-    let lowered = |graph: &Rewritten, lowering| program_of(graph, formats, recomputed, *batch, lowering);
+    let lowered = |graph: &Rewritten, lowering| program_of(graph, recomputed, *batch, lowering);
     let plain = Lowering { rewrite: false, ..lowering };
     let found = alternatives(training, formats, &Limits::default());
     let graph = if lowering.rewrite { extract(training, &found)? } else { rewritten(training, formats, plain)? };

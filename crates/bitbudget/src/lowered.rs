@@ -2,7 +2,7 @@
 
 use crate::{CompileError, Storage};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Precision, Role};
+use bitbudget_ir::{Graph, NodeId};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
 use bitbudget_rewrite::{Copied, Origin, Rewritten, derive, recompute, rewrite};
@@ -35,18 +35,17 @@ pub(crate) fn program(
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
-    program_of(&rewritten(graph, formats, lowering)?, formats, recomputed, batch, lowering)
+    program_of(&rewritten(graph, formats, lowering)?, recomputed, batch, lowering)
 }
 
 /// The same from a rewritten graph.
 pub(crate) fn program_of(
     rewritten: &Rewritten,
-    formats: &[Format],
     recomputed: &[NodeId],
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
-    let mut ordered = ordered(rewritten, batch, lowering, &|id| formats[id.index()] != Format::FP32)?;
+    let mut ordered = ordered(rewritten, batch, lowering)?;
     let again: Vec<NodeId> = recomputed.iter().filter_map(|id| rewritten.values[id.index()]).collect();
     if !again.is_empty() {
         let copies = |id: &NodeId| again.contains(&ordered.origins[id.index()].node);
@@ -105,20 +104,12 @@ impl Ordered {
     }
 }
 
-/// The rewritten graph with copies of what need not be stored, in the order of computation; some nodes of the training graph
-/// may be rounded.
-pub(crate) fn ordered(
-    rewritten: &Rewritten,
-    batch: usize,
-    lowering: Lowering,
-    may_be_rounded: &dyn Fn(NodeId) -> bool,
-) -> Result<Ordered, CompileError> {
-    let Rewritten { graph, formats, origins, .. } = rewritten;
+/// The rewritten graph with copies of what need not be stored, in the order of computation.
+pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, lowering: Lowering) -> Result<Ordered, CompileError> {
+    let Rewritten { graph, formats, .. } = rewritten;
     let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting(batch));
-    let rounded = |id: NodeId| origins[id.index()].is_some_and(may_be_rounded);
-    let counted: Vec<bool> = graph.ids().map(|id| is_counted(graph, id) && rounded(id)).collect();
     let derived = match lowering.rewrite {
-        true => derivable(graph, &schedule, batch, &counted),
+        true => derivable(graph, &schedule, batch),
         false => BTreeMap::new(),
     };
     if derived.is_empty() {
@@ -130,13 +121,6 @@ pub(crate) fn ordered(
     let Copied { graph, formats, origins } = derive(graph, formats, &steps, &derived)?;
     let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
     Ok(Ordered { graph, formats, origins, derived, in_order: true })
-}
-
-/// Whether a node's overflows are counted where it is rounded.
-fn is_counted(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    let gradient = matches!(node.role, Role::OutputGradient { .. } | Role::ParameterGradient { .. });
-    !gradient && node.op.precision() != Precision::Relabel
 }
 
 /// The steps in which nodes are computed, whatever their formats.

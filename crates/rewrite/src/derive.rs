@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The graph in which every step that reads a derived tensor has a copy of it for itself.
 ///
 /// `steps` hold the nodes that are computed, operands first. `derived` has the derived nodes, each with the step whose copy
-/// counts what overflows, if there is one. A copy stands just before the nodes of its step, and reads copies where its
+/// counts what overflows. A copy stands just before the nodes of its step, and reads copies where its
 /// operands are derived too. Copies give the same bits.
 ///
 /// # Errors
@@ -17,7 +17,7 @@ pub fn derive(
     graph: &Graph,
     formats: &[Format],
     steps: &[Vec<NodeId>],
-    derived: &BTreeMap<NodeId, Option<usize>>,
+    derived: &BTreeMap<NodeId, usize>,
 ) -> Result<Copied, GraphError> {
     let mut writing = Writing::begin(graph, formats, steps)?;
     for (at, step) in steps.iter().enumerate() {
@@ -32,7 +32,7 @@ pub fn derive(
 
 /// The copies that one step reads.
 struct Copies<'a> {
-    derived: &'a BTreeMap<NodeId, Option<usize>>,
+    derived: &'a BTreeMap<NodeId, usize>,
     step: usize,
     made: BTreeMap<NodeId, NodeId>,
 }
@@ -50,7 +50,7 @@ impl Copies<'_> {
             return Ok(made);
         }
         let operands = self.operands(writing, id)?;
-        let copy = writing.copy(id, &operands, *counted != Some(self.step))?;
+        let copy = writing.copy(id, &operands, *counted != self.step)?;
         self.made.insert(id, copy);
         Ok(copy)
     }

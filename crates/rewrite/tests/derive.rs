@@ -23,8 +23,8 @@ proptest! {
         let picked = all.zip(picks.iter().cycle()).filter(|&(_, &pick)| pick);
         // Each is counted in the step of its first reader.
         let step = |id: NodeId| steps.iter().position(|nodes| nodes.contains(&id));
-        let derived: BTreeMap<NodeId, Option<usize>> =
-            picked.map(|(id, _)| (id, graph.readers(id).first().and_then(|&reader| step(reader)))).collect();
+        let first = |id: NodeId| graph.readers(id).first().and_then(|&reader| step(reader)).unwrap_or(0);
+        let derived: BTreeMap<NodeId, usize> = picked.map(|(id, _)| (id, first(id))).collect();
         let formats: Vec<Format> = graph.ids().map(|id| [Format::FP32, Format::BF16][id.index() % 2]).collect();
         let found = derive(&graph, &formats, &steps, &derived).unwrap();
         prop_assert_eq!(run(&found.graph), run(&graph));
@@ -49,7 +49,7 @@ fn every_step_has_copies_of_its_own() {
     let normalized = graph.operands(relu)[0];
     let steps: Vec<Vec<NodeId>> =
         graph.ids().filter(|&id| graph.op(id).source_name().is_none()).map(|id| vec![id]).collect();
-    let derived = BTreeMap::from([(relu, None), (normalized, None)]);
+    let derived = BTreeMap::from([(relu, 0), (normalized, 0)]);
     let found = derive(&graph, &vec![Format::FP32; graph.len()], &steps, &derived).unwrap();
     let copies = |of| found.origins.iter().filter(|origin| origin.node == of).count();
     // Readers of the rectifier: two convolutions' passes, an addition; its gradient reads what was normalized.

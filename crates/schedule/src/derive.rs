@@ -11,28 +11,19 @@ const READS: usize = 2;
 /// An operand that is smaller than the tensor by this factor may be kept for it.
 const SMALL: usize = 16;
 
-/// The nodes of a graph that need not be stored, with the step whose copy counts what overflows, if one does.
+/// The nodes of a graph that need not be stored, with the step whose copy counts what overflows.
 ///
 /// They are cheap functions of tensors that are stored anyway for as long as something reads them, and everything that
-/// reads them can compute them in passing. `schedule` is the graph's, in FP32. Of the nodes that `counted` marks, by node
-/// id, overflows are counted: they are derived only where some step computes every element of a copy exactly once.
-pub fn derivable(
-    graph: &Graph,
-    schedule: &Schedule,
-    batch: usize,
-    counted: &[bool],
-) -> BTreeMap<NodeId, Option<usize>> {
-    let mut deriving = Deriving::new(graph, schedule, batch);
-    loop {
-        let derived = deriving.choose();
-        let counting = deriving.counting(&derived);
-        let uncounted = |id: &&NodeId| counted[id.index()] && !counting.contains_key(id);
-        let uncounted: Vec<NodeId> = derived.iter().filter(uncounted).copied().collect();
-        if uncounted.is_empty() {
-            return derived.into_iter().map(|id| (id, counting.get(&id).copied())).collect();
-        }
-        deriving.stored.extend(uncounted);
+/// reads them can compute them in passing. `schedule` is the graph's, in FP32. A step that computes every element of a copy
+/// exactly once counts at no cost; where there is none, the first step that has a copy does.
+pub fn derivable(graph: &Graph, schedule: &Schedule, batch: usize) -> BTreeMap<NodeId, usize> {
+    let deriving = Deriving::new(graph, schedule, batch);
+    let derived = deriving.choose();
+    let mut counting = deriving.counting(&derived, |id| is_elementwise(graph, id));
+    for (id, step) in deriving.counting(&derived, |_| true) {
+        counting.entry(id).or_insert(step);
     }
+    counting
 }
 
 /// How a node can be computed for some elements at a time.
@@ -95,8 +86,6 @@ struct Deriving<'a> {
     readers: Vec<Vec<(NodeId, usize)>>,
     /// The last step that reads each storage; the number of steps for what stays.
     last: Vec<usize>,
-    /// Nodes that have to be stored.
-    stored: BTreeSet<NodeId>,
 }
 
 /// What one element of a node takes.
@@ -127,10 +116,10 @@ impl<'a> Deriving<'a> {
         for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
             last[root[id.index()].index()] = schedule.steps.len();
         }
-        Deriving { graph, schedule, batch, root, readers, last, stored: BTreeSet::new() }
+        Deriving { graph, schedule, batch, root, readers, last }
     }
 
-    /// The nodes that are derived if overflows do not matter, with those that only show them.
+    /// The nodes that are derived, with those that only show them.
     fn choose(&self) -> BTreeSet<NodeId> {
         let mut derived = BTreeSet::new();
         for id in self.schedule.steps.iter().flat_map(|step| &step.nodes).copied() {
@@ -166,7 +155,7 @@ impl<'a> Deriving<'a> {
         closure: &mut BTreeSet<NodeId>,
     ) -> Option<Work> {
         let form = form(self.graph, id);
-        if form == Form::Whole || self.stored.contains(&id) {
+        if form == Form::Whole {
             return None;
         }
         closure.insert(id);
@@ -197,17 +186,17 @@ impl<'a> Deriving<'a> {
         (source || self.last[storage.index()] >= self.last[top.index()]).then_some(1)
     }
 
-    /// The step in which each derived node is computed element by element, once each.
-    fn counting(&self, derived: &BTreeSet<NodeId>) -> BTreeMap<NodeId, usize> {
+    /// The first step that reads each derived node, by way of nodes that do as is asked.
+    fn counting(&self, derived: &BTreeSet<NodeId>, does: impl Fn(NodeId) -> bool) -> BTreeMap<NodeId, usize> {
         let mut counting = BTreeMap::new();
         for (at, step) in self.schedule.steps.iter().enumerate() {
             let mut heads: Vec<NodeId> = step.nodes.iter().filter(|id| !derived.contains(id)).copied().collect();
-            if !heads.iter().all(|&id| is_elementwise(self.graph, id)) {
+            if !heads.iter().all(|&id| does(id)) {
                 continue;
             }
             while let Some(id) = heads.pop() {
                 for operand in self.graph.operands(id) {
-                    if derived.contains(&operand) && form(self.graph, operand) == Form::Elementwise {
+                    if derived.contains(&operand) && does(operand) {
                         counting.entry(operand).or_insert(at);
                         heads.push(operand);
                     }

@@ -2,7 +2,7 @@
 
 use super::search::Search;
 use super::*;
-use crate::Storage;
+use crate::{Lowering, Storage};
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_ir::{NodeId, Op};
 use bitbudget_precision::budget::Costs;
@@ -90,7 +90,8 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool) -> Result<
     let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
     let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(limit, 1) };
     let (pinned, none) = (Pinned::new(), Overflowed::new());
-    let search = Search::new(training, batch, Storage::Packed, &budget, Formats::PAPER, &none, &pinned).unwrap();
+    let lowering = Lowering { storage: Storage::Packed, rewrite: true };
+    let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
     let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
     let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();
     let beside = search.frame.beside;

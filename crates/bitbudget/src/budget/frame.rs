@@ -26,7 +26,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame of a training graph, some of whose nodes may be rounded.
+    /// The frame of a training graph.
     ///
     /// # Errors
     /// If the graph cannot be rewritten or lowered.
@@ -35,11 +35,10 @@ impl Frame {
         batch: usize,
         lowering: Lowering,
         budget: &Budget,
-        must_be_rounded: &dyn Fn(NodeId) -> bool,
     ) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
         let rewritten = rewritten(training, &fp32, lowering)?;
-        let ordered = ordered(&rewritten, batch, lowering, must_be_rounded)?;
+        let ordered = ordered(&rewritten, batch, lowering)?;
         let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
         let schedule = ordered.schedule(&ordered.formats, &setting);
         let Ordered { graph, origins, .. } = ordered;

@@ -2,7 +2,7 @@
 
 use super::costs::{Harm, costs};
 use super::frame::Frame;
-use super::{Budget, BudgetError, Certificate, Engine, Granularity, Overflowed};
+use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
 use crate::lowered::{Lowered, program};
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
@@ -113,8 +113,7 @@ impl<'a> Search<'a> {
     ) -> Result<Search<'a>, CompileError> {
         let tensors = tensors(training, batch);
         let allowed = allowed(training, &tensors, budget, overflowed, pinned);
-        let rounded = must_be_rounded(training, &tensors, &allowed, budget.granularity);
-        let frame = Frame::new(training, batch, lowering, budget, &|id| rounded[id.index()])?;
+        let frame = Frame::new(training, batch, lowering, budget)?;
         Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, frame })
     }
 
@@ -343,24 +342,6 @@ pub(super) fn peak(
     let Assignment { formats, recomputed, batch, .. } = assignment;
     let Lowered { program, .. } = program(training, formats, recomputed, *batch, lowering)?;
     Ok(Footprint::predicted(&program, budget.threads).total())
-}
-
-/// The nodes that may be rounded although they take no memory, by node id: FP32 costs nothing then, but pins and groups may ask
-/// for another format.
-fn must_be_rounded(
-    training: &Graph,
-    tensors: &[Tensor],
-    allowed: &[Vec<Format>],
-    granularity: Granularity,
-) -> Vec<bool> {
-    let mut rounded = vec![false; training.len()];
-    for (tensor, formats) in tensors.iter().zip(allowed) {
-        let grouped = granularity == Granularity::Group && !stays_exact(training, tensor);
-        if matches!(tensor.kind, Kind::Parameter | Kind::Output) {
-            rounded[tensor.node.index()] = grouped || !formats.contains(&Format::FP32);
-        }
-    }
-    rounded
 }
 
 /// The formats that each tensor may have; a pinned one only what it is pinned to.

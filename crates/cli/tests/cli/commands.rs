@@ -41,7 +41,7 @@ fn same(ours: &str, expected: &str) {
 fn every_command_has_help_with_examples() {
     let folder = Folder::new();
     let top = folder.succeed("--help").stdout;
-    for command in ["zoo", "inspect", "assign", "compile", "train", "eval", "bench", "profile"] {
+    for command in ["zoo", "inspect", "explain", "assign", "compile", "train", "eval", "bench", "profile"] {
         assert!(top.contains(command), "{top}");
         let help = folder.succeed(&format!("{command} --help")).stdout;
         assert!(help.contains("Usage: bitbudget"), "{help}");

@@ -7,6 +7,7 @@ mod bad_data;
 mod bad_networks;
 mod bad_options;
 mod commands;
+mod explain;
 mod folder;
 mod memory;
 mod plans;

@@ -13,6 +13,8 @@ pub(super) struct Link<'t> {
     pub(super) op: &'t Op,
     pub(super) operands: Operands<'t>,
     pub(super) rounding: Option<(Format, Overflow)>,
+    /// Whether its overflows are asked for.
+    pub(super) is_counted: bool,
     /// The format of the result.
     pub(super) format: Format,
     /// Where the result is stored, if it is.

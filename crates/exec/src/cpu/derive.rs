@@ -4,9 +4,9 @@ use super::chain::{self, Link};
 use super::geometry::channels;
 use super::operands::{Operand, Operands};
 use crate::error::Fault;
-use bitbudget_formats::{Format, Overflow};
+use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::Op;
-use bitbudget_kernels::{ChannelRun, Derived, Elements, Function};
+use bitbudget_kernels::{self as kernels, ChannelRun, Derived, Elements, Function};
 
 /// The parts of an instruction by what becomes of them.
 pub(super) struct Parts<'p, 't> {
@@ -44,9 +44,13 @@ impl<'p, 't> Parts<'p, 't> {
         Ok(Parts { links, functions, shapes, heads })
     }
 
-    /// Runs `f` with the heads, which read derived operands.
-    pub(super) fn run<R>(&self, f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>) -> Result<R, Fault> {
-        self.derive(0, vec![None; self.links.len()], f)
+    /// Runs `f` with the heads, which read derived operands; what these overflow is counted beforehand where it is asked for.
+    pub(super) fn run<R>(
+        &self,
+        counts: &mut [Counts],
+        f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        self.derive(0, vec![None; self.links.len()], counts, f)
     }
 
     /// As [`Parts::run`], where the parts before the `from`th are known.
@@ -54,6 +58,7 @@ impl<'p, 't> Parts<'p, 't> {
         &self,
         from: usize,
         mut known: Vec<Option<Elements<'k>>>,
+        counts: &mut [Counts],
         f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>,
     ) -> Result<R, Fault>
     where
@@ -64,15 +69,15 @@ impl<'p, 't> Parts<'p, 't> {
         };
         if let Op::Reshape(_) = self.links[i].op {
             known[i] = Some(self.numbers(i, 0, &known)?.0);
-            return self.derive(i + 1, known, f);
+            return self.derive(i + 1, known, counts, f);
         }
         let derived = match self.functions[i] {
-            Some(_) => self.chain(i, &known)?,
-            None => self.channels(i, &known)?,
+            Some(_) => self.chain(i, &known, counts)?,
+            None => self.channels(i, &known, counts)?,
         };
         let mut known: Vec<Option<Elements<'_>>> = known;
         known[i] = Some(Elements::derived(&derived));
-        self.derive(i + 1, known, f)
+        self.derive(i + 1, known, counts, f)
     }
 
     /// Whether a part is an operand of its own: elementwise ones that only such ones of their shape read are not.
@@ -89,7 +94,12 @@ impl<'p, 't> Parts<'p, 't> {
     }
 
     /// The elementwise parts that lead to one of them.
-    fn chain<'k>(&self, last: usize, known: &[Option<Elements<'k>>]) -> Result<Derived<'k>, Fault>
+    fn chain<'k>(
+        &self,
+        last: usize,
+        known: &[Option<Elements<'k>>],
+        counts: &mut [Counts],
+    ) -> Result<Derived<'k>, Fault>
     where
         't: 'k,
     {
@@ -102,11 +112,21 @@ impl<'p, 't> Parts<'p, 't> {
         chosen.reverse();
         let functions = chosen.iter().filter_map(|&i| self.functions[i]).collect();
         let chain = chain::parts(&self.chosen(&chosen, known)?, functions, self.shapes[last])?;
+        if chosen.iter().any(|&i| self.links[i].is_counted) {
+            // Kernels may read an element several times, so nothing is counted there.
+            let found = kernels::chain(chain.layout, &chain.parts, &mut [])?;
+            chosen.iter().zip(found).for_each(|(&i, found)| counts[i] = found);
+        }
         Ok(Derived::chain(chain.layout, &chain.parts)?)
     }
 
     /// A part that only moves channels.
-    fn channels<'k>(&self, i: usize, known: &[Option<Elements<'k>>]) -> Result<Derived<'k>, Fault>
+    fn channels<'k>(
+        &self,
+        i: usize,
+        known: &[Option<Elements<'k>>],
+        counts: &mut [Counts],
+    ) -> Result<Derived<'k>, Fault>
     where
         't: 'k,
     {
@@ -132,6 +152,13 @@ impl<'p, 't> Parts<'p, 't> {
             }
             _ => return Err(Fault::Operands(format!("{} has to be stored", link.op.name()))),
         };
+        if link.is_counted {
+            let exact = Derived::channels(batch, plane, &runs, None)?;
+            let x = vec![kernels::Operand::Elements(Elements::derived(&exact))];
+            let part = kernels::Part { function: Function::Copy, operands: x, rounding: link.rounding, output: None };
+            let found = kernels::chain([1, 1, shape.iter().product()], &[part], &mut [])?;
+            counts[i] = found.into_iter().sum();
+        }
         // As where it is stored: results that nothing rounds are of their format already.
         let of_format = (link.format != Format::FP32).then_some((link.format, Overflow::NotFinite));
         Ok(Derived::channels(batch, plane, &runs, link.rounding.or(of_format))?)
@@ -160,7 +187,7 @@ impl<'p, 't> Parts<'p, 't> {
         't: 'k,
     {
         let link = |&i: &usize| {
-            let Link { op, operands, rounding, format, place } = &self.links[i];
+            let Link { op, operands, rounding, is_counted, format, place } = &self.links[i];
             let operand = |(k, (operand, shape)): (usize, &(Operand<'t>, &'t [usize]))| {
                 let operand: Operand<'k> = match *operand {
                     Operand::Part(part) => match chosen.iter().position(|&other| other == part) {
@@ -172,7 +199,8 @@ impl<'p, 't> Parts<'p, 't> {
                 Ok((operand, *shape))
             };
             let operands: Result<Vec<_>, Fault> = operands.0.iter().enumerate().map(operand).collect();
-            Ok(Link { op, operands: Operands(operands?), rounding: *rounding, format: *format, place: *place })
+            let (rounding, is_counted, format, place) = (*rounding, *is_counted, *format, *place);
+            Ok(Link { op, operands: Operands(operands?), rounding, is_counted, format, place })
         };
         chosen.iter().map(link).collect()
     }

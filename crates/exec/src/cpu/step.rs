@@ -211,7 +211,8 @@ impl<'a> Run<'a> {
         let buffer = self.program.buffer(part.output);
         let rounding = part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow));
         let place = written.iter().position(|id| *id == part.output);
-        Ok(Link { op: &part.op, operands: Operands(operands?), rounding, format: buffer.format, place })
+        let is_counted = rounding.is_some() && part.rounding.is_some_and(|r| r.counted.is_some());
+        Ok(Link { op: &part.op, operands: Operands(operands?), rounding, is_counted, format: buffer.format, place })
     }
 
     fn operand<'t>(&'t self, id: BufferId, written: &[BufferId], memory: &Memory<'t>) -> Result<Operand<'t>, Fault> {
@@ -393,8 +394,9 @@ fn execute(
         return chain::compute(links, all, places, shape);
     }
     let parts = Parts::new(links, &functions, shapes)?;
-    let of_heads = parts.run(&mut |heads| heads_of(heads, &parts.heads, &functions, places, shapes, workspace))?;
     let mut counts = vec![Counts::default(); links.len()];
+    let of_heads =
+        parts.run(&mut counts, &mut |heads| heads_of(heads, &parts.heads, &functions, places, shapes, workspace))?;
     parts.heads.iter().zip(of_heads).for_each(|(&head, of_head)| counts[head] = of_head);
     Ok(counts)
 }
