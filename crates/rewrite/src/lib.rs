@@ -31,7 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`derive`] gives every step copies of its own of what is stored nowhere, [`recompute`] the backward pass copies of tensors that
+//! [`derive()`] gives every step copies of its own of what is stored nowhere, [`recompute`] the backward pass copies of tensors that
 //! the forward pass need not keep.
 //!
 //! This crate knows nothing of schedules and devices.

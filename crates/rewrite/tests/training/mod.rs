@@ -6,7 +6,7 @@ use bitbudget_testkit::{NETWORK, numbers};
 use std::collections::BTreeMap;
 
 /// All outputs on fixed numbers.
-pub fn run(graph: &Graph) -> Vec<Vec<f32>> {
+pub(crate) fn run(graph: &Graph) -> Vec<Vec<f32>> {
     let mut values = BTreeMap::new();
     for id in graph.ids() {
         if let Some(name) = graph.op(id).source_name() {
@@ -27,12 +27,12 @@ pub fn run(graph: &Graph) -> Vec<Vec<f32>> {
 }
 
 /// The training graph of a small network.
-pub fn network() -> Graph {
+pub(crate) fn network() -> Graph {
     training(&NETWORK.parse().unwrap(), &Optimizer::sgd()).unwrap().without_dead_nodes().0
 }
 
 /// Steps of two nodes.
-pub fn steps(graph: &Graph) -> Vec<Vec<NodeId>> {
+pub(crate) fn steps(graph: &Graph) -> Vec<Vec<NodeId>> {
     let computed: Vec<NodeId> = graph.ids().filter(|&id| graph.op(id).source_name().is_none()).collect();
     computed.chunks(2).map(<[NodeId]>::to_vec).collect()
 }
