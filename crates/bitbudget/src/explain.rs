@@ -36,11 +36,11 @@ pub struct Explained {
     pub seconds: f64,
     /// The seconds of the training graph as it is.
     pub plain_seconds: f64,
-    /// All rules, in their order.
+    /// All rules, in their order; none where rewriting is off.
     pub rules: Vec<Firing>,
-    /// What deriving tensors instead of storing them does; its nodes are the derived tensors.
+    /// What deriving tensors instead of storing them does; its nodes are the tensors that would be stored otherwise.
     pub derived: Firing,
-    /// By derived node of the training graph, what computes it in passing.
+    /// By node of the training graph that is stored nowhere, what computes it in passing.
     pub readers: BTreeMap<NodeId, Vec<String>>,
     /// Why not all rules were applied, if so.
     pub note: Option<String>,
@@ -63,9 +63,9 @@ pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
         (other.schedule.peak.total() as i64 - peak as i64, self::seconds(other, formats, *batch) - seconds)
     };
     let mut rules = Vec::new();
-    for &(rule, fired) in &found.fired {
+    for &(rule, fired) in found.fired.iter().filter(|_| lowering.rewrite) {
         let mut firing = Firing { rule, fired, bytes: 0, seconds: 0.0, nodes: Vec::new() };
-        if fired > 0 && lowering.rewrite {
+        if fired > 0 {
             let without = extract(training, &alternatives_without(training, formats, &Limits::default(), rule))?;
             (firing.bytes, firing.seconds) = difference(&lowered(&without, lowering)?);
             firing.nodes = changed(training, &graph, &without);
@@ -74,12 +74,14 @@ pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
     }
     let stored = lowered(&graph, plain)?;
     let (bytes, longer) = difference(&stored);
-    let readers = readers(training, &now);
-    let nodes = readers.keys().map(|&id| named(training, id)).collect();
-    let derived = Firing { rule: "computed-in-passing", fired: readers.len(), bytes, seconds: longer, nodes };
+    let (readers, otherwise) = (readers(training, &now), readers(training, &stored));
+    let nodes = readers.keys().filter(|id| !otherwise.contains_key(id)).map(|&id| named(training, id));
+    let nodes: Vec<String> = nodes.collect();
+    let derived = Firing { rule: "computed-in-passing", fired: nodes.len(), bytes, seconds: longer, nodes };
+    let note = if lowering.rewrite { found.note } else { Some("rewriting is off".to_string()) };
     let before = lowered(&rewritten(training, formats, plain)?, plain)?;
     let (plain_peak, plain_seconds) = (before.schedule.peak.total(), self::seconds(&before, formats, *batch));
-    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, derived, readers, note: found.note })
+    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, derived, readers, note })
 }
 
 fn named(training: &Graph, id: NodeId) -> String {
@@ -115,9 +117,8 @@ fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>>
             times.entry(origin).or_default().push(heads.join(" and "));
         }
     }
-    // What is computed inside a single step never was stored.
     let backward = training.backward();
-    times.retain(|id, readers| readers.len() > 1 && !stored.contains(id) && !backward[id.index()]);
+    times.retain(|id, _| !stored.contains(id) && !backward[id.index()]);
     times
 }
 

@@ -198,7 +198,10 @@ fn tensor(record: &TensorRecord) -> Result<()> {
         bytes(record.bytes as f64)
     ))?;
     if record.choices.is_empty() {
-        return print("  no choice was priced: there is no integer program, or it takes no memory to speak of\n");
+        return print(
+            "  no choice was priced: no integer program was solved here (a trainer file does not keep one), or it takes no \
+             memory to speak of\n",
+        );
     }
     print(choices(record))?;
     print("")
