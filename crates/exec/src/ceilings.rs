@@ -12,7 +12,7 @@ use std::time::Instant;
 pub struct Ceilings {
     /// Floating-point operations per second of multiply-adds in FP32, operands in the first-level cache.
     pub flops_fp32: f64,
-    /// The same on numbers of 8 bits, which processors with BF16 dot products multiply faster.
+    /// The same on numbers of 8 bits, which processors with fast BF16 dot products multiply faster.
     pub flops_fp8: f64,
     /// Bytes read and written per second by a plain copy of a large array.
     pub bytes_per_second: f64,

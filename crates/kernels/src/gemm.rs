@@ -21,7 +21,7 @@ const STEP: usize = VECTORS * LANES;
 /// `a` is `[m, k]`, or `[k, m]` with `trans_a`; `b` is `[k, n]`, or `[n, k]` with `trans_b`; `bias` is `[n]` and added
 /// to every row. With `k = 0` the product is zero. Takes no memory beyond [`matmul_scratch`] for each thread.
 ///
-/// Where BF16 holds all numbers of both operands' formats and the processor has BF16 dot products, these compute the
+/// Where BF16 holds all numbers of both operands' formats and the processor has fast BF16 dot products, these compute the
 /// sums, in FP32; denormal numbers count as zero.
 ///
 /// # Errors

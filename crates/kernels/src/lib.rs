@@ -8,8 +8,8 @@
 //!
 //! Kernels run on rayon's current pool. Work is cut by the shapes alone and sums are combined in a fixed order, so that
 //! results have the same bits for any number of threads. They may differ in the last bits between processors, since
-//! the vector instructions at hand are chosen at run time; `BITBUDGET_INSTRUCTIONS=avx2` or `portable` in the environment
-//! makes do with those of lesser ones.
+//! the vector instructions at hand are chosen at run time; `BITBUDGET_INSTRUCTIONS=avx512`, `avx2` or `portable` in the
+//! environment makes do with those of lesser ones, and `avx512bf16` takes BF16 dot products where they are slow, too.
 //!
 //! ```
 //! use bitbudget_formats::Format;

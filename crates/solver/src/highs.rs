@@ -11,9 +11,10 @@ use crate::{Settings, dual::Prices};
 use highs::{HighsModelStatus, HighsSolutionStatus, RowProblem, Sense};
 use std::num::NonZeroU32;
 
-/// Limits are scaled to this size.
-const SCALE: f64 = 1000.0;
-/// By how much, at that size, a row may be exceeded.
+/// Limits are scaled to this size. HiGHS 1.16 may strengthen rows without end, without a look at the clock: at a size of 1000 it did
+/// so for a network of ours, at this one not yet.
+const SCALE: f64 = 1e5;
+/// By how much an option may be chosen in part, and by how much, at that size, a row may be exceeded.
 const TOLERANCE: f64 = 1e-9;
 
 /// The choice of least cost, and a bound on all others; nothing if HiGHS fails.

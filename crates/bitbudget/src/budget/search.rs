@@ -8,7 +8,7 @@ use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
-use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, stays_exact};
+use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, repeats, stays_exact};
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pinned, Tensor, tensors};
 use bitbudget_solver::{Outcome, Settings, Smallest, Solution, Solver, smallest, solve};
 use std::time::Instant;
@@ -128,8 +128,12 @@ impl<'a> Search<'a> {
     /// What an assignment's formats cost in the integer program's measure, if that knows them.
     pub(super) fn cost(&self, assignment: &Assignment) -> Option<f64> {
         let harm = Harm::new(&self.tensors, &self.allowed, self.budget.profile());
-        let of = assignment.tensors.iter().zip(&assignment.chosen).map(|(tensor, &format)| match format {
+        let chosen = &assignment.chosen;
+        let repeats = repeats(&self.frame.skeleton(self.training), &self.tensors, &self.all_allowed());
+        let is_repeated = |at: usize| repeats[at].is_some_and(|other| chosen[other] == chosen[at]);
+        let of = assignment.tensors.iter().zip(chosen).enumerate().map(|(at, (tensor, &format))| match format {
             Format::FP32 => Some(0.0),
+            _ if is_repeated(at) => Some(0.0),
             format if stays_exact(self.training, tensor) => harm.of(tensor, format).or(Some(0.0)),
             format => harm.of(tensor, format),
         });
@@ -224,9 +228,13 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn program(&self, costs: &Costs, memory: usize) -> Program {
+        let (skeleton, allowed) = (self.frame.skeleton(self.training), self.all_allowed());
+        integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
+    }
+
+    fn all_allowed(&self) -> Allowed {
         let Budget { recompute, granularity, .. } = *self.budget;
-        let allowed = Allowed { formats: self.allowed.clone(), recompute, granularity };
-        integer_program(&self.frame.skeleton(self.training), &self.tensors, self.batch, &allowed, costs, memory)
+        Allowed { formats: self.allowed.clone(), recompute, granularity }
     }
 
     fn certificate(

@@ -200,7 +200,7 @@ impl Conv2d {
 /// could not hold is counted.
 ///
 /// `shared` has at least the elements of [`Conv2d::workspace`], with any contents. Where BF16 holds all numbers of both
-/// operands' formats and the processor has BF16 dot products, these compute dense convolutions, with sums in FP32;
+/// operands' formats and the processor has fast BF16 dot products, these compute dense convolutions, with sums in FP32;
 /// denormal numbers count as zero there.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub(crate) enum Arithmetic {
 impl Arithmetic {
     /// The fastest arithmetic that holds the numbers of both formats exactly.
     pub(crate) fn of(a: Format, b: Format) -> Arithmetic {
-        match narrow(a) && narrow(b) && has_bf16() {
+        match narrow(a) && narrow(b) && crate::simd::has_fast_bf16() {
             true => Arithmetic::Bf16,
             false => Arithmetic::F32,
         }
@@ -39,16 +39,6 @@ impl Arithmetic {
 /// Whether BF16 holds every number of the format, apart from denormal ones.
 pub(crate) fn narrow(format: Format) -> bool {
     format.mantissa_bits() <= 7
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_bf16() -> bool {
-    crate::simd::has_avx512() && is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_bf16() -> bool {
-    false
 }
 
 /// A block of a product: `c[row][lane of vector j] (+)= sum over steps [i, k] of a[i + row] * b[j][k + lane]`.

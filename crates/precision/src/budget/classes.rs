@@ -14,6 +14,12 @@ pub(crate) struct Class {
     pub(crate) formats: Vec<Format>,
 }
 
+/// For each tensor the one whose rounding it repeats, if there is one: it passes on that one's numbers and always has its format, so
+/// that rounding it changes nothing.
+pub fn repeats(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Vec<Option<usize>> {
+    classes(skeleton, tensors, allowed).repeats(skeleton.training, tensors)
+}
+
 /// Classes with the class of each tensor, and the tensor whose format each node's result has.
 pub(crate) struct Classes {
     pub(crate) classes: Vec<Class>,
@@ -193,6 +199,33 @@ impl Union {
 
 /// The class of a node's result, if it has one.
 impl Classes {
+    /// As [`repeats`].
+    pub(crate) fn repeats(&self, training: &Graph, tensors: &[Tensor]) -> Vec<Option<usize>> {
+        let of = Tensors::new(training, tensors);
+        let mut contributions = vec![Vec::new(); training.len()];
+        for id in training.ids() {
+            if let Role::OutputGradient { of } = training.node(id).role {
+                contributions[of.index()].push(id);
+            }
+        }
+        let passed_on = |tensor: &Tensor| match (tensor.kind, contributions[tensor.node.index()].as_slice()) {
+            (Kind::Output, _) if matches!(training.op(tensor.node), Op::Relu(_)) => {
+                Some(training.operands(tensor.node)[0])
+            }
+            (Kind::OutputGradient, &[only]) if matches!(training.op(only), Op::ReluGrad(_)) => {
+                Some(training.operands(only)[0])
+            }
+            _ => None,
+        };
+        // A sum of several gradients is not rounded.
+        let rounded = |&id: &NodeId| training.node(owner(training, id)).role != Role::Internal;
+        let same_class = |at: usize, other: &usize| *other != at && self.class_of[*other] == self.class_of[at];
+        let repeated = |(at, tensor): (usize, &Tensor)| {
+            passed_on(tensor).filter(rounded).and_then(|id| of.of(id)).filter(|other| same_class(at, other))
+        };
+        tensors.iter().enumerate().map(repeated).collect()
+    }
+
     pub(crate) fn of(&self, id: NodeId) -> Option<usize> {
         self.tensor_of[id.index()].map(|tensor| self.class_of[tensor])
     }

@@ -8,7 +8,9 @@
 //!
 //! Each tensor is rounded at one cost wherever it lies, so formats are chosen per class: tensors that must have one format
 //! (a rectifier's input and output, whose gradient then needs the output only; with [`Granularity::Group`] all forward
-//! tensors of a group, and all its gradients).
+//! tensors of a group, and all its gradients). A rectifier's output then repeats the rounding of its input, so only one of them
+//! costs. That both could have formats of their own, with a gradient that reads the input, is not offered: kept beside the output that
+//! takes more memory than the wider format for both, which rounds no more.
 //!
 //! The formulation is conservative: a schedule may need less, where it joins steps or frees an operand early.
 
@@ -24,6 +26,7 @@ use bitbudget_ir::{Graph, NodeId};
 use std::fmt;
 use std::str::FromStr;
 
+pub use classes::repeats;
 pub use costs::{Costs, preference};
 pub use program::{Choices, Priced, Program, program};
 

@@ -61,13 +61,14 @@ pub fn program(
     let skeleton = &Skeleton { places: &places, ..*skeleton };
     let stored = stored(skeleton);
     let scale = costs.scale();
+    let repeats = classes.repeats(skeleton.training, tensors);
     let class_costs = classes.classes.iter().map(|class| {
         let harm = |format: &Format| -> f64 {
             let of = |&t: &usize| {
                 let position = allowed.formats[t].iter().position(|f| f == format);
                 position.and_then(|at| costs.rounding[t].get(at)).copied().unwrap_or(0.0)
             };
-            class.tensors.iter().map(of).sum::<f64>() * scale
+            class.tensors.iter().filter(|&&t| repeats[t].is_none()).map(of).sum::<f64>() * scale
         };
         class.formats.iter().map(harm).collect()
     });
