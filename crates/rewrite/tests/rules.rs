@@ -62,21 +62,6 @@ fn in_all_formats(lines: &str, check: impl Fn(&str)) {
     FORMATS.iter().for_each(|format| check(&lines.replace("FORMAT", &format.to_string())));
 }
 
-#[test]
-fn reshape_to_same() {
-    let lines = "
-        %0 = input {name=\"x\"} : f32[N,4]
-        %1 = exp(%0) : f32[N,4] output in FORMAT
-        %2 = reshape(%1) {shape=<N,4>} : f32[N,4] output in FORMAT
-        %3 = tanh(%2) : f32[N,4] output in FORMAT
-        return \"y\" = %3";
-    in_all_formats(lines, |lines| holds("reshape-to-same", lines, &["%2 = tanh(%1)"]));
-    let other = lines
-        .replace("<N,4>} : f32[N,4]", "<N,2,2>} : f32[N,2,2]")
-        .replace("tanh(%2) : f32[N,4]", "tanh(%2) : f32[N,2,2]");
-    in_all_formats(&other, |lines| fails("reshape-to-same", lines));
-}
-
 /// A gradient that passes a pooling of a concatenation of rectified tensors.
 const POOLED: &str = "
     %0 = input {name=\"x\"} : f32[N,2,4,4]

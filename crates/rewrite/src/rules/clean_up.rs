@@ -7,8 +7,6 @@ use bitbudget_ir::ops::{Concat, Slice};
 use egg::Id;
 
 pub(crate) const RULES: &[&Rule] = &[
-    // reshape(x) == x, to its own shape.
-    rule!("reshape-to-same": |g| Reshape(to)[x]; if (g.ty(*x).is_some_and(|ty| ty.shape == to.shape)); => Expr::from(x)),
     // part == slice(concat(.., part, ..))
     rule!("part-of-concat": |g| Concat(whole)[parts @ ..]; => slices(g, whole, parts)),
 ];
