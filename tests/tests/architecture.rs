@@ -113,6 +113,7 @@ fn passes_do_not_know_each_other() {
         ("exec", &["formats", "ir", "kernels", "program"]),
         ("profile", &["exec", "formats", "ir", "program"]),
         ("train", &["exec", "program"]),
+        ("report", &[]),
         (
             "bitbudget",
             &[
