@@ -99,8 +99,7 @@ pub struct Demoted {
 }
 
 /// What memory is used for, in the order of [`Instruction::bytes`].
-pub const USES: [&str; 6] =
-    ["masters", "optimizer state", "parameters", "saved activations", "gradients", "workspace"];
+pub const USES: [&str; 6] = ["masters", "optimizer state", "parameters", "saved activations", "gradients", "workspace"];
 
 /// The memory of a training step, in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
