@@ -42,9 +42,9 @@ function explanation(tensor, report) {
   return parts;
 }
 
-/** The largest tensor of the fewest bits, as an example. */
+/** The largest tensor of the fewest bits among those that have a choice, as an example. */
 function example(report) {
-  const stored = report.tensors.filter((tensor) => tensor.bytes > 0);
+  const stored = report.tensors.filter((tensor) => tensor.bytes > 0 && tensor.group !== undefined);
   const least = Math.min(...stored.map((tensor) => tensor.bits));
   return stored.filter((tensor) => tensor.bits === least).sort((a, b) => b.bytes - a.bytes)[0];
 }
