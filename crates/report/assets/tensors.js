@@ -15,9 +15,9 @@ function tensorColumns(report, open) {
   const columns = [
     { name: "name", value: (tensor) => tensor.name, cell: name },
     { name: "kind", value: (tensor) => tensor.kind },
-    { name: "shape", value: (tensor) => tensor.shape.reduce((a, b) => a * b, 1), text: (tensor) => tensor.shape.join("×") || "1",
+    { name: "shape", tight: true, value: (tensor) => tensor.shape.reduce((a, b) => a * b, 1), text: (tensor) => tensor.shape.join("×") || "1",
       title: "Dimensions at the batch size; sorts by the number of elements" },
-    { name: "format", value: (tensor) => tensor.format, cell: format },
+    { name: "format", tight: true, value: (tensor) => tensor.format, cell: format },
     { name: "bytes", number: true, value: (tensor) => tensor.bytes, text: (tensor) => bytes(tensor.bytes),
       title: "The most that it takes at any instruction" },
     { name: "stored", value: (tensor) => STORAGE[tensor.storage] },
