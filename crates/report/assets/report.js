@@ -117,4 +117,5 @@ function fill(report) {
 }
 
 fill(data);
+// How many milliseconds it took until the page could be used, for those who measure that.
 document.documentElement.dataset.interactive = String(performance.now());
