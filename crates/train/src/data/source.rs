@@ -58,6 +58,22 @@ impl FromStr for DataSpec {
     }
 }
 
+impl DataSpec {
+    /// The files that are read for this; none for what is built in or generated.
+    ///
+    /// # Errors
+    /// `NotFound` if they are not there.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        match self {
+            DataSpec::Digits | DataSpec::Synthetic(_) => Ok(Vec::new()),
+            DataSpec::Mnist(folder) => Ok(mnist::files(folder)),
+            DataSpec::Cifar10(folder) => cifar::files10(folder),
+            DataSpec::Cifar100(folder) => cifar::files100(folder),
+            DataSpec::Npz(file) => Ok(vec![file.clone()]),
+        }
+    }
+}
+
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }
@@ -121,6 +137,22 @@ mod tests {
             assert_eq!(text.parse::<DataSpec>().unwrap().to_string(), text);
         }
         assert_eq!("synthetic".parse(), Ok(DataSpec::Synthetic(SYNTHETIC_EXAMPLES)));
+    }
+
+    #[test]
+    fn files_are_those_that_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        for name in ["train-images-idx3-ubyte.gz", "train-labels.idx1-ubyte", "readme.txt", "train.bin"] {
+            std::fs::write(place(name), "").unwrap();
+        }
+        let path = folder.path().to_path_buf();
+        let mnist = DataSpec::Mnist(path.clone()).files().unwrap();
+        assert_eq!(mnist, [place("train-images-idx3-ubyte.gz"), place("train-labels.idx1-ubyte")]);
+        assert_eq!(DataSpec::Cifar100(path.clone()).files().unwrap(), [place("train.bin")]);
+        assert_eq!(DataSpec::Cifar10(path).files().unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(DataSpec::Npz("a.npz".into()).files(), Ok(vec!["a.npz".into()]));
+        assert_eq!(DataSpec::Digits.files(), Ok(Vec::new()));
     }
 
     #[test]
