@@ -57,6 +57,7 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
                 from: p.from.to_string(),
                 to: p.to.to_string(),
                 peak: p.peak,
+                low_ratio: compiled.assignment.low_ratio_elements(),
             };
             let tensors: Vec<Promotion> = promoted.iter().map(promotion).collect();
             Ok((!tensors.is_empty()).then(|| Promoted { programs: programs(&compiled), tensors }))

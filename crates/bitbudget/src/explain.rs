@@ -85,7 +85,7 @@ pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
 }
 
 fn named(training: &Graph, id: NodeId) -> String {
-    described(training.op(id).name(), &training.node(id).name, Some(id))
+    described(training, training.op(id).name(), &training.node(id).name, Some(id))
 }
 
 /// The nodes of the training graph that two rewritten graphs compute in different ways.
@@ -100,7 +100,7 @@ fn changed(training: &Graph, a: &Rewritten, b: &Rewritten) -> Vec<String> {
 }
 
 /// The tensors that steps compute in passing, with the other nodes of these steps.
-fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>> {
+pub(crate) fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>> {
     let Lowered { graph, schedule, origins, .. } = lowered;
     let stored: BTreeSet<NodeId> = graph
         .ids()
@@ -111,8 +111,8 @@ fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>>
     for step in &schedule.steps {
         let is_inside = |id: &NodeId| schedule.places[id.index()] == Some(Place::Inside);
         let heads = step.nodes.iter().filter(|id| !is_inside(id));
-        let heads: Vec<String> =
-            heads.map(|id| described(graph.op(*id).name(), &graph.node(*id).name, origins[id.index()])).collect();
+        let words = |id: &NodeId| described(training, graph.op(*id).name(), &graph.node(*id).name, origins[id.index()]);
+        let heads: Vec<String> = heads.map(words).collect();
         for origin in step.nodes.iter().filter(|id| is_inside(id)).filter_map(|id| origins[id.index()]) {
             times.entry(origin).or_default().push(heads.join(" and "));
         }

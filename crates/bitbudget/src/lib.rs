@@ -22,6 +22,7 @@ mod lowered;
 mod plan;
 mod profiling;
 mod promotion;
+mod report;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
@@ -33,9 +34,9 @@ use bitbudget_precision::{
 };
 use bitbudget_profile::ProfileError;
 use bitbudget_program::Program;
-use bitbudget_schedule::{Place, Schedule};
+use bitbudget_schedule::Schedule;
 use budget::Overflowed;
-use lowered::{Lowered, described, program};
+use lowered::{Lowered, computes, is_view, program};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
@@ -48,6 +49,7 @@ pub use lowered::Lowering;
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
+pub use report::report;
 pub use trainer::TrainerError;
 
 /// What to compile for.
@@ -260,7 +262,7 @@ impl Compiled {
             program(&training, &assignment.formats, &assignment.recomputed, batch, lowering)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
         let evaluate = evaluating(&evaluation, &formats, &train, lowering)?;
-        let peak = peak(&graph, &schedule, &origins);
+        let peak = peak(&training, &graph, &schedule, &origins);
         let Model { graph: forward, values } = model;
         Ok(Compiled {
             forward,
@@ -298,7 +300,7 @@ impl Compiled {
             program(&self.training, formats, recomputed, *batch, self.lowering)?;
         let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
         self.evaluate = evaluating(&self.evaluation, &formats, &train, self.lowering)?;
-        self.peak = peak(&graph, &schedule, &origins);
+        self.peak = peak(&self.training, &graph, &schedule, &origins);
         self.train = train;
         self.assignment = assignment;
         Ok(())
@@ -324,19 +326,12 @@ fn evaluating(
 }
 
 /// The peak that a schedule states, in words too.
-fn peak(graph: &Graph, schedule: &Schedule, origins: &[Option<NodeId>]) -> Peak {
-    let computes = |step: &bitbudget_schedule::Step| {
-        let node = |&id: &NodeId| described(graph.op(id).name(), &graph.node(id).name, origins[id.index()]);
-        step.nodes.iter().map(node).collect::<Vec<_>>().join(" and ")
-    };
-    let is_view = |step: &&bitbudget_schedule::Step| {
-        step.nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias))
-    };
+fn peak(training: &Graph, graph: &Graph, schedule: &Schedule, origins: &[Option<NodeId>]) -> Peak {
     let at = schedule.peak.step;
     Peak {
         memory: schedule.peak,
-        instruction: schedule.steps.iter().take(at).filter(|step| !is_view(step)).count(),
-        instructions: schedule.steps.iter().filter(|step| !is_view(step)).count(),
-        computes: schedule.steps.get(at).map(computes).unwrap_or_default(),
+        instruction: schedule.steps.iter().take(at).filter(|step| !is_view(schedule, step)).count(),
+        instructions: schedule.steps.iter().filter(|step| !is_view(schedule, step)).count(),
+        computes: schedule.steps.get(at).map(|step| computes(training, graph, step, origins)).unwrap_or_default(),
     }
 }

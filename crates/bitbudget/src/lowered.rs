@@ -2,11 +2,11 @@
 
 use crate::{CompileError, Storage};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId};
+use bitbudget_ir::{Graph, NodeId, Role};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
 use bitbudget_rewrite::{Copied, Origin, Rewritten, derive, recompute, rewrite};
-use bitbudget_schedule::{Schedule, Setting, derivable, plan, plan_in_order};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan, plan_in_order};
 use std::collections::BTreeMap;
 
 /// How graphs become programs.
@@ -145,11 +145,29 @@ pub(crate) fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<
     graph.ids().map(of).collect()
 }
 
-/// A node in words: its operator with its name, or its number in the training graph.
-pub(crate) fn described(op: &str, name: &str, origin: Option<NodeId>) -> String {
+/// A node in words: its operator with its name, or its number in the training graph and whose gradient it is.
+pub(crate) fn described(training: &Graph, op: &str, name: &str, origin: Option<NodeId>) -> String {
+    let gradient = |id: NodeId| match training.node(id).role {
+        Role::OutputGradient { of } | Role::ParameterGradient { of } => Some(&training.node(of).name),
+        Role::Internal | Role::Output | Role::Parameter => None,
+    };
     match (name, origin) {
-        ("", Some(id)) => format!("{op} {id}"),
+        ("", Some(id)) => match gradient(id).filter(|name| !name.is_empty()) {
+            Some(of) => format!("{op} {id} (gradient of `{of}`)"),
+            None => format!("{op} {id}"),
+        },
         ("", None) => op.to_string(),
         (name, _) => format!("{op} `{name}`"),
     }
+}
+
+/// What a step computes, in words.
+pub(crate) fn computes(training: &Graph, graph: &Graph, step: &Step, origins: &[Option<NodeId>]) -> String {
+    let node = |&id: &NodeId| described(training, graph.op(id).name(), &graph.node(id).name, origins[id.index()]);
+    step.nodes.iter().map(node).collect::<Vec<_>>().join(" and ")
+}
+
+/// Whether a step computes nothing, so that it is no instruction that counts.
+pub(crate) fn is_view(schedule: &Schedule, step: &Step) -> bool {
+    step.nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias))
 }

@@ -1,5 +1,7 @@
 //! Arguments.
 
+mod report;
+
 use bitbudget::{Engine, Granularity, Limit, Promotion};
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_precision::{Method, PinFormats};
@@ -11,6 +13,8 @@ use bitbudget_zoo::Network;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+pub(crate) use report::{PageArgs, ReportArgs};
 
 /// Compiles an ONNX network into a mixed-precision trainer.
 #[derive(Debug, Parser)]
@@ -30,6 +34,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Eval(EvalArgs),
     Bench(BenchArgs),
+    Report(ReportArgs),
     Profile(ProfileArgs),
 }
 
@@ -318,6 +323,8 @@ pub(crate) struct AssignArgs {
     /// Write a report of the assignment as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
 }
 
 /// Compile a network into a trainer file.
@@ -339,6 +346,8 @@ pub(crate) struct CompileArgs {
     /// The trainer file to write.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
 }
 
 /// Train a network in mixed precision.
@@ -384,6 +393,8 @@ pub(crate) struct TrainArgs {
     /// Write the final record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,

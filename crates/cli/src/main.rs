@@ -9,6 +9,7 @@ mod memory;
 mod model;
 mod output;
 mod progress;
+mod report;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         args::Command::Eval(args) => commands::eval::run(&args),
         args::Command::Explain(args) => commands::explain::run(&args),
         args::Command::Bench(args) => commands::bench::run(&args),
+        args::Command::Report(args) => commands::report::run(&args),
         args::Command::Profile(args) => commands::profile::run(&args),
     };
     match result {

@@ -6,6 +6,8 @@ use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+pub(crate) use bitbudget_report::bytes;
+
 /// The widest table on something that is no terminal.
 const WIDTH: u16 = 100;
 
@@ -105,14 +107,6 @@ pub(crate) fn grouped(n: u64) -> String {
     out
 }
 
-/// Bytes in the largest unit in which they are at least one.
-pub(crate) fn bytes(n: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let power = if n >= 1.0 { ((n.log2() / 10.0) as usize).min(units.len() - 1) } else { 0 };
-    let precision = usize::from(power > 0);
-    format!("{:.precision$} {}", n / 1024f64.powi(power as i32), units[power])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +114,6 @@ mod tests {
     #[test]
     fn numbers_are_readable() {
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0, 512.0, 1024.0, 1.5 * 1048576.0].map(bytes), ["0 B", "512 B", "1.0 KiB", "1.5 MiB"]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Progress {
 
 /// What became of a tensor that overflowed, in words.
 fn promoted(promotion: &Promotion) -> String {
-    let Promotion { step, tensor, overflow, from, to, peak } = promotion;
+    let Promotion { step, tensor, overflow, from, to, peak, .. } = promotion;
     let overflowed = format!("step {}: {:.1}% of {tensor} overflowed in {from}", step + 1, 100.0 * overflow);
     match promotion.is_promoted() {
         true => format!("{overflowed}; it is {to} now, the peak {}", bytes(*peak as f64)),

@@ -39,7 +39,7 @@ use bitbudget_ir::{DType, Graph, NodeId, Op};
 
 pub use alias::{is_alias, storage};
 pub use derive::derivable;
-pub use memory::Memory;
+pub use memory::{Life, Memory, Use};
 
 /// How tensors are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub struct Schedule {
     pub places: Vec<Option<Place>>,
     /// Bytes of the arena.
     pub arena: usize,
+    /// What lies in the arena when.
+    pub lives: Vec<Life>,
     /// What is alive at the peak.
     pub peak: Memory,
 }
@@ -121,7 +123,8 @@ fn place_in(tensors: &Tensors<'_>, order: &[NodeId]) -> Schedule {
     let lives = lifetimes::lives(tensors, &units);
     let placed = place::place(&lives.items);
     let arena = placed.size;
-    let peak = memory::peak(tensors, &lives, arena);
+    let in_arena = memory::in_arena(tensors, &lives);
+    let peak = memory::peak(tensors, &lives, &in_arena, arena);
     let mut places = lives.places.clone();
     for (item, &offset) in lives.items.iter().zip(&placed.offsets) {
         for &id in &item.tensors {
@@ -133,7 +136,7 @@ fn place_in(tensors: &Tensors<'_>, order: &[NodeId]) -> Schedule {
     workspaces.for_each(|(item, &offset)| workspace[item.first] = Some(offset));
     let steps = units.into_iter().zip(lives.ends).zip(workspace);
     let steps = steps.map(|((nodes, ends), workspace)| Step { nodes, ends, workspace }).collect();
-    Schedule { steps, places, arena, peak }
+    Schedule { steps, places, arena, lives: in_arena, peak }
 }
 
 /// What a tensor counts as at most, 64 TiB: so the sum of very many cannot overflow. Such a program is refused later.

@@ -2,7 +2,7 @@
 
 use crate::lifetimes::Lives;
 use crate::{Tensors, place};
-use bitbudget_ir::{Op, Role};
+use bitbudget_ir::{NodeId, Op, Role};
 
 /// Bytes by use, at the step where most are alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,8 +35,61 @@ impl Memory {
     }
 }
 
+/// What memory in the arena is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A parameter as forward and backward pass read it.
+    Parameter,
+    /// A result of the forward pass.
+    Activation,
+    /// A gradient.
+    Gradient,
+    /// What a kernel needs for itself.
+    Workspace,
+}
+
+/// Memory in the arena that is needed from one step to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The tensor that lies there; none for workspace. Where a result takes the place of an operand, the operand's ends before.
+    pub tensor: Option<NodeId>,
+    /// What it is used for.
+    pub usage: Use,
+    /// Its size.
+    pub bytes: usize,
+    /// The first step.
+    pub first: usize,
+    /// The last step.
+    pub last: usize,
+}
+
+/// What lies in the arena when, tensor by tensor.
+pub(crate) fn in_arena(tensors: &Tensors<'_>, lives: &Lives) -> Vec<Life> {
+    let backward = tensors.graph.backward();
+    let mut found = Vec::new();
+    for item in &lives.items {
+        if item.tensors.is_empty() {
+            let (bytes, first, last) = (item.bytes, item.first, item.last);
+            found.push(Life { tensor: None, usage: Use::Workspace, bytes, first, last });
+        }
+        for (at, &id) in item.tensors.iter().enumerate() {
+            let first = lives.computed[id.index()].max(item.first);
+            let next = item.tensors.get(at + 1).map(|next| lives.computed[next.index()].saturating_sub(1));
+            let (bytes, last) = (item.bytes, next.unwrap_or(item.last));
+            let usage = match tensors.graph.node(id).role {
+                Role::Parameter => Use::Parameter,
+                Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Use::Gradient,
+                Role::Internal if backward[id.index()] => Use::Gradient,
+                Role::Internal | Role::Output => Use::Activation,
+            };
+            found.push(Life { tensor: Some(id), usage, bytes, first, last });
+        }
+    }
+    found
+}
+
 /// The memory at the peak.
-pub(crate) fn peak(tensors: &Tensors<'_>, lives: &Lives, arena: usize) -> Memory {
+pub(crate) fn peak(tensors: &Tensors<'_>, lives: &Lives, in_arena: &[Life], arena: usize) -> Memory {
     let live = place::live(&lives.items);
     let step = (0..live.len()).max_by_key(|&step| (live[step], std::cmp::Reverse(step))).unwrap_or(0);
     let mut memory = Memory { step, ..Memory::default() };
@@ -48,20 +101,14 @@ pub(crate) fn peak(tensors: &Tensors<'_>, lives: &Lives, arena: usize) -> Memory
             _ => {}
         }
     }
-    let backward = graph.backward();
     let mut used = 0;
-    for item in lives.items.iter().filter(|item| item.first <= step && step <= item.last) {
-        used += item.bytes;
-        let Some(id) = item.tensors.iter().rev().find(|id| lives.computed[id.index()] <= step).or(item.tensors.first())
-        else {
-            memory.workspace += item.bytes;
-            continue;
-        };
-        match graph.node(*id).role {
-            Role::Parameter => memory.packed_parameters += item.bytes,
-            Role::OutputGradient { .. } | Role::ParameterGradient { .. } => memory.gradients += item.bytes,
-            Role::Internal if backward[id.index()] => memory.gradients += item.bytes,
-            Role::Internal | Role::Output => memory.activations += item.bytes,
+    for life in in_arena.iter().filter(|life| life.first <= step && step <= life.last) {
+        used += life.bytes;
+        match life.usage {
+            Use::Parameter => memory.packed_parameters += life.bytes,
+            Use::Activation => memory.activations += life.bytes,
+            Use::Gradient => memory.gradients += life.bytes,
+            Use::Workspace => memory.workspace += life.bytes,
         }
     }
     memory.workspace += arena.saturating_sub(used);

@@ -88,6 +88,20 @@ pub struct FinalRecord {
     pub steps: u64,
     /// Promotions in the order in which they happened.
     pub promotions: Vec<Promotion>,
+    /// The parameters and outputs that overflowed at all, in the order of the program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overflows: Vec<Overflow>,
+}
+
+/// The step in which most of a tensor overflowed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overflow {
+    /// The tensor's name.
+    pub tensor: String,
+    /// The share of its elements that overflowed.
+    pub ratio: f64,
+    /// The step.
+    pub step: u64,
 }
 
 /// A tensor that overflowed, and got a wider format for the rest of the run or stays as it is for want of memory.
@@ -105,6 +119,8 @@ pub struct Promotion {
     pub to: String,
     /// The peak of a training step from then on, in bytes.
     pub peak: usize,
+    /// The share of low elements from then on.
+    pub low_ratio: f64,
 }
 
 impl Promotion {
@@ -153,7 +169,7 @@ mod tests {
 
     fn promotion() -> Promotion {
         let (from, to) = ("1-4-3".into(), "1-6-9".into());
-        Promotion { step: 3, tensor: "conv1.weight".into(), overflow: 0.25, from, to, peak: 4096 }
+        Promotion { step: 3, tensor: "conv1.weight".into(), overflow: 0.25, from, to, peak: 4096, low_ratio: 0.5 }
     }
 
     fn step(loss: f64) -> Record {
@@ -184,6 +200,7 @@ mod tests {
             seconds: 1.0,
             steps: 4,
             promotions: vec![promotion()],
+            overflows: vec![Overflow { tensor: "conv1.weight".into(), ratio: 0.25, step: 3 }],
         });
         for (count, record) in [step(0.5), end].into_iter().enumerate() {
             writer.write(&record).unwrap();

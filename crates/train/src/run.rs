@@ -1,15 +1,16 @@
 //! The training loop and the evaluation over compiled programs.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bitbudget_exec::{ExecError, Executor, Inputs, Step, Values};
-use bitbudget_program::Program;
+use bitbudget_program::{Instruction, Program};
 
 use crate::batches::{Batch, EvalBatches, TrainBatches, TrainOptions};
 use crate::data::{Dataset, Split};
 use crate::learning_rate::LearningRate;
 use crate::loss_scale::{LossScaler, LossScaling, SMALLEST_SCALE};
-use crate::metrics::{EpochRecord, FinalRecord, Promotion, Record, StepRecord};
+use crate::metrics::{self, EpochRecord, FinalRecord, Promotion, Record, StepRecord};
 use crate::promotion::{OverflowCount, promote};
 use crate::{Error, ErrorKind, Result};
 
@@ -122,6 +123,7 @@ pub fn train(
         updates: 0,
         hopeless: 0,
         promotions: Vec::new(),
+        worst: BTreeMap::new(),
     };
     let mut last = EpochSums::default();
     let mut epoch = 0;
@@ -154,6 +156,7 @@ pub fn train(
         seconds: start.elapsed().as_secs_f64(),
         steps: run.step,
         promotions: run.promotions,
+        overflows: run.worst.into_values().collect(),
     })
 }
 
@@ -241,6 +244,8 @@ struct Run<'a> {
     updates: u32,
     hopeless: u32,
     promotions: Vec<Promotion>,
+    /// The step in which most of each tensor overflowed, by the number that the program counts it by.
+    worst: BTreeMap<u32, metrics::Overflow>,
 }
 
 impl Run<'_> {
@@ -323,12 +328,24 @@ impl Run<'_> {
         Ok((step, record))
     }
 
+    /// Remembers what overflowed in a step, where it was more than in any before.
+    fn remember(&mut self, step: &Step) {
+        for count in step.overflows.iter().filter(|count| count.counts.overflow > 0) {
+            let ratio = count.counts.overflow as f64 / count.elements.max(1) as f64;
+            if self.worst.get(&count.tensor).is_none_or(|worst| worst.ratio < ratio) {
+                let tensor = name(&self.programs.train, count.tensor);
+                self.worst.insert(count.tensor, metrics::Overflow { tensor, ratio, step: self.step });
+            }
+        }
+    }
+
     /// Promotes what overflowed in a step; returns what became of it.
     fn promote(
         &mut self,
         step: &Step,
         promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
     ) -> Result<Vec<Promotion>> {
+        self.remember(step);
         let Some(threshold) = self.settings.promotion else { return Ok(Vec::new()) };
         let count = |o: &bitbudget_exec::OverflowCount| OverflowCount {
             tensor: o.tensor,
@@ -351,4 +368,15 @@ impl Run<'_> {
         self.promotions.extend(tensors.iter().cloned());
         Ok(tensors)
     }
+}
+
+/// The name of a tensor that a program counts by a number, or that number.
+fn name(program: &Program, tensor: u32) -> String {
+    let parts = program.instructions.iter().filter_map(|instruction| match instruction {
+        Instruction::Compute { parts, .. } => Some(parts),
+        _ => None,
+    });
+    let counts = |part: &&bitbudget_program::Part| part.rounding.is_some_and(|r| r.counted == Some(tensor));
+    let named = parts.flatten().find(counts).map(|part| program.buffer(part.output).name.clone());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("%{tensor}"))
 }

@@ -83,16 +83,16 @@ impl Frame {
         }
     }
 
-    /// What the steps of the largest weights compute, in words.
-    pub(super) fn largest(&self, weights: &[f64]) -> String {
+    /// What the steps of the largest weights compute, in words, the largest first; at most `count`.
+    pub(super) fn largest(&self, training: &Graph, weights: &[f64], count: usize) -> Vec<String> {
         let mut steps: Vec<usize> = (0..self.steps.len()).filter(|&step| weights[step] > 0.0).collect();
         steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
         let node = |&id: &NodeId| {
             let (node, origin) = (self.graph.node(id), self.rewritten.origins[self.nodes[id.index()].index()]);
-            described(node.op.name(), &node.name, origin)
+            described(training, node.op.name(), &node.name, origin)
         };
         let step = |&step: &usize| self.steps[step].iter().take(2).map(node).collect::<Vec<_>>().join(" and ");
-        steps.iter().take(3).map(step).collect::<Vec<_>>().join("; ")
+        steps.iter().take(count).map(step).collect()
     }
 }
 

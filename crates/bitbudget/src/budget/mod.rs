@@ -139,6 +139,8 @@ pub struct Certificate {
     pub bound: f64,
     /// By how much the cost may fall per byte of budget, at the margin.
     pub price: f64,
+    /// What the steps compute at which a byte of budget is worth most, the first most.
+    pub binds: Vec<String>,
     /// The share of a step's time that recomputation adds, as estimated.
     pub slowdown: f64,
     /// For each tensor (in the order of [`bitbudget_precision::tensors`]), what its choices cost; nothing for one that takes no memory

@@ -34,6 +34,8 @@ const GAP: f64 = 0.005;
 const ENOUGH: f64 = 0.01;
 /// Above what is proved to be too little, solutions are sought with this much times the memory.
 const MORE: [f64; 3] = [1.2, 1.5, 2.2];
+/// How many of the steps at which the budget binds are named.
+const BINDING: usize = 3;
 /// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
 const OVERFLOW: f64 = 0.01;
 
@@ -243,13 +245,15 @@ impl<'a> Search<'a> {
         assignment: &Assignment,
     ) -> Certificate {
         let rows = program.memory_rows();
+        let prices = &solution.prices[rows.start as usize..rows.end as usize];
         Certificate {
             name: solution.engine.to_string(),
             profile: self.budget.measured.as_ref().map(|measured| measured.name.clone()),
             seconds: 0.0,
             cost: solution.cost + program.fixed_cost,
             bound: solution.bound + program.fixed_cost,
-            price: solution.prices[rows.start as usize..rows.end as usize].iter().sum(),
+            price: prices.iter().sum(),
+            binds: self.frame.largest(self.training, prices, BINDING),
             slowdown: costs.again(&assignment.recomputed).1,
             choices: (0..self.tensors.len())
                 .map(|tensor| program.priced(tensor, &solution.picks, &solution.prices))
@@ -293,7 +297,7 @@ impl<'a> Search<'a> {
         if bound <= 0 {
             return Err(unknown(smallest).into());
         }
-        let dominated = self.frame.largest(&weights);
+        let dominated = self.frame.largest(self.training, &weights, BINDING).join("; ");
         Err(BudgetError::Infeasible { budget, smallest, bound: above(bound), dominated }.into())
     }
 

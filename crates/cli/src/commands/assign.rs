@@ -5,6 +5,7 @@ use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
 use crate::output::{bytes, check, grouped, json, print, save, table};
+use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
 use bitbudget_precision::Method;
@@ -23,11 +24,18 @@ struct Record<'a> {
 }
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
-    check([&args.json, &args.output].into_iter().flatten().map(PathBuf::as_path))?;
+    check([&args.json, &args.output, &args.page.html].into_iter().flatten().map(PathBuf::as_path))?;
     let kind = args.output.as_deref().map(FileKind::of).transpose()?;
     let request = Request { seed: args.seed, ..Request::default() };
     let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
     let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
+    if args.page.html.is_some() {
+        let mut report = bitbudget::report(&compiled, default_threads(), None)?;
+        let from = args.from.as_deref();
+        report.rerun =
+            rerun(&Inputs { from, ..Inputs::new(&args.model, &args.assignment) }, args.seed, default_threads())?;
+        save_page(args.page.html.as_deref(), &report)?;
+    }
     if let (Some(path), Some(kind)) = (&args.output, kind) {
         let Some(options) = options else {
             bail!("{} is a trainer file; give the network to write its assignment", args.model.display())

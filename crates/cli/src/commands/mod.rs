@@ -7,5 +7,6 @@ pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod profile;
+pub(crate) mod report;
 pub(crate) mod train;
 pub(crate) mod zoo;

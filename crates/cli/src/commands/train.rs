@@ -7,6 +7,7 @@ use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
 use crate::output::{check, json, print, save};
 use crate::progress::Progress;
+use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
 use anyhow::{Context, Result, bail};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let seed = args.settings.seed;
-    check([&args.save, &args.metrics, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
+    check([&args.save, &args.metrics, &args.json, &args.page.html].into_iter().flatten().map(PathBuf::as_path))?;
     let updates = updates(args.settings.loss_scale);
     let threads = threads(&args.device);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
@@ -40,6 +41,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
+    let mut run = args.page.html.is_some().then(Run::default);
+    let low_ratio = compiled.assignment.low_ratio_elements();
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
@@ -56,6 +59,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         &mut |tensors| promote(&mut compiled, tensors, args.settings.promotion.promotion),
         &mut |record| {
             progress.show(record);
+            if let Some(run) = &mut run {
+                run.see(record);
+            }
             metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(record))
         },
     );
@@ -72,6 +78,15 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     if let Some(path) = &args.json {
         let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Outcome { record: &record, memory: &memory, solver })?;
+    }
+    if let Some(mut run) = run {
+        run.end = Some(record.clone());
+        let training = run.training(Some(&args.data), low_ratio)?;
+        let mut report = bitbudget::report(&compiled, executor.threads(), Some(training))?;
+        MeasuredMemory::from(&memory).put(&mut report);
+        let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+        report.rerun = rerun(&inputs, Some(seed), executor.threads())?;
+        save_page(args.page.html.as_deref(), &report)?;
     }
     if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         print(report(&compiled, &record))?;
@@ -163,6 +178,7 @@ fn promote(
             from: from.to_string(),
             to: to.to_string(),
             peak,
+            low_ratio: compiled.assignment.low_ratio_elements(),
         })
     };
     let tensors: Vec<_> = promoted.into_iter().filter_map(record).collect();

@@ -20,38 +20,46 @@ struct Layout {
     label_ranges: &'static [usize],
 }
 
+const CIFAR10: Layout = Layout {
+    name: "cifar10",
+    folder: "cifar-10-batches-bin",
+    python_folder: "cifar-10-batches-py",
+    train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+    test: "test_batch.bin",
+    label_ranges: &[10],
+};
+
+const CIFAR100: Layout = Layout {
+    name: "cifar100",
+    folder: "cifar-100-binary",
+    python_folder: "cifar-100-python",
+    train: &["train.bin"],
+    test: "test.bin",
+    label_ranges: &[20, 100],
+};
+
 pub(super) fn load10(folder: &Path) -> Result<Dataset> {
-    load(
-        folder,
-        &Layout {
-            name: "cifar10",
-            folder: "cifar-10-batches-bin",
-            python_folder: "cifar-10-batches-py",
-            train: &[
-                "data_batch_1.bin",
-                "data_batch_2.bin",
-                "data_batch_3.bin",
-                "data_batch_4.bin",
-                "data_batch_5.bin",
-            ],
-            test: "test_batch.bin",
-            label_ranges: &[10],
-        },
-    )
+    load(folder, &CIFAR10)
 }
 
 pub(super) fn load100(folder: &Path) -> Result<Dataset> {
-    load(
-        folder,
-        &Layout {
-            name: "cifar100",
-            folder: "cifar-100-binary",
-            python_folder: "cifar-100-python",
-            train: &["train.bin"],
-            test: "test.bin",
-            label_ranges: &[20, 100],
-        },
-    )
+    load(folder, &CIFAR100)
+}
+
+/// The files that CIFAR-10 is read from.
+pub(super) fn files10(folder: &Path) -> Result<Vec<PathBuf>> {
+    files(folder, &CIFAR10)
+}
+
+/// The files that CIFAR-100 is read from.
+pub(super) fn files100(folder: &Path) -> Result<Vec<PathBuf>> {
+    files(folder, &CIFAR100)
+}
+
+fn files(folder: &Path, layout: &Layout) -> Result<Vec<PathBuf>> {
+    let place = find(folder, layout)?;
+    let files = layout.train.iter().chain([&layout.test]).map(|file| place.join(file));
+    Ok(files.filter(|file| file.is_file()).collect())
 }
 
 fn load(folder: &Path, layout: &Layout) -> Result<Dataset> {

@@ -97,6 +97,13 @@ fn read_split(folder: &Path, stem: &str) -> Result<Option<Pair>> {
     Ok(Some(Pair { height, width, images, labels: labels.into_iter().map(u32::from).collect() }))
 }
 
+/// The files that are read.
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    let parts = [("images", "idx3-ubyte"), ("labels", "idx1-ubyte")];
+    let files = ["train", "t10k"].iter().flat_map(|split| parts.map(|(part, kind)| (format!("{split}-{part}"), kind)));
+    files.filter_map(|(stem, kind)| find(folder, &stem, kind)).collect()
+}
+
 fn find(folder: &Path, stem: &str, kind: &str) -> Option<PathBuf> {
     let names = [format!("{stem}-{kind}"), format!("{stem}.{kind}")];
     let candidates = names.iter().flat_map(|name| [folder.join(name), folder.join(format!("{name}.gz"))]);

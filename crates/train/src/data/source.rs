@@ -58,6 +58,22 @@ impl FromStr for DataSpec {
     }
 }
 
+impl DataSpec {
+    /// The files that are read for this; none for what is built in or generated.
+    ///
+    /// # Errors
+    /// `NotFound` if they are not there.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        match self {
+            DataSpec::Digits | DataSpec::Synthetic(_) => Ok(Vec::new()),
+            DataSpec::Mnist(folder) => Ok(mnist::files(folder)),
+            DataSpec::Cifar10(folder) => cifar::files10(folder),
+            DataSpec::Cifar100(folder) => cifar::files100(folder),
+            DataSpec::Npz(file) => Ok(vec![file.clone()]),
+        }
+    }
+}
+
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }

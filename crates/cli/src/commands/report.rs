@@ -1,0 +1,67 @@
+//! `bitbudget report`.
+
+use crate::args::ReportArgs;
+use crate::memory::default_threads;
+use crate::model::{Request, compiled};
+use crate::output::{check, json};
+use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
+use anyhow::{Context, Result, bail};
+use bitbudget_train::metrics::{FinalRecord, Record};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+/// What `bitbudget train --json` writes, as far as it is shown.
+#[derive(Deserialize)]
+struct Outcome {
+    #[serde(flatten)]
+    record: FinalRecord,
+    memory: MeasuredMemory,
+}
+
+pub(crate) fn run(args: &ReportArgs) -> Result<()> {
+    check([&args.page.html, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
+    // A record that cannot be read is refused before anything takes long.
+    let outcome: Option<Outcome> = args.record.as_deref().map(read).transpose()?;
+    let run = run_of(args.metrics.as_deref(), outcome.as_ref().map(|outcome| outcome.record.clone()))?;
+    let request = Request { seed: args.seed, ..Request::default() };
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let training = run.map(|run| run.training(None, compiled.assignment.low_ratio_elements())).transpose()?;
+    let mut report = bitbudget::report(&compiled, default_threads(), training)?;
+    if let Some(outcome) = outcome {
+        outcome.memory.put(&mut report);
+    }
+    report.rerun = rerun(&Inputs::new(&args.model, &args.assignment), args.seed, default_threads())?;
+    if let Some(path) = &args.json {
+        json(path, &report)?;
+    }
+    save_page(args.page.html.as_deref(), &report)
+}
+
+/// The run that metrics and a final record tell of, if there is one.
+fn run_of(metrics: Option<&Path>, record: Option<FinalRecord>) -> Result<Option<Run>> {
+    let mut run = Run::default();
+    if let Some(path) = metrics {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        for (at, line) in text.lines().enumerate() {
+            let record: Record = serde_json::from_str(line).with_context(|| {
+                format!("{}: line {} is none of `bitbudget train --metrics`", path.display(), at + 1)
+            })?;
+            run.see(&record);
+        }
+    }
+    run.end = record.or(run.end);
+    match (&run.end, metrics) {
+        (None, Some(path)) => {
+            bail!("{} has no final record, so the run did not end; let it end, or leave --metrics out", path.display())
+        }
+        (None, None) => Ok(None),
+        (Some(_), _) => Ok(Some(run)),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{} is no record of `bitbudget train --json`", path.display()))
+}

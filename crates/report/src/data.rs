@@ -1,0 +1,362 @@
+//! What a report says, as plain data.
+
+use serde::Serialize;
+
+/// A compiled training step, and what training it gave.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The network's name.
+    pub network: String,
+    /// What it all comes to.
+    pub verdict: Verdict,
+    /// The memory of a training step.
+    pub memory: Memory,
+    /// The operators of the network, in the order of execution.
+    pub nodes: Vec<Node>,
+    /// All tensors of a training step that have a format of their own or take memory.
+    pub tensors: Vec<Tensor>,
+    /// The tensor groups, in order.
+    pub groups: Vec<Group>,
+    /// The training run, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    /// What is needed to do the same again.
+    pub rerun: Rerun,
+}
+
+/// What it all comes to. Memory is in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// How formats were chosen.
+    pub method: String,
+    /// Examples per step.
+    pub batch: usize,
+    /// The memory that the run may take at its peak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<usize>,
+    /// What a step takes in FP32, where a budget had it computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fp32: Option<usize>,
+    /// What the run takes as the plan says, evaluations included.
+    pub predicted: usize,
+    /// What the executor allocated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocated: Option<usize>,
+    /// By how much the process grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resident: Option<usize>,
+    /// Elements of all assigned tensors.
+    pub elements: u64,
+    /// The low tensors' share of these.
+    pub low_ratio: f64,
+    /// The mean bits of an element.
+    pub bits_per_element: f64,
+    /// The names of what the backward pass computes again.
+    pub recomputed: Vec<String>,
+    /// What the solver says, if an integer program was solved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solver: Option<Solver>,
+    /// The paper's demotion on the same budget, if it was tried and fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demote: Option<Demoted>,
+}
+
+/// What a solver says of its solution. A cost of 100 is the harm of rounding every tensor most coarsely; a percent of a step's time
+/// for recomputation is added as 1, or as the time weight says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Solver {
+    /// The solver's name.
+    pub name: String,
+    /// The profile that costs were measured in; nothing where few elements rounded coarsely is what counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The cost of the assignment.
+    pub cost: f64,
+    /// No assignment on this budget costs less.
+    pub bound: f64,
+    /// The part of the cost that the bound leaves open.
+    pub gap: f64,
+    /// By how much the cost may fall per byte of budget, at the margin.
+    pub price: f64,
+    /// The share of a step's time that recomputation adds, as estimated.
+    pub slowdown: f64,
+    /// What the steps compute at which the budget binds, those that count most first.
+    pub binds: Vec<String>,
+}
+
+/// Demotion on a budget.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Demoted {
+    /// The share of low elements.
+    pub low_ratio: f64,
+    /// The peak in bytes.
+    pub peak: usize,
+    /// The cost in the solver's measure, if that knows the formats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+}
+
+/// What memory is used for, in the order of [`Instruction::bytes`].
+pub const USES: [&str; 6] = ["masters", "optimizer state", "parameters", "saved activations", "gradients", "workspace"];
+
+/// The memory of a training step, in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Memory {
+    /// What it takes: what is alive at the peak, and the gaps between tensors there.
+    pub total: usize,
+    /// The memory at the peak that lies unused between tensors.
+    pub gaps: usize,
+    /// The instruction at which most is alive.
+    pub peak: usize,
+    /// The first instruction of the backward pass.
+    pub backward: usize,
+    /// The names of the uses.
+    pub uses: Vec<&'static str>,
+    /// The instructions that compute, in order.
+    pub instructions: Vec<Instruction>,
+}
+
+/// An instruction of the step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Instruction {
+    /// What it computes, in words.
+    pub computes: String,
+    /// What is alive while it runs, by use.
+    pub bytes: [usize; 6],
+}
+
+/// An operator of the network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// What it computes.
+    pub op: String,
+    /// The operators whose results it reads, by position.
+    pub inputs: Vec<usize>,
+    /// Its tensor group.
+    pub group: usize,
+}
+
+/// A tensor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tensor {
+    /// Its name: that of the operator or parameter, for a gradient that of what it belongs to.
+    pub name: String,
+    /// What it is to its operator.
+    pub kind: &'static str,
+    /// The operator that it belongs to, by position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
+    /// The tensor group that it counts in, if it is assigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
+    /// Its dimensions at the batch size.
+    pub shape: Vec<usize>,
+    /// The format that its numbers are rounded to.
+    pub format: String,
+    /// Bits of a number in that format.
+    pub bits: u32,
+    /// The most bytes that it takes at any instruction.
+    pub bytes: usize,
+    /// How it is stored.
+    pub storage: Storage,
+    /// What its memory is used for, by position in [`Memory::uses`].
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<usize>,
+    /// When it takes how much.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lives: Vec<Life>,
+    /// What rounding it most coarsely would cost by the profile, if there is one that measured it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<f64>,
+    /// The largest share of its elements that overflowed in a training step, if that was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<f64>,
+    /// Why it is stored as it is, in sentences.
+    pub why: String,
+    /// What the choices for it cost, the chosen one first and then the best, if an integer program had some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
+}
+
+/// How a tensor is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Storage {
+    /// In memory, while something reads it.
+    Kept,
+    /// In memory, but computed again in the backward pass instead of kept until then.
+    Recomputed,
+    /// Nowhere: every instruction that reads it computes it.
+    InPassing,
+    /// Nowhere: it is another tensor under this name.
+    Shared,
+    /// Nowhere: nothing needs it.
+    NotComputed,
+}
+
+/// From which instruction to which, both included, how many bytes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Life(pub usize, pub usize, pub usize);
+
+/// What a choice for a tensor would cost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Choice {
+    /// The format.
+    pub format: String,
+    /// Whether the backward pass computes the tensor again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recomputed: bool,
+    /// The harm of rounding and the time of computing again.
+    pub cost: f64,
+    /// What its memory costs at the prices that the search ended with.
+    pub memory: f64,
+    /// Whether it was chosen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub chosen: bool,
+}
+
+/// A tensor group, as the paper counts it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// Its operators by position.
+    pub nodes: Vec<usize>,
+    /// The size of its tensors in elements.
+    pub elements: u64,
+    /// `high`, `low`, or `mixed`.
+    pub level: &'static str,
+    /// When it was demoted, counted from 0, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demoted: Option<usize>,
+}
+
+/// A training run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Training {
+    /// The data, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Steps of the run.
+    pub steps: u64,
+    /// Its duration.
+    pub seconds: f64,
+    /// Mean loss of the last epoch.
+    pub train_loss: Option<f64>,
+    /// Accuracy of the last epoch on training images, 0 to 1.
+    pub train_accuracy: f64,
+    /// Mean loss over the test images, where there are any.
+    pub test_loss: Option<f64>,
+    /// Accuracy on the test images, 0 to 1.
+    pub test_accuracy: Option<f64>,
+    /// The same when nothing is rounded.
+    pub test_accuracy_fp32: Option<f64>,
+    /// The share of low elements at the start.
+    pub low_ratio: f64,
+    /// What was recorded on the way; nothing if no step was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
+    /// The epochs.
+    pub epochs: Vec<Epoch>,
+    /// The tensors that overflowed so much that they were to be promoted.
+    pub promotions: Vec<Promotion>,
+    /// The tensors whose overflows were counted.
+    pub overflows: Vec<Overflow>,
+}
+
+/// A run by steps, thinned so that it has no more than some hundred points.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Curve {
+    /// How many steps a point stands for; the last one may stand for fewer.
+    pub every: u64,
+    /// The points in order.
+    pub points: Vec<Point>,
+}
+
+/// Steps in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// The first of them.
+    pub step: u64,
+    /// The mean of their losses; nothing if one was not finite.
+    pub loss: Option<f64>,
+    /// The loss scale of the last of them.
+    pub loss_scale: f64,
+    /// How many of them were skipped.
+    pub skipped: u64,
+}
+
+/// An epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Epoch {
+    /// The steps at its end.
+    pub steps: u64,
+    /// Accuracy on its training images, 0 to 1.
+    pub train_accuracy: f64,
+    /// Accuracy on the test images, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+}
+
+/// A tensor that overflowed, and was promoted or stays as it is for want of memory.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Promotion {
+    /// The step after which it was.
+    pub step: u64,
+    /// Its name.
+    pub tensor: String,
+    /// The share of its elements that overflowed.
+    pub overflow: f64,
+    /// Its format before.
+    pub from: String,
+    /// Its format from then on.
+    pub to: String,
+    /// The peak in bytes from then on.
+    pub peak: usize,
+    /// The share of low elements from then on.
+    pub low_ratio: f64,
+}
+
+/// How much a parameter or an output overflowed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Overflow {
+    /// Its name.
+    pub tensor: String,
+    /// The largest share of its elements that overflowed in a step.
+    pub ratio: f64,
+    /// That step.
+    pub step: u64,
+}
+
+/// What is needed to do the same again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Rerun {
+    /// The command, as a shell reads it.
+    pub command: String,
+    /// The seed of everything that is random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The version that made this.
+    pub version: String,
+    /// Where it ran.
+    pub platform: String,
+    /// Threads that it ran with.
+    pub threads: usize,
+    /// The files that were read.
+    pub files: Vec<File>,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct File {
+    /// What it is to the run: the model, data, a profile.
+    pub role: &'static str,
+    /// Its place, as it was given.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: String,
+}
