@@ -1,10 +1,10 @@
 //! What became of the tensors of a network's operators, in words that can go with its file.
 
-use crate::{Compiled, Priced};
+use crate::{CompileError, Compiled, report};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
-use bitbudget_precision::{Kind, Level, Method, Tensor, node_names};
+use bitbudget_precision::{Kind, node_names};
 use std::collections::BTreeMap;
 
 /// Keys and values.
@@ -20,7 +20,10 @@ pub struct Annotated {
 }
 
 /// What a trainer's assignment says of the network that it was compiled from, for runs with so many threads.
-pub fn annotated(compiled: &Compiled, threads: usize) -> Annotated {
+///
+/// # Errors
+/// If the graph cannot be lowered.
+pub fn annotated(compiled: &Compiled, threads: usize) -> Result<Annotated, CompileError> {
     let Compiled { forward, training, assignment, solved, .. } = compiled;
     let pair = |key: &str, value: String| (format!("bitbudget.{key}"), value);
     let mut network = vec![
@@ -33,8 +36,10 @@ pub fn annotated(compiled: &Compiled, threads: usize) -> Annotated {
     network.extend(solved.iter().map(|solved| pair("budget_bytes", solved.budget.to_string())));
     let original = originals(forward, training);
     let names = node_names(training);
+    // Rows of assigned tensors come first, in their order.
+    let rows = report(compiled, threads, None)?.tensors;
     let mut nodes: BTreeMap<NodeId, Pairs> = BTreeMap::new();
-    for (at, (tensor, _, format)) in assignment.assigned().enumerate() {
+    for ((tensor, _, format), row) in assignment.assigned().zip(rows) {
         let Some(&node) = original.get(&tensor.operator) else { continue };
         let key = match tensor.kind {
             Kind::Output => "output".to_string(),
@@ -47,12 +52,9 @@ pub fn annotated(compiled: &Compiled, threads: usize) -> Annotated {
         };
         let pairs = nodes.entry(node).or_default();
         pairs.push(pair(&key, format!("{format}, {} bits", format.bits())));
-        pairs.push(pair(&format!("{key}.why"), why(compiled, at, tensor, format)));
-        if tensor.kind == Kind::Output && assignment.recomputed.contains(&tensor.node) {
-            pairs.push(pair("output.recomputed", "computed again in the backward pass".to_string()));
-        }
+        pairs.push(pair(&format!("{key}.why"), row.why));
     }
-    Annotated { network, nodes }
+    Ok(Annotated { network, nodes })
 }
 
 /// The format, with its bits, in which the result of each node of a trainer's forward graph is stored.
@@ -84,46 +86,4 @@ fn originals(forward: &Graph, training: &Graph) -> BTreeMap<NodeId, NodeId> {
         found.insert(id, same);
     }
     found
-}
-
-/// Why a tensor has its format.
-fn why(compiled: &Compiled, at: usize, tensor: &Tensor, format: Format) -> String {
-    let assignment = &compiled.assignment;
-    if compiled.pinned.contains_key(&at) {
-        return "pinned".to_string();
-    }
-    let solver = compiled.solved.as_ref().and_then(|solved| solved.solver.as_ref());
-    if let Some(choices) = solver.map(|solver| &solver.choices[at]).filter(|choices| !choices.is_empty()) {
-        return priced(choices);
-    }
-    let group = tensor.group;
-    match (assignment.method, assignment.levels[at]) {
-        (Method::Ilp, _) => format!("ilp: {format} costs nothing that matters here"),
-        (method @ (Method::Demote | Method::DemoteSmallest | Method::Random), Level::Low) => {
-            format!("{method}: group {group} is low")
-        }
-        (method @ (Method::Demote | Method::DemoteSmallest | Method::Random), Level::High) => {
-            format!("{method}: group {group} stays high")
-        }
-        (method, Level::Low) => format!("{method}: low"),
-        (method, Level::High) => format!("{method}: high"),
-    }
-}
-
-/// The chosen one of priced choices, beside the best of the others.
-fn priced(choices: &[Priced]) -> String {
-    let together = |choice: &Priced| choice.cost + choice.memory;
-    let name = |choice: &Priced| match choice.again {
-        true => format!("{} computed again", choice.format),
-        false => choice.format.to_string(),
-    };
-    let others = choices.iter().filter(|choice| !choice.chosen);
-    let best = others.min_by(|a, b| together(a).total_cmp(&together(b)));
-    let Some(chosen) = choices.iter().find(|choice| choice.chosen) else { return "ilp".to_string() };
-    let number = |x: f64| if x.abs() < 5e-7 { "0".to_string() } else { format!("{x:.6}") };
-    let mut text = format!("ilp: {} costs {}, its memory {}", name(chosen), number(chosen.cost), number(chosen.memory));
-    if let Some(best) = best {
-        text += &format!("; next best {} at {} together", name(best), number(together(best)));
-    }
-    text
 }

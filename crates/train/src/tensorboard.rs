@@ -60,38 +60,41 @@ pub struct EventWriter {
     file: File,
     path: PathBuf,
     promotions: usize,
+    low_ratio: f64,
 }
 
 impl EventWriter {
-    /// Creates a folder, if it is not there, and a new event file in it.
+    /// Creates a folder, if it is not there, and a new event file in it, for a run that begins with so large a share of low
+    /// elements.
     ///
     /// # Errors
     /// `NotFound` or `Io` where that cannot be done.
-    pub fn create(folder: &Path) -> Result<EventWriter> {
+    pub fn create(folder: &Path, low_ratio: f64) -> Result<EventWriter> {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
         let (now, process) = (wall_time(), std::process::id());
         let name = format!("events.out.tfevents.{:010}.bitbudget.{process}.{}", now as u64, (now.fract() * 1e6) as u64);
         let path = folder.join(name);
         let file = File::create_new(&path).map_err(|error| Error::io(&path, "create", &error))?;
-        let mut writer = EventWriter { file, path, promotions: 0 };
+        let mut writer = EventWriter { file, path, promotions: 0, low_ratio };
         writer.event(0, What::FileVersion(VERSION.to_string()))?;
         Ok(writer)
     }
 
-    /// Appends the scalars of a record, after which so large a share of all elements is low; nothing for a run's final one.
+    /// Appends the scalars of a record; nothing for a run's final one.
     ///
     /// # Errors
     /// `Io` where the file cannot be written.
-    pub fn write(&mut self, record: &Record, low_ratio: f64) -> Result<()> {
+    pub fn write(&mut self, record: &Record) -> Result<()> {
         match record {
             Record::Step(step) => {
                 self.promotions += step.promoted.iter().filter(|promotion| promotion.is_promoted()).count();
+                self.low_ratio = step.promoted.last().map_or(self.low_ratio, |promotion| promotion.low_ratio);
                 let scalars = [
                     ("train/loss", step.loss as f32),
                     ("train/learning_rate", step.learning_rate),
                     ("train/loss_scale", step.loss_scale),
                     ("train/images_per_second", step.images_per_second as f32),
-                    ("precision/low_ratio", low_ratio as f32),
+                    ("precision/low_ratio", self.low_ratio as f32),
                     ("precision/promotions", self.promotions as f32),
                 ];
                 self.scalars(step.step, scalars)
@@ -185,9 +188,10 @@ mod tests {
     #[test]
     fn scalars_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = EventWriter::create(&folder.path().join("logs/run")).unwrap();
+        let mut writer = EventWriter::create(&folder.path().join("logs/run"), 0.75).unwrap();
         let (from, to) = ("1-4-3".to_string(), "1-6-9".to_string());
-        let promotion = Promotion { step: 7, tensor: "conv1".into(), overflow: 0.5, from, to, peak: 10 };
+        let promotion =
+            Promotion { step: 7, tensor: "conv1".into(), overflow: 0.5, from, to, peak: 10, low_ratio: 0.625 };
         let step = StepRecord {
             step: 7,
             epoch: 0,
@@ -210,8 +214,8 @@ mod tests {
             seconds: 1.0,
             images_per_second: 128.0,
         };
-        writer.write(&Record::Step(step), 0.625).unwrap();
-        writer.write(&Record::Epoch(epoch), 0.625).unwrap();
+        writer.write(&Record::Step(step)).unwrap();
+        writer.write(&Record::Epoch(epoch)).unwrap();
         let events = read(&writer.path);
         assert_eq!(events[0].what, Some(What::FileVersion(VERSION.into())));
         let scalars = |event: &Event| match &event.what {
@@ -233,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        let error = EventWriter::create(&file).unwrap_err();
+        let error = EventWriter::create(&file, 0.0).unwrap_err();
         assert!(error.to_string().contains("cannot create"), "{error}");
     }
 }

@@ -77,48 +77,6 @@ pub struct TensorFormat {
     pub format: String,
 }
 
-/// A training of a case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainingRecord {
-    /// The seed.
-    pub seed: u64,
-    /// How it ended.
-    #[serde(flatten)]
-    pub trained: Trained,
-}
-
-/// How a training ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Trained {
-    /// After all steps.
-    Finished {
-        /// Share of the test examples that are classified rightly, where there are any.
-        test_accuracy: Option<f64>,
-        /// The same when nothing is rounded.
-        test_accuracy_fp32: Option<f64>,
-        /// Mean loss over the test examples; nothing where it is not finite.
-        test_loss: Option<f64>,
-        /// Share of the last epoch's training examples.
-        train_accuracy: f64,
-        /// Mean loss of the last epoch; nothing where it is not finite.
-        train_loss: Option<f64>,
-        /// Steps.
-        steps: u64,
-        /// Tensors that overflowed and got wider formats.
-        promoted: usize,
-        /// Tensors that overflowed and stayed as they were, for want of memory.
-        not_promoted: usize,
-        /// The peak of a step at the end, in bytes.
-        peak: usize,
-    },
-    /// Before, since gradients or losses were not finite.
-    Diverged {
-        /// What the run said.
-        message: String,
-    },
-}
-
 /// Assigns formats to a network for a case: options without method and budget, and the budget by which costs are counted, whose
 /// limit is that of the case, if it has one.
 ///

@@ -1,159 +1,48 @@
 //! All cases side by side.
 
-use super::record::{Assigned, CaseRecord, Fitting, Refused, TensorFormat, Trained, TrainingRecord};
-use serde::Serialize;
+use super::record::{Assigned, CaseRecord, Fitting, Refused, TensorFormat};
+use bitbudget_formats::Format;
+use bitbudget_report::comparison::{
+    Comparison, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
+};
+use std::collections::BTreeMap;
 
-/// What was asked: everything that decides the answers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Question {
-    /// The version of this program.
-    pub version: String,
-    /// The network's name.
-    pub network: String,
-    /// The hash of the network with its values.
-    pub network_hash: String,
-    /// What was trained on, if anything was.
-    pub data: Option<String>,
-    /// The hash of the examples.
-    pub data_hash: Option<String>,
-    /// Examples per step.
-    pub batch: usize,
-    /// Threads of every run.
-    pub threads: usize,
-    /// All other settings by name, as they were given or by default.
-    pub settings: Vec<(String, String)>,
-}
-
-/// A number over several seeds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    /// How many.
-    pub count: usize,
-    /// The mean.
-    pub mean: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// The standard deviation of a sample; 0 for one.
-    pub deviation: f64,
-}
-
-impl Spread {
-    /// The spread of some numbers; nothing for none.
-    pub fn of(numbers: &[f64]) -> Option<Spread> {
-        let count = numbers.len();
-        let mean = numbers.iter().sum::<f64>() / count as f64;
-        let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
-        let deviation = (squares / count.saturating_sub(1).max(1) as f64).sqrt();
-        let min = numbers.iter().copied().reduce(f64::min)?;
-        let max = numbers.iter().copied().reduce(f64::max)?;
-        Some(Spread { count, mean, min, max, deviation })
+/// Puts cases and their trainings side by side.
+pub fn comparison(question: Question, cases: &[(CaseRecord, Vec<TrainingRecord>)], timings: Vec<Timing>) -> Comparison {
+    let fitting = |record: &CaseRecord| match &record.assigned {
+        Assigned::Fits(fitting) => Some((**fitting).clone()),
+        Assigned::DoesNotFit(_) => None,
+    };
+    let tensors = cases.iter().find_map(|(record, _)| fitting(record)).map(|fitting| fitting.tensors);
+    let tensor = |TensorFormat { name, kind, shape, elements, .. }| TensorName { name, kind, shape, elements };
+    let fp32 = cases.iter().find(|(record, _)| record.method == "fp32");
+    let mut summarised: Vec<Summarised> = cases.iter().map(|(record, t)| summarised(record, t)).collect();
+    mark_front(&mut summarised);
+    Comparison {
+        question,
+        format_bits: format_bits(&summarised),
+        fp32_peak: fp32.and_then(|(record, _)| fitting(record)).map(|fitting| fitting.peak),
+        tensors: tensors.unwrap_or_default().into_iter().map(tensor).collect(),
+        cases: summarised,
+        timings: Some(timings),
     }
 }
 
-/// A tensor that all cases give a format to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TensorName {
-    /// The name.
-    pub name: String,
-    /// `parameter`, `output`, `output gradient` or `parameter gradient`.
-    pub kind: String,
-    /// The shape, with the batch as `N`.
-    pub shape: String,
-    /// The size in elements at the training batch.
-    pub elements: u64,
+/// The spread of some numbers; nothing for none.
+fn spread(numbers: &[f64]) -> Option<Spread> {
+    let count = numbers.len();
+    let mean = numbers.iter().sum::<f64>() / count as f64;
+    let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
+    let deviation = (squares / count.saturating_sub(1).max(1) as f64).sqrt();
+    let min = numbers.iter().copied().reduce(f64::min)?;
+    let max = numbers.iter().copied().reduce(f64::max)?;
+    Some(Spread { count, mean, min, max, deviation })
 }
 
-/// A case with its trainings.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summarised {
-    /// The method's name.
-    pub method: String,
-    /// The budget as it was given, for methods that take one.
-    pub budget: Option<String>,
-    /// The budget in bytes.
-    pub budget_bytes: Option<usize>,
-    /// Whether there is an assignment that fits.
-    pub fits: bool,
-    /// Its peak in bytes; where nothing fits, the smallest peak that was found.
-    pub peak: Option<usize>,
-    /// Less than this is proved to be too little, in bytes, where nothing fits.
-    pub proved: Option<usize>,
-    /// What formats and recomputation cost in the integer program's measure.
-    pub cost: Option<f64>,
-    /// No assignment within the budget costs less.
-    pub bound: Option<f64>,
-    /// The share of low elements.
-    pub low_ratio: Option<f64>,
-    /// The mean over all elements.
-    pub bits_per_element: Option<f64>,
-    /// The nodes that the backward pass computes again.
-    pub recomputed: Vec<String>,
-    /// Test accuracy over the seeds (training accuracy where there are no test examples).
-    pub accuracy: Option<Spread>,
-    /// Trainings that diverged.
-    pub diverged: usize,
-    /// Whether no other case is as good or better in accuracy (in cost, where nothing was trained) and peak.
-    pub front: bool,
-    /// The format of each of the comparison's tensors.
-    pub formats: Vec<String>,
-    /// The trainings by seed.
-    pub trainings: Vec<TrainingRecord>,
-}
-
-/// What was measured by the clock, and so differs from run to run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Timing {
-    /// Seconds that assigning took.
-    pub assign_seconds: f64,
-    /// Seconds of each training, by seed.
-    pub training_seconds: Vec<f64>,
-    /// The median of a step's seconds over all trainings.
-    pub step_seconds: Option<f64>,
-}
-
-/// All cases of a comparison.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// What was asked.
-    pub question: Question,
-    /// FP32's peak in bytes, if that is among the cases.
-    pub fp32_peak: Option<usize>,
-    /// The tensors, in execution order.
-    pub tensors: Vec<TensorName>,
-    /// The cases, in their order.
-    pub cases: Vec<Summarised>,
-    /// Seconds, case by case; left out where equal comparisons are to be equal texts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timings: Option<Vec<Timing>>,
-}
-
-impl Comparison {
-    /// Puts cases and their trainings side by side.
-    pub fn new(question: Question, cases: &[(CaseRecord, Vec<TrainingRecord>)], timings: Vec<Timing>) -> Comparison {
-        let fitting = |record: &CaseRecord| match &record.assigned {
-            Assigned::Fits(fitting) => Some((**fitting).clone()),
-            Assigned::DoesNotFit(_) => None,
-        };
-        let tensors = cases.iter().find_map(|(record, _)| fitting(record)).map(|fitting| fitting.tensors);
-        let tensor = |TensorFormat { name, kind, shape, elements, .. }| TensorName { name, kind, shape, elements };
-        let fp32 = cases.iter().find(|(record, _)| record.method == "fp32");
-        let mut summarised: Vec<Summarised> = cases.iter().map(|(record, t)| summarised(record, t)).collect();
-        mark_front(&mut summarised);
-        Comparison {
-            question,
-            fp32_peak: fp32.and_then(|(record, _)| fitting(record)).map(|fitting| fitting.peak),
-            tensors: tensors.unwrap_or_default().into_iter().map(tensor).collect(),
-            cases: summarised,
-            timings: Some(timings),
-        }
-    }
-
-    /// The same without what the clock decides.
-    pub fn without_timings(&self) -> Comparison {
-        Comparison { timings: None, ..self.clone() }
-    }
+/// The bits of every format that occurs.
+fn format_bits(cases: &[Summarised]) -> BTreeMap<String, u32> {
+    let bits = |name: &String| Some((name.clone(), name.parse::<Format>().ok()?.bits()));
+    cases.iter().flat_map(|case| &case.formats).filter_map(bits).collect()
 }
 
 fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
@@ -175,7 +64,7 @@ fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
         low_ratio: None,
         bits_per_element: None,
         recomputed: Vec::new(),
-        accuracy: Spread::of(&accuracies),
+        accuracy: spread(&accuracies),
         diverged: trainings.len() - accuracies.len(),
         front: false,
         formats: Vec::new(),
@@ -272,16 +161,16 @@ mod tests {
     }
 
     fn front(cases: &[(CaseRecord, Vec<TrainingRecord>)]) -> Vec<bool> {
-        Comparison::new(question(), cases, Vec::new()).cases.iter().map(|case| case.front).collect()
+        comparison(question(), cases, Vec::new()).cases.iter().map(|case| case.front).collect()
     }
 
     #[test]
     fn spreads_are_those_of_samples() {
-        let spread = Spread::of(&[1.0, 2.0, 6.0]).unwrap();
+        let spread = spread(&[1.0, 2.0, 6.0]).unwrap();
         assert_eq!((spread.count, spread.mean, spread.min, spread.max), (3, 3.0, 1.0, 6.0));
         assert!((spread.deviation - 7f64.sqrt()).abs() < 1e-12);
-        assert_eq!(Spread::of(&[4.0]).unwrap().deviation, 0.0);
-        assert_eq!(Spread::of(&[]), None);
+        assert_eq!(spread(&[4.0]).unwrap().deviation, 0.0);
+        assert_eq!(spread(&[]), None);
     }
 
     #[test]
@@ -310,7 +199,7 @@ mod tests {
         let fits = case("fp32", 10, 0.0);
         let json = serde_json::to_string(&fits).unwrap();
         assert_eq!(serde_json::from_str::<CaseRecord>(&json).unwrap(), fits);
-        let comparison = Comparison::new(question(), &[(record, Vec::new()), (fits, Vec::new())], Vec::new());
+        let comparison = comparison(question(), &[(record, Vec::new()), (fits, Vec::new())], Vec::new());
         assert_eq!((comparison.cases[0].fits, comparison.cases[0].peak), (false, Some(9)));
         assert_eq!((comparison.fp32_peak, comparison.tensors.len()), (Some(10), 1));
         assert!(!serde_json::to_string(&comparison.without_timings()).unwrap().contains("timings"));

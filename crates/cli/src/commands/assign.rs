@@ -4,7 +4,7 @@ use crate::args::{AssignArgs, OptimizerArgs};
 use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
-use crate::output::{bytes, check, grouped, json, print, save, table};
+use crate::output::{bytes, check, grouped, json, print, save, say, table};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
@@ -54,12 +54,12 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     }
     if args.json.as_deref() != Some(Path::new("-")) {
         print(groups(&summary))?;
-        print(totals(&summary))?;
+        say(totals(&summary))?;
         if let Some(solved) = &compiled.solved {
-            print(lines(solved, compiled.assignment.recomputed.len()))?;
+            say(lines(solved, compiled.assignment.recomputed.len()))?;
         }
         let (title, table) = memory.table();
-        print(title)?;
+        say(title)?;
         print(table)?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
-use crate::output::{check, json, print, table};
+use crate::output::{check, json, print, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Storage};
@@ -280,7 +280,7 @@ fn traffic(program: &Program, parts: &[Part]) -> f64 {
 
 fn show(record: &Record) -> Result<()> {
     let Record { step_seconds, ceilings, .. } = record;
-    print(format!(
+    say(format!(
         "{}: {} at batch {}, {:.1}% low{}, {} threads",
         record.model,
         record.method,
@@ -289,12 +289,12 @@ fn show(record: &Record) -> Result<()> {
         if record.simulated { " (simulated in FP32)" } else { "" },
         record.threads
     ))?;
-    print(format!(
+    say(format!(
         "step: median {:.4} s, min {:.4} s, spread {:.4} s over {} steps; {:.1} images/s",
         step_seconds.median, step_seconds.min, step_seconds.spread, record.steps, record.images_per_second
     ))?;
-    print(record.memory.line())?;
-    print(format!(
+    say(record.memory.line())?;
+    say(format!(
         "this machine: {:.0} GFLOP/s in FP32, {:.0} GFLOP/s on {} numbers, copies {:.1} GB/s\n",
         ceilings.gflops_fp32,
         ceilings.gflops_fp8,
@@ -303,7 +303,7 @@ fn show(record: &Record) -> Result<()> {
     ))?;
     print(instructions(&record.instructions))?;
     let (title, table) = record.memory.table();
-    print(title)?;
+    say(title)?;
     print(table)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::args::{EvalArgs, OptimizerArgs};
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, json, print};
+use crate::output::{check, json, remark, say};
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     for note in &dataset.notes {
-        eprintln!("note: {note}");
+        remark("note", note);
     }
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
     let mut executor = executor(&args.device)?;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         json(path, &record)?;
     }
     if args.json.as_deref() != Some(Path::new("-")) {
-        print(format!(
+        say(format!(
             "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
             record.examples,
             record.data,

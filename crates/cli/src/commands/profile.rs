@@ -2,7 +2,7 @@
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, grouped, print, save, table};
+use crate::output::{check, grouped, print, remark, save, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
 use bitbudget::profiling;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     bar.finish_and_clear();
     let profile = measured?;
     for note in &dataset.notes {
-        eprintln!("note: {note}");
+        remark("note", note);
     }
     let text = profile.write()?;
     if args.output == Path::new("-") {
@@ -72,7 +72,7 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
 
 fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
     let Settings { data, batch, batches, formats, .. } = &profile.settings;
-    print(format!(
+    say(format!(
         "{}: {} tensors over {batches} batches of {batch} of {data}; a step takes {:.4} s in FP32 with {} threads\n",
         args.model.display(),
         profile.tensors.len(),
@@ -89,7 +89,7 @@ fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
         row.extend(tensor.formats.iter().map(|f| format!("{:.1e}", f.cost)));
         table.add_row(row);
     }
-    print("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
+    say("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
     print(table)?;
-    print(format!("\nwritten to {}", args.output.display()))
+    say(format!("\nwritten to {}", args.output.display()))
 }
