@@ -21,7 +21,8 @@ pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let is_coloured = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
     let cell = |name: &&str| if is_coloured { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
     table.set_header(header.iter().map(cell));
-    table.set_width(table.width().unwrap_or(WIDTH).min(WIDTH));
+    // A terminal that does not know its width says 0.
+    table.set_width(table.width().filter(|&width| width > 0).unwrap_or(WIDTH).min(WIDTH));
     for column in table.column_iter_mut().skip(left) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -28,6 +28,12 @@ function sentence(one, at) {
   return `${nameOf(one)}: ${worth(one)}; peak ${bytes(one.peak)}${share}${bits}${time}${one.front ? "; nothing beats it" : ""}.`;
 }
 
+/** Without cases that come to the same assignment as one before: a larger budget need not change anything. */
+function distinct(points) {
+  const same = (a, b) => a.one.method === b.one.method && a.one.formats.join() === b.one.formats.join() && a.one.peak === b.one.peak;
+  return points.filter((point, at) => !points.slice(0, at).some((before) => same(before, point)));
+}
+
 /** The marker of a method's points: colours are told apart by shape too. */
 function marker(method, x, y, size) {
   const fill = colourOf(method);
@@ -69,7 +75,7 @@ function chart(place, readout, points, axis, withFront) {
   readout.textContent = "Point at a marker, tap it, or give it the focus to read what it is.";
   const most = Math.max(...points.map((point) => point.one.peak));
   drawn(place, (width) => {
-    const [left, right, top, bottom] = [56, 24, 14, 40];
+    const [left, right, top, bottom] = [56, 34, 14, 40];
     const height = Math.max(260, Math.min(420, Math.round(width * 0.5)));
     const steps = ticks(most, width < 500 ? 4 : 8, true);
     const x = (peak) => left + (peak / steps[steps.length - 1]) * (width - left - right);
@@ -117,7 +123,7 @@ function chart(place, readout, points, axis, withFront) {
       if (withFront && point.one.front) node.append(svg("circle", { cx: px, cy: py, r: 8.5, class: "ring" }));
       drawing.append(node);
     }
-    label(drawing, front, x, y, width - right);
+    label(drawing, distinct(front), x, y, width - right);
     place.replaceChildren(drawing);
   });
 }
@@ -216,7 +222,7 @@ function verdict() {
     smallest ? figure("smallest peak", bytes(smallest.peak), nameOf(smallest)) : "",
     best ? figure("best accuracy", percent(best.accuracy.mean, 2), nameOf(best)) : "",
     figure("cases that fit", `${placed.length} of ${cases.length}`));
-  const front = placed.filter(({ one }) => one.front).sort((a, b) => a.one.peak - b.one.peak);
+  const front = distinct(placed.filter(({ one }) => one.front).sort((a, b) => a.one.peak - b.one.peak));
   if (front.length) {
     byId("sentences").append(
       el("p", {}, "What to choose, by the memory that there is (no other case has as low a peak and is as good):"),
@@ -229,9 +235,8 @@ function table() {
   const columns = [
     { name: "method", value: ({ one }) => one.method },
     { name: "budget", value: ({ one }) => one.budget_bytes, text: ({ one }) => one.budget || "–", number: true },
-    { name: "fits", value: ({ one }) => (one.fits ? "yes" : "no") },
     { name: "peak", value: ({ one }) => one.peak, text: ({ one }) => bytes(one.peak), number: true, title: "Where nothing fits, the smallest that was found" },
-    { name: "cost", value: ({ one }) => one.cost, text: ({ one }) => short(one.cost), number: true },
+    { name: "cost", value: ({ one }) => one.cost, text: ({ one }) => (one.fits ? short(one.cost) : "no fit"), number: true },
     { name: "bound", value: ({ one }) => one.bound, text: ({ one }) => short(one.bound), number: true },
     { name: "bits", value: ({ one }) => one.bits_per_element, text: ({ one }) => short(one.bits_per_element), number: true, title: "Mean bits of an element" },
     { name: "recomputed", value: ({ one }) => one.recomputed.length, number: true },
@@ -240,8 +245,8 @@ function table() {
     columns.push(
       { name: "accuracy", value: accuracy("mean"), text: (row) => percent(accuracy("mean")(row), 2), number: true },
       { name: "least", value: accuracy("min"), text: (row) => percent(accuracy("min")(row), 2), number: true },
-      { name: "most", value: accuracy("max"), text: (row) => percent(accuracy("max")(row), 2), number: true },
-      { name: "diverged", value: ({ one }) => one.diverged, number: true });
+      { name: "most", value: accuracy("max"), text: (row) => percent(accuracy("max")(row), 2), number: true });
+    if (cases.some((one) => one.diverged)) columns.push({ name: "diverged", value: ({ one }) => one.diverged, number: true });
   }
   if (timings?.some((timing) => timing.step_seconds !== null)) {
     columns.push({ name: "a step", value: ({ at }) => stepSeconds(at), text: ({ at }) => milliseconds(stepSeconds(at)), number: true });
@@ -286,14 +291,14 @@ function differences() {
     sortable(place, [
       { name: "name", value: (row) => row.tensor.name },
       { name: "kind", value: (row) => row.tensor.kind },
-      { name: "shape", value: (row) => row.tensor.shape },
-      { name: "elements", value: (row) => row.tensor.elements, text: (row) => grouped(row.tensor.elements), number: true },
       { name: nameOf(one), value: (row) => row.a },
       { name: nameOf(two), value: (row) => row.b },
       { name: "bytes", value: (row) => size(row, row.a), text: (row) => bytes(size(row, row.a)), number: true, title: `In ${nameOf(one)}` },
       { name: "difference", value: (row) => size(row, row.b) - size(row, row.a), number: true,
         text: (row) => `${size(row, row.b) > size(row, row.a) ? "+" : ""}${bytes(size(row, row.b) - size(row, row.a))}`, title: `What ${nameOf(two)} takes more` },
-    ], rows, { label: "tensors", sort: 3, descending: true });
+      { name: "shape", value: (row) => row.tensor.shape },
+      { name: "elements", value: (row) => row.tensor.elements, text: (row) => grouped(row.tensor.elements), number: true },
+    ], rows, { label: "tensors", sort: 7, descending: true });
   }
   update();
 }

@@ -45,9 +45,12 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
     print(table)?;
     let what = if is_trained { "accuracy" } else { "cost" };
     say(format!("\n* nothing else has as low a peak and as good a{} {what}", if is_trained { "n" } else { "" }))?;
-    match is_trained {
-        true => print("  accuracy on test examples: mean, least and most over the seeds"),
-        false => Ok(()),
+    if is_trained {
+        say("accuracy: on test examples, the mean, the least and the most over the seeds")?;
+    }
+    match comparison.cases.iter().all(|case| case.fits) {
+        true => Ok(()),
+        false => say("no fit: the budget is too small; the peak is the smallest that was found"),
     }
 }
 
@@ -65,10 +68,10 @@ fn row(case: &Summarised, timing: Option<&Timing>, fp32: Option<usize>) -> [Stri
     [
         case.method.clone(),
         case.budget.clone().unwrap_or_default(),
-        if case.fits { peak } else { format!("> {peak}") },
+        peak,
         share.map_or(String::new(), |share| format!("{share:.1}%")),
         number(case.bits_per_element, 2),
-        if case.fits { number(case.cost, 4) } else { "does not fit".to_string() },
+        if case.fits { number(case.cost, 4) } else { "no fit".to_string() },
         mean,
         percent(accuracy.map(|a| a.min)),
         percent(accuracy.map(|a| a.max)),
