@@ -32,7 +32,7 @@ function explanation(tensor, report) {
     const note = (choice) => (choice.chosen ? "chosen" : choice === runnerUp(tensor) ? "runner-up" : "");
     sortable(place, [
       { name: "choice", value: choiceName },
-      { name: "", value: note },
+      { name: "taken", value: note },
       { name: "rounding and time", number: true, value: (choice) => choice.cost, text: (choice) => short(choice.cost) },
       { name: "memory", number: true, value: (choice) => choice.memory, text: (choice) => short(choice.memory) },
       { name: "together", number: true, value: total, text: (choice) => short(total(choice)) },
@@ -79,11 +79,14 @@ function moreMemory(report, open) {
     return [sentence(`Everything: fp32 takes ${bytes(fp32)}, ${bytes(fp32 - budget)} more than this budget, so that nothing would have to be `
       + `rounded or recomputed. The cost of ${short(solver.cost)} would become 0.`)];
   }
-  const saved = Math.min(solver.price * MORE, solver.cost);
+  const saved = solver.price * MORE;
+  const estimate = "a linear estimate from the price of memory at this budget: what the first bytes save, times 100 MiB. "
+    + "Each further MiB saves less than the one before, so that the first ones count most";
   const parts = [
-    sentence(`The cost of ${short(solver.cost)} would fall by about ${short(saved)}${saved === solver.cost ? ", to nothing" : ""}. `
-      + "This is a linear estimate from the price of memory at this budget: what the first bytes save, times 100 MiB. "
-      + "Each further MiB saves less than the one before, so 100 MiB at once probably save less than that."),
+    sentence(saved <= 0 ? "The solver ended without a price of memory, so that nothing can be said."
+      : saved < solver.cost ? `The cost of ${short(solver.cost)} would fall by about ${short(saved)}, probably a little less. This is ${estimate}.`
+      : `Much of the cost of ${short(solver.cost)} would go. The price says ${short(saved)}, more than there is; that is ${estimate}, `
+        + "and here 100 MiB are too much for it."),
   ];
   const next = nextToChange(report, 10);
   if (next.length > 0) {

@@ -8,7 +8,7 @@
 function lineChart(place, title, series, steps, marks, options, at) {
   const chart = el("div", { class: "chart" });
   place.append(el("h3", {}, title), series.length > 1 ? key(series.map((one) => [one.colour, one.name])) : "", chart);
-  const format = options.format || short;
+  const format = options.format || ((value) => String(Number(value.toPrecision(2))));
   const values = series.flatMap((one) => one.points.map((point) => point[1])).filter((value) => value !== null);
   if (values.length === 0) return { mark() {} };
   const scaled = (value) => (options.log ? Math.log2(value) : value);
@@ -67,6 +67,9 @@ function lineChart(place, title, series, steps, marks, options, at) {
   return { mark: (step) => { if (cursor) { cursor.setAttribute("x1", x(step)); cursor.setAttribute("x2", x(step)); } } };
 }
 
+/** A power of two, as one. */
+const power = (value) => `2${[...String(Math.round(Math.log2(value)))].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("")}`;
+
 /** The share of low elements from step to step. */
 function lowRatios(training) {
   const stairs = [[0, training.low_ratio]];
@@ -82,7 +85,7 @@ function stepWords(training, step) {
   if (curve && curve.points.length > 0) {
     const { step: first, loss, loss_scale: scale, skipped } = curve.points[at];
     const last = Math.min(first + curve.every, training.steps) - 1;
-    words.push(`${last > first ? `Steps ${grouped(first)} to ${grouped(last)}` : `Step ${grouped(first)}`}: loss ${short(loss)}, loss scale ${short(scale)}`);
+    words.push(`${last > first ? `Steps ${grouped(first)} to ${grouped(last)}` : `Step ${grouped(first)}`}: loss ${short(loss)}, loss scale ${scale > 0 && Number.isInteger(Math.log2(scale)) ? power(scale) : short(scale)}`);
     if (skipped > 0) words.push(`${skipped} skipped`);
   }
   words.push(`low ratio ${percent(lowRatios(training).findLast((stair) => stair[0] <= step)[1])}`);
@@ -122,7 +125,7 @@ function trainingCurves(training, place, readoutPlace) {
   }
   if (curve) {
     const scales = curve.points.map((point) => [point.step, point.loss_scale > 0 ? point.loss_scale : null]);
-    add("Loss scale", [{ name: "loss scale", colour: colour(2), points: scales, stairs: true }], { log: true, format: (value) => grouped(value) });
+    add("Loss scale", [{ name: "loss scale", colour: colour(2), points: scales, stairs: true }], { log: true, format: power });
   }
   add("Low ratio", [{ name: "low ratio", colour: colour(3), points: lowRatios(training), stairs: true }], { most: 1, format: (value) => percent(value, 0) });
   readoutPlace.hidden = false;

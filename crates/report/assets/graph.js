@@ -12,7 +12,7 @@ function bitsOf(tensor) {
 const bitsColour = (bits) => `var(--bits-${bits})`;
 const bitsName = (bits) => (bits === 0 ? "stored nowhere" : `${bits} bits`);
 
-const [BOX, HIGH, ACROSS, DOWN, THIN] = [176, 38, 20, 20, 12];
+const [BOX, HIGH, ACROSS, DOWN, THIN] = [176, 38, 16, 20, 10];
 
 /**
  * Layers of nodes by the longest way from an input. Edges over several layers have a stop in each between. Returns the layers as lists
@@ -49,9 +49,14 @@ const widthOf = (spot) => (spot.node === undefined ? THIN : BOX);
 
 /** Gives every spot a horizontal place: near its neighbours, in an order with few crossings, without overlaps. */
 function arrange(layers) {
-  const mean = (spots, fallback) => (spots.length === 0 ? fallback : sum(spots.map((spot) => spot.x)) / spots.length);
+  const mean = (spots) => sum(spots.map((spot) => spot.x)) / spots.length;
+  // Edges that pass by move no operator.
+  const wish = (spots, x) => {
+    const boxes = spots.filter((spot) => spot.node !== undefined);
+    return boxes.length > 0 ? mean(boxes) : spots.length > 0 ? mean(spots) : x;
+  };
   const settle = (layer, side) => {
-    layer.forEach((spot) => { spot.wish = mean(spot[side], spot.x); });
+    layer.forEach((spot) => { spot.wish = wish(spot[side], spot.x); });
     layer.sort((a, b) => a.wish - b.wish);
     let edge = -Infinity;
     layer.forEach((spot) => {
@@ -75,7 +80,8 @@ function arrange(layers) {
   return Math.max(...all.map((spot) => spot.x + widthOf(spot) / 2)) + 8;
 }
 
-const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+/** The end of a long name, which tells it from others. */
+const cut = (name, length) => (name.length > length ? `…${name.slice(1 - length)}` : name);
 
 /** Draws the network; `choose` gets the position of a node that is chosen. */
 function networkGraph(report, place, keyPlace, choose) {
@@ -85,13 +91,14 @@ function networkGraph(report, place, keyPlace, choose) {
   layers.forEach((layer, at) => layer.forEach((spot) => { spot.y = 8 + at * (HIGH + DOWN); }));
   const tensors = report.nodes.map(() => []);
   report.tensors.forEach((tensor) => { if (tensor.node !== undefined) tensors[tensor.node].push(tensor); });
-  const middle = (spot) => spot.y + HIGH / 2;
+  // Curves lie between layers only; beside boxes edges are straight.
   const edge = (chain) => {
     const parts = chain.slice(1).map((to, at) => {
       const from = chain[at];
-      const [start, end] = [from.node === undefined ? middle(from) : from.y + HIGH, to.node === undefined ? middle(to) : to.y];
+      const [start, end] = [from.y + HIGH, to.y];
       const half = (start + end) / 2;
-      return `${at === 0 ? `M${from.x} ${start}` : ""}C${from.x} ${half} ${to.x} ${half} ${to.x} ${end}`;
+      const beside = to.node === undefined ? `V${end + HIGH}` : "";
+      return `${at === 0 ? `M${from.x} ${start}` : ""}C${from.x} ${half} ${to.x} ${half} ${to.x} ${end}${beside}`;
     });
     return svg("path", { class: "edge", d: parts.join("") });
   };
@@ -125,8 +132,8 @@ function networkGraph(report, place, keyPlace, choose) {
     },
     svg("title", {}, title),
     svg("rect", { class: "box", width: BOX, height: HIGH, rx: 6, fill: bitsColour(bits) }),
-    svg("text", { x: 8, y: 15 }, cut(node.name, 26)),
-    svg("text", { class: "op", x: 8, y: 31 }, cut(output && bits > 0 ? `${node.op} · ${output.format}` : node.op, 22)),
+    svg("text", { x: 8, y: 15 }, cut(node.name, 24)),
+    svg("text", { class: "op", x: 8, y: 31 }, cut(output && bits > 0 ? `${node.op} · ${output.format}` : node.op, 24)),
     ["parameter", "output gradient", "parameter gradient"].map(square));
     return group;
   };

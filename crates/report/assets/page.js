@@ -12,7 +12,7 @@ function built(element, attributes, children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -75,5 +75,6 @@ function drawn(element, draw) {
     if (now > 0 && now !== width) draw((width = now));
   };
   update();
-  new ResizeObserver(update).observe(element);
+  // In the next frame, since drawing changes sizes again.
+  new ResizeObserver(() => requestAnimationFrame(update)).observe(element);
 }

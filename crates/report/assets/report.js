@@ -78,10 +78,11 @@ function fill(report) {
     byId("detail").replaceChildren(...explanation(tensor, report));
     byId("detail").scrollIntoView({ block: "nearest" });
   };
-  const brief = tensorColumns(report, open).filter((column) => ["name", "kind", "shape", "format", "bytes", "lifetime"].includes(column.name));
   const share = (tensor) => tensor.bytes / report.memory.total;
-  brief.push({ name: "of the peak", number: true, value: share, text: (tensor) => percent(share(tensor)), title: "Its size beside the whole peak" });
-  sortable(byId("largest"), brief, largest(report, 10), { filter: false, label: "tensors", sort: 4, descending: true });
+  const ofPeak = { name: "of the peak", number: true, value: share, text: (tensor) => percent(share(tensor)), title: "Its size beside the whole peak" };
+  const columns = [...tensorColumns(report, open), ofPeak];
+  const brief = ["name", "kind", "bytes", "of the peak", "format", "lifetime", "shape"].map((name) => columns.find((column) => column.name === name));
+  sortable(byId("largest"), brief, largest(report, 10), { filter: false, label: "tensors", sort: 2, descending: true });
   const narrow = example(report);
   if (narrow) {
     byId("why-title").textContent = `Why is a tensor stored in ${narrow.bits} bits?`;
@@ -104,7 +105,7 @@ function fill(report) {
   if (training) {
     byId("training-lead").textContent = `Grey lines mark promotions. Point at a chart or tap it to read a step.`;
     trainingCurves(training, byId("curves"), byId("step"));
-    if (training.promotions.length > 0) sortable(byId("promotions"), promotionColumns(), training.promotions, { label: "promotions" });
+    if (training.promotions.length > 0) sortable(byId("promotions"), promotionColumns(), training.promotions, { label: "promotions", filter: training.promotions.length > 10 });
     else byId("promotions").append(el("p", {}, "No tensor overflowed enough to be promoted."));
   } else {
     byId("training").hidden = true;

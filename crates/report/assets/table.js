@@ -5,9 +5,10 @@
 const SHOWN = 100;
 
 /**
- * Puts a table into an element. A column is `{name, value, text, number, title, cell, wide}`: `value(row)` is what it sorts by,
- * `text(row)` what it shows (the value if left out), `cell(row)` an element in its place. `options` may have `sort` (a column's
- * position; `descending`), `label` (what rows are called, in the plural), `filter: false` for small tables.
+ * Puts a table into an element. A column is `{name, value, text, number, title, cell, wide, tight}`: `value(row)` is what it sorts by,
+ * `text(row)` what it shows (the value if left out), `cell(row)` an element in its place; a wide one shows two lines of its text, a
+ * tight one breaks no line. `options` may have `sort` (a column's position; `descending`), `label` (what rows are called, in the plural),
+ * `filter: false` for small tables.
  *
  * Returns `{only(test, label), rows()}`: `only` shows the rows that pass a test until that is taken back, `rows()` are those that
  * pass it and the filter, in their order.
@@ -77,8 +78,8 @@ function sortable(place, columns, rows, options = {}) {
     const fitting = found();
     const visible = all ? fitting : fitting.slice(0, SHOWN);
     const cell = (column, row) =>
-      el("td", { class: column.number ? "number" : column.wide ? "wide" : column.name === "name" && "name" },
-        column.cell ? column.cell(row) : shown(column, row));
+      el("td", { class: ["number", "wide", "tight"].find((kind) => column[kind]) ?? (column.name === "name" && "name") },
+        column.cell ? column.cell(row) : column.wide ? el("div", { class: "clamp", title: shown(column, row) }, shown(column, row)) : shown(column, row));
     body.replaceChildren(...visible.map((row) => el("tr", {}, columns.map((column) => cell(column, row)))));
     heads.forEach((head, at) =>
       head.setAttribute("aria-sort", at === sort ? (descending ? "descending" : "ascending") : "none"));

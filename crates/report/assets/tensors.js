@@ -12,12 +12,12 @@ function tensorColumns(report, open) {
   const format = (tensor) => [el("span", { class: "swatch", style: `background:${bitsColour(bitsOf(tensor))}` }), ` ${tensor.format}`];
   const next = (tensor) => (runnerUp(tensor) ? choiceName(runnerUp(tensor)) : null);
   const born = (tensor) => (tensor.lives ? tensor.lives[0][0] : null);
-  return [
+  const columns = [
     { name: "name", value: (tensor) => tensor.name, cell: name },
     { name: "kind", value: (tensor) => tensor.kind },
-    { name: "shape", value: (tensor) => tensor.shape.reduce((a, b) => a * b, 1), text: (tensor) => tensor.shape.join("×") || "1",
+    { name: "shape", tight: true, value: (tensor) => tensor.shape.reduce((a, b) => a * b, 1), text: (tensor) => tensor.shape.join("×") || "1",
       title: "Dimensions at the batch size; sorts by the number of elements" },
-    { name: "format", value: (tensor) => tensor.format, cell: format },
+    { name: "format", tight: true, value: (tensor) => tensor.format, cell: format },
     { name: "bytes", number: true, value: (tensor) => tensor.bytes, text: (tensor) => bytes(tensor.bytes),
       title: "The most that it takes at any instruction" },
     { name: "stored", value: (tensor) => STORAGE[tensor.storage] },
@@ -31,6 +31,8 @@ function tensorColumns(report, open) {
     { name: "runner-up", value: next, text: (tensor) => next(tensor) ?? "–", title: "The best choice that was not taken" },
     { name: "why", value: (tensor) => tensor.why, wide: true },
   ];
+  // What nobody measured needs no column.
+  return columns.filter((column) => report.tensors.some((tensor) => (column.value(tensor) ?? null) !== null));
 }
 
 /** The columns of groups; `open` shows the tensors of one. */

@@ -158,7 +158,7 @@ impl Rows<'_> {
         }
         let node = graph.node(first);
         let named = graph.op(first).source_name().map(str::to_string);
-        let known = origin.and_then(|id| self.names[id.index()].clone());
+        let known = origin.filter(|_| !node.name.is_empty()).and_then(|id| self.names[id.index()].clone());
         // What rewriting made has no number of its own.
         let made = || match owner.filter(|_| origin.is_none()) {
             Some(at) => format!("{} for `{}`", node.op.name(), self.operators.nodes[at].name),

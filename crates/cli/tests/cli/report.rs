@@ -233,6 +233,45 @@ fn a_trained_page_has_curves_promotions_and_overflows() {
 }
 
 #[test]
+fn a_page_with_everything_fits_a_phone() {
+    let folder = Folder::new();
+    folder.succeed("profile net.onnx --data digits --batch 8 --batches 1 -o p.json");
+    let options = "--batch 16 --budget 80% --solve-seconds 2 --profile p.json";
+    folder.succeed(&format!("train net.onnx {options} --data digits --steps 12 --html t.html"));
+    let page = folder.path("t.html");
+    let shown = data(&page);
+    let roles: Vec<&str> =
+        shown["rerun"]["files"].as_array().unwrap().iter().map(|f| f["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["model", "profile"]);
+    let measured =
+        shown["tensors"].as_array().unwrap().iter().filter(|t| t["sensitivity"].as_f64() > Some(0.0)).count();
+    assert!(measured > 50 && shown["verdict"]["solver"]["profile"] == "p.json");
+    let script = r##"
+      const heads = [...document.querySelectorAll("#tensor-table th")].map((th) => th.textContent);
+      document.body.style.width = "390px";
+      const wide = [...document.querySelectorAll("body *")].filter((node) => node.closest(".scroll, .graph, svg, script, nav") === null
+        && node.getBoundingClientRect().right > 391);
+      return { heads, wide: wide.map((node) => node.outerHTML.slice(0, 200)) };"##;
+    let Some(found) = visit(&page, script) else { return };
+    let heads = [
+        "name",
+        "kind",
+        "shape",
+        "format",
+        "bytes",
+        "stored",
+        "lifetime",
+        "group",
+        "sensitivity",
+        "overflow",
+        "runner-up",
+        "why",
+    ];
+    assert_eq!(names(&found["heads"]), heads);
+    assert_eq!(found["wide"], json!([]));
+}
+
+#[test]
 fn names_are_text_and_never_markup() {
     let folder = Folder::new();
     let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };

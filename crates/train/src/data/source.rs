@@ -140,6 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn files_are_those_that_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        for name in ["train-images-idx3-ubyte.gz", "train-labels.idx1-ubyte", "readme.txt", "train.bin"] {
+            std::fs::write(place(name), "").unwrap();
+        }
+        let path = folder.path().to_path_buf();
+        let mnist = DataSpec::Mnist(path.clone()).files().unwrap();
+        assert_eq!(mnist, [place("train-images-idx3-ubyte.gz"), place("train-labels.idx1-ubyte")]);
+        assert_eq!(DataSpec::Cifar100(path.clone()).files().unwrap(), [place("train.bin")]);
+        assert_eq!(DataSpec::Cifar10(path).files().unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(DataSpec::Npz("a.npz".into()).files(), Ok(vec!["a.npz".into()]));
+        assert_eq!(DataSpec::Digits.files(), Ok(Vec::new()));
+    }
+
+    #[test]
     fn wrong_specifications_say_what_to_write() {
         for (text, expected) in [
             ("mnist", "write mnist:DIR"),
