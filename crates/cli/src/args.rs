@@ -336,6 +336,9 @@ pub(crate) struct AssignArgs {
     pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Compile a network into a trainer file.
@@ -363,6 +366,9 @@ pub(crate) struct CompileArgs {
     pub(crate) annotated_onnx: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Train a network in mixed precision.
@@ -508,6 +514,9 @@ pub(crate) struct EvalArgs {
     /// Write the result as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Measure a training step: time, memory, and where the time goes.
@@ -552,6 +561,9 @@ pub(crate) struct BenchArgs {
     /// Write the record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Measure what rounding each tensor to each format would cost.
@@ -593,4 +605,7 @@ pub(crate) struct ProfileArgs {
     /// The JSON file to write ("-" for standard output).
     #[arg(short, long, value_name = "FILE.json")]
     pub(crate) output: PathBuf,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }

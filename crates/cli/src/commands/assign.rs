@@ -26,7 +26,7 @@ struct Record<'a> {
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     check([&args.json, &args.output, &args.page.html].into_iter().flatten().map(PathBuf::as_path))?;
     let kind = args.output.as_deref().map(FileKind::of).transpose()?;
-    let request = Request { seed: args.seed, ..Request::default() };
+    let request = Request { seed: args.seed, quiet: args.quiet, ..Request::default() };
     let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
     let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
     if args.page.html.is_some() {
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
         let solver = record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Record { summary: &summary, memory: &memory, solver })?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         print(groups(&summary))?;
         say(totals(&summary))?;
         if let Some(solved) = &compiled.solved {

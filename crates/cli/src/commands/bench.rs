@@ -16,6 +16,7 @@ use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
 use bitbudget_train::loss_scale::LossScaler;
 use comfy_table::Table;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
-    let request = Request { seed: Some(args.seed), storage, updates, threads, ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
@@ -99,7 +100,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         show(&record)?;
     }
     Ok(())
@@ -127,7 +128,7 @@ fn measure(
     let mut batch = Batch::default();
     let mut epoch = 0;
     let mut batches = TrainBatches::new(dataset, &options, epoch)?;
-    let bar = steps_bar(args.steps as u64 + 1);
+    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.steps as u64 + 1) };
     for step in 0..=args.steps {
         bar.inc(1);
         while !batches.next_into(&mut batch) {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     let others = [&args.annotated_onnx, &args.page.html].into_iter().flatten().map(PathBuf::as_path);
     check([args.output.as_path()].into_iter().chain(others))?;
-    let request = Request { seed: Some(args.seed), ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
@@ -27,6 +27,9 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
         let mut report = bitbudget::report(&compiled, default_threads(), None)?;
         report.rerun = rerun(&Inputs::new(&args.model, &args.assignment), Some(args.seed), default_threads())?;
         save_page(args.page.html.as_deref(), &report)?;
+    }
+    if args.quiet {
+        return Ok(());
     }
     say(format!(
         "{}: {}, {} instructions a step",

@@ -24,11 +24,11 @@ struct EvalRecord {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     check(args.json.as_deref())?;
-    let request = Request { seed: Some(args.seed), method: Method::Fp32, ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
-    for note in &dataset.notes {
+    for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         say(format!(
             "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
             record.examples,

@@ -11,6 +11,7 @@ use bitbudget_precision::Method;
 use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
+use indicatif::ProgressBar;
 use std::path::Path;
 
 /// How many tensors are shown.
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     if args.batches == 0 {
         bail!("--batches must be at least 1");
     }
-    let request = Request { seed: Some(args.seed), method: Method::Fp32, ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
@@ -38,11 +39,11 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
     let mut executor = executor(&args.device)?;
     let model = Model { graph: compiled.forward, values: compiled.values };
-    let bar = steps_bar(args.batches as u64);
+    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
     let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
     bar.finish_and_clear();
     let profile = measured?;
-    for note in &dataset.notes {
+    for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     let text = profile.write()?;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         return print(text.trim_end());
     }
     save(&args.output, text.as_bytes())?;
-    show(args, &profile)
+    if args.quiet { Ok(()) } else { show(args, &profile) }
 }
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.

@@ -90,6 +90,23 @@ fn text_fits_100_columns() {
     }
 }
 
+#[test]
+fn quiet_commands_say_nothing() {
+    let folder = Folder::new();
+    for command in [
+        "assign net.onnx --batch 8 -o plan.toml",
+        "compile net.onnx --batch 8 -o net.trainer",
+        "train net.onnx --data digits --steps 1 --save trained.onnx",
+        "eval trained.onnx --data digits --json e.json",
+        "bench net.onnx --batch 8 --steps 1 --json b.json",
+        "profile net.onnx --data digits --batch 4 --batches 1 -o p.json",
+        "compare net.onnx --methods fp32 --json c.json",
+    ] {
+        let run = folder.succeed(&format!("{command} --quiet"));
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""), "{command}");
+    }
+}
+
 /// A terminal shows colours unless `NO_COLOR` is set; `script` gives a command one.
 #[test]
 fn colours_are_for_terminals_only() {
