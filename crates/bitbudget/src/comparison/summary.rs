@@ -166,9 +166,9 @@ mod tests {
 
     #[test]
     fn spreads_are_those_of_samples() {
-        let spread = spread(&[1.0, 2.0, 6.0]).unwrap();
-        assert_eq!((spread.count, spread.mean, spread.min, spread.max), (3, 3.0, 1.0, 6.0));
-        assert!((spread.deviation - 7f64.sqrt()).abs() < 1e-12);
+        let three = spread(&[1.0, 2.0, 6.0]).unwrap();
+        assert_eq!((three.count, three.mean, three.min, three.max), (3, 3.0, 1.0, 6.0));
+        assert!((three.deviation - 7f64.sqrt()).abs() < 1e-12);
         assert_eq!(spread(&[4.0]).unwrap().deviation, 0.0);
         assert_eq!(spread(&[]), None);
     }
