@@ -15,7 +15,7 @@ const LARGE: usize = 1000;
 /// drawing.node("a", &["conv \"1\"".to_string()], Some(8));
 /// drawing.node("b", &["relu".to_string()], None);
 /// drawing.edge("a", "b");
-/// assert!(drawing.to_string().contains(r#""a" [label="conv \"1\"", fillcolor="#9ecae1"];"#));
+/// assert!(drawing.to_string().contains(r##""a" [label="conv \"1\"", fillcolor="#9ecae1"];"##));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawing {

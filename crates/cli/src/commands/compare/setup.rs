@@ -1,7 +1,7 @@
 //! What all cases of a comparison have in common.
 
 use super::state::{Entry, State};
-use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, PrecisionArgs};
+use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
 use crate::commands::train::settings;
 use crate::model::{Loaded, Request, load, options, updates};
 use crate::output::remark;
@@ -27,6 +27,7 @@ pub(super) struct Setup {
     pub(super) training: Option<(Dataset, Settings)>,
     pub(super) promotion: bitbudget::Promotion,
     pub(super) threads: usize,
+    pub(super) device: DeviceArgs,
     first_seed: u64,
     seeds: u64,
     pub(super) state: State,
@@ -62,6 +63,7 @@ impl Setup {
             training,
             promotion: args.settings.promotion.promotion,
             threads,
+            device: DeviceArgs { threads: u16::try_from(threads)?, ..args.device },
             first_seed: args.settings.seed,
             seeds: args.seeds,
             state: State::open(&folder(args))?,

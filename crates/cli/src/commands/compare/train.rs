@@ -3,10 +3,11 @@
 use super::setup::Setup;
 use super::state::Entry;
 use crate::commands::train::{programs, promote};
+use crate::model::executor;
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
 use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
-use bitbudget_exec::{Executor, Footprint, Target, Values};
+use bitbudget_exec::{Footprint, Values};
 use bitbudget_train::ErrorKind;
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::metrics::{FinalRecord, Record};
@@ -35,7 +36,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
     setup.state.kept_or("train", &key(&description), || {
         let start = Instant::now();
         let mut compiled = compiled(setup, fitting)?;
-        let mut executor = Executor::new(Target::Cpu, setup.threads)?;
+        let mut executor = executor(&setup.device)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let (first, fp32) = (programs(&compiled), compiled.evaluate_fp32()?);
         let mut steps = Vec::new();
