@@ -14,7 +14,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod annotations;
 mod budget;
+pub mod comparison;
 mod explain;
 mod lowered;
 mod plan;
@@ -37,6 +39,7 @@ use budget::Overflowed;
 use lowered::{Lowered, computes, is_view, program};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use annotations::{Annotated, Pairs, annotated, forward_formats};
 pub use bitbudget_precision::budget::{Granularity, Priced};
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;

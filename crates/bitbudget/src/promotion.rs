@@ -132,7 +132,7 @@ impl Compiled {
             if method != Method::Ilp {
                 return Ok(false);
             }
-            match search.solved(limit, Some(SHARE * budget.seconds)) {
+            match search.solved(limit, SHARE) {
                 Ok((assignment, _, certificate)) => {
                     raised = assignment;
                     if let Some(solved) = &mut self.solved {

@@ -178,6 +178,7 @@ impl BudgetRecord {
             measured,
             engine: Engine::Embedded,
             seconds: self.seconds,
+            effort: None,
         });
         let peak = compiled.step_bytes();
         compiled.solved = Some(Solved { budget: self.bytes, fp32: self.fp32, peak, solver: None, demote: None });

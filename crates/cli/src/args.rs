@@ -1,6 +1,8 @@
 //! Arguments.
 
+mod compare;
 mod report;
+mod shell;
 
 use bitbudget::{Engine, Granularity, Limit, Promotion};
 use bitbudget_formats::{Format, ParseFormatError};
@@ -14,7 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub(crate) use compare::{CompareArgs, PrecisionArgs};
 pub(crate) use report::{PageArgs, ReportArgs};
+pub(crate) use shell::{CompletionsArgs, ManArgs};
 
 /// Compiles an ONNX network into a mixed-precision trainer.
 #[derive(Debug, Parser)]
@@ -36,6 +40,9 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     Report(ReportArgs),
     Profile(ProfileArgs),
+    Compare(CompareArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Write one of the known networks as an ONNX file.
@@ -82,19 +89,23 @@ impl FromStr for InputShape {
 #[command(after_help = "Examples:
   bitbudget inspect net.onnx
   bitbudget inspect net.onnx --text training
-  bitbudget inspect net.onnx --text program --method operator | less")]
+  bitbudget inspect net.onnx --text program --method operator | less
+  bitbudget inspect net.onnx --dot training --low-ratio 0.5 | dot -Tsvg -o training.svg")]
 pub(crate) struct InspectArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
     /// Print a text form instead of the overview.
     #[arg(long, value_name = "WHAT")]
     pub(crate) text: Option<TextForm>,
+    /// Print a drawing in GraphViz's language instead, coloured by bits: blue up to 8, orange up to 16, grey 32.
+    #[arg(long, value_name = "WHAT", conflicts_with = "text")]
+    pub(crate) dot: Option<TextForm>,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     /// Write the overview as JSON ("-" for standard output).
-    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot"])]
     pub(crate) json: Option<PathBuf>,
 }
 
@@ -325,6 +336,9 @@ pub(crate) struct AssignArgs {
     pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Compile a network into a trainer file.
@@ -332,6 +346,7 @@ pub(crate) struct AssignArgs {
 #[command(after_help = "Examples:
   bitbudget compile net.onnx --batch 64 --low-ratio 1.0 -o net.trainer
   bitbudget compile net.onnx --assignment plan.toml -o net.trainer
+  bitbudget compile net.onnx --budget 40% -o net.trainer --annotated-onnx annotated.onnx
   bitbudget train net.trainer --data digits --epochs 5")]
 pub(crate) struct CompileArgs {
     /// An ONNX network.
@@ -346,8 +361,14 @@ pub(crate) struct CompileArgs {
     /// The trainer file to write.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Also write the network as ONNX, with each operator's formats and their reasons in its metadata, which Netron shows.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub(crate) annotated_onnx: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Train a network in mixed precision.
@@ -363,7 +384,8 @@ Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
   bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx
   bitbudget train net.onnx --data digits --assignment plan.toml
-  bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl")]
+  bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl
+  bitbudget train net.onnx --data digits --budget 40% --tensorboard logs/40")]
 pub(crate) struct TrainArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
@@ -390,6 +412,9 @@ pub(crate) struct TrainArgs {
     /// Write a JSON line per step and epoch.
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics: Option<PathBuf>,
+    /// Write scalars of steps and epochs as an event file for TensorBoard into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tensorboard: Option<PathBuf>,
     /// Write the final record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -489,6 +514,9 @@ pub(crate) struct EvalArgs {
     /// Write the result as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Measure a training step: time, memory, and where the time goes.
@@ -533,6 +561,9 @@ pub(crate) struct BenchArgs {
     /// Write the record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Measure what rounding each tensor to each format would cost.
@@ -574,4 +605,7 @@ pub(crate) struct ProfileArgs {
     /// The JSON file to write ("-" for standard output).
     #[arg(short, long, value_name = "FILE.json")]
     pub(crate) output: PathBuf,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }

@@ -27,13 +27,16 @@ fn main() -> ExitCode {
         args::Command::Bench(args) => commands::bench::run(&args),
         args::Command::Report(args) => commands::report::run(&args),
         args::Command::Profile(args) => commands::profile::run(&args),
+        args::Command::Compare(args) => commands::compare::run(&args),
+        args::Command::Completions(args) => commands::completions::run(&args),
+        args::Command::Man(args) => commands::man::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that has seen enough, such as `head`, is no error.
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::remark("error", format!("{error:#}"));
             ExitCode::from(2)
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, OptimizerArgs, OptimizerKind, Percent};
 use crate::memory::default_threads;
+use crate::output::remark;
 use anyhow::{Context, Result, bail};
 use bitbudget::{Budget, Compiled, FileKind, Measured, Options, Plan, Storage, compile, compile_as};
 use bitbudget_autodiff::{Optimizer, Updates};
@@ -114,7 +115,7 @@ pub(crate) fn compiled_from(
     };
     let compiled = compiled.with_context(|| format!("cannot compile {}", path.display()))?;
     for warning in warnings.iter().filter(|_| !request.quiet) {
-        eprintln!("warning: {warning}");
+        remark("warning", warning);
     }
     Ok((compiled, Some(options)))
 }
@@ -130,7 +131,12 @@ fn plan(path: &Path) -> Result<Plan> {
 }
 
 /// The options that are given, then those of a plan, then the defaults.
-fn options(args: &AssignmentArgs, optimizer: &OptimizerArgs, request: Request, plan: Option<&Plan>) -> Result<Options> {
+pub(crate) fn options(
+    args: &AssignmentArgs,
+    optimizer: &OptimizerArgs,
+    request: Request,
+    plan: Option<&Plan>,
+) -> Result<Options> {
     let mut options = match plan {
         Some(plan) => plan.options(request.threads),
         None => Options { method: request.method, ..Options::default() },

@@ -1,23 +1,28 @@
 //! Files and tables.
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Effects};
 use anyhow::{Context, Result, bail};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
+use textwrap::WordSplitter;
 
 pub(crate) use bitbudget_report::bytes;
 
-/// The widest table on something that is no terminal.
+/// The most columns that tables and text take.
 const WIDTH: u16 = 100;
 
 /// A table with a header; all columns but the first `left` ones are aligned right.
 pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
-    if !std::io::stdout().is_terminal() {
-        table.set_width(WIDTH);
-    }
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let is_coloured = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+    let cell = |name: &&str| if is_coloured { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
+    table.set_header(header.iter().map(cell));
+    // A terminal that does not know its width says 0.
+    table.set_width(table.width().filter(|&width| width > 0).unwrap_or(WIDTH).min(WIDTH));
     for column in table.column_iter_mut().skip(left) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -30,6 +35,32 @@ pub(crate) fn table(header: &[&str], left: usize) -> Table {
 /// If standard output is closed.
 pub(crate) fn print(text: impl std::fmt::Display) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// Writes text for people to standard output; lines that are too long go on, indented, in the next.
+///
+/// # Errors
+/// If standard output is closed.
+pub(crate) fn say(text: impl std::fmt::Display) -> Result<()> {
+    print(wrapped(&text.to_string()))
+}
+
+fn wrapped(text: &str) -> String {
+    let options = textwrap::Options::new(usize::from(WIDTH)).subsequent_indent("  ").break_words(false);
+    let options = options.word_splitter(WordSplitter::NoHyphenation);
+    text.split('\n').map(|line| textwrap::fill(line, &options)).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes a remark to standard error, after a word that says of what kind it is: error, warning or note. The word has a colour
+/// on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn remark(kind: &str, text: impl std::fmt::Display) {
+    let colour = match kind {
+        "error" => AnsiColor::Red,
+        "warning" => AnsiColor::Yellow,
+        _ => AnsiColor::Cyan,
+    };
+    let style = colour.on_default().effects(Effects::BOLD);
+    anstream::eprintln!("{style}{kind}:{style:#} {text}");
 }
 
 /// Whether an error is that nobody reads standard output any more.
@@ -114,6 +145,14 @@ mod tests {
     #[test]
     fn numbers_are_readable() {
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn long_lines_go_on_indented_and_words_stay_whole() {
+        let word = "x".repeat(120);
+        let text = format!("{} y-z\n\n{word} {word}", "a ".repeat(49));
+        let expected = format!("{}\n  y-z\n\n{word}\n  {word}", "a ".repeat(49).trim_end());
+        assert_eq!(wrapped(&text), expected);
     }
 
     #[test]

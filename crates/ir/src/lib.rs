@@ -20,6 +20,7 @@
 
 mod array;
 mod attribute;
+mod dot;
 mod error;
 mod graph;
 mod interpret;
@@ -30,6 +31,7 @@ mod verify;
 
 pub use array::{Array, Float};
 pub use attribute::{Attribute, Attributes, Real};
+pub use dot::Drawing;
 pub use error::{GraphError, Reason};
 pub use graph::{Graph, Node, NodeId, Role};
 pub use interpret::{Bindings, interpret};

@@ -27,6 +27,7 @@
 //! ```
 
 mod check;
+mod dot;
 mod text;
 mod trainer;
 mod wire;

@@ -11,6 +11,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+pub mod comparison;
 mod data;
 mod page;
 mod shell;

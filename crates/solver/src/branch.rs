@@ -30,6 +30,8 @@ pub(crate) type Best = (Vec<usize>, f64);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     pub(crate) at: Instant,
+    /// How many parts and neighbourhoods may be searched, if that is counted.
+    pub(crate) effort: Option<usize>,
     /// The part of the value that may be left open.
     pub(crate) gap: f64,
     /// Whether it is enough to know on which side of zero the value is.
@@ -40,7 +42,7 @@ impl Stop {
     pub(crate) fn after(seconds: f64, gap: f64) -> Stop {
         let seconds = if seconds.is_finite() { seconds.clamp(0.0, 1e6) } else { 1e6 };
         let at = Instant::now() + Duration::from_secs_f64(seconds);
-        Stop { at, gap, sign: false }
+        Stop { at, effort: None, gap, sign: false }
     }
 
     /// Seconds that are left.
@@ -96,11 +98,15 @@ pub(crate) struct Limits {
     pub(crate) parts: usize,
     /// Splits that are tried for each.
     pub(crate) tried: usize,
+    /// Whether some of the parts are begun with a dive.
+    pub(crate) dives: bool,
 }
 
 impl Limits {
-    /// As much as it takes.
-    pub(crate) const NONE: Limits = Limits { parts: usize::MAX, tried: 8 };
+    /// As much as it takes, or as many parts as that.
+    pub(crate) fn of(effort: Option<usize>) -> Limits {
+        Limits { parts: effort.unwrap_or(usize::MAX), tried: 8, dives: true }
+    }
 }
 
 /// A search for the best choice.
@@ -273,7 +279,7 @@ impl Search<'_> {
                 self.floor = self.floor.min(node.bound);
             }
             count += 1;
-            if limits.parts == usize::MAX && count.is_power_of_two() && count > 4 {
+            if limits.dives && count.is_power_of_two() && count > 4 {
                 self.dive(&node, Order::ALL[count.ilog2() as usize % Order::ALL.len()], end);
             }
             self.offer(rounded(self.compact, &node.shares, &node.allowed));

@@ -76,7 +76,7 @@ impl Search<'_> {
                     let back = before.get(before.len() * 2 / 3);
                     if let Some(back) = back.and_then(|back| self.part(back, back.allowed.clone())) {
                         let mut open = BinaryHeap::from([back]);
-                        self.explore(&mut open, Limits { parts: LOOKED, tried: 2 }, end);
+                        self.explore(&mut open, Limits { parts: LOOKED, tried: 2, dives: false }, end);
                     }
                     return;
                 }

@@ -95,6 +95,9 @@ impl FromStr for Engine {
 pub struct Settings {
     /// Seconds at most.
     pub seconds: f64,
+    /// How much the embedded engine searches where the clock is to have no say: so many parts of the problem by branch and
+    /// bound, and neighbourhoods of the best solution. Without a limit of seconds, equal searches then give equal solutions.
+    pub effort: Option<usize>,
     /// The part of the cost that the bound may leave open.
     pub gap: f64,
     /// A choice of one option per item to begin with, feasible or not.
@@ -104,7 +107,7 @@ pub struct Settings {
 impl Default for Settings {
     /// Ten seconds, to the optimum.
     fn default() -> Settings {
-        Settings { seconds: 10.0, gap: 0.0, start: None }
+        Settings { seconds: 10.0, effort: None, gap: 0.0, start: None }
     }
 }
 
@@ -211,8 +214,8 @@ impl<'a> Solver<'a> {
     pub fn solve(&mut self, settings: &Settings, free: i64) -> Result<Outcome, SolverError> {
         let begin = Instant::now();
         let start = start(self.problem, &self.compact, settings)?;
-        let Settings { seconds, gap, .. } = *settings;
-        let stop = Stop { gap, ..self.stop.take().unwrap_or(Stop::after(seconds, gap)) };
+        let Settings { seconds, effort, gap, .. } = *settings;
+        let stop = Stop { gap, effort, ..self.stop.take().unwrap_or(Stop::after(seconds, gap)) };
         let found = match self.engine {
             Engine::Embedded => {
                 self.compact.keep_free(&self.rows, free.max(0) as f64);
@@ -253,7 +256,7 @@ pub fn smallest(problem: &Problem, rows: Range<u32>, settings: &Settings) -> Res
     let inside =
         compact.rows.partition_point(|row| *row < range.start)..compact.rows.partition_point(|row| *row < range.end);
     let start = start(problem, &compact, settings)?;
-    let stop = Stop::after(settings.seconds, settings.gap);
+    let stop = Stop { effort: settings.effort, ..Stop::after(settings.seconds, settings.gap) };
     let found = root::solve(&compact, &Goal::Excess(inside), start, stop);
     let mut weights = vec![0.0; problem.limits.len()];
     compact.rows.iter().zip(&found.prices.rows).for_each(|(&row, &price)| weights[row] = price);

@@ -11,6 +11,8 @@ const NEAR_GAP: f64 = 0.005;
 /// The part of the time that is left for one neighbourhood, and how long it takes to find anything in one at all.
 const NEAR: f64 = 0.1;
 const LEAST: Duration = Duration::from_millis(200);
+/// Where effort is counted, the part of it for one neighbourhood, one of so many.
+const NEAR_EFFORT: usize = 4;
 /// Neighbourhoods in a row without a better solution, after which there is probably none near.
 const FRUITLESS: usize = 24;
 
@@ -28,7 +30,8 @@ impl Search<'_> {
 
     /// Searches a part like the whole; returns the bound of what is left of it.
     fn part_of(&mut self, root: &Node, allowed: Vec<bool>, end: Instant) -> f64 {
-        let stop = Stop { at: end, gap: self.stop.gap.max(NEAR_GAP), ..self.stop };
+        let effort = self.stop.effort.map(|effort| effort / NEAR_EFFORT + 1);
+        let stop = Stop { at: end, effort, gap: self.stop.gap.max(NEAR_GAP), ..self.stop };
         let known = Known {
             best: self.best.clone(),
             starts: Vec::new(),
@@ -46,16 +49,18 @@ impl Search<'_> {
     /// items are free, and all others as they are.
     pub(crate) fn near(&mut self, root: &Node, end: Instant) {
         let mut misses = 0;
-        while misses < FRUITLESS && !self.is_done(root.bound) && Instant::now() < end && !self.is_over() {
+        let mut left = self.stop.effort.unwrap_or(usize::MAX);
+        while misses < FRUITLESS && left > 0 && !self.is_done(root.bound) && Instant::now() < end && !self.is_over() {
             let Some((picks, before)) = self.best.clone() else { return };
+            left -= 1;
             let end = end.min(self.stop.part(NEAR).max(Instant::now() + LEAST));
             let parts = [(); 2].map(|()| self.neighbourhood(root, &picks));
-            let left = self.all(parts, |search, part| search.part_of(root, part, end));
+            let bounds = self.all(parts, |search, part| search.part_of(root, part, end));
             let better = self.best.as_ref().is_some_and(|(_, value)| *value < before);
             misses = if better { 0 } else { misses + 1 };
             // Small enough to be searched, large enough to hold something.
-            for left in left {
-                let is_searched = left >= before - (NEAR_GAP * 2.0) * before.abs();
+            for bound in bounds {
+                let is_searched = bound >= before - (NEAR_GAP * 2.0) * before.abs();
                 self.width = if is_searched { self.width * 1.2 } else { self.width * 0.9 }.clamp(0.02, 1.0);
             }
         }

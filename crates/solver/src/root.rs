@@ -294,10 +294,10 @@ impl Begun {
                 finder.near(top, stop.part(TURN));
             }
             search.best = finder.best.take();
-            left = search.explore(&mut open, Limits::NONE, stop.part(TURN));
+            left = search.explore(&mut open, Limits::of(stop.effort), stop.part(TURN));
             finder.best = search.best.clone();
             // Nothing better leaves as much free.
-            if leaves_free && top.as_ref().is_some_and(|top| finder.is_done(top.bound)) {
+            if stop.effort.is_some() || leaves_free && top.as_ref().is_some_and(|top| finder.is_done(top.bound)) {
                 break;
             }
         }

@@ -30,5 +30,6 @@ pub mod metrics;
 pub mod promotion;
 mod random;
 pub mod run;
+pub mod tensorboard;
 
 pub use error::{Error, ErrorKind, Result};

@@ -301,7 +301,7 @@ impl Run<'_> {
                  a loss scale",
                 self.step
             );
-            return Err(Error::new(ErrorKind::Invalid, message));
+            return Err(Error::new(ErrorKind::Diverged, message));
         }
         self.updates += u32::from(applied);
         let smallest = settings.loss_scale == LossScaling::Dynamic && loss_scale <= SMALLEST_SCALE;
@@ -312,7 +312,7 @@ impl Run<'_> {
                  learning rate or a higher precision",
                 self.step
             );
-            return Err(Error::new(ErrorKind::Invalid, message));
+            return Err(Error::new(ErrorKind::Diverged, message));
         }
         let record = StepRecord {
             step: self.step,

@@ -111,7 +111,7 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
     let beside = search.frame.beside;
     let bytes = beside + ((fp32 - beside) as f64 * share) as usize;
     let least = by_brute_force(&search, &costs, recompute, bytes);
-    match search.solved(bytes, None) {
+    match search.solved(bytes, 1.0) {
         Ok((assignment, peak, certificate)) => {
             let least = least.unwrap();
             prop_assert_eq!(peak, search.peak(&assignment).unwrap());

@@ -49,6 +49,9 @@ pub struct Budget {
     pub engine: Engine,
     /// Seconds that solving may take.
     pub seconds: f64,
+    /// How much the embedded engine searches in each round, instead of so many seconds, so that equal searches find equal
+    /// assignments.
+    pub effort: Option<usize>,
 }
 
 impl Budget {
@@ -68,7 +71,14 @@ impl Budget {
             measured: None,
             engine: Engine::Embedded,
             seconds: 10.0,
+            effort: None,
         }
+    }
+
+    /// The effort of a search of which `share` is wanted, if that is counted.
+    fn effort(&self, share: f64) -> Option<usize> {
+        let counted = self.effort.filter(|_| self.engine == Engine::Embedded);
+        counted.map(|effort| ((share * effort as f64) as usize).max(1))
     }
 
     fn profile(&self) -> Option<&Profile> {
@@ -186,7 +196,7 @@ pub(crate) fn fit(
                 let assignment = Assignment::of_choices(training, batch, method, by_level, chosen, recomputed)?;
                 return Ok((assignment, solved(peak, None, None)));
             }
-            let (assignment, peak, certificate) = search.solved(bytes, None)?;
+            let (assignment, peak, certificate) = search.solved(bytes, 1.0)?;
             let demote = search.demoted(Method::Demote, seed, bytes)?;
             let demote = demote.map(|(assignment, peak)| Demoted {
                 low_ratio: assignment.low_ratio_elements(),

@@ -128,7 +128,7 @@ impl<'a> Search<'a> {
     }
 
     /// What an assignment's formats cost in the integer program's measure, if that knows them.
-    pub(super) fn cost(&self, assignment: &Assignment) -> Option<f64> {
+    pub(crate) fn cost(&self, assignment: &Assignment) -> Option<f64> {
         let harm = Harm::new(&self.tensors, &self.allowed, self.budget.profile());
         let chosen = &assignment.chosen;
         let repeats = repeats(&self.frame.skeleton(self.training), &self.tensors, &self.all_allowed());
@@ -146,6 +146,8 @@ impl<'a> Search<'a> {
 
     /// The best assignment that fits, by the integer program, with its peak.
     ///
+    /// The search takes a `part` of the budget's seconds or effort.
+    ///
     /// The program knows sizes and lifetimes, but not where tensors come to lie. A short first round takes all memory, which is
     /// enough for easy programs. Where that does not fit, later solutions leave some free, and the program is solved again with
     /// more or less of that until the true peak is just below the budget. The bound is that of the program with all memory, so
@@ -153,13 +155,9 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// If nothing fits, or the profile lacks formats.
-    pub(crate) fn solved(
-        &self,
-        bytes: usize,
-        seconds: Option<f64>,
-    ) -> Result<(Assignment, usize, Certificate), CompileError> {
+    pub(crate) fn solved(&self, bytes: usize, part: f64) -> Result<(Assignment, usize, Certificate), CompileError> {
         let start = Instant::now();
-        let seconds = seconds.unwrap_or(self.budget.seconds);
+        let seconds = if self.budget.effort(part).is_some() { f64::INFINITY } else { part * self.budget.seconds };
         let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
         let all = bytes.saturating_sub(self.frame.beside);
         let engine = self.budget.engine;
@@ -183,7 +181,8 @@ impl<'a> Search<'a> {
             let less = (!is_embedded && room.memory < all).then(|| self.program(&costs, room.memory));
             // Nothing at all would be worse than a late answer.
             let share = if is_quick { QUICK * seconds } else { (SHARE * left).max(LEAST * seconds) };
-            let settings = Settings { seconds: share, gap: GAP, start: picks.clone() };
+            let effort = self.budget.effort(if is_quick { part * QUICK } else { part });
+            let settings = Settings { seconds: share, effort, gap: GAP, start: picks.clone() };
             let outcome = match &less {
                 Some(less) => solve(&less.problem, engine, &settings),
                 None => solver.solve(&settings, (all - room.memory) as i64),
@@ -223,10 +222,17 @@ impl<'a> Search<'a> {
         }
         let (assignment, peak, certificate) = match best {
             Some(best) => best,
-            None => self.least(&costs, bytes, seconds)?,
+            None => self.least(&costs, bytes, part)?,
         };
         let bound = certificate.bound.max(bound + whole.fixed_cost).min(certificate.cost);
         Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), bound, ..certificate }))
+    }
+
+    /// How long to search, where a part of all time or effort is wanted.
+    fn settings(&self, part: f64, gap: f64) -> Settings {
+        let effort = self.budget.effort(part);
+        let seconds = if effort.is_some() { f64::INFINITY } else { part * self.budget.seconds };
+        Settings { seconds, effort, gap, start: None }
     }
 
     pub(super) fn program(&self, costs: &Costs, memory: usize) -> Program {
@@ -266,16 +272,11 @@ impl<'a> Search<'a> {
     /// The assignment of the least peak if that fits, with a cost that is proved to be at least zero only.
     ///
     /// If it does not fit, the error says what it takes, what is proved, and where the memory goes.
-    fn least(
-        &self,
-        costs: &Costs,
-        budget: usize,
-        seconds: f64,
-    ) -> Result<(Assignment, usize, Certificate), CompileError> {
+    fn least(&self, costs: &Costs, budget: usize, part: f64) -> Result<(Assignment, usize, Certificate), CompileError> {
         let program = self.program(costs, budget.saturating_sub(self.frame.beside));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { seconds: SMALLEST * seconds, gap: GAP, start };
+        let settings = Settings { start, ..self.settings(SMALLEST * part, GAP) };
         let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
         let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
         let Some(Smallest { excess, bound, picks, weights }) = found else {
@@ -285,7 +286,7 @@ impl<'a> Search<'a> {
         let mut least = self.placed(program, picks)?;
         let mut smallest = least.peak.max(above(excess));
         if least.peak > budget
-            && let Some(other) = self.nearer(costs, above(bound), smallest, seconds)?
+            && let Some(other) = self.nearer(costs, above(bound), smallest, part)?
             && other.peak < smallest
         {
             smallest = other.peak;
@@ -309,17 +310,11 @@ impl<'a> Search<'a> {
     }
 
     /// A solution with a little more memory than `bound`, if one is found below `smallest`.
-    fn nearer(
-        &self,
-        costs: &Costs,
-        bound: usize,
-        smallest: usize,
-        seconds: f64,
-    ) -> Result<Option<Placed>, CompileError> {
+    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, part: f64) -> Result<Option<Placed>, CompileError> {
         let tried = MORE.map(|more| (bound as f64 * more) as usize);
         for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
             let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
-            let settings = Settings { seconds: NEARER * seconds, gap: 0.5, ..Settings::default() };
+            let settings = self.settings(NEARER * part, 0.5);
             let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
                 return self.placed(program, picks).map(Some);

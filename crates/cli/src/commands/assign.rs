@@ -4,7 +4,7 @@ use crate::args::{AssignArgs, OptimizerArgs};
 use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
-use crate::output::{bytes, check, grouped, json, print, save, table};
+use crate::output::{bytes, check, grouped, json, print, save, say, table};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
@@ -26,7 +26,7 @@ struct Record<'a> {
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     check([&args.json, &args.output, &args.page.html].into_iter().flatten().map(PathBuf::as_path))?;
     let kind = args.output.as_deref().map(FileKind::of).transpose()?;
-    let request = Request { seed: args.seed, ..Request::default() };
+    let request = Request { seed: args.seed, quiet: args.quiet, ..Request::default() };
     let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
     let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
     let plan = match (kind, &options) {
@@ -54,14 +54,14 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
         let solver = record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Record { summary: &summary, memory: &memory, solver })?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         print(groups(&summary))?;
-        print(totals(&summary))?;
+        say(totals(&summary))?;
         if let Some(solved) = &compiled.solved {
-            print(lines(solved, compiled.assignment.recomputed.len()))?;
+            say(lines(solved, compiled.assignment.recomputed.len()))?;
         }
         let (title, table) = memory.table();
-        print(title)?;
+        say(title)?;
         print(table)?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
-use crate::output::{check, json, print, table};
+use crate::output::{check, json, print, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Storage};
@@ -16,6 +16,7 @@ use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
 use bitbudget_train::loss_scale::LossScaler;
 use comfy_table::Table;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
-    let request = Request { seed: Some(args.seed), storage, updates, threads, ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
@@ -99,7 +100,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
         show(&record)?;
     }
     Ok(())
@@ -127,7 +128,7 @@ fn measure(
     let mut batch = Batch::default();
     let mut epoch = 0;
     let mut batches = TrainBatches::new(dataset, &options, epoch)?;
-    let bar = steps_bar(args.steps as u64 + 1);
+    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.steps as u64 + 1) };
     for step in 0..=args.steps {
         bar.inc(1);
         while !batches.next_into(&mut batch) {
@@ -280,7 +281,7 @@ fn traffic(program: &Program, parts: &[Part]) -> f64 {
 
 fn show(record: &Record) -> Result<()> {
     let Record { step_seconds, ceilings, .. } = record;
-    print(format!(
+    say(format!(
         "{}: {} at batch {}, {:.1}% low{}, {} threads",
         record.model,
         record.method,
@@ -289,12 +290,12 @@ fn show(record: &Record) -> Result<()> {
         if record.simulated { " (simulated in FP32)" } else { "" },
         record.threads
     ))?;
-    print(format!(
+    say(format!(
         "step: median {:.4} s, min {:.4} s, spread {:.4} s over {} steps; {:.1} images/s",
         step_seconds.median, step_seconds.min, step_seconds.spread, record.steps, record.images_per_second
     ))?;
-    print(record.memory.line())?;
-    print(format!(
+    say(record.memory.line())?;
+    say(format!(
         "this machine: {:.0} GFLOP/s in FP32, {:.0} GFLOP/s on {} numbers, copies {:.1} GB/s\n",
         ceilings.gflops_fp32,
         ceilings.gflops_fp8,
@@ -303,7 +304,7 @@ fn show(record: &Record) -> Result<()> {
     ))?;
     print(instructions(&record.instructions))?;
     let (title, table) = record.memory.table();
-    print(title)?;
+    say(title)?;
     print(table)
 }
 

@@ -4,27 +4,46 @@ use crate::args::CompileArgs;
 use crate::commands::assign::totals;
 use crate::memory::default_threads;
 use crate::model::{Request, compiled};
-use crate::output::{bytes, check, print, save};
+use crate::output::{bytes, check, save, say};
 use crate::report::{Inputs, rerun, save_page};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use bitbudget::{Annotated, Compiled, annotated};
+use bitbudget_ir::Model;
+use bitbudget_onnx::{Annotations, export_annotated_bytes};
 use bitbudget_precision::summary::summary;
+use std::path::PathBuf;
 
 pub(crate) fn run(args: &CompileArgs) -> Result<()> {
-    check([args.output.as_path()].into_iter().chain(args.page.html.as_deref()))?;
-    let request = Request { seed: Some(args.seed), ..Request::default() };
+    let others = [&args.annotated_onnx, &args.page.html].into_iter().flatten().map(PathBuf::as_path);
+    check([args.output.as_path()].into_iter().chain(others))?;
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
+    if let Some(path) = &args.annotated_onnx {
+        save(path, &annotated_onnx(&compiled)?)?;
+    }
     if args.page.html.is_some() {
         let mut report = bitbudget::report(&compiled, default_threads(), None)?;
         report.rerun = rerun(&Inputs::new(&args.model, &args.assignment), Some(args.seed), default_threads())?;
         save_page(args.page.html.as_deref(), &report)?;
     }
-    print(format!(
+    if args.quiet {
+        return Ok(());
+    }
+    say(format!(
         "{}: {}, {} instructions a step",
         args.output.display(),
         bytes(encoded.len() as f64),
         compiled.train.instructions.len()
     ))?;
-    print(totals(&summary(&compiled.assignment, &compiled.training)))
+    say(totals(&summary(&compiled.assignment, &compiled.training)))
+}
+
+/// The network as an ONNX file that says what became of its tensors.
+fn annotated_onnx(compiled: &Compiled) -> Result<Vec<u8>> {
+    let Annotated { network, nodes } = annotated(compiled, default_threads())?;
+    let model = Model { graph: compiled.forward.clone(), values: compiled.values.clone() };
+    let annotations = Annotations { model: network, nodes };
+    export_annotated_bytes(&model, &annotations).context("cannot write the network as ONNX")
 }

@@ -2,7 +2,7 @@
 
 use crate::args::{EvalArgs, OptimizerArgs};
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, json, print};
+use crate::output::{check, json, remark, say};
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
@@ -24,12 +24,12 @@ struct EvalRecord {
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     check(args.json.as_deref())?;
-    let request = Request { seed: Some(args.seed), method: Method::Fp32, ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
-    for note in &dataset.notes {
-        eprintln!("note: {note}");
+    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+        remark("note", note);
     }
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
     let mut executor = executor(&args.device)?;
@@ -48,8 +48,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
-        print(format!(
+    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+        say(format!(
             "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
             record.examples,
             record.data,

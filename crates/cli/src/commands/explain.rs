@@ -2,7 +2,7 @@
 
 use crate::args::ExplainArgs;
 use crate::model::{Request, compiled};
-use crate::output::{bytes, check, json, print, table};
+use crate::output::{bytes, check, json, print, say, table};
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Explained, Firing, Priced, explain};
 use bitbudget_precision::{Kind, Tensor, node_names};
@@ -154,7 +154,7 @@ fn choice(priced: &Priced) -> ChoiceRecord {
 /// The rules, and what they did.
 fn overview(record: &Record) -> Result<()> {
     let ms = |seconds: f64| format!("{:.1} ms", 1000.0 * seconds);
-    print(format!(
+    say(format!(
         "{} at the peak of a training step instead of {}; about {} a step instead of {}, by work and bytes\n",
         bytes(record.peak as f64),
         bytes(record.peak_without_rewriting as f64),
@@ -172,12 +172,12 @@ fn overview(record: &Record) -> Result<()> {
     print(table)?;
     let never: Vec<&str> = record.rules.iter().filter(|rule| rule.fired == 0).map(|rule| rule.rule).collect();
     if !never.is_empty() {
-        print(format!("\nnever fired: {}", never.join(", ")))?;
+        say(format!("\nnever fired: {}", never.join(", ")))?;
     }
     for rule in record.rules.iter().chain([&record.computed_in_passing]).filter(|rule| !rule.nodes.is_empty()) {
-        print(format!("\n{}: {}", rule.rule, rule.nodes.join(", ")))?;
+        say(format!("\n{}: {}", rule.rule, rule.nodes.join(", ")))?;
     }
-    record.note.as_ref().map_or(Ok(()), |note| print(format!("\nnote: {note}")))
+    record.note.as_ref().map_or(Ok(()), |note| say(format!("\nnote: {note}")))
 }
 
 /// One tensor with its choices, the best first.
@@ -189,7 +189,7 @@ fn tensor(record: &TensorRecord) -> Result<()> {
             format!("stored nowhere: computed in passing by {}", record.computed_by.join("; "))
         }
     };
-    print(format!(
+    say(format!(
         "{} of `{}`, {}, {}, {}: {storage}",
         record.kind,
         record.name,
@@ -198,7 +198,7 @@ fn tensor(record: &TensorRecord) -> Result<()> {
         bytes(record.bytes as f64)
     ))?;
     if record.choices.is_empty() {
-        return print(
+        return say(
             "  no choice was priced: no integer program was solved here (a trainer file does not keep one), or it takes no \
              memory to speak of\n",
         );

@@ -4,10 +4,11 @@ use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled, input_and_classes};
-use crate::output::{bytes, check, grouped, json, print, table};
+use crate::output::{bytes, check, grouped, json, print, say, table};
 use anyhow::Result;
-use bitbudget::Compiled;
-use bitbudget_ir::{Graph, NodeId, Op, Role};
+use bitbudget::{Compiled, forward_formats};
+use bitbudget_formats::Format;
+use bitbudget_ir::{DType, Drawing, Graph, NodeId, Op, Role};
 use bitbudget_precision::summary::{Summary, summary};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,6 +46,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         Some(TextForm::Evaluation) => return print(&compiled.evaluate),
         None => {}
     }
+    if let Some(form) = args.dot {
+        return print(drawing(&compiled, form));
+    }
     let overview = overview(&compiled)?;
     if let Some(path) = &args.json {
         json(path, &overview)?;
@@ -53,6 +57,23 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         show(&overview)?;
     }
     Ok(())
+}
+
+/// A graph or program to be drawn.
+fn drawing(compiled: &Compiled, form: TextForm) -> Drawing {
+    let with_bits = |format: Format| (format.to_string(), format.bits());
+    match form {
+        TextForm::Forward => {
+            let formats = forward_formats(compiled);
+            compiled.forward.drawing(&|id| formats.get(&id).copied().map(with_bits))
+        }
+        TextForm::Training => {
+            let (graph, formats) = (&compiled.training, &compiled.assignment.formats);
+            graph.drawing(&|id| (graph.ty(id).dtype == DType::F32).then(|| with_bits(formats[id.index()])))
+        }
+        TextForm::Program => compiled.train.drawing(),
+        TextForm::Evaluation => compiled.evaluate.drawing(),
+    }
 }
 
 fn overview(compiled: &Compiled) -> Result<Overview> {
@@ -88,7 +109,7 @@ fn flops(graph: &Graph, id: NodeId, batch: usize) -> u64 {
 }
 
 fn show(overview: &Overview) -> Result<()> {
-    print(format!(
+    say(format!(
         "{}: input {:?}, {} classes, {} parameters ({} in FP32)",
         overview.name,
         overview.input,
@@ -96,7 +117,7 @@ fn show(overview: &Overview) -> Result<()> {
         grouped(overview.parameters),
         bytes(4.0 * overview.parameters as f64)
     ))?;
-    print(format!(
+    say(format!(
         "at batch {}: {:.2} GFLOP forward, {:.2} GFLOP a training step of {} instructions\n",
         overview.batch,
         overview.forward_flops as f64 / 1e9,
@@ -113,8 +134,8 @@ fn show(overview: &Overview) -> Result<()> {
         ]);
     }
     print(table)?;
-    print(totals(&overview.assignment))?;
+    say(totals(&overview.assignment))?;
     let (title, table) = overview.memory.table();
-    print(title)?;
+    say(title)?;
     print(table)
 }

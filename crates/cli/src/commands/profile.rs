@@ -2,7 +2,7 @@
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, grouped, print, save, table};
+use crate::output::{check, grouped, print, remark, save, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
 use bitbudget::profiling;
@@ -11,6 +11,7 @@ use bitbudget_precision::Method;
 use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
+use indicatif::ProgressBar;
 use std::path::Path;
 
 /// How many tensors are shown.
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     if args.batches == 0 {
         bail!("--batches must be at least 1");
     }
-    let request = Request { seed: Some(args.seed), method: Method::Fp32, ..Request::default() };
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
@@ -38,19 +39,19 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
     let mut executor = executor(&args.device)?;
     let model = Model { graph: compiled.forward, values: compiled.values };
-    let bar = steps_bar(args.batches as u64);
+    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
     let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
     bar.finish_and_clear();
     let profile = measured?;
-    for note in &dataset.notes {
-        eprintln!("note: {note}");
+    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+        remark("note", note);
     }
     let text = profile.write()?;
     if args.output == Path::new("-") {
         return print(text.trim_end());
     }
     save(&args.output, text.as_bytes())?;
-    show(args, &profile)
+    if args.quiet { Ok(()) } else { show(args, &profile) }
 }
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.
@@ -72,7 +73,7 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
 
 fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
     let Settings { data, batch, batches, formats, .. } = &profile.settings;
-    print(format!(
+    say(format!(
         "{}: {} tensors over {batches} batches of {batch} of {data}; a step takes {:.4} s in FP32 with {} threads\n",
         args.model.display(),
         profile.tensors.len(),
@@ -89,7 +90,7 @@ fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
         row.extend(tensor.formats.iter().map(|f| format!("{:.1e}", f.cost)));
         table.add_row(row);
     }
-    print("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
+    say("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
     print(table)?;
-    print(format!("\nwritten to {}", args.output.display()))
+    say(format!("\nwritten to {}", args.output.display()))
 }

@@ -1,11 +1,11 @@
 //! `bitbudget train`.
 
-use crate::args::TrainArgs;
+use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
-use crate::output::{check, json, print, save};
+use crate::output::{check, json, remark, save, say};
 use crate::progress::Progress;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,7 @@ use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::{self, Dataset};
 use bitbudget_train::metrics::{self, FinalRecord, MetricsWriter, Record};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings};
+use bitbudget_train::tensorboard::EventWriter;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -30,15 +31,22 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let threads = threads(&args.device);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let settings = settings(args, &compiled)?;
+    let length = match (args.epochs, args.steps) {
+        (_, Some(steps)) => Length::Steps(steps),
+        (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
+    };
+    let settings = settings(&args.settings, length, compiled.assignment.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
     // What does not fit is refused before any file is made.
     TrainBatches::new(&dataset, &settings.batches, 0)?;
     let mut metrics = args.metrics.as_deref().map(MetricsWriter::create).transpose()?;
+    let low_ratio = compiled.assignment.low_ratio_elements();
+    let events = args.tensorboard.as_deref().map(|folder| EventWriter::create(folder, low_ratio));
+    let mut events = events.transpose()?;
     if !args.quiet {
         for note in &dataset.notes {
-            eprintln!("note: {note}");
+            remark("note", note);
         }
     }
     // Files are hashed as they are read, not as they are when the run is over.
@@ -47,7 +55,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         Some(_) => Some((Run::default(), rerun(&inputs, Some(seed), threads)?)),
         None => None,
     };
-    let low_ratio = compiled.assignment.low_ratio_elements();
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
@@ -64,6 +71,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         &mut |tensors| promote(&mut compiled, tensors, args.settings.promotion.promotion),
         &mut |record| {
             progress.show(record);
+            events.as_mut().map_or(Ok(()), |events| events.write(record))?;
             if let Some((run, _)) = &mut page {
                 run.see(record);
             }
@@ -93,11 +101,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         save_page(args.page.html.as_deref(), &report)?;
     }
     if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
-        print(report(&compiled, &record))?;
+        say(report(&compiled, &record))?;
         if let Some(solved) = &compiled.solved {
-            print(lines(solved, compiled.assignment.recomputed.len()))?;
+            say(lines(solved, compiled.assignment.recomputed.len()))?;
         }
-        print(memory.line())?;
+        say(memory.line())?;
     }
     Ok(())
 }
@@ -120,15 +128,14 @@ fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRec
     MemoryRecord { predicted: largest(|f| f.kept) + largest(|f| f.arena) + largest(|f| f.scratch), ..step }
 }
 
-fn settings(args: &TrainArgs, compiled: &Compiled) -> Result<Settings> {
-    let given = &args.settings;
+/// How to train with batches of so many examples.
+///
+/// # Errors
+/// If a setting has no meaning.
+pub(crate) fn settings(given: &SettingsArgs, length: Length, batch: usize) -> Result<Settings> {
     if !(given.lr.is_finite() && given.lr >= 0.0) {
         bail!("--lr must be a number of at least 0");
     }
-    let length = match (args.epochs, args.steps) {
-        (_, Some(steps)) => Length::Steps(steps),
-        (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
-    };
     if matches!(length, Length::Steps(0) | Length::Epochs(0)) {
         bail!("--epochs and --steps must be at least 1");
     }
@@ -138,12 +145,7 @@ fn settings(args: &TrainArgs, compiled: &Compiled) -> Result<Settings> {
     };
     Ok(Settings {
         length,
-        batches: TrainOptions {
-            batch: compiled.assignment.batch,
-            seed: given.seed,
-            shuffle: !given.no_shuffle,
-            augment: given.augment,
-        },
+        batches: TrainOptions { batch, seed: given.seed, shuffle: !given.no_shuffle, augment: given.augment },
         learning_rate: given.lr,
         schedule: given.lr_schedule,
         loss_scale: given.loss_scale,
@@ -160,12 +162,13 @@ fn steps(settings: &Settings, dataset: &Dataset) -> u64 {
     }
 }
 
-fn programs(compiled: &Compiled) -> Programs {
+/// The programs of a trainer's run.
+pub(crate) fn programs(compiled: &Compiled) -> Programs {
     Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() }
 }
 
 /// Promotes tensors; nothing if none of them can be.
-fn promote(
+pub(crate) fn promote(
     compiled: &mut Compiled,
     over: &[Overflow],
     promotion: Promotion,

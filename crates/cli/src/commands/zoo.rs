@@ -1,7 +1,7 @@
 //! `bitbudget zoo`.
 
 use crate::args::ZooArgs;
-use crate::output::{grouped, print, save};
+use crate::output::{grouped, save, say};
 use anyhow::Result;
 use bitbudget_ir::Op;
 use bitbudget_zoo::{Spec, build};
@@ -13,5 +13,5 @@ pub(crate) fn run(args: &ZooArgs) -> Result<()> {
     let graph = &model.graph;
     let parameters = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_)));
     let elements: usize = parameters.map(|id| graph.ty(id).shape.elements(1)).sum();
-    print(format!("{}: {network} of width {width}, {} parameters", args.output.display(), grouped(elements as u64)))
+    say(format!("{}: {network} of width {width}, {} parameters", args.output.display(), grouped(elements as u64)))
 }

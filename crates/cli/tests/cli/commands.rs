@@ -37,11 +37,27 @@ fn same(ours: &str, expected: &str) {
     assert_eq!(ours.lines().count(), expected.lines().count());
 }
 
+const ALL: [&str; 13] = [
+    "zoo",
+    "inspect",
+    "explain",
+    "assign",
+    "compile",
+    "train",
+    "eval",
+    "bench",
+    "report",
+    "profile",
+    "compare",
+    "completions",
+    "man",
+];
+
 #[test]
 fn every_command_has_help_with_examples() {
     let folder = Folder::new();
     let top = folder.succeed("--help").stdout;
-    for command in ["zoo", "inspect", "explain", "assign", "compile", "train", "eval", "bench", "profile"] {
+    for command in ALL {
         assert!(top.contains(command), "{top}");
         let help = folder.succeed(&format!("{command} --help")).stdout;
         assert!(help.contains("Usage: bitbudget"), "{help}");
@@ -49,6 +65,76 @@ fn every_command_has_help_with_examples() {
         assert!(examples.contains(&format!("\n  bitbudget {command} ")), "{help}");
     }
     assert_eq!(folder.succeed("--version").stdout, format!("bitbudget {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Text for people fits a terminal of 100 columns, and has no colours where there is no terminal.
+#[test]
+fn text_fits_100_columns() {
+    let folder = Folder::new();
+    let data = "--data digits --batch 64";
+    for command in [
+        "inspect net.onnx --batch 64".to_string(),
+        "assign net.onnx --batch 64 --budget 80% --solve-seconds 2".to_string(),
+        "assign net.onnx --batch 64 --method operator".to_string(),
+        "explain net.onnx --batch 64 --method fp32".to_string(),
+        "bench net.onnx --batch 64 --steps 1".to_string(),
+        format!("train net.onnx {data} --steps 2 --budget 80% --solve-seconds 2"),
+        format!("compare net.onnx {data} --steps 2 --seeds 1 --budgets 10%,100% --methods demote,fp32"),
+        "profile net.onnx --data digits --batch 4 --batches 1 -o p.json".to_string(),
+    ] {
+        let text = folder.succeed(&command).stdout;
+        for line in text.lines() {
+            assert!(line.chars().count() <= 100, "{command}: {} columns: {line}", line.chars().count());
+        }
+        assert!(text.lines().count() > 2 && !text.contains('\u{1b}'), "{command}: {text}");
+    }
+}
+
+#[test]
+fn quiet_commands_say_nothing() {
+    let folder = Folder::new();
+    for command in [
+        "assign net.onnx --batch 8 -o plan.toml",
+        "compile net.onnx --batch 8 -o net.trainer",
+        "train net.onnx --data digits --steps 1 --save trained.onnx",
+        "eval trained.onnx --data digits --json e.json",
+        "bench net.onnx --batch 8 --steps 1 --json b.json",
+        "profile net.onnx --data digits --batch 4 --batches 1 -o p.json",
+        "compare net.onnx --methods fp32 --json c.json",
+    ] {
+        let run = folder.succeed(&format!("{command} --quiet"));
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""), "{command}");
+    }
+}
+
+/// A terminal shows colours unless `NO_COLOR` is set; `script` gives a command one.
+#[test]
+fn colours_are_for_terminals_only() {
+    let folder = Folder::new();
+    let shown = |no_color: &str| {
+        let command = format!(
+            "{} inspect none.onnx; {0} zoo resnet-18 --width 0.1 -o z.onnx; {0} inspect net.onnx",
+            env!("CARGO_BIN_EXE_bitbudget")
+        );
+        let mut script = std::process::Command::new("script");
+        script.current_dir(folder.path(".")).args(["-qec", &command, "/dev/null"]).env("TERM", "xterm-256color");
+        if no_color.is_empty() {
+            script.env_remove("NO_COLOR")
+        } else {
+            script.env("NO_COLOR", no_color)
+        };
+        let output = script.env_remove("CLICOLOR").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (Some(coloured), Some(plain)) = (shown(""), shown("1")) else {
+        eprintln!("skipped: `script` is not there");
+        return;
+    };
+    assert!(coloured.contains("\u{1b}[") && coloured.contains("error:"), "{coloured}");
+    assert!(plain.contains("error: cannot read none.onnx") && !plain.contains('\u{1b}'), "{plain}");
+    for text in [coloured, plain] {
+        assert!(text.contains("operator") && text.contains("saved activations"), "{text}");
+    }
 }
 
 #[test]

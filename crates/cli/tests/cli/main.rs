@@ -8,6 +8,8 @@ mod bad_networks;
 mod bad_options;
 mod browser;
 mod commands;
+mod compare;
+mod ecosystem;
 mod explain;
 mod folder;
 mod memory;

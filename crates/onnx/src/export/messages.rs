@@ -1,28 +1,42 @@
 //! Protobuf messages from plain values.
 
+use super::Annotations;
 use bitbudget_ir::{Dim, Shape};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
 use onnx_protobuf::{
-    AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
+    AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, type_proto,
 };
 use protobuf::{Enum, MessageField};
 
 /// The operator set that is written: the first in which AveragePool has dilations.
 const OPSET: i64 = 19;
 const IR_VERSION: i64 = 9;
+/// The first IR version in which nodes have metadata.
+const IR_VERSION_ANNOTATED: i64 = 10;
 
-pub(super) fn model_message(graph: GraphProto) -> ModelProto {
+pub(super) fn model_message(graph: GraphProto, annotations: &Annotations) -> ModelProto {
     ModelProto {
-        ir_version: IR_VERSION,
+        ir_version: if annotations.nodes.is_empty() { IR_VERSION } else { IR_VERSION_ANNOTATED },
+        metadata_props: metadata(&annotations.model),
         opset_import: vec![OperatorSetIdProto { version: OPSET, ..OperatorSetIdProto::default() }],
         producer_name: "bitbudget".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: MessageField::some(graph),
         ..ModelProto::default()
     }
+}
+
+/// Keys and values as messages.
+pub(super) fn metadata(pairs: &[(String, String)]) -> Vec<StringStringEntryProto> {
+    let entry = |(key, value): &(String, String)| StringStringEntryProto {
+        key: key.clone(),
+        value: value.clone(),
+        ..StringStringEntryProto::default()
+    };
+    pairs.iter().map(entry).collect()
 }
 
 fn dimension(dim: &Dim) -> Dimension {

@@ -5,10 +5,19 @@ mod operators;
 
 use crate::error::ExportError;
 use bitbudget_ir::{Graph, Model, NodeId, Op, verify};
-use messages::{model_message, tensor_info};
+use messages::{metadata, model_message, tensor_info};
 use onnx_protobuf::{GraphProto, Message, NodeProto, TensorProto};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// Keys and values that go with a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// Those of the whole model.
+    pub model: Vec<(String, String)>,
+    /// Those of operators, by node of the graph.
+    pub nodes: BTreeMap<NodeId, Vec<(String, String)>>,
+}
 
 /// Writes a forward graph as an ONNX file of operator set 19 and IR version 9, with the batch dimension `N`.
 ///
@@ -26,13 +35,23 @@ pub fn export(model: &Model, path: &Path) -> Result<(), ExportError> {
 /// # Errors
 /// If an operator of backward graphs occurs or a parameter has no value.
 pub fn export_bytes(model: &Model) -> Result<Vec<u8>, ExportError> {
+    export_annotated_bytes(model, &Annotations::default())
+}
+
+/// Like [`export_bytes`], with annotations as `metadata_props` of the model and its nodes, which viewers such as Netron show.
+///
+/// A file with annotated nodes has IR version 10, the first in which nodes have them.
+///
+/// # Errors
+/// As for [`export_bytes`].
+pub fn export_annotated_bytes(model: &Model, annotations: &Annotations) -> Result<Vec<u8>, ExportError> {
     if let Some(fault) = verify(&model.graph).err().and_then(|faults| faults.into_iter().next()) {
         return Err(ExportError(fault.to_string()));
     }
     if model.graph.outputs().is_empty() {
         return Err(ExportError("it has no output".into()));
     }
-    let mut exporter = Exporter::new(model);
+    let mut exporter = Exporter::new(model, annotations);
     let live = forward(&model.graph);
     for id in model.graph.ids().filter(|id| live[id.index()]) {
         operators::write(&mut exporter, id).map_err(|reason| {
@@ -41,7 +60,7 @@ pub fn export_bytes(model: &Model) -> Result<Vec<u8>, ExportError> {
         })?;
     }
     exporter.outputs();
-    let bytes = model_message(exporter.proto).write_to_bytes().map_err(|e| ExportError(e.to_string()))?;
+    let bytes = model_message(exporter.proto, annotations).write_to_bytes().map_err(|e| ExportError(e.to_string()))?;
     match i32::try_from(bytes.len()) {
         Ok(_) => Ok(bytes),
         Err(_) => Err(ExportError("it is larger than 2 GiB, the most that a protobuf message can hold".into())),
@@ -89,6 +108,7 @@ fn running_statistics(graph: &Graph, id: NodeId) -> Option<[(NodeId, Option<f64>
 /// A graph message in the making.
 struct Exporter<'m> {
     model: &'m Model,
+    annotations: &'m Annotations,
     proto: GraphProto,
     /// The names of the tensors by node.
     names: BTreeMap<NodeId, String>,
@@ -97,13 +117,14 @@ struct Exporter<'m> {
 }
 
 impl<'m> Exporter<'m> {
-    fn new(model: &'m Model) -> Exporter<'m> {
+    fn new(model: &'m Model, annotations: &'m Annotations) -> Exporter<'m> {
         let graph = &model.graph;
         let sources = graph.ids().filter_map(|id| graph.op(id).source_name());
         let outputs = graph.outputs().iter().map(|(name, _)| name.as_str());
         let taken = sources.chain(outputs).map(String::from).collect();
         let proto = GraphProto { name: graph.name().to_string(), ..GraphProto::default() };
-        let mut exporter = Exporter { model, proto, names: BTreeMap::new(), taken, node_names: BTreeSet::new() };
+        let mut exporter =
+            Exporter { model, annotations, proto, names: BTreeMap::new(), taken, node_names: BTreeSet::new() };
         for (name, id) in graph.outputs() {
             if graph.op(*id).source_name().is_none() {
                 exporter.names.entry(*id).or_insert_with(|| name.clone());
@@ -135,7 +156,10 @@ impl<'m> Exporter<'m> {
         let output = self.name(id);
         let node = &self.model.graph.node(id).name;
         let name = if node.is_empty() { output.clone() } else { node.clone() };
-        self.message(name, operator, inputs, output)
+        let metadata = self.annotations.nodes.get(&id).map(|pairs| metadata(pairs)).unwrap_or_default();
+        let message = self.message(name, operator, inputs, output);
+        message.metadata_props = metadata;
+        message
     }
 
     fn message(&mut self, name: String, operator: &str, input: Vec<String>, output: String) -> &mut NodeProto {

@@ -1,0 +1,161 @@
+//! What became of a case, and of a training.
+
+use super::Case;
+use crate::budget::{Overflowed, Search};
+use crate::{Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, compile};
+use bitbudget_exec::Footprint;
+use bitbudget_ir::Model;
+use bitbudget_precision::{Kind, node_names};
+use serde::{Deserialize, Serialize};
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CaseRecord {
+    /// The method's name.
+    pub method: String,
+    /// The budget as it was given.
+    pub budget: Option<String>,
+    /// The budget in bytes.
+    pub budget_bytes: Option<usize>,
+    /// What the method found.
+    #[serde(flatten)]
+    pub assigned: Assigned,
+}
+
+/// What a method found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Assigned {
+    /// An assignment that fits.
+    Fits(Box<Fitting>),
+    /// None that fits.
+    DoesNotFit(Refused),
+}
+
+/// The smallest that a method comes to where it does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The smallest peak that was found, in bytes, if any was.
+    pub smallest_peak: Option<usize>,
+    /// Less than this is proved to be too little, in bytes.
+    pub proved: Option<usize>,
+}
+
+/// An assignment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fitting {
+    /// The peak of a training step in bytes.
+    pub peak: usize,
+    /// What formats and recomputation cost in the integer program's measure, if it knows the formats.
+    pub cost: Option<f64>,
+    /// No assignment within the budget costs less, where an integer program was solved.
+    pub bound: Option<f64>,
+    /// The share of low elements.
+    pub low_ratio: f64,
+    /// The mean over all elements.
+    pub bits_per_element: f64,
+    /// The nodes that the backward pass computes again.
+    pub recomputed: Vec<String>,
+    /// The formats of all tensors, in execution order.
+    pub tensors: Vec<TensorFormat>,
+    /// The assignment as a file, by which it is trained.
+    pub plan: String,
+}
+
+/// A tensor and its format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorFormat {
+    /// The name.
+    pub name: String,
+    /// `parameter`, `output`, `output gradient` or `parameter gradient`.
+    pub kind: String,
+    /// The shape, with the batch as `N`.
+    pub shape: String,
+    /// The size in elements at the training batch.
+    pub elements: u64,
+    /// The format's name.
+    pub format: String,
+}
+
+/// Assigns formats to a network for a case: options without method and budget, and the budget by which costs are counted, whose
+/// limit is that of the case, if it has one.
+///
+/// # Errors
+/// If the network cannot be compiled; a budget that nothing fits is no error.
+pub fn assign_case(
+    case: &Case,
+    model: Model,
+    options: &Options,
+    measure: &Budget,
+    threads: usize,
+) -> Result<CaseRecord, CompileError> {
+    let limited = |limit: Limit| Budget { limit, ..measure.clone() };
+    let options = Options { method: case.method, budget: case.limit.map(limited), ..options.clone() };
+    let (budget_bytes, assigned) = match compile(model, &options) {
+        Ok(compiled) => {
+            let fitting = fitting(&compiled, &options, measure, threads)?;
+            (compiled.solved.as_ref().map(|solved| solved.budget), Assigned::Fits(Box::new(fitting)))
+        }
+        Err(CompileError::Budget(error)) => match refused(&error) {
+            Some((budget, refused)) => (Some(budget), Assigned::DoesNotFit(refused)),
+            None => return Err(error.into()),
+        },
+        Err(error) => return Err(error),
+    };
+    let budget = case.limit.map(|limit| limit.to_string());
+    Ok(CaseRecord { method: case.method.to_string(), budget, budget_bytes, assigned })
+}
+
+/// The budget in bytes and what is known, if an error is that nothing fits.
+fn refused(error: &BudgetError) -> Option<(usize, Refused)> {
+    let known = |bytes: usize| Some(bytes).filter(|&bytes| bytes < usize::MAX);
+    match *error {
+        BudgetError::Infeasible { budget, smallest, bound, .. } => {
+            Some((budget, Refused { smallest_peak: known(smallest), proved: Some(bound) }))
+        }
+        BudgetError::Unknown { budget, smallest, .. } => {
+            Some((budget, Refused { smallest_peak: known(smallest), proved: None }))
+        }
+        BudgetError::TooLarge { budget, peak, .. } | BudgetError::Exceeded { budget, peak } => {
+            Some((budget, Refused { smallest_peak: known(peak), proved: None }))
+        }
+        BudgetError::Profile { .. } | BudgetError::Solver(_) => None,
+    }
+}
+
+fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: usize) -> Result<Fitting, CompileError> {
+    let Compiled { training, assignment, solved, pinned, .. } = compiled;
+    let (batch, formats, none) = (assignment.batch, assignment.by_level, Overflowed::new());
+    let search = Search::new(training, batch, compiled.lowering, measure, formats, &none, pinned)?;
+    let names = node_names(training);
+    let name = |id: bitbudget_ir::NodeId| names[id.index()].clone().unwrap_or_else(|| id.to_string());
+    let tensors = assignment.assigned().map(|(tensor, _, format)| TensorFormat {
+        name: name(tensor.node),
+        kind: kind_name(tensor.kind).to_string(),
+        shape: training.ty(tensor.node).shape.to_string(),
+        elements: tensor.elements,
+        format: format.to_string(),
+    });
+    let certificate = solved.as_ref().and_then(|solved| solved.solver.as_ref());
+    // Only where an integer program was solved is anything computed again.
+    let cost = certificate.map_or_else(|| search.cost(assignment), |certificate| Some(certificate.cost));
+    Ok(Fitting {
+        peak: Footprint::predicted(&compiled.train, threads).total(),
+        cost,
+        bound: certificate.map(|certificate| certificate.bound),
+        low_ratio: assignment.low_ratio_elements(),
+        bits_per_element: assignment.bits_total() as f64 / assignment.elements().max(1) as f64,
+        recomputed: assignment.recomputed.iter().map(|&id| name(id)).collect(),
+        tensors: tensors.collect(),
+        plan: Plan::new(compiled, options).write(FileKind::Json)?,
+    })
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Parameter => "parameter",
+        Kind::Output => "output",
+        Kind::OutputGradient => "output gradient",
+        Kind::ParameterGradient => "parameter gradient",
+    }
+}

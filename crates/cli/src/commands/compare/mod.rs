@@ -1,0 +1,90 @@
+//! `bitbudget compare`.
+
+mod parallel;
+mod progress;
+mod setup;
+mod state;
+mod table;
+mod train;
+
+use crate::args::CompareArgs;
+use crate::output::{check, json, print, save};
+use anyhow::Result;
+use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Timing, TrainingRecord, comparison};
+use bitbudget_report::comparison::page;
+use parallel::in_parallel;
+use progress::{Kind, Progress};
+use setup::Setup;
+use state::Entry;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn run(args: &CompareArgs) -> Result<()> {
+    check([&args.html, &args.json, &args.csv].into_iter().flatten().map(PathBuf::as_path))?;
+    let setup = Setup::new(args)?;
+    let jobs = usize::from(args.jobs);
+    let seeds: Vec<u64> = setup.seeds();
+    let progress = Progress::new(setup.cases.len(), setup.cases.len() * seeds.len(), jobs, args.quiet);
+    let assigned = in_parallel(jobs, &setup.cases, |case| {
+        let (entry, kept) = setup.assigned(case)?;
+        let refused = matches!(entry.record.assigned, Assigned::DoesNotFit(_));
+        progress.done(Kind::Assignment, &case.name(), &table::outcome(&entry.record), entry.seconds, kept);
+        if refused {
+            progress.dropped(Kind::Training, seeds.len());
+        }
+        Ok(entry)
+    })?;
+    let fitting = assigned.iter().enumerate().filter_map(|(at, entry)| match &entry.record.assigned {
+        Assigned::Fits(fitting) => Some((at, fitting)),
+        Assigned::DoesNotFit(_) => None,
+    });
+    let trainings: Vec<_> =
+        fitting.flat_map(|(at, fitting)| seeds.iter().map(move |&seed| (at, fitting, seed))).collect();
+    let trained = in_parallel(jobs, &trainings, |&(at, fitting, seed)| {
+        let (entry, kept) = train::trained(&setup, fitting, seed)?;
+        let name = format!("{}, seed {seed}", setup.cases[at].name());
+        progress.done(Kind::Training, &name, &table::trained(&entry.record), entry.seconds, kept);
+        Ok((at, entry))
+    })?;
+    progress.finish();
+    let comparison = together(&setup, assigned, trained);
+    if let Some(path) = &args.html {
+        save(path, page(&comparison)?.as_bytes())?;
+    }
+    if let Some(path) = &args.json {
+        json(path, &if args.timings { comparison.clone() } else { comparison.without_timings() })?;
+    }
+    if let Some(path) = &args.csv {
+        let text = table::csv(&comparison)?;
+        match path == Path::new("-") {
+            true => print(text.trim_end())?,
+            false => save(path, text.as_bytes())?,
+        }
+    }
+    let to_output = [&args.json, &args.csv].into_iter().flatten().any(|path| path == Path::new("-"));
+    if !args.quiet && !to_output {
+        table::show(&comparison)?;
+    }
+    Ok(())
+}
+
+/// The records of all cases side by side.
+fn together(
+    setup: &Setup,
+    assigned: Vec<Entry<CaseRecord>>,
+    trained: Vec<(usize, Entry<TrainingRecord>)>,
+) -> Comparison {
+    let mut cases: Vec<(CaseRecord, Vec<TrainingRecord>)> = Vec::new();
+    let mut timings = Vec::new();
+    for (at, entry) in assigned.into_iter().enumerate() {
+        let of = || trained.iter().filter(|(case, _)| *case == at).map(|(_, entry)| entry);
+        let mut steps: Vec<f64> = of().filter_map(|entry| entry.step_seconds).collect();
+        steps.sort_by(f64::total_cmp);
+        timings.push(Timing {
+            assign_seconds: entry.seconds,
+            training_seconds: of().map(|entry| entry.seconds).collect(),
+            step_seconds: steps.get(steps.len() / 2).copied(),
+        });
+        cases.push((entry.record, of().map(|entry| entry.record.clone()).collect()));
+    }
+    comparison(setup.question.clone(), &cases, timings)
+}

@@ -1,0 +1,113 @@
+//! The progress of a comparison: a bar on a terminal, a line per result elsewhere, with the time left.
+
+use crate::progress::steps_bar;
+use indicatif::ProgressBar;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is waited for.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Assignment,
+    Training,
+}
+
+/// What is known of one kind.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    total: usize,
+    done: usize,
+    seconds: f64,
+}
+
+impl Count {
+    /// Seconds for what is left, as long as those that are done took; for nothing done, as long as `otherwise` each.
+    fn left(&self, otherwise: f64) -> f64 {
+        let each = if self.done > 0 { self.seconds / self.done as f64 } else { otherwise };
+        (self.total - self.done) as f64 * each
+    }
+}
+
+/// Shows a comparison on standard error.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    counts: Mutex<[Count; 2]>,
+    jobs: usize,
+    quiet: bool,
+}
+
+impl Progress {
+    pub(super) fn new(assignments: usize, trainings: usize, jobs: usize, quiet: bool) -> Progress {
+        let bar = if quiet { ProgressBar::hidden() } else { steps_bar((assignments + trainings) as u64) };
+        let count = |total| Count { total, ..Count::default() };
+        Progress { bar, counts: Mutex::new([count(assignments), count(trainings)]), jobs, quiet }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, [Count; 2]> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something is there: made just now or, if `kept`, earlier.
+    pub(super) fn done(&self, kind: Kind, name: &str, outcome: &str, seconds: f64, kept: bool) {
+        let mut counts = self.counts();
+        let count = &mut counts[kind as usize];
+        count.done += 1;
+        count.seconds += seconds;
+        let (done, total) = counts.iter().fold((0, 0), |(done, total), c| (done + c.done, total + c.total));
+        let left = left(&counts, self.jobs);
+        drop(counts);
+        let how = if kept { "kept from before".to_string() } else { format!("{seconds:.1} s") };
+        let left = if done == total { String::new() } else { format!("; about {} left", duration(left)) };
+        match (self.quiet, self.bar.is_hidden()) {
+            (true, _) => {}
+            (false, true) => eprintln!("[{done}/{total}] {name}: {outcome} ({how}){left}"),
+            (false, false) => {
+                self.bar.println(format!("{name}: {outcome} ({how})"));
+                self.bar.set_message(left.trim_start_matches("; ").to_string());
+                self.bar.inc(1);
+            }
+        }
+    }
+
+    /// So many need not be waited for.
+    pub(super) fn dropped(&self, kind: Kind, many: usize) {
+        self.counts()[kind as usize].total -= many;
+        self.bar.dec_length(many as u64);
+    }
+
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Seconds until all is done, as far as what is done tells.
+fn left(counts: &[Count; 2], jobs: usize) -> f64 {
+    let [assignments, trainings] = counts;
+    // Before anything was trained, a training counts as an assignment.
+    let each = assignments.seconds / assignments.done.max(1) as f64;
+    (assignments.left(0.0) + trainings.left(each)) / jobs as f64
+}
+
+/// Seconds in words.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_goes_by_what_is_done() {
+        let counts = |done: [usize; 2], seconds: [f64; 2]| {
+            [0, 1].map(|at| Count { total: 10, done: done[at], seconds: seconds[at] })
+        };
+        assert_eq!(left(&counts([5, 0], [10.0, 0.0]), 1), 30.0);
+        assert_eq!(left(&counts([10, 4], [20.0, 40.0]), 2), 30.0);
+        assert_eq!(left(&counts([10, 10], [20.0, 40.0]), 2), 0.0);
+        assert_eq!([5.0, 120.0, 7200.0].map(duration), ["5 s", "2 min", "2.0 h"]);
+    }
+}

@@ -1,0 +1,247 @@
+//! What all cases of a comparison have in common.
+
+use super::state::{Entry, State};
+use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
+use crate::commands::train::settings;
+use crate::model::{Loaded, Request, load, options, updates};
+use crate::output::remark;
+use anyhow::{Context, Result, bail};
+use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
+use bitbudget::{Budget, Limit, Options};
+use bitbudget_ir::{Graph, Model, Op};
+use bitbudget_train::data::{self, Dataset, Images};
+use bitbudget_train::run::{Length, Settings};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What is compared, on what.
+pub(super) struct Setup {
+    pub(super) cases: Vec<Case>,
+    pub(super) model: Model,
+    /// Without method and budget, which are those of a case.
+    pub(super) options: Options,
+    /// By what costs are counted; the limit is that of a case.
+    pub(super) measure: Budget,
+    /// What is trained on, and how; the seed is one of several.
+    pub(super) training: Option<(Dataset, Settings)>,
+    pub(super) promotion: bitbudget::Promotion,
+    pub(super) threads: usize,
+    pub(super) device: DeviceArgs,
+    first_seed: u64,
+    seeds: u64,
+    pub(super) state: State,
+    pub(super) question: Question,
+    /// This program and this processor, as keys have them.
+    pub(super) machine: Value,
+}
+
+impl Setup {
+    pub(super) fn new(args: &CompareArgs) -> Result<Setup> {
+        let Loaded::Network(model, warnings) = load(&args.model)? else {
+            bail!("{} is a trainer file, which has an assignment; give the network", args.model.display())
+        };
+        for warning in warnings.iter().filter(|_| !args.quiet) {
+            remark("warning", warning);
+        }
+        let threads = match usize::from(args.device.threads) {
+            0 => (crate::memory::default_threads() / usize::from(args.jobs)).max(1),
+            threads => threads,
+        };
+        let updates = updates(args.settings.loss_scale);
+        let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
+        let mut options = options(&assignment(&args.precision), &args.optimizer, request, None)?;
+        let measure = options.budget.take().context("there is no budget to count costs by")?;
+        let measure = Budget { effort: Some(args.precision.effort as usize), ..measure };
+        let training = args.data.as_ref().map(|data| training(args, data, &model.graph, &options)).transpose()?;
+        let question = question(args, &model, &options, &measure, training.as_ref(), threads);
+        Ok(Setup {
+            cases: cases(&args.methods, &args.budgets),
+            model,
+            options,
+            measure,
+            training,
+            promotion: args.settings.promotion.promotion,
+            threads,
+            device: DeviceArgs { threads: u16::try_from(threads)?, ..args.device },
+            first_seed: args.settings.seed,
+            seeds: args.seeds,
+            state: State::open(&folder(args))?,
+            question,
+            machine: machine()?,
+        })
+    }
+
+    /// The seeds of the trainings; none where nothing is trained.
+    pub(super) fn seeds(&self) -> Vec<u64> {
+        let seeds = if self.training.is_some() { self.seeds } else { 0 };
+        (0..seeds).map(|at| self.first_seed.wrapping_add(at)).collect()
+    }
+
+    /// The assignment of a case, and whether it was kept from before.
+    pub(super) fn assigned(&self, case: &Case) -> Result<(Entry<CaseRecord>, bool)> {
+        let Setup { options, measure, threads, .. } = self;
+        let description = json!({
+            "machine": self.machine,
+            "network": self.question.network_hash,
+            "case": case.name(),
+            "options": format!("{options:?}"),
+            "measure": format!("{measure:?}"),
+            "threads": threads,
+        });
+        let name: String = case.name().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        self.state.kept_or(&format!("assign-{name}"), &key(&description), || {
+            let start = Instant::now();
+            let record = assign_case(case, self.model.clone(), options, measure, *threads)
+                .with_context(|| format!("cannot compile for {}", case.name()))?;
+            Ok((record, start.elapsed().as_secs_f64(), None))
+        })
+    }
+}
+
+fn folder(args: &CompareArgs) -> PathBuf {
+    let stem = args.model.file_stem().unwrap_or(args.model.as_os_str());
+    args.state.clone().unwrap_or_else(|| Path::new(stem).with_added_extension("compare"))
+}
+
+/// The options of an assignment, with any budget.
+fn assignment(args: &PrecisionArgs) -> AssignmentArgs {
+    AssignmentArgs {
+        batch: args.batch,
+        pin: args.pin.clone(),
+        exclude: args.exclude.clone(),
+        budget: BudgetArgs {
+            budget: Some(Limit::Share(1.0)),
+            formats: args.formats.clone(),
+            backward_formats: args.backward_formats.clone(),
+            profile: args.profile.clone(),
+            no_recompute: args.no_recompute,
+            max_slowdown: args.max_slowdown,
+            ..BudgetArgs::default()
+        },
+        ..AssignmentArgs::default()
+    }
+}
+
+/// The data, drawn with the first seed where they are generated, and how to train.
+fn training(
+    args: &CompareArgs,
+    spec: &data::DataSpec,
+    graph: &Graph,
+    options: &Options,
+) -> Result<(Dataset, Settings)> {
+    let length = match (args.epochs, args.steps) {
+        (_, Some(steps)) => Length::Steps(steps),
+        (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
+    };
+    let settings = settings(&args.settings, length, options.batch)?;
+    let (input, classes) = shape(graph, options.batch)?;
+    let dataset = data::fit(data::load(spec, &input, classes, args.settings.seed)?, &input, classes)?;
+    bitbudget_train::batches::TrainBatches::new(&dataset, &settings.batches, 0)?;
+    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+        remark("note", note);
+    }
+    Ok((dataset, settings))
+}
+
+/// The shape of one example and the number of classes of a network.
+fn shape(graph: &Graph, batch: usize) -> Result<(Vec<usize>, usize)> {
+    let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
+    let (_, scores) = graph.outputs().first().context("the network has no output")?;
+    let classes = graph.ty(*scores).shape.at(batch).get(1).copied().context("the output is no [N, classes]")?;
+    Ok((graph.ty(input).shape.at(batch).into_iter().skip(1).collect(), classes))
+}
+
+fn question(
+    args: &CompareArgs,
+    model: &Model,
+    options: &Options,
+    measure: &Budget,
+    training: Option<&(Dataset, Settings)>,
+    threads: usize,
+) -> Question {
+    let list = |items: Vec<String>| items.join(", ");
+    let formats = |formats: &[bitbudget_formats::Format]| list(formats.iter().map(ToString::to_string).collect());
+    let mut settings = vec![
+        ("budgets", list(args.budgets.iter().map(ToString::to_string).collect())),
+        ("methods", list(args.methods.iter().map(ToString::to_string).collect())),
+        ("optimizer", format!("{:?}", options.optimizer)),
+        ("formats of ilp", formats(&measure.forward)),
+        ("formats of ilp for gradients", formats(&measure.backward)),
+        ("costs", measure.measured.as_ref().map_or("elements and mantissa bits", |m| m.name.as_str()).to_string()),
+        ("effort", args.precision.effort.to_string()),
+        ("recomputation", if measure.recompute { "allowed" } else { "not allowed" }.to_string()),
+    ];
+    settings.extend(measure.max_slowdown.map(|share| ("slowdown at most", format!("{}%", 100.0 * share))));
+    if !options.pins.is_empty() {
+        settings.push(("pins", list(options.pins.iter().map(|pin| format!("{pin:?}")).collect())));
+    }
+    if let Some((_, how)) = training {
+        let length = match how.length {
+            Length::Epochs(epochs) => format!("{epochs} epochs"),
+            Length::Steps(steps) => format!("{steps} steps"),
+        };
+        settings.extend([
+            ("length", length),
+            ("learning rate", format!("{}, {:?}", how.learning_rate, how.schedule)),
+            ("loss scale", format!("{:?}", how.loss_scale)),
+            (
+                "promotion",
+                match (how.promotion, args.settings.promotion.promotion) {
+                    (None, _) => "off".to_string(),
+                    (Some(ratio), promotion) => format!("{promotion:?}, from {ratio}"),
+                },
+            ),
+            ("shuffled", how.batches.shuffle.to_string()),
+            ("augmented", how.batches.augment.to_string()),
+            ("seeds", format!("{} from {} on", args.seeds, args.settings.seed)),
+        ]);
+    }
+    Question {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        network: model.graph.name().to_string(),
+        network_hash: Fingerprint::of_model(model).digits(),
+        data: training.map(|(dataset, _)| dataset.name.clone()),
+        data_hash: training.map(|(dataset, _)| hash(dataset)),
+        batch: options.batch,
+        threads,
+        settings: settings.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+    }
+}
+
+/// The hash of all examples, as they are used.
+fn hash(dataset: &Dataset) -> String {
+    let mut all = Fingerprint::default();
+    all.add(format!("{:?} {} {:?}", dataset.shape, dataset.classes, dataset.normalization).as_bytes());
+    for split in std::iter::once(&dataset.train).chain(&dataset.test) {
+        match &split.images {
+            Images::U8(bytes) => all.add(bytes),
+            Images::F32(numbers) => all.add_numbers(numbers),
+        }
+        split.labels.iter().for_each(|label| all.add(&label.to_le_bytes()));
+    }
+    all.digits()
+}
+
+/// What the program's results depend on beside its input: itself, and the processor's instructions.
+fn machine() -> Result<Value> {
+    let path = std::env::current_exe().context("cannot find this program's file")?;
+    let program = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut hash = Fingerprint::default();
+    hash.add(&program);
+    #[cfg(target_arch = "x86_64")]
+    let features = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let features: [(&str, bool); 0] = [];
+    Ok(json!({
+        "program": hash.digits(),
+        "processor": std::env::consts::ARCH,
+        "features": features,
+        "instructions": std::env::var("BITBUDGET_INSTRUCTIONS").unwrap_or_default(),
+    }))
+}

@@ -1,0 +1,100 @@
+//! One training of a comparison.
+
+use super::setup::Setup;
+use super::state::Entry;
+use crate::commands::train::{programs, promote};
+use crate::model::executor;
+use anyhow::{Context, Result};
+use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
+use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
+use bitbudget_exec::{Footprint, Values};
+use bitbudget_train::ErrorKind;
+use bitbudget_train::batches::TrainOptions;
+use bitbudget_train::metrics::{FinalRecord, Record};
+use bitbudget_train::run::{Settings, train};
+use serde_json::json;
+use std::time::Instant;
+
+/// The training of an assignment with a seed, and whether it was kept from before.
+pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(Entry<TrainingRecord>, bool)> {
+    let (dataset, settings) = setup.training.as_ref().context("there is nothing to train on")?;
+    let batches = TrainOptions { seed, ..settings.batches };
+    let settings = Settings { batches, ..settings.clone() };
+    let mut assignment = Fingerprint::default();
+    assignment.add(fitting.plan.as_bytes());
+    let description = json!({
+        "machine": setup.machine,
+        "network": setup.question.network_hash,
+        "assignment": assignment.digits(),
+        "options": format!("{:?}", setup.options),
+        "measure": format!("{:?}", setup.measure),
+        "data": setup.question.data_hash,
+        "settings": format!("{settings:?}"),
+        "promotion": format!("{:?}", setup.promotion),
+        "threads": setup.threads,
+    });
+    setup.state.kept_or("train", &key(&description), || {
+        let start = Instant::now();
+        let mut compiled = compiled(setup, fitting)?;
+        let mut executor = executor(&setup.device)?;
+        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+        let (first, fp32) = (programs(&compiled), compiled.evaluate_fp32()?);
+        let mut steps = Vec::new();
+        let ended = train(
+            &mut executor,
+            &mut values,
+            first,
+            &fp32,
+            dataset,
+            &settings,
+            &mut |tensors| promote(&mut compiled, tensors, setup.promotion),
+            &mut |record| {
+                if let Record::Step(step) = record {
+                    steps.push(step.seconds);
+                }
+                Ok(())
+            },
+        );
+        let trained = match ended {
+            Ok(record) => finished(&record, &compiled, setup.threads),
+            Err(error) if error.kind() == ErrorKind::Diverged => Trained::Diverged { message: error.to_string() },
+            Err(error) => return Err(error.into()),
+        };
+        Ok((TrainingRecord { seed, trained }, start.elapsed().as_secs_f64(), median(&steps)))
+    })
+}
+
+/// The trainer of an assignment.
+fn compiled(setup: &Setup, fitting: &Fitting) -> Result<Compiled> {
+    let plan = Plan::read(&fitting.plan, FileKind::Json)?;
+    let Options { optimizer, updates, storage, rewrite, .. } = setup.options.clone();
+    let planned = plan.options(setup.threads);
+    // What a plan does not hold.
+    let (measured, effort) = (setup.measure.measured.clone(), setup.measure.effort);
+    let budget = planned.budget.clone().map(|budget| Budget { measured, effort, ..budget });
+    let options = Options { optimizer, updates, storage, rewrite, budget, ..planned };
+    Ok(compile_as(setup.model.clone(), &options, &plan)?)
+}
+
+fn finished(record: &FinalRecord, compiled: &Compiled, threads: usize) -> Trained {
+    let finite = |number: f64| Some(number).filter(|number| number.is_finite());
+    let promoted = record.promotions.iter().filter(|promotion| promotion.is_promoted()).count();
+    Trained::Finished {
+        test_accuracy: record.test_accuracy,
+        test_accuracy_fp32: record.test_accuracy_fp32,
+        test_loss: record.test_loss.and_then(finite),
+        train_accuracy: record.train_accuracy,
+        train_loss: finite(record.train_loss),
+        steps: record.steps,
+        promoted,
+        not_promoted: record.promotions.len() - promoted,
+        peak: Footprint::predicted(&compiled.train, threads).total(),
+    }
+}
+
+/// The median of all steps but the first, which touches memory for the first time.
+fn median(steps: &[f64]) -> Option<f64> {
+    let mut steps: Vec<f64> = steps.iter().skip(1).copied().collect();
+    steps.sort_by(f64::total_cmp);
+    steps.get(steps.len() / 2).copied()
+}

@@ -1,0 +1,182 @@
+//! The page of a comparison, and what it says as plain data.
+
+use crate::shell;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const STYLE: &str = include_str!("../assets/comparison.css");
+const BODY: &str = include_str!("../assets/comparison.html");
+const SCRIPT: &str = include_str!("../assets/comparison.js");
+
+/// What was asked: everything that decides the answers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Question {
+    /// The version of this program.
+    pub version: String,
+    /// The network's name.
+    pub network: String,
+    /// The hash of the network with its values.
+    pub network_hash: String,
+    /// What was trained on, if anything was.
+    pub data: Option<String>,
+    /// The hash of the examples.
+    pub data_hash: Option<String>,
+    /// Examples per step.
+    pub batch: usize,
+    /// Threads of every run.
+    pub threads: usize,
+    /// All other settings by name, as they were given or by default.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A number over several seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// How many.
+    pub count: usize,
+    /// The mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// The standard deviation of a sample; 0 for one.
+    pub deviation: f64,
+}
+
+/// A tensor that all cases give a format to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TensorName {
+    /// The name.
+    pub name: String,
+    /// `parameter`, `output`, `output gradient` or `parameter gradient`.
+    pub kind: String,
+    /// The shape, with the batch as `N`.
+    pub shape: String,
+    /// The size in elements at the training batch.
+    pub elements: u64,
+}
+
+/// A case with its trainings.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summarised {
+    /// The method's name.
+    pub method: String,
+    /// The budget as it was given, for methods that take one.
+    pub budget: Option<String>,
+    /// The budget in bytes.
+    pub budget_bytes: Option<usize>,
+    /// Whether there is an assignment that fits.
+    pub fits: bool,
+    /// Its peak in bytes; where nothing fits, the smallest peak that was found.
+    pub peak: Option<usize>,
+    /// Less than this is proved to be too little, in bytes, where nothing fits.
+    pub proved: Option<usize>,
+    /// What formats and recomputation cost in the integer program's measure.
+    pub cost: Option<f64>,
+    /// No assignment within the budget costs less.
+    pub bound: Option<f64>,
+    /// The share of low elements.
+    pub low_ratio: Option<f64>,
+    /// The mean over all elements.
+    pub bits_per_element: Option<f64>,
+    /// The nodes that the backward pass computes again.
+    pub recomputed: Vec<String>,
+    /// Test accuracy over the seeds (training accuracy where there are no test examples).
+    pub accuracy: Option<Spread>,
+    /// Trainings that diverged.
+    pub diverged: usize,
+    /// Whether no other case is as good or better in accuracy (in cost, where nothing was trained) and peak.
+    pub front: bool,
+    /// The format of each of the comparison's tensors.
+    pub formats: Vec<String>,
+    /// The trainings by seed.
+    pub trainings: Vec<TrainingRecord>,
+}
+
+/// What was measured by the clock, and so differs from run to run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Timing {
+    /// Seconds that assigning took.
+    pub assign_seconds: f64,
+    /// Seconds of each training, by seed.
+    pub training_seconds: Vec<f64>,
+    /// The median of a step's seconds over all trainings.
+    pub step_seconds: Option<f64>,
+}
+
+/// All cases of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What was asked.
+    pub question: Question,
+    /// FP32's peak in bytes, if that is among the cases.
+    pub fp32_peak: Option<usize>,
+    /// The bits of every format that occurs.
+    pub format_bits: BTreeMap<String, u32>,
+    /// The tensors, in execution order.
+    pub tensors: Vec<TensorName>,
+    /// The cases, in their order.
+    pub cases: Vec<Summarised>,
+    /// Seconds, case by case; left out where equal comparisons are to be equal texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Vec<Timing>>,
+}
+
+impl Comparison {
+    /// The same without what the clock decides.
+    pub fn without_timings(&self) -> Comparison {
+        Comparison { timings: None, ..self.clone() }
+    }
+}
+
+/// A training of a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// The seed.
+    pub seed: u64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub trained: Trained,
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Trained {
+    /// After all steps.
+    Finished {
+        /// Share of the test examples that are classified rightly, where there are any.
+        test_accuracy: Option<f64>,
+        /// The same when nothing is rounded.
+        test_accuracy_fp32: Option<f64>,
+        /// Mean loss over the test examples; nothing where it is not finite.
+        test_loss: Option<f64>,
+        /// Share of the last epoch's training examples.
+        train_accuracy: f64,
+        /// Mean loss of the last epoch; nothing where it is not finite.
+        train_loss: Option<f64>,
+        /// Steps.
+        steps: u64,
+        /// Tensors that overflowed and got wider formats.
+        promoted: usize,
+        /// Tensors that overflowed and stayed as they were, for want of memory.
+        not_promoted: usize,
+        /// The peak of a step at the end, in bytes.
+        peak: usize,
+    },
+    /// Before, since gradients or losses were not finite.
+    Diverged {
+        /// What the run said.
+        message: String,
+    },
+}
+
+/// The page of a comparison, in one file.
+///
+/// # Errors
+/// If the comparison cannot be written as JSON.
+pub fn page(comparison: &Comparison) -> serde_json::Result<String> {
+    let body = format!("<style>\n{STYLE}</style>\n{BODY}");
+    shell(&format!("{}: memory budgets compared", comparison.question.network), comparison, &body, &[SCRIPT])
+}

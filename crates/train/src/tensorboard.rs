@@ -1,0 +1,243 @@
+//! TensorBoard's event files: scalars over steps.
+//!
+//! An event file is a row of records, each with its length, both with a masked CRC-32C (TensorFlow,
+//! `core/lib/io/record_writer.h`); a record is an `Event` message (TensorFlow, `core/util/event.proto`).
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prost::Message;
+
+use crate::metrics::Record;
+use crate::{Error, Result};
+
+/// What every event file says first.
+const VERSION: &str = "brain.Event:2";
+/// Checksums are rotated and moved by this, so that records can hold records.
+const MASK: u32 = 0xa282_ead8;
+
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(double, tag = "1")]
+    wall_time: f64,
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(oneof = "What", tags = "3, 5")]
+    what: Option<What>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum What {
+    #[prost(string, tag = "3")]
+    FileVersion(String),
+    #[prost(message, tag = "5")]
+    Summary(Summary),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<Scalar>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Scalar {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(float, optional, tag = "2")]
+    value: Option<f32>,
+}
+
+/// Writes what a run records to an event file, each record at once, so that a run can be watched.
+///
+/// Scalars of steps: `train/loss`, `train/learning_rate`, `train/loss_scale`, `train/images_per_second`, `precision/low_ratio`,
+/// and `precision/promotions`, the tensors promoted so far. Of epochs: `train/accuracy`, `test/loss` and `test/accuracy`, at
+/// the number of steps done.
+#[derive(Debug)]
+pub struct EventWriter {
+    file: File,
+    path: PathBuf,
+    promotions: usize,
+    low_ratio: f64,
+}
+
+impl EventWriter {
+    /// Creates a folder, if it is not there, and a new event file in it, for a run that begins with so large a share of low
+    /// elements.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io` where that cannot be done.
+    pub fn create(folder: &Path, low_ratio: f64) -> Result<EventWriter> {
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
+        let (now, process) = (wall_time(), std::process::id());
+        let name = format!("events.out.tfevents.{:010}.bitbudget.{process}.{}", now as u64, (now.fract() * 1e6) as u64);
+        let path = folder.join(name);
+        let file = File::create_new(&path).map_err(|error| Error::io(&path, "create", &error))?;
+        let mut writer = EventWriter { file, path, promotions: 0, low_ratio };
+        writer.event(0, What::FileVersion(VERSION.to_string()))?;
+        Ok(writer)
+    }
+
+    /// Appends the scalars of a record; nothing for a run's final one.
+    ///
+    /// # Errors
+    /// `Io` where the file cannot be written.
+    pub fn write(&mut self, record: &Record) -> Result<()> {
+        match record {
+            Record::Step(step) => {
+                self.promotions += step.promoted.iter().filter(|promotion| promotion.is_promoted()).count();
+                self.low_ratio = step.promoted.last().map_or(self.low_ratio, |promotion| promotion.low_ratio);
+                let scalars = [
+                    ("train/loss", step.loss as f32),
+                    ("train/learning_rate", step.learning_rate),
+                    ("train/loss_scale", step.loss_scale),
+                    ("train/images_per_second", step.images_per_second as f32),
+                    ("precision/low_ratio", self.low_ratio as f32),
+                    ("precision/promotions", self.promotions as f32),
+                ];
+                self.scalars(step.step, scalars)
+            }
+            Record::Epoch(epoch) => {
+                let test = [("test/loss", epoch.test_loss), ("test/accuracy", epoch.test_accuracy)];
+                let test = test.into_iter().filter_map(|(tag, value)| Some((tag, value? as f32)));
+                self.scalars(epoch.steps, [("train/accuracy", epoch.train_accuracy as f32)].into_iter().chain(test))
+            }
+            Record::Final(_) => Ok(()),
+        }
+    }
+
+    fn scalars<'t>(&mut self, step: u64, scalars: impl IntoIterator<Item = (&'t str, f32)>) -> Result<()> {
+        let scalar = |(tag, value): (&str, f32)| Scalar { tag: tag.to_string(), value: Some(value) };
+        self.event(step, What::Summary(Summary { values: scalars.into_iter().map(scalar).collect() }))
+    }
+
+    fn event(&mut self, step: u64, what: What) -> Result<()> {
+        let event = Event { wall_time: wall_time(), step: step as i64, what: Some(what) };
+        let written = self.file.write_all(&framed(&event.encode_to_vec()));
+        written.map_err(|error| Error::io(&self.path, "write", &error))
+    }
+}
+
+/// Seconds since 1970.
+fn wall_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// A record: its length, the length's checksum, the bytes, their checksum.
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    let length = (bytes.len() as u64).to_le_bytes();
+    [&length, &masked(&length).to_le_bytes()[..], bytes, &masked(bytes).to_le_bytes()].concat()
+}
+
+/// The masked CRC-32C of some bytes.
+fn masked(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(MASK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{EpochRecord, Promotion, StepRecord};
+
+    /// The events of a file, with every length and checksum checked.
+    fn read(path: &Path) -> Vec<Event> {
+        let bytes = std::fs::read(path).unwrap();
+        let (mut rest, mut events) = (bytes.as_slice(), Vec::new());
+        while !rest.is_empty() {
+            let (head, tail) = rest.split_at(12);
+            let length = u64::from_le_bytes(head[..8].try_into().unwrap()) as usize;
+            assert_eq!(head[8..], masked(&head[..8]).to_le_bytes());
+            let (body, tail) = tail.split_at(length);
+            let (checksum, tail) = tail.split_at(4);
+            assert_eq!(checksum, masked(body).to_le_bytes());
+            events.push(Event::decode(body).unwrap());
+            rest = tail;
+        }
+        events
+    }
+
+    /// Vectors of RFC 3720, B.4, and the mask of TensorFlow's `core/lib/hash/crc32c_test.cc`.
+    #[test]
+    fn checksums_are_those_of_the_standard() {
+        assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c::crc32c(&[0xff; 32]), 0x62a8_ab43);
+        let ascending: Vec<u8> = (0..32).collect();
+        assert_eq!(crc32c::crc32c(&ascending), 0x46dd_794e);
+        let unmasked = |masked: u32| masked.wrapping_sub(MASK).rotate_left(15);
+        for text in ["", "foo", "123456789"] {
+            let plain = crc32c::crc32c(text.as_bytes());
+            assert_ne!(masked(text.as_bytes()), plain);
+            assert_eq!(unmasked(masked(text.as_bytes())), plain);
+        }
+        assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    /// The first record of every event file, written by hand.
+    #[test]
+    fn records_are_framed() {
+        let event = Event { wall_time: 0.0, step: 0, what: Some(What::FileVersion(VERSION.into())) };
+        let record = framed(&event.encode_to_vec());
+        assert_eq!(record[..8], [15, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(record[12..14], [0x1a, 13]);
+        assert_eq!(&record[14..27], VERSION.as_bytes());
+        assert_eq!(record.len(), 8 + 4 + 15 + 4);
+    }
+
+    #[test]
+    fn scalars_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(&folder.path().join("logs/run"), 0.75).unwrap();
+        let (from, to) = ("1-4-3".to_string(), "1-6-9".to_string());
+        let promotion =
+            Promotion { step: 7, tensor: "conv1".into(), overflow: 0.5, from, to, peak: 10, low_ratio: 0.625 };
+        let step = StepRecord {
+            step: 7,
+            epoch: 0,
+            loss: f64::NAN,
+            learning_rate: 0.25,
+            loss_scale: 65536.0,
+            skipped: false,
+            promoted: vec![promotion],
+            seconds: 0.5,
+            images_per_second: 128.0,
+        };
+        let epoch = EpochRecord {
+            epoch: 0,
+            steps: 8,
+            train_loss: 1.0,
+            train_accuracy: 0.75,
+            test_loss: None,
+            test_accuracy: Some(0.5),
+            skipped: 0,
+            seconds: 1.0,
+            images_per_second: 128.0,
+        };
+        writer.write(&Record::Step(step)).unwrap();
+        writer.write(&Record::Epoch(epoch)).unwrap();
+        let events = read(&writer.path);
+        assert_eq!(events[0].what, Some(What::FileVersion(VERSION.into())));
+        let scalars = |event: &Event| match &event.what {
+            Some(What::Summary(summary)) => {
+                summary.values.iter().map(|scalar| (scalar.tag.clone(), scalar.value.unwrap())).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+        let (step, epoch) = (scalars(&events[1]), scalars(&events[2]));
+        assert_eq!((events[1].step, events[2].step, events.len()), (7, 8, 3));
+        assert!(step[0].0 == "train/loss" && step[0].1.is_nan());
+        assert_eq!(step[1..3], [("train/learning_rate".into(), 0.25), ("train/loss_scale".into(), 65536.0)]);
+        assert_eq!(step[4..], [("precision/low_ratio".into(), 0.625), ("precision/promotions".into(), 1.0)]);
+        assert_eq!(epoch, [("train/accuracy".into(), 0.75), ("test/accuracy".into(), 0.5)]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = EventWriter::create(&file, 0.0).unwrap_err();
+        assert!(error.to_string().contains("cannot create"), "{error}");
+    }
+}
