@@ -5,7 +5,7 @@ use bitbudget::{Budget, Compiled, Limit, Options, compile, report};
 use bitbudget_exec::Footprint;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
-use bitbudget_report::{Life, Overflow, Promotion, Report, Storage, Tensor, Training};
+use bitbudget_report::{Life, Overflow, Promotion, Report, Storage, Tensor, Training, page};
 use bitbudget_testkit::{NETWORK, numbers};
 use bitbudget_zoo::{Network, Spec, build};
 
@@ -46,6 +46,7 @@ fn the_numbers_are_those_of_the_program() {
             let report = report(&compiled, 2, None).unwrap();
             let (memory, place) = (&report.memory, format!("{network} {method}"));
             let totals: Vec<usize> = memory.instructions.iter().map(|i| i.bytes.iter().sum()).collect();
+            assert!(page(&report).unwrap().len() < 2_000_000, "{place}");
             assert_eq!(memory.total, Footprint::predicted(&compiled.train, 2).total(), "{place}");
             assert_eq!(memory.total, totals[memory.peak] + memory.gaps, "{place}");
             assert_eq!(totals[memory.peak], *totals.iter().max().unwrap(), "{place}");

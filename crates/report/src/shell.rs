@@ -32,6 +32,7 @@ pub fn shell(title: &str, data: &impl Serialize, body: &str, scripts: &[&str]) -
 {STYLE}</style>
 </head>
 <body>
+<noscript><p>This page makes its tables and drawings by scripts of its own; allow them to see it.</p></noscript>
 {body}<script type="application/json" id="data">{data}</script>
 {scripts}</body>
 </html>

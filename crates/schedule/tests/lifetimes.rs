@@ -4,7 +4,7 @@
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Role};
-use bitbudget_schedule::{ALIGNMENT, Memory, Place, Schedule, Setting, Storage, is_alias, plan, storage};
+use bitbudget_schedule::{ALIGNMENT, Life, Memory, Place, Schedule, Setting, Storage, is_alias, plan, storage};
 use bitbudget_testkit::NETWORK;
 use bitbudget_zoo::{Network, Spec, build};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ impl Case<'_> {
         let mut there: BTreeMap<NodeId, (usize, usize)> = BTreeMap::new();
         let mut replaced: BTreeSet<NodeId> = BTreeSet::new();
         let mut most = 0;
-        for step in &schedule.steps {
+        for (at, step) in schedule.steps.iter().enumerate() {
             let inside = |id: &NodeId| schedule.places[id.index()] == Some(Place::Inside);
             let mut reads = BTreeSet::new();
             for &id in &step.nodes {
@@ -92,6 +92,11 @@ impl Case<'_> {
                 assert!(offset + workspace <= schedule.arena);
                 assert!(there.values().all(|r| offset + workspace <= r.0 || r.1 <= offset), "a workspace overlaps");
             }
+            let alive = schedule.lives.iter().filter(|life| life.first <= at && at <= life.last);
+            let (tensors, own): (Vec<&Life>, Vec<&Life>) = alive.partition(|life| life.tensor.is_some());
+            let tensors: BTreeMap<_, _> = tensors.iter().map(|life| (life.tensor.unwrap(), life.bytes)).collect();
+            assert_eq!(tensors, there.iter().map(|(&id, r)| (id, r.1 - r.0)).collect(), "what is alive at {at}");
+            assert_eq!(own.iter().map(|life| life.bytes).sum::<usize>(), workspace);
             most = most.max(there.values().map(|r| r.1 - r.0).sum::<usize>() + workspace);
             for end in &step.ends {
                 there.remove(end);

@@ -29,18 +29,20 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     let request = Request { seed: args.seed, quiet: args.quiet, ..Request::default() };
     let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
     let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
+    let plan = match (kind, &options) {
+        (Some(_), None) => {
+            bail!("{} is a trainer file; give the network to write its assignment", args.model.display())
+        }
+        (Some(kind), Some(options)) => Some(Plan::new(&compiled, options).write(kind)?),
+        (None, _) => None,
+    };
     if args.page.html.is_some() {
         let mut report = bitbudget::report(&compiled, default_threads(), None)?;
-        let from = args.from.as_deref();
-        report.rerun =
-            rerun(&Inputs { from, ..Inputs::new(&args.model, &args.assignment) }, args.seed, default_threads())?;
+        let inputs = Inputs { from, ..Inputs::new(&args.model, &args.assignment) };
+        report.rerun = rerun(&inputs, args.seed, default_threads())?;
         save_page(args.page.html.as_deref(), &report)?;
     }
-    if let (Some(path), Some(kind)) = (&args.output, kind) {
-        let Some(options) = options else {
-            bail!("{} is a trainer file; give the network to write its assignment", args.model.display())
-        };
-        let text = Plan::new(&compiled, &options).write(kind)?;
+    if let (Some(path), Some(text)) = (&args.output, plan) {
         if path == Path::new("-") {
             return print(text.trim_end());
         }

@@ -49,7 +49,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             remark("note", note);
         }
     }
-    let mut run = args.page.html.is_some().then(Run::default);
+    // Files are hashed as they are read, not as they are when the run is over.
+    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+    let mut page = match &args.page.html {
+        Some(_) => Some((Run::default(), rerun(&inputs, Some(seed), threads)?)),
+        None => None,
+    };
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         &mut |record| {
             progress.show(record);
             events.as_mut().map_or(Ok(()), |events| events.write(record))?;
-            if let Some(run) = &mut run {
+            if let Some((run, _)) = &mut page {
                 run.see(record);
             }
             metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(record))
@@ -87,13 +92,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Outcome { record: &record, memory: &memory, solver })?;
     }
-    if let Some(mut run) = run {
+    if let Some((mut run, rerun)) = page {
         run.end = Some(record.clone());
         let training = run.training(Some(&args.data), low_ratio)?;
         let mut report = bitbudget::report(&compiled, executor.threads(), Some(training))?;
         MeasuredMemory::from(&memory).put(&mut report);
-        let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
-        report.rerun = rerun(&inputs, Some(seed), executor.threads())?;
+        report.rerun = rerun;
         save_page(args.page.html.as_deref(), &report)?;
     }
     if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
