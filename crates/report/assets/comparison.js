@@ -177,7 +177,8 @@ const placed = cases.map((one, at) => ({ one, at })).filter(({ one }) => one.fit
 function tradeOff() {
   byId("trade-off-title").textContent = isTrained ? "Accuracy against peak memory" : "Cost against peak memory";
   byId("trade-off-note").textContent = isTrained
-    ? "A marker is the mean over the seeds, its bar reaches from the least to the most. Higher and further left is better."
+    ? "A marker is the mean over the seeds, its bar reaches from the least to the most. Higher and further left is better. " +
+      "Differences that are smaller than the bars say little: another seed may turn them round."
     : "Nothing was trained: the cost says what rounding and computing again are expected to harm. Lower and further left is better.";
   const known = placed.filter(({ one }) => (isTrained ? one.accuracy : one.cost !== null));
   const points = known.map(({ one, at }) => (isTrained
