@@ -11,8 +11,8 @@ const NEAR_GAP: f64 = 0.005;
 /// The part of the time that is left for one neighbourhood, and how long it takes to find anything in one at all.
 const NEAR: f64 = 0.1;
 const LEAST: Duration = Duration::from_millis(200);
-/// Where effort is counted, the part of it for one neighbourhood, one of so many.
-const NEAR_EFFORT: usize = 4;
+/// Where effort is counted, one of so many of it is the number of neighbourhoods, and the effort for each.
+const NEAR_EFFORT: usize = 10;
 /// Neighbourhoods in a row without a better solution, after which there is probably none near.
 const FRUITLESS: usize = 24;
 
@@ -49,7 +49,7 @@ impl Search<'_> {
     /// items are free, and all others as they are.
     pub(crate) fn near(&mut self, root: &Node, end: Instant) {
         let mut misses = 0;
-        let mut left = self.stop.effort.unwrap_or(usize::MAX);
+        let mut left = self.stop.effort.map_or(usize::MAX, |effort| effort / NEAR_EFFORT + 1);
         while misses < FRUITLESS && left > 0 && !self.is_done(root.bound) && Instant::now() < end && !self.is_over() {
             let Some((picks, before)) = self.best.clone() else { return };
             left -= 1;

@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// How often the integer program is solved at most.
 const ROUNDS: usize = 8;
+/// The same where effort is counted, since each round has all of it.
+const COUNTED_ROUNDS: usize = 4;
 /// The part of the seconds that the embedded engine's first round may take beyond a tight bound; it is there for what is easy.
 const QUICK: f64 = 0.1;
 /// The part of the seconds left that a later round may take, the part of all of them that it gets at least, and the part that
@@ -168,7 +170,8 @@ impl<'a> Search<'a> {
         let whole = self.program(&costs, all);
         let mut solver =
             Solver::new(&whole.problem, engine, whole.memory_rows(), seconds).map_err(BudgetError::from)?;
-        for round in 0..ROUNDS {
+        let rounds = if self.budget.effort(part).is_some() { COUNTED_ROUNDS } else { ROUNDS };
+        for round in 0..rounds {
             let left = seconds - start.elapsed().as_secs_f64();
             if best.is_some() && left < LATE * seconds {
                 break;

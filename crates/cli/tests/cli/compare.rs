@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A small comparison: 5 assignments and 10 trainings, where two budgets are given.
-const SMALL: &str = "compare net.onnx --data digits --batch 64 --lr 0.05 --steps 6 --seeds 2 --threads 1 --methods ilp,demote,fp32 --effort 20";
+const SMALL: &str = "compare net.onnx --data digits --batch 64 --lr 0.05 --steps 3 --seeds 2 --threads 1 --methods ilp,demote,fp32 --effort 1";
 
 /// How many results a folder holds.
 fn results(folder: &Path) -> usize {
@@ -34,7 +34,7 @@ fn killed(folder: &Folder, arguments: &str, state: &str, after: usize) {
 #[test]
 fn a_comparison_that_was_killed_twice_is_the_same() {
     let folder = Folder::new();
-    let small = format!("{SMALL} --budgets 60%,100%");
+    let small = format!("{SMALL} --budgets 80%,100%");
     folder.succeed(&format!("{small} --json whole.json --state whole --quiet"));
     assert_eq!(results(&folder.path("whole")), 15);
     let again = format!("{small} --json parts.json --state parts");
@@ -136,7 +136,7 @@ fn what_cannot_be_compared_is_refused() {
 #[test]
 fn the_page_shows_the_numbers_of_the_json() {
     let folder = Folder::new();
-    folder.succeed(&format!("{SMALL} --budgets 10%,60%,80% --html c.html --json c.json --timings --quiet"));
+    folder.succeed(&format!("{SMALL} --budgets 10%,80%,90% --html c.html --json c.json --timings --quiet"));
     let (page, record) = (folder.path("c.html"), folder.json("c.json"));
     assert_eq!(data(&page), record);
     let script = r##"
@@ -177,7 +177,7 @@ fn the_page_shows_the_numbers_of_the_json() {
     }
     let accuracy = cases[2]["accuracy"]["mean"].as_f64().unwrap();
     let readout = found["readout"].as_str().unwrap();
-    assert!(readout.starts_with(&format!("ilp at 80%: accuracy {:.2}%", 100.0 * accuracy)), "{readout}");
+    assert!(readout.starts_with(&format!("ilp at 90%: accuracy {:.2}%", 100.0 * accuracy)), "{readout}");
     let shown = found["cases"].as_array().unwrap();
     for (at, case) in cases.iter().enumerate() {
         assert_eq!(shown[at][0], case["method"]);

@@ -48,6 +48,8 @@ impl Setup {
             0 => (crate::memory::default_threads() / usize::from(args.jobs)).max(1),
             threads => threads,
         };
+        let mut device = args.device;
+        device.threads = u16::try_from(threads)?;
         let updates = updates(args.settings.loss_scale);
         let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
         let mut options = options(&assignment(&args.precision), &args.optimizer, request, None)?;
@@ -63,7 +65,7 @@ impl Setup {
             training,
             promotion: args.settings.promotion.promotion,
             threads,
-            device: DeviceArgs { threads: u16::try_from(threads)?, ..args.device },
+            device,
             first_seed: args.settings.seed,
             seeds: args.seeds,
             state: State::open(&folder(args))?,
