@@ -1,5 +1,7 @@
 //! Loops over slices, compiled once per instruction set; the best one that the processor has is chosen at run time.
 
+use std::sync::OnceLock;
+
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
 use crate::element::{Constants, INFINITY, MAGNITUDE, NAN, decode, encode, magnitude, round};
@@ -182,6 +184,17 @@ impl Path {
 
     /// Whether this processor has the instructions.
     pub(crate) fn available(self) -> bool {
+        // Short slices are many, and asking for the processor's flags one by one takes as long as they do.
+        static FOUND: OnceLock<[bool; Path::ALL.len()]> = OnceLock::new();
+        let find = || {
+            let mut found = [false; Path::ALL.len()];
+            Path::ALL.iter().for_each(|&path| found[path as usize] = path.is_there());
+            found
+        };
+        FOUND.get_or_init(find)[self as usize]
+    }
+
+    fn is_there(self) -> bool {
         match self {
             Path::Portable => true,
             #[cfg(target_arch = "x86_64")]
@@ -195,7 +208,7 @@ impl Path {
                     && is_x86_feature_detected!("popcnt")
             }
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Vbmi => Path::Avx512.available() && is_x86_feature_detected!("avx512vbmi"),
+            Path::Avx512Vbmi => Path::Avx512.is_there() && is_x86_feature_detected!("avx512vbmi"),
         }
     }
 

@@ -6,11 +6,13 @@
 use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16};
 use rayon::prelude::*;
 
+use crate::chain::keeps_infinity;
 use crate::derived::Derived;
 use crate::error::{ShapeError, check, geometry};
 use crate::parallel::{CHUNK, with_scratch};
 
 mod piece;
+mod special;
 
 /// Elements that are unpacked, computed and packed at a time (16 KiB of FP32).
 pub(crate) const TILE: usize = 4 * 1024;
@@ -105,6 +107,23 @@ impl<'a> Elements<'a> {
     /// Whether the elements are stored as codes of a format.
     pub(crate) fn holds_codes(self, format: Format) -> bool {
         matches!(self.0, Stored::U16(own, _) | Stored::U8(own, _) if own == format)
+    }
+
+    /// Whether rounding to a format leaves the elements as they are: numbers of it that are never infinite. Those that are
+    /// stored in FP32 may be.
+    pub(crate) fn stays_in(self, format: Format) -> bool {
+        self.numbers().is_none() && self.format() == format && !keeps_infinity((format, Overflow::NotFinite))
+    }
+
+    /// Whether both are the same elements in the same place.
+    pub(crate) fn is_same(self, other: Self) -> bool {
+        match (self.0, other.0) {
+            (Stored::F32(a), Stored::F32(b)) => std::ptr::eq(a, b),
+            (Stored::U16(f, a), Stored::U16(g, b)) => f == g && std::ptr::eq(a, b),
+            (Stored::U8(f, a), Stored::U8(g, b)) => f == g && std::ptr::eq(a, b),
+            (Stored::Derived(a), Stored::Derived(b)) => std::ptr::eq(a, b),
+            _ => false,
+        }
     }
 
     /// How the elements are stored.
@@ -394,6 +413,11 @@ impl SharedOutput {
             Address::F32(y) => Some(unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) }),
             _ => None,
         }
+    }
+
+    /// The number of elements.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// The format and the place of one-byte codes.

@@ -39,6 +39,8 @@
 //! # }
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod blocks;
 mod chain;
 mod conv;
 mod derived;
@@ -61,7 +63,7 @@ mod walk;
 
 pub use chain::{Function, Operand, Part, chain};
 pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
-pub use derived::{ChannelRun, Derived, derived_scratch};
+pub use derived::{ChannelRun, Derived, count_channels, derived_scratch};
 pub use elements::{Elements, Output};
 pub use elementwise::Binary;
 pub use error::ShapeError;

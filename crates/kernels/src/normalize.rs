@@ -14,7 +14,7 @@ pub(crate) fn reciprocal_deviation(var: f32, epsilon: f32) -> f64 {
 /// Normalisation is `(x - mean) * factor + bias`, its gradient `dy * by_dy + (x - mean) * by_x + constant`.
 pub(crate) fn factors(function: Function, operands: Vec<Vec<f32>>, count: f64) -> Vec<Vec<f32>> {
     match (function, operands.as_slice()) {
-        (Function::Normalize { epsilon }, [mean, var, scale, bias]) => {
+        (Function::Normalize { epsilon } | Function::NormalizeMask { epsilon, .. }, [mean, var, scale, bias]) => {
             let factor = |(scale, var): (&f32, &f32)| (f64::from(*scale) * reciprocal_deviation(*var, epsilon)) as f32;
             vec![mean.clone(), scale.iter().zip(var).map(factor).collect(), bias.clone()]
         }
@@ -31,6 +31,13 @@ pub(crate) fn factors(function: Function, operands: Vec<Vec<f32>>, count: f64) -
         }
         _ => operands,
     }
+}
+
+/// The normalised numbers between which a gradient passes; NaN stands for no bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bounds {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
 }
 
 /// Calls `$fixed` with a constant length of rows where they are short; else `$ones` or `$each`.
@@ -165,8 +172,9 @@ multiversion! {
     }
 }
 
+/// What `f` makes of normalised elements and those of `skip`, over rows of `row` elements.
 #[inline(always)]
-fn rows_then<const FMA: bool>(
+pub(crate) fn rows_then<const FMA: bool>(
     row: usize,
     x: &[f32],
     skip: &[f32],

@@ -1,5 +1,12 @@
 //! Bytes through tables of 256 bytes, 64 at a time.
 
+#[cfg(target_arch = "x86_64")]
+use bitbudget_formats::Unpack64;
+use bitbudget_formats::{Format, unpack_u8};
+
+/// Entries that are unpacked at a time.
+const UNPACKED: usize = 1024;
+
 /// The instructions for it; there is one only where the processor has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Translation(());
@@ -44,6 +51,23 @@ impl Translation {
         let _ = (choice, x, y, len);
     }
 
+    /// Writes the numbers that the table's entries of bytes stand for in a format of one byte; `y` is as long as `x`.
+    pub(crate) fn unpack(self, table: &[u8; 256], format: Format, x: &[u8], y: &mut [f32]) {
+        debug_assert!(x.len() == y.len());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(unpack) = Unpack64::new(format) {
+            // SAFETY: a `Translation` says that the processor has the instructions.
+            return unsafe { vbmi::unpack(table, unpack, x, y) };
+        }
+        let mut codes = [0; UNPACKED];
+        for (x, y) in x.chunks(UNPACKED).zip(y.chunks_mut(UNPACKED)) {
+            // SAFETY: the codes are at least as many.
+            unsafe { self.translate(Choice::One(table), x.as_ptr(), codes.as_mut_ptr(), x.len()) };
+            let unpacked = unpack_u8(format, &codes[..x.len()], y);
+            debug_assert!(unpacked.is_ok(), "tables are of formats of one byte");
+        }
+    }
+
     /// Adds to `counts[bit]`, of at most eight, how many of `len` bytes have a table entry with that bit set.
     ///
     /// # Safety
@@ -69,6 +93,8 @@ impl Translation {
 #[cfg(target_arch = "x86_64")]
 mod vbmi {
     use std::arch::x86_64::*;
+
+    use bitbudget_formats::Unpack64;
 
     use super::Choice;
 
@@ -149,6 +175,30 @@ mod vbmi {
             let mask = first(len - at);
             // SAFETY: the caller's promise, and the mask keeps to `len`.
             unsafe { _mm512_mask_storeu_epi8(y.add(at).cast(), mask, chosen.at::<BY_CLASS>(x, at, mask)) };
+        }
+    }
+
+    /// The numbers of the entries of bytes.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
+    pub(super) fn unpack(table: &[u8; 256], unpack: Unpack64, x: &[u8], y: &mut [f32]) {
+        let table = Table::new(table);
+        let (blocks, rest) = x.as_chunks::<BLOCK>();
+        let (y_blocks, y_rest) = y.as_chunks_mut::<BLOCK>();
+        for (x, y) in blocks.iter().zip(y_blocks) {
+            // SAFETY: a block is as long as the vector, and the load asks for no alignment.
+            let codes = table.at(unsafe { _mm512_loadu_si512(x.as_ptr().cast()) });
+            for (y, numbers) in y.as_chunks_mut::<16>().0.iter_mut().zip(unpack.numbers(codes)) {
+                // SAFETY: as above.
+                unsafe { _mm512_storeu_ps(y.as_mut_ptr(), numbers) };
+            }
+        }
+        let mask = first(rest.len());
+        // SAFETY: the mask keeps to the bytes that are left.
+        let codes = table.at(unsafe { _mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast()) });
+        for (i, numbers) in unpack.numbers(codes).into_iter().enumerate() {
+            let place = y_rest.as_mut_ptr().wrapping_add(16 * i);
+            // SAFETY: as above, of as many numbers.
+            unsafe { _mm512_mask_storeu_ps(place, (mask >> (16 * i)) as u16, numbers) };
         }
     }
 

@@ -63,6 +63,10 @@ const FORMULAS: &[Formula] = &[
     (Function::Normalize { epsilon: EPSILON }, "eccccp", |x, _| {
         (x[0] - x[1]) / (x[2] * x[2] + f64::from(EPSILON)).sqrt() * x[3] + x[4]
     }),
+    (Function::NormalizeMask { epsilon: EPSILON, low: 0.25, high: 1.5 }, "eecccc", |x, _| {
+        let z = (x[1] - x[2]) / (x[3] * x[3] + f64::from(EPSILON)).sqrt() * x[4] + x[5];
+        if (0.25..1.5).contains(&z) { x[0] } else { 0.0 }
+    }),
     (Function::NormalizeGradInput { epsilon: EPSILON }, "eeccccc", |x, count| {
         let r = 1.0 / (x[3] * x[3] + f64::from(EPSILON)).sqrt();
         x[4] * r * (x[0] - x[6] / count - (x[1] - x[2]) * r * x[5] / count)
@@ -123,7 +127,12 @@ impl Given {
 
 /// The variance of normalisation must not be negative: its position.
 fn squared(function: Function, index: usize) -> bool {
-    matches!((function, index), (Function::Normalize { .. }, 2) | (Function::NormalizeGradInput { .. }, 3))
+    let variance = match function {
+        Function::Normalize { .. } => 2,
+        Function::NormalizeMask { .. } | Function::NormalizeGradInput { .. } => 3,
+        _ => return false,
+    };
+    index == variance
 }
 
 /// Operands of these kinds; `wild` ones hold NaN and overflow small formats.
@@ -346,6 +355,115 @@ fn chains_are_their_parts_one_after_the_other() {
             }
         }
     }
+}
+
+/// A normalisation's gradient from what a kink behind the normalisation lets through of `dy`.
+fn masked_gradient<'a>(
+    [dy, x]: [Operand<'a>; 2],
+    vectors: &'a [Stored],
+    kink: Option<Function>,
+    gradient: Function,
+    rounding: [Option<(Format, Overflow)>; 3],
+) -> Vec<Part<'a>> {
+    let channels = |count: usize| vectors.iter().take(count).map(|v| Operand::Channel(v.elements()));
+    let normalize = std::iter::once(x).chain(channels(4)).collect();
+    let mut parts = vec![part(Function::Normalize { epsilon: EPSILON }, normalize, rounding[0], None)];
+    parts.extend(kink.map(|kink| part(kink, vec![Operand::Part(0)], rounding[0], None)));
+    let before = parts.len() - 1;
+    parts.push(part(gradient, vec![dy, Operand::Part(before)], rounding[1], None));
+    let of_input = [Operand::Part(before + 1), x].into_iter().chain(channels(5)).collect();
+    parts.push(part(Function::NormalizeGradInput { epsilon: EPSILON }, of_input, rounding[2], Some(0)));
+    parts
+}
+
+#[test]
+fn gradients_pass_where_kinks_behind_normalisations_let_them() {
+    let kinks = [
+        (Some(Function::Relu), Function::ReluGrad),
+        (Some(Function::Clip { min: 0.0, max: 1.75 }), Function::ClipGrad { min: 0.0, max: 1.75 }),
+        (None, Function::ReluGrad),
+        (Some(Function::Relu), Function::ClipGrad { min: -1.0, max: 0.3 }),
+        (Some(Function::Clip { min: -0.5, max: 2.0 }), Function::ClipGrad { min: -0.5, max: 2.0 }),
+    ];
+    let (low, high, exact) = (Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD, Format::FP32);
+    let choices = [
+        [exact, exact, exact, exact, exact],
+        [low, high, low, high, high],
+        [low, high, exact, exact, high],
+        [low, low, exact, low, high],
+        [Format::BF16, high, Format::BF16, high, high],
+        [low, high, low, Format::FP16, Format::BF16],
+    ];
+    for ((shape, (kink, gradient)), [of_x, of_dy, first, second, last]) in SHAPES
+        .into_iter()
+        .flat_map(|shape| kinks.map(|kink| (shape, kink)))
+        .flat_map(|case| choices.map(|formats| (case, formats)))
+    {
+        let size: usize = shape.iter().product();
+        let wide = |seed, by: f32| {
+            let mut x: Vec<f32> = numbers(size, seed).iter().map(|x| x * by).collect();
+            x.iter_mut().step_by(61).for_each(|x| *x = f32::NAN);
+            x.iter_mut().step_by(17).for_each(|x| *x *= 100.0);
+            x
+        };
+        let (x, dy) = (Stored::of(of_x, &wide(1, 3.0)), Stored::of(of_dy, &wide(2, 0.01)));
+        let vectors: Vec<Stored> = (3..8)
+            .map(|seed| Stored::of(exact, &numbers(shape[1], seed).iter().map(|x| x.abs()).collect::<Vec<_>>()))
+            .collect();
+        let rounding = |format, overflow| (format != exact).then_some((format, overflow));
+        let roundings = [
+            rounding(first, Overflow::Saturate),
+            rounding(second, Overflow::NotFinite),
+            rounding(last, Overflow::NotFinite),
+        ];
+        let [each_dy, each_x] = [&dy, &x].map(|x| Operand::Elements(x.elements()));
+        let parts = masked_gradient([each_dy, each_x], &vectors, kink, gradient, roundings);
+
+        // One after the other, each result packed.
+        let mut results: Vec<Stored> = Vec::new();
+        let mut expected: Vec<Counts> = Vec::new();
+        for part in &parts {
+            let operands = part.operands.iter().map(|operand| match operand {
+                Operand::Part(j) => Operand::Elements(results[*j].elements()),
+                other => *other,
+            });
+            let single = Part { operands: operands.collect(), output: Some(0), ..part.clone() };
+            let (result, counts) = run(shape, &[single], None);
+            expected.extend(counts);
+            results.push(result);
+        }
+        let bits =
+            |x: &Stored| x.numbers().iter().map(|x| if x.is_nan() { 1 } else { x.to_bits() }).collect::<Vec<_>>();
+        let case = format!("{shape:?} {kink:?} {gradient:?} {of_x} {of_dy} {first} {second} {last}");
+        let (found, counts) = run(shape, &parts, None);
+        assert_eq!(counts, expected, "{case}");
+        assert!(bits(&found) == bits(&results[parts.len() - 1]), "{case}");
+
+        // The same in the place of either operand.
+        if of_dy == last {
+            let parts = masked_gradient([Operand::Output(0), each_x], &vectors, kink, gradient, roundings);
+            let (found, counts) = run(shape, &parts, Some(&dy));
+            assert!(counts == expected && bits(&found) == bits(&results[parts.len() - 1]), "{case} in place of dy");
+        }
+        if of_x == last {
+            let parts = masked_gradient([each_dy, Operand::Output(0)], &vectors, kink, gradient, roundings);
+            let (found, counts) = run(shape, &parts, Some(&x));
+            assert!(counts == expected && bits(&found) == bits(&results[parts.len() - 1]), "{case} in place of x");
+        }
+    }
+}
+
+/// The result of a chain's last part, where another tensor may have been, and the counts.
+fn run(shape: [usize; 3], parts: &[Part<'_>], before: Option<&Stored>) -> (Stored, Vec<Counts>) {
+    let (format, overflow) = parts.last().unwrap().rounding.unwrap_or((Format::FP32, Overflow::NotFinite));
+    let mut y = before.cloned().unwrap_or_else(|| Stored::of(format, &vec![0.0; shape.iter().product()]));
+    if format == Format::FP32 {
+        let mut numbers = y.numbers();
+        let counts = chain(shape, parts, &mut [Output::from(&mut numbers[..])]).unwrap();
+        return (Stored::of(format, &numbers), counts);
+    }
+    let counts = chain(shape, parts, &mut [y.output(overflow)]).unwrap();
+    (y, counts)
 }
 
 #[test]

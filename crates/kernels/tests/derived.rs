@@ -67,12 +67,33 @@ impl Operands {
                 part(Function::Mul, vec![before, Operand::Part(1)], last),
             ],
             8 => vec![normalize],
+            9 => vec![
+                normalize,
+                part(Function::Relu, vec![before], first),
+                part(Function::ReluGrad, vec![z, Operand::Part(1)], last),
+            ],
+            10 => vec![
+                normalize,
+                part(clip, vec![before], first),
+                part(Function::ClipGrad { min: 0.0, max: 2.5 }, vec![z, Operand::Part(1)], last),
+            ],
+            12 => {
+                let vectors = self.vectors.iter().rev().map(|vector| Operand::Channel(vector.elements()));
+                let operands = std::iter::once(z).chain(vectors).collect();
+                vec![
+                    normalize,
+                    part(Function::Normalize { epsilon: 1e-3 }, operands, last),
+                    part(Function::Add, vec![Operand::Part(1), before], last),
+                    part(Function::Relu, vec![Operand::Part(2)], last),
+                ]
+            }
+            11 => vec![normalize, part(Function::ReluGrad, vec![x, before], last)],
             _ => vec![normalize, part(Function::Add, vec![x, before], last)],
         }
     }
 }
 
-const KINDS: usize = 10;
+const KINDS: usize = 14;
 
 /// The last result of a chain, stored.
 fn store(shape: [usize; 3], parts: &[Part<'_>]) -> Stored {

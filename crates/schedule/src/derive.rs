@@ -14,7 +14,8 @@ const SMALL: usize = 16;
 /// The nodes of a graph that need not be stored, with the step whose copy counts what overflows.
 ///
 /// They are cheap functions of tensors that are stored anyway for as long as something reads them, and everything that
-/// reads them can compute them in passing. `schedule` is the graph's, in FP32. A step that computes every element of a copy
+/// reads them can compute them in passing. What a rectifier lets through of a gradient is such a function, too, though the
+/// gradient is kept in its place. `schedule` is the graph's, in FP32. A step that computes every element of a copy
 /// exactly once counts at no cost; where there is none, the first step that has a copy does.
 pub fn derivable(graph: &Graph, schedule: &Schedule, batch: usize) -> BTreeMap<NodeId, usize> {
     let deriving = Deriving::new(graph, schedule, batch);
@@ -44,6 +45,7 @@ fn form(graph: &Graph, id: NodeId) -> Form {
     match graph.op(id) {
         Op::Relu(_) | Op::LeakyRelu(_) | Op::Clip(_) | Op::Scale(_) | Op::BatchNormalize(_) => Form::Elementwise,
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Sum(_) if of_one_shape() => Form::Elementwise,
+        op if is_masked_gradient(op) => Form::Elementwise,
         Op::Concat(op) if op.axis == 1 => Form::Planes,
         Op::Slice(op) if op.step.iter().all(|&step| step == 1) && is_of_channels(graph, operands[0], id) => {
             Form::Planes
@@ -52,6 +54,11 @@ fn form(graph: &Graph, id: NodeId) -> Form {
         Op::Transpose(op) if op.perm == [0, 2, 1, 3, 4] => Form::Planes,
         _ => Form::Whole,
     }
+}
+
+/// Whether an operator passes its first operand on where its second allows it.
+fn is_masked_gradient(op: &Op) -> bool {
+    matches!(op, Op::ReluGrad(_) | Op::LeakyReluGrad(_) | Op::ClipGrad(_))
 }
 
 /// Whether two shapes differ in the second dimension only.
@@ -65,15 +72,20 @@ fn takes(graph: &Graph, reader: NodeId, position: usize) -> bool {
     match graph.op(reader) {
         Op::Conv(_) | Op::ConvGradWeight(_) => position == 0,
         Op::MaxPool(_) | Op::MaxPoolIndices(_) | Op::AveragePool(_) | Op::ReduceMean(_) => true,
-        Op::ReluGrad(_) | Op::LeakyReluGrad(_) | Op::ClipGrad(_) => true,
+        Op::BatchNormGradScale(_) | Op::BatchNormGradInput(_) => position == 0,
+        Op::ReduceSum(op) => is_over_channels(&op.axes, graph.ty(graph.operands(reader)[0]).shape.rank()),
         _ => form(graph, reader) != Form::Whole,
     }
 }
 
+/// Whether these are all axes but the second.
+fn is_over_channels(axes: &[usize], rank: usize) -> bool {
+    axes.iter().copied().eq((0..rank).filter(|&axis| axis != 1))
+}
+
 /// Whether a node computes every element exactly once, and so can count those that overflow.
 fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
-    let gradient = matches!(graph.op(id), Op::ReluGrad(_) | Op::LeakyReluGrad(_) | Op::ClipGrad(_));
-    gradient || form(graph, id) == Form::Elementwise
+    matches!(graph.op(id), Op::BatchNormGradInput(_)) || form(graph, id) == Form::Elementwise
 }
 
 struct Deriving<'a> {
@@ -165,7 +177,7 @@ impl<'a> Deriving<'a> {
             let is_inside = self.schedule.places[storage.index()] == Some(Place::Inside);
             let of = match is_inside || derived.contains(&storage) {
                 true => self.work(storage, top, derived, closure)?,
-                false => Work { functions: 0, reads: self.read(storage, top)? },
+                false => Work { functions: 0, reads: self.read(storage, id, top)? },
             };
             let Work { functions, reads } = &mut work;
             match form {
@@ -176,14 +188,19 @@ impl<'a> Deriving<'a> {
         (work.functions <= FUNCTIONS && work.reads <= READS).then_some(work)
     }
 
-    /// How many stored elements are read for one of a stored tensor: none to speak of if it is small.
-    fn read(&self, storage: NodeId, top: NodeId) -> Option<usize> {
+    /// How many stored elements `id` reads for one of a stored tensor: none to speak of if it is small.
+    fn read(&self, storage: NodeId, id: NodeId, top: NodeId) -> Option<usize> {
         let elements = |id: NodeId| self.graph.ty(id).shape.elements(self.batch);
         if elements(storage).saturating_mul(SMALL) <= elements(top) {
             return Some(0);
         }
         let source = self.graph.op(storage).source_name().is_some();
-        (source || self.last[storage.index()] >= self.last[top.index()]).then_some(1)
+        // A gradient takes no more room than what is let through of it.
+        let replaces = id == top
+            && is_masked_gradient(self.graph.op(top))
+            && self.root[self.graph.operands(top)[0].index()] == storage
+            && elements(storage) == elements(top);
+        (source || replaces || self.last[storage.index()] >= self.last[top.index()]).then_some(1)
     }
 
     /// The first step that reads each derived node, by way of nodes that do as is asked.

@@ -152,16 +152,13 @@ impl<'p, 't> Parts<'p, 't> {
             }
             _ => return Err(Fault::Operands(format!("{} has to be stored", link.op.name()))),
         };
-        if link.is_counted {
-            let exact = Derived::channels(batch, plane, &runs, None)?;
-            let x = vec![kernels::Operand::Elements(Elements::derived(&exact))];
-            let part = kernels::Part { function: Function::Copy, operands: x, rounding: link.rounding, output: None };
-            let found = kernels::chain([1, 1, shape.iter().product()], &[part], &mut [])?;
-            counts[i] = found.into_iter().sum();
-        }
         // As where it is stored: results that nothing rounds are of their format already.
         let of_format = (link.format != Format::FP32).then_some((link.format, Overflow::NotFinite));
-        Ok(Derived::channels(batch, plane, &runs, link.rounding.or(of_format))?)
+        let rounding = link.rounding.or(of_format);
+        if link.is_counted {
+            counts[i] = kernels::count_channels(batch, plane, &runs, rounding)?;
+        }
+        Ok(Derived::channels(batch, plane, &runs, rounding)?)
     }
 
     /// Operand `k` of a part with its shape.

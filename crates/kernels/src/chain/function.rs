@@ -4,7 +4,7 @@ use super::plan::Source;
 use super::{Tile, Tiles};
 use crate::elements::SharedOutput;
 use crate::elementwise::{add_to, clamp, exp, map, map2, map3, sigmoid, tanh};
-use crate::normalize::{gradient_rows, normalize_rows};
+use crate::normalize::{gradient_rows, normalize_rows, rows_then};
 use crate::simd::{mul_add, multiversion};
 
 /// A function of a chain's part, elementwise except that some operands have one number for each channel or for all.
@@ -53,6 +53,9 @@ pub enum Function {
     /// On x and the channels' mean, var, scale, bias: `(x - mean) / sqrt(var + epsilon) * scale + bias` (ONNX
     /// `BatchNormalization`).
     Normalize { epsilon: f32 },
+    /// On dy, x and the channels' mean, var, scale, bias: 0 where the normalised x is below `low`, or `high` or more, else dy. A
+    /// bound that is NaN is none.
+    NormalizeMask { epsilon: f32, low: f32, high: f32 },
     /// On dy, x and the channels' mean, var, scale, dscale, dbias: the gradient of [`Function::Normalize`] by x through
     /// the batch's mean and variance, `scale * r * (dy - dbias / m - (x - mean) * r * dscale / m)` with
     /// `r = 1 / sqrt(var + epsilon)` and `m = n * s`.
@@ -107,6 +110,9 @@ impl Function {
             Function::ClipGrad { .. } | Function::LeakyReluGrad { .. } => &[("dy", Each), ("x", Each)],
             Function::Normalize { .. } => {
                 &[("x", Each), ("mean", Channel), ("var", Channel), ("scale", Channel), ("bias", Channel)]
+            }
+            Function::NormalizeMask { .. } => {
+                &[("dy", Each), ("x", Each), ("mean", Channel), ("var", Channel), ("scale", Channel), ("bias", Channel)]
             }
             Function::NormalizeGradInput { .. } => &[
                 ("dy", Each),
@@ -216,6 +222,10 @@ multiversion! {
                 map2(x(0), x(1), y, |dy, x| if x <= 0.0 { alpha * dy } else { dy });
             }
             Function::Normalize { .. } => normalize_rows::<FMA>(row_len, x(0), [rows(0), rows(1), rows(2)], y),
+            Function::NormalizeMask { low, high, .. } => {
+                let of_rows = [rows(0), rows(1), rows(2)];
+                rows_then::<FMA>(row_len, x(1), x(0), of_rows, y, |x, dy| if x < low || x >= high { 0.0 } else { dy });
+            }
             Function::NormalizeGradInput { .. } => {
                 gradient_rows::<FMA>(row_len, x(0), x(1), [rows(0), rows(1), rows(2), rows(3)], y);
             }

@@ -1,14 +1,18 @@
 //! Chains over one-byte codes of the paper's formats that stay in registers, 64 elements at a time, on processors with
-//! AVX-512 VBMI: a sum, a normalisation or its gradient; then what a kink lets through; then what clamps the result.
+//! AVX-512 VBMI: a sum, a normalisation or its gradient, which may be of what a kink behind the normalisation lets through;
+//! then what a kink lets through; then what clamps the result.
 //!
 //! The bits and counts are those of the tiles in memory, which take the elements that are left over.
 
 use bitbudget_formats::{Counts, Format, Overflow, Pack64, Unpack64, pack_u8};
 
+use super::mask::Masked;
 use super::plan::Step;
-use super::registers::{self, Codes, Passing, Work};
+use super::registers::{self, Passing, Skip, Target, Work};
 use super::{Function, Operand, Part, Tile, Tiles};
-use crate::elements::{SharedOutput, Stored};
+use crate::blocks::{Bytes, Codes, Gate};
+use crate::elements::SharedOutput;
+use crate::normalize::Bounds;
 
 /// Parts of the longest chain that runs in registers.
 const PARTS: usize = 4;
@@ -28,24 +32,75 @@ pub(super) struct Fused<'a> {
 enum Value<'a> {
     /// Codes are added in their order.
     Sum(Vec<Codes<'a>>),
-    /// The rounded result is added to the codes.
+    /// The rounded result is added to what is skipped.
     Normalize {
         x: Codes<'a>,
-        skip: Option<(Codes<'a>, Pack64)>,
+        skip: Option<(Skipped<'a>, Pack64)>,
     },
     Gradient {
         dy: Codes<'a>,
         x: Codes<'a>,
+        gated: Option<Gated>,
     },
 }
 
-/// The codes of an operand of one byte an element.
-fn codes<'a>(operand: &Operand<'a>) -> Option<(Format, Codes<'a>)> {
-    let Operand::Elements(x) = operand else { return None };
-    match x.stored() {
-        Stored::U8(format, codes) => Some((format, Codes { codes, unpack: Unpack64::new(format)? })),
-        _ => None,
+/// What is added to a normalised tensor.
+#[derive(Clone, Copy)]
+enum Skipped<'a> {
+    Stored(Codes<'a>),
+    /// Normalised by the second part.
+    Normalized(Codes<'a>, Pack64),
+}
+
+/// What a kink behind the same normalisation lets through of a gradient, as the chain's first parts.
+#[derive(Clone, Copy)]
+struct Gated {
+    /// The part that passes the gradient on.
+    at: usize,
+    bounds: Bounds,
+    /// The format that the parts before it round to, if they do.
+    rounded: Option<Format>,
+    /// Whether it rounds itself.
+    is_rounded: bool,
+}
+
+impl Gated {
+    /// None where the chain begins otherwise.
+    fn new(parts: &[Part<'_>]) -> Option<Gated> {
+        let first = parts.first()?;
+        let (at, bounds) = match first.function {
+            Function::NormalizeMask { low, high, .. } => (0, Bounds { low, high }),
+            _ => Masked::new(parts).map(|masked| (masked.at, masked.bounds))?,
+        };
+        let rounded = first.rounding.filter(|_| at > 0).map(|(format, _)| format);
+        Some(Gated { at, bounds, rounded, is_rounded: parts.get(at)?.rounding.is_some() })
     }
+
+    fn count(self, found: registers::Gated, counts: &mut [Counts]) {
+        let of_nan = |nan: u64| Counts { overflow: nan, not_finite: nan, ..Counts::default() };
+        if self.rounded.is_some() {
+            counts[0] += found.normalized;
+        }
+        if self.rounded.is_some() && self.at == 2 {
+            counts[1] += of_nan(found.nan);
+        }
+        if self.is_rounded {
+            counts[self.at] += of_nan(found.passed);
+        }
+    }
+}
+
+/// The codes of an operand of one byte an element.
+fn codes<'a>(operand: &Operand<'a>, places: &[SharedOutput]) -> Option<(Format, Codes<'a>)> {
+    let (format, codes) = match *operand {
+        Operand::Elements(x) => return Codes::of(x),
+        Operand::Output(output) => {
+            let (format, codes) = places.get(output)?.bytes()?;
+            (format, Bytes::replaced(codes, places[output].len()))
+        }
+        _ => return None,
+    };
+    Some((format, Codes { codes, unpack: Unpack64::new(format)? }))
 }
 
 /// The positive code of a number that is one of the format's.
@@ -58,8 +113,8 @@ fn code(format: Format, number: f32) -> Option<u8> {
 }
 
 /// Which positive codes of the second operand let the first through, if the function is a gradient that is 0 elsewhere.
-fn passing<'a>(function: Function, operand: &Operand<'a>) -> Option<Passing<'a>> {
-    let (format, codes) = codes(operand)?;
+fn passing<'a>(function: Function, operand: &Operand<'a>, places: &[SharedOutput]) -> Option<Passing<'a>> {
+    let (format, codes) = codes(operand, places)?;
     // Of these formats' codes, those of positive numbers are positive bytes, and the sign bit alone is NaN.
     Pack64::new(format, Overflow::Saturate)?;
     let last = match function {
@@ -79,15 +134,29 @@ fn ceiling(function: Function, format: Format) -> Option<u8> {
     }
 }
 
+fn is_part(operand: Option<&Operand<'_>>, i: usize) -> bool {
+    matches!(operand, Some(Operand::Part(j)) if *j == i)
+}
+
 impl<'a> Fused<'a> {
-    /// None where the chain is another one, or is not stored in bytes.
+    /// None where the chain is another one, or is stored, but not in bytes.
     pub(super) fn new(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput]) -> Option<Self> {
-        let is_stored = parts.last()?.output == Some(0) && places.first()?.bytes().is_some();
-        Fused::read(tiles, parts).filter(|_| is_stored)
+        let fits = match places {
+            [] => true,
+            [first, ..] => parts.last()?.output == Some(0) && first.bytes().is_some(),
+        };
+        Fused::of(tiles, parts, places).filter(|_| fits)
     }
 
     /// As [`Fused::new`], for a chain whose last result is stored nowhere.
     pub(super) fn read(tiles: &Tiles, parts: &[Part<'a>]) -> Option<Self> {
+        Fused::of(tiles, parts, &[])
+    }
+
+    fn of(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput]) -> Option<Self> {
+        if let Some(gated) = Gated::new(parts) {
+            return Fused::gated(tiles, parts, places, gated);
+        }
         let (_, before) = parts.split_last()?;
         if !crate::simd::has_avx512() {
             return None;
@@ -102,46 +171,54 @@ impl<'a> Fused<'a> {
             rest = others;
             Some((parts.len() - others.len() - 1, part))
         };
-        let operand_codes = |part: &Part<'a>, k: usize| Some(codes(part.operands.get(k)?)?.1);
-        let is_part = |operand: Option<&Operand<'_>>, i: usize| matches!(operand, Some(Operand::Part(j)) if *j == i);
+        let operand_codes = |part: &Part<'a>, k: usize| Some(codes(part.operands.get(k)?, places)?.1);
 
         let first = take(&|_| true)?.1;
         let mut packed = 0;
         let mut only = None;
         let value = match first.function {
             Function::Sum | Function::Add if (1..=8).contains(&first.operands.len()) => {
-                Value::Sum(first.operands.iter().map(|x| codes(x).map(|(_, x)| x)).collect::<Option<_>>()?)
+                Value::Sum(first.operands.iter().map(|x| codes(x, places).map(|(_, x)| x)).collect::<Option<_>>()?)
             }
             Function::ReluGrad | Function::ClipGrad { .. } => {
-                only = Some(passing(first.function, first.operands.get(1)?)?);
+                only = Some(passing(first.function, first.operands.get(1)?, places)?);
                 Value::Sum(vec![operand_codes(first, 0)?])
             }
             Function::Normalize { .. } => {
                 let x = operand_codes(first, 0)?;
+                let second = take(&|part| matches!(part.function, Function::Normalize { .. }));
                 let add = |part: &Part<'a>| {
                     matches!(part.function, Function::Add | Function::Sum) && part.operands.len() == 2
                 };
-                let skip = match take(&add) {
-                    None => None,
+                let skip = match (take(&add), second) {
+                    (None, None) => None,
+                    (None, Some(_)) => return None,
                     // Sums of two do not depend on their order, but for a NaN's bits, which packing drops.
-                    Some((i, part)) => {
+                    (Some((i, part)), second) => {
                         packed = i;
                         let other = usize::from(is_part(part.operands.first(), 0));
-                        let from_first = is_part(part.operands.get(1 - other), 0);
-                        Some((operand_codes(part, other).filter(|_| from_first)?, pack(first)?))
+                        is_part(part.operands.get(1 - other), 0).then_some(())?;
+                        let skipped = match second {
+                            None => Skipped::Stored(operand_codes(part, other)?),
+                            Some((i, second)) => {
+                                is_part(part.operands.get(other), i).then_some(())?;
+                                Skipped::Normalized(operand_codes(second, 0)?, pack(second)?)
+                            }
+                        };
+                        Some((skipped, pack(first)?))
                     }
                 };
                 Value::Normalize { x, skip }
             }
             Function::NormalizeGradInput { .. } => {
-                Value::Gradient { dy: operand_codes(first, 0)?, x: operand_codes(first, 1)? }
+                Value::Gradient { dy: operand_codes(first, 0)?, x: operand_codes(first, 1)?, gated: None }
             }
             _ => return None,
         };
         if only.is_none() && matches!(value, Value::Sum(_)) && first.rounding.is_none() {
             let gradient = take(&|part| is_part(part.operands.first(), 0))?;
             packed = gradient.0;
-            only = Some(passing(gradient.1.function, gradient.1.operands.get(1)?)?);
+            only = Some(passing(gradient.1.function, gradient.1.operands.get(1)?, places)?);
         }
         let rounding = parts[packed].rounding;
         let clamp = match take(&|part| part.rounding == rounding && is_part(part.operands.first(), packed)) {
@@ -153,6 +230,29 @@ impl<'a> Fused<'a> {
         fits.then_some(Fused { value, passing: only, packed, pack, clamp })
     }
 
+    /// The gradient of a normalisation from what a gate lets through.
+    fn gated(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput], gated: Gated) -> Option<Self> {
+        let [before @ .., passing, gradient] = parts else { return None };
+        let fits = crate::simd::has_avx512()
+            && registers::fits(tiles)
+            && before.len() == gated.at
+            && matches!(gradient.function, Function::NormalizeGradInput { .. })
+            && is_part(gradient.operands.first(), gated.at)
+            && parts[..=gated.at].iter().all(|part| part.output.is_none());
+        if !fits {
+            return None;
+        }
+        // What is normalised is the last of the elements that the first part reads.
+        let normalized = parts[0].operands.get(usize::from(gated.at == 0))?;
+        let ((format, dy), (_, x)) =
+            (codes(passing.operands.first()?, places)?, codes(gradient.operands.get(1)?, places)?);
+        let is_same = codes(normalized, places)?.1.codes.is(&x.codes);
+        let keeps = passing.rounding.is_none_or(|(to, _)| to == format);
+        let pack = gradient.rounding.and_then(|(format, overflow)| Pack64::new(format, overflow))?;
+        let value = Value::Gradient { dy, x, gated: Some(gated) };
+        (is_same && keeps).then_some(Fused { value, passing: None, packed: gated.at + 1, pack, clamp: None })
+    }
+
     /// Computes the first elements of a tile, counts for each part, and gives how many they are.
     pub(super) fn run(
         &self,
@@ -162,65 +262,88 @@ impl<'a> Fused<'a> {
         tile: Tile,
         counts: &mut [Counts],
     ) -> usize {
-        let Some((_, y)) = places.first().and_then(SharedOutput::bytes) else { return 0 };
+        let to = match places.first().map(SharedOutput::bytes) {
+            Some(Some((_, y))) => Target::Codes(y),
+            Some(None) => return 0,
+            None => Target::Nothing,
+        };
         // SAFETY: operands and output have the chain's shape, and this task alone writes the tile's elements.
-        unsafe { self.run_at(y, tiles.row(), steps, tiles, tile, counts) }
+        unsafe { self.run_at(to, tiles.row(), steps, tiles, tile, counts) }
     }
 
-    /// Writes the codes of a tile to `codes`, which holds as many.
-    pub(super) fn unpack(&self, steps: &[Step<'_>], tiles: &Tiles, tile: Tile, codes: &mut [u8]) {
-        debug_assert!(codes.len() == tile.len);
-        let y = codes.as_mut_ptr().wrapping_sub(tile.start);
+    /// Writes the numbers of a tile to `y`, which holds as many.
+    pub(super) fn unpack(&self, unpack: Unpack64, steps: &[Step<'_>], tiles: &Tiles, tile: Tile, y: &mut [f32]) {
+        debug_assert!(y.len() == tile.len);
+        let to = Target::Numbers(y.as_mut_ptr().wrapping_sub(tile.start), unpack);
         let mut counts = [Counts::default(); PARTS];
         let row = if tile.row_len == tiles.row() { tiles.row() } else { 0 };
-        // SAFETY: operands have the chain's shape, and the codes are as many as the tile's elements.
+        // SAFETY: operands have the chain's shape, and the numbers are as many as the tile's elements.
         unsafe {
-            let done = self.run_at(y, row, steps, tiles, tile, &mut counts);
+            let done = self.run_at(to, row, steps, tiles, tile, &mut counts);
             if done < tile.len {
-                self.run_at(y, 0, steps, tiles, tile.after(done), &mut counts);
+                self.run_at(to, 0, steps, tiles, tile.after(done), &mut counts);
             }
         }
     }
 
-    /// As [`Fused::run`], to the place where the first code of the whole result is, or would be; `row` is the length of
-    /// rows, or 0 where it is not to matter.
+    /// As [`Fused::run`], to any place; `row` is the length of rows, or 0 where it is not to matter.
     ///
     /// # Safety
-    /// The tile's elements are inside the operands, their codes may be written, and no other task touches these.
+    /// The tile's elements are inside the operands, those of the place may be written, and no other task touches these.
     unsafe fn run_at(
         &self,
-        y: *mut u8,
+        to: Target,
         row: usize,
         steps: &[Step<'_>],
         tiles: &Tiles,
         tile: Tile,
         counts: &mut [Counts],
     ) -> usize {
-        let table = |k: usize| steps[0].tables.get(k).map_or(&[][..], |table| tiles.per_row(table, tile));
+        fn tables<'t, const N: usize>(step: &'t Step<'_>, tiles: &Tiles, tile: Tile) -> [&'t [f32]; N] {
+            std::array::from_fn(|k| step.tables.get(k).map_or(&[][..], |table| tiles.per_row(table, tile)))
+        }
+        let of_step = |i: usize| tables::<3>(&steps[i], tiles, tile);
         let mut work = Work {
             tile,
             row,
             pack: self.pack,
             ceiling: self.clamp.map(|(_, ceiling)| ceiling),
-            y,
+            to,
             packed: Counts::default(),
             clamped: Counts::default(),
+            done: 0,
         };
         // SAFETY: there is a `Pack64` only where the processor has the instructions; the rest is the caller's promise.
-        let done = unsafe {
+        unsafe {
             match &self.value {
                 Value::Sum(terms) => work.sum(terms, self.passing),
                 Value::Normalize { x, skip } => {
-                    let factors = [table(0), table(1), table(2)];
-                    work.normalize(*x, *skip, factors, &mut counts[0])
+                    let skip = skip.map(|(skip, pack)| match skip {
+                        Skipped::Stored(codes) => (Skip::Stored(codes), pack),
+                        Skipped::Normalized(codes, own) => (Skip::Normalized(codes, of_step(1), own), pack),
+                    });
+                    let mut rounded = [Counts::default(); 2];
+                    work.normalize(*x, skip, of_step(0), &mut rounded);
+                    counts.iter_mut().zip(rounded).for_each(|(counts, rounded)| *counts += rounded);
                 }
-                Value::Gradient { dy, x } => work.gradient([*dy, *x], [table(0), table(1), table(2), table(3)]),
+                Value::Gradient { dy, x, gated: None } => {
+                    work.gradient([*dy, *x], tables(&steps[0], tiles, tile), None);
+                }
+                Value::Gradient { dy, x, gated: Some(gated) } => {
+                    let gate = Gate { bounds: gated.bounds, tables: of_step(0) };
+                    let found = work.gradient(
+                        [*dy, *x],
+                        tables(&steps[gated.at + 1], tiles, tile),
+                        Some((gate, gated.rounded)),
+                    );
+                    gated.count(found, counts);
+                }
             }
-        };
+        }
         counts[self.packed] += work.packed;
         if let Some((part, _)) = self.clamp {
             counts[part] += work.clamped;
         }
-        done
+        work.done
     }
 }

@@ -17,11 +17,9 @@ const CODES: usize = 256;
 /// Elements of a channel for which tables are worth their making.
 const LEAST: usize = 16 * CODES;
 /// The shortest row, where each has a table of its own.
-const SHORTEST_ROW: usize = 128;
+const SHORTEST_ROW: usize = 64;
 /// Elements that are translated before the next are read.
 const TILE: usize = 4096;
-/// Elements that are translated before they are unpacked, where they are read.
-pub(super) const READ: usize = 1024;
 
 /// The tables of all channels.
 struct Tables {
@@ -113,22 +111,19 @@ impl<'a> Table<'a> {
         parts.iter_mut().next_back().into_iter().for_each(|last| last.output = Some(0));
         let mut codes = vec![0; channels * CODES];
         chain([1, channels, CODES], &parts, &mut [Output::u8(format, overflow, &mut codes)?])?;
-        Ok(Some(Table { translation, x, rows: Tiles::new(rows, row, channels, READ), channels, codes, format }))
+        Ok(Some(Table { translation, x, rows: Tiles::new(rows, row, channels, TILE), channels, codes, format }))
     }
 
     /// Writes the numbers from `start` on to `y`, as many as it holds.
     pub(super) fn unpack(&self, start: usize, y: &mut [f32]) {
-        let mut codes = [0; READ];
-        for tile in self.rows.cover(start, y.len(), READ) {
-            for i in 0..tile.rows() {
-                let table = &self.codes.as_chunks::<CODES>().0[(tile.row + i) % self.channels];
-                let (at, codes) = (tile.start + i * tile.row_len, &mut codes[i * tile.row_len..][..tile.row_len]);
-                let x = &self.x[at..][..tile.row_len];
-                // SAFETY: both slices are as long as the row.
-                unsafe { self.translation.translate(Choice::One(table), x.as_ptr(), codes.as_mut_ptr(), x.len()) };
+        for tile in self.rows.cover(start, y.len(), usize::MAX) {
+            let channels = (tile.row % self.channels..).take(tile.rows());
+            let rows = y[tile.start - start..][..tile.len].chunks_exact_mut(tile.row_len);
+            let x = self.x[tile.start..][..tile.len].chunks_exact(tile.row_len);
+            for ((y, x), channel) in rows.zip(x).zip(channels) {
+                let table = &self.codes.as_chunks::<CODES>().0[channel % self.channels];
+                self.translation.unpack(table, self.format, x, y);
             }
-            let unpacked = unpack_u8(self.format, &codes[..tile.len], &mut y[tile.start - start..][..tile.len]);
-            debug_assert!(unpacked.is_ok(), "widths were checked");
         }
     }
 }

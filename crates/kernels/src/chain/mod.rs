@@ -9,6 +9,7 @@ mod function;
 #[cfg(target_arch = "x86_64")]
 mod fused;
 mod lookup;
+mod mask;
 mod plan;
 mod read;
 #[cfg(target_arch = "x86_64")]
@@ -25,8 +26,9 @@ pub use function::Function;
 use function::{Operands, apply};
 #[cfg(target_arch = "x86_64")]
 use fused::Fused;
+use mask::Masked;
 pub(crate) use plan::keeps_infinity;
-use plan::{Load, Plan, Step, Target};
+use plan::{Load, Plan, Step, Target, check_parts};
 pub(crate) use read::Reader;
 pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 
@@ -67,6 +69,29 @@ pub enum Operand<'a> {
 /// If a part has a wrong number or kind of operands, reads a part that is not earlier or an output that does not exist,
 /// if a size is wrong, or if not every output has one part that rounds as it does. Nothing has been written then.
 pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<Vec<Counts>, ShapeError> {
+    if outputs.is_empty() && parts.iter().all(counts_nothing) {
+        check_parts(shape, parts, outputs)?;
+        return Ok(vec![Counts::default(); parts.len()]);
+    }
+    // Where the first parts round nothing, there is nothing to count in them.
+    let masked = Masked::new(parts).filter(|_| parts.iter().take(1).all(|part| part.rounding.is_none()));
+    let Some((at, shorter)) = masked.and_then(|masked| Some((masked.at, masked.shorter(parts)?))) else {
+        return run_parts(shape, parts, outputs);
+    };
+    check_parts(shape, parts, outputs)?;
+    let mut counts = vec![Counts::default(); at];
+    counts.extend(run_parts(shape, &shorter, outputs)?);
+    Ok(counts)
+}
+
+/// Whether rounding a part's result leaves it as it is, and finite, since it passes on what it reads.
+fn counts_nothing(part: &Part<'_>) -> bool {
+    let Some((format, _)) = part.rounding else { return true };
+    let passes = matches!(part.function, Function::Copy | Function::Relu);
+    passes && part.operands.iter().all(|o| matches!(o, Operand::Elements(x) if x.stays_in(format) && x.is_finite()))
+}
+
+fn run_parts(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<Vec<Counts>, ShapeError> {
     let plan = Plan::new(shape, parts, outputs)?;
     let places: Vec<SharedOutput> = outputs.iter_mut().map(Output::shared).collect();
     if let Some(counts) = lookup::look_up(shape, parts, &places)? {

@@ -195,7 +195,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn check_parts(shape: [usize; 3], parts: &[Part<'_>], outputs: &[Output<'_>]) -> Result<(), ShapeError> {
+pub(super) fn check_parts(shape: [usize; 3], parts: &[Part<'_>], outputs: &[Output<'_>]) -> Result<(), ShapeError> {
     let size = elements(&shape);
     let mut writers = vec![0; outputs.len()];
     for (i, part) in parts.iter().enumerate() {

@@ -1,15 +1,24 @@
 //! Chains whose last result is stored nowhere: elements are computed where they are read.
 
+use bitbudget_formats::Overflow;
 #[cfg(target_arch = "x86_64")]
-use bitbudget_formats::{Format, unpack_u8};
+use bitbudget_formats::Unpack64;
 
 use super::function::{Operands, apply};
 #[cfg(target_arch = "x86_64")]
 use super::fused::Fused;
-use super::lookup::{READ, Table};
+use super::lookup::Table;
+use super::mask::Masked;
+#[cfg(target_arch = "x86_64")]
+use super::plan::Load;
 use super::plan::{Plan, SHORTEST_TILE, Step, Target};
 use super::{Function, Operand, Part, TILES, Tile, load, round, run_step};
+#[cfg(target_arch = "x86_64")]
+use crate::blocks::{Codes, Gate};
+use crate::elements::Elements;
 use crate::error::{ShapeError, geometry};
+#[cfg(target_arch = "x86_64")]
+use crate::normalize::Bounds;
 use crate::normalize::{Kink, normalize_and_clamp};
 use crate::parallel::with_scratch;
 
@@ -20,6 +29,8 @@ const FEW: usize = 8;
 pub(crate) struct Reader<'a> {
     plan: Plan<'a>,
     way: Way<'a>,
+    /// Tensors that are read, where finite ones give finite numbers: every result saturates.
+    finite_from: Option<Vec<Elements<'a>>>,
 }
 
 /// How elements are computed.
@@ -30,9 +41,9 @@ enum Way<'a> {
     Normalize(Normalize<'a>),
     /// By a table of all codes of the only tensor.
     Lookup(Table<'a>),
-    /// In registers, by way of codes of this format.
+    /// In registers, by way of codes.
     #[cfg(target_arch = "x86_64")]
-    Codes(Fused<'a>, Format),
+    Codes(Fused<'a>, Unpack64),
 }
 
 /// `kink((x - mean) * factor + bias + skip)` on FP32 numbers that nothing rounds.
@@ -47,6 +58,8 @@ impl<'a> Reader<'a> {
         if parts.is_empty() {
             return Err(geometry("chain", "no part computes what is read"));
         }
+        let shorter = Masked::new(parts).and_then(|masked| masked.shorter(parts));
+        let parts = shorter.as_deref().unwrap_or(parts);
         let mut plan = Plan::new(shape, parts, &[])?;
         for i in 0..parts.len() {
             if is_rounded_already(parts, i) {
@@ -58,7 +71,30 @@ impl<'a> Reader<'a> {
             (None, Some(table)) => Way::Lookup(table),
             (None, None) => codes(&plan, parts).unwrap_or(Way::Steps),
         };
-        Ok(Reader { plan, way })
+        let finite_from = parts.iter().all(gives_finite).then(|| {
+            let operands = parts.iter().flat_map(|part| &part.operands);
+            operands.filter_map(|operand| if let Operand::Elements(x) = operand { Some(*x) } else { None }).collect()
+        });
+        Ok(Reader { plan, way, finite_from })
+    }
+
+    /// The codes of dy and x, if a gate on x is all that the chain is.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn gated(&self) -> Option<([Codes<'_>; 2], Gate<'_>)> {
+        let [step] = self.plan.steps.as_slice() else { return None };
+        let Function::NormalizeMask { low, high, .. } = step.function else { return None };
+        let [(_, Load::Elements(dy)), (_, Load::Elements(x))] = step.loads.as_slice() else { return None };
+        let [mean, factor, bias] = step.tables.as_slice() else { return None };
+        let gate = Gate { bounds: Bounds { low, high }, tables: [mean, factor, bias] };
+        step.rounding.is_none().then_some(([Codes::of(*dy)?.1, Codes::of(*x)?.1], gate))
+    }
+
+    /// Whether all numbers are known to be finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        let factors = self.plan.steps.iter().flat_map(|step| step.tables.iter().flatten());
+        let mut factors = factors.chain(self.plan.constants.iter().map(|(_, constant)| constant));
+        let are_finite = |tensors: &Vec<Elements<'_>>| tensors.iter().all(|x| x.is_finite());
+        factors.all(|factor| factor.is_finite()) && self.finite_from.as_ref().is_some_and(are_finite)
     }
 
     /// Elements of scratch memory that reading a chain takes at most, of so many operands and parts together.
@@ -73,13 +109,10 @@ impl<'a> Reader<'a> {
             Way::Normalize(normalize) => self.normalize(normalize, start, y),
             Way::Lookup(table) => table.unpack(start, y),
             #[cfg(target_arch = "x86_64")]
-            Way::Codes(fused, format) => {
-                let (Plan { tiles, steps, .. }, mut codes) = (&self.plan, [0; READ]);
-                for tile in tiles.cover(start, y.len(), READ) {
-                    let codes = &mut codes[..tile.len];
-                    fused.unpack(steps, tiles, tile, codes);
-                    let unpacked = unpack_u8(*format, codes, &mut y[tile.start - start..][..tile.len]);
-                    debug_assert!(unpacked.is_ok(), "widths were checked");
+            Way::Codes(fused, unpack) => {
+                let Plan { tiles, steps, .. } = &self.plan;
+                for tile in tiles.cover(start, y.len(), usize::MAX) {
+                    fused.unpack(*unpack, steps, tiles, tile, &mut y[tile.start - start..][..tile.len]);
                 }
             }
         }
@@ -137,7 +170,7 @@ impl<'a> Reader<'a> {
 #[cfg(target_arch = "x86_64")]
 fn codes<'a>(plan: &Plan<'a>, parts: &[Part<'a>]) -> Option<Way<'a>> {
     let (format, _) = parts.last()?.rounding?;
-    Some(Way::Codes(Fused::read(&plan.tiles, parts)?, format))
+    Some(Way::Codes(Fused::read(&plan.tiles, parts)?, Unpack64::new(format)?))
 }
 
 /// There is none here.
@@ -146,13 +179,40 @@ fn codes<'a>(_: &Plan<'a>, _: &[Part<'a>]) -> Option<Way<'a>> {
     None
 }
 
+/// Whether a part gives finite numbers from those of its operands, and factors, that are finite.
+fn gives_finite(part: &Part<'_>) -> bool {
+    let function = matches!(
+        part.function,
+        Function::Copy
+            | Function::Relu
+            | Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Add
+            | Function::Sub
+            | Function::Sum
+            | Function::Normalize { .. }
+    );
+    // Vectors of channels that are no factors are not looked at.
+    let takes = |operand: &Operand<'_>| matches!(operand, Operand::Elements(_) | Operand::Part(_) | Operand::Scalar(_));
+    let reads = matches!(part.function, Function::Normalize { .. }) || part.operands.iter().all(takes);
+    function && reads && matches!(part.rounding, Some((_, Overflow::Saturate)))
+}
+
 /// Whether a part gives numbers that rounding as it does would leave, since it passes on those of an earlier part that
-/// rounds in the same way.
+/// rounds in the same way, or of a tensor in that format.
 fn is_rounded_already(parts: &[Part<'_>], i: usize) -> bool {
     let Part { function, operands, rounding, .. } = &parts[i];
-    let passes = matches!(function, Function::Copy | Function::Relu);
-    let own = |operand: &Operand<'_>| matches!(*operand, Operand::Part(j) if parts[j].rounding == *rounding);
-    passes && operands.iter().all(own)
+    let own = |operand: &Operand<'_>| match (*operand, *rounding) {
+        (Operand::Part(j), rounding) => parts[j].rounding == rounding,
+        (Operand::Elements(x), Some((format, _))) => x.stays_in(format),
+        _ => false,
+    };
+    match function {
+        Function::Copy | Function::Relu => operands.iter().all(own),
+        // Of its operands only the first is passed on.
+        Function::NormalizeMask { .. } | Function::ReluGrad => operands.first().is_some_and(own),
+        _ => false,
+    }
 }
 
 impl<'a> Normalize<'a> {

@@ -1,18 +1,25 @@
 //! Channels of several tensors side by side.
 
-use bitbudget_formats::{Format, Overflow};
+use bitbudget_formats::{Counts, Format, Overflow, round_slice};
+use rayon::prelude::*;
 
 use super::ChannelRun;
 use crate::chain::{keeps_infinity, round};
 use crate::elements::Elements;
 use crate::error::{ShapeError, check, elements, geometry};
+use crate::parallel::with_scratch;
 
+/// Elements of a task.
+const TASK: usize = 32 * TILE;
 /// Elements that are rounded while they are in the nearest cache.
 const TILE: usize = 2048;
 
 /// The channels of a result, by where they come from.
 pub(super) struct Channels<'a> {
+    batch: usize,
     plane: usize,
+    /// The tensors that they come from, once for each run.
+    sources: Vec<Elements<'a>>,
     channels: Vec<Channel<'a>>,
     /// How numbers are rounded that are not of the format already, and whether infinities stay.
     rounding: Option<((Format, Overflow), bool)>,
@@ -44,13 +51,47 @@ impl<'a> Channels<'a> {
             }
             channels.extend((0..count).map(|i| Channel { x, channels: all, at: first + i, left: count - i }));
         }
-        let moved = |(format, _)| runs.iter().all(|run| is_moved(run.x, format));
+        let moved = |(format, _)| runs.iter().all(|run| run.x.stays_in(format));
         let rounding = rounding.filter(|&rounding| !moved(rounding));
-        Ok(Channels { plane, channels, rounding: rounding.map(|rounding| (rounding, keeps_infinity(rounding))) })
+        let sources = runs.iter().map(|run| run.x).collect();
+        let rounding = rounding.map(|rounding| (rounding, keeps_infinity(rounding)));
+        Ok(Channels { batch, plane, sources, channels, rounding })
     }
 
     pub(super) fn count(&self) -> usize {
         self.channels.len()
+    }
+
+    pub(super) fn is_finite(&self) -> bool {
+        let saturates = self.rounding.is_none_or(|((_, overflow), _)| overflow == Overflow::Saturate);
+        saturates && self.sources_are_finite()
+    }
+
+    fn sources_are_finite(&self) -> bool {
+        // Runs of one tensor mostly follow each other.
+        let places = |x: &Elements<'_>, y: &Elements<'_>| x.is_same(*y);
+        self.sources.chunk_by(places).all(|same| same.first().is_none_or(|x| x.is_finite()))
+    }
+
+    /// What rounding all elements counts.
+    pub(super) fn counts(&self, rounding: Option<(Format, Overflow)>) -> Counts {
+        let Some((format, overflow)) = rounding else { return Counts::default() };
+        if self.rounding.is_none() && self.sources_are_finite() {
+            return Counts::default();
+        }
+        let len = self.batch * self.channels.len() * self.plane;
+        let task = |task: usize| {
+            let tiles = (task * TASK..len.min((task + 1) * TASK)).step_by(TILE);
+            with_scratch(TILE, |scratch| {
+                let count = |start: usize| {
+                    let y = &mut scratch[..TILE.min(len - start)];
+                    self.gather(start, y);
+                    round_slice(format, overflow, y)
+                };
+                tiles.map(count).sum::<Counts>()
+            })
+        };
+        (0..len.div_ceil(TASK)).into_par_iter().with_max_len(1).map(task).sum()
     }
 
     pub(super) fn unpack(&self, start: usize, y: &mut [f32]) {
@@ -72,10 +113,4 @@ impl<'a> Channels<'a> {
             (y, at) = (rest, at + count);
         }
     }
-}
-
-/// Whether elements are numbers of a format that rounding leaves as they are: those of formats without infinities.
-/// Numbers in memory may be infinite nevertheless.
-fn is_moved(x: Elements<'_>, format: Format) -> bool {
-    x.numbers().is_none() && x.format() == format && !keeps_infinity((format, Overflow::NotFinite))
 }

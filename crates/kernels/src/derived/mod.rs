@@ -6,9 +6,12 @@
 mod channels;
 
 use std::fmt;
+use std::sync::OnceLock;
 
-use bitbudget_formats::{Format, Overflow};
+use bitbudget_formats::{Counts, Format, Overflow};
 
+#[cfg(target_arch = "x86_64")]
+use crate::blocks::{Codes, Gate};
 use crate::chain::{Part, Reader};
 use crate::elements::Elements;
 use crate::error::{ShapeError, elements};
@@ -19,6 +22,8 @@ pub struct Derived<'a> {
     kind: Kind<'a>,
     len: usize,
     format: Format,
+    /// Whether all numbers are known to be finite, once that was asked.
+    finite: OnceLock<bool>,
 }
 
 enum Kind<'a> {
@@ -53,7 +58,7 @@ impl<'a> Derived<'a> {
     pub fn chain(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Self, ShapeError> {
         let reader = Reader::new(shape, parts)?;
         let format = format(parts.last().and_then(|part| part.rounding));
-        Ok(Derived { kind: Kind::Chain(Box::new(reader)), len: elements(&shape), format })
+        Ok(Derived { kind: Kind::Chain(Box::new(reader)), len: elements(&shape), format, finite: OnceLock::new() })
     }
 
     /// Channels of several tensors side by side, `[batch, all counts together, plane]`, which are rounded as stated: a
@@ -69,7 +74,24 @@ impl<'a> Derived<'a> {
     ) -> Result<Self, ShapeError> {
         let channels = Channels::new(batch, plane, runs, rounding)?;
         let len = elements(&[batch, channels.count(), plane]);
-        Ok(Derived { kind: Kind::Channels(channels), len, format: format(rounding) })
+        Ok(Derived { kind: Kind::Channels(channels), len, format: format(rounding), finite: OnceLock::new() })
+    }
+
+    /// Whether all numbers are known to be finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        *self.finite.get_or_init(|| match &self.kind {
+            Kind::Chain(reader) => reader.is_finite(),
+            Kind::Channels(channels) => channels.is_finite(),
+        })
+    }
+
+    /// The codes of dy and x, if the elements are what a gate on x lets through of dy, with tables by channel.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn gated(&self) -> Option<([Codes<'_>; 2], Gate<'_>)> {
+        match &self.kind {
+            Kind::Chain(reader) => reader.gated(),
+            Kind::Channels(_) => None,
+        }
     }
 
     /// The number of elements.
@@ -90,6 +112,19 @@ impl<'a> Derived<'a> {
             Kind::Channels(channels) => channels.unpack(start, y),
         }
     }
+}
+
+/// What rounding the channels of [`Derived::channels`] overflows.
+///
+/// # Errors
+/// As of [`Derived::channels`].
+pub fn count_channels(
+    batch: usize,
+    plane: usize,
+    runs: &[ChannelRun<'_>],
+    rounding: Option<(Format, Overflow)>,
+) -> Result<Counts, ShapeError> {
+    Ok(Channels::new(batch, plane, runs, rounding)?.counts(rounding))
 }
 
 fn format(rounding: Option<(Format, Overflow)>) -> Format {

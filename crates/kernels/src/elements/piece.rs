@@ -1,10 +1,11 @@
 //! Moving elements without looking at them: codes of one format move as they are.
 
-use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, unpack_u8, unpack_u16};
+use bitbudget_formats::{Counts, unpack_u8, unpack_u16};
 
+use super::special::{Special, has_special_8, has_special_16};
 use super::{Elements, Output, Place, Stored, TILE, chunks, pack_8, pack_16, pieces};
 use crate::parallel::{CHUNK, with_scratch};
-use crate::simd::{copy_short, multiversion};
+use crate::simd::copy_short;
 use crate::walk::Walk;
 
 /// Codes that are gathered at a time before they are unpacked.
@@ -210,52 +211,4 @@ fn repack<T>(codes: &mut [T], f: impl Fn(&mut [T], &mut [f32]) -> Counts) -> Cou
             })
             .sum()
     })
-}
-
-/// Which codes of a format are not those of a finite number: packing what they unpack to may give another code, and is
-/// counted. All others are moved as they are.
-#[derive(Clone, Copy)]
-struct Special {
-    /// All bits but the sign's.
-    magnitude: u16,
-    /// The largest finite magnitude.
-    largest: u16,
-    /// All bits of a code.
-    all: u16,
-    nan: u16,
-}
-
-impl Special {
-    fn new(format: Format) -> Special {
-        let code = |x: f32| {
-            let (mut byte, mut pair) = ([0u8], [0u16]);
-            let packed = match format.bytes() {
-                1 => pack_u8(format, Overflow::Saturate, &[x], &mut byte),
-                _ => pack_u16(format, Overflow::Saturate, &[x], &mut pair),
-            };
-            debug_assert!(packed.is_ok(), "formats of operands have one byte or two");
-            u16::from(byte[0]) | pair[0]
-        };
-        let all = u16::MAX >> (16 - format.bits().min(16));
-        Special { magnitude: all >> 1, largest: code(f32::MAX), all, nan: code(f32::NAN) }
-    }
-}
-
-multiversion! {
-    fn has_special_8(special: Special, codes: &[u8]) -> bool {
-        let [magnitude, largest] = [special.magnitude, special.largest].map(|code| code as u8);
-        let [all, nan] = [special.all, special.nan].map(|code| code as u8);
-        codes.iter().fold(0u8, |any, &code| {
-            any | u8::from(code & magnitude > largest) | u8::from(code > all) | u8::from(code == nan)
-        }) != 0
-    }
-}
-
-multiversion! {
-    fn has_special_16(special: Special, codes: &[u16]) -> bool {
-        let Special { magnitude, largest, all, nan } = special;
-        codes.iter().fold(0u16, |any, &code| {
-            any | u16::from(code & magnitude > largest) | u16::from(code > all) | u16::from(code == nan)
-        }) != 0
-    }
 }

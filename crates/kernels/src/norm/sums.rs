@@ -9,7 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::registers::{self, Fused};
+use super::registers::{self, Factors, Fused};
 use crate::chain::Tiles;
 use crate::elements::Elements;
 use crate::parallel::with_scratch;
@@ -169,6 +169,7 @@ enum Row<'a> {
         fused: Fused<'a>,
         at: usize,
         len: usize,
+        channel: usize,
     },
 }
 
@@ -186,8 +187,8 @@ impl Row<'_> {
         match *self {
             Row::Numbers { x, y } => row_sums(sums, x, y, mean),
             #[cfg(target_arch = "x86_64")]
-            Row::Codes { fused, at, len } => {
-                let [a, b] = fused.row(sums, at, len, mean);
+            Row::Codes { fused, at, len, channel } => {
+                let [a, b] = fused.row(sums, at, len, mean, channel);
                 [lane_sum(&a), lane_sum(&b)]
             }
         }
@@ -207,8 +208,10 @@ impl Block {
             for image in self.images.clone() {
                 let start = (image * c + self.channels.start) * s;
                 for tile in tiles.all() {
-                    let at = |i: usize| start + tile.start + i * tile.row_len;
-                    (0..tile.rows()).for_each(|i| f(tile.row + i, Row::Codes { fused, at: at(i), len: tile.row_len }));
+                    for i in 0..tile.rows() {
+                        let (at, channel) = (start + tile.start + i * tile.row_len, self.channels.start + tile.row + i);
+                        f(tile.row + i, Row::Codes { fused, at, len: tile.row_len, channel });
+                    }
                 }
             }
             return;
@@ -243,7 +246,21 @@ impl Block {
             let whole = a.len() / registers::BLOCK * registers::BLOCK;
             let start = (images.start * c + self.channels.start) * s;
             let apart = [images.len(), c * s];
-            fused.positions(sums, start, apart, &means[..whole], [&mut a[..whole], &mut b[..whole]]);
+            let sums_of = |factors: Factors<'_>, a: &mut [f32], b: &mut [f32]| {
+                fused.positions(sums, start, apart, &means[..whole], factors, [&mut a[..whole], &mut b[..whole]]);
+            };
+            match fused.factors() {
+                None => sums_of([&[]; 3], a, b),
+                Some(factors) => with_scratch(3 * whole, |scratch| {
+                    let (first, rest) = scratch.split_at_mut(whole);
+                    let (second, third) = rest.split_at_mut(whole);
+                    for (positions, table) in [&mut *first, &mut *second, &mut *third].into_iter().zip(factors) {
+                        let of_channels = &table[self.channels.start..];
+                        positions.chunks_mut(s).zip(of_channels).for_each(|(positions, x)| positions.fill(*x));
+                    }
+                    sums_of([first, second, third], a, b);
+                }),
+            }
             whole
         });
         #[cfg(not(target_arch = "x86_64"))]
