@@ -148,6 +148,22 @@ pub(crate) enum Kink {
     Clip { min: f32, max: f32 },
 }
 
+#[inline(always)]
+fn rectified(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
+multiversion! {
+    /// Applies a kink to numbers where they are.
+    pub(crate) fn clamp_all(kink: Kink, y: &mut [f32]) {
+        match kink {
+            Kink::None => {}
+            Kink::Relu => y.iter_mut().for_each(|y| *y = rectified(*y)),
+            Kink::Clip { min, max } => y.iter_mut().for_each(|y| *y = clamp(*y, min, max)),
+        }
+    }
+}
+
 multiversion! {
     /// Normalises rows of `row` elements, adds `skip` unless it is empty, and applies the kink.
     pub(crate) fn normalize_and_clamp(
@@ -158,13 +174,12 @@ multiversion! {
         kink: Kink,
         y: &mut [f32],
     ) {
-        let relu = |x: f32| if x <= 0.0 { 0.0 } else { x };
         match (skip.is_empty(), kink) {
             (true, Kink::None) => rows_then::<FMA>(row, x, x, tables, y, |x, _| x),
-            (true, Kink::Relu) => rows_then::<FMA>(row, x, x, tables, y, |x, _| relu(x)),
+            (true, Kink::Relu) => rows_then::<FMA>(row, x, x, tables, y, |x, _| rectified(x)),
             (true, Kink::Clip { min, max }) => rows_then::<FMA>(row, x, x, tables, y, |x, _| clamp(x, min, max)),
             (false, Kink::None) => rows_then::<FMA>(row, x, skip, tables, y, |x, skip| x + skip),
-            (false, Kink::Relu) => rows_then::<FMA>(row, x, skip, tables, y, |x, skip| relu(x + skip)),
+            (false, Kink::Relu) => rows_then::<FMA>(row, x, skip, tables, y, |x, skip| rectified(x + skip)),
             (false, Kink::Clip { min, max }) => {
                 rows_then::<FMA>(row, x, skip, tables, y, |x, skip| clamp(x + skip, min, max));
             }

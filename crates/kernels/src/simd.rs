@@ -40,28 +40,44 @@ pub(crate) use multiversion;
 #[cfg(target_arch = "x86_64")]
 const CHOICE: &str = "BITBUDGET_INSTRUCTIONS";
 
-/// Which instructions the environment asks for.
+/// What of a processor's instructions is used.
 #[cfg(target_arch = "x86_64")]
-fn asked() -> Option<&'static str> {
-    static GIVEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    GIVEN.get_or_init(|| std::env::var(CHOICE).ok()).as_deref()
+#[derive(Clone, Copy)]
+struct Used {
+    avx2: bool,
+    avx512: bool,
+    fast_bf16: bool,
+}
+
+/// Kernels ask for every short run of elements, so the processor is asked once.
+#[cfg(target_arch = "x86_64")]
+fn used() -> Used {
+    static USED: std::sync::OnceLock<Used> = std::sync::OnceLock::new();
+    *USED.get_or_init(|| {
+        let asked = std::env::var(CHOICE).ok();
+        let asked = asked.as_deref();
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && asked != Some("portable");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && asked != Some("avx2");
+        let fast_bf16 = match asked {
+            Some("avx512bf16") => true,
+            Some("avx512") => false,
+            _ => !is_intel(),
+        };
+        Used { avx2, avx512, fast_bf16: fast_bf16 && avx512 && is_x86_feature_detected!("avx512bf16") }
+    })
 }
 
 /// Whether BF16 dot products are there and taken to be faster than FP32 multiply-adds. On Intel's they are not: 175 GFLOP/s were
 /// measured where multiply-adds reach 340. It goes by the maker and not by a clock, so that a machine's results stay the same.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn has_fast_bf16() -> bool {
-    let there = has_avx512() && is_x86_feature_detected!("avx512bf16");
-    there
-        && match asked() {
-            Some("avx512bf16") => true,
-            Some("avx512") => false,
-            _ => !is_intel(),
-        }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn has_fast_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return used().fast_bf16;
+    #[cfg(not(target_arch = "x86_64"))]
     false
 }
 
@@ -74,17 +90,12 @@ fn is_intel() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && has_avx2()
-        && asked() != Some("avx2")
+    used().avx512
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && asked() != Some("portable")
+    used().avx2
 }
 
 /// `a * b + c`, fused where that is one instruction and not a library call.

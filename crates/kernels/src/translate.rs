@@ -11,6 +11,24 @@ const UNPACKED: usize = 1024;
 #[derive(Clone, Copy)]
 pub(crate) struct Translation(());
 
+/// What the entries of a table stand for, as codes of a format of one byte.
+#[derive(Clone, Copy)]
+pub(crate) struct Entries {
+    format: Format,
+    #[cfg(target_arch = "x86_64")]
+    unpack: Option<Unpack64>,
+}
+
+impl Entries {
+    pub(crate) fn new(format: Format) -> Entries {
+        Entries {
+            format,
+            #[cfg(target_arch = "x86_64")]
+            unpack: Unpack64::new(format),
+        }
+    }
+}
+
 /// The instructions, if this processor has them.
 pub(crate) fn translation() -> Option<Translation> {
     #[cfg(target_arch = "x86_64")]
@@ -51,11 +69,11 @@ impl Translation {
         let _ = (choice, x, y, len);
     }
 
-    /// Writes the numbers that the table's entries of bytes stand for in a format of one byte; `y` is as long as `x`.
-    pub(crate) fn unpack(self, table: &[u8; 256], format: Format, x: &[u8], y: &mut [f32]) {
+    /// Writes the numbers that the table's entries of bytes stand for; `y` is as long as `x`.
+    pub(crate) fn unpack(self, table: &[u8; 256], entries: Entries, x: &[u8], y: &mut [f32]) {
         debug_assert!(x.len() == y.len());
         #[cfg(target_arch = "x86_64")]
-        if let Some(unpack) = Unpack64::new(format) {
+        if let Some(unpack) = entries.unpack {
             // SAFETY: a `Translation` says that the processor has the instructions.
             return unsafe { vbmi::unpack(table, unpack, x, y) };
         }
@@ -63,7 +81,7 @@ impl Translation {
         for (x, y) in x.chunks(UNPACKED).zip(y.chunks_mut(UNPACKED)) {
             // SAFETY: the codes are at least as many.
             unsafe { self.translate(Choice::One(table), x.as_ptr(), codes.as_mut_ptr(), x.len()) };
-            let unpacked = unpack_u8(format, &codes[..x.len()], y);
+            let unpacked = unpack_u8(entries.format, &codes[..x.len()], y);
             debug_assert!(unpacked.is_ok(), "tables are of formats of one byte");
         }
     }

@@ -76,8 +76,12 @@ fn derived(program: &Program, parts: &[Part]) -> usize {
         let buffer = program.buffer(part.output);
         buffer.offset.is_none() && buffer.source == Source::None
     };
-    let inside = || parts.iter().filter(is_inside);
-    // A part of a chain is computed once more for each chain that reads it through what is no chain.
-    let times = 1 + inside().filter(|part| !is_elementwise(part)).count();
-    inside().map(|part| derived_scratch(part.inputs.len())).sum::<usize>().saturating_mul(times)
+    let (chained, moved): (Vec<&Part>, Vec<&Part>) =
+        parts.iter().filter(is_inside).partition(|part| is_elementwise(part));
+    // Chains read each other only through what is no chain, so these say how many are at work at the same time.
+    let operands = chained.iter().map(|part| part.inputs.len()).sum();
+    match chained.len() + moved.len() {
+        0 => 0,
+        _ => derived_scratch(operands, chained.len()).saturating_mul(1 + moved.len()),
+    }
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{Function, Operand, Part, Tiles, chain};
 use crate::elements::{Elements, Output, SharedOutput, Stored};
 use crate::error::ShapeError;
-use crate::translate::{Choice, Translation, translation};
+use crate::translate::{Choice, Entries, Translation, translation};
 
 /// Codes of one byte.
 const CODES: usize = 256;
@@ -91,7 +91,7 @@ pub(super) struct Table<'a> {
     channels: usize,
     /// 256 codes for each channel.
     codes: Vec<u8>,
-    format: Format,
+    entries: Entries,
 }
 
 impl<'a> Table<'a> {
@@ -111,7 +111,14 @@ impl<'a> Table<'a> {
         parts.iter_mut().next_back().into_iter().for_each(|last| last.output = Some(0));
         let mut codes = vec![0; channels * CODES];
         chain([1, channels, CODES], &parts, &mut [Output::u8(format, overflow, &mut codes)?])?;
-        Ok(Some(Table { translation, x, rows: Tiles::new(rows, row, channels, TILE), channels, codes, format }))
+        Ok(Some(Table {
+            translation,
+            x,
+            rows: Tiles::new(rows, row, channels, TILE),
+            channels,
+            codes,
+            entries: Entries::new(format),
+        }))
     }
 
     /// Writes the numbers from `start` on to `y`, as many as it holds.
@@ -122,7 +129,7 @@ impl<'a> Table<'a> {
             let x = self.x[tile.start..][..tile.len].chunks_exact(tile.row_len);
             for ((y, x), channel) in rows.zip(x).zip(channels) {
                 let table = &self.codes.as_chunks::<CODES>().0[channel % self.channels];
-                self.translation.unpack(table, self.format, x, y);
+                self.translation.unpack(table, self.entries, x, y);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::elements::Elements;
 use crate::error::{ShapeError, geometry};
 #[cfg(target_arch = "x86_64")]
 use crate::normalize::Bounds;
-use crate::normalize::{Kink, normalize_and_clamp};
+use crate::normalize::{Kink, clamp_all, normalize_and_clamp};
 use crate::parallel::with_scratch;
 
 /// Slots of a chain that is read without memory from the heap.
@@ -39,6 +39,8 @@ enum Way<'a> {
     Steps,
     /// A normalisation and what follows it, in one loop.
     Normalize(Normalize<'a>),
+    /// A kink alone, where the numbers are.
+    Clamp(Elements<'a>, Kink),
     /// By a table of all codes of the only tensor.
     Lookup(Table<'a>),
     /// In registers, by way of codes.
@@ -69,7 +71,7 @@ impl<'a> Reader<'a> {
         let way = match (Normalize::new(parts), Table::new(shape, parts)?) {
             (Some(normalize), _) => Way::Normalize(normalize),
             (None, Some(table)) => Way::Lookup(table),
-            (None, None) => codes(&plan, parts).unwrap_or(Way::Steps),
+            (None, None) => alone(&plan, parts).or_else(|| codes(&plan, parts)).unwrap_or(Way::Steps),
         };
         let finite_from = parts.iter().all(gives_finite).then(|| {
             let operands = parts.iter().flat_map(|part| &part.operands);
@@ -107,6 +109,10 @@ impl<'a> Reader<'a> {
         match &self.way {
             Way::Steps => self.steps(start, y),
             Way::Normalize(normalize) => self.normalize(normalize, start, y),
+            Way::Clamp(x, kink) => {
+                x.unpack(start, y);
+                clamp_all(*kink, y);
+            }
             Way::Lookup(table) => table.unpack(start, y),
             #[cfg(target_arch = "x86_64")]
             Way::Codes(fused, unpack) => {
@@ -163,6 +169,20 @@ impl<'a> Reader<'a> {
         if let (Some(rounding), Target::Slot { keeps_infinity, .. }) = (step.rounding, step.target) {
             round(rounding, keeps_infinity, y);
         }
+    }
+}
+
+/// The way of a kink alone, whose numbers nothing rounds any more.
+fn alone<'a>(plan: &Plan<'_>, parts: &[Part<'a>]) -> Option<Way<'a>> {
+    let ([part], [step]) = (parts, plan.steps.as_slice()) else { return None };
+    let kink = match part.function {
+        Function::Relu => Kink::Relu,
+        Function::Clip { min, max } => Kink::Clip { min, max },
+        _ => return None,
+    };
+    match (part.operands.first()?, step.rounding) {
+        (Operand::Elements(x), None) => Some(Way::Clamp(*x, kink)),
+        _ => None,
     }
 }
 

@@ -131,8 +131,8 @@ fn format(rounding: Option<(Format, Overflow)>) -> Format {
     rounding.map_or(Format::FP32, |(format, _)| format)
 }
 
-/// FP32 elements of scratch memory that a thread takes at most for one part of `operands` operands, while a kernel reads
-/// what it is a part of.
-pub fn derived_scratch(operands: usize) -> usize {
-    Reader::scratch(operands + 1)
+/// FP32 elements of scratch memory that a thread takes at most for one chain of so many parts, which have so many operands
+/// together, while a kernel reads what it is.
+pub fn derived_scratch(operands: usize, parts: usize) -> usize {
+    Reader::scratch(operands + parts)
 }
