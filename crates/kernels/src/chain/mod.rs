@@ -29,7 +29,7 @@ use fused::Fused;
 use mask::Masked;
 pub(crate) use plan::keeps_infinity;
 use plan::{Load, Plan, Step, Target, check_parts};
-pub(crate) use read::Reader;
+pub(crate) use read::{Mask, Reader};
 pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 
 /// One function of a chain.

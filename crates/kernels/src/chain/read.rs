@@ -9,17 +9,11 @@ use super::function::{Operands, apply};
 use super::fused::Fused;
 use super::lookup::Table;
 use super::mask::Masked;
-#[cfg(target_arch = "x86_64")]
-use super::plan::Load;
 use super::plan::{Plan, SHORTEST_TILE, Step, Target};
 use super::{Function, Operand, Part, TILES, Tile, load, round, run_step};
-#[cfg(target_arch = "x86_64")]
-use crate::blocks::{Codes, Gate};
 use crate::elements::Elements;
 use crate::error::{ShapeError, geometry};
-#[cfg(target_arch = "x86_64")]
-use crate::normalize::Bounds;
-use crate::normalize::{Kink, clamp_all, normalize_and_clamp};
+use crate::normalize::{Bounds, Kink, clamp_all, normalize_and_clamp};
 use crate::parallel::with_scratch;
 
 /// Slots of a chain that is read without memory from the heap.
@@ -29,8 +23,18 @@ const FEW: usize = 8;
 pub(crate) struct Reader<'a> {
     plan: Plan<'a>,
     way: Way<'a>,
-    /// Tensors that are read, where finite ones give finite numbers: every result saturates.
-    finite_from: Option<Vec<Elements<'a>>>,
+    /// The tensors that are read, in the order of the operands.
+    tensors: Vec<Elements<'a>>,
+    /// Whether finite ones give finite numbers: every result saturates.
+    keeps_finite: bool,
+}
+
+/// What passes of dy: where x, normalised by means, factors and biases by channel, is within bounds.
+pub(crate) struct Mask<'a> {
+    pub(crate) dy: Elements<'a>,
+    pub(crate) x: Elements<'a>,
+    pub(crate) bounds: Bounds,
+    pub(crate) tables: [&'a [f32]; 3],
 }
 
 /// How elements are computed.
@@ -73,30 +77,27 @@ impl<'a> Reader<'a> {
             (None, Some(table)) => Way::Lookup(table),
             (None, None) => alone(&plan, parts).or_else(|| codes(&plan, parts)).unwrap_or(Way::Steps),
         };
-        let finite_from = parts.iter().all(gives_finite).then(|| {
-            let operands = parts.iter().flat_map(|part| &part.operands);
-            operands.filter_map(|operand| if let Operand::Elements(x) = operand { Some(*x) } else { None }).collect()
-        });
-        Ok(Reader { plan, way, finite_from })
+        let operands = parts.iter().flat_map(|part| &part.operands);
+        let tensor = |operand: &Operand<'a>| if let Operand::Elements(x) = *operand { Some(x) } else { None };
+        let (tensors, keeps_finite) = (operands.filter_map(tensor).collect(), parts.iter().all(gives_finite));
+        Ok(Reader { plan, way, tensors, keeps_finite })
     }
 
-    /// The codes of dy and x, if a gate on x is all that the chain is.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn gated(&self) -> Option<([Codes<'_>; 2], Gate<'_>)> {
+    /// What the chain computes, if a mask is all that it is.
+    pub(crate) fn mask(&self) -> Option<Mask<'_>> {
         let [step] = self.plan.steps.as_slice() else { return None };
         let Function::NormalizeMask { low, high, .. } = step.function else { return None };
-        let [(_, Load::Elements(dy)), (_, Load::Elements(x))] = step.loads.as_slice() else { return None };
         let [mean, factor, bias] = step.tables.as_slice() else { return None };
-        let gate = Gate { bounds: Bounds { low, high }, tables: [mean, factor, bias] };
-        step.rounding.is_none().then_some(([Codes::of(*dy)?.1, Codes::of(*x)?.1], gate))
+        let [dy, x] = *self.tensors.as_slice() else { return None };
+        let mask = Mask { dy, x, bounds: Bounds { low, high }, tables: [mean, factor, bias] };
+        step.rounding.is_none().then_some(mask)
     }
 
     /// Whether all numbers are known to be finite.
     pub(crate) fn is_finite(&self) -> bool {
         let factors = self.plan.steps.iter().flat_map(|step| step.tables.iter().flatten());
         let mut factors = factors.chain(self.plan.constants.iter().map(|(_, constant)| constant));
-        let are_finite = |tensors: &Vec<Elements<'_>>| tensors.iter().all(|x| x.is_finite());
-        factors.all(|factor| factor.is_finite()) && self.finite_from.as_ref().is_some_and(are_finite)
+        self.keeps_finite && factors.all(|factor| factor.is_finite()) && self.tensors.iter().all(|x| x.is_finite())
     }
 
     /// Elements of scratch memory that reading a chain takes at most, of so many operands and parts together.

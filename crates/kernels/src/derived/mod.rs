@@ -10,8 +10,7 @@ use std::sync::OnceLock;
 
 use bitbudget_formats::{Counts, Format, Overflow};
 
-#[cfg(target_arch = "x86_64")]
-use crate::blocks::{Codes, Gate};
+pub(crate) use crate::chain::Mask;
 use crate::chain::{Part, Reader};
 use crate::elements::Elements;
 use crate::error::{ShapeError, elements};
@@ -85,11 +84,10 @@ impl<'a> Derived<'a> {
         })
     }
 
-    /// The codes of dy and x, if the elements are what a gate on x lets through of dy, with tables by channel.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn gated(&self) -> Option<([Codes<'_>; 2], Gate<'_>)> {
+    /// What the elements are, if a mask is all that they are.
+    pub(crate) fn mask(&self) -> Option<Mask<'_>> {
         match &self.kind {
-            Kind::Chain(reader) => reader.gated(),
+            Kind::Chain(reader) => reader.mask(),
             Kind::Channels(_) => None,
         }
     }

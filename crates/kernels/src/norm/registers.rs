@@ -6,6 +6,7 @@ use std::arch::x86_64::*;
 use super::sums::{LANES, Sums};
 pub(super) use crate::blocks::BLOCK;
 use crate::blocks::{self, Codes, Gate, masked, normalized, within};
+use crate::derived::Mask;
 use crate::elements::{Elements, Stored};
 
 /// Operands whose sums run in registers: x and, where the sums need it, y, of which a gate may let through some only.
@@ -26,15 +27,10 @@ impl<'a> Fused<'a> {
             return None;
         }
         let (_, x) = Codes::of(x)?;
-        let gated = match y.map(Elements::stored) {
-            Some(Stored::Derived(y)) => y.gated(),
-            _ => None,
-        };
-        Some(match (y, gated) {
-            (_, Some(([y, of_gate], gate))) => Fused { x, y, gate: Some((of_gate, gate)) },
-            (Some(y), None) => Fused { x, y: Codes::of(y)?.1, gate: None },
-            (None, None) => Fused { x, y: x, gate: None },
-        })
+        let Some(y) = y else { return Some(Fused { x, y: x, gate: None }) };
+        let Stored::Derived(derived) = y.stored() else { return Some(Fused { x, y: Codes::of(y)?.1, gate: None }) };
+        let Mask { dy, x: of_mask, bounds, tables } = derived.mask()?;
+        Some(Fused { x, y: Codes::of(dy)?.1, gate: Some((Codes::of(of_mask)?.1, Gate { bounds, tables })) })
     }
 
     /// The numbers by channel that the gate normalises by, if there is one.

@@ -11,7 +11,9 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use super::registers::{self, Factors, Fused};
 use crate::chain::Tiles;
-use crate::elements::Elements;
+use crate::derived::Mask;
+use crate::elements::{Elements, Stored};
+use crate::normalize::Bounds;
 use crate::parallel::with_scratch;
 use crate::simd::{mul_add, multiversion};
 
@@ -107,6 +109,29 @@ multiversion! {
     }
 }
 
+/// What lets elements of y through: `(x - mean) * factor + bias` within bounds.
+#[derive(Clone, Copy)]
+struct Passing {
+    bounds: Bounds,
+    /// Mean, factor and bias.
+    factors: [f32; 3],
+}
+
+multiversion! {
+    /// As [`row_sums`], of what passes of y.
+    fn passing_row_sums(sums: Sums, passing: Passing, x: &[f32], y: &[f32], mean: f32) -> [f64; 2] {
+        let Passing { bounds: Bounds { low, high }, factors: [own, factor, bias] } = passing;
+        let through = |x: f32, y: f32| {
+            let z = mul_add::<FMA>(x - own, factor, bias);
+            if z < low || z >= high { 0.0 } else { y }
+        };
+        match sums {
+            Sums::Products => row_loop(x, y, mean, |sums, x, y, m| add::<FMA>(Sums::Products, sums, x, through(x, y), m)),
+            _ => row_loop(x, y, mean, |sums, x, y, m| add::<FMA>(Sums::ProductsAndTotal, sums, x, through(x, y), m)),
+        }
+    }
+}
+
 #[inline(always)]
 fn row_loop(x: &[f32], y: &[f32], mean: f32, f: impl Fn([f32; 2], f32, f32, f32) -> [f32; 2]) -> [f64; 2] {
     let (mut a, mut b) = ([0.0f32; LANES], [0.0f32; LANES]);
@@ -163,6 +188,12 @@ enum Row<'a> {
         x: &'a [f32],
         y: &'a [f32],
     },
+    /// The same where y is what passes of it.
+    Passing {
+        x: &'a [f32],
+        y: &'a [f32],
+        passing: Passing,
+    },
     /// Whole blocks of codes that are summed in registers.
     #[cfg(target_arch = "x86_64")]
     Codes {
@@ -176,7 +207,7 @@ enum Row<'a> {
 impl Row<'_> {
     fn len(&self) -> usize {
         match self {
-            Row::Numbers { x, .. } => x.len(),
+            Row::Numbers { x, .. } | Row::Passing { x, .. } => x.len(),
             #[cfg(target_arch = "x86_64")]
             Row::Codes { len, .. } => *len,
         }
@@ -186,12 +217,36 @@ impl Row<'_> {
     fn sums(&self, sums: Sums, mean: f32) -> [f64; 2] {
         match *self {
             Row::Numbers { x, y } => row_sums(sums, x, y, mean),
+            Row::Passing { x, y, passing } => passing_row_sums(sums, passing, x, y, mean),
             #[cfg(target_arch = "x86_64")]
             Row::Codes { fused, at, len, channel } => {
                 let [a, b] = fused.row(sums, at, len, mean, channel);
                 [lane_sum(&a), lane_sum(&b)]
             }
         }
+    }
+}
+
+/// x in FP32, and a gradient in FP32 that passes where x, normalised, is within bounds.
+struct MaskedNumbers<'a> {
+    x: &'a [f32],
+    dy: &'a [f32],
+    bounds: Bounds,
+    /// Means, factors and biases by channel.
+    tables: [&'a [f32]; 3],
+}
+
+impl<'a> MaskedNumbers<'a> {
+    /// None for other operands.
+    fn new(x: Elements<'a>, y: Option<Elements<'a>>) -> Option<Self> {
+        let Stored::Derived(y) = y?.stored() else { return None };
+        let Mask { dy, x: of_mask, bounds, tables } = y.mask()?;
+        let own = of_mask.is_same(x).then(|| x.numbers())??;
+        Some(MaskedNumbers { x: own, dy: dy.numbers()?, bounds, tables })
+    }
+
+    fn passing(&self, channel: usize) -> Passing {
+        Passing { bounds: self.bounds, factors: self.tables.map(|table| table[channel]) }
     }
 }
 
@@ -211,6 +266,20 @@ impl Block {
                     for i in 0..tile.rows() {
                         let (at, channel) = (start + tile.start + i * tile.row_len, self.channels.start + tile.row + i);
                         f(tile.row + i, Row::Codes { fused, at, len: tile.row_len, channel });
+                    }
+                }
+            }
+            return;
+        }
+        if let Some(masked) = MaskedNumbers::new(x, y) {
+            for image in self.images.clone() {
+                let start = (image * c + self.channels.start) * s;
+                for tile in tiles.all() {
+                    for i in 0..tile.rows() {
+                        let range = start + tile.start + i * tile.row_len..start + tile.start + (i + 1) * tile.row_len;
+                        let (x, y) = (&masked.x[range.clone()], &masked.dy[range]);
+                        let passing = masked.passing(self.channels.start + tile.row + i);
+                        f(tile.row + i, Row::Passing { x, y, passing });
                     }
                 }
             }
