@@ -175,11 +175,11 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
             given => bail!("only with a budget: {}; give one with --budget <SIZE>", given.join(", ")),
         },
     };
-    if !args.formats.is_empty() {
-        budget.forward = distinct(&args.formats);
+    if !args.choice.formats.is_empty() {
+        budget.forward = distinct(&args.choice.formats);
     }
-    if !args.backward_formats.is_empty() {
-        budget.backward = distinct(&args.backward_formats);
+    if !args.choice.backward_formats.is_empty() {
+        budget.backward = distinct(&args.choice.backward_formats);
     }
     budget.granularity = args.granularity.unwrap_or(budget.granularity);
     if let Some(path) = args.profile.as_deref().or(profile.map(Path::new)) {
@@ -257,8 +257,8 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
 /// The options that a user gave and that mean nothing without a budget.
 fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
     let flags = [
-        ("--formats", !args.formats.is_empty()),
-        ("--backward-formats", !args.backward_formats.is_empty()),
+        ("--formats", !args.choice.formats.is_empty()),
+        ("--backward-formats", !args.choice.backward_formats.is_empty()),
         ("--profile", args.profile.is_some()),
         ("--granularity", args.granularity.is_some()),
         ("--no-recompute", args.no_recompute),
