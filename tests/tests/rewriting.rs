@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
-use bitbudget::{Options, compile};
+use bitbudget::{Options, Rules, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::{Counts, Format};
 use bitbudget_ir::{NodeId, Op};
@@ -64,7 +64,7 @@ fn it_changes_no_bit_and_no_count() {
         {
             let options = Options { batch: BATCH, method, low_ratio, ..Options::default() };
             let (with, less) = run(network, &options);
-            let (without, more) = run(network, &Options { rewrite: false, ..options });
+            let (without, more) = run(network, &Options { rewrite: None, ..options });
             assert_eq!(with.losses, without.losses, "{network} {method}");
             assert_eq!(with.weights, without.weights, "{network} {method}");
             assert_eq!(with.overflows, without.overflows, "{network} {method}");
@@ -82,7 +82,7 @@ fn what_is_derived_is_stored_nowhere() {
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
         let exact = vec![Format::FP32; training.len()];
         let bitbudget_rewrite::Rewritten { graph, formats: exact, .. } =
-            bitbudget_rewrite::rewrite(&training, &exact).unwrap();
+            bitbudget_rewrite::rewrite(&training, &exact, Rules::Exact).unwrap();
         let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
         let schedule = plan(&graph, &exact, &setting);
         let derived = derivable(&graph, &schedule, BATCH);

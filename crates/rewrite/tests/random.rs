@@ -6,7 +6,7 @@ mod common;
 use bitbudget_formats::Format;
 use bitbudget_ir::ops::*;
 use bitbudget_ir::{Dim, Graph, NodeId, Op, Precision, Real, Role, Shape, TensorType};
-use bitbudget_rewrite::{Limits, alternatives, extract};
+use bitbudget_rewrite::{Limits, Rules, alternatives, extract};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,7 @@ fn long_chains_take_time_in_proportion() {
         let found = alternatives(
             &graph,
             &vec![Format::FP32; graph.len()],
+            Rules::Exact,
             &Limits { time: Duration::from_secs(60), ..Limits::default() },
         );
         let saturated = start.elapsed();
@@ -154,9 +155,9 @@ fn long_chains_take_time_in_proportion() {
 fn limits_are_kept_and_said() {
     let graph = chain(200);
     let formats = vec![Format::FP32; graph.len()];
-    let some = alternatives(&graph, &formats, &Limits { terms: graph.len() + 10, ..Limits::default() });
+    let some = alternatives(&graph, &formats, Rules::Exact, &Limits { terms: graph.len() + 10, ..Limits::default() });
     assert!(some.note.as_ref().unwrap().starts_with("stopped at"), "{:?}", some.note);
-    let none = alternatives(&graph, &formats, &Limits { time: Duration::ZERO, ..Limits::default() });
+    let none = alternatives(&graph, &formats, Rules::Exact, &Limits { time: Duration::ZERO, ..Limits::default() });
     assert!(none.note.as_ref().unwrap().starts_with("stopped after"), "{:?}", none.note);
     // What was found by then is as good as any.
     for found in [some, none] {

@@ -7,26 +7,11 @@ use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Formats, Method, assign};
+use bitbudget_rewrite::{Limits, Rules};
 use bitbudget_testkit::NETWORK;
 use bitbudget_zoo::{Network, Spec, build};
+use common::{FORMATS, in_all_formats, parse};
 use std::collections::BTreeMap;
-
-const FORMATS: [Format; 4] = [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD];
-
-/// A graph of these lines with its formats: a node whose line ends with a format has that, else FP32.
-fn parse(lines: &str) -> (Graph, Vec<Format>) {
-    let mut text = String::from("graph \"case\" {\n");
-    let mut formats = Vec::new();
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (line, format) = match line.rsplit_once(" in ") {
-            Some((line, format)) => (line, format.parse().unwrap()),
-            None => (line, Format::FP32),
-        };
-        text += &format!("{line}\n");
-        formats.extend(line.starts_with('%').then_some(format));
-    }
-    (format!("{text}}}").parse().unwrap(), formats)
-}
 
 /// How often a rule merges classes of a graph, after all alternatives were checked, and the graph that was extracted.
 fn fired(rule: &str, graph: &Graph, formats: &[Format]) -> (usize, String) {
@@ -55,11 +40,6 @@ fn holds(rule: &str, lines: &str, expected: &[&str]) {
 fn fails(rule: &str, lines: &str) {
     let (graph, formats) = parse(lines);
     assert_eq!(fired(rule, &graph, &formats).0, 0, "{rule} on {graph}");
-}
-
-/// The same lines with everything in each of the formats that says `FORMAT`.
-fn in_all_formats(lines: &str, check: impl Fn(&str)) {
-    FORMATS.iter().for_each(|format| check(&lines.replace("FORMAT", &format.to_string())));
 }
 
 /// A gradient that passes a pooling of a concatenation of rectified tensors.
@@ -299,7 +279,7 @@ fn every_rule_fires_on_a_network() {
         let graph = training(&forward, &Optimizer::sgd()).unwrap();
         let mixed = assign(&graph, 8, Method::Demote, 0.5, 0, Formats::PAPER).unwrap().formats;
         for formats in [vec![Format::FP32; graph.len()], mixed] {
-            let found = bitbudget_rewrite::alternatives(&graph, &formats, &bitbudget_rewrite::Limits::default());
+            let found = bitbudget_rewrite::alternatives(&graph, &formats, Rules::Reassociating, &Limits::default());
             println!("{name}: {:?}", found.fired.iter().filter(|(_, times)| *times > 0).collect::<Vec<_>>());
             found.fired.iter().for_each(|&(rule, times)| *all.entry(rule).or_default() += times);
         }

@@ -43,6 +43,9 @@ pub(crate) struct AssignmentArgs {
     /// Compute and store every tensor as the training graph has it: no rewriting, nothing computed in passing.
     #[arg(long)]
     pub(crate) no_rewrite: bool,
+    /// Take equations too that hold for real numbers but change rounding; `bitbudget explain` lists them.
+    #[arg(long, conflicts_with = "no_rewrite")]
+    pub(crate) allow_reassociation: bool,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
 }
