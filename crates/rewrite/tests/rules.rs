@@ -101,6 +101,57 @@ fn relu_grad_behind_max_pool_needs_a_pooling_of_the_same_window() {
     fails("relu-grad-behind-max-pool", &window);
 }
 
+/// Groups of channels that were shuffled: every third channel, say.
+const SHUFFLED: &str = "
+    %0 = input {name=\"x\"} : f32[N,6,2,1]
+    %1 = exp(%0) : f32[N,6,2,1] output in FORMAT
+    %2 = reshape(%1) {shape=<N,2,3,2,1>} : f32[N,2,3,2,1] output in FORMAT
+    %3 = transpose(%2) {perm=[0,2,1,3,4]} : f32[N,3,2,2,1] output in FORMAT
+    %4 = reshape(%3) {shape=<N,6,2,1>} : f32[N,6,2,1] output in FORMAT
+    %5 = slice(%4) {begin=[0,2,0,0], step=[1,1,1,1], shape=<N,2,2,1>} : f32[N,2,2,1] output in FORMAT
+    %6 = slice(%4) {begin=[0,5,1,0], step=[1,1,1,1], shape=<N,1,1,1>} : f32[N,1,1,1] output in FORMAT
+    return \"a\" = %5
+    return \"b\" = %6";
+
+#[test]
+fn slice_of_shuffle() {
+    let first = "= slice(%1) {begin=[0,1,0,0], step=[1,3,1,1], shape=<N,2,2,1>}";
+    let second = "= slice(%1) {begin=[0,5,1,0], step=[1,3,1,1], shape=<N,1,1,1>}";
+    in_all_formats(SHUFFLED, |lines| {
+        holds("slice-of-shuffle", lines, &[first, second]);
+        let (graph, formats) = parse(lines);
+        let text = fired("slice-of-shuffle", &graph, &formats).1;
+        assert!(!text.contains("transpose"), "{text}");
+    });
+}
+
+#[test]
+fn slice_of_shuffle_needs_a_part_of_one_group_of_channels() {
+    let lines = SHUFFLED.replace("FORMAT", "fp32");
+    let first = |begin: &str, step: &str, shape: &str| {
+        let part = format!(
+            "%5 = slice(%4) {{begin=[0,{begin},0,0], step=[1,{step},1,1], shape=<N,{shape},2,1>}} : f32[N,{shape},2,1]"
+        );
+        let text =
+            lines.replace("%5 = slice(%4) {begin=[0,2,0,0], step=[1,1,1,1], shape=<N,2,2,1>} : f32[N,2,2,1]", &part);
+        let (graph, formats) = parse(&text);
+        fired("slice-of-shuffle", &graph, &formats).0
+    };
+    // The second part counts in all of them.
+    assert_eq!([first("2", "1", "2"), first("1", "1", "2"), first("2", "1", "3"), first("5", "-1", "2")], [2, 1, 1, 1]);
+    fails(
+        "slice-of-shuffle",
+        &lines.replace("perm=[0,2,1,3,4]", "perm=[0,2,1,4,3]").replace("f32[N,3,2,2,1]", "f32[N,3,2,1,2]"),
+    );
+    // Not the channels are split.
+    let pixels = lines.replace("<N,2,3,2,1>} : f32[N,2,3,2,1]", "<N,6,2,1,1>} : f32[N,6,2,1,1]");
+    fails("slice-of-shuffle", &pixels.replace("f32[N,3,2,2,1]", "f32[N,2,6,1,1]"));
+    // What comes out has other dimensions.
+    let wide = lines.replace("{shape=<N,6,2,1>} : f32[N,6,2,1]", "{shape=<N,6,1,2>} : f32[N,6,1,2]");
+    let wide = wide.replace("shape=<N,2,2,1>} : f32[N,2,2,1]", "shape=<N,2,1,2>} : f32[N,2,1,2]");
+    fails("slice-of-shuffle", &wide.replace("begin=[0,5,1,0]", "begin=[0,5,0,1]"));
+}
+
 /// A gradient with a kink.
 const KINKED: &str = "
     %0 = input {name=\"x\"} : f32[N,64]
