@@ -138,6 +138,14 @@ fn seconds(lowered: &Lowered, formats: &[Format], batch: usize) -> f64 {
     schedule.steps.iter().map(|step| step_seconds(graph, schedule, &format, &step.nodes, batch)).sum()
 }
 
+/// The tensor that a node shows, if it only shows one; else its own.
+fn shown(graph: &Graph, schedule: &Schedule, mut id: NodeId) -> Option<NodeId> {
+    while schedule.places[id.index()] == Some(Place::Alias) {
+        id = graph.operands(id).first().copied()?;
+    }
+    Some(id)
+}
+
 fn step_seconds(
     graph: &Graph,
     schedule: &Schedule,
@@ -152,7 +160,8 @@ fn step_seconds(
     };
     let is_stored = |id: &NodeId| !matches!(schedule.places[id.index()], Some(Place::Inside | Place::Alias));
     let mut touched: BTreeSet<NodeId> = nodes.iter().copied().filter(is_stored).collect();
-    touched.extend(nodes.iter().flat_map(|&id| graph.operands(id)).filter(is_stored));
+    let read = nodes.iter().flat_map(|&id| graph.operands(id)).filter_map(|id| shown(graph, schedule, id));
+    touched.extend(read.filter(is_stored));
     if nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias)) {
         return 0.0;
     }
