@@ -76,6 +76,19 @@ fn it_changes_no_bit_and_no_count() {
 }
 
 #[test]
+fn reassociation_changes_gradients_by_rounding_only() {
+    let options = Options { batch: BATCH, method: Method::Fp32, ..Options::default() };
+    let (exact, _) = run(Network::SqueezeNet, &options);
+    let (other, _) = run(Network::SqueezeNet, &Options { rewrite: Some(Rules::Reassociating), ..options });
+    // The first step's forward pass is the same.
+    assert_eq!(exact.losses[0], other.losses[0]);
+    assert_ne!(exact.weights, other.weights);
+    let numbers = |outcome: &Outcome| outcome.weights.concat().into_iter().map(f32::from_bits).collect::<Vec<f32>>();
+    let difference = numbers(&exact).iter().zip(numbers(&other)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference <= 1e-4, "{difference}");
+}
+
+#[test]
 fn what_is_derived_is_stored_nowhere() {
     for network in Network::ALL {
         let forward = build(&spec(network)).unwrap().graph;
