@@ -138,18 +138,20 @@ fn slice_of_shuffle_needs_a_part_of_one_group_of_channels() {
         fired("slice-of-shuffle", &graph, &formats).0
     };
     // The second part counts in all of them.
-    assert_eq!([first("2", "1", "2"), first("1", "1", "2"), first("2", "1", "3"), first("5", "-1", "2")], [2, 1, 1, 1]);
-    fails(
-        "slice-of-shuffle",
-        &lines.replace("perm=[0,2,1,3,4]", "perm=[0,2,1,4,3]").replace("f32[N,3,2,2,1]", "f32[N,3,2,1,2]"),
-    );
-    // Not the channels are split.
-    let pixels = lines.replace("<N,2,3,2,1>} : f32[N,2,3,2,1]", "<N,6,2,1,1>} : f32[N,6,2,1,1]");
-    fails("slice-of-shuffle", &pixels.replace("f32[N,3,2,2,1]", "f32[N,2,6,1,1]"));
+    assert_eq!([first("2", "1", "2"), first("1", "1", "2"), first("2", "1", "3"), first("4", "-1", "2")], [2, 1, 1, 1]);
+    let begin = lines.replace("begin=[0,2,0,0]", "begin=[0,0,0,0]");
+    fails("slice-of-shuffle", &begin.replace("perm=[0,2,1,3,4]", "perm=[0,2,1,4,3]").replace("N,3,2,2,1", "N,3,2,1,2"));
+    // Not the channels are split, or not they alone.
+    let pixels = begin.replace("N,2,3,2,1", "N,6,2,1,1").replace("N,3,2,2,1", "N,2,6,1,1");
+    fails("slice-of-shuffle", &pixels);
+    let batch = begin.replace("N,2,3,2,1", "2*N,3,1,2,1").replace("N,3,2,2,1", "2*N,1,3,2,1");
+    fails("slice-of-shuffle", &batch.replace("begin=[0,0,0,0]", "begin=[0,3,0,0]"));
     // What comes out has other dimensions.
-    let wide = lines.replace("{shape=<N,6,2,1>} : f32[N,6,2,1]", "{shape=<N,6,1,2>} : f32[N,6,1,2]");
-    let wide = wide.replace("shape=<N,2,2,1>} : f32[N,2,2,1]", "shape=<N,2,1,2>} : f32[N,2,1,2]");
-    fails("slice-of-shuffle", &wide.replace("begin=[0,5,1,0]", "begin=[0,5,0,1]"));
+    let long = begin.replace(
+        "%4 = reshape(%3) {shape=<N,6,2,1>} : f32[N,6,2,1]",
+        "%4 = reshape(%3) {shape=<N,3,4,1>} : f32[N,3,4,1]",
+    );
+    fails("slice-of-shuffle", &long.replace("begin=[0,5,1,0]", "begin=[0,2,1,0]"));
 }
 
 /// A gradient with a kink.
