@@ -47,7 +47,7 @@ fn what_is_predicted_is_what_is_held() {
 fn fewer_bits_and_earlier_updates_take_less() {
     for network in Network::ALL {
         // What is stored nowhere does not shrink with its bits.
-        let options = |low_ratio| Options { batch: BATCH, low_ratio, rewrite: false, ..Options::default() };
+        let options = |low_ratio| Options { batch: BATCH, low_ratio, rewrite: None, ..Options::default() };
         let fp32 = Options { method: Method::Fp32, ..options(0.0) };
         let early = Options { updates: Updates::Always, ..fp32.clone() };
         let simulated = Options { storage: Storage::Simulated, ..options(1.0) };

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
-use bitbudget::{Options, compile};
+use bitbudget::{Options, Rules, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::{Counts, Format};
 use bitbudget_ir::{NodeId, Op};
@@ -64,7 +64,7 @@ fn it_changes_no_bit_and_no_count() {
         {
             let options = Options { batch: BATCH, method, low_ratio, ..Options::default() };
             let (with, less) = run(network, &options);
-            let (without, more) = run(network, &Options { rewrite: false, ..options });
+            let (without, more) = run(network, &Options { rewrite: None, ..options });
             assert_eq!(with.losses, without.losses, "{network} {method}");
             assert_eq!(with.weights, without.weights, "{network} {method}");
             assert_eq!(with.overflows, without.overflows, "{network} {method}");
@@ -76,13 +76,26 @@ fn it_changes_no_bit_and_no_count() {
 }
 
 #[test]
+fn reassociation_changes_gradients_by_rounding_only() {
+    let options = Options { batch: BATCH, method: Method::Fp32, ..Options::default() };
+    let (exact, _) = run(Network::SqueezeNet, &options);
+    let (other, _) = run(Network::SqueezeNet, &Options { rewrite: Some(Rules::Reassociating), ..options });
+    // The first step's forward pass is the same.
+    assert_eq!(exact.losses[0], other.losses[0]);
+    assert_ne!(exact.weights, other.weights);
+    let numbers = |outcome: &Outcome| outcome.weights.concat().into_iter().map(f32::from_bits).collect::<Vec<f32>>();
+    let difference = numbers(&exact).iter().zip(numbers(&other)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference <= 1e-4, "{difference}");
+}
+
+#[test]
 fn what_is_derived_is_stored_nowhere() {
     for network in Network::ALL {
         let forward = build(&spec(network)).unwrap().graph;
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
         let exact = vec![Format::FP32; training.len()];
         let bitbudget_rewrite::Rewritten { graph, formats: exact, .. } =
-            bitbudget_rewrite::rewrite(&training, &exact).unwrap();
+            bitbudget_rewrite::rewrite(&training, &exact, Rules::Exact).unwrap();
         let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
         let schedule = plan(&graph, &exact, &setting);
         let derived = derivable(&graph, &schedule, BATCH);

@@ -41,7 +41,7 @@ const SCALE: f32 = 1024.0;
 
 fn train(model: Model, init: &Arrays, method: Method, low_ratio: f64) -> Result {
     // Without rewriting, buffers have the ids of the training graph; the bits are the same with it.
-    let options = Options { batch: 16, method, low_ratio, rewrite: false, ..Options::default() };
+    let options = Options { batch: 16, method, low_ratio, rewrite: None, ..Options::default() };
     let compiled = compile(model, &options).unwrap();
     let graph = &compiled.training;
     let mut executor = Executor::new(Target::Cpu, 2).unwrap();

@@ -6,7 +6,7 @@ use crate::{CompileError, Compiled, Lowering};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, TensorType};
 use bitbudget_precision::Assignment;
-use bitbudget_rewrite::{Limits, Rewritten, alternatives, alternatives_without, extract};
+use bitbudget_rewrite::{Limits, Rewritten, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::{Place, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,8 +36,10 @@ pub struct Explained {
     pub seconds: f64,
     /// The seconds of the training graph as it is.
     pub plain_seconds: f64,
-    /// All rules, in their order; none where rewriting is off.
+    /// All rules that are allowed, in their order; none where rewriting is off.
     pub rules: Vec<Firing>,
+    /// The rules that are not allowed, since they change rounding; none where rewriting is off.
+    pub reassociations: Vec<&'static str>,
     /// What deriving tensors instead of storing them does; its nodes are the tensors that would be stored otherwise.
     pub derived: Firing,
     /// By node of the training graph that is stored nowhere, what computes it in passing.
@@ -54,19 +56,24 @@ pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
     let (training, lowering) = (&compiled.training, compiled.lowering);
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
     let lowered = |graph: &Rewritten, lowering| program_of(graph, recomputed, *batch, lowering);
-    let plain = Lowering { rewrite: false, ..lowering };
-    let found = alternatives(training, formats, &Limits::default());
-    let graph = if lowering.rewrite { extract(training, &found)? } else { rewritten(training, formats, plain)? };
+    let plain = Lowering { rewrite: None, ..lowering };
+    let found = lowering.rewrite.map(|rules| (rules, alternatives(training, formats, rules, &Limits::default())));
+    let graph = match &found {
+        Some((_, found)) => extract(training, found)?,
+        None => rewritten(training, formats, plain)?,
+    };
     let now = lowered(&graph, lowering)?;
     let (peak, seconds) = (now.schedule.peak.total(), seconds(&now, formats, *batch));
     let difference = |other: &Lowered| -> (i64, f64) {
         (other.schedule.peak.total() as i64 - peak as i64, self::seconds(other, formats, *batch) - seconds)
     };
     let mut rules = Vec::new();
-    for &(rule, fired) in found.fired.iter().filter(|_| lowering.rewrite) {
+    let fired = found.iter().flat_map(|(by, found)| found.fired.iter().map(|&(rule, times)| (*by, rule, times)));
+    for (by, rule, fired) in fired {
         let mut firing = Firing { rule, fired, bytes: 0, seconds: 0.0, nodes: Vec::new() };
         if fired > 0 {
-            let without = extract(training, &alternatives_without(training, formats, &Limits::default(), rule))?;
+            let without = alternatives_without(training, formats, by, &Limits::default(), rule);
+            let without = extract(training, &without)?;
             (firing.bytes, firing.seconds) = difference(&lowered(&without, lowering)?);
             firing.nodes = changed(training, &graph, &without);
         }
@@ -78,10 +85,12 @@ pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
     let nodes = readers.keys().filter(|id| !otherwise.contains_key(id)).map(|&id| named(training, id));
     let nodes: Vec<String> = nodes.collect();
     let derived = Firing { rule: "computed-in-passing", fired: nodes.len(), bytes, seconds: longer, nodes };
-    let note = if lowering.rewrite { found.note } else { Some("rewriting is off".to_string()) };
+    let all = Rules::Reassociating.names().into_iter().filter(|_| found.is_some());
+    let reassociations = all.filter(|name| rules.iter().all(|firing| firing.rule != *name)).collect();
+    let note = found.map_or(Some("rewriting is off".to_string()), |(_, found)| found.note);
     let before = lowered(&rewritten(training, formats, plain)?, plain)?;
     let (plain_peak, plain_seconds) = (before.schedule.peak.total(), self::seconds(&before, formats, *batch));
-    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, derived, readers, note })
+    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, reassociations, derived, readers, note })
 }
 
 fn named(training: &Graph, id: NodeId) -> String {
@@ -129,6 +138,14 @@ fn seconds(lowered: &Lowered, formats: &[Format], batch: usize) -> f64 {
     schedule.steps.iter().map(|step| step_seconds(graph, schedule, &format, &step.nodes, batch)).sum()
 }
 
+/// The tensor that a node shows, if it only shows one; else its own.
+fn shown(graph: &Graph, schedule: &Schedule, mut id: NodeId) -> Option<NodeId> {
+    while schedule.places[id.index()] == Some(Place::Alias) {
+        id = graph.operands(id).first().copied()?;
+    }
+    Some(id)
+}
+
 fn step_seconds(
     graph: &Graph,
     schedule: &Schedule,
@@ -143,7 +160,8 @@ fn step_seconds(
     };
     let is_stored = |id: &NodeId| !matches!(schedule.places[id.index()], Some(Place::Inside | Place::Alias));
     let mut touched: BTreeSet<NodeId> = nodes.iter().copied().filter(is_stored).collect();
-    touched.extend(nodes.iter().flat_map(|&id| graph.operands(id)).filter(is_stored));
+    let read = nodes.iter().flat_map(|&id| graph.operands(id)).filter_map(|id| shown(graph, schedule, id));
+    touched.extend(read.filter(is_stored));
     if nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias)) {
         return 0.0;
     }

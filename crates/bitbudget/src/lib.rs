@@ -41,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
 pub use bitbudget_precision::budget::{Granularity, Priced};
+pub use bitbudget_rewrite::Rules;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Solved};
@@ -73,8 +74,8 @@ pub struct Options {
     pub pins: Vec<Pin>,
     /// How tensors are stored.
     pub storage: Storage,
-    /// Whether graphs are rewritten, and tensors that can be computed in passing are stored nowhere.
-    pub rewrite: bool,
+    /// By which rules graphs are rewritten. Without, tensors that can be computed in passing are stored too.
+    pub rewrite: Option<Rules>,
     /// The memory that the training step may take; `None` for as much as the method takes.
     pub budget: Option<Budget>,
 }
@@ -95,7 +96,7 @@ impl Default for Options {
             formats,
             pins,
             storage,
-            rewrite: true,
+            rewrite: Some(Rules::Exact),
             budget: None,
         }
     }

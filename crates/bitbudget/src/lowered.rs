@@ -5,7 +5,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
-use bitbudget_rewrite::{Copied, Origin, Rewritten, derive, recompute, rewrite};
+use bitbudget_rewrite::{Copied, Origin, Rewritten, Rules, derive, recompute, rewrite};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan, plan_in_order};
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 pub struct Lowering {
     /// How tensors are stored.
     pub storage: Storage,
-    /// Whether graphs are rewritten, and tensors that can be computed in passing are stored nowhere.
-    pub rewrite: bool,
+    /// By which rules graphs are rewritten. Without, tensors that can be computed in passing are stored too.
+    pub rewrite: Option<Rules>,
 }
 
 /// A program with the graph and the schedule that it was lowered from.
@@ -71,8 +71,8 @@ pub(crate) fn program_of(
 
 /// The graph with the operators that keep least, or as it is.
 pub(crate) fn rewritten(graph: &Graph, formats: &[Format], lowering: Lowering) -> Result<Rewritten, CompileError> {
-    if lowering.rewrite {
-        return Ok(rewrite(graph, formats)?);
+    if let Some(rules) = lowering.rewrite {
+        return Ok(rewrite(graph, formats, rules)?);
     }
     let same: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
     Ok(Rewritten { graph: graph.clone(), formats: formats.to_vec(), origins: same.clone(), values: same })
@@ -109,8 +109,8 @@ pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, lowering: Lowering) -
     let Rewritten { graph, formats, .. } = rewritten;
     let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting(batch));
     let derived = match lowering.rewrite {
-        true => derivable(graph, &schedule, batch),
-        false => BTreeMap::new(),
+        Some(_) => derivable(graph, &schedule, batch),
+        None => BTreeMap::new(),
     };
     if derived.is_empty() {
         let origins = graph.ids().map(|node| Origin { node, again: false }).collect();

@@ -1,6 +1,6 @@
 //! Between a compiled trainer and its file form.
 
-use crate::{Budget, CompileError, Compiled, Engine, Limit, Lowering, Measured, Solved, Storage};
+use crate::{Budget, CompileError, Compiled, Engine, Limit, Lowering, Measured, Rules, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
@@ -82,7 +82,8 @@ impl Compiled {
             "method": assignment.method.to_string(),
             "batch": assignment.batch,
             "simulated": lowering.storage == Storage::Simulated,
-            "rewrite": lowering.rewrite,
+            "rewrite": lowering.rewrite.is_some(),
+            "reassociation": lowering.rewrite == Some(Rules::Reassociating),
             "demoted": assignment.demoted,
             "high": high.to_string(),
             "low_forward": low_forward.to_string(),
@@ -114,6 +115,7 @@ struct Record {
     batch: usize,
     simulated: bool,
     rewrite: bool,
+    reassociation: bool,
     demoted: Vec<usize>,
     high: String,
     low_forward: String,
@@ -210,5 +212,6 @@ fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Lowering), 
     }
     assignment.demoted = record.demoted.clone();
     let storage = if record.simulated { Storage::Simulated } else { Storage::Packed };
-    Ok((assignment, Lowering { storage, rewrite: record.rewrite }))
+    let rules = if record.reassociation { Rules::Reassociating } else { Rules::Exact };
+    Ok((assignment, Lowering { storage, rewrite: record.rewrite.then_some(rules) }))
 }

@@ -4,7 +4,7 @@ use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, OptimizerArgs, Optimiz
 use crate::memory::default_threads;
 use crate::output::remark;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Budget, Compiled, FileKind, Measured, Options, Plan, Storage, compile, compile_as};
+use bitbudget::{Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as};
 use bitbudget_autodiff::{Optimizer, Updates};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
@@ -143,7 +143,7 @@ pub(crate) fn options(
     };
     options.optimizer = self::optimizer(optimizer)?;
     (options.updates, options.storage) = (request.updates, request.storage);
-    options.rewrite = !args.no_rewrite;
+    options.rewrite = rules(args);
     options.seed = request.seed.unwrap_or(options.seed);
     options.budget = budget(&args.budget, options.budget, plan.and_then(Plan::profile), request.threads)?;
     let method = if options.budget.is_some() && plan.is_none() { Method::Ilp } else { options.method };
@@ -164,6 +164,12 @@ pub(crate) fn options(
     Ok(options)
 }
 
+/// The rules that the options allow.
+fn rules(args: &AssignmentArgs) -> Option<Rules> {
+    let allowed = if args.allow_reassociation { Rules::Reassociating } else { Rules::Exact };
+    (!args.no_rewrite).then_some(allowed)
+}
+
 /// The budget that the options ask for, or that of a plan with its profile.
 fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, threads: usize) -> Result<Option<Budget>> {
     let mut budget = match (args.budget, planned) {
@@ -175,11 +181,11 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
             given => bail!("only with a budget: {}; give one with --budget <SIZE>", given.join(", ")),
         },
     };
-    if !args.formats.is_empty() {
-        budget.forward = distinct(&args.formats);
+    if !args.choice.formats.is_empty() {
+        budget.forward = distinct(&args.choice.formats);
     }
-    if !args.backward_formats.is_empty() {
-        budget.backward = distinct(&args.backward_formats);
+    if !args.choice.backward_formats.is_empty() {
+        budget.backward = distinct(&args.choice.backward_formats);
     }
     budget.granularity = args.granularity.unwrap_or(budget.granularity);
     if let Some(path) = args.profile.as_deref().or(profile.map(Path::new)) {
@@ -245,6 +251,7 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
         ("--exclude", !assignment.exclude.is_empty()),
         ("--assignment", assignment.assignment.is_some()),
         ("--no-rewrite", assignment.no_rewrite),
+        ("--allow-reassociation", assignment.allow_reassociation),
         ("--budget", assignment.budget.budget.is_some()),
         ("--optimizer", optimizer.optimizer.is_some()),
         ("--momentum", optimizer.momentum.is_some()),
@@ -257,8 +264,8 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
 /// The options that a user gave and that mean nothing without a budget.
 fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
     let flags = [
-        ("--formats", !args.formats.is_empty()),
-        ("--backward-formats", !args.backward_formats.is_empty()),
+        ("--formats", !args.choice.formats.is_empty()),
+        ("--backward-formats", !args.choice.backward_formats.is_empty()),
         ("--profile", args.profile.is_some()),
         ("--granularity", args.granularity.is_some()),
         ("--no-recompute", args.no_recompute),

@@ -4,7 +4,7 @@ use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Formats, Method, assign};
-use bitbudget_rewrite::{Limits, alternatives, extract};
+use bitbudget_rewrite::{Limits, Rules, alternatives, extract};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn report(path: &str, formats: &str, graph: &Graph, of: &[Format]) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
-    let found = alternatives(graph, of, &Limits::default());
+    let found = alternatives(graph, of, Rules::Reassociating, &Limits::default());
     let saturated = start.elapsed();
     let rewritten = extract(graph, &found)?;
     let extracted = start.elapsed() - saturated;

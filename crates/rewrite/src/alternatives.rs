@@ -2,7 +2,7 @@
 
 use crate::egraph::{Limits, Saturated};
 use crate::exact::{Exact, Rounding};
-use crate::rules;
+use crate::rules::{Rule, Rules};
 use crate::term::Head;
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, TensorType};
@@ -73,17 +73,23 @@ pub struct Alternatives {
     pub note: Option<String>,
 }
 
-/// The alternatives of a training graph whose tensors have these formats, by all rules.
-pub fn alternatives(graph: &Graph, formats: &[Format], limits: &Limits) -> Alternatives {
-    by_rules(graph, formats, limits, rules::all())
+/// The alternatives of a training graph whose tensors have these formats.
+pub fn alternatives(graph: &Graph, formats: &[Format], rules: Rules, limits: &Limits) -> Alternatives {
+    by_rules(graph, formats, rules.all(), limits)
 }
 
-/// The alternatives by all rules but one, to see what that one does.
-pub fn alternatives_without(graph: &Graph, formats: &[Format], limits: &Limits, rule: &str) -> Alternatives {
-    by_rules(graph, formats, limits, rules::all().into_iter().filter(|other| other.name != rule).collect())
+/// The alternatives without one of the rules, to see what that one does.
+pub fn alternatives_without(
+    graph: &Graph,
+    formats: &[Format],
+    rules: Rules,
+    limits: &Limits,
+    without: &str,
+) -> Alternatives {
+    by_rules(graph, formats, rules.all().into_iter().filter(|rule| rule.name != without).collect(), limits)
 }
 
-fn by_rules(graph: &Graph, formats: &[Format], limits: &Limits, rules: Vec<&rules::Rule>) -> Alternatives {
+fn by_rules(graph: &Graph, formats: &[Format], rules: Vec<&Rule>, limits: &Limits) -> Alternatives {
     let mut saturated = Saturated::new(graph, formats, rules.len());
     saturated.saturate(&rules, limits);
     let Saturated { egraph, of, root, made, fired, note } = saturated;

@@ -1,13 +1,15 @@
 //! Replaces operators of a training graph by equal ones that need less memory under an assignment.
 //!
 //! [`alternatives`] puts the training graph into an e-graph, as operators in FP32 and roundings, and applies rules until none
-//! finds anything new: equations that hold bit for bit (`src/rules`; `docs/write-a-rule.md` tells how to add one). It gives
-//! classes of terms that compute the same tensor, as plain data. [`extract`] takes one term of each class that is needed, so
-//! that little is kept for the backward pass, and makes a graph of them. [`rewrite`] does both:
+//! finds anything new: equations that hold bit for bit, and by [`Rules::Reassociating`] those of real numbers too (`src/rules`;
+//! `docs/write-a-rule.md` tells how to add one). It gives classes of terms that compute the same tensor, as plain data.
+//! [`extract`] takes one term of each class that is needed, so that little is kept for the backward pass, and makes a graph
+//! of them. [`rewrite`] does both:
 //!
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{Graph, NodeId};
+//! use bitbudget_rewrite::{Rules, rewrite};
 //!
 //! let graph: Graph = r#"graph "g" {
 //!   %0 = input {name="x"} : f32[N,4]
@@ -20,13 +22,13 @@
 //! }"#.parse()?;
 //!
 //! // The output tells as much as the input if it is rounded to the same format, and is kept anyway.
-//! let found = bitbudget_rewrite::rewrite(&graph, &[Format::FP32; 6])?;
+//! let found = rewrite(&graph, &[Format::FP32; 6], Rules::Exact)?;
 //! assert!(found.graph.to_string().contains("relu_grad(%4, %2)"));
 //! assert_eq!(found.origins[5], Some(NodeId(5)));
 //!
 //! let mut formats = [Format::FP32; 6];
 //! formats[2] = Format::PAPER_LOW_FORWARD;
-//! let found = bitbudget_rewrite::rewrite(&graph, &formats)?;
+//! let found = rewrite(&graph, &formats, Rules::Exact)?;
 //! assert!(found.graph.to_string().contains("relu_grad(%4, %1)"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -56,14 +58,15 @@ pub use egraph::Limits;
 pub use emit::Rewritten;
 pub use exact::Rounding;
 pub use recompute::recompute;
+pub use rules::Rules;
 pub use writing::{Copied, Origin};
 
 /// The graph with the operators that keep least, and the formats of its tensors.
 ///
 /// # Errors
 /// If a rule made a graph that is not well formed, which would be a fault of the rule.
-pub fn rewrite(graph: &Graph, formats: &[Format]) -> Result<Rewritten, GraphError> {
-    extract(graph, &alternatives(graph, formats, &Limits::default()))
+pub fn rewrite(graph: &Graph, formats: &[Format], rules: Rules) -> Result<Rewritten, GraphError> {
+    extract(graph, &alternatives(graph, formats, rules, &Limits::default()))
 }
 
 /// The graph of the alternatives that cost least: bytes that are kept for the backward pass, bytes that are stored, work.

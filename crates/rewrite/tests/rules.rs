@@ -7,26 +7,11 @@ use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Formats, Method, assign};
+use bitbudget_rewrite::{Limits, Rules};
 use bitbudget_testkit::NETWORK;
 use bitbudget_zoo::{Network, Spec, build};
+use common::{FORMATS, in_all_formats, parse};
 use std::collections::BTreeMap;
-
-const FORMATS: [Format; 4] = [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD];
-
-/// A graph of these lines with its formats: a node whose line ends with a format has that, else FP32.
-fn parse(lines: &str) -> (Graph, Vec<Format>) {
-    let mut text = String::from("graph \"case\" {\n");
-    let mut formats = Vec::new();
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (line, format) = match line.rsplit_once(" in ") {
-            Some((line, format)) => (line, format.parse().unwrap()),
-            None => (line, Format::FP32),
-        };
-        text += &format!("{line}\n");
-        formats.extend(line.starts_with('%').then_some(format));
-    }
-    (format!("{text}}}").parse().unwrap(), formats)
-}
 
 /// How often a rule merges classes of a graph, after all alternatives were checked, and the graph that was extracted.
 fn fired(rule: &str, graph: &Graph, formats: &[Format]) -> (usize, String) {
@@ -55,11 +40,6 @@ fn holds(rule: &str, lines: &str, expected: &[&str]) {
 fn fails(rule: &str, lines: &str) {
     let (graph, formats) = parse(lines);
     assert_eq!(fired(rule, &graph, &formats).0, 0, "{rule} on {graph}");
-}
-
-/// The same lines with everything in each of the formats that says `FORMAT`.
-fn in_all_formats(lines: &str, check: impl Fn(&str)) {
-    FORMATS.iter().for_each(|format| check(&lines.replace("FORMAT", &format.to_string())));
 }
 
 /// A gradient that passes a pooling of a concatenation of rectified tensors.
@@ -119,6 +99,59 @@ fn relu_grad_behind_max_pool_needs_a_pooling_of_the_same_window() {
         1,
     );
     fails("relu-grad-behind-max-pool", &window);
+}
+
+/// Groups of channels that were shuffled: every third channel, say.
+const SHUFFLED: &str = "
+    %0 = input {name=\"x\"} : f32[N,6,2,1]
+    %1 = exp(%0) : f32[N,6,2,1] output in FORMAT
+    %2 = reshape(%1) {shape=<N,2,3,2,1>} : f32[N,2,3,2,1] output in FORMAT
+    %3 = transpose(%2) {perm=[0,2,1,3,4]} : f32[N,3,2,2,1] output in FORMAT
+    %4 = reshape(%3) {shape=<N,6,2,1>} : f32[N,6,2,1] output in FORMAT
+    %5 = slice(%4) {begin=[0,2,0,0], step=[1,1,1,1], shape=<N,2,2,1>} : f32[N,2,2,1] output in FORMAT
+    %6 = slice(%4) {begin=[0,5,1,0], step=[1,1,1,1], shape=<N,1,1,1>} : f32[N,1,1,1] output in FORMAT
+    return \"a\" = %5
+    return \"b\" = %6";
+
+#[test]
+fn slice_of_shuffle() {
+    let first = "= slice(%1) {begin=[0,1,0,0], step=[1,3,1,1], shape=<N,2,2,1>}";
+    let second = "= slice(%1) {begin=[0,5,1,0], step=[1,3,1,1], shape=<N,1,1,1>}";
+    in_all_formats(SHUFFLED, |lines| {
+        holds("slice-of-shuffle", lines, &[first, second]);
+        let (graph, formats) = parse(lines);
+        let text = fired("slice-of-shuffle", &graph, &formats).1;
+        assert!(!text.contains("transpose"), "{text}");
+    });
+}
+
+#[test]
+fn slice_of_shuffle_needs_a_part_of_one_group_of_channels() {
+    let lines = SHUFFLED.replace("FORMAT", "fp32");
+    let first = |begin: &str, step: &str, shape: &str| {
+        let part = format!(
+            "%5 = slice(%4) {{begin=[0,{begin},0,0], step=[1,{step},1,1], shape=<N,{shape},2,1>}} : f32[N,{shape},2,1]"
+        );
+        let text =
+            lines.replace("%5 = slice(%4) {begin=[0,2,0,0], step=[1,1,1,1], shape=<N,2,2,1>} : f32[N,2,2,1]", &part);
+        let (graph, formats) = parse(&text);
+        fired("slice-of-shuffle", &graph, &formats).0
+    };
+    // The second part counts in all of them.
+    assert_eq!([first("2", "1", "2"), first("1", "1", "2"), first("2", "1", "3"), first("4", "-1", "2")], [2, 1, 1, 1]);
+    let begin = lines.replace("begin=[0,2,0,0]", "begin=[0,0,0,0]");
+    fails("slice-of-shuffle", &begin.replace("perm=[0,2,1,3,4]", "perm=[0,2,1,4,3]").replace("N,3,2,2,1", "N,3,2,1,2"));
+    // Not the channels are split, or not they alone.
+    let pixels = begin.replace("N,2,3,2,1", "N,6,2,1,1").replace("N,3,2,2,1", "N,2,6,1,1");
+    fails("slice-of-shuffle", &pixels);
+    let batch = begin.replace("N,2,3,2,1", "2*N,3,1,2,1").replace("N,3,2,2,1", "2*N,1,3,2,1");
+    fails("slice-of-shuffle", &batch.replace("begin=[0,0,0,0]", "begin=[0,3,0,0]"));
+    // What comes out has other dimensions.
+    let long = begin.replace(
+        "%4 = reshape(%3) {shape=<N,6,2,1>} : f32[N,6,2,1]",
+        "%4 = reshape(%3) {shape=<N,3,4,1>} : f32[N,3,4,1]",
+    );
+    fails("slice-of-shuffle", &long.replace("begin=[0,5,1,0]", "begin=[0,2,1,0]"));
 }
 
 /// A gradient with a kink.
@@ -299,7 +332,7 @@ fn every_rule_fires_on_a_network() {
         let graph = training(&forward, &Optimizer::sgd()).unwrap();
         let mixed = assign(&graph, 8, Method::Demote, 0.5, 0, Formats::PAPER).unwrap().formats;
         for formats in [vec![Format::FP32; graph.len()], mixed] {
-            let found = bitbudget_rewrite::alternatives(&graph, &formats, &bitbudget_rewrite::Limits::default());
+            let found = bitbudget_rewrite::alternatives(&graph, &formats, Rules::Reassociating, &Limits::default());
             println!("{name}: {:?}", found.fired.iter().filter(|(_, times)| *times > 0).collect::<Vec<_>>());
             found.fired.iter().for_each(|&(rule, times)| *all.entry(rule).or_default() += times);
         }

@@ -3,7 +3,7 @@
 use super::search::Search;
 use super::*;
 use crate::lowered::program;
-use crate::{Lowering, Storage};
+use crate::{Lowering, Rules, Storage};
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_exec::Footprint;
 use bitbudget_ir::{NodeId, Op};
@@ -67,7 +67,7 @@ fn splits_a_rectifier(search: &Search<'_>, formats: &[Format]) -> bool {
 /// What an assignment needs, with scratch memory as of the formats that need most.
 fn needed(search: &Search<'_>, assignment: &Assignment) -> usize {
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    let lowering = Lowering { storage: Storage::Packed, rewrite: true };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
     let lowered = program(search.training, formats, recomputed, *batch, lowering).unwrap();
     Footprint::predicted(&lowered.program, 1).arena + search.frame.beside
 }
@@ -104,7 +104,7 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
     let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
     let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(limit, 1) };
     let none = Overflowed::new();
-    let lowering = Lowering { storage: Storage::Packed, rewrite: true };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
     let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, pinned).unwrap();
     let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
     let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();

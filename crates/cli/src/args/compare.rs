@@ -1,8 +1,7 @@
 //! Arguments of `bitbudget compare`.
 
-use super::{DeviceArgs, OptimizerArgs, Percent, PinArg, SettingsArgs};
+use super::{DeviceArgs, FormatsArgs, OptimizerArgs, Percent, PinArg, SettingsArgs};
 use bitbudget::Limit;
-use bitbudget_formats::Format;
 use bitbudget_precision::Method;
 use bitbudget_train::data::DataSpec;
 use clap::Args;
@@ -85,12 +84,8 @@ pub(crate) struct PrecisionArgs {
     /// Examples per step [default: 128].
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// Formats that method ilp may give parameters and outputs [default: fp32,bf16,1-6-9,1-4-3].
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',')]
-    pub(crate) formats: Vec<Format>,
-    /// Formats that method ilp may give gradients [default: fp32,bf16,1-6-9,1-5-2].
-    #[arg(long, value_name = "FORMATS", value_delimiter = ',')]
-    pub(crate) backward_formats: Vec<Format>,
+    #[command(flatten)]
+    pub(crate) choice: FormatsArgs,
     /// A file from `bitbudget profile`, by which costs are counted.
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,

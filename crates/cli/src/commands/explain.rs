@@ -19,6 +19,9 @@ struct Record {
     step_seconds: f64,
     step_seconds_without_rewriting: f64,
     rules: Vec<RuleRecord>,
+    /// Rules that change rounding, where they are not allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_allowed: Vec<&'static str>,
     /// Tensors that are stored nowhere.
     computed_in_passing: RuleRecord,
     tensors: Vec<TensorRecord>,
@@ -127,6 +130,7 @@ fn record(compiled: &Compiled, explained: &Explained) -> Record {
         step_seconds: explained.seconds,
         step_seconds_without_rewriting: explained.plain_seconds,
         rules: explained.rules.iter().map(rule).collect(),
+        not_allowed: explained.reassociations.clone(),
         computed_in_passing: rule(&explained.derived),
         tensors: tensors.collect(),
         note: explained.note.clone(),
@@ -173,6 +177,10 @@ fn overview(record: &Record) -> Result<()> {
     let never: Vec<&str> = record.rules.iter().filter(|rule| rule.fired == 0).map(|rule| rule.rule).collect();
     if !never.is_empty() {
         say(format!("\nnever fired: {}", never.join(", ")))?;
+    }
+    if !record.not_allowed.is_empty() {
+        let names = record.not_allowed.join(", ");
+        say(format!("\nnot allowed, since they change rounding: {names}; --allow-reassociation allows them"))?;
     }
     for rule in record.rules.iter().chain([&record.computed_in_passing]).filter(|rule| !rule.nodes.is_empty()) {
         say(format!("\n{}: {}", rule.rule, rule.nodes.join(", ")))?;

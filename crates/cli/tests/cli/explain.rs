@@ -32,6 +32,39 @@ fn rules_say_what_they_saved() {
 }
 
 #[test]
+fn reassociation_is_listed_where_it_is_allowed_and_how_to_allow_it_where_not() {
+    let folder = Folder::new();
+    let explain = "--batch 4 --method fp32 --json e.json";
+    let text = folder.succeed(&format!("explain net.onnx {explain}")).stdout;
+    let names =
+        |list: &Value| list.as_array().map_or(Vec::new(), |all| all.iter().map(|one| one["rule"].clone()).collect());
+    let record = folder.json("e.json");
+    assert_eq!(record["not_allowed"], serde_json::json!(["sum-of-batch-norm-grad"]));
+    assert!(!names(&record["rules"]).contains(&"sum-of-batch-norm-grad".into()));
+    assert!(
+        text.contains("change rounding: sum-of-batch-norm-grad") && text.contains("--allow-reassociation"),
+        "{text}"
+    );
+
+    let text = folder.succeed(&format!("explain net.onnx --allow-reassociation {explain}")).stdout;
+    let allowed = folder.json("e.json");
+    let rule = named(&allowed["rules"], "rule", "sum-of-batch-norm-grad");
+    assert_eq!(rule["fired"], 25);
+    assert!(rule["saved_seconds"].as_f64() > Some(0.0));
+    assert!(allowed["step_seconds"].as_f64() < record["step_seconds"].as_f64());
+    assert!(allowed["not_allowed"].is_null() && !text.contains("not allowed"), "{text}");
+
+    // A trainer file keeps the choice.
+    folder.succeed("compile net.onnx --batch 4 --method fp32 --allow-reassociation -o net.trainer");
+    folder.succeed("explain net.trainer --json e.json");
+    assert_eq!(folder.json("e.json")["rules"], allowed["rules"]);
+    folder.refused("explain net.trainer --allow-reassociation", &["fixes --allow-reassociation"]);
+    folder.refused("explain net.onnx --allow-reassociation --no-rewrite", &["--no-rewrite", "cannot be used with"]);
+    let off = folder.succeed("explain net.onnx --batch 4 --no-rewrite").stdout;
+    assert!(off.contains("rewriting is off") && !off.contains("not allowed"), "{off}");
+}
+
+#[test]
 fn a_tensor_has_its_choices() {
     let folder = Folder::new();
     let options = "explain net.onnx --batch 16 --budget 75% --solve-seconds 2";

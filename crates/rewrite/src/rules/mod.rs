@@ -1,4 +1,4 @@
-//! The rules: each an equation that holds for all numbers, with the conditions under which it does.
+//! The rules: each an equation with the conditions under which it holds.
 //!
 //! A rule is a pattern of a term and of terms below it, and the terms that it equals: see `docs/write-a-rule.md`.
 
@@ -6,6 +6,7 @@
 
 mod backward;
 mod clean_up;
+mod reassociation;
 mod rounding;
 
 use crate::egraph::Classes;
@@ -19,9 +20,29 @@ pub(crate) struct Rule {
     pub(crate) apply: fn(&Classes<'_>, Id, &Term, &mut Vec<(Id, Expr)>),
 }
 
-/// All rules, family by family.
-pub(crate) fn all() -> Vec<&'static Rule> {
-    [clean_up::RULES, rounding::RULES, backward::RULES].concat()
+/// Which equations are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Those that hold bit for bit.
+    Exact,
+    /// Those too that hold for real numbers but change rounding: the family `reassociation`.
+    Reassociating,
+}
+
+impl Rules {
+    /// The rules, family by family.
+    pub(crate) fn all(self) -> Vec<&'static Rule> {
+        let exact = [clean_up::RULES, rounding::RULES, backward::RULES].concat();
+        match self {
+            Rules::Exact => exact,
+            Rules::Reassociating => [exact.as_slice(), reassociation::RULES].concat(),
+        }
+    }
+
+    /// The names of the rules, in their order.
+    pub fn names(self) -> Vec<&'static str> {
+        self.all().iter().map(|rule| rule.name).collect()
+    }
 }
 
 /// What the right side of a rule says of the class of its left side.

@@ -3,13 +3,36 @@
 
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Array, DType, Graph, NodeId, Op, Precision, Role, verify};
-use bitbudget_rewrite::{Alternatives, Computes, Limits, Rewritten, alternatives, rewrite};
+use bitbudget_rewrite::{Alternatives, Computes, Limits, Rewritten, Rules, alternatives, rewrite};
 use std::collections::BTreeMap;
 
 pub(crate) const BATCH: usize = 2;
 
+pub(crate) const FORMATS: [Format; 4] =
+    [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD];
+
 /// Numbers between which roundings differ, and those that are treated specially.
 const SPECIAL: [f32; 10] = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30, -1e30, 1e-30, -1e-30, 0.3];
+
+/// A graph of these lines with its formats: a node whose line ends with a format has that, else FP32.
+pub(crate) fn parse(lines: &str) -> (Graph, Vec<Format>) {
+    let mut text = String::from("graph \"case\" {\n");
+    let mut formats = Vec::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (line, format) = match line.rsplit_once(" in ") {
+            Some((line, format)) => (line, format.parse().unwrap()),
+            None => (line, Format::FP32),
+        };
+        text += &format!("{line}\n");
+        formats.extend(line.starts_with('%').then_some(format));
+    }
+    (format!("{text}}}").parse().unwrap(), formats)
+}
+
+/// The same lines with everything in each of the formats that says `FORMAT`.
+pub(crate) fn in_all_formats(lines: &str, check: impl Fn(&str)) {
+    FORMATS.iter().for_each(|format| check(&lines.replace("FORMAT", &format.to_string())));
+}
 
 /// Values of all sources; every seventh number is a special one where `special`.
 pub(crate) fn values(graph: &Graph, seed: usize, special: bool) -> BTreeMap<String, Array<f32>> {
@@ -61,35 +84,72 @@ pub(crate) fn run(graph: &Graph, formats: &[Format], values: &BTreeMap<String, A
     results
 }
 
-/// Whether two tensors have the same bits; any NaN is one, and with `zeros` any zero is one.
-pub(crate) fn same(a: &Array<f32>, b: &Array<f32>, zeros: bool) -> bool {
+/// In what numbers may differ that count as equal; any NaN is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// In the sign of a zero.
+    zeros: bool,
+    /// By as much as this.
+    difference: Option<f32>,
+}
+
+/// Whether two tensors are equal.
+pub(crate) fn same(a: &Array<f32>, b: &Array<f32>, tolerance: Tolerance) -> bool {
+    let Tolerance { zeros, difference } = tolerance;
     let equal = |(a, b): (&f32, &f32)| {
-        a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan() || zeros && *a == 0.0 && *b == 0.0
+        a.to_bits() == b.to_bits()
+            || a.is_nan() && b.is_nan()
+            || zeros && *a == 0.0 && *b == 0.0
+            || difference.is_some_and(|difference| (a - b).abs() <= difference)
     };
     a.shape == b.shape && a.data.iter().zip(&b.data).all(equal)
 }
 
 /// Checks that every alternative of every tensor gives its bits, and that the rewritten graph does.
 pub(crate) fn check(graph: &Graph, formats: &[Format], seed: usize, special: bool) -> (Alternatives, Rewritten) {
-    let found = alternatives(graph, formats, &Limits::default());
+    check_values(graph, formats, Rules::Exact, values(graph, seed, special), None)
+}
+
+/// The same where rules reassociate: finite numbers may differ by so much.
+pub(crate) fn check_within(
+    graph: &Graph,
+    formats: &[Format],
+    seed: usize,
+    difference: f32,
+) -> (Alternatives, Rewritten) {
+    check_values(graph, formats, Rules::Reassociating, values(graph, seed, false), Some(difference))
+}
+
+fn check_values(
+    graph: &Graph,
+    formats: &[Format],
+    rules: Rules,
+    values: BTreeMap<String, Array<f32>>,
+    difference: Option<f32>,
+) -> (Alternatives, Rewritten) {
+    let found = alternatives(graph, formats, rules, &Limits::default());
     assert_eq!(found.note, None);
-    assert_eq!(found, alternatives(graph, formats, &Limits::default()), "the same every time");
-    let rewritten = rewrite(graph, formats).unwrap();
+    assert_eq!(found, alternatives(graph, formats, rules, &Limits::default()), "the same every time");
+    let rewritten = rewrite(graph, formats, rules).unwrap();
     verify(&rewritten.graph).unwrap();
-    // The one rule that does not keep the sign of a zero.
+    // The one exact rule that does not keep the sign of a zero.
     let zeros = found.fired.iter().any(|(rule, times)| *rule == "sum-of-parts" && *times > 0);
-    let values = values(graph, seed, special);
+    let tolerance = Tolerance { zeros, difference };
     let results = run(graph, formats, &values);
-    check_terms(graph, &found, &results, zeros);
+    check_terms(graph, &found, &results, tolerance);
     let again = run(&rewritten.graph, &rewritten.formats, &values);
     for id in rewritten.graph.ids() {
         if let Some(origin) = rewritten.origins[id.index()] {
             let (old, new) = (&results[origin.index()], &again[id.index()]);
-            assert!(same(old, new, zeros), "{origin} {old:?} became {id} {new:?} in\n{}\nof\n{graph}", rewritten.graph);
+            assert!(
+                same(old, new, tolerance),
+                "{origin} {old:?} became {id} {new:?} in\n{}\nof\n{graph}",
+                rewritten.graph
+            );
         }
     }
     for (id, &new) in graph.ids().zip(&rewritten.values) {
-        assert!(new.is_none_or(|new| same(&results[id.index()], &again[new.index()], zeros)));
+        assert!(new.is_none_or(|new| same(&results[id.index()], &again[new.index()], tolerance)));
     }
     let names = |graph: &Graph| graph.outputs().iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&rewritten.graph), names(graph));
@@ -103,11 +163,11 @@ pub(crate) fn check(graph: &Graph, formats: &[Format], seed: usize, special: boo
 }
 
 /// Computes every term of every class from the classes' tensors.
-fn check_terms(graph: &Graph, found: &Alternatives, results: &[Array<f32>], zeros: bool) {
+fn check_terms(graph: &Graph, found: &Alternatives, results: &[Array<f32>], tolerance: Tolerance) {
     let mut tensors: Vec<Option<Array<f32>>> = vec![None; found.classes.len()];
     for (result, class) in results.iter().zip(&found.of) {
         let known = tensors[class.index()].get_or_insert_with(|| result.clone());
-        assert!(same(known, result, zeros), "nodes of one class differ in {graph}");
+        assert!(same(known, result, tolerance), "nodes of one class differ in {graph}");
     }
     let mut pending: Vec<(usize, usize)> = Vec::new();
     for (at, class) in found.classes.iter().enumerate() {
@@ -132,7 +192,7 @@ fn check_terms(graph: &Graph, found: &Alternatives, results: &[Array<f32>], zero
             };
             match &tensors[at] {
                 Some(known) => {
-                    assert!(same(known, &result, zeros), "{term:?} is {result:?}, not {known:?}, in\n{graph}");
+                    assert!(same(known, &result, tolerance), "{term:?} is {result:?}, not {known:?}, in\n{graph}");
                 }
                 None => tensors[at] = Some(result),
             }

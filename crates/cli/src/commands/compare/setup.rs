@@ -114,8 +114,7 @@ fn assignment(args: &PrecisionArgs) -> AssignmentArgs {
         exclude: args.exclude.clone(),
         budget: BudgetArgs {
             budget: Some(Limit::Share(1.0)),
-            formats: args.formats.clone(),
-            backward_formats: args.backward_formats.clone(),
+            choice: args.choice.clone(),
             profile: args.profile.clone(),
             no_recompute: args.no_recompute,
             max_slowdown: args.max_slowdown,

@@ -1,0 +1,89 @@
+//! How formats are chosen.
+
+use super::BudgetArgs;
+use bitbudget_formats::{Format, ParseFormatError};
+use bitbudget_precision::{Method, PinFormats};
+use clap::Args;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// How formats are chosen. What is not given comes from the trainer file, or is the default.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Precision")]
+pub(crate) struct AssignmentArgs {
+    /// Examples per step [default: 128].
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random or ilp [default: demote; ilp with
+    /// --budget].
+    #[arg(long)]
+    pub(crate) method: Option<Method>,
+    /// Share of all elements to make low at least, 0 to 1, for demote, demote-smallest and random [default: 0.5].
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    pub(crate) low_ratio: Option<f64>,
+    /// Format of high tensors [default: 1-6-9].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) high: Option<Format>,
+    /// Format of low parameters and outputs [default: 1-4-3].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) low_forward: Option<Format>,
+    /// Format of low gradients of outputs [default: 1-5-2].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) low_backward: Option<Format>,
+    /// Formats of what a pattern matches, whatever the method would choose: bf16, or 1-4-3/1-5-2 for forward tensors and
+    /// gradients. Repeatable; patterns are explained in `bitbudget assign --help`.
+    #[arg(long, value_name = "PATTERN=FORMAT")]
+    pub(crate) pin: Vec<PinArg>,
+    /// Keep what a pattern matches in the high format; with ilp, in the widest that it may choose. Repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Use exactly the assignment in a file from `bitbudget assign -o`, edited or not; --batch alone may differ from it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = SETTLED)]
+    pub(crate) assignment: Option<PathBuf>,
+    /// Compute and store every tensor as the training graph has it: no rewriting, nothing computed in passing.
+    #[arg(long)]
+    pub(crate) no_rewrite: bool,
+    /// Take equations too that hold for real numbers but change rounding; `bitbudget explain` lists them.
+    #[arg(long, conflicts_with = "no_rewrite")]
+    pub(crate) allow_reassociation: bool,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+}
+
+/// The options that an assignment file settles.
+const SETTLED: [&str; 17] = [
+    "method",
+    "low_ratio",
+    "high",
+    "low_forward",
+    "low_backward",
+    "pin",
+    "exclude",
+    "budget",
+    "formats",
+    "backward_formats",
+    "profile",
+    "granularity",
+    "no_recompute",
+    "time_weight",
+    "max_slowdown",
+    "solver",
+    "solve_seconds",
+];
+
+/// A pattern with the formats that it is pinned to.
+#[derive(Clone, Debug)]
+pub(crate) struct PinArg {
+    pub(crate) pattern: String,
+    pub(crate) formats: PinFormats,
+}
+
+impl FromStr for PinArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pattern, formats) = text.rsplit_once('=').ok_or("write a pattern and a format, as in 'Conv*=bf16'")?;
+        let formats = formats.parse().map_err(|e: ParseFormatError| e.to_string())?;
+        Ok(PinArg { pattern: pattern.to_string(), formats })
+    }
+}

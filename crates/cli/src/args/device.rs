@@ -1,0 +1,16 @@
+//! Where to run.
+
+use clap::Args;
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    /// CPU threads, at most 1024; 0 for one per core.
+    #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub(crate) threads: u16,
+    /// Run on the CUDA device of this number.
+    #[cfg(feature = "cuda")]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) cuda: Option<usize>,
+}

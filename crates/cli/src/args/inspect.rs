@@ -1,0 +1,67 @@
+//! Arguments of the commands that show what was compiled.
+
+use super::{AssignmentArgs, OptimizerArgs};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Show what a network or trainer file holds: operators, parameters, work, program.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget inspect net.onnx
+  bitbudget inspect net.onnx --text training
+  bitbudget inspect net.onnx --text program --method operator | less
+  bitbudget inspect net.onnx --dot training --low-ratio 0.5 | dot -Tsvg -o training.svg")]
+pub(crate) struct InspectArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// Print a text form instead of the overview.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) text: Option<TextForm>,
+    /// Print a drawing in GraphViz's language instead, coloured by bits: blue up to 8, orange up to 16, grey 32.
+    #[arg(long, value_name = "WHAT", conflicts_with = "text")]
+    pub(crate) dot: Option<TextForm>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Write the overview as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot"])]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TextForm {
+    /// The network as imported.
+    Forward,
+    /// The training step as a graph.
+    Training,
+    /// The training step as a program.
+    Program,
+    /// The evaluation as a program.
+    Evaluation,
+}
+
+/// Show what rewriting did: which rules fired where and what each saved, and why a tensor is stored as it is.
+///
+/// What a rule saves is the difference to compiling without it. Seconds are estimates from work and bytes that are touched. Choices
+/// for a tensor have a cost where there is a budget: the harm of rounding and the time of computing again, and what their memory
+/// costs at the prices that the search ended with.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget explain net.onnx --method fp32
+  bitbudget explain net.onnx --budget 40% --tensor fire2.relu1
+  bitbudget explain net.onnx --budget 300MiB --json explained.json")]
+pub(crate) struct ExplainArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// Explain one tensor: its choices, the chosen one, the runner-up.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tensor: Option<String>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Write everything as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}

@@ -1,0 +1,116 @@
+//! Arguments of `bitbudget train`, and how every training runs.
+
+use super::{AssignmentArgs, DeviceArgs, OptimizerArgs, PageArgs};
+use bitbudget::Promotion;
+use bitbudget_train::data::DataSpec;
+use bitbudget_train::learning_rate::LearningRate;
+use bitbudget_train::loss_scale::LossScaling;
+use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
+use clap::Args;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Train a network in mixed precision.
+#[derive(Debug, Args)]
+#[command(after_help = "Data:
+  digits                 1,797 handwritten digits of 8x8 pixels, built in
+  mnist:DIR              IDX files, gzipped or not
+  cifar10:DIR            the official binary files; also cifar100:DIR
+  npz:FILE               arrays x [N, ...] and y [N], optionally x_test and y_test
+  synthetic[:N]          generated patterns
+
+Examples:
+  bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
+  bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx
+  bitbudget train net.onnx --data digits --assignment plan.toml
+  bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl
+  bitbudget train net.onnx --data digits --budget 40% --tensorboard logs/40")]
+pub(crate) struct TrainArgs {
+    /// An ONNX network or a trainer file.
+    pub(crate) model: PathBuf,
+    /// What to train on; see below.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: DataSpec,
+    /// Times through the training examples [default: 5].
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub(crate) epochs: Option<u64>,
+    /// Steps to train, instead of epochs.
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u64>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Write the trained network: .onnx, .safetensors (weights only), or any other ending for a trainer file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Write a JSON line per step and epoch.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+    /// Write scalars of steps and epochs as an event file for TensorBoard into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tensorboard: Option<PathBuf>,
+    /// Write the final record as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct SettingsArgs {
+    /// Learning rate at the start.
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
+    pub(crate) lr: f32,
+    /// How the learning rate falls: constant, cosine or step.
+    #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
+    pub(crate) lr_schedule: LearningRate,
+    /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
+    #[arg(long, value_name = "SCALE", default_value = "dynamic")]
+    pub(crate) loss_scale: LossScaling,
+    /// Give tensors a wider format whose overflow ratio reaches a threshold: on (0.01) and a threshold do so within the
+    /// budget, paper (0.01) does so even beyond it; or off.
+    #[arg(long, value_name = "WHEN", default_value = "on")]
+    pub(crate) promotion: PromotionWhen,
+    /// Seed of the order of examples, of augmentation, and of the random method.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Keep the examples in their order.
+    #[arg(long)]
+    pub(crate) no_shuffle: bool,
+    /// Random crops with padding 4 and horizontal flips.
+    #[arg(long)]
+    pub(crate) augment: bool,
+}
+
+/// When tensors are promoted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PromotionWhen {
+    /// The overflow ratio from which; `None` for never.
+    pub(crate) threshold: Option<f64>,
+    pub(crate) promotion: Promotion,
+}
+
+impl FromStr for PromotionWhen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let when = |threshold, promotion| Ok(PromotionWhen { threshold, promotion });
+        match (text, text.parse::<f64>()) {
+            ("on", _) => when(Some(OVERFLOW_THRESHOLD), Promotion::Fitting),
+            ("paper", _) => when(Some(OVERFLOW_THRESHOLD), Promotion::Paper),
+            ("off", _) => when(None, Promotion::Fitting),
+            (_, Ok(threshold)) if threshold > 0.0 && threshold <= 1.0 => when(Some(threshold), Promotion::Fitting),
+            _ => Err("write on, paper, off, or an overflow ratio above 0 and up to 1".into()),
+        }
+    }
+}

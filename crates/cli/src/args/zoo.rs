@@ -1,0 +1,45 @@
+//! Arguments of `bitbudget zoo`.
+
+use bitbudget_zoo::Network;
+use clap::Args;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Write one of the known networks as an ONNX file.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bitbudget zoo squeezenet --width 0.25 -o squeezenet.onnx
+  bitbudget zoo resnet-18 --classes 100 --input 3x32x32 -o resnet.onnx")]
+pub(crate) struct ZooArgs {
+    /// squeezenet, shufflenet-v2, mobilenet-v2 or resnet-18.
+    pub(crate) network: Network,
+    /// Factor of all channels: 1.0, 0.5, 0.25 or 0.1.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) width: f64,
+    /// Number of classes.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) classes: usize,
+    /// Channels, height and width of an input.
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
+    pub(crate) input: InputShape,
+    /// Seed of the initial weights.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The ONNX file to write.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    pub(crate) output: PathBuf,
+}
+
+/// Channels, height and width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InputShape(pub(crate) [usize; 3]);
+
+impl FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok()).collect();
+        let sizes = sizes.and_then(|s| <[usize; 3]>::try_from(s).ok());
+        sizes.map(InputShape).ok_or_else(|| "write channels, height and width as in 3x32x32".into())
+    }
+}
