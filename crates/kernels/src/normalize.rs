@@ -187,6 +187,58 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// Normalises two tensors by rows of `row` elements, rectifies those that are to be, adds them and applies the kink.
+    pub(crate) fn add_normalized(
+        row: usize,
+        xs: [&[f32]; 2],
+        tables: [[&[f32]; 3]; 2],
+        rectified: [bool; 2],
+        kink: Kink,
+        y: &mut [f32],
+    ) {
+        let [x, z] = xs;
+        // Nothing is below a floor that is NaN.
+        let floors = rectified.map(|rectified| if rectified { 0.0 } else { f32::NAN });
+        let sum = |x: f32, z: f32| {
+            let [x, z] = [(x, floors[0]), (z, floors[1])].map(|(x, floor)| if x <= floor { 0.0 } else { x });
+            x + z
+        };
+        match kink {
+            Kink::None => sum_rows::<FMA>(row, x, z, tables, y, sum),
+            Kink::Relu => sum_rows::<FMA>(row, x, z, tables, y, |x, z| self::rectified(sum(x, z))),
+            Kink::Clip { min, max } => sum_rows::<FMA>(row, x, z, tables, y, |x, z| clamp(sum(x, z), min, max)),
+        }
+    }
+}
+
+/// What `f` makes of elements that are normalised by tables of their own.
+#[inline(always)]
+fn sum_rows<const FMA: bool>(
+    row: usize,
+    x: &[f32],
+    z: &[f32],
+    [of_x, of_z]: [[&[f32]; 3]; 2],
+    y: &mut [f32],
+    f: impl Fn(f32, f32) -> f32,
+) {
+    let at = |[mean, factor, bias]: [&[f32]; 3], i: usize| [mean[i], factor[i], bias[i]];
+    if row == 1 {
+        for (i, ((y, x), z)) in y.iter_mut().zip(x).zip(z).enumerate() {
+            let ([m, s, b], [n, t, c]) = (at(of_x, i), at(of_z, i));
+            *y = f(affine::<FMA>(*x, m, s, b), affine::<FMA>(*z, n, t, c));
+        }
+        return;
+    }
+    let rows = y.chunks_exact_mut(row).zip(x.chunks_exact(row)).zip(z.chunks_exact(row));
+    for (i, ((y, x), z)) in rows.enumerate() {
+        let ([m, s, b], [n, t, c]) = (at(of_x, i), at(of_z, i));
+        for ((y, x), z) in y.iter_mut().zip(x).zip(z) {
+            *y = f(affine::<FMA>(*x, m, s, b), affine::<FMA>(*z, n, t, c));
+        }
+    }
+}
+
 /// What `f` makes of normalised elements and those of `skip`, over rows of `row` elements.
 #[inline(always)]
 pub(crate) fn rows_then<const FMA: bool>(

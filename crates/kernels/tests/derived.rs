@@ -77,15 +77,17 @@ impl Operands {
                 part(clip, vec![before], first),
                 part(Function::ClipGrad { min: 0.0, max: 2.5 }, vec![z, Operand::Part(1)], last),
             ],
-            12 => {
+            12 | 13 => {
                 let vectors = self.vectors.iter().rev().map(|vector| Operand::Channel(vector.elements()));
                 let operands = std::iter::once(z).chain(vectors).collect();
-                vec![
-                    normalize,
-                    part(Function::Normalize { epsilon: 1e-3 }, operands, last),
-                    part(Function::Add, vec![Operand::Part(1), before], last),
-                    part(Function::Relu, vec![Operand::Part(2)], last),
-                ]
+                let mut parts = vec![normalize, part(Function::Normalize { epsilon: 1e-3 }, operands, last)];
+                if kind == 13 {
+                    parts.push(part(Function::Relu, vec![before], first));
+                }
+                let side = Operand::Part(if kind == 13 { 2 } else { 0 });
+                parts.push(part(Function::Add, vec![Operand::Part(1), side], last));
+                parts.push(part(Function::Relu, vec![Operand::Part(parts.len() - 1)], last));
+                parts
             }
             11 => vec![normalize, part(Function::ReluGrad, vec![x, before], last)],
             _ => vec![normalize, part(Function::Add, vec![x, before], last)],
@@ -93,7 +95,7 @@ impl Operands {
     }
 }
 
-const KINDS: usize = 14;
+const KINDS: usize = 15;
 
 /// The last result of a chain, stored.
 fn store(shape: [usize; 3], parts: &[Part<'_>]) -> Stored {

@@ -9,13 +9,14 @@ use bitbudget_formats::{Counts, Format, Overflow, Pack64, Unpack64, pack_u8};
 use super::mask::Masked;
 use super::plan::Step;
 use super::registers::{self, Passing, Skip, Target, Work};
+use super::residual::Residual;
 use super::{Function, Operand, Part, Tile, Tiles};
 use crate::blocks::{Bytes, Codes, Gate};
 use crate::elements::SharedOutput;
 use crate::normalize::Bounds;
 
 /// Parts of the longest chain that runs in registers.
-const PARTS: usize = 4;
+const PARTS: usize = 6;
 
 /// A chain that runs in registers.
 pub(super) struct Fused<'a> {
@@ -32,10 +33,12 @@ pub(super) struct Fused<'a> {
 enum Value<'a> {
     /// Codes are added in their order.
     Sum(Vec<Codes<'a>>),
-    /// The rounded result is added to what is skipped.
     Normalize {
         x: Codes<'a>,
-        skip: Option<(Skipped<'a>, Pack64)>,
+        /// The part that normalises it.
+        part: usize,
+        /// What is added to the result, which is rounded before, and whether it is rectified then.
+        skip: Option<(Skipped<'a>, Pack64, bool)>,
     },
     Gradient {
         dy: Codes<'a>,
@@ -48,8 +51,13 @@ enum Value<'a> {
 #[derive(Clone, Copy)]
 enum Skipped<'a> {
     Stored(Codes<'a>),
-    /// Normalised by the second part.
-    Normalized(Codes<'a>, Pack64),
+    /// Normalised by a part of its own.
+    Normalized {
+        codes: Codes<'a>,
+        part: usize,
+        pack: Pack64,
+        rectified: bool,
+    },
 }
 
 /// What a kink behind the same normalisation lets through of a gradient, as the chain's first parts.
@@ -145,15 +153,15 @@ impl<'a> Fused<'a> {
             [] => true,
             [first, ..] => parts.last()?.output == Some(0) && first.bytes().is_some(),
         };
-        Fused::of(tiles, parts, places).filter(|_| fits)
+        Fused::of(tiles, parts, places, true).filter(|_| fits)
     }
 
     /// As [`Fused::new`], for a chain whose last result is stored nowhere.
     pub(super) fn read(tiles: &Tiles, parts: &[Part<'a>]) -> Option<Self> {
-        Fused::of(tiles, parts, &[])
+        Fused::of(tiles, parts, &[], false)
     }
 
-    fn of(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput]) -> Option<Self> {
+    fn of(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput], counts: bool) -> Option<Self> {
         if let Some(gated) = Gated::new(parts) {
             return Fused::gated(tiles, parts, places, gated);
         }
@@ -184,32 +192,32 @@ impl<'a> Fused<'a> {
                 only = Some(passing(first.function, first.operands.get(1)?, places)?);
                 Value::Sum(vec![operand_codes(first, 0)?])
             }
-            Function::Normalize { .. } => {
-                let x = operand_codes(first, 0)?;
-                let second = take(&|part| matches!(part.function, Function::Normalize { .. }));
-                let add = |part: &Part<'a>| {
-                    matches!(part.function, Function::Add | Function::Sum) && part.operands.len() == 2
-                };
-                let skip = match (take(&add), second) {
-                    (None, None) => None,
-                    (None, Some(_)) => return None,
-                    // Sums of two do not depend on their order, but for a NaN's bits, which packing drops.
-                    (Some((i, part)), second) => {
-                        packed = i;
-                        let other = usize::from(is_part(part.operands.first(), 0));
-                        is_part(part.operands.get(1 - other), 0).then_some(())?;
-                        let skipped = match second {
-                            None => Skipped::Stored(operand_codes(part, other)?),
-                            Some((i, second)) => {
-                                is_part(part.operands.get(other), i).then_some(())?;
-                                Skipped::Normalized(operand_codes(second, 0)?, pack(second)?)
-                            }
-                        };
-                        Some((skipped, pack(first)?))
+            Function::Normalize { .. } => match Residual::new(parts) {
+                None => Value::Normalize { x: operand_codes(first, 0)?, part: 0, skip: None },
+                Some(Residual { at, sides: [a, b] }) => {
+                    for _ in 1..=at {
+                        take(&|_| true)?;
                     }
-                };
-                Value::Normalize { x, skip }
-            }
+                    packed = at;
+                    // Who only reads does not count what rectifiers pass on.
+                    if (a.rectified || b.rectified) && counts {
+                        return None;
+                    }
+                    let part = a.normalized?;
+                    let skipped = match b.normalized {
+                        None => {
+                            let stored = |k: &usize| !matches!(parts[at].operands[*k], Operand::Part(_));
+                            Skipped::Stored(operand_codes(&parts[at], (0..2).find(stored)?)?)
+                        }
+                        Some(i) => {
+                            let (codes, pack) = (operand_codes(&parts[i], 0)?, pack(&parts[i])?);
+                            Skipped::Normalized { codes, part: i, pack, rectified: b.rectified }
+                        }
+                    };
+                    let skip = Some((skipped, pack(&parts[part])?, a.rectified));
+                    Value::Normalize { x: operand_codes(&parts[part], 0)?, part, skip }
+                }
+            },
             Function::NormalizeGradInput { .. } => {
                 Value::Gradient { dy: operand_codes(first, 0)?, x: operand_codes(first, 1)?, gated: None }
             }
@@ -317,14 +325,21 @@ impl<'a> Fused<'a> {
         unsafe {
             match &self.value {
                 Value::Sum(terms) => work.sum(terms, self.passing),
-                Value::Normalize { x, skip } => {
-                    let skip = skip.map(|(skip, pack)| match skip {
-                        Skipped::Stored(codes) => (Skip::Stored(codes), pack),
-                        Skipped::Normalized(codes, own) => (Skip::Normalized(codes, of_step(1), own), pack),
+                Value::Normalize { x, part, skip } => {
+                    let mut other = None;
+                    let skip = skip.map(|(skip, pack, rectifies)| match skip {
+                        Skipped::Stored(codes) => (Skip::Stored(codes), pack, rectifies),
+                        Skipped::Normalized { codes, part, pack: own, rectified } => {
+                            other = Some(part);
+                            (Skip::Normalized(codes, of_step(part), own, rectified), pack, rectifies)
+                        }
                     });
                     let mut rounded = [Counts::default(); 2];
-                    work.normalize(*x, skip, of_step(0), &mut rounded);
-                    counts.iter_mut().zip(rounded).for_each(|(counts, rounded)| *counts += rounded);
+                    work.normalize(*x, skip, of_step(*part), &mut rounded);
+                    counts[*part] += rounded[0];
+                    if let Some(other) = other {
+                        counts[other] += rounded[1];
+                    }
                 }
                 Value::Gradient { dy, x, gated: None } => {
                     work.gradient([*dy, *x], tables(&steps[0], tiles, tile), None);

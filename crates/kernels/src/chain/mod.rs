@@ -14,6 +14,7 @@ mod plan;
 mod read;
 #[cfg(target_arch = "x86_64")]
 mod registers;
+mod residual;
 mod tile;
 
 use bitbudget_formats::{Counts, Format, Overflow, round_slice};

@@ -10,10 +10,11 @@ use super::fused::Fused;
 use super::lookup::Table;
 use super::mask::Masked;
 use super::plan::{Plan, SHORTEST_TILE, Step, Target};
+use super::residual::Residual;
 use super::{Function, Operand, Part, TILES, Tile, load, round, run_step};
 use crate::elements::Elements;
 use crate::error::{ShapeError, geometry};
-use crate::normalize::{Bounds, Kink, clamp_all, normalize_and_clamp};
+use crate::normalize::{Bounds, Kink, add_normalized, clamp_all, normalize_and_clamp};
 use crate::parallel::with_scratch;
 
 /// Slots of a chain that is read without memory from the heap.
@@ -52,11 +53,19 @@ enum Way<'a> {
     Codes(Fused<'a>, Unpack64),
 }
 
-/// `kink((x - mean) * factor + bias + skip)` on FP32 numbers that nothing rounds.
+/// `kink((x - mean) * factor + bias)`, with something added before the kink, on FP32 numbers that nothing rounds.
 struct Normalize<'a> {
     x: &'a [f32],
-    skip: Option<&'a [f32]>,
+    added: Added<'a>,
     kink: Kink,
+}
+
+/// What is added to a normalised tensor.
+enum Added<'a> {
+    Nothing,
+    Stored(&'a [f32]),
+    /// Normalised itself, by the parts with these numbers; and whether each of both is rectified.
+    Normalized(&'a [f32], [usize; 2], [bool; 2]),
 }
 
 impl<'a> Reader<'a> {
@@ -127,13 +136,22 @@ impl<'a> Reader<'a> {
 
     fn normalize(&self, normalize: &Normalize<'_>, start: usize, y: &mut [f32]) {
         let Plan { tiles, steps, .. } = &self.plan;
-        let [mean, factor, bias] = steps[0].tables.as_slice() else { return };
+        let tables = |step: usize, tile: Tile| -> [&[f32]; 3] {
+            std::array::from_fn(|k| steps[step].tables.get(k).map_or(&[][..], |table| tiles.per_row(table, tile)))
+        };
         for tile in tiles.cover(start, y.len(), usize::MAX) {
             let range = tile.start..tile.start + tile.len;
-            let tables = [mean, factor, bias].map(|table| tiles.per_row(table, tile));
-            let skip = normalize.skip.map_or(&[][..], |skip| &skip[range.clone()]);
-            let y = &mut y[tile.start - start..][..tile.len];
-            normalize_and_clamp(tile.row_len, &normalize.x[range], skip, tables, normalize.kink, y);
+            let (x, y) = (&normalize.x[range.clone()], &mut y[tile.start - start..][..tile.len]);
+            match normalize.added {
+                Added::Nothing => normalize_and_clamp(tile.row_len, x, &[], tables(0, tile), normalize.kink, y),
+                Added::Stored(skip) => {
+                    normalize_and_clamp(tile.row_len, x, &skip[range], tables(0, tile), normalize.kink, y);
+                }
+                Added::Normalized(z, parts, rectified) => {
+                    let tables = parts.map(|part| tables(part, tile));
+                    add_normalized(tile.row_len, [x, &z[range]], tables, rectified, normalize.kink, y);
+                }
+            }
         }
     }
 
@@ -243,31 +261,33 @@ impl<'a> Normalize<'a> {
             Operand::Elements(x) => x.numbers(),
             _ => None,
         };
-        let follows = |i: usize, operand: &Operand<'_>| matches!(*operand, Operand::Part(j) if j + 1 == i);
-        let (first, rest) = parts.split_first()?;
+        let first = parts.first()?;
         if !matches!(first.function, Function::Normalize { .. }) || parts.iter().any(|part| part.rounding.is_some()) {
             return None;
         }
-        let mut normalize = Normalize { x: numbers(first.operands.first()?)?, skip: None, kink: Kink::None };
-        let mut rest = rest.iter().enumerate().map(|(i, part)| (i + 1, part)).peekable();
-        let is_sum = |function| matches!(function, Function::Add | Function::Sum);
-        if let Some((i, Part { operands, .. })) = rest.next_if(|(_, part)| is_sum(part.function)) {
-            let [a, b] = operands.as_slice() else { return None };
-            let other = match (follows(i, a), follows(i, b)) {
-                (true, false) => b,
-                (false, true) => a,
-                _ => return None,
-            };
-            normalize.skip = Some(numbers(other)?);
-        }
-        if let Some((i, Part { function, operands, .. })) = rest.next() {
-            normalize.kink = match *function {
+        let of_part = |i: usize| numbers(parts[i].operands.first()?);
+        let (x, added, last) = match Residual::new(parts) {
+            None => (of_part(0)?, Added::Nothing, 0),
+            Some(Residual { at, sides: [a, b] }) => match (a.normalized?, b.normalized) {
+                (i, Some(j)) => {
+                    let rectified = [a.rectified, b.rectified];
+                    (of_part(i)?, Added::Normalized(of_part(j)?, [i, j], rectified), at)
+                }
+                (i, None) => {
+                    let stored = parts[at].operands.iter().find_map(numbers).filter(|_| !a.rectified)?;
+                    (of_part(i)?, Added::Stored(stored), at)
+                }
+            },
+        };
+        let kink = match parts.get(last + 1) {
+            None => Kink::None,
+            Some(part) => match part.function {
                 Function::Relu => Kink::Relu,
                 Function::Clip { min, max } => Kink::Clip { min, max },
                 _ => return None,
-            };
-            operands.first().filter(|operand| follows(i, operand))?;
-        }
-        rest.next().is_none().then_some(normalize)
+            },
+        };
+        let follows = |part: &Part<'_>| matches!(part.operands.first(), Some(Operand::Part(j)) if *j == last);
+        (parts[last + 1..].len() <= 1 && parts[last + 1..].iter().all(follows)).then_some(Normalize { x, added, kink })
     }
 }

@@ -18,8 +18,8 @@ pub(super) struct Passing<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Skip<'a> {
     Stored(Codes<'a>),
-    /// Normalised itself, by tables of its own, and rounded.
-    Normalized(Codes<'a>, [&'a [f32]; 3], Pack64),
+    /// Normalised itself, by tables of its own, rounded, and rectified or not.
+    Normalized(Codes<'a>, [&'a [f32]; 3], Pack64, bool),
 }
 
 /// What is counted behind a [`Gate`].
@@ -192,7 +192,8 @@ impl Work {
         }
     }
 
-    /// Normalises by the rows' means, factors and biases; what is added to the result, it is rounded before, by `pack`.
+    /// Normalises by the rows' means, factors and biases. Where something is added to the result, that is rounded before, and
+    /// rectified or not.
     ///
     /// # Safety
     /// As of [`Work::sum`]; the tables have a number for each row of the tile.
@@ -200,7 +201,7 @@ impl Work {
     pub(super) unsafe fn normalize(
         &mut self,
         x: Codes<'_>,
-        skip: Option<(Skip<'_>, Pack64)>,
+        skip: Option<(Skip<'_>, Pack64, bool)>,
         tables: [&[f32]; 3],
         rounded: &mut [Counts; 2],
     ) {
@@ -222,7 +223,7 @@ impl Work {
     unsafe fn normalize_rows<const ROW: usize>(
         &mut self,
         x: Codes<'_>,
-        skip: Option<(Skip<'_>, Pack64)>,
+        skip: Option<(Skip<'_>, Pack64, bool)>,
         tables: [&[f32]; 3],
         [rounded, of_skip]: &mut [Counts; 2],
     ) {
@@ -231,13 +232,13 @@ impl Work {
             let own = self.pack;
             self.blocks::<ROW>(|work, at, row, mask| {
                 let mut y = normalized(x.unpack.numbers(load(x.codes, at, mask)), of_rows::<ROW>(tables, row));
-                if let Some((skip, pack)) = skip {
-                    let [a, b, c, d] = pack.rounded(masked(mask, y), rounded);
+                if let Some((skip, pack, rectifies)) = skip {
+                    let [a, b, c, d] = rectified(rectifies, pack.rounded(masked(mask, y), rounded));
                     let [e, f, g, h] = match skip {
                         Skip::Stored(skip) => skip.unpack.numbers(load(skip.codes, at, mask)),
-                        Skip::Normalized(x, tables, pack) => {
+                        Skip::Normalized(x, tables, pack, rectifies) => {
                             let y = normalized(x.unpack.numbers(load(x.codes, at, mask)), of_rows::<ROW>(tables, row));
-                            pack.rounded(masked(mask, y), of_skip)
+                            rectified(rectifies, pack.rounded(masked(mask, y), of_skip))
                         }
                     };
                     y = [_mm512_add_ps(a, e), _mm512_add_ps(b, f), _mm512_add_ps(c, g), _mm512_add_ps(d, h)];
@@ -323,6 +324,17 @@ impl Work {
         }
         found
     }
+}
+
+/// Numbers, or zero where they are negative, if asked for; NaN stays.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn rectified(asked: bool, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+    if !asked {
+        return [a, b, c, d];
+    }
+    let zero = _mm512_setzero_ps();
+    [_mm512_max_ps(zero, a), _mm512_max_ps(zero, b), _mm512_max_ps(zero, c), _mm512_max_ps(zero, d)]
 }
 
 /// The factors of several tables, as [`factors`].
