@@ -43,14 +43,14 @@ enum Way<'a> {
     /// Part by part, the last one where the result goes.
     Steps,
     /// A normalisation and what follows it, in one loop.
-    Normalize(Normalize<'a>),
+    Normalize(Box<Normalize<'a>>),
     /// A kink alone, where the numbers are.
     Clamp(Elements<'a>, Kink),
     /// By a table of all codes of the only tensor.
-    Lookup(Table<'a>),
+    Lookup(Box<Table<'a>>),
     /// In registers, by way of codes.
     #[cfg(target_arch = "x86_64")]
-    Codes(Fused<'a>, Unpack64),
+    Codes(Box<Fused<'a>>, Unpack64),
 }
 
 /// `kink((x - mean) * factor + bias)`, with something added before the kink, on FP32 numbers that nothing rounds.
@@ -82,8 +82,8 @@ impl<'a> Reader<'a> {
             }
         }
         let way = match (Normalize::new(parts), Table::new(shape, parts)?) {
-            (Some(normalize), _) => Way::Normalize(normalize),
-            (None, Some(table)) => Way::Lookup(table),
+            (Some(normalize), _) => Way::Normalize(Box::new(normalize)),
+            (None, Some(table)) => Way::Lookup(Box::new(table)),
             (None, None) => alone(&plan, parts).or_else(|| codes(&plan, parts)).unwrap_or(Way::Steps),
         };
         let operands = parts.iter().flat_map(|part| &part.operands);
@@ -209,7 +209,7 @@ fn alone<'a>(plan: &Plan<'_>, parts: &[Part<'a>]) -> Option<Way<'a>> {
 #[cfg(target_arch = "x86_64")]
 fn codes<'a>(plan: &Plan<'a>, parts: &[Part<'a>]) -> Option<Way<'a>> {
     let (format, _) = parts.last()?.rounding?;
-    Some(Way::Codes(Fused::read(&plan.tiles, parts)?, Unpack64::new(format)?))
+    Some(Way::Codes(Box::new(Fused::read(&plan.tiles, parts)?), Unpack64::new(format)?))
 }
 
 /// There is none here.
