@@ -3,9 +3,9 @@
 
     cargo build --release
     python3 benches/accuracy.py OUT_DIR --data MNIST_DIR [--networks squeezenet@0.25 ...] [--budgets 20% 30% 45% 60%]
-        [--seeds 0 1 2] [--epochs 5] [--methods fp32 ilp demote random uniform-high uniform-low]
+        [--seeds 0 1 2] [--epochs 5] [--methods fp32 ilp ilp-no-rewrite demote random uniform-high uniform-low]
 
-`ilp` has a profile of a few batches at the first weights. Methods without a budget run once, beside all budgets. Promotion is on: within the
+`ilp` has a profile of a few batches at the first weights; `ilp-no-rewrite` is the same under as many bytes, without rewriting. Methods without a budget run once, beside all budgets. Promotion is on: within the
 budget where there is one. Prints a Markdown table: mean test accuracy in percent over the seeds, with the least and the greatest.
 """
 import argparse, subprocess
@@ -13,8 +13,8 @@ import argparse, subprocess
 from runs import arguments, model, parsed, record, row
 
 NETWORKS = ["squeezenet@0.25", "squeezenet@0.1", "resnet-18@0.25", "resnet-18@0.1"]
-METHODS = ["fp32", "ilp", "demote", "random", "uniform-high", "uniform-low"]
-FITTED = ["ilp", "demote", "random"]
+METHODS = ["fp32", "ilp", "ilp-no-rewrite", "demote", "random", "uniform-high", "uniform-low"]
+FITTED = ["ilp", "ilp-no-rewrite", "demote", "random"]
 
 
 def once(options, path, *command):
@@ -25,16 +25,24 @@ def once(options, path, *command):
     return done.stderr.strip()
 
 
+def in_bytes(options, file, budget):
+    """A share of what FP32 takes with rewriting."""
+    command = ["assign", file, "--batch", options.batch, "--method", "fp32"]
+    peak = record(options, f"{file.stem}-peak", command)["memory"]["predicted"]
+    return f"{int(peak * float(budget.rstrip('%')) / 100)}B"
+
+
 def train(options, name, method, budget, seed):
     file, _ = model(options, name)
     data = ["--data", f"mnist:{options.data}"]
     label = f"{file.stem}-{method}-{budget}-{seed}"
     command = ["train", file, *data, "--epochs", options.epochs, "--lr", options.lr, "--seed", seed, "--threads", options.threads]
-    if method == "ilp":
-        profile, plan = options.out / f"{file.stem}.profile", options.out / f"{file.stem}-{budget}.toml"
+    if method.startswith("ilp"):
+        way, limit = ([], budget) if method == "ilp" else (["--no-rewrite"], in_bytes(options, file, budget))
+        profile, plan = options.out / f"{file.stem}.profile", options.out / f"{file.stem}-{method}-{budget}.toml"
         once(options, profile, "profile", file, *data)
-        refused = once(options, plan, "assign", file, "--batch", options.batch, "--budget", budget, "--profile", profile)
-        return record(options, label, command, "--assignment", plan) if plan.exists() else {"refused": refused}
+        refused = once(options, plan, "assign", file, "--batch", options.batch, "--budget", limit, "--profile", profile, *way)
+        return record(options, label, command, "--assignment", plan, *way) if plan.exists() else {"refused": refused}
     limit = ["--budget", budget] if method in FITTED else []
     return record(options, label, command, "--batch", options.batch, "--method", method, *limit)
 

@@ -16,8 +16,11 @@ use crate::translate::{Choice, Entries, Translation, translation};
 const CODES: usize = 256;
 /// Elements of a channel for which tables are worth their making.
 const LEAST: usize = 16 * CODES;
-/// The shortest row, where each has a table of its own.
+/// The same where what is read one row at a time would else be computed, which takes longer than a few instructions.
+const LEAST_READ: usize = 8 * CODES;
+/// The shortest row, where each has a table of its own, and the shortest one that is read.
 const SHORTEST_ROW: usize = 64;
+const SHORTEST_READ: usize = 16;
 /// Elements that are translated before the next are read.
 const TILE: usize = 4096;
 
@@ -46,7 +49,7 @@ pub(super) fn look_up(
 ) -> Result<Option<Vec<Counts>>, ShapeError> {
     let [rows, row, channels] = rows(shape, parts);
     let Some(translation) = translation() else { return Ok(None) };
-    if !is_worth_it(rows, row, channels) || places.iter().any(|place| place.bytes().is_none()) {
+    if !is_worth_it(rows, row, channels, [SHORTEST_ROW, LEAST]) || places.iter().any(|place| place.bytes().is_none()) {
         return Ok(None);
     }
     let (format, x, classes) = match (only_tensor(parts, places), classes(parts, places)) {
@@ -100,7 +103,9 @@ impl<'a> Table<'a> {
         let [rows, row, channels] = rows(shape, parts);
         let rounding = parts.last().and_then(|part| part.rounding).filter(|(format, _)| format.bytes() == 1);
         let (Some((format, overflow)), Some(translation)) = (rounding, translation()) else { return Ok(None) };
-        let Some((x_format, x)) = only_elements(parts).filter(|_| is_worth_it(rows, row, channels)) else {
+        let Some((x_format, x)) =
+            only_elements(parts).filter(|_| is_worth_it(rows, row, channels, [SHORTEST_READ, LEAST_READ]))
+        else {
             return Ok(None);
         };
         let every: Vec<u8> = (0..channels * CODES).map(|i| i as u8).collect();
@@ -123,13 +128,16 @@ impl<'a> Table<'a> {
 
     /// Writes the numbers from `start` on to `y`, as many as it holds.
     pub(super) fn unpack(&self, start: usize, y: &mut [f32]) {
+        let (table, row) = (|row: usize| &self.codes.as_chunks::<CODES>().0[row % self.channels], self.rows.row());
+        if y.len() == row && start.is_multiple_of(row) {
+            // One plane, as it is read where channels are moved.
+            return self.translation.unpack(table(start / row), self.entries, &self.x[start..start + row], y);
+        }
         for tile in self.rows.cover(start, y.len(), usize::MAX) {
-            let channels = (tile.row % self.channels..).take(tile.rows());
             let rows = y[tile.start - start..][..tile.len].chunks_exact_mut(tile.row_len);
             let x = self.x[tile.start..][..tile.len].chunks_exact(tile.row_len);
-            for ((y, x), channel) in rows.zip(x).zip(channels) {
-                let table = &self.codes.as_chunks::<CODES>().0[channel % self.channels];
-                self.translation.unpack(table, self.entries, x, y);
+            for (i, (y, x)) in rows.zip(x).enumerate() {
+                self.translation.unpack(table(tile.row + i), self.entries, x, y);
             }
         }
     }
@@ -155,9 +163,9 @@ fn rows(shape: [usize; 3], parts: &[Part<'_>]) -> [usize; 3] {
     }
 }
 
-/// Whether rows and channels are such that tables are worth their making.
-fn is_worth_it(rows: usize, row: usize, channels: usize) -> bool {
-    row >= SHORTEST_ROW && rows * row >= LEAST * channels
+/// Whether rows are at least so long, and channels have at least so many elements, that tables are worth their making.
+fn is_worth_it(rows: usize, row: usize, channels: usize, [shortest, least]: [usize; 2]) -> bool {
+    row >= shortest && rows * row >= least * channels
 }
 
 /// Where the codes of the only tensor are.
