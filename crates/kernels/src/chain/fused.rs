@@ -84,7 +84,7 @@ impl Gated {
         Some(Gated { at, bounds, rounded, is_rounded: parts.get(at)?.rounding.is_some() })
     }
 
-    fn count(self, found: registers::Gated, counts: &mut [Counts]) {
+    fn count(self, found: registers::GateCounts, counts: &mut [Counts]) {
         let of_nan = |nan: u64| Counts { overflow: nan, not_finite: nan, ..Counts::default() };
         if self.rounded.is_some() {
             counts[0] += found.normalized;

@@ -24,7 +24,7 @@ pub(super) enum Skip<'a> {
 
 /// What is counted behind a [`Gate`].
 #[derive(Clone, Copy, Default)]
-pub(super) struct Gated {
+pub(super) struct GateCounts {
     /// Of the normalised numbers.
     pub(super) normalized: Counts,
     /// NaNs among them.
@@ -259,7 +259,7 @@ impl Work {
         operands: [Codes<'_>; 2],
         tables: [&[f32]; 4],
         gate: Option<(Gate<'_>, Option<Format>)>,
-    ) -> Gated {
+    ) -> GateCounts {
         // SAFETY: the caller's promise.
         unsafe {
             match (self.row, gate) {
@@ -273,7 +273,7 @@ impl Work {
                 (_, Some((gate, rounded))) => return self.gated_rows::<0>(operands, tables, gate, rounded),
             }
         }
-        Gated::default()
+        GateCounts::default()
     }
 
     /// # Safety
@@ -302,8 +302,8 @@ impl Work {
         tables: [&[f32]; 4],
         gate: Gate<'_>,
         rounded: Option<Format>,
-    ) -> Gated {
-        let mut found = Gated::default();
+    ) -> GateCounts {
+        let mut found = GateCounts::default();
         let thresholds = rounded.map(|format| [format.underflow_threshold(), format.overflow_threshold()]);
         // SAFETY: the caller's promise.
         unsafe {
@@ -369,7 +369,7 @@ unsafe fn gradient<const ROW: usize>(dy: [__m512; 4], x: [__m512; 4], tables: [&
 /// Counts what rounding does to normalised numbers, from a format's thresholds of underflow and overflow.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,popcnt")]
-fn count([least, most]: [f32; 2], z: [__m512; 4], mask: u64, found: &mut Gated) {
+fn count([least, most]: [f32; 2], z: [__m512; 4], mask: u64, found: &mut GateCounts) {
     let (least, most) = (_mm512_set1_ps(least), _mm512_set1_ps(most));
     let small = |z: __m512| {
         let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(z), least);
