@@ -14,8 +14,8 @@ pub(crate) struct Class {
     pub(crate) formats: Vec<Format>,
 }
 
-/// For each tensor the one whose rounding it repeats, if there is one: it passes on that one's numbers and always has its format, so
-/// that rounding it changes nothing.
+/// For each tensor the one whose rounding it repeats if it has its format, if there is one: it passes on that one's numbers, so that
+/// rounding them changes nothing. Both have one format, or they are a rectifier's input and output.
 pub fn repeats(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Vec<Option<usize>> {
     classes(skeleton, tensors, allowed).repeats(skeleton.training, tensors)
 }
@@ -25,6 +25,19 @@ pub(crate) struct Classes {
     pub(crate) classes: Vec<Class>,
     pub(crate) class_of: Vec<usize>,
     pub(crate) tensor_of: Vec<Option<usize>>,
+    pub(crate) rectifiers: Vec<Rectifier>,
+}
+
+/// A rectifier whose gradient has two terms: it reads the output, if that has the input's format, or the input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rectifier {
+    /// Positions of input and output in the list of tensors.
+    pub(crate) tensors: [usize; 2],
+    /// Where they are stored.
+    pub(crate) input: NodeId,
+    pub(crate) output: NodeId,
+    /// The gradient in the rewritten graph, where it reads the output.
+    pub(crate) gradient: NodeId,
 }
 
 /// The classes of a graph's tensors: those that rewriting and aliases ask for, and groups.
@@ -51,9 +64,28 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
             union.join_if_common(x, y, &allowed.formats);
         }
     }
-    for alike in of.alike(skeleton, &rewritten) {
+    let (alike, rectified) = of.alike(skeleton, &rewritten);
+    for alike in alike {
         for pair in alike.windows(2) {
             union.join_if_common(pair[0], pair[1], &allowed.formats);
+        }
+    }
+    let mut rectifiers = Vec::new();
+    let roots: Vec<usize> = (0..tensors.len()).map(|at| union.find(at)).collect();
+    for one in &rectified {
+        let sides = [one.input, one.output];
+        let is_alone = |&at: &usize| {
+            let others = rectified.iter().filter(|other| [other.input, other.output].contains(&at)).count();
+            others == 1 && roots.iter().filter(|&&root| root == roots[at]).count() == 1
+        };
+        let formats = sides.map(|at| &allowed.formats[at]);
+        let are_free = allowed.recompute && formats[0] == formats[1] && formats[0].len() > 1;
+        let stored = sides.map(|at| only_stored(skeleton, &tensor_of, at));
+        match stored {
+            [Some(input), Some(output)] if are_free && sides.iter().all(is_alone) => {
+                rectifiers.push(Rectifier { tensors: sides, input, output, gradient: one.gradient });
+            }
+            _ => union.join_if_common(one.input, one.output, &allowed.formats),
         }
     }
     let mut classes: Vec<Class> = Vec::new();
@@ -69,7 +101,21 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
         classes[class].formats.retain(|format| allowed.formats[at].contains(format));
         class_of.push(class);
     }
-    Classes { classes, class_of, tensor_of }
+    Classes { classes, class_of, tensor_of, rectifiers }
+}
+
+/// The node that stores a tensor, if there is exactly one.
+fn only_stored(skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>], tensor: usize) -> Option<NodeId> {
+    let is_stored = |id: &NodeId| tensor_of[id.index()] == Some(tensor) && skeleton.places[id.index()] == Where::Own;
+    let mut stored = skeleton.graph.ids().filter(is_stored);
+    stored.next().filter(|_| stored.next().is_none())
+}
+
+/// A gradient of a rectifier that reads the output in place of the input, and the tensors of both.
+struct Rectified {
+    input: usize,
+    output: usize,
+    gradient: NodeId,
 }
 
 /// The tensors of a training graph by node: what it outputs, and its gradient.
@@ -125,10 +171,11 @@ impl<'a> Tensors<'a> {
     }
 
     /// Sets of tensors that have to have one format so that the rewriting holds: those of nodes that have become one, and
-    /// those that a node reads in place of others, outputs and gradients apart.
-    fn alike(&self, skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>]) -> Vec<Vec<usize>> {
+    /// those that a node reads in place of others, outputs and gradients apart. Rectifiers that need it only for their
+    /// gradient are listed by themselves.
+    fn alike(&self, skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>]) -> (Vec<Vec<usize>>, Vec<Rectified>) {
         let (training, graph) = (self.training, skeleton.rewritten);
-        let mut alike = Vec::new();
+        let (mut alike, mut rectified) = (Vec::new(), Vec::new());
         let origin = |new: NodeId| skeleton.origins[new.index()];
         for (id, new) in training.ids().zip(skeleton.values) {
             let Some(first) = new.and_then(origin).filter(|&first| first != id) else { continue };
@@ -141,10 +188,14 @@ impl<'a> Tensors<'a> {
             let value = |id: &NodeId| skeleton.values[id.index()];
             let same = |(old, new): &(&NodeId, &NodeId)| value(old) == Some(**new);
             if before.len() == after.len() && training.op(old) == graph.op(new) {
-                let changed = before.iter().zip(&after).filter(|pair| !same(pair));
-                alike.extend(
-                    changed.map(|(old, new)| [self.of(*old), tensor_of[new.index()]].into_iter().flatten().collect()),
-                );
+                for (&before, &after) in before.iter().zip(&after).filter(|pair| !same(pair)) {
+                    let (Some(input), Some(output)) = (self.of(before), tensor_of[after.index()]) else { continue };
+                    if origin(after).is_some_and(|id| training.operands(id) == [before]) {
+                        rectified.push(Rectified { input, output, gradient: new });
+                    } else {
+                        alike.push(vec![input, output]);
+                    }
+                }
                 continue;
             }
             // Everything between this node and what both graphs have.
@@ -170,7 +221,7 @@ impl<'a> Tensors<'a> {
             }
             alike.extend([gradients, outputs]);
         }
-        alike
+        (alike, rectified)
     }
 }
 
@@ -219,9 +270,12 @@ impl Classes {
         };
         // A sum of several gradients is not rounded.
         let rounded = |&id: &NodeId| training.node(owner(training, id)).role != Role::Internal;
-        let same_class = |at: usize, other: &usize| *other != at && self.class_of[*other] == self.class_of[at];
+        let may_be_one = |at: usize, other: usize| {
+            let is_rectified = self.rectifiers.iter().any(|of| of.tensors == [other, at]);
+            other != at && (is_rectified || self.class_of[other] == self.class_of[at])
+        };
         let repeated = |(at, tensor): (usize, &Tensor)| {
-            passed_on(tensor).filter(rounded).and_then(|id| of.of(id)).filter(|other| same_class(at, other))
+            passed_on(tensor).filter(rounded).and_then(|id| of.of(id)).filter(|&other| may_be_one(at, other))
         };
         tensors.iter().enumerate().map(repeated).collect()
     }

@@ -1,8 +1,19 @@
 //! When stored tensors are computed and read.
 
+use super::classes::Rectifier;
 use super::{Skeleton, Where};
 use bitbudget_ir::{NodeId, Role};
 use std::collections::BTreeSet;
+
+/// The first and the last step of several.
+pub(crate) type Reads = Option<[usize; 2]>;
+
+/// What a tensor is to a rectifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Input,
+    Output,
+}
 
 /// A stored tensor.
 #[derive(Clone, Debug)]
@@ -13,7 +24,9 @@ pub(crate) struct Stored {
     /// The last step of the forward pass that reads it, or the first one of all.
     pub(crate) forward: usize,
     /// The first and the last step of the backward pass that read it.
-    pub(crate) backward: Option<[usize; 2]>,
+    pub(crate) backward: Reads,
+    /// Where it is a rectifier's input or output: the same if the other has another format, so that the gradient reads the input.
+    pub(crate) apart: Option<(Side, Reads)>,
     /// Whether it is an output, or the next value of something kept: it stays to the end.
     pub(crate) lasting: bool,
     /// What has to be computed to compute it again, as nodes of the training graph: itself last, and results that lie nowhere.
@@ -25,9 +38,9 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// The last step that reads it if it is kept.
-    pub(crate) fn last(&self) -> usize {
-        self.backward.map_or(self.forward, |[_, last]| last.max(self.forward))
+    /// The first and the last step of the backward pass that read it, if its format is a rectifier's other tensor's or not.
+    pub(crate) fn reads(&self, apart: bool) -> Reads {
+        self.apart.filter(|_| apart).map_or(self.backward, |(_, reads)| reads)
     }
 }
 
@@ -43,7 +56,7 @@ pub(crate) fn root(skeleton: &Skeleton<'_>, mut id: NodeId) -> Option<NodeId> {
 }
 
 /// All stored tensors, in the order in which they are computed.
-pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
+pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<Stored> {
     let graph = skeleton.graph;
     let backward = graph.backward();
     let mut at = vec![None; graph.len()];
@@ -52,13 +65,18 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
         for &id in nodes.iter().filter(|id| skeleton.places[id.index()] == Where::Own) {
             at[id.index()] = Some(found.len());
             let (closure, inputs, repeatable) = closure(skeleton, &backward, id);
-            let lasting = false;
+            let side = |of: &Rectifier| match id {
+                _ if id == of.input => Some((Side::Input, None)),
+                _ if id == of.output => Some((Side::Output, None)),
+                _ => None,
+            };
             found.push(Stored {
                 node: id,
                 first: step,
                 forward: step,
                 backward: None,
-                lasting,
+                apart: rectifiers.iter().find_map(side),
+                lasting: false,
                 closure,
                 inputs,
                 repeatable,
@@ -74,10 +92,15 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
                 let stored = &mut found[index];
                 if !is_backward || backward[stored.node.index()] {
                     stored.forward = stored.forward.max(step);
-                } else if let Some([first, last]) = &mut stored.backward {
-                    (*first, *last) = ((*first).min(step), (*last).max(step));
-                } else {
-                    stored.backward = Some([step, step]);
+                    continue;
+                }
+                read(&mut stored.backward, step);
+                let is_gradient =
+                    |of: &&Rectifier| of.output == stored.node && of.gradient == skeleton.nodes[id.index()];
+                let rectifier = rectifiers.iter().find(is_gradient);
+                let reads_apart = rectifier.map_or(Some(index), |of| at[of.input.index()]);
+                if let Some((_, reads)) = reads_apart.and_then(|index| found[index].apart.as_mut()) {
+                    read(reads, step);
                 }
             }
         }
@@ -90,6 +113,11 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>) -> Vec<Stored> {
         }
     }
     found
+}
+
+fn read(reads: &mut Reads, step: usize) {
+    let [first, last] = reads.get_or_insert([step, step]);
+    (*first, *last) = ((*first).min(step), (*last).max(step));
 }
 
 /// What computing a tensor again takes: nodes of the training graph, stored inputs, and whether it is possible at all.

@@ -59,7 +59,7 @@ pub fn program(
     let classes = classes(skeleton, tensors, allowed);
     let places = places(skeleton, &classes);
     let skeleton = &Skeleton { places: &places, ..*skeleton };
-    let stored = stored(skeleton);
+    let stored = stored(skeleton, &classes.rectifiers);
     let scale = costs.scale();
     let repeats = classes.repeats(skeleton.training, tensors);
     let class_costs = classes.classes.iter().map(|class| {
@@ -68,11 +68,18 @@ pub fn program(
                 let position = allowed.formats[t].iter().position(|f| f == format);
                 position.and_then(|at| costs.rounding[t].get(at)).copied().unwrap_or(0.0)
             };
-            class.tensors.iter().filter(|&&t| repeats[t].is_none()).map(of).sum::<f64>() * scale
+            let is_repeated = |&t: &usize| repeats[t].is_some_and(|of| classes.class_of[of] == classes.class_of[t]);
+            class.tensors.iter().filter(|t| !is_repeated(t)).map(of).sum::<f64>() * scale
         };
         class.formats.iter().map(harm).collect()
     });
+    let rectified = classes.rectifiers.iter().map(|of| {
+        let [input, output] = of.tensors;
+        let [input_class, output_class] = of.tensors.map(|tensor| classes.class_of[tensor]);
+        Rectified { input: input_class, output: output_class, repeats: repeats[output] == Some(input) }
+    });
     let builder = Builder {
+        rectified: rectified.collect(),
         class_costs: class_costs.collect(),
         located: vec![None; stored.len()],
         position: stored.iter().enumerate().map(|(at, s)| (s.node, at)).collect(),
@@ -104,6 +111,14 @@ fn places(skeleton: &Skeleton<'_>, classes: &Classes) -> Vec<Where> {
     skeleton.graph.ids().map(place).collect()
 }
 
+/// The classes of a rectifier's input and output, and whether the output repeats the input's rounding in its format.
+#[derive(Clone, Copy)]
+struct Rectified {
+    input: usize,
+    output: usize,
+    repeats: bool,
+}
+
 struct Builder<'a> {
     skeleton: &'a Skeleton<'a>,
     batch: usize,
@@ -112,6 +127,7 @@ struct Builder<'a> {
     /// Bytes below which a tensor is small.
     small: usize,
     classes: Classes,
+    rectified: Vec<Rectified>,
     /// Per class and format.
     class_costs: Vec<Vec<f64>>,
     stored: Vec<Stored>,
@@ -136,6 +152,7 @@ impl Builder<'_> {
         let offered: Vec<bool> = self.stored.iter().map(|s| recompute && s.repeatable && !self.is_small(s)).collect();
         self.variants = variants(&self.stored, &offered);
         self.fix_small_ones();
+        self.fix_small_rectifiers();
         self.share_places_of_one_class();
         let time = self.costs.max_slowdown.map(|share| {
             self.problem.limits.push((share * TIME_UNIT) as i64);
@@ -149,6 +166,7 @@ impl Builder<'_> {
                 self.add_formatless(at, time);
             }
         }
+        self.link_rectifiers();
         self.link_recomputations();
         self.link_early_recomputations();
         self.add_savings();
@@ -182,10 +200,11 @@ impl Builder<'_> {
             if self.is_small(stored) || !stored.repeatable {
                 let last = self.variants[at].iter().filter(|v| v.again.is_none()).filter_map(|v| v.alive.last());
                 let last = last.map(|&[_, last]| last).max().unwrap_or(stored.first);
-                self.variants[at] = vec![Variant { alive: vec![[stored.first, last]], again: None }];
+                self.variants[at] = vec![Variant { alive: vec![[stored.first, last]], again: None, apart: false }];
             }
         }
-        for class in 0..self.classes.classes.len() {
+        let follow: Vec<usize> = self.rectified.iter().map(|of| of.output).collect();
+        for class in (0..self.classes.classes.len()).filter(|class| !follow.contains(class)) {
             let members: Vec<usize> = self.members(class).collect();
             let bytes: usize = members.iter().map(|&at| self.size(&self.stored[at], Format::FP32, true)).sum();
             let best = (0..self.class_costs[class].len())
@@ -197,6 +216,24 @@ impl Builder<'_> {
                     self.fixed[class] = self.classes.classes[class].formats[best];
                     self.fixed_cost += self.class_costs[class][best];
                 }
+            }
+        }
+    }
+
+    /// A small rectifier's output has its input's format, and so has one whose input cannot be computed again.
+    fn fix_small_rectifiers(&mut self) {
+        for of in self.rectified.clone() {
+            if self.is_fixed[of.input] {
+                let format = self.fixed[of.input];
+                (self.is_fixed[of.output], self.fixed[of.output]) = (true, format);
+                let position = self.classes.classes[of.output].formats.iter().position(|&other| other == format);
+                let harm = position.map_or(0.0, |at| self.class_costs[of.output][at]);
+                self.fixed_cost += if of.repeats { 0.0 } else { harm };
+            }
+            let is_apart = |at: usize| self.variants[at].iter().any(|variant| variant.apart);
+            let may_differ = self.members(of.input).any(is_apart);
+            for at in self.members(of.output).collect::<Vec<_>>() {
+                self.variants[at].retain(|variant| may_differ || !variant.apart);
             }
         }
     }
@@ -228,10 +265,10 @@ impl Builder<'_> {
             let classes = [self.classes.of(self.stored[at].node), self.classes.of(self.stored[other].node)];
             let same = classes[0].is_some() && classes[0] == classes[1];
             let both_fixed = self.fixed_format(at).is_some() && self.fixed_format(at) == self.fixed_format(other);
-            if same || both_fixed {
+            if same || both_fixed || self.is_rectified(at, other) {
                 // Nothing but the one in its place asks for it again.
                 let alone = readers[other] == [at] && self.stored[other].backward.is_none();
-                for variant in &mut self.variants[other] {
+                for variant in self.variants[other].iter_mut().filter(|variant| !variant.apart) {
                     for interval in variant.alive.iter_mut().filter(|interval| interval[1] == step) {
                         interval[1] = step.saturating_sub(1);
                     }
@@ -240,6 +277,12 @@ impl Builder<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a stored tensor is the output of a rectifier of the other one.
+    fn is_rectified(&self, at: usize, other: usize) -> bool {
+        let nodes = (self.stored[other].node, self.stored[at].node);
+        self.classes.rectifiers.iter().any(|of| (of.input, of.output) == nodes)
     }
 
     fn uses(&self, at: usize, variant: &Variant, format: Format) -> Vec<Use> {
@@ -295,7 +338,9 @@ impl Builder<'_> {
             match varying.first() {
                 None => options.push((Choice { cost: harm, uses: kept }, meaning)),
                 Some(&head) => {
-                    for variant in &self.variants[head] {
+                    for variant in self.variants[head].iter().filter(|v| self.is_useful(class, format, v)) {
+                        let repeats = |of: &Rectified| of.repeats && of.output == class && !variant.apart;
+                        let harm = if self.rectified.iter().any(repeats) { 0.0 } else { harm };
                         let mut choice = self.choice(head, variant, format, harm, time);
                         choice.uses.extend(kept.iter().cloned());
                         options.push((choice, Meaning { variant: Some((head, variant.clone())), ..meaning.clone() }));
@@ -319,6 +364,35 @@ impl Builder<'_> {
                 let format = self.meanings[own][option].format;
                 let to = self.picks(item, |meaning| meaning.format == format);
                 self.problem.links.push(Link { from: pick(own, option), to });
+            }
+        }
+    }
+
+    /// A rectifier's input and output have two formats only where the input's is wider.
+    fn is_useful(&self, class: usize, format: Format, variant: &Variant) -> bool {
+        let mut others = self.classes.classes[class].formats.iter().map(|other| other.bytes());
+        let Some(of) = self.rectified.iter().find(|of| [of.input, of.output].contains(&class)) else { return true };
+        !variant.apart
+            || others.any(|bytes| if class == of.input { bytes < format.bytes() } else { bytes > format.bytes() })
+    }
+
+    /// A rectifier's output has its input's format, and its gradient reads it; or it has a narrower one, and the gradient
+    /// reads the input, which is computed again.
+    fn link_rectifiers(&mut self) {
+        for of in self.classes.rectifiers.clone() {
+            let item = |node| self.position.get(node).and_then(|&at: &usize| self.located[at]);
+            let (Some(input), Some(output)) = (item(&of.input), item(&of.output)) else { continue };
+            let is_apart = |meaning: &Meaning| meaning.variant.as_ref().is_some_and(|(_, variant)| variant.apart);
+            let format = |meaning: &Meaning| meaning.format.map(|(_, format)| format);
+            for (option, chosen) in self.meanings[output].iter().enumerate() {
+                let to = self.picks(input, |meaning| {
+                    let fits = match is_apart(chosen) {
+                        true => format(meaning).map(Format::bytes) > format(chosen).map(Format::bytes),
+                        false => format(meaning) == format(chosen),
+                    };
+                    fits && is_apart(meaning) == is_apart(chosen)
+                });
+                self.problem.links.push(Link { from: pick(output, option), to });
             }
         }
     }
@@ -384,8 +458,8 @@ impl Builder<'_> {
         let mut links = Vec::new();
         for (item, meanings) in self.meanings.iter().enumerate() {
             for (option, meaning) in meanings.iter().enumerate() {
-                let Some((at, Variant { again: Some(step), .. })) = &meaning.variant else { continue };
-                if self.stored[*at].backward.is_some_and(|[first, _]| first <= *step) {
+                let Some((at, Variant { again: Some(step), apart, .. })) = &meaning.variant else { continue };
+                if self.stored[*at].reads(*apart).is_some_and(|[first, _]| first <= *step) {
                     continue;
                 }
                 let then = |reader: &usize| {
@@ -404,7 +478,7 @@ impl Builder<'_> {
         for at in 0..self.stored.len() {
             let Some((other, step)) = self.replaced(at) else { continue };
             let ends = |variant: &Variant| variant.alive.iter().any(|interval| interval[1] == step);
-            if !self.variants[other].iter().any(ends) {
+            if self.is_rectified(at, other) || !self.variants[other].iter().any(ends) {
                 continue;
             }
             let mut options = vec![(Choice { cost: 0.0, uses: Vec::new() }, Meaning::default())];

@@ -1,6 +1,6 @@
 //! How long a stored tensor may be alive: kept, or dropped and recomputed.
 
-use super::lives::Stored;
+use super::lives::{Side, Stored};
 use bitbudget_ir::NodeId;
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ pub(crate) struct Variant {
     pub(crate) alive: Vec<[usize; 2]>,
     /// The step before which it is computed again.
     pub(crate) again: Option<usize>,
+    /// Whether this is for a rectifier's input and output in two formats.
+    pub(crate) apart: bool,
 }
 
 impl Variant {
@@ -26,24 +28,22 @@ const MOST: usize = 4;
 /// The variants of every stored tensor; `offered` says which may be recomputed.
 pub(crate) fn variants(stored: &[Stored], offered: &[bool]) -> Vec<Vec<Variant>> {
     let position: BTreeMap<NodeId, usize> = stored.iter().enumerate().map(|(at, s)| (s.node, at)).collect();
-    // The steps at which what reads a tensor may be recomputed, latest first.
+    // The steps at which what reads a tensor may be recomputed.
     let mut needed: Vec<Vec<usize>> = vec![Vec::new(); stored.len()];
     let mut variants = vec![Vec::new(); stored.len()];
     for (at, tensor) in stored.iter().enumerate().rev() {
         let needed_at = std::mem::take(&mut needed[at]);
-        let mut steps = needed_at.clone();
-        let own = tensor.backward.map(|[first, _]| first);
-        steps.extend(own);
-        steps.retain(|&step| own.is_none_or(|own| step <= own) && step > tensor.forward + 1);
-        let steps = if offered[at] { latest(steps) } else { Vec::new() };
-        let mut found = vec![Variant { alive: vec![[tensor.first, tensor.last()]], again: None }];
-        for step in latest(needed_at.into_iter().filter(|&step| step > tensor.last()).collect()) {
-            found.push(Variant { alive: vec![[tensor.first, step]], again: None });
+        let mut found = of(tensor, &needed_at, offered[at], false);
+        match tensor.apart {
+            Some((Side::Output, _)) => found.extend(of(tensor, &needed_at, offered[at], true)),
+            // Beside an input that is kept the output need not be stored, whatever its format.
+            Some((Side::Input, _)) => {
+                let again = of(tensor, &needed_at, offered[at], true).into_iter().filter(|v| v.again.is_some());
+                found.extend(again);
+            }
+            None => {}
         }
-        for &step in &steps {
-            let last = tensor.backward.map_or(step, |[_, last]| last.max(step));
-            found.push(Variant { alive: vec![[tensor.first, tensor.forward], [step, last]], again: Some(step) });
-        }
+        let steps: Vec<usize> = found.iter().filter_map(|variant| variant.again).collect();
         for input in &tensor.inputs {
             if let Some(&input) = position.get(input) {
                 needed[input].extend(&steps);
@@ -54,6 +54,28 @@ pub(crate) fn variants(stored: &[Stored], offered: &[bool]) -> Vec<Vec<Variant>>
     variants
 }
 
+/// The variants of one that others may need at some steps.
+fn of(tensor: &Stored, needed: &[usize], offered: bool, apart: bool) -> Vec<Variant> {
+    let reads = tensor.reads(apart);
+    let own = reads.map(|[first, _]| first);
+    let last = reads.map_or(tensor.forward, |[_, last]| last.max(tensor.forward));
+    let kept = |last: usize| Variant { alive: vec![[tensor.first, last]], again: None, apart };
+    let again = |step: usize| {
+        let last = reads.map_or(step, |[_, last]| last.max(step));
+        Variant { alive: vec![[tensor.first, tensor.forward], [step, last]], again: Some(step), apart }
+    };
+    let is_early = |step: &usize| own.is_none_or(|own| *step <= own) && *step > tensor.forward + 1;
+    let steps = needed.iter().copied().chain(own).filter(is_early).collect();
+    let longer = needed.iter().copied().filter(|&step| step > last).collect();
+    let mut found = vec![kept(last)];
+    found.extend(latest(longer).into_iter().map(kept));
+    if offered {
+        found.extend(latest(steps).into_iter().map(again));
+    }
+    found
+}
+
+/// The latest of some steps, in falling order.
 fn latest(mut steps: Vec<usize>) -> Vec<usize> {
     steps.sort_unstable_by(|a, b| b.cmp(a));
     steps.dedup();
