@@ -79,7 +79,7 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
             others == 1 && roots.iter().filter(|&&root| root == roots[at]).count() == 1
         };
         let formats = sides.map(|at| &allowed.formats[at]);
-        let are_free = allowed.recompute && formats[0] == formats[1] && formats[0].len() > 1;
+        let are_free = allowed.recompute && (formats[0] != formats[1] || formats[0].len() > 1);
         let stored = sides.map(|at| only_stored(skeleton, &tensor_of, at));
         match stored {
             [Some(input), Some(output)] if are_free && sides.iter().all(is_alone) => {

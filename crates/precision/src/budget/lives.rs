@@ -27,8 +27,6 @@ pub(crate) struct Stored {
     pub(crate) backward: Reads,
     /// Where it is a rectifier's input or output: the same if the other has another format, so that the gradient reads the input.
     pub(crate) apart: Option<(Side, Reads)>,
-    /// Whether it is an output, or the next value of something kept: it stays to the end.
-    pub(crate) lasting: bool,
     /// What has to be computed to compute it again, as nodes of the training graph: itself last, and results that lie nowhere.
     pub(crate) closure: Vec<NodeId>,
     /// The stored tensors that these read.
@@ -76,7 +74,6 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
                 forward: step,
                 backward: None,
                 apart: rectifiers.iter().find_map(side),
-                lasting: false,
                 closure,
                 inputs,
                 repeatable,
@@ -109,7 +106,7 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
     let updates = graph.updates().iter().map(|&(_, value)| value);
     for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
         if let Some(index) = root(skeleton, id).and_then(|root| at[root.index()]) {
-            (found[index].lasting, found[index].forward) = (true, end);
+            found[index].forward = end;
         }
     }
     found

@@ -76,7 +76,13 @@ pub fn program(
     let rectified = classes.rectifiers.iter().map(|of| {
         let [input, output] = of.tensors;
         let [input_class, output_class] = of.tensors.map(|tensor| classes.class_of[tensor]);
-        Rectified { input: input_class, output: output_class, repeats: repeats[output] == Some(input) }
+        let [formats, others] = of.tensors.map(|tensor| &allowed.formats[tensor]);
+        Rectified {
+            input: input_class,
+            output: output_class,
+            repeats: repeats[output] == Some(input),
+            has_common: formats.iter().any(|format| others.contains(format)),
+        }
     });
     let builder = Builder {
         rectified: rectified.collect(),
@@ -111,12 +117,22 @@ fn places(skeleton: &Skeleton<'_>, classes: &Classes) -> Vec<Where> {
     skeleton.graph.ids().map(place).collect()
 }
 
-/// The classes of a rectifier's input and output, and whether the output repeats the input's rounding in its format.
+/// The classes of a rectifier's input and output, whether the output repeats the input's rounding in its format, and whether
+/// there is a format that both may have.
 #[derive(Clone, Copy)]
 struct Rectified {
     input: usize,
     output: usize,
     repeats: bool,
+    has_common: bool,
+}
+
+impl Rectified {
+    /// Whether input and output may have these formats: one, or apart two. Two are offered where the output's takes less memory, or
+    /// where there is no one that both may have; else the input's would be as good for both.
+    fn fit(&self, input: Format, output: Format, apart: bool) -> bool {
+        if apart { !self.has_common || input.bytes() > output.bytes() } else { input == output }
+    }
 }
 
 struct Builder<'a> {
@@ -224,11 +240,12 @@ impl Builder<'_> {
     fn fix_small_rectifiers(&mut self) {
         for of in self.rectified.clone() {
             if self.is_fixed[of.input] {
-                let format = self.fixed[of.input];
-                (self.is_fixed[of.output], self.fixed[of.output]) = (true, format);
-                let position = self.classes.classes[of.output].formats.iter().position(|&other| other == format);
-                let harm = position.map_or(0.0, |at| self.class_costs[of.output][at]);
-                self.fixed_cost += if of.repeats { 0.0 } else { harm };
+                let formats = &self.classes.classes[of.output].formats;
+                let same = formats.iter().position(|&format| format == self.fixed[of.input]);
+                let at = same.unwrap_or(0);
+                let harm = if of.repeats && same.is_some() { 0.0 } else { self.class_costs[of.output][at] };
+                (self.is_fixed[of.output], self.fixed[of.output]) = (true, formats[at]);
+                self.fixed_cost += harm;
             }
             let is_apart = |at: usize| self.variants[at].iter().any(|variant| variant.apart);
             let may_differ = self.members(of.input).any(is_apart);
@@ -368,31 +385,29 @@ impl Builder<'_> {
         }
     }
 
-    /// A rectifier's input and output have two formats only where the input's is wider.
+    /// Whether a variant of a rectifier's input or output is one of those that [`Rectified::fit`] some of the other's formats.
     fn is_useful(&self, class: usize, format: Format, variant: &Variant) -> bool {
-        let mut others = self.classes.classes[class].formats.iter().map(|other| other.bytes());
         let Some(of) = self.rectified.iter().find(|of| [of.input, of.output].contains(&class)) else { return true };
-        !variant.apart
-            || others.any(|bytes| if class == of.input { bytes < format.bytes() } else { bytes > format.bytes() })
+        let formats = |class: usize| self.classes.classes[class].formats.iter().copied();
+        let [input, output] =
+            [of.input, of.output].map(|side| if side == class { vec![format] } else { formats(side).collect() });
+        input.iter().any(|&input| output.iter().any(|&output| of.fit(input, output, variant.apart)))
     }
 
-    /// A rectifier's output has its input's format, and its gradient reads it; or it has a narrower one, and the gradient
-    /// reads the input, which is computed again.
+    /// A rectifier's output has its input's format, and its gradient reads it; or it has another one, and the gradient reads
+    /// the input, which is computed again.
     fn link_rectifiers(&mut self) {
-        for of in self.classes.rectifiers.clone() {
+        let is_apart = |meaning: &Meaning| meaning.variant.as_ref().is_some_and(|(_, variant)| variant.apart);
+        for (nodes, of) in self.classes.rectifiers.iter().zip(&self.rectified) {
             let item = |node| self.position.get(node).and_then(|&at: &usize| self.located[at]);
-            let (Some(input), Some(output)) = (item(&of.input), item(&of.output)) else { continue };
-            let is_apart = |meaning: &Meaning| meaning.variant.as_ref().is_some_and(|(_, variant)| variant.apart);
-            let format = |meaning: &Meaning| meaning.format.map(|(_, format)| format);
+            let (Some(input), Some(output)) = (item(&nodes.input), item(&nodes.output)) else { continue };
             for (option, chosen) in self.meanings[output].iter().enumerate() {
-                let to = self.picks(input, |meaning| {
-                    let fits = match is_apart(chosen) {
-                        true => format(meaning).map(Format::bytes) > format(chosen).map(Format::bytes),
-                        false => format(meaning) == format(chosen),
-                    };
-                    fits && is_apart(meaning) == is_apart(chosen)
-                });
-                self.problem.links.push(Link { from: pick(output, option), to });
+                let fits = |meaning: &Meaning| {
+                    let formats = meaning.format.zip(chosen.format);
+                    let fit = formats.is_some_and(|((_, input), (_, output))| of.fit(input, output, is_apart(chosen)));
+                    fit && is_apart(meaning) == is_apart(chosen)
+                };
+                self.problem.links.push(Link { from: pick(output, option), to: self.picks(input, fits) });
             }
         }
     }
