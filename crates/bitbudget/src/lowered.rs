@@ -112,11 +112,6 @@ pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, lowering: Lowering) -
         Some(_) => derivable(graph, &schedule, batch),
         None => BTreeMap::new(),
     };
-    if derived.is_empty() {
-        let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
-        let (graph, formats) = (graph.clone(), formats.clone());
-        return Ok(Ordered { graph, formats, origins, derived: Vec::new(), in_order: false });
-    }
     let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
     let Copied { graph, formats, origins } = derive(graph, formats, &steps, &derived)?;
     let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();

@@ -19,6 +19,9 @@ pub enum TrainerError {
     /// Its assignment does not fit its graph.
     #[error("the trainer file's assignment is damaged: {0}")]
     Assignment(String),
+    /// Its checksum is right, but this build would have written something else.
+    #[error("the trainer file is another build's: {0}; compile the network again")]
+    Build(String),
     /// It cannot be assembled again.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -47,10 +50,10 @@ impl Compiled {
     /// The compiled trainer of a file form.
     ///
     /// # Errors
-    /// If the bytes are no trainer file, or a damaged one.
+    /// If the bytes are no trainer file, a damaged one, or another build's.
     pub fn decode(bytes: &[u8]) -> Result<Compiled, TrainerError> {
         let trainer = Trainer::decode(bytes)?;
-        let wrong = |e: serde_json::Error| TrainerError::Assignment(e.to_string());
+        let wrong = |e: serde_json::Error| TrainerError::Build(format!("its assignment has {e}"));
         let record: Record = serde_json::from_str(&trainer.assignment).map_err(wrong)?;
         let (assignment, lowering) = assignment(&trainer.training, &record)?;
         let mut positions = record.overflowed.iter().map(|(at, _)| at).chain(&record.refused).chain(&record.pinned);
@@ -60,7 +63,7 @@ impl Compiled {
         let model = Model { graph: trainer.forward, values: trainer.values };
         let mut compiled = Compiled::assemble(model, trainer.training, assignment, lowering)?;
         if (&compiled.train, &compiled.evaluate) != (&trainer.train, &trainer.evaluate) {
-            return Err(TrainerError::Assignment("the stored programs are not those of its graph".into()));
+            return Err(TrainerError::Build("its programs are not those that its graph is lowered to here".into()));
         }
         if let Some(record) = &record.budget {
             record.give(&mut compiled)?;

@@ -14,7 +14,8 @@ function lifetime(tensor, report) {
   return tensor.lives.map(span).filter((text, at, all) => all.indexOf(text) === at).join(", ");
 }
 
-const choiceName = (choice) => choice.format + (choice.recomputed ? ", recomputed" : "");
+const choiceName = (choice) => choice.format + (choice.recomputed ? ", recomputed" : "")
+  + (choice.from_input ? ", rectifier's gradient from its input" : "");
 
 /** The best choice that was not taken; the chosen one comes first. */
 const runnerUp = (tensor) => (tensor.choices || []).find((choice) => !choice.chosen);

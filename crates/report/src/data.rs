@@ -210,6 +210,9 @@ pub struct Choice {
     /// Whether the backward pass computes the tensor again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recomputed: bool,
+    /// Whether a rectifier's gradient reads its input, which has another format than its output.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_input: bool,
     /// The harm of rounding and the time of computing again.
     pub cost: f64,
     /// What its memory costs at the prices that the search ended with.

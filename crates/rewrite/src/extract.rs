@@ -1,6 +1,6 @@
 //! The choice of one way to compute every tensor.
 //!
-//! It begins with the training graph's own terms and goes over the classes in order: where another term costs less, that is
+//! It begins with the training graph's own terms and goes over the classes in order: where another term costs no more, that is
 //! taken, with whatever it needs. Shared tensors count once. A term may read only what stands before its class in the training
 //! graph's order, so that the choice has no cycles and the order stays.
 
@@ -47,7 +47,16 @@ pub(crate) struct Selection<'a> {
     /// How many chosen terms and results read each class, and how many of the backward pass, if it is of the forward pass.
     readers: Vec<usize>,
     keepers: Vec<usize>,
-    cost: i64,
+    cost: Cost,
+}
+
+/// What a choice costs; the first field that differs decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    /// Bytes with every tensor in FP32, and work in bytes, so that the same is taken in all formats in which it is equal.
+    whole: i64,
+    /// Bytes of the tensors in their formats.
+    stored: i64,
 }
 
 /// A class's choice and position before a change.
@@ -78,7 +87,7 @@ pub(crate) fn select<'a>(graph: &Graph, alternatives: &'a Alternatives) -> Selec
         members,
         readers: vec![0; count],
         keepers: vec![0; count],
-        cost: 0,
+        cost: Cost::default(),
     };
     for class in 0..count {
         selection.chosen[class] = selection.own(graph, class);
@@ -288,21 +297,23 @@ impl Selection<'_> {
     fn link(&mut self, class: ClassId, candidate: Option<usize>, sign: isize, pending: &mut Vec<(ClassId, isize)>) {
         let at = class.index();
         let Some(candidate) = candidate.and_then(|chosen| self.candidates[at].get(chosen)) else { return };
-        self.cost += sign as i64 * (self.stored(class, candidate) + self.work(class, candidate));
+        let bytes = self.stored(class, candidate);
+        let format = candidate.rounding.map_or(self.formats[at], |rounding| rounding.format);
+        self.cost.stored += sign as i64 * bytes / 4 * format.bytes() as i64;
+        self.cost.whole += sign as i64 * (bytes + self.work(class, candidate));
         for &operand in &candidate.operands {
             pending.push((operand, sign));
             if self.backward[at] && !self.backward[operand.index()] {
                 let keepers = &mut self.keepers[operand.index()];
                 let before = std::mem::replace(keepers, keepers.saturating_add_signed(sign));
                 if before == 0 || *keepers == 0 {
-                    self.cost += sign as i64 * KEPT * self.bytes(operand);
+                    self.cost.whole += sign as i64 * KEPT * self.bytes(operand);
                 }
             }
         }
     }
 
-    /// Bytes of a class's tensor before formats are chosen, so that the same is taken in all formats where it is equal. Sources
-    /// are there anyway.
+    /// Bytes of a class's tensor in FP32. Sources are there anyway.
     fn bytes(&self, class: ClassId) -> i64 {
         let of = &self.alternatives.classes[class.index()];
         let is_source = matches!(&of.terms[0].computes, Computes::Op(op) if op.source_name().is_some());
@@ -313,7 +324,7 @@ impl Selection<'_> {
         if is_source { 0 } else { of.ty.shape.elements(BATCH).saturating_mul(width).min(1 << 40) as i64 }
     }
 
-    /// Bytes that computing a class takes.
+    /// Bytes that computing a class in FP32 takes.
     fn stored(&self, class: ClassId, candidate: &Candidate) -> i64 {
         let shows = match candidate.op {
             Op::Reshape(_) => true,

@@ -7,6 +7,8 @@ mod demote;
 mod error;
 mod frame;
 mod limit;
+#[cfg(test)]
+mod predicted;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -95,6 +95,7 @@ impl Rows<'_> {
             let choice = |priced: &crate::Priced| Choice {
                 format: priced.format.to_string(),
                 recomputed: priced.again,
+                from_input: priced.from_input,
                 cost: priced.cost,
                 memory: priced.memory,
                 chosen: priced.chosen,

@@ -65,6 +65,8 @@ enum Storage {
 struct ChoiceRecord {
     format: String,
     recomputed: bool,
+    /// Whether a rectifier's gradient reads its input, which has another format than its output.
+    from_input: bool,
     cost: f64,
     memory: f64,
     chosen: bool,
@@ -151,8 +153,8 @@ fn kind(kind: Kind) -> &'static str {
 }
 
 fn choice(priced: &Priced) -> ChoiceRecord {
-    let Priced { format, again, cost, memory, chosen } = *priced;
-    ChoiceRecord { format: format.to_string(), recomputed: again, cost, memory, chosen }
+    let Priced { format, again, from_input, cost, memory, chosen } = *priced;
+    ChoiceRecord { format: format.to_string(), recomputed: again, from_input, cost, memory, chosen }
 }
 
 /// The rules, and what they did.
@@ -220,7 +222,9 @@ fn choices(record: &TensorRecord) -> Table {
     let mut sorted: Vec<&ChoiceRecord> = record.choices.iter().collect();
     sorted.sort_by(|a, b| (!a.chosen).cmp(&!b.chosen).then((a.cost + a.memory).total_cmp(&(b.cost + b.memory))));
     for (place, choice) in sorted.into_iter().enumerate() {
-        let name = format!("{}{}", choice.format, if choice.recomputed { ", recomputed" } else { "" });
+        let again = if choice.recomputed { ", recomputed" } else { "" };
+        let term = if choice.from_input { ", rectifier's gradient from its input" } else { "" };
+        let name = format!("{}{again}{term}", choice.format);
         let note = match (choice.chosen, place) {
             (true, _) => "chosen",
             (false, 1) => "runner-up",

@@ -4,6 +4,7 @@ use super::{Allowed, Granularity, Skeleton, Where, is_forward};
 use crate::tensors::{Kind, Tensor, owner};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role};
+use std::collections::BTreeMap;
 
 /// Tensors that have one format.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
     let tensor_of: Vec<Option<usize>> = skeleton.nodes.iter().map(|id| rewritten[id.index()]).collect();
     let mut union = Union((0..tensors.len()).collect());
     if allowed.granularity == Granularity::Group {
-        let mut first = std::collections::BTreeMap::new();
+        let mut first = BTreeMap::new();
         for (at, tensor) in tensors.iter().enumerate() {
             let free = allowed.formats[at].len() > 1;
             if free {
@@ -204,9 +205,11 @@ impl<'a> Tensors<'a> {
                 if is_gradient { &mut gradients } else { &mut outputs }.extend(tensor);
             };
             sort(tensor_of[new.index()], backward[new.index()]);
+            let (mut read, mut replaced) = (Vec::new(), Vec::new());
             let mut pending = after;
             while let Some(id) = pending.pop() {
                 sort(tensor_of[id.index()], backward[id.index()]);
+                read.extend(origin(id));
                 if origin(id).is_none() {
                     pending.extend(graph.operands(id));
                 }
@@ -215,13 +218,36 @@ impl<'a> Tensors<'a> {
             let mut pending = before;
             while let Some(id) = pending.pop() {
                 sort(self.of(id), is_gradient[id.index()]);
+                replaced.push(id);
                 if value(&id).is_none() {
                     pending.extend(training.operands(id));
                 }
             }
+            // What is read instead holds the same numbers only if what lies between passes them on.
+            let mut passing = BTreeMap::new();
+            read.iter().for_each(|&id| _ = self.passes_on(id, &replaced, &mut passing));
+            outputs.extend(passing.into_iter().filter(|&(_, reaches)| reaches).filter_map(|(id, _)| self.of(id)));
             alike.extend([gradients, outputs]);
         }
         (alike, rectified)
+    }
+
+    /// Whether a node of the forward pass passes on numbers of one of some others, with the nodes between in `known`.
+    fn passes_on(&self, id: NodeId, of: &[NodeId], known: &mut BTreeMap<NodeId, bool>) -> bool {
+        use Op::{Clip, Concat, LeakyRelu, MaxPool, Relu, Reshape, Slice, Transpose};
+        if let Some(&reaches) = known.get(&id) {
+            return reaches;
+        }
+        let op = self.training.op(id);
+        let may_pass = matches!(
+            op,
+            Relu(_) | LeakyRelu(_) | Clip(_) | MaxPool(_) | Concat(_) | Slice(_) | Reshape(_) | Transpose(_)
+        );
+        let operands = if may_pass { self.training.operands(id) } else { Vec::new() };
+        let reaching = operands.iter().filter(|&&operand| of.contains(&operand) || self.passes_on(operand, of, known));
+        let reaches = reaching.count() > 0;
+        known.insert(id, reaches);
+        reaches
     }
 }
 

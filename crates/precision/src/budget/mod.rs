@@ -6,11 +6,13 @@
 //! memory row per step says that what is alive then fits. Links say that what a recomputation reads is there: kept, or
 //! recomputed before. Two neighbouring tensors of one format may share their place: a saving, linked to both formats.
 //!
-//! Each tensor is rounded at one cost wherever it lies, so formats are chosen per class: tensors that must have one format
-//! (a rectifier's input and output, whose gradient then needs the output only; with [`Granularity::Group`] all forward
-//! tensors of a group, and all its gradients). A rectifier's output then repeats the rounding of its input, so only one of them
-//! costs. That both could have formats of their own, with a gradient that reads the input, is not offered: kept beside the output that
-//! takes more memory than the wider format for both, which rounds no more.
+//! Each tensor is rounded at one cost wherever it lies, so formats are chosen per class: tensors that must have one format so that
+//! the rewriting holds; with [`Granularity::Group`] all forward tensors of a group, and all its gradients.
+//!
+//! A rectifier's gradient has two terms, and the program chooses one for each rectifier whose input is stored and has no other reason
+//! for a format. It reads the output if that has the input's format; the output then repeats the rounding of its input, so only one of
+//! them costs. Or the output has a narrower format at its own cost, and the gradient reads the input, which is computed again; kept, it
+//! would take the memory that a wider output takes.
 //!
 //! The formulation is conservative: a schedule may need less, where it joins steps or frees an operand early.
 

@@ -1,0 +1,80 @@
+//! What the integer program says of the peak, against true peaks.
+
+use super::search::Search;
+use super::*;
+use crate::{Lowering, Rules, Storage};
+use bitbudget_autodiff::{Optimizer, training};
+use bitbudget_precision::{Formats, Pinned};
+use bitbudget_solver::{Outcome, Settings, solve};
+
+/// A rectified convolution of node `of` with its weight; it takes three ids.
+fn rectified(id: usize, of: usize, [from, to, kernel, size]: [usize; 4]) -> String {
+    let (pad, shape) = (kernel / 2, format!("f32[N,{to},{size},{size}]"));
+    let window = format!("strides=[1,1], pads_begin=[{pad},{pad}], pads_end=[{pad},{pad}], dilations=[1,1], groups=1");
+    format!(
+        "  %{id} = parameter {{name=\"w{id}\"}} : f32[{to},{from},{kernel},{kernel}]
+  %{} = conv(%{of}, %{id}) {{{window}}} : {shape} output \"conv{id}\"
+  %{} = relu(%{}) : {shape} output \"relu{id}\"
+",
+        id + 1,
+        id + 2,
+        id + 1
+    )
+}
+
+/// Two fire modules without normalisation: convolutions that squeeze, and some that expand, side by side.
+fn fire_modules() -> Graph {
+    let mut text = String::from("graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,3,32,32]\n");
+    text += &rectified(1, 0, [3, 32, 3, 32]);
+    let window = "kernel=[2,2], strides=[2,2], pads_begin=[0,0], pads_end=[0,0], dilations=[1,1], ceil=false";
+    text += &format!("  %4 = max_pool(%3) {{{window}}} : f32[N,32,16,16] output \"pool\"\n");
+    let (mut last, mut channels) = (4, 32);
+    for _ in 0..2 {
+        text += &rectified(last + 1, last, [channels, 8, 1, 16]);
+        text += &rectified(last + 4, last + 3, [8, 32, 1, 16]);
+        text += &rectified(last + 7, last + 3, [8, 32, 3, 16]);
+        let parts = format!("%{}, %{}", last + 6, last + 9);
+        (last, channels) = (last + 10, 64);
+        text += &format!("  %{last} = concat({parts}) {{axis=1}} : f32[N,64,16,16] output \"fire{last}\"\n");
+    }
+    text += &rectified(last + 1, last, [64, 10, 1, 16]);
+    text += &format!(
+        "  %{} = reduce_mean(%{}) {{axes=[2,3], keep=false}} : f32[N,10] output \"mean\"\n",
+        last + 4,
+        last + 3
+    );
+    text += &format!("  return \"y\" = %{}\n}}\n", last + 4);
+    training(&text.parse().unwrap(), &Optimizer::sgd()).unwrap()
+}
+
+#[test]
+fn the_rows_say_what_a_step_takes() {
+    let (training, batch, none, pinned) = (fire_modules(), 32, Overflowed::new(), Pinned::new());
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+    let fp32 = assign(&training, batch, Method::Fp32, 0.0, 0, Formats::PAPER).unwrap();
+    for recompute in [false, true] {
+        let budget = Budget { recompute, ..Budget::new(Limit::Share(1.0), 1) };
+        let search = Search::new(&training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
+        let costs = costs::costs(&training, batch, &budget, &search.tensors, &search.allowed).unwrap();
+        let all = search.peak(&fp32).unwrap() - search.frame.beside;
+        for percent in (30..=90).step_by(10) {
+            let memory = all * percent / 100;
+            let program = search.program(&costs, memory);
+            let settings = Settings { effort: Some(2), seconds: f64::INFINITY, gap: 0.02, start: None };
+            let Outcome::Solved(solution) = solve(&program.problem, Engine::Embedded, &settings).unwrap() else {
+                continue;
+            };
+            let mut free = program.problem.limits.clone();
+            let picked =
+                program.problem.items.iter().zip(&solution.picks).map(|(item, &pick)| &item.options[pick as usize]);
+            for used in picked.flat_map(|option| &option.uses) {
+                (used.first..=used.last).for_each(|row| free[row as usize] -= used.amount);
+            }
+            let said = memory as i64 - free[..].iter().min().unwrap();
+            let peak = search.placed(program, solution.picks).unwrap().peak - search.frame.beside;
+            let error = (peak as f64 - said as f64) / all as f64;
+            println!("{percent}% {recompute}: {said} said, {peak} true, {error}");
+            assert!((-0.05..0.03).contains(&error), "{percent}%: {said} said, {peak} true");
+        }
+    }
+}
