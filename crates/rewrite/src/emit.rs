@@ -105,6 +105,7 @@ impl Emission<'_> {
             (Some(rounding), _) => rounding.format,
             (None, Some(operand)) => self.formats[operand.index()],
             (None, None) if self.graph.ty(new).dtype != DType::F32 => Format::FP32,
+            (None, None) if role == Role::Internal && origin.is_some() => Format::FP32,
             (None, None) => self.selection.format(class),
         };
         self.formats.push(format);

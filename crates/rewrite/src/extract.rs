@@ -82,13 +82,14 @@ pub(crate) fn select<'a>(graph: &Graph, alternatives: &'a Alternatives) -> Selec
             .iter()
             .map(|m| first(m).map_or(Overflow::Saturate, |id| overflow(graph.node(id).role)))
             .collect(),
-        formats: members.iter().map(|m| first(m).map_or(Format::FP32, |id| alternatives.formats[id.index()])).collect(),
+        formats: Vec::new(),
         is_rounded: members.iter().map(|m| first(m).is_some_and(|id| graph.node(id).role != Role::Internal)).collect(),
         members,
         readers: vec![0; count],
         keepers: vec![0; count],
         cost: Cost::default(),
     };
+    selection.formats = (0..count).map(|class| selection.stored_in(graph, class)).collect();
     for class in 0..count {
         selection.chosen[class] = selection.own(graph, class);
     }
@@ -142,6 +143,19 @@ impl Selection<'_> {
     pub(crate) fn choice(&self, class: ClassId) -> Option<&Candidate> {
         let chosen = self.chosen[class.index()].filter(|_| self.readers[class.index()] > 0)?;
         self.candidates[class.index()].get(chosen)
+    }
+
+    /// The format in which a class of the training graph is stored: its first node's, or a narrower one that holds all its
+    /// numbers where that is internal.
+    fn stored_in(&self, graph: &Graph, class: usize) -> Format {
+        let Some(&first) = self.members[class].first() else { return Format::FP32 };
+        let format = self.alternatives.formats[first.index()];
+        let is_internal = graph.node(first).role == Role::Internal && graph.op(first).source_name().is_none();
+        let overflow = if self.backward[class] { Overflow::NotFinite } else { Overflow::Saturate };
+        match is_internal && format == Format::FP32 {
+            true => self.alternatives.classes[class].format(overflow),
+            false => format,
+        }
     }
 
     /// What the training graph computes a class with.

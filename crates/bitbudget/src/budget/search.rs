@@ -14,22 +14,20 @@ use bitbudget_solver::{Outcome, Settings, Smallest, Solution, Solver, smallest, 
 use std::time::Instant;
 
 /// How often the integer program is solved at most.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;
 /// The same where effort is counted, since each round has all of it.
 const COUNTED_ROUNDS: usize = 4;
 /// The part of the seconds that the embedded engine's first round may take beyond a tight bound; it is there for what is easy.
 const QUICK: f64 = 0.1;
 /// The part of the seconds left that a later round may take, the part of all of them that it gets at least, and the part that
 /// is too little for another one as long as there is an assignment.
-const SHARE: f64 = 0.6;
+const SHARE: f64 = 0.35;
 const LEAST: f64 = 0.08;
 const LATE: f64 = 0.1;
 /// The part of the seconds for the least peak, if no round finds anything, and for each try to come near what is proved.
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.15;
-/// This part of the budget is kept free for gaps between tensors where the first round has missed it, one of so many, and
-/// behind every other round that missed it at least this part more.
-const FREE: usize = 250;
+/// Behind every round that missed the budget at least this part of it more is kept free for gaps between tensors, one of so many.
 const STEP: usize = 1000;
 /// A certified gap that ends a round, and one that ends the search.
 const GAP: f64 = 0.005;
@@ -49,7 +47,7 @@ struct Room {
     /// What was not enough for any solution, and what led to a peak above the budget.
     small: usize,
     large: usize,
-    misses: u32,
+    misses: usize,
 }
 
 impl Room {
@@ -68,13 +66,16 @@ impl Room {
     fn led_to(&mut self, peak: usize, budget: usize) {
         if peak <= budget {
             self.misses = 0;
+            // Other solutions may have smaller gaps.
+            let half = self.memory.midpoint(self.large);
             let more = self.memory + (budget - peak);
-            self.memory = if more < self.large { more } else { self.memory.midpoint(self.large) };
+            self.memory = if self.large > self.all && more < self.large { more } else { half };
             return;
         }
         // Misses in a row take more and more away: gaps between tensors change with every solution.
         self.large = self.memory;
-        let less = self.memory.saturating_sub((peak - budget).max(budget / STEP) << self.misses.min(4));
+        let missed = (peak - budget).max(budget / STEP);
+        let less = self.memory.saturating_sub(missed * (2 + self.misses) / 2);
         self.memory = if less > self.small { less } else { self.small.midpoint(self.large) };
         self.misses += 1;
     }
@@ -176,10 +177,8 @@ impl<'a> Search<'a> {
             if best.is_some() && left < LATE * seconds {
                 break;
             }
-            let (is_quick, is_embedded) = (round == 0 && engine == Engine::Embedded, engine == Engine::Embedded);
-            if round == 1 && is_embedded && best.is_none() {
-                room.memory = room.memory.min(all.saturating_sub(bytes / FREE));
-            }
+            let is_embedded = engine == Engine::Embedded;
+            let is_quick = round == 0 && is_embedded;
             // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
             let less = (!is_embedded && room.memory < all).then(|| self.program(&costs, room.memory));
             // Nothing at all would be worse than a late answer.
@@ -205,11 +204,6 @@ impl<'a> Search<'a> {
                 }
                 break;
             };
-            // What is not easy goes on at once, without a look at the true peak.
-            if is_quick && solution.gap() > ENOUGH {
-                picks = Some(solution.picks);
-                continue;
-            }
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
             let certificate = self.certificate(program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
