@@ -275,6 +275,38 @@ fn sum_of_parts() {
     fails("sum-of-parts", &lines.replace("shape=<N,6,3>", "shape=<N,7,3>").replace("f32[N,6,3]", "f32[N,7,3]"));
 }
 
+/// The format in which the rewritten graph stores what an operator gives.
+fn stored(lines: &str, operator: &str) -> Format {
+    let (graph, formats) = parse(lines);
+    let rewritten = common::check(&graph, &formats, 1, false).1;
+    let id = rewritten.graph.ids().find(|&id| rewritten.graph.op(id).name() == operator).unwrap();
+    rewritten.formats[id.index()]
+}
+
+#[test]
+fn a_sum_that_became_a_concatenation_is_stored_as_its_parts_are() {
+    let lines = SPLIT.replace("OTHER", "FORMAT");
+    let lines = lines.replace("gradient of %0\n", "gradient of %0 in FORMAT\n");
+    let lines = lines.replace("gradient of %1\n", "gradient of %1 in FORMAT\n");
+    in_all_formats(&lines, |lines| {
+        let format = parse(lines).1[5];
+        assert_eq!(stored(lines, "concat"), format);
+    });
+}
+
+#[test]
+fn of_terms_that_cost_the_same_in_fp32_the_narrower_is_stored() {
+    // The gradient of the rectifier could read what is not rounded as well.
+    let lines = "
+        %0 = input {name=\"x\"} : f32[N,4]
+        %1 = exp(%0) : f32[N,4] output in 1-6-9
+        %2 = scalar {kind=\"loss_scale\"} : f32[]
+        %3 = mul(%0, %2) : f32[N,4] gradient of %1 in 1-5-2
+        %4 = relu_grad(%3, %1) : f32[N,4] gradient of %1 in 1-5-2
+        return \"y\" = %4";
+    assert_eq!(stored(lines, "mul").to_string(), "1-5-2");
+}
+
 #[test]
 fn part_of_concat_is_no_slice_of_a_coarser_whole() {
     let lines = POOLED.replace("GRADIENT", "fp32").replace("output in FORMAT", "output in 1-6-9");

@@ -6,6 +6,7 @@ use crate::{Lowering, Rules, Storage};
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_precision::{Formats, Pinned};
 use bitbudget_solver::{Outcome, Settings, solve};
+use bitbudget_zoo::{Network, Spec, build};
 
 /// A rectified convolution of node `of` with its weight; it takes three ids.
 fn rectified(id: usize, of: usize, [from, to, kernel, size]: [usize; 4]) -> String {
@@ -47,34 +48,57 @@ fn fire_modules() -> Graph {
     training(&text.parse().unwrap(), &Optimizer::sgd()).unwrap()
 }
 
-#[test]
-fn the_rows_say_what_a_step_takes() {
-    let (training, batch, none, pinned) = (fire_modules(), 32, Overflowed::new(), Pinned::new());
+/// The peak that the rows state and the true one, as parts of FP32's, for some budgets.
+fn peaks(training: &Graph, recompute: bool, percents: &[usize]) -> Vec<[f64; 2]> {
+    let (batch, none, pinned) = (32, Overflowed::new(), Pinned::new());
     let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
-    let fp32 = assign(&training, batch, Method::Fp32, 0.0, 0, Formats::PAPER).unwrap();
-    for recompute in [false, true] {
-        let budget = Budget { recompute, ..Budget::new(Limit::Share(1.0), 1) };
-        let search = Search::new(&training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
-        let costs = costs::costs(&training, batch, &budget, &search.tensors, &search.allowed).unwrap();
-        let all = search.peak(&fp32).unwrap() - search.frame.beside;
-        for percent in (30..=90).step_by(10) {
-            let memory = all * percent / 100;
-            let program = search.program(&costs, memory);
-            let settings = Settings { effort: Some(2), seconds: f64::INFINITY, gap: 0.02, start: None };
-            let Outcome::Solved(solution) = solve(&program.problem, Engine::Embedded, &settings).unwrap() else {
-                continue;
-            };
-            let mut free = program.problem.limits.clone();
-            let picked =
-                program.problem.items.iter().zip(&solution.picks).map(|(item, &pick)| &item.options[pick as usize]);
-            for used in picked.flat_map(|option| &option.uses) {
-                (used.first..=used.last).for_each(|row| free[row as usize] -= used.amount);
-            }
-            let said = memory as i64 - free[..].iter().min().unwrap();
-            let peak = search.placed(program, solution.picks).unwrap().peak - search.frame.beside;
-            let error = (peak as f64 - said as f64) / all as f64;
-            println!("{percent}% {recompute}: {said} said, {peak} true, {error}");
-            assert!((-0.05..0.03).contains(&error), "{percent}%: {said} said, {peak} true");
+    let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, Formats::PAPER).unwrap();
+    let budget = Budget { recompute, ..Budget::new(Limit::Share(1.0), 1) };
+    let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
+    let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
+    let all = search.peak(&fp32).unwrap() - search.frame.beside;
+    let both = |percent: &usize| {
+        let memory = all * percent / 100;
+        let program = search.program(&costs, memory);
+        let settings = Settings { effort: Some(1), seconds: f64::INFINITY, gap: 0.05, start: None };
+        let Outcome::Solved(solution) = solve(&program.problem, Engine::Embedded, &settings).unwrap() else {
+            return None;
+        };
+        let mut free = program.problem.limits.clone();
+        let picked =
+            program.problem.items.iter().zip(&solution.picks).map(|(item, &pick)| &item.options[pick as usize]);
+        for used in picked.flat_map(|option| &option.uses) {
+            (used.first..=used.last).for_each(|row| free[row as usize] -= used.amount);
         }
+        let said = memory as f64 - *free.iter().min().unwrap() as f64;
+        let peak = search.placed(program, solution.picks).unwrap().peak - search.frame.beside;
+        Some([said, peak as f64].map(|bytes| bytes / all as f64))
+    };
+    percents.iter().filter_map(both).collect()
+}
+
+fn check(name: &str, training: &Graph, recompute: bool, percents: &[usize]) {
+    let peaks = peaks(training, recompute, percents);
+    println!("{name} {recompute}: {peaks:.3?}");
+    assert!(peaks.len() > 1, "{name}");
+    for [said, peak] in peaks {
+        assert!((-0.05..0.03).contains(&(peak - said)), "{name}: {said} said, {peak} true");
+    }
+}
+
+#[test]
+fn the_rows_say_what_fire_modules_take() {
+    let training = fire_modules();
+    for recompute in [false, true] {
+        check("fire", &training, recompute, &[30, 40, 50, 60, 70, 80, 90]);
+    }
+}
+
+#[test]
+fn the_rows_say_what_networks_take() {
+    for network in Network::ALL {
+        let spec = Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0 };
+        let training = training(&build(&spec).unwrap().graph, &Optimizer::sgd()).unwrap();
+        check(&network.to_string(), &training, false, &[20, 35, 50, 70]);
     }
 }
