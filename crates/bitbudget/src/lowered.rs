@@ -7,7 +7,6 @@ use bitbudget_lower::lower;
 use bitbudget_program::Program;
 use bitbudget_rewrite::{Copied, Origin, Rewritten, Rules, derive, recompute, rewrite};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan, plan_in_order};
-use std::collections::BTreeMap;
 
 /// How graphs become programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +106,14 @@ impl Ordered {
 /// The rewritten graph with copies of what need not be stored, in the order of computation.
 pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, lowering: Lowering) -> Result<Ordered, CompileError> {
     let Rewritten { graph, formats, .. } = rewritten;
+    if lowering.rewrite.is_none() {
+        // Ids stay.
+        let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
+        let (graph, formats) = (graph.clone(), formats.clone());
+        return Ok(Ordered { graph, formats, origins, derived: Vec::new(), in_order: false });
+    }
     let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting(batch));
-    let derived = match lowering.rewrite {
-        Some(_) => derivable(graph, &schedule, batch),
-        None => BTreeMap::new(),
-    };
+    let derived = derivable(graph, &schedule, batch);
     let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
     let Copied { graph, formats, origins } = derive(graph, formats, &steps, &derived)?;
     let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
