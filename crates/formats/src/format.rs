@@ -137,6 +137,17 @@ impl Format {
         self.mantissa_bits() <= 7
     }
 
+    /// Whether every number of the format is one of another format, zeros of both signs included.
+    #[must_use]
+    pub fn is_subset_of(self, other: Format) -> bool {
+        // Formats that tie away from zero have no negative zero.
+        let zeros = !self.ties_to_even() || other.ties_to_even();
+        zeros
+            && self.mantissa_bits() <= other.mantissa_bits()
+            && self.max_finite() <= other.max_finite()
+            && self.min_subnormal() >= other.min_subnormal()
+    }
+
     /// Bits of one element: sign, exponent and mantissa.
     pub const fn bits(self) -> u32 {
         1 + self.exponent_bits() + self.mantissa_bits()
@@ -232,6 +243,29 @@ mod tests {
             assert_eq!(f64::from(format.underflow_threshold()), half, "{format}");
         }
         assert_eq!(Format::custom(8, 7, 0).unwrap().max_finite(), 3.389_531_4e38);
+    }
+
+    #[test]
+    fn subsets_are_those_whose_numbers_are_left_as_they_are() {
+        let formats =
+            [Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD, Format::BF16, Format::FP16];
+        let formats = [formats.as_slice(), &[Format::E4M3, Format::E5M2, Format::FP32]].concat();
+        for small in formats.iter().copied().filter(|&format| format != Format::FP32) {
+            let mut numbers = vec![0.0; 1 << small.bits()];
+            if small.bytes() == 1 {
+                let codes: Vec<u8> = (0..=u8::MAX).collect();
+                crate::unpack_u8(small, &codes, &mut numbers).unwrap();
+            } else {
+                let codes: Vec<u16> = (0..=u16::MAX).collect();
+                crate::unpack_u16(small, &codes, &mut numbers).unwrap();
+            }
+            numbers.retain(|number| number.is_finite());
+            for &large in &formats {
+                let rounder = crate::Rounder::new(large, crate::Overflow::Saturate);
+                let stays = |x: &f32| large == Format::FP32 || rounder.round(*x).to_bits() == x.to_bits();
+                assert_eq!(small.is_subset_of(large), numbers.iter().all(stays), "{small} in {large}");
+            }
+        }
     }
 
     #[test]

@@ -44,17 +44,7 @@ impl Exact {
 fn is_within(known: Rounding, other: Rounding) -> bool {
     // Saturation gives no infinity, which saturating again would change.
     let infinite = known.overflow == Overflow::NotFinite && other.overflow == Overflow::Saturate;
-    !infinite && (known.format == other.format || is_subset(known.format, other.format))
-}
-
-/// Whether every number of a format is one of another format.
-fn is_subset(small: Format, large: Format) -> bool {
-    // Formats that tie away from zero have no negative zero.
-    let zeros = !small.ties_to_even() || large.ties_to_even();
-    zeros
-        && small.mantissa_bits() <= large.mantissa_bits()
-        && small.max_finite() <= large.max_finite()
-        && small.min_subnormal() >= large.min_subnormal()
+    !infinite && known.format.is_subset_of(other.format)
 }
 
 /// What an operator keeps exact: one that only moves numbers, or takes some of them and zeros.

@@ -222,13 +222,22 @@ proptest! {
     }
 }
 
+/// Outputs of some nodes keep one format.
+fn pinned(training: &Graph, batch: usize, format: Format, is_meant: impl Fn(NodeId) -> bool) -> Pinned {
+    let tensors = bitbudget_precision::tensors(training, batch);
+    let is_output = |(_, tensor): &(usize, &Tensor)| tensor.kind == Kind::Output && is_meant(tensor.node);
+    tensors.iter().enumerate().filter(is_output).map(|(at, _)| (at, format)).collect()
+}
+
 /// What rectifiers read keeps FP32.
 fn pinned_inputs(training: &Graph, batch: usize) -> Pinned {
-    let tensors = bitbudget_precision::tensors(training, batch);
-    let is_read =
-        |of: NodeId| training.ids().any(|id| matches!(training.op(id), Op::Relu(_)) && training.operands(id) == [of]);
-    let is_input = |(_, tensor): &(usize, &Tensor)| tensor.kind == Kind::Output && is_read(tensor.node);
-    tensors.iter().enumerate().filter(is_input).map(|(at, _)| (at, Format::FP32)).collect()
+    let is_relu = |id: NodeId| matches!(training.op(id), Op::Relu(_));
+    pinned(training, batch, Format::FP32, |of| training.ids().any(|id| is_relu(id) && training.operands(id) == [of]))
+}
+
+/// What rectifiers output has a format that nothing else may have.
+fn pinned_outputs(training: &Graph, batch: usize) -> Pinned {
+    pinned(training, batch, Format::BF16, |id| matches!(training.op(id), Op::Relu(_)))
 }
 
 proptest! {
@@ -240,6 +249,18 @@ proptest! {
     ) {
         let training = network(&widths);
         check(&training, batch, share, true, &pinned_inputs(&training, batch))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn no_formats_of_inputs_that_share_none_with_their_rectifiers_cost_less_than_the_bound(
+        widths in widths(2..=2), batch in 64usize..256, share in 0.3f64..1.0, recompute in any::<bool>()
+    ) {
+        let training = network(&widths);
+        check(&training, batch, share, recompute, &pinned_outputs(&training, batch))?;
     }
 }
 

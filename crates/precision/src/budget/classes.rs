@@ -39,6 +39,8 @@ pub(crate) struct Rectifier {
     pub(crate) output: NodeId,
     /// The gradient in the rewritten graph, where it reads the output.
     pub(crate) gradient: NodeId,
+    /// Whether there is a format that both may have.
+    pub(crate) has_common: bool,
 }
 
 /// The classes of a graph's tensors: those that rewriting and aliases ask for, and groups.
@@ -80,11 +82,12 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
             others == 1 && roots.iter().filter(|&&root| root == roots[at]).count() == 1
         };
         let formats = sides.map(|at| &allowed.formats[at]);
-        let are_free = allowed.recompute && (formats[0] != formats[1] || formats[0].len() > 1);
+        let has_common = formats[0].iter().any(|format| formats[1].contains(format));
+        let are_free = !has_common || allowed.recompute && (formats[0] != formats[1] || formats[0].len() > 1);
         let stored = sides.map(|at| only_stored(skeleton, &tensor_of, at));
         match stored {
             [Some(input), Some(output)] if are_free && sides.iter().all(is_alone) => {
-                rectifiers.push(Rectifier { tensors: sides, input, output, gradient: one.gradient });
+                rectifiers.push(Rectifier { tensors: sides, input, output, gradient: one.gradient, has_common });
             }
             _ => union.join_if_common(one.input, one.output, &allowed.formats),
         }

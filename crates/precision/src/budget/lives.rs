@@ -15,6 +15,15 @@ pub(crate) enum Side {
     Output,
 }
 
+/// How a rectifier's input or output is read if they have two formats, so that the gradient reads the input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    pub(crate) side: Side,
+    pub(crate) reads: Reads,
+    /// Whether there is a format that both may have.
+    pub(crate) has_common: bool,
+}
+
 /// A stored tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
@@ -25,8 +34,8 @@ pub(crate) struct Stored {
     pub(crate) forward: usize,
     /// The first and the last step of the backward pass that read it.
     pub(crate) backward: Reads,
-    /// Where it is a rectifier's input or output: the same if the other has another format, so that the gradient reads the input.
-    pub(crate) apart: Option<(Side, Reads)>,
+    /// Where it is a rectifier's input or output.
+    pub(crate) apart: Option<Apart>,
     /// What has to be computed to compute it again, as nodes of the training graph: itself last, and results that lie nowhere.
     pub(crate) closure: Vec<NodeId>,
     /// The stored tensors that these read.
@@ -38,7 +47,7 @@ pub(crate) struct Stored {
 impl Stored {
     /// The first and the last step of the backward pass that read it, if its format is a rectifier's other tensor's or not.
     pub(crate) fn reads(&self, apart: bool) -> Reads {
-        self.apart.filter(|_| apart).map_or(self.backward, |(_, reads)| reads)
+        self.apart.filter(|_| apart).map_or(self.backward, |apart| apart.reads)
     }
 }
 
@@ -63,17 +72,17 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
         for &id in nodes.iter().filter(|id| skeleton.places[id.index()] == Where::Own) {
             at[id.index()] = Some(found.len());
             let (closure, inputs, repeatable) = closure(skeleton, &backward, id);
-            let side = |of: &Rectifier| match id {
-                _ if id == of.input => Some((Side::Input, None)),
-                _ if id == of.output => Some((Side::Output, None)),
-                _ => None,
+            let apart = |of: &Rectifier| {
+                let sides = [(of.input, Side::Input), (of.output, Side::Output)];
+                let (_, side) = sides.into_iter().find(|&(node, _)| node == id)?;
+                Some(Apart { side, reads: None, has_common: of.has_common })
             };
             found.push(Stored {
                 node: id,
                 first: step,
                 forward: step,
                 backward: None,
-                apart: rectifiers.iter().find_map(side),
+                apart: rectifiers.iter().find_map(apart),
                 closure,
                 inputs,
                 repeatable,
@@ -96,8 +105,8 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
                     |of: &&Rectifier| of.output == stored.node && of.gradient == skeleton.nodes[id.index()];
                 let rectifier = rectifiers.iter().find(is_gradient);
                 let reads_apart = rectifier.map_or(Some(index), |of| at[of.input.index()]);
-                if let Some((_, reads)) = reads_apart.and_then(|index| found[index].apart.as_mut()) {
-                    read(reads, step);
+                if let Some(apart) = reads_apart.and_then(|index| found[index].apart.as_mut()) {
+                    read(&mut apart.reads, step);
                 }
             }
         }

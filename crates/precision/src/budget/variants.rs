@@ -1,6 +1,6 @@
 //! How long a stored tensor may be alive: kept, or dropped and recomputed.
 
-use super::lives::{Side, Stored};
+use super::lives::{Apart, Side, Stored};
 use bitbudget_ir::NodeId;
 use std::collections::BTreeMap;
 
@@ -35,11 +35,11 @@ pub(crate) fn variants(stored: &[Stored], offered: &[bool]) -> Vec<Vec<Variant>>
         let needed_at = std::mem::take(&mut needed[at]);
         let mut found = of(tensor, &needed_at, offered[at], false);
         match tensor.apart {
-            Some((Side::Output, _)) => found.extend(of(tensor, &needed_at, offered[at], true)),
-            // Beside an input that is kept the output need not be stored, whatever its format.
-            Some((Side::Input, _)) => {
-                let again = of(tensor, &needed_at, offered[at], true).into_iter().filter(|v| v.again.is_some());
-                found.extend(again);
+            Some(Apart { side: Side::Output, .. }) => found.extend(of(tensor, &needed_at, offered[at], true)),
+            // Beside an input that is kept the output need not be stored, whatever its format, unless they have none in common.
+            Some(Apart { side: Side::Input, has_common, .. }) => {
+                let apart = of(tensor, &needed_at, offered[at], true);
+                found.extend(apart.into_iter().filter(|variant| !has_common || variant.again.is_some()));
             }
             None => {}
         }

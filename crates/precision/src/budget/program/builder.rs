@@ -100,12 +100,11 @@ impl Builder<'_> {
                 self.variants[at] = vec![Variant { alive: vec![[stored.first, last]], again: None, apart: false }];
             }
         }
-        let follow: Vec<usize> = self.rectified.iter().map(|of| of.output).collect();
+        let follow: Vec<usize> = self.rectified.iter().filter(|of| of.has_common).map(|of| of.output).collect();
         for class in (0..self.classes.classes.len()).filter(|class| !follow.contains(class)) {
             let members: Vec<usize> = self.members(class).collect();
             let bytes: usize = members.iter().map(|&at| self.size(&self.stored[at], Format::FP32, true)).sum();
-            let best = (0..self.class_costs[class].len())
-                .min_by(|&a, &b| self.class_costs[class][a].total_cmp(&self.class_costs[class][b]));
+            let best = self.least_harmful(class);
             let kept = members.iter().all(|&at| self.variants[at].len() == 1);
             if bytes < self.small || kept && self.class_costs[class].len() == 1 {
                 self.is_fixed[class] = true;
@@ -115,6 +114,12 @@ impl Builder<'_> {
                 }
             }
         }
+    }
+
+    /// The format of a class that harms least, among its formats.
+    pub(super) fn least_harmful(&self, class: usize) -> Option<usize> {
+        let costs = &self.class_costs[class];
+        (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b]))
     }
 
     /// The stored tensors of a class.

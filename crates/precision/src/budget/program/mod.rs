@@ -80,7 +80,7 @@ pub fn program(
         class.formats.iter().map(harm).collect()
     });
     let builder = Builder {
-        rectified: rectified(&classes, &repeats, allowed),
+        rectified: rectified(&classes, &repeats),
         class_costs: class_costs.collect(),
         located: vec![None; stored.len()],
         position: stored.iter().enumerate().map(|(at, s)| (s.node, at)).collect(),

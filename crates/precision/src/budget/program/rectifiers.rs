@@ -2,8 +2,7 @@
 
 use super::builder::Builder;
 use super::{Meaning, pick};
-use crate::budget::Allowed;
-use crate::budget::classes::Classes;
+use crate::budget::classes::{Classes, Rectifier};
 use crate::budget::variants::Variant;
 use bitbudget_formats::Format;
 use bitbudget_solver::Link;
@@ -16,36 +15,40 @@ pub(super) struct Rectified {
     pub(super) input: usize,
     pub(super) output: usize,
     pub(super) repeats: bool,
-    has_common: bool,
+    pub(super) has_common: bool,
 }
 
 impl Rectified {
-    /// Whether input and output may have these formats: one, or apart two. Two are offered where the output's takes less memory, or
-    /// where there is no one that both may have; else the input's would be as good for both.
+    /// Whether input and output may have these formats: one, or apart two. Two are offered where the output's takes less memory;
+    /// else the input's would be as good for both. Where there is none that both may have, the gradient can read the output
+    /// if its format holds what the input's does.
     fn fit(&self, input: Format, output: Format, apart: bool) -> bool {
-        if apart { !self.has_common || input.bytes() > output.bytes() } else { input == output }
+        match (self.has_common, apart) {
+            (true, true) => input.bytes() > output.bytes(),
+            (true, false) => input == output,
+            (false, apart) => apart != input.is_subset_of(output),
+        }
     }
 }
 
 /// The rectifiers of classes, where `repeats` says for each tensor whose rounding it repeats.
-pub(super) fn rectified(classes: &Classes, repeats: &[Option<usize>], allowed: &Allowed) -> Vec<Rectified> {
-    let of = |tensors: [usize; 2]| {
-        let [input, output] = tensors.map(|tensor| classes.class_of[tensor]);
-        let [formats, others] = tensors.map(|tensor| &allowed.formats[tensor]);
-        let has_common = formats.iter().any(|format| others.contains(format));
-        Rectified { input, output, repeats: repeats[tensors[1]] == Some(tensors[0]), has_common }
+pub(super) fn rectified(classes: &Classes, repeats: &[Option<usize>]) -> Vec<Rectified> {
+    let rectified = |of: &Rectifier| {
+        let [input, output] = of.tensors.map(|tensor| classes.class_of[tensor]);
+        let repeats = of.has_common && repeats[of.tensors[1]] == Some(of.tensors[0]);
+        Rectified { input, output, repeats, has_common: of.has_common }
     };
-    classes.rectifiers.iter().map(|rectifier| of(rectifier.tensors)).collect()
+    classes.rectifiers.iter().map(rectified).collect()
 }
 
 impl Builder<'_> {
     /// A small rectifier's output has its input's format, and so has one whose input cannot be computed again.
     pub(super) fn fix_small_rectifiers(&mut self) {
-        for of in self.rectified.clone() {
+        for of in self.rectified.clone().into_iter().filter(|of| of.has_common) {
             if self.is_fixed[of.input] {
                 let formats = &self.classes.classes[of.output].formats;
                 let same = formats.iter().position(|&format| format == self.fixed[of.input]);
-                let at = same.unwrap_or(0);
+                let Some(at) = same.or_else(|| self.least_harmful(of.output)) else { continue };
                 let harm = if of.repeats && same.is_some() { 0.0 } else { self.class_costs[of.output][at] };
                 (self.is_fixed[of.output], self.fixed[of.output]) = (true, formats[at]);
                 self.fixed_cost += harm;
@@ -67,9 +70,12 @@ impl Builder<'_> {
     /// Whether a variant of a rectifier's input or output is one of those that [`Rectified::fit`] some of the other's formats.
     pub(super) fn is_useful(&self, class: usize, format: Format, variant: &Variant) -> bool {
         let Some(of) = self.rectified.iter().find(|of| [of.input, of.output].contains(&class)) else { return true };
-        let formats = |class: usize| self.classes.classes[class].formats.iter().copied();
+        let formats = |class: usize| match self.is_fixed[class] {
+            true => vec![self.fixed[class]],
+            false => self.classes.classes[class].formats.clone(),
+        };
         let [input, output] =
-            [of.input, of.output].map(|side| if side == class { vec![format] } else { formats(side).collect() });
+            [of.input, of.output].map(|side| if side == class { vec![format] } else { formats(side) });
         input.iter().any(|&input| output.iter().any(|&output| of.fit(input, output, variant.apart)))
     }
 
@@ -81,11 +87,14 @@ impl Builder<'_> {
         for (nodes, of) in self.classes.rectifiers.iter().zip(&self.rectified) {
             let item = |node| self.position.get(node).and_then(|&at: &usize| self.located[at]);
             let (Some(input), Some(output)) = (item(&nodes.input), item(&nodes.output)) else { continue };
+            // What is kept for as long as either term may need it goes with both.
+            let is_either = |node| !of.has_common && self.variants[self.position[node]].len() == 1;
+            let either = is_either(&nodes.input) || is_either(&nodes.output);
             for (option, chosen) in self.meanings[output].iter().enumerate() {
                 let fits = |meaning: &Meaning| {
                     let formats = meaning.format.zip(chosen.format);
                     let fit = formats.is_some_and(|((_, input), (_, output))| of.fit(input, output, is_apart(chosen)));
-                    fit && is_apart(meaning) == is_apart(chosen)
+                    fit && (either || is_apart(meaning) == is_apart(chosen))
                 };
                 self.problem.links.push(Link { from: pick(output, option), to: self.picks(input, fits) });
             }
