@@ -184,6 +184,14 @@ fn many_channels_and_many_images_per_tile() {
 }
 
 #[test]
+fn channels_that_several_parts_read() {
+    check(&conv(9, [90, 300], [8, 8], [1, 1]));
+    check(&conv(37, [80, 280], [5, 3], [1, 1]));
+    check(&conv(9, [24, 280], [8, 8], [3, 3]));
+    check(&Conv2d { groups: 2, ..conv(9, [160, 560], [4, 4], [1, 1]) });
+}
+
+#[test]
 fn rows_longer_than_a_tile() {
     check(&conv(1, [2, 3], [3, 700], [3, 3]));
     check(&Conv2d { stride: [1, 2], ..conv(1, [2, 3], [5, 1300], [3, 5]) });

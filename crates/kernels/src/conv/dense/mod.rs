@@ -65,8 +65,10 @@ pub(super) struct Dense {
     /// Images and rows of a tile.
     images: usize,
     rows: usize,
-    /// Input elements that are staged at a time.
+    /// Input elements that are summed at a time, and those that are staged at a time: as many, or all if several parts read
+    /// them.
     pub(super) block: usize,
+    staged: usize,
     /// Units of weights that a task multiplies with.
     units: usize,
 }
@@ -141,11 +143,13 @@ impl Dense {
         let layout = Layout::new(axes, [rows, lattice[1]]);
         let elements = inputs.div_ceil(arithmetic.numbers());
         let taps = g.taps();
-        let most = (STAGED / (layout.len * lanes * image_groups)).min(DEPTH.div_ceil(taps).min(128)).clamp(1, elements);
+        let most_staged = STAGED / (layout.len * lanes * image_groups);
+        let most = most_staged.min(DEPTH.div_ceil(taps).min(128)).clamp(1, elements);
         let block = elements.div_ceil(elements.div_ceil(most));
         let sums = origins.len() * (image_groups * rows * row + LANES) * LANES;
         let units = (3 * SUMS / 2 / sums).clamp(1, 16).min(panels);
         let units = panels.div_ceil(panels.div_ceil(units));
+        let staged = if units < panels && elements <= most_staged { elements } else { block };
 
         let mut phases = Vec::with_capacity(origins.len());
         let mut places = vec![(0, 0, 0); taps];
@@ -186,6 +190,7 @@ impl Dense {
             images: image_groups * lanes,
             rows,
             block,
+            staged,
             units,
         }
     }
@@ -225,7 +230,7 @@ impl Dense {
     fn lens(&self) -> [usize; 5] {
         let image_groups = self.images / self.lanes;
         [
-            self.block * image_groups * self.layout.len * self.lanes + 2 * LANES,
+            self.staged * image_groups * self.layout.len * self.lanes + 2 * LANES,
             self.stage_len(),
             self.phases.len() * self.units * LANES * self.distance(),
             PACKED.max(self.rows * self.step[0] * self.result[1]),
@@ -277,7 +282,7 @@ impl Dense {
             let parts = self.parts(first, count);
             let (tiles, packed) = (self.tiles(), &*packed);
             // One task takes all parts of a group if it can stage their operands once.
-            let once = self.elements() <= self.block && !self.in_place(x) && tiles >= 8;
+            let once = self.elements() <= self.staged && !self.in_place(x) && tiles >= 8;
             let parts: Vec<&[Part]> = parts.chunk_by(|a, b| once && a.group == b.group).collect();
             counts += sum_tasks(tiles * parts.len(), |task| {
                 let tile = self.tile(task % tiles);

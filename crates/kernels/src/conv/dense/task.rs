@@ -62,7 +62,8 @@ impl Task<'_> {
         };
         let written_directly = whole_vectors && direct(0).is_some();
         let planes = Planes { x, size: plan.source };
-        if !in_place && !self.is_staged {
+        // Planes of their own size are written as a whole.
+        if !in_place && !self.is_staged && !plan.layout.is_plain() {
             staged.fill(0.0);
         }
         for first in (0..plan.elements()).step_by(plan.block) {
@@ -71,10 +72,11 @@ impl Task<'_> {
                 let at = (tile.image * plan.groups + part.group) * plan.inputs + first;
                 x.numbers().map_or(&[][..], |x| &x[at * plane + tile.row * plan.source[1]..])
             } else {
+                let at = if plan.staged > plan.block { first * plan.images * plan.layout.len } else { 0 };
                 if !self.is_staged {
-                    self.stage(&planes, first, elements, staged, stage_scratch);
+                    self.stage(&planes, first, elements, &mut staged[at..], stage_scratch);
                 }
-                &*staged
+                &staged[at..]
             };
             let weights = |panel: usize| &self.weights[panel * plan.unit_len() + first * plan.taps * LANES..];
             let mut before = 0;
