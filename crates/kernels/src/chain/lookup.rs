@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::{Function, Operand, Part, Tiles, chain};
 use crate::elements::{Elements, Output, SharedOutput, Stored};
 use crate::error::ShapeError;
+use crate::simd::multiversion;
 use crate::translate::{Choice, Entries, Translation, translation};
 
 /// Codes of one byte.
@@ -358,19 +359,22 @@ fn choose<'t>(tables: &'t [u8], channel: usize, classes: Option<&'t Classes>, at
     }
 }
 
-/// For each number whether rounding it to a format counts it.
-fn column(kind: Kind, format: Format, numbers: &[f32]) -> Vec<u8> {
-    let (most, least) = match format == Format::FP32 {
-        true => (f32::INFINITY, 0.0),
-        false => (format.overflow_threshold(), format.underflow_threshold()),
-    };
-    match kind {
-        Kind::Overflow => flags(numbers, |x| (x >= most) | x.is_nan()),
-        Kind::Underflow => flags(numbers, |x| (x < least) & (x > 0.0)),
-        Kind::NotFinite => flags(numbers, |x| (x >= f32::INFINITY) | x.is_nan()),
+multiversion! {
+    /// For each number whether rounding it to a format counts it.
+    fn column(kind: Kind, format: Format, numbers: &[f32]) -> Vec<u8> {
+        let (most, least) = match format == Format::FP32 {
+            true => (f32::INFINITY, 0.0),
+            false => (format.overflow_threshold(), format.underflow_threshold()),
+        };
+        match kind {
+            Kind::Overflow => flags(numbers, |x| (x >= most) | x.is_nan()),
+            Kind::Underflow => flags(numbers, |x| (x < least) & (x > 0.0)),
+            Kind::NotFinite => flags(numbers, |x| (x >= f32::INFINITY) | x.is_nan()),
+        }
     }
 }
 
+#[inline(always)]
 fn flags(numbers: &[f32], of_magnitude: impl Fn(f32) -> bool) -> Vec<u8> {
     numbers.iter().map(|x| u8::from(of_magnitude(x.abs()))).collect()
 }
