@@ -112,12 +112,16 @@ impl<'p, 't> Parts<'p, 't> {
         chosen.reverse();
         let functions = chosen.iter().filter_map(|&i| self.functions[i]).collect();
         let chain = chain::parts(&self.chosen(&chosen, known)?, functions, self.shapes[last])?;
+        let mut is_finite = false;
         if chosen.iter().any(|&i| self.links[i].is_counted) {
             // Kernels may read an element several times, so nothing is counted there.
             let found = kernels::chain(chain.layout, &chain.parts, &mut [])?;
+            // NaN and what is no longer finite count as overflow.
+            is_finite = self.links[last].rounding.is_some() && found.last().is_some_and(|counts| counts.overflow == 0);
             chosen.iter().zip(found).for_each(|(&i, found)| counts[i] = found);
         }
-        Ok(Derived::chain(chain.layout, &chain.parts)?)
+        let derived = Derived::chain(chain.layout, &chain.parts)?;
+        Ok(if is_finite { derived.known_finite() } else { derived })
     }
 
     /// A part that only moves channels.

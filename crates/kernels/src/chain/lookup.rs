@@ -300,7 +300,7 @@ impl Tables {
         for (part, format, numbers) in rounded {
             for kind in [Kind::Overflow, Kind::Underflow, Kind::NotFinite] {
                 let column = column(kind, format, numbers);
-                if column.iter().all(|flag| *flag == 0) {
+                if is_zero(&column) {
                     continue;
                 }
                 match columns.iter().position(|other| *other == column) {
@@ -317,7 +317,7 @@ impl Tables {
         }
         let mut flags = vec![0; size];
         for (bit, column) in columns.iter().enumerate() {
-            flags.iter_mut().zip(column).for_each(|(flags, flag)| *flags |= flag << bit);
+            set(bit, column, &mut flags);
         }
         Ok(Some(Tables { outputs: stored, flags, counted }))
     }
@@ -371,6 +371,19 @@ multiversion! {
             Kind::Underflow => flags(numbers, |x| (x < least) & (x > 0.0)),
             Kind::NotFinite => flags(numbers, |x| (x >= f32::INFINITY) | x.is_nan()),
         }
+    }
+}
+
+multiversion! {
+    fn is_zero(column: &[u8]) -> bool {
+        column.iter().fold(0, |any, flag| any | flag) == 0
+    }
+}
+
+multiversion! {
+    /// Sets a bit where a column has a flag.
+    fn set(bit: usize, column: &[u8], flags: &mut [u8]) {
+        flags.iter_mut().zip(column).for_each(|(flags, flag)| *flags |= flag << bit);
     }
 }
 

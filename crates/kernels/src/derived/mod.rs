@@ -76,6 +76,12 @@ impl<'a> Derived<'a> {
         Ok(Derived { kind: Kind::Channels(channels), len, format: format(rounding), finite: OnceLock::new() })
     }
 
+    /// The same, of which it is known that all numbers are finite: kernels then need not look.
+    #[must_use]
+    pub fn known_finite(self) -> Self {
+        Derived { finite: OnceLock::from(true), ..self }
+    }
+
     /// Whether all numbers are known to be finite.
     pub(crate) fn is_finite(&self) -> bool {
         *self.finite.get_or_init(|| match &self.kind {
