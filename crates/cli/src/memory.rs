@@ -2,7 +2,7 @@
 
 use crate::output::{bytes, table};
 use bitbudget::{Compiled, Peak};
-use bitbudget_exec::Footprint;
+use bitbudget_exec::{DeviceMemory, Executor, Footprint, Values};
 use comfy_table::Table;
 use serde::Serialize;
 
@@ -11,9 +11,12 @@ use serde::Serialize;
 pub(crate) struct MemoryRecord {
     /// What the program will take.
     pub(crate) predicted: usize,
-    /// What the executor holds after the run.
+    /// What the executor holds after the run, on the CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allocated: Option<usize>,
+    /// What the run took on a device with memory of its own, where rounded tensors are FP32 numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on_device: Option<OnDevice>,
     /// By how much the resident memory of the process grew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resident: Option<usize>,
@@ -25,6 +28,13 @@ pub(crate) struct MemoryRecord {
     pub(crate) budget: Option<usize>,
     pub(crate) breakdown: Breakdown,
     pub(crate) peak_at: PeakAt,
+}
+
+/// Bytes on a device.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct OnDevice {
+    /// The most at once, if the driver tells.
+    pub(crate) peak: Option<usize>,
 }
 
 /// The predicted bytes by use.
@@ -54,6 +64,7 @@ impl MemoryRecord {
         MemoryRecord {
             predicted: footprint.total(),
             allocated: None,
+            on_device: None,
             resident: None,
             allocated_without_masters_and_state: None,
             budget: compiled.solved.as_ref().map(|solved| solved.budget),
@@ -70,7 +81,11 @@ impl MemoryRecord {
     }
 
     /// The same after a run.
-    pub(crate) fn measured(self, allocated: Footprint, resident: Option<usize>) -> MemoryRecord {
+    pub(crate) fn measured(self, executor: &Executor, values: &Values, resident: Option<usize>) -> MemoryRecord {
+        if let Some(DeviceMemory { peak }) = executor.on_device() {
+            return MemoryRecord { on_device: Some(OnDevice { peak }), resident, ..self };
+        }
+        let allocated = executor.allocated(values);
         MemoryRecord {
             allocated: Some(allocated.total()),
             allocated_without_masters_and_state: Some(allocated.without_kept()),
@@ -79,14 +94,24 @@ impl MemoryRecord {
         }
     }
 
-    /// One line: predicted, allocated and resident.
+    /// One line: predicted, allocated and resident. On a device, a second one says what of it does not hold there.
     pub(crate) fn line(&self) -> String {
         let shown = |n: Option<usize>| n.map_or("unknown".to_string(), |n| bytes(n as f64));
+        let (predicted, resident) = (bytes(self.predicted as f64), shown(self.resident));
+        let Some(OnDevice { peak }) = self.on_device else {
+            return format!(
+                "peak memory: {predicted} predicted, {} allocated, {resident} resident",
+                shown(self.allocated)
+            );
+        };
+        let budget = match self.budget {
+            Some(budget) => format!("the budget of {} holds on the CPU only", bytes(budget as f64)),
+            None => "what is predicted holds on the CPU only".to_string(),
+        };
         format!(
-            "peak memory: {} predicted, {} allocated, {} resident",
-            bytes(self.predicted as f64),
-            shown(self.allocated),
-            shown(self.resident)
+            "peak memory: {predicted} predicted on the CPU, {} on the CUDA device, {resident} resident\n\
+             on CUDA every tensor lies in memory as FP32 numbers, whatever its format: {budget}",
+            shown(peak)
         )
     }
 

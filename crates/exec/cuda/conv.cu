@@ -51,16 +51,18 @@ KERNEL(conv_grad_input, struct Window g, u64 n, const float *dy, const float *w,
     dx[i] = sum;
 }
 
+// `n` is a multiple of the number of weights: dw [parts, weights] has sums over every `parts`th image in its rows.
 KERNEL(conv_grad_weight, struct Window g, u64 n, const float *x, const float *dy, float *dw) {
     const u64 i = GLOBAL_INDEX;
     if (i >= n) return;
     const u32 in_group = g.in_channels / g.groups, out_group = g.out_channels / g.groups;
+    const u64 weights = (u64)g.out_channels * in_group * g.kernel[0] * g.kernel[1];
     const u32 kw = i % g.kernel[1], kh = i / g.kernel[1] % g.kernel[0];
-    const u64 plane = i / g.kernel[1] / g.kernel[0];
+    const u64 plane = i % weights / g.kernel[1] / g.kernel[0];
     const u32 c = plane % in_group, m = plane / in_group;
     // Rows are summed by themselves first, since one sum over the whole batch would lose digits.
     double sum = 0;
-    for (u32 image = 0; image < g.batch; ++image) {
+    for (u32 image = i / weights; image < g.batch; image += n / weights) {
         const u64 channel = (u64)image * g.in_channels + m / out_group * in_group + c;
         const u64 outputs = ((u64)image * g.out_channels + m) * g.out_height;
         for (u32 oh = 0; oh < g.out_height; ++oh) {

@@ -19,7 +19,7 @@ impl ExecError {
 /// Why one instruction failed; the executor adds the place.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("{}", without_backtrace(.0))]
+    #[error("{}", told(without_backtrace(.0).to_string()))]
     Candle(#[from] candle_core::Error),
     #[error(transparent)]
     Shape(#[from] ShapeError),
@@ -41,11 +41,35 @@ impl From<Fault> for candle_core::Error {
     }
 }
 
+/// What a device's driver says, in words that help where it has run out of memory.
+fn told(text: String) -> String {
+    match text.contains("CUDA_ERROR_OUT_OF_MEMORY") {
+        true => {
+            "the CUDA device has no memory left, where every tensor takes as much as an FP32 one; give a smaller batch"
+                .to_string()
+        }
+        false => text,
+    }
+}
+
 /// The error itself; candle wraps it together with a backtrace, which says nothing to users.
 pub(crate) fn without_backtrace(error: &candle_core::Error) -> &candle_core::Error {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
         candle_core::Error::Context { inner, .. } => without_backtrace(inner),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fault;
+
+    #[test]
+    fn a_full_device_is_told_in_words() {
+        let full = candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into());
+        let message = Fault::Candle(full.bt()).to_string();
+        assert!(message.contains("no memory left") && message.contains("smaller batch"), "{message}");
+        assert_eq!(Fault::Candle(candle_core::Error::Msg("else".into()).bt()).to_string(), "else");
     }
 }

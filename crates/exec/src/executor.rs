@@ -4,7 +4,7 @@ use crate::cpu;
 #[cfg(any(feature = "cuda", test))]
 use crate::dense;
 use crate::error::ExecError;
-use crate::footprint::Footprint;
+use crate::footprint::{DeviceMemory, Footprint};
 use crate::values::Values;
 use bitbudget_formats::Counts;
 use bitbudget_ir::ScalarKind;
@@ -127,10 +127,7 @@ impl Executor {
         let (device, engine) = match target {
             Target::Cpu => (Device::Cpu, Engine::Kernels(cpu::Arena::default())),
             #[cfg(feature = "cuda")]
-            Target::Cuda(ordinal) => {
-                let device = Device::new_cuda(ordinal);
-                (device.map_err(|e| ExecError::new(format!("CUDA device {ordinal}"), e))?, Engine::Dense)
-            }
+            Target::Cuda(ordinal) => (crate::cuda_device::open(ordinal)?, Engine::Dense),
         };
         Executor::with_engine(device, engine, threads)
     }
@@ -154,6 +151,15 @@ impl Executor {
     /// Bytes that a program needs on the CPU with this many threads, values that are kept included.
     pub fn predicted(&self, program: &Program) -> Footprint {
         Footprint::predicted(program, self.threads())
+    }
+
+    /// Bytes that the device holds, if that is not this processor.
+    pub fn on_device(&self) -> Option<DeviceMemory> {
+        #[cfg(feature = "cuda")]
+        if self.device.is_cuda() {
+            return Some(DeviceMemory { peak: crate::cuda_device::peak(&self.device) });
+        }
+        None
     }
 
     /// Bytes that are held for the programs that ran so far and for `values`; on other devices only those of `values`.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use super::{Engine, Executor, Inputs, Step};
-use crate::Values;
+use crate::{Values, test_device};
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
@@ -59,9 +59,17 @@ pub(super) fn kernels() -> Engine {
     Engine::Kernels(crate::cpu::Arena::default())
 }
 
+/// Where an engine runs.
+pub(super) fn device(engine: &Engine) -> Device {
+    match engine {
+        Engine::Kernels(_) => Device::Cpu,
+        Engine::Dense => test_device::dense(),
+    }
+}
+
 /// Three steps from the same start: the results of each, and what is kept after them.
 fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
-    let mut executor = Executor::with_engine(Device::Cpu, engine, 1).unwrap();
+    let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
     let mut initial = BTreeMap::new();
     for id in graph.ids() {
         if let Op::Parameter(op) = graph.op(id) {

@@ -35,6 +35,8 @@
 
 mod ceilings;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda_device;
 #[cfg(any(feature = "cuda", test))]
 mod dense;
 #[cfg(any(feature = "cuda", test))]
@@ -42,11 +44,13 @@ mod device_kernels;
 mod error;
 mod executor;
 mod footprint;
+#[cfg(test)]
+mod test_device;
 mod values;
 
 pub use ceilings::{Ceilings, ceilings};
 pub use cpu::workspace;
 pub use error::ExecError;
 pub use executor::{Executor, Inputs, OverflowCount, Step, Target};
-pub use footprint::Footprint;
+pub use footprint::{DeviceMemory, Footprint};
 pub use values::Values;

@@ -124,12 +124,13 @@ impl Lowering<'_> {
         self.instructions.extend(step.ends.iter().map(|end| Instruction::Free { buffer: BufferId(end.0) }));
     }
 
-    /// The part that computes a node; an alias becomes a view instead.
+    /// The part that computes a node. An alias becomes a view instead, unless it shows what only this step knows.
     fn part(&mut self, id: NodeId) -> Option<Part> {
         let output = self.buffer(id);
         let inputs: Vec<BufferId> = self.graph.operands(id).iter().map(|&o| self.buffer(o)).collect();
         let rounding = rounding(self.graph, self.formats, id);
-        if is_alias(self.graph, self.formats, id) {
+        let inside = || self.schedule.places[storage(self.graph, self.formats, id).index()] == Some(Place::Inside);
+        if is_alias(self.graph, self.formats, id) && !inside() {
             self.instructions.extend(inputs.first().map(|&input| Instruction::View { input, output }));
             return None;
         }

@@ -93,7 +93,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
     let measured = measure(args, &compiled.train, &mut executor, &mut values, &dataset)?;
     let memory = MemoryRecord::predicted(&compiled, executor.threads());
-    let memory = memory.measured(executor.allocated(&values), resident.growth());
+    let memory = memory.measured(&executor, &values, resident.growth());
     drop(values);
     let ceilings = ceilings(usize::from(args.device.threads))?;
     let record = record(args, &compiled, &executor, measured, memory, ceilings);
@@ -295,8 +295,12 @@ fn show(record: &Record) -> Result<()> {
         step_seconds.median, step_seconds.min, step_seconds.spread, record.steps, record.images_per_second
     ))?;
     say(record.memory.line())?;
+    let machine = match record.memory.on_device {
+        Some(_) => "the CPU, whose peak the table compares with",
+        None => "this machine",
+    };
     say(format!(
-        "this machine: {:.0} GFLOP/s in FP32, {:.0} GFLOP/s on {} numbers, copies {:.1} GB/s\n",
+        "{machine}: {:.0} GFLOP/s in FP32, {:.0} GFLOP/s on {} numbers, copies {:.1} GB/s\n",
         ceilings.gflops_fp32,
         ceilings.gflops_fp8,
         Format::PAPER_LOW_FORWARD,

@@ -87,7 +87,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         compiled.values = values.download()?;
         save_trained(path, &compiled)?;
     }
-    let memory = memory(&compiled, &fp32, &executor).measured(executor.allocated(&values), resident.growth());
+    let memory = memory(&compiled, &fp32, &executor).measured(&executor, &values, resident.growth());
     if let Some(path) = &args.json {
         let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Outcome { record: &record, memory: &memory, solver })?;

@@ -56,7 +56,8 @@ pub(super) fn grad_weight(conv: &Conv, x: &Tensor, dy: &Tensor, shape: &[usize])
     let Some((stride, dilation)) = even(conv) else {
         let weight = Shape::fixed(shape);
         let op = ConvGradWeight { strides, pads_begin, pads_end, dilations, groups, weight };
-        return own::two(&op.into(), x, dy, shape);
+        let dw = own::two(&op.into(), x, dy, shape)?;
+        return Ok(if dw.rank() > shape.len() { dw.sum(0)? } else { dw });
     };
     // Batch and channels change places, and so do stride and dilation.
     let x = padded(conv, x)?.transpose(0, 1)?.contiguous()?;

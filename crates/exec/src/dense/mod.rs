@@ -14,25 +14,26 @@ mod shape;
 mod tests;
 
 use crate::error::Fault;
-use bitbudget_formats::{Counts, Format};
+use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_program::{Buffer, Rounding};
 use candle_core::Tensor;
 
+use round::Counted;
 pub(crate) use run::run;
 
-/// The result of `op` on contiguous operands, rounded to its buffer's format, with the counts.
+/// The result of `op` on contiguous operands, rounded to its buffer's format, with what is counted.
 pub(crate) fn compute(
     op: &Op,
     operands: &[&Tensor],
     buffer: &Buffer,
     rounding: Option<&Rounding>,
-) -> Result<(Tensor, Counts), Fault> {
+) -> Result<(Tensor, Option<Counted>), Fault> {
     let shape = buffer.shape.as_slice();
     let y = evaluate(op, operands, shape)?.contiguous()?.reshape(shape)?;
     match rounding {
         Some(rounding) if buffer.format != Format::FP32 => round::round(&y, buffer.format, rounding),
-        _ => Ok((y, Counts::default())),
+        _ => Ok((y, None)),
     }
 }
 

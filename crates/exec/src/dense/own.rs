@@ -10,6 +10,10 @@ use {
     candle_core::CudaStorage,
 };
 
+/// Threads that a sum over a batch is shared among, if its results are fewer.
+#[cfg(feature = "cuda")]
+const THREADS: usize = 1 << 18;
+
 /// An operator with the shape of its result.
 struct Own<'o> {
     op: &'o Op,
@@ -21,7 +25,7 @@ pub(super) fn one(op: &Op, x: &Tensor, shape: &[usize]) -> Result<Tensor, Fault>
     Ok(x.contiguous()?.apply_op1_no_bwd(&Own { op, shape })?)
 }
 
-/// The result on two operands.
+/// The result on two operands; the gradient of a weight may be several parts of its sum, along a dimension in front.
 pub(super) fn two(op: &Op, a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
     Ok(a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Own { op, shape })?)
 }
@@ -86,7 +90,7 @@ impl CustomOp2 for Own<'_> {
         b_layout: &Layout,
     ) -> candle_core::Result<(CudaStorage, Shape)> {
         let (a_dims, b_dims, shape) = (a_layout.dims(), b_layout.dims(), self.shape);
-        let (a, b, elements) = ((a, a_layout), (b, b_layout), shape.iter().product());
+        let (a, b, elements) = ((a, a_layout), (b, b_layout), shape.iter().product::<usize>());
         let y = match self.op {
             Op::Conv(op) => convolve("conv", &Window::convolution(op, a_dims, b_dims, shape)?, a, b, elements)?,
             Op::ConvGradInput(op) => {
@@ -95,7 +99,10 @@ impl CustomOp2 for Own<'_> {
             }
             Op::ConvGradWeight(op) => {
                 let window = Window::convolution(&op.forward(), a_dims, shape, b_dims)?;
-                convolve("conv_grad_weight", &window, a, b, elements)?
+                // So many threads that the device has work, each of which adds for some images.
+                let parts = (THREADS / elements).clamp(1, a_dims.first().copied().unwrap_or(1));
+                let dw = convolve("conv_grad_weight", &window, a, b, elements * parts)?;
+                return Ok((dw, [&[parts], shape].concat().into()));
             }
             Op::MaxPoolGrad(op) => scatter(&Window::pooling(&op.window(), false, shape, a_dims)?, a, b, elements)?,
             other => candle_core::bail!("{} has no CUDA kernel on two operands", other.name()),

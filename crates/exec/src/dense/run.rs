@@ -1,10 +1,11 @@
 //! One step of a program as dense tensor operations.
 
 use super::compute;
+use super::round::{Counted, counts};
 use crate::error::{ExecError, Fault, without_backtrace};
 use crate::executor::{Inputs, OverflowCount, Step, Watch};
 use crate::values::Values;
-use bitbudget_formats::Format;
+use bitbudget_formats::Counts;
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use candle_core::{DType, Device, Tensor};
 use std::time::Instant;
@@ -19,13 +20,21 @@ pub(crate) fn run(
 ) -> Result<Step, ExecError> {
     let slots: Result<Vec<Option<Tensor>>, ExecError> =
         program.buffers.iter().map(|buffer| bind(buffer, inputs, values, device)).collect();
-    let mut run = Run { program, values, slots: slots? };
+    let mut run = Run { program, values, slots: slots?, counted: Vec::new() };
     let mut step = Step::default();
+    // Shapes and strides that kernels need stay on the device, once they are there; so do constants, but not inputs.
+    #[cfg(feature = "cuda")]
+    let _kept = device.as_cuda_device().ok().map(|device| device.enable_cuda_graph_htod_cache());
     for (at, instruction) in program.instructions.iter().enumerate() {
         let start = Instant::now();
         run.instruction(instruction, &mut step, watch)?;
+        if let Watch::Time(_) = watch {
+            device.synchronize().map_err(|e| ExecError::new("a step", without_backtrace(&e)))?;
+        }
         watch.took(at, start.elapsed());
     }
+    let counts = counts(&run.counted).map_err(|e| ExecError::new("what was counted", e))?;
+    step.overflows.iter_mut().zip(counts).for_each(|(overflow, counts)| overflow.counts = counts);
     for (name, id) in &program.outputs {
         let values = run.slot(*id).and_then(numbers);
         step.outputs.insert(name.clone(), values.map_err(|e| ExecError::new(format!("output `{name}`"), e))?);
@@ -37,6 +46,8 @@ struct Run<'a> {
     program: &'a Program,
     values: &'a mut Values,
     slots: Vec<Option<Tensor>>,
+    /// What the step's overflows are, once it is over.
+    counted: Vec<Counted>,
 }
 
 impl Run<'_> {
@@ -83,10 +94,11 @@ impl Run<'_> {
         let buffer = self.program.buffer(*output);
         let computed = self.operands(inputs).and_then(|x| compute(op, &x, buffer, rounding.as_ref()));
         let place = || format!("{} into {output} `{}`", op.name(), buffer.name);
-        let (result, counts) = computed.map_err(|e| ExecError::new(place(), e))?;
-        if let (Some(tensor), true) = (rounding.and_then(|r| r.counted), buffer.format != Format::FP32) {
-            let elements = buffer.elements() as u64;
+        let (result, counted) = computed.map_err(|e| ExecError::new(place(), e))?;
+        if let (Some(tensor), Some(counted)) = (rounding.and_then(|r| r.counted), counted) {
+            let (counts, elements) = (Counts::default(), buffer.elements() as u64);
             step.overflows.push(OverflowCount { tensor, counts, elements });
+            self.counted.push(counted);
         }
         show(watch, *output, &result)?;
         if buffer.source == Source::Kept {

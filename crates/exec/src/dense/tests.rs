@@ -1,12 +1,13 @@
-//! Every operator's samples as dense operations on the CPU, against the reference interpreter in FP64.
+//! Every operator's samples as dense operations, against the reference interpreter in FP64.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use super::compute;
+use super::{compute, round::counts};
+use crate::test_device;
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Array, Bindings, DType, Op, Sample, Shape, interpret, ops};
 use bitbudget_program::{Buffer, Rounding, Source};
 use bitbudget_testkit::{spread, values};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 fn bindings(sample: &Sample) -> Bindings<f64> {
     Bindings { batch: 1, values: values(sample) }
@@ -15,9 +16,9 @@ fn bindings(sample: &Sample) -> Bindings<f64> {
 fn tensor(array: &Array<f64>, dtype: DType) -> Tensor {
     let shape = array.shape.as_slice();
     match dtype {
-        DType::F32 => Tensor::from_vec(array.data.iter().map(|&x| x as f32).collect(), shape, &Device::Cpu),
-        DType::Label => Tensor::from_vec(array.data.iter().map(|&x| x as u32).collect(), shape, &Device::Cpu),
-        DType::Index8 => Tensor::from_vec(array.data.iter().map(|&x| x as u8).collect(), shape, &Device::Cpu),
+        DType::F32 => Tensor::from_vec(array.data.iter().map(|&x| x as f32).collect(), shape, &test_device::dense()),
+        DType::Label => Tensor::from_vec(array.data.iter().map(|&x| x as u32).collect(), shape, &test_device::dense()),
+        DType::Index8 => Tensor::from_vec(array.data.iter().map(|&x| x as u8).collect(), shape, &test_device::dense()),
     }
     .unwrap()
 }
@@ -58,10 +59,11 @@ fn every_operator_agrees_with_the_reference() {
 #[test]
 fn results_are_rounded_and_counted_and_operands_stay() {
     let values = [0.3f32, -1e9, 1e-9, f32::NAN, 2.0, f32::INFINITY];
-    let x = Tensor::new(&values, &Device::Cpu).unwrap();
+    let x = Tensor::new(&values, &test_device::dense()).unwrap();
     let rounding = Rounding { overflow: Overflow::Saturate, counted: Some(1) };
     let op = ops::Cast {}.into();
-    let (y, counts) = compute(&op, &[&x], &buffer(&[6], Format::PAPER_LOW_FORWARD), Some(&rounding)).unwrap();
+    let (y, counted) = compute(&op, &[&x], &buffer(&[6], Format::PAPER_LOW_FORWARD), Some(&rounding)).unwrap();
+    let counts = counts(&[counted.unwrap()]).unwrap()[0];
     let rounder = Rounder::new(Format::PAPER_LOW_FORWARD, Overflow::Saturate);
     let expected: Vec<u32> = values.iter().map(|&x| rounder.round(x).to_bits()).collect();
     assert_eq!(numbers(&y).iter().map(|x| x.to_bits()).collect::<Vec<_>>(), expected);
@@ -70,8 +72,35 @@ fn results_are_rounded_and_counted_and_operands_stay() {
 }
 
 #[test]
+fn rounding_gives_the_bits_of_the_formats_crate() {
+    let custom = Format::custom(5, 4, 3).unwrap();
+    let paper = [Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD];
+    let others = [Format::BF16, Format::FP16, Format::E4M3, Format::E5M2, custom];
+    // Every exponent with the leading bits of the fraction, then bits all over.
+    let leading = (0..1u32 << 17).map(|leading| leading << 15);
+    let all = leading.chain((0..1u32 << 17).map(|i| i.wrapping_mul(0x9e37_79b1)));
+    let x: Vec<f32> = all.map(f32::from_bits).collect();
+    let tensor = Tensor::new(x.as_slice(), &test_device::dense()).unwrap();
+    for format in paper.into_iter().chain(others) {
+        let mut all_counts = Vec::new();
+        let mut expected_counts = Vec::new();
+        for overflow in [Overflow::Saturate, Overflow::NotFinite] {
+            let (rounding, buffer) = (Rounding { overflow, counted: Some(0) }, buffer(&[x.len()], format));
+            let (y, counted) = compute(&ops::Cast {}.into(), &[&tensor], &buffer, Some(&rounding)).unwrap();
+            all_counts.extend(counted);
+            let mut expected = x.clone();
+            expected_counts.push(Rounder::new(format, overflow).round_slice(&mut expected));
+            for ((x, y), expected) in x.iter().zip(numbers(&y)).zip(expected) {
+                assert_eq!(y.to_bits(), expected.to_bits(), "{format} {overflow:?}: {x:e} to {y:e}, not {expected:e}");
+            }
+        }
+        assert_eq!(counts(&all_counts).unwrap(), expected_counts, "{format}");
+    }
+}
+
+#[test]
 fn what_is_not_finite_stays_visible() {
-    let x = Tensor::new(&[f32::NAN, -1.0, 2.0], &Device::Cpu).unwrap();
+    let x = Tensor::new(&[f32::NAN, -1.0, 2.0], &test_device::dense()).unwrap();
     let run = |op: Op, operands: &[&Tensor], shape: &[usize]| {
         numbers(&compute(&op, operands, &buffer(shape, Format::FP32), None).unwrap().0)
     };
@@ -80,7 +109,7 @@ fn what_is_not_finite_stays_visible() {
         let y = run(op, &[&x], &[3]);
         assert!(y[0].is_nan() && y[1..] == [0.0, 2.0], "{y:?}");
     }
-    let finite = Tensor::new(&[f32::MAX, f32::MAX, -1e-40], &Device::Cpu).unwrap();
+    let finite = Tensor::new(&[f32::MAX, f32::MAX, -1e-40], &test_device::dense()).unwrap();
     let all_finite = || ops::AllFinite {}.into();
     assert_eq!(run(all_finite(), &[&finite, &finite], &[]), [1.0]);
     assert_eq!(run(all_finite(), &[&finite, &x], &[]), [0.0]);
@@ -89,8 +118,8 @@ fn what_is_not_finite_stays_visible() {
 
 #[test]
 fn labels_out_of_range_are_refused() {
-    let scores = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let labels = Tensor::new(&[0u32, 3], &Device::Cpu).unwrap();
+    let scores = Tensor::zeros((2, 3), candle_core::DType::F32, &test_device::dense()).unwrap();
+    let labels = Tensor::new(&[0u32, 3], &test_device::dense()).unwrap();
     let loss = compute(&ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None);
     assert!(loss.unwrap_err().to_string().contains("label 3 is not below the number of classes, 3"));
 }

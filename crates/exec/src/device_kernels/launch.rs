@@ -1,10 +1,7 @@
 //! Launches on CUDA: the only unsafe code outside `kernels` and `formats`.
 
 use super::{Rounding, Window};
-use bitbudget_formats::Counts;
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg, ValidAsZeroBits,
-};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::{Error, Layout, Result};
 
@@ -39,25 +36,25 @@ fn wrap<T: CudaDType>(result: CudaSlice<T>, device: &CudaDevice) -> CudaStorage 
     CudaStorage::wrap_cuda_slice(result, device.clone())
 }
 
-/// Rounds `x`; where `counted`, waits for the counts of what does not fit the format.
-pub(crate) fn round(rounding: &Rounding, x: Operand<'_>, counted: bool) -> Result<(CudaStorage, Counts)> {
+/// Memory for a result that a kernel writes as a whole.
+fn uninit<T: DeviceRepr>(device: &CudaDevice, n: usize) -> Result<CudaSlice<T>> {
+    // SAFETY: the callers' kernels write all `n` elements before anything reads one.
+    unsafe { device.alloc::<T>(n) }
+}
+
+/// Rounds `x`; the second result is how many of its elements overflow, underflow and are not finite.
+pub(crate) fn round(rounding: &Rounding, x: Operand<'_>) -> Result<(CudaStorage, CudaStorage)> {
     let (device, n) = (&x.0.device, x.1.shape().elem_count());
     let x = view::<f32>(x)?;
-    let mut y = device.alloc_zeros::<f32>(n)?;
-    let mut counts = device.alloc_zeros::<u64>(3)?;
+    let mut y = uninit::<f32>(device, n)?;
+    let mut counts = device.alloc_zeros::<i64>(3)?;
     let function = device.get_or_load_custom_func("round_to_format", ROUND.0, ROUND.1)?;
     let (mut launch, elements) = (function.builder(), n as u64);
     launch.arg(rounding).arg(&elements).arg(&x).arg(&mut y).arg(&mut counts);
-    // SAFETY: the arguments are those that the kernel declares; each thread below `n` touches element `n` of x and y,
-    // which have `n` elements, and the three counters.
+    // SAFETY: the arguments are those that the kernel declares; each thread below `n` reads an element of x and writes
+    // one of y, which have `n` elements, and adds to the three counters.
     unsafe { launch.launch(threads(n)?) }.w()?;
-    if !counted {
-        return Ok((wrap(y, device), Counts::default()));
-    }
-    let counts = device.clone_dtoh(&counts)?;
-    let count = |i: usize| counts.get(i).copied().unwrap_or_default();
-    let counts = Counts { overflow: count(0), underflow: count(1), not_finite: count(2) };
-    Ok((wrap(y, device), counts))
+    Ok((wrap(y, device), wrap(counts, device)))
 }
 
 /// Runs a convolution's kernel on two operands; the result has `elements` elements.
@@ -86,7 +83,7 @@ pub(crate) fn indices(window: &Window, x: Operand<'_>, elements: usize) -> Resul
     one::<u8>("max_pool_indices", window, x, elements)
 }
 
-fn one<R: CudaDType + DeviceRepr + ValidAsZeroBits>(
+fn one<R: CudaDType + DeviceRepr>(
     kernel: &'static str,
     window: &Window,
     x: Operand<'_>,
@@ -94,7 +91,7 @@ fn one<R: CudaDType + DeviceRepr + ValidAsZeroBits>(
 ) -> Result<CudaStorage> {
     let device = &x.0.device;
     let x = view::<f32>(x)?;
-    let mut y = device.alloc_zeros::<R>(n)?;
+    let mut y = uninit::<R>(device, n)?;
     let function = device.get_or_load_custom_func(kernel, POOL.0, POOL.1)?;
     let (mut launch, elements) = (function.builder(), n as u64);
     launch.arg(window).arg(&elements).arg(&x).arg(&mut y);
@@ -115,7 +112,7 @@ fn two<B: CudaDType>(
 ) -> Result<CudaStorage> {
     let device = &a.0.device;
     let (a, b) = (view::<f32>(a)?, view::<B>(b)?);
-    let mut y = device.alloc_zeros::<f32>(n)?;
+    let mut y = uninit::<f32>(device, n)?;
     let function = device.get_or_load_custom_func(kernel, module.0, module.1)?;
     let (mut launch, elements) = (function.builder(), n as u64);
     launch.arg(window).arg(&elements).arg(&a).arg(&b).arg(&mut y);
