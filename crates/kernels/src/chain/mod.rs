@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use crate::elements::{Elements, Output, SharedOutput};
 use crate::error::ShapeError;
 use crate::parallel::with_scratch;
+use crate::simd::multiversion;
 pub use function::Function;
 use function::{Operands, apply};
 #[cfg(target_arch = "x86_64")]
@@ -178,7 +179,11 @@ fn run_step(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &m
             let scratch = std::mem::take(&mut slots[slot]);
             let y = &mut scratch[..tile.len];
             compute(plan, step, places, slots, tile, y);
-            let counts = step.rounding.map_or(Counts::default(), |rounding| round(rounding, keeps_infinity, y));
+            let counts = match step.rounding {
+                None => Counts::default(),
+                Some(_) if step.is_rounded => passed_on(y),
+                Some(rounding) => round(rounding, keeps_infinity, y),
+            };
             slots[slot] = scratch;
             counts
         }
@@ -199,6 +204,14 @@ fn load(plan: &Plan<'_>, step: &Step<'_>, slots: &mut [&mut [f32]], tile: Tile) 
 fn compute(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &[&mut [f32]], tile: Tile, y: &mut [f32]) {
     let (sources, scalars, tables) = (&step.sources, &step.scalars, &step.tables);
     apply(step.function, &Operands { sources, scalars, tables, tiles: &plan.tiles, slots, places, tile }, y);
+}
+
+multiversion! {
+    /// What rounding counts in numbers that it leaves as they are.
+    fn passed_on(y: &[f32]) -> Counts {
+        let count = y.iter().map(|y| u32::from(!y.is_finite())).sum::<u32>().into();
+        Counts { overflow: count, not_finite: count, ..Counts::default() }
+    }
 }
 
 /// Rounds numbers as if they were packed and unpacked again.

@@ -36,6 +36,8 @@ pub(super) struct Step<'a> {
     /// [`Tiles::table`]s of the channels' numbers.
     pub(super) tables: Vec<Vec<f32>>,
     pub(super) rounding: Option<(Format, Overflow)>,
+    /// Whether it passes on numbers that its rounding leaves as they are.
+    pub(super) is_rounded: bool,
     pub(super) target: Target,
 }
 
@@ -168,6 +170,7 @@ impl<'a> Plan<'a> {
                 scalars,
                 tables,
                 rounding: part.rounding,
+                is_rounded: is_rounded_already(parts, i),
                 target,
             });
         }
@@ -235,6 +238,23 @@ pub(super) fn check_parts(shape: [usize; 3], parts: &[Part<'_>], outputs: &[Outp
     match writers.iter().position(|&writers| writers != 1) {
         Some(output) => Err(geometry("chain", format!("{} parts write output {output}; one must", writers[output]))),
         None => Ok(()),
+    }
+}
+
+/// Whether a part gives numbers that rounding as it does would leave, since it passes on those of an earlier part that
+/// rounds in the same way, or of a tensor in that format.
+fn is_rounded_already(parts: &[Part<'_>], i: usize) -> bool {
+    let Part { function, operands, rounding, .. } = &parts[i];
+    let own = |operand: &Operand<'_>| match (*operand, *rounding) {
+        (Operand::Part(j), rounding) => parts[j].rounding == rounding,
+        (Operand::Elements(x), Some((format, _))) => x.stays_in(format),
+        _ => false,
+    };
+    match function {
+        Function::Copy | Function::Relu => operands.iter().all(own),
+        // Of its operands only the first is passed on.
+        Function::NormalizeMask { .. } | Function::ReluGrad => operands.first().is_some_and(own),
+        _ => false,
     }
 }
 

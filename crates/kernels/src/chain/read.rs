@@ -76,11 +76,7 @@ impl<'a> Reader<'a> {
         let shorter = Masked::new(parts).and_then(|masked| masked.shorter(parts));
         let parts = shorter.as_deref().unwrap_or(parts);
         let mut plan = Plan::new(shape, parts, &[])?;
-        for i in 0..parts.len() {
-            if is_rounded_already(parts, i) {
-                plan.steps[i].rounding = None;
-            }
-        }
+        plan.steps.iter_mut().filter(|step| step.is_rounded).for_each(|step| step.rounding = None);
         let way = match (Normalize::new(parts), Table::new(shape, parts)?) {
             (Some(normalize), _) => Way::Normalize(Box::new(normalize)),
             (None, Some(table)) => Way::Lookup(Box::new(table)),
@@ -235,23 +231,6 @@ fn gives_finite(part: &Part<'_>) -> bool {
     let takes = |operand: &Operand<'_>| matches!(operand, Operand::Elements(_) | Operand::Part(_) | Operand::Scalar(_));
     let reads = matches!(part.function, Function::Normalize { .. }) || part.operands.iter().all(takes);
     function && reads && matches!(part.rounding, Some((_, Overflow::Saturate)))
-}
-
-/// Whether a part gives numbers that rounding as it does would leave, since it passes on those of an earlier part that
-/// rounds in the same way, or of a tensor in that format.
-fn is_rounded_already(parts: &[Part<'_>], i: usize) -> bool {
-    let Part { function, operands, rounding, .. } = &parts[i];
-    let own = |operand: &Operand<'_>| match (*operand, *rounding) {
-        (Operand::Part(j), rounding) => parts[j].rounding == rounding,
-        (Operand::Elements(x), Some((format, _))) => x.stays_in(format),
-        _ => false,
-    };
-    match function {
-        Function::Copy | Function::Relu => operands.iter().all(own),
-        // Of its operands only the first is passed on.
-        Function::NormalizeMask { .. } | Function::ReluGrad => operands.first().is_some_and(own),
-        _ => false,
-    }
 }
 
 impl<'a> Normalize<'a> {
