@@ -103,7 +103,7 @@ impl GradWeight {
         let input_panels = all.div_ceil(input_blocks);
         let columns = input_panels * taps.len() * LANES;
         let all = outputs.div_ceil(LANES);
-        let output_blocks = all.div_ceil((SUMS / (columns * LANES)).clamp(1, 48));
+        let output_blocks = all.div_ceil((SUMS / (columns * LANES)).clamp(1, 16));
         let output_panels = all.div_ceil(output_blocks);
         let blocks = g.groups * input_blocks * output_blocks;
         let tiles = batch.div_ceil(images) * result[0].div_ceil(rows);
