@@ -76,8 +76,11 @@ fn derived(program: &Program, parts: &[Part]) -> usize {
         let buffer = program.buffer(part.output);
         buffer.offset.is_none() && buffer.source == Source::None
     };
-    let (chained, moved): (Vec<&Part>, Vec<&Part>) =
+    let (chained, mut moved): (Vec<&Part>, Vec<&Part>) =
         parts.iter().filter(is_inside).partition(|part| is_elementwise(part));
+    // What only shows something else by another shape takes nothing, unless it parts two chains.
+    let shows_chain = |part: &Part| chained.iter().any(|chain| part.inputs.contains(&chain.output));
+    moved.retain(|part| !matches!(part.op, Op::Reshape(_)) || shows_chain(part));
     // Chains read each other only through what is no chain, so these say how many are at work at the same time.
     let operands = chained.iter().map(|part| part.inputs.len()).sum();
     match chained.len() + moved.len() {
