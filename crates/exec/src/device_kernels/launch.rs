@@ -1,4 +1,4 @@
-//! Launches on CUDA: the only unsafe code outside `kernels` and `formats`.
+//! Launches on CUDA.
 
 use super::{Rounding, Window};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
