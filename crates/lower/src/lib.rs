@@ -24,7 +24,7 @@
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Precision, Role};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Rounding, Source, Workspace};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, ProgramError, Rounding, Source, Workspace};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, is_alias, storage};
 
 /// Why a graph cannot be lowered.
@@ -59,6 +59,9 @@ pub enum LowerError {
         /// The batch size.
         batch: usize,
     },
+    /// The program would compute something else than the graph.
+    #[error("the compiled program is wrong, which is a fault in bitbudget: {0}; please report it with the network")]
+    Program(#[from] ProgramError),
 }
 
 /// The largest tensor in elements: a terabyte of FP32.
@@ -68,7 +71,7 @@ const MAX_ELEMENTS: usize = 1 << 38;
 /// made with the same formats and setting.
 ///
 /// # Errors
-/// If the formats are not one per node, a tensor is empty, or the batch size is zero or too large.
+/// If the formats are not one per node, a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
 pub fn lower(
     graph: &Graph,
     formats: &[Format],
@@ -93,7 +96,9 @@ pub fn lower(
     }
     let outputs = graph.outputs().iter().map(|(name, id)| (name.clone(), lowering.buffer(*id))).collect();
     let Lowering { buffers, instructions, .. } = lowering;
-    Ok(Program { batch: setting.batch, arena: schedule.arena, buffers, instructions, outputs })
+    let program = Program { batch: setting.batch, arena: schedule.arena, buffers, instructions, outputs };
+    program.check()?;
+    Ok(program)
 }
 
 struct Lowering<'a> {
