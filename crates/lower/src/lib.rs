@@ -120,25 +120,41 @@ impl Lowering<'_> {
     }
 
     fn step(&mut self, step: &Step) {
-        let parts: Vec<Part> = step.nodes.iter().filter_map(|&id| self.part(id)).collect();
+        // What shows a result of the step comes behind it; nothing in the step reads it then.
+        let (behind, nodes): (Vec<NodeId>, Vec<NodeId>) = step
+            .nodes
+            .iter()
+            .partition(|&&id| self.is_view(id) && step.nodes.contains(&storage(self.graph, self.formats, id)));
+        let parts: Vec<Part> = nodes.into_iter().filter_map(|id| self.part(id)).collect();
         if !parts.is_empty() {
             let bytes = step.nodes.iter().filter_map(|id| self.setting.workspace.get(id.index())).max();
             let workspace = step.workspace.zip(bytes).map(|(offset, &bytes)| Workspace { offset, bytes });
             self.instructions.push(Instruction::Compute { parts, workspace });
         }
+        behind.into_iter().for_each(|id| self.view(id));
         self.instructions.extend(step.ends.iter().map(|end| Instruction::Free { buffer: BufferId(end.0) }));
     }
 
-    /// The part that computes a node. An alias becomes a view instead, unless it shows what only this step knows.
+    /// Whether a node becomes a view: an alias, unless it shows what only its step knows.
+    fn is_view(&self, id: NodeId) -> bool {
+        let storage = storage(self.graph, self.formats, id);
+        is_alias(self.graph, self.formats, id) && self.schedule.places[storage.index()] != Some(Place::Inside)
+    }
+
+    fn view(&mut self, id: NodeId) {
+        let (input, output) = (self.graph.operands(id).first().map(|&o| self.buffer(o)), self.buffer(id));
+        self.instructions.extend(input.map(|input| Instruction::View { input, output }));
+    }
+
+    /// The part that computes a node, if it is no view.
     fn part(&mut self, id: NodeId) -> Option<Part> {
+        if self.is_view(id) {
+            self.view(id);
+            return None;
+        }
         let output = self.buffer(id);
         let inputs: Vec<BufferId> = self.graph.operands(id).iter().map(|&o| self.buffer(o)).collect();
         let rounding = rounding(self.graph, self.formats, id);
-        let inside = || self.schedule.places[storage(self.graph, self.formats, id).index()] == Some(Place::Inside);
-        if is_alias(self.graph, self.formats, id) && !inside() {
-            self.instructions.extend(inputs.first().map(|&input| Instruction::View { input, output }));
-            return None;
-        }
         if let Op::Input(_) = self.graph.op(id) {
             // The batch comes in FP32; its rounded form is a buffer of its own.
             let raw = BufferId(self.buffers.len() as u32);

@@ -119,12 +119,26 @@ impl Walk<'_> {
         places
     }
 
+    /// The nodes that read a node or what only shows it, as far as they are computed.
+    fn readers(&self, id: NodeId) -> Vec<NodeId> {
+        let mut readers = self.tensors.graph.readers(id);
+        let mut at = 0;
+        while let Some(&reader) = readers.get(at) {
+            if self.tensors.is_alias(reader) {
+                readers.extend(self.tensors.graph.readers(reader));
+            }
+            at += 1;
+        }
+        readers.retain(|r| self.unit[r.index()].is_some());
+        readers
+    }
+
     /// Whether all readers of a node are in its own unit, and it is no result of the step.
     fn is_inside(&self, at: usize, id: NodeId) -> bool {
         let graph = self.tensors.graph;
         let lasting = graph.outputs().iter().any(|&(_, o)| self.tensors.root(o) == id)
             || graph.updates().iter().any(|&(_, value)| self.tensors.root(value) == id);
-        let readers: Vec<NodeId> = graph.readers(id).into_iter().filter(|r| self.unit[r.index()].is_some()).collect();
+        let readers = self.readers(id);
         self.units[at].len() > 1
             && !lasting
             && !readers.is_empty()
