@@ -30,7 +30,13 @@ pub(crate) use zoo::ZooArgs;
 
 /// Compiles an ONNX network into a mixed-precision trainer.
 #[derive(Debug, Parser)]
-#[command(name = "bitbudget", version, about, arg_required_else_help = true)]
+#[command(
+    name = "bitbudget",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 success; 2 a wrong argument, file or network; 3 a training diverged, or numbers of a profile are not finite."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

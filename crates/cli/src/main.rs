@@ -1,10 +1,11 @@
 //! The command line `bitbudget`: parses arguments, composes the passes, shows progress and prints.
 //!
-//! Exit codes: 0 success, 2 a wrong argument, file or network; messages go to standard error.
+//! Exit codes: 0 success, 2 a wrong argument, file or network, 3 numbers that are not finite; messages go to standard error.
 
 mod args;
 mod budget;
 mod commands;
+mod divergence;
 mod memory;
 mod model;
 mod output;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::remark("error", format!("{error:#}"));
-            ExitCode::from(2)
+            ExitCode::from(if divergence::is_divergence(&error) { divergence::STATUS } else { 2 })
         }
     }
 }

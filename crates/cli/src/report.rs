@@ -55,6 +55,7 @@ impl Run {
         Ok(Training {
             data: data.map(ToString::to_string),
             steps: end.steps,
+            skipped: end.skipped,
             seconds: end.seconds,
             train_loss: finite(end.train_loss),
             train_accuracy: end.train_accuracy,

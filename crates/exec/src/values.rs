@@ -2,7 +2,7 @@
 
 use crate::error::{ExecError, without_backtrace};
 use bitbudget_program::{Buffer, Program, Source};
-use candle_core::{Device, Tensor};
+use candle_core::{CpuStorage, Device, Storage, Tensor};
 use std::collections::BTreeMap;
 
 /// Masters, states and constants by name, on the device.
@@ -79,9 +79,42 @@ impl Values {
         }
     }
 
+    /// Whether the values of some buffers are finite.
+    pub(crate) fn finite(&self, buffers: &[&Buffer]) -> Result<Vec<bool>, ExecError> {
+        let tensors: Result<Vec<&Tensor>, ExecError> = buffers.iter().map(|buffer| self.checked(buffer)).collect();
+        let tensors = tensors?;
+        let finite = match tensors.iter().all(|tensor| tensor.device().is_cpu()) {
+            true => tensors.into_iter().map(is_finite).collect(),
+            false => are_finite(&tensors),
+        };
+        finite.map_err(|e| ExecError::new("kept values", without_backtrace(&e)))
+    }
+
     /// Puts a new value in place of the old one.
     #[cfg(any(feature = "cuda", test))]
     pub(crate) fn replace(&mut self, buffer: &Buffer, tensor: Tensor) {
         self.tensors.insert(buffer.name.clone(), tensor);
     }
+}
+
+/// Whether a tensor in this processor's memory is finite.
+fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(numbers)), Some((begin, end))) => {
+            Ok(bitbudget_kernels::all_finite(numbers[begin..end].into()))
+        }
+        _ => are_finite(&[tensor]).map(|finite| finite == [true]),
+    }
+}
+
+/// Whether tensors on a device are finite, which is waited for once: zero times a number is zero only where it is finite.
+fn are_finite(tensors: &[&Tensor]) -> candle_core::Result<Vec<bool>> {
+    let zero = |tensor: &&Tensor| tensor.affine(0.0, 0.0)?.sum_all();
+    let zeros: candle_core::Result<Vec<Tensor>> = tensors.iter().map(zero).collect();
+    let zeros = zeros?;
+    if zeros.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(Tensor::stack(&zeros, 0)?.to_vec1::<f32>()?.into_iter().map(|zero| zero == 0.0).collect())
 }

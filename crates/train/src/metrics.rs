@@ -54,11 +54,11 @@ pub struct EpochRecord {
     /// Mean of the training losses of the epoch's steps.
     #[serde(deserialize_with = "null_is_nan")]
     pub train_loss: f64,
-    /// Part of the epoch's training images that were classified rightly, 0 to 1.
+    /// Part of the epoch's training images that were classified correctly, 0 to 1.
     pub train_accuracy: f64,
     /// Mean loss over the test images, where there are any.
     pub test_loss: Option<f64>,
-    /// Part of the test images that are classified rightly, 0 to 1.
+    /// Part of the test images that are classified correctly, 0 to 1.
     pub test_accuracy: Option<f64>,
     /// Steps of the epoch whose update was skipped.
     pub skipped: u64,
@@ -86,6 +86,12 @@ pub struct FinalRecord {
     pub seconds: f64,
     /// Steps of the run.
     pub steps: u64,
+    /// Steps whose update was skipped because a gradient was not finite.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Their share of all steps, 0 to 1.
+    #[serde(default)]
+    pub skipped_share: f64,
     /// Promotions in the order in which they happened.
     pub promotions: Vec<Promotion>,
     /// The parameters and outputs that overflowed at all, in the order of the program.
@@ -199,6 +205,8 @@ mod tests {
             test_accuracy_fp32: None,
             seconds: 1.0,
             steps: 4,
+            skipped: 1,
+            skipped_share: 0.25,
             promotions: vec![promotion()],
             overflows: vec![Overflow { tensor: "conv1.weight".into(), ratio: 0.25, step: 3 }],
         });

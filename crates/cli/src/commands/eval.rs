@@ -7,7 +7,7 @@ use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
 use bitbudget_train::data;
-use bitbudget_train::run::evaluate;
+use bitbudget_train::evaluation::evaluate;
 use serde::Serialize;
 use std::path::Path;
 
@@ -20,6 +20,9 @@ struct EvalRecord {
     accuracy: f64,
     loss_fp32: f64,
     accuracy_fp32: f64,
+    /// Examples whose scores are not finite, which count as wrong.
+    not_finite: u64,
+    not_finite_fp32: u64,
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
@@ -44,7 +47,18 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         accuracy: rounded.accuracy,
         loss_fp32: exact.loss,
         accuracy_fp32: exact.accuracy,
+        not_finite: rounded.not_finite,
+        not_finite_fp32: exact.not_finite,
     };
+    for (method, many) in [(record.method.as_str(), record.not_finite), ("fp32", record.not_finite_fp32)] {
+        if many > 0 && !args.quiet {
+            let of = record.examples;
+            remark(
+                "warning",
+                format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong"),
+            );
+        }
+    }
     if let Some(path) = &args.json {
         json(path, &record)?;
     }

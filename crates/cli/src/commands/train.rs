@@ -3,6 +3,7 @@
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
+use crate::divergence::{Diverged, explained, unsaved};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
 use crate::output::{check, json, remark, save, say};
@@ -18,6 +19,7 @@ use bitbudget_program::Program;
 use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::divergence::Ended;
 use bitbudget_train::metrics::{self, FinalRecord, MetricsWriter, Record};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings};
 use bitbudget_train::tensorboard::EventWriter;
@@ -80,7 +82,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         },
     );
     progress.finish();
-    let record = record?;
+    let record = match record? {
+        Ended::Finished(record) => record,
+        Ended::Diverged(divergence) => {
+            let scaling = settings.loss_scale;
+            let why = explained(&divergence, &compiled, &mut executor, &mut values, scaling);
+            return Err(Diverged(why + &unsaved(args.save.as_deref())).into());
+        }
+    };
     if let Some(metrics) = &mut metrics {
         metrics.write(&Record::Final(record.clone()))?;
     }
@@ -229,7 +238,7 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(
         "test accuracy {} ({} when evaluated in fp32), train loss {:.4} accuracy {:.2}%\n{} steps in {:.1} s, {} tensors \
-         promoted{}{}",
+         promoted{}, {} skipped ({:.1}%){}",
         percent(record.test_accuracy),
         percent(record.test_accuracy_fp32),
         record.train_loss,
@@ -238,6 +247,8 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
         record.seconds,
         promoted.len(),
         if low.is_empty() { String::new() } else { format!("; {} overflow for want of memory", low.join(", ")) },
+        record.skipped,
+        100.0 * record.skipped_share,
         totals(&summary)
     )
 }
