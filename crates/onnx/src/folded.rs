@@ -1,5 +1,7 @@
 //! Recognises networks whose batch normalisation the exporter folded into the convolutions.
 
+use crate::order::node_name;
+use crate::warning::{Warning, WarningKind};
 use onnx_protobuf::{GraphProto, ModelProto};
 
 /// A warning if batch normalisation was lost: a folded network trains differently, or not at all.
@@ -8,7 +10,7 @@ use onnx_protobuf::{GraphProto, ModelProto};
 /// rewrite `FuseBatchNormIntoConv` at each node; its program signature in the file lists running means; its older
 /// exporter names weights that it computed itself `onnx::Conv_123`. A network without batch normalisation, such as VGG,
 /// has none of them.
-pub(crate) fn warning(model: &ModelProto, graph: &GraphProto) -> Option<String> {
+pub(crate) fn warning(model: &ModelProto, graph: &GraphProto) -> Option<Warning> {
     let convolutions: Vec<_> = graph.node.iter().filter(|n| n.op_type == "Conv").collect();
     if convolutions.is_empty() || graph.node.iter().any(|n| n.op_type == "BatchNormalization") {
         return None;
@@ -22,13 +24,8 @@ pub(crate) fn warning(model: &ModelProto, graph: &GraphProto) -> Option<String> 
         let own = |name: Option<&String>| name.is_some_and(|name| name.starts_with("onnx::Conv_"));
         own(n.input.get(1)) && own(n.input.get(2))
     });
-    (rewritten || signed || computed).then(|| {
-        format!(
-            "batch normalisation was lost: the exporter folded it into the {} convolutions, so the network would be \
-             trained without it. Export with torch.onnx.export(..., dynamo=False, \
-             training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False), or with dynamo=True and \
-             optimize=False",
-            convolutions.len()
-        )
+    (rewritten || signed || computed).then(|| Warning {
+        kind: WarningKind::FoldedNormalisation,
+        names: convolutions.into_iter().map(|n| node_name(n).to_string()).collect(),
     })
 }
