@@ -60,12 +60,12 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs)
     }
 }
 
-/// Checks that a compiled network can be trained with its batch size, not only evaluated.
+/// Checks that a compiled network can be trained with a batch size, not only evaluated.
 ///
 /// # Errors
 /// If a batch normalisation would see one value per channel.
-pub(crate) fn check_training(compiled: &Compiled) -> Result<()> {
-    Ok(check_batch(&compiled.training, compiled.assignment.batch)?)
+pub(crate) fn check_training(compiled: &Compiled, batch: usize) -> Result<()> {
+    Ok(check_batch(&compiled.training, batch)?)
 }
 
 /// What a command asks of the compiler beside its precision and optimizer options.

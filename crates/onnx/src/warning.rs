@@ -126,7 +126,7 @@ impl WarningKind {
                  training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False), or with dynamo=True and \
                  optimize=False"
             }
-            WarningKind::Separated => "should they be one, give it elements that differ",
+            WarningKind::Separated => "if they are meant to be one parameter, give it elements that differ",
             WarningKind::Shared => "each is trained as one parameter",
             WarningKind::CopiedStatistics => "each batch normalisation keeps its own",
             WarningKind::FrozenStatistics => {

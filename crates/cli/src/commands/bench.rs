@@ -86,7 +86,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
-    check_training(&compiled)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     let resident = Resident::start();

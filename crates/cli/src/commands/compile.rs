@@ -18,7 +18,7 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     check([args.output.as_path()].into_iter().chain(others))?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    check_training(&compiled)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
     if let Some(path) = &args.annotated_onnx {

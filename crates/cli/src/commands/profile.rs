@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let assignment = AssignmentArgs { network: args.network.clone(), ..AssignmentArgs::default() };
     let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
-    check_training(&compiled)?;
+    check_training(&compiled, args.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     let settings = Settings {

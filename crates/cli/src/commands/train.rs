@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let threads = threads(&args.device);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    check_training(&compiled)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),

@@ -260,6 +260,8 @@ del m.graph.node[:]
 m.graph.node.extend(reversed(order))
 (FOLDER / "unsorted.onnx").write_bytes(m.SerializeToString())
 
+case("reciprocal", 13, CNK, [node("Reciprocal", ["x"])], positive=True)
+
 # Padding as wide as the window, as auto_pad with dilations makes it. onnxruntime refuses such pads and leaves the dilations out of
 # auto_pad's, so these are computed from the definition of the operators.
 def pooled(x, kernel, strides, dilations, begin, end, out, average=False, count_include_pad=False):

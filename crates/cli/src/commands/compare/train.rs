@@ -36,7 +36,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
     setup.state.kept_or("train", &key(&description), || {
         let start = Instant::now();
         let mut compiled = compiled(setup, fitting)?;
-        check_training(&compiled)?;
+        check_training(&compiled, compiled.assignment.batch)?;
         let mut executor = executor(&setup.device)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let (first, fp32) = (programs(&compiled), compiled.evaluate_fp32()?);
