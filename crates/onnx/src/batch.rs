@@ -116,3 +116,96 @@ fn reshaped(from: &Shape, to: &Shape, e: Examples) -> Result<Place, &'static str
     }
     Ok(Some(Examples { axis, outer: before / new_before, inner: after / new_after }))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn checked(lines: &[&str]) -> Result<(), String> {
+        let text = format!("graph \"g\" {{\n{}\n}}", lines.join("\n"));
+        check(&text.parse().unwrap())
+    }
+
+    const X: &str = "%0 = input {name=\"x\"} : f32[N,4,6]";
+
+    #[test]
+    fn what_mixes_examples_is_refused() {
+        for (lines, reason) in [
+            (
+                &[X, "%1 = reduce_sum(%0) {axes=[0], keep=true} : f32[1,4,6] \"sum\"", "return \"y\" = %1"][..],
+                "reduces over",
+            ),
+            (
+                &[
+                    X,
+                    "%1 = transpose(%0) {perm=[1,2,0]} : f32[4,6,N]",
+                    "%2 = softmax(%1) : f32[4,6,N] \"softmax\"",
+                    "return \"y\" = %2",
+                ],
+                "normalises over",
+            ),
+            (
+                &[
+                    "%0 = input {name=\"x\"} : f32[N,4]",
+                    "%1 = matmul(%0, %0) {trans_a=true, trans_b=false} : f32[4,4] \"gram\"",
+                    "%2 = matmul(%0, %1) {trans_a=false, trans_b=false} : f32[N,4] \"product\"",
+                    "return \"y\" = %2",
+                ],
+                "`gram` (matmul) mixes the examples of a batch: it sums over the batch",
+            ),
+            (
+                &[X, "%1 = reshape(%0) {shape=<4,N,6>} : f32[4,N,6] \"mixed\"", "return \"y\" = %1"],
+                "its new shape puts elements of several examples together",
+            ),
+            (
+                &[
+                    X,
+                    "%1 = reshape(%0) {shape=<4*N,6>} : f32[4*N,6]",
+                    "%2 = transpose(%0) {perm=[1,0,2]} : f32[4,N,6]",
+                    "%3 = reshape(%2) {shape=<4*N,6>} : f32[4*N,6]",
+                    "%4 = add(%1, %3) : f32[4*N,6] \"sum\"",
+                    "return \"y\" = %4",
+                ],
+                "different examples side by side",
+            ),
+        ] {
+            let message = checked(lines).unwrap_err();
+            assert!(message.contains(reason), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_examples_apart_is_not() {
+        // Windows, as attention takes them; time first, as recurrent networks have it; the mean of each example.
+        for lines in [
+            &[
+                X,
+                "%1 = reshape(%0) {shape=<N,2,2,6>} : f32[N,2,2,6]",
+                "%2 = transpose(%1) {perm=[0,2,1,3]} : f32[N,2,2,6]",
+                "%3 = reshape(%2) {shape=<2*N,2,6>} : f32[2*N,2,6]",
+                "%4 = softmax(%3) : f32[2*N,2,6]",
+                "%5 = reshape(%4) {shape=<N,24>} : f32[N,24]",
+                "return \"y\" = %5",
+            ][..],
+            &[
+                X,
+                "%1 = transpose(%0) {perm=[1,0,2]} : f32[4,N,6]",
+                "%2 = reshape(%1) {shape=<4*N,6>} : f32[4*N,6]",
+                "%3 = parameter {name=\"w\"} : f32[6,5]",
+                "%4 = matmul(%2, %3) {trans_a=false, trans_b=false} : f32[4*N,5]",
+                "%5 = reshape(%4) {shape=<4,N,5>} : f32[4,N,5]",
+                "%6 = reduce_sum(%5) {axes=[0], keep=false} : f32[N,5]",
+                "return \"y\" = %6",
+            ],
+            &[
+                X,
+                "%1 = reduce_mean(%0) {axes=[1,2], keep=true} : f32[N,1,1]",
+                "%2 = sub(%0, %1) : f32[N,4,6]",
+                "return \"y\" = %2",
+            ],
+        ] {
+            assert_eq!(checked(lines), Ok(()));
+        }
+    }
+}

@@ -166,3 +166,46 @@ fn batch_normalisation_of_one_value_per_channel_is_not_trained_but_evaluated() {
     folder.succeed("eval norm.onnx --data synthetic:8 --batch 1");
     folder.succeed("train norm.onnx --data synthetic:8 --batch 2 --steps 1 --method fp32");
 }
+
+#[test]
+fn a_kind_of_warning_is_one_line_with_three_names() {
+    let folder = Folder::new();
+    std::fs::copy(data("densenet.onnx"), folder.path("densenet.onnx")).unwrap();
+    let command = "inspect densenet.onnx --batch 2 --method fp32";
+    let said = folder.succeed(command).stderr;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines.iter().all(|line| line.len() < 600), "{said}");
+    let named = |line: &str| line.matches('`').count() / 2;
+    assert!(lines.iter().all(|line| named(line) <= 3), "{said}");
+    assert!(
+        said.contains("warning: batch normalisation was lost: the exporter folded it into 5 convolutions"),
+        "{said}"
+    );
+    let all = folder.succeed(&format!("{command} --verbose")).stderr;
+    let count = |line: &str| line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap();
+    assert!(all.lines().count() == 3 && all.lines().all(|line| named(line) == count(line)), "{all}");
+}
+
+#[test]
+fn files_whose_batch_normalisation_or_parameters_make_no_sense_are_refused() {
+    let folder = Folder::new();
+    std::fs::copy(data("no_running_statistics.onnx"), folder.path("none.onnx")).unwrap();
+    let words = ["/1/BatchNormalization", "running_mean is computed from the batch", "track_running_stats=True"];
+    folder.refused("train none.onnx --data synthetic:8 --batch 4", &words);
+    let with = |name: &str, number: f32| {
+        let mut model = ModelProto::parse_from_bytes(&folder.read("net.onnx")).unwrap();
+        let tensor = model.graph.as_mut().unwrap().initializer.iter_mut().find(|t| t.name == name).unwrap();
+        tensor.raw_data[4..8].copy_from_slice(&number.to_le_bytes());
+        folder.write("odd.onnx", &model.write_to_bytes().unwrap());
+    };
+    for (name, number, words) in [
+        ("bn1.running_var", f32::INFINITY, ["running_var `bn1.running_var` is inf at element 1", "reset"]),
+        ("bn1.running_var", -1.0, ["running_var `bn1.running_var` is -1 at element 1", "reset"]),
+        ("bn1.running_mean", f32::NAN, ["running_mean `bn1.running_mean` is NaN at element 1", "reset"]),
+        ("conv1.weight", f32::NAN, ["initializer `conv1.weight` is not a number (NaN) at element 1", "export"]),
+    ] {
+        with(name, number);
+        folder.refused("train odd.onnx --data digits --batch 4", &words);
+    }
+}

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Writes small networks as people's exporters do, the examples in `examples.npz`, and what PyTorch's training of them gives.
 
-    python -m venv .venv && .venv/bin/pip install torch onnx onnxscript numpy && .venv/bin/python generate.py
+    python -m venv .venv && .venv/bin/pip install torch torchvision onnx onnxscript numpy && .venv/bin/python generate.py
 
 `expected.json` has, by network, the losses of three steps over all examples (SGD of learning rate 0.1, momentum 0.9, weight decay
 5e-4) and the loss after them, in evaluation.
 """
 import json, pathlib, warnings
-import numpy as np, onnx, torch
+import numpy as np, onnx, torch, torchvision
 from onnx import helper as h, numpy_helper as nh
 from torch import nn
 
@@ -112,7 +112,7 @@ def export(name, model, **options):
 def rewrite(m, name):
     """Writes a file without the notes on where in the source its nodes come from."""
     for node in m.graph.node:
-        kept = [p for p in node.metadata_props if "stack_trace" not in p.key and "fx_node" not in p.key]
+        kept = [p for p in node.metadata_props if p.key.endswith(("rule_name", "class_hierarchy", "name_scopes"))]
         del node.metadata_props[:]
         node.metadata_props.extend(kept)
     del m.graph.value_info[:]
@@ -161,5 +161,16 @@ for name, end in (("ends_in_softmax", nn.Softmax(1)), ("ends_in_log_softmax", nn
     model = Ends(end)
     rewrite(export(name, model, **OLD), name)
     trained([name], model)
+
+# Batch normalisation without running statistics.
+norm = nn.BatchNorm2d(4, track_running_stats=False)
+model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+rewrite(export("no_running_statistics", model, **OLD), "no_running_statistics")
+
+# A small DenseNet, half of whose batch normalisations the newer exporter folds, and whose equal parameters it merges.
+torch.manual_seed(1)
+model = torchvision.models.DenseNet(4, (2, 2), 8, 2, num_classes=3).eval()
+torch.onnx.export(model, (torch.randn(2, 3, 32, 32),), FOLDER / "densenet.onnx", verbose=False, **NEW)
+rewrite(onnx.load(FOLDER / "densenet.onnx"), "densenet")
 
 (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
