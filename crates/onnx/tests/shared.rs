@@ -30,7 +30,7 @@ fn squeezenet_keeps_its_batch_normalisation() {
     for name in ["sqz_wm0.25_legacy.onnx", "sqz_wm0.25_dynamoraw.onnx"] {
         let Some(path) = shared(name) else { continue };
         let imported = bitbudget_onnx::import(&path).unwrap();
-        assert_eq!(imported.warnings, Vec::<String>::new());
+        assert_eq!(imported.warnings, []);
         let graph = &imported.model.graph;
         assert_eq!(verify(graph), Ok(()));
         let counts =
@@ -52,7 +52,7 @@ fn squeezenet_with_folded_batch_normalisation_is_imported_with_a_warning() {
     assert_eq!(verify(&imported.model.graph), Ok(()));
     assert_eq!(count(&imported.model.graph, "conv"), 26);
     assert_eq!(imported.warnings.len(), 1);
-    assert!(imported.warnings[0].contains("TrainingMode.TRAINING"), "{}", imported.warnings[0]);
+    assert!(imported.warnings[0].to_string().contains("TrainingMode.TRAINING"), "{}", imported.warnings[0]);
 }
 
 #[test]

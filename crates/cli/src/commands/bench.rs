@@ -3,7 +3,7 @@
 use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
+use crate::model::{Request, check_training, compiled, executor, input_and_classes, threads, updates};
 use crate::output::{check, json, print, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
@@ -86,6 +86,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     let resident = Resident::start();

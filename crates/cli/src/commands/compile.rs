@@ -3,7 +3,7 @@
 use crate::args::CompileArgs;
 use crate::commands::assign::totals;
 use crate::memory::default_threads;
-use crate::model::{Request, compiled};
+use crate::model::{Request, check_training, compiled};
 use crate::output::{bytes, check, save, say};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Context, Result};
@@ -18,6 +18,7 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     check([args.output.as_path()].into_iter().chain(others))?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
     if let Some(path) = &args.annotated_onnx {

@@ -1,7 +1,7 @@
 //! `bitbudget profile`.
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
-use crate::model::{Request, compiled, executor, input_and_classes};
+use crate::model::{Request, check_training, compiled, executor, input_and_classes};
 use crate::output::{check, grouped, print, remark, save, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
@@ -23,7 +23,9 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         bail!("--batches must be at least 1");
     }
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
-    let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
+    let assignment = AssignmentArgs { network: args.network.clone(), ..AssignmentArgs::default() };
+    let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
+    check_training(&compiled, args.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     let settings = Settings {

@@ -5,7 +5,7 @@ use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
 use crate::divergence::{Diverged, explained, unsaved};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
+use crate::model::{Request, check_training, compiled, executor, input_and_classes, threads, updates};
 use crate::output::{check, json, remark, save, say};
 use crate::progress::Progress;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let threads = threads(&args.device);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),

@@ -11,6 +11,7 @@ mod commands;
 mod compare;
 mod ecosystem;
 mod explain;
+mod files;
 mod folder;
 mod memory;
 mod plans;

@@ -2,6 +2,7 @@
 
 mod messages;
 mod operators;
+mod pool;
 
 use crate::error::ExportError;
 use bitbudget_ir::{Graph, Model, NodeId, Op, verify};

@@ -3,7 +3,7 @@
 use super::state::{Entry, State};
 use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
 use crate::commands::train::settings;
-use crate::model::{Loaded, Request, load, options, updates};
+use crate::model::{Loaded, Request, load, options, updates, warn};
 use crate::output::remark;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
@@ -38,11 +38,11 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new(args: &CompareArgs) -> Result<Setup> {
-        let Loaded::Network(model, warnings) = load(&args.model)? else {
+        let Loaded::Network(model, warnings) = load(&args.model, &args.network)? else {
             bail!("{} is a trainer file, which has an assignment; give the network", args.model.display())
         };
-        for warning in warnings.iter().filter(|_| !args.quiet) {
-            remark("warning", warning);
+        if !args.quiet {
+            warn(&warnings, &model.graph, &args.network);
         }
         let threads = match usize::from(args.device.threads) {
             0 => (crate::memory::default_threads() / usize::from(args.jobs)).max(1),

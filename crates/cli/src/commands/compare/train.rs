@@ -4,7 +4,7 @@ use super::setup::Setup;
 use super::state::Entry;
 use crate::commands::train::{programs, promote};
 use crate::divergence::explained;
-use crate::model::executor;
+use crate::model::{check_training, executor};
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
 use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
@@ -37,6 +37,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
     setup.state.kept_or("train", &key(&description), || {
         let start = Instant::now();
         let mut compiled = compiled(setup, fitting)?;
+        check_training(&compiled, compiled.assignment.batch)?;
         let mut executor = executor(&setup.device)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let (first, fp32) = (programs(&compiled), compiled.evaluate_fp32()?);
