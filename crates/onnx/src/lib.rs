@@ -36,7 +36,7 @@ mod tensor;
 mod wire;
 
 pub use error::{ExportError, ImportError};
-pub use export::{Annotations, export, export_annotated_bytes, export_bytes};
+pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use import::{Imported, import, import_bytes};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;

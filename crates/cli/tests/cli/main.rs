@@ -13,6 +13,8 @@ mod ecosystem;
 mod explain;
 mod folder;
 mod memory;
+mod outputs;
+mod pipes;
 mod plans;
 mod profile;
 mod report;
