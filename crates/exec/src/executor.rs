@@ -275,7 +275,8 @@ impl Executor {
         inputs: &Inputs<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Step, ExecError> {
-        let Executor { engine, threads, .. } = self;
+        let Executor { device, engine, threads } = self;
+        values.serve(program, device)?;
         match engine {
             Engine::Kernels(arena) => {
                 let scratch = cpu::scratch(program);
@@ -283,7 +284,7 @@ impl Executor {
                 threads.install(|| cpu::run(program, arena, values, inputs, watch))
             }
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => threads.install(|| dense::run(program, &self.device, values, inputs, watch)),
+            Engine::Dense => threads.install(|| dense::run(program, device, values, inputs, watch)),
         }
     }
 }

@@ -40,7 +40,7 @@ mod warning;
 mod wire;
 
 pub use error::{ExportError, ImportError};
-pub use export::{Annotations, export, export_annotated_bytes, export_bytes};
+pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use import::{Imported, import, import_allowing, import_bytes};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;

@@ -1,15 +1,16 @@
 //! `bitbudget eval`.
 
 use crate::args::{EvalArgs, OptimizerArgs};
+use crate::files::check;
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, json, remark, say};
+use crate::output::{json, remark, say};
+use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
 use bitbudget_train::data;
 use bitbudget_train::evaluation::evaluate;
 use serde::Serialize;
-use std::path::Path;
 
 #[derive(Serialize)]
 struct EvalRecord {
@@ -26,7 +27,8 @@ struct EvalRecord {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+    let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && !outputs.on_standard_output {
         say(format!(
             "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
             record.examples,

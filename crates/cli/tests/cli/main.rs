@@ -14,6 +14,8 @@ mod explain;
 mod files;
 mod folder;
 mod memory;
+mod outputs;
+mod pipes;
 mod plans;
 mod profile;
 mod report;
