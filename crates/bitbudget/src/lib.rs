@@ -34,7 +34,7 @@ use bitbudget_precision::{
     AssignError, Assignment, Formats, Method, Pin, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
 };
 use bitbudget_profile::ProfileError;
-use bitbudget_program::Program;
+use bitbudget_program::{Program, Progress};
 use bitbudget_schedule::Schedule;
 use budget::Overflowed;
 use lowered::{Lowered, computes, is_view, program};
@@ -142,8 +142,8 @@ pub struct Compiled {
     pub evaluate: Program,
     /// Initial values of parameters, states and constants by name.
     pub values: BTreeMap<String, Vec<f32>>,
-    /// The updates that the values have been through.
-    pub updates: u32,
+    /// How far the values have been trained.
+    pub progress: Progress,
 }
 
 /// The peak of a training step.
@@ -284,7 +284,7 @@ impl Compiled {
             train,
             evaluate,
             values,
-            updates: 0,
+            progress: Progress::default(),
         })
     }
 

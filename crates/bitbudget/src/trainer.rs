@@ -41,7 +41,7 @@ impl Compiled {
             training: self.training.clone(),
             assignment: self.record().to_string(),
             values: self.values.clone(),
-            updates: self.updates,
+            progress: self.progress,
             train: self.train.clone(),
             evaluate: self.evaluate.clone(),
         }
@@ -72,7 +72,7 @@ impl Compiled {
         for (at, name) in &record.overflowed {
             compiled.overflowed.insert(*at, format(name)?);
         }
-        compiled.updates = trainer.updates;
+        compiled.progress = trainer.progress;
         compiled.refused = record.refused.clone();
         compiled.pinned = record.pinned.iter().map(|&at| (at, compiled.assignment.chosen[at])).collect();
         Ok(compiled)

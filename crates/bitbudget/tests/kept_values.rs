@@ -42,7 +42,7 @@ fn compiled(model: Model, optimizer: Optimizer, method: Method) -> Compiled {
 fn train(compiled: &mut Compiled, steps: std::ops::Range<usize>) -> Vec<u32> {
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
-    values.updates = compiled.updates;
+    values.progress = compiled.progress;
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 5).collect();
     let step = |i: usize| {
         let examples = numbers(BATCH * 32, 100 + i);
@@ -50,11 +50,11 @@ fn train(compiled: &mut Compiled, steps: std::ops::Range<usize>) -> Vec<u32> {
         let inputs = Inputs { examples: &examples, labels: &labels, loss_scale, learning_rate, ..Inputs::default() };
         let step = executor.run(&compiled.train, &mut values, &inputs).unwrap();
         assert_eq!(step.outputs["finite"], [1.0]);
-        values.updates += 1;
+        values.progress.updates += 1;
         step.outputs["loss"][0].to_bits()
     };
     let losses = steps.map(step).collect();
-    (compiled.values, compiled.updates) = (values.download().unwrap(), values.updates);
+    (compiled.values, compiled.progress) = (values.download().unwrap(), values.progress);
     losses
 }
 
@@ -95,7 +95,7 @@ fn training_through_a_trainer_file_is_training_without_one() {
             let losses = train(&mut whole, 0..6);
             let first = train(&mut half, 0..2);
             let mut half = Compiled::decode(&half.encode()).unwrap();
-            assert_eq!(half.updates, 2);
+            assert_eq!(half.progress.updates, 2);
             assert_eq!([first, train(&mut half, 2..6)].concat(), losses, "{optimizer:?} {method}");
             assert_eq!(half.encode(), whole.encode(), "{optimizer:?} {method}");
         }

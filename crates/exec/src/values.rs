@@ -1,7 +1,7 @@
 //! What is kept from step to step.
 
 use crate::error::{ExecError, without_backtrace};
-use bitbudget_program::{Buffer, Program, Source};
+use bitbudget_program::{Buffer, Program, Progress, Source};
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct Values {
     tensors: BTreeMap<String, Tensor>,
-    /// The updates that the values have been through; Adam's bias corrections depend on it.
-    pub updates: u32,
+    /// How far they have been trained; the training loop counts.
+    pub progress: Progress,
     /// Values that no program has read so far, on the host.
     rest: BTreeMap<String, Vec<f32>>,
 }

@@ -63,7 +63,7 @@ fn execute(
         learning_rate: RATE,
         ..Inputs::default()
     };
-    kept.updates = step as u32;
+    kept.progress.updates = step as u32;
     let mut results = vec![None; program.buffers.len()];
     executor
         .run_observed(&program, kept, &inputs, &mut |id: BufferId, numbers| {

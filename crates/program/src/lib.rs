@@ -28,11 +28,13 @@
 
 mod check;
 mod dot;
+mod progress;
 mod text;
 mod trainer;
 mod wire;
 
 pub use check::ProgramError;
+pub use progress::{DynamicScale, Progress};
 pub use trainer::Trainer;
 pub use wire::DecodeError;
 

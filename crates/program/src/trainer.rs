@@ -1,7 +1,7 @@
 //! The trainer file: everything that training needs, in one file. Protocol buffers, then their CRC-32.
 
-use crate::Program;
 use crate::wire::{DecodeError, ProgramMessage, from_message, to_message};
+use crate::{DynamicScale, Program, Progress};
 use bitbudget_ir::{Graph, verify};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ pub struct Trainer {
     pub assignment: String,
     /// Values of parameters, states and constants by name.
     pub values: BTreeMap<String, Vec<f32>>,
-    /// The updates that the values have been through.
-    pub updates: u32,
+    /// How far the values have been trained.
+    pub progress: Progress,
     /// One training step.
     pub train: Program,
     /// One evaluation step in the trained assignment.
@@ -43,6 +43,16 @@ struct TrainerMessage {
     evaluate: Option<ProgramMessage>,
     #[prost(uint32, tag = "8")]
     updates: u32,
+    #[prost(message, optional, tag = "9")]
+    loss_scale: Option<ScaleMessage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct ScaleMessage {
+    #[prost(float, tag = "1")]
+    scale: f32,
+    #[prost(uint64, tag = "2")]
+    clean_steps: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,7 +76,11 @@ impl Trainer {
             values,
             train: Some(to_message(&self.train)),
             evaluate: Some(to_message(&self.evaluate)),
-            updates: self.updates,
+            updates: self.progress.updates,
+            loss_scale: self
+                .progress
+                .loss_scale
+                .map(|DynamicScale { scale, clean_steps }| ScaleMessage { scale, clean_steps }),
         };
         let mut bytes = message.encode_to_vec();
         let checksum = crc32fast::hash(&bytes);
@@ -106,10 +120,18 @@ impl Trainer {
             training: graph(&message.training)?,
             assignment: message.assignment,
             values: message.values.into_iter().map(|(n, v)| (n, v.values)).collect(),
-            updates: message.updates,
+            progress: Progress { updates: message.updates, loss_scale: message.loss_scale.map(scale).transpose()? },
             train: program(message.train)?,
             evaluate: program(message.evaluate)?,
         })
+    }
+}
+
+fn scale(message: ScaleMessage) -> Result<DynamicScale, DecodeError> {
+    let ScaleMessage { scale, clean_steps } = message;
+    match scale.is_normal() && scale > 0.0 {
+        true => Ok(DynamicScale { scale, clean_steps }),
+        false => Err(DecodeError::new(format!("its loss scale is {scale}, which is not a positive number"))),
     }
 }
 

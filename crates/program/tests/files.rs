@@ -4,7 +4,7 @@
 use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role};
-use bitbudget_program::{Program, Trainer};
+use bitbudget_program::{DynamicScale, Program, Progress, Trainer};
 use bitbudget_schedule::{Setting, Storage, plan};
 use bitbudget_testkit::NETWORK;
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ fn trainer(choice: &[Index], batch: usize) -> Trainer {
         forward,
         training,
         values,
-        updates: 7,
+        progress: Progress { updates: 7, loss_scale: Some(DynamicScale { scale: 0.5, clean_steps: 3 }) },
     }
 }
 
@@ -76,6 +76,7 @@ proptest! {
         prop_assert_eq!(again.forward.to_string(), trainer.forward.to_string());
         prop_assert_eq!(again.training.to_string(), trainer.training.to_string());
         prop_assert_eq!(&again.values, &trainer.values);
+        prop_assert_eq!(again.progress, trainer.progress);
         prop_assert_eq!(&again.assignment, &trainer.assignment);
         prop_assert_eq!(again.encode(), bytes);
     }
@@ -122,7 +123,8 @@ fn another_version_says_so() {
     let train = lowered(&training, &formats, 1);
     let evaluate = train.clone();
     let (assignment, values) = (String::new(), BTreeMap::new());
-    let mut bytes = Trainer { forward, training, assignment, values, updates: 0, train, evaluate }.encode();
+    let mut bytes =
+        Trainer { forward, training, assignment, values, progress: Progress::default(), train, evaluate }.encode();
     let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 3").unwrap() + 18;
     bytes[version] = b'7';
     let error = Trainer::decode(&bytes).unwrap_err().to_string();

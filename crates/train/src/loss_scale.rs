@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use bitbudget_program::DynamicScale;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
@@ -78,6 +79,22 @@ impl LossScaler {
         LossScaler { scaling, scale, growth_interval: steps_per_epoch.max(SHORTEST_INTERVAL), clean_steps: 0 }
     }
 
+    /// A dynamic scale as another run left it.
+    pub fn resumed(self, left: Option<DynamicScale>) -> Self {
+        match left.filter(|_| self.scaling == LossScaling::Dynamic) {
+            Some(DynamicScale { scale, clean_steps }) => {
+                LossScaler { scale: scale.clamp(SMALLEST_SCALE, LARGEST_SCALE), clean_steps, ..self }
+            }
+            None => self,
+        }
+    }
+
+    /// The scale as another run can go on with it, if it is dynamic.
+    pub fn dynamic(&self) -> Option<DynamicScale> {
+        let LossScaler { scale, clean_steps, .. } = *self;
+        (self.scaling == LossScaling::Dynamic).then_some(DynamicScale { scale, clean_steps })
+    }
+
     /// What the next step's loss is multiplied by.
     pub fn scale(&self) -> f32 {
         self.scale
@@ -91,7 +108,7 @@ impl LossScaler {
             self.clean_steps = if finite { self.clean_steps + 1 } else { 0 };
             if !finite {
                 self.scale = (self.scale / 2.0).max(SMALLEST_SCALE);
-            } else if self.clean_steps == self.growth_interval {
+            } else if self.clean_steps >= self.growth_interval {
                 self.scale = (self.scale * 2.0).min(LARGEST_SCALE);
                 self.clean_steps = 0;
             }
@@ -124,6 +141,22 @@ mod tests {
         assert_eq!(scaler.scale(), 65536.0);
         finite(&mut scaler, 1);
         assert_eq!(scaler.scale(), 131_072.0);
+    }
+
+    #[test]
+    fn another_run_goes_on_with_the_scale() {
+        for stop in [1, 5, 400, 800] {
+            let mut whole = LossScaler::new(LossScaling::Dynamic, 1);
+            let is_finite = |step: u64| step % 450 != 3;
+            (0..stop).for_each(|step| assert_eq!(whole.update(is_finite(step)), is_finite(step)));
+            let mut second = LossScaler::new(LossScaling::Dynamic, 1).resumed(whole.dynamic());
+            for step in stop..2000 {
+                assert_eq!(second.scale(), whole.scale(), "at step {step} after {stop}");
+                assert_eq!(second.update(is_finite(step)), whole.update(is_finite(step)));
+            }
+            let fixed = LossScaler::new(LossScaling::Fixed(8.0), 1).resumed(whole.dynamic());
+            assert_eq!((fixed.scale(), fixed.dynamic()), (8.0, None));
+        }
     }
 
     #[test]

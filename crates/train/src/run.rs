@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bitbudget_exec::{ExecError, Executor, Inputs, Step, Values};
-use bitbudget_program::{Instruction, Program};
+use bitbudget_program::{Instruction, Program, Progress};
 
 use crate::batches::{Batch, TrainBatches, TrainOptions};
 use crate::data::Dataset;
@@ -134,12 +134,13 @@ fn train_all(
         Length::Epochs(epochs) => epochs.saturating_mul(per_epoch),
         Length::Steps(steps) => steps,
     };
+    let scaler = LossScaler::new(settings.loss_scale, per_epoch).resumed(values.progress.loss_scale);
     let mut run = Run {
         executor,
         values,
         programs,
         settings,
-        scaler: LossScaler::new(settings.loss_scale, per_epoch),
+        scaler,
         steps,
         step: 0,
         hopeless: 0,
@@ -266,19 +267,15 @@ impl Run<'_> {
     fn one(&mut self, batch: &Batch, epoch: u64) -> Result<(Step, StepRecord)> {
         let (loss_scale, settings) = (self.scaler.scale(), self.settings);
         let learning_rate = settings.schedule.at(settings.learning_rate, self.step, self.steps);
-        let inputs = Inputs {
-            examples: &batch.images,
-            labels: &batch.labels,
-            loss_scale,
-            learning_rate,
-            betas: settings.betas,
-        };
+        let inputs =
+            Inputs { examples: &batch.images, labels: &batch.labels, loss_scale, learning_rate, betas: settings.betas };
         let step = self.executor.run_while_finite(&self.programs.train, self.values, &inputs, "loss")?;
         let loss = step.outputs.get("loss").and_then(|loss| loss.first()).copied().unwrap_or(f32::NAN);
         // A program that never skips a step does not say whether its gradients are finite.
         let finite = loss.is_finite() && step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
         let applied = self.scaler.update(finite);
-        self.values.updates = self.values.updates.saturating_add(u32::from(applied));
+        let updates = self.values.progress.updates.saturating_add(u32::from(applied));
+        self.values.progress = Progress { updates, loss_scale: self.scaler.dynamic() };
         self.skipped += u64::from(!applied);
         let falls = settings.loss_scale == LossScaling::Dynamic && loss_scale > SMALLEST_SCALE;
         self.hopeless = if applied || falls { 0 } else { self.hopeless + 1 };

@@ -151,7 +151,8 @@ fn measure(
         let output = |name: &str| result.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
         losses.push(output("loss"));
         let finite = result.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
-        values.updates = values.updates.saturating_add(u32::from(scaler.update(finite)));
+        let progress = &mut values.progress;
+        progress.updates = progress.updates.saturating_add(u32::from(scaler.update(finite)));
         if step == 0 {
             // The first step touches memory for the first time.
             times.fill(Duration::ZERO);

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
-    values.updates = compiled.updates;
+    values.progress = compiled.progress;
     let mut progress = Progress::new(steps(&settings, &dataset), args.quiet);
     let programs = programs(&compiled);
     let fp32 = compiled.evaluate_fp32()?;
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     };
     let memory = memory(&compiled, &fp32, &executor).measured(&executor, &values, resident.growth());
     let saved = args.save.as_ref().map_or(Ok(()), |path| {
-        (compiled.values, compiled.updates) = (values.download()?, values.updates);
+        (compiled.values, compiled.progress) = (values.download()?, values.progress);
         save(path, &trained(path, &compiled)?)
     });
     let metrics = metrics.map_or(Ok(()), |mut metrics| {
@@ -273,7 +273,7 @@ fn checkpoint(compiled: &Compiled) -> Checkpoint {
     });
     let metadata = [
         ("name".to_string(), compiled.forward.name().to_string()),
-        ("updates".to_string(), compiled.updates.to_string()),
+        ("updates".to_string(), compiled.progress.updates.to_string()),
     ];
     Checkpoint { tensors: tensors.collect(), metadata: metadata.into() }
 }

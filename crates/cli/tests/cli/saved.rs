@@ -101,7 +101,7 @@ fn a_saved_trainer_holds_all_that_the_next_step_reads() {
     for rule in rules {
         // One batch holds all examples, so that every step sees the same.
         folder.succeed(&format!("compile net.onnx --batch 32 --optimizer {rule} -o 0.trainer"));
-        let run = "--data synthetic:32 --lr 0.01 --no-shuffle --quiet";
+        let run = "--data synthetic:32 --lr 0.01 --lr-schedule constant --no-shuffle --quiet";
         folder.succeed(&format!("train 0.trainer {run} --steps 6 --metrics whole --save whole.trainer"));
         folder.succeed(&format!("train 0.trainer {run} --steps 2 --metrics first --save half.trainer"));
         folder.succeed(&format!("train half.trainer {run} --steps 4 --metrics second --save both.trainer"));
