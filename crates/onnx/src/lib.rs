@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod beside;
 mod constant;
 mod error;
 mod export;
@@ -35,6 +36,7 @@ mod table;
 mod tensor;
 mod wire;
 
+pub use beside::external_files;
 pub use error::{ExportError, ImportError};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use import::{Imported, import, import_bytes};
