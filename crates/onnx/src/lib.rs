@@ -22,6 +22,7 @@
 //! ```
 
 mod batch;
+mod beside;
 mod constant;
 mod error;
 mod export;
@@ -39,6 +40,7 @@ mod tensor;
 mod warning;
 mod wire;
 
+pub use beside::external_files;
 pub use error::{ExportError, ImportError};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use import::{Imported, import, import_allowing, import_bytes};

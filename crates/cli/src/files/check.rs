@@ -20,8 +20,9 @@ pub(crate) struct Outputs {
 /// # Errors
 /// If a place cannot be written, or is named twice.
 pub(crate) fn check(outputs: &[(&'static str, Option<&Path>)], inputs: &[(&'static str, PathBuf)]) -> Result<Outputs> {
-    let inputs: Vec<_> =
-        inputs.iter().filter_map(|(what, path)| Some((*what, resolve(path).ok()?.identity()?))).collect();
+    // Only a file that is there can be one that is read.
+    let exists = outputs.iter().any(|(_, path)| path.is_some_and(Path::is_file));
+    let inputs = if exists { identities(inputs) } else { Vec::new() };
     let streams = [("standard output", "/dev/stdout"), ("standard error", "/dev/stderr")];
     let streams: Vec<_> = streams.into_iter().filter_map(|(what, path)| Some((what, standard(path)?))).collect();
     let mut seen: Vec<(&str, &Path, Identity)> = Vec::new();
@@ -51,6 +52,15 @@ pub(crate) fn check(outputs: &[(&'static str, Option<&Path>)], inputs: &[(&'stat
         writable(&place).with_context(cannot)?;
     }
     Ok(Outputs { on_standard_output })
+}
+
+/// What tells files that are read from others; the weights of a model may lie beside it.
+fn identities(inputs: &[(&'static str, PathBuf)]) -> Vec<(&'static str, Identity)> {
+    let models = inputs.iter().filter(|(what, _)| *what == "model");
+    let weights =
+        models.flat_map(|(what, path)| bitbudget_onnx::external_files(path).into_iter().map(|path| (*what, path)));
+    let all = inputs.iter().cloned().chain(weights);
+    all.filter_map(|(what, path)| Some((what, resolve(&path).ok()?.identity()?))).collect()
 }
 
 /// Checks that a folder is there, or can be made.

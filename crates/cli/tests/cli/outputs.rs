@@ -1,7 +1,9 @@
 //! Where outputs go: links, devices, pipes, read-only files, names that mean one file, disks that are full.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use crate::folder::Folder;
+use onnx_protobuf::tensor_proto::DataLocation;
+use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
 use serde_json::Value;
 use std::fs::{FileType, Permissions, read_link, set_permissions, symlink_metadata};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
@@ -63,6 +65,11 @@ fn devices_are_written_into() {
         folder.refused(&format!("{command} {full}"), &["cannot write", "full: No space left on device"]);
     }
     folder.refused(&format!("{TRAIN} --save {full}"), &["cannot write", "full: No space left on device"]);
+    // Where one output fails the others are written.
+    let run = folder.run(&format!("{TRAIN} --metrics m --save {full} --json r --html h"));
+    assert!(run.code == Some(2) && run.stderr.contains("No space left on device"), "{}", run.stderr);
+    assert_eq!((folder.json("r")["steps"].as_u64(), folder.read("m").is_empty()), (Some(2), false));
+    assert!(folder.read("h").starts_with(b"<!doctype html>") || folder.read("h").starts_with(b"<!DOCTYPE html>"));
     if made == 0 {
         assert!(kind(&folder, "null").is_char_device() && kind(&folder, "full").is_char_device());
         folder.refused(&format!("{LONG} --save disk"), &["cannot write disk: it is a disk"]);
@@ -184,6 +191,17 @@ fn inputs_are_no_outputs() {
         folder.refused(&command, &["cannot write", &format!("it is {what} that this command reads")]);
         assert!(folder.read(file) == before, "{command}");
     }
+    // The weights of a network lie beside it.
+    let mut model = ModelProto::parse_from_bytes(&crate::folder::network()).unwrap();
+    let graph = model.graph.mut_or_insert_default();
+    let tensor = &mut graph.initializer[0];
+    folder.write("beside.data", &std::mem::take(&mut tensor.raw_data));
+    tensor.data_location = DataLocation::EXTERNAL.into();
+    let (key, value) = ("location".into(), "beside.data".into());
+    tensor.external_data.push(StringStringEntryProto { key, value, ..StringStringEntryProto::default() });
+    folder.write("beside.onnx", &model.write_to_bytes().unwrap());
+    folder.succeed("inspect beside.onnx");
+    folder.refused("train beside.onnx --data digits --save beside.data", &["it is the model that this command reads"]);
     // An assignment is solved again in place.
     folder.succeed("assign net.onnx --from plan.toml --low-ratio 0.9 -o plan.toml --quiet");
 }

@@ -1,5 +1,5 @@
 //! Readers that go away, and standard streams that are closed or full.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use crate::folder::Folder;
 use std::process::{Command, Stdio};

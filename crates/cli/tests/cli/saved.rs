@@ -200,6 +200,23 @@ fn what_rewriting_removed_is_saved() {
     }
 }
 
+/// A parameter that the loss does not reach decays, as with PyTorch 2 (SGD of learning rate 0.1, momentum 0.9, decay 5e-4, five
+/// steps with a gradient of zeros).
+#[test]
+fn an_unreached_parameter_is_saved_as_it_decayed() {
+    let folder = Folder::new();
+    folder.write("detour.onnx", &detour());
+    let train =
+        "train detour.onnx --data digits --batch 32 --steps 5 --lr 0.1 --lr-schedule constant --method fp32 --quiet";
+    for more in ["", "--no-rewrite"] {
+        folder.succeed(&format!("{train} {more} --save a.safetensors"));
+        let p = Checkpoint::load(&folder.path("a.safetensors")).unwrap().tensors["p"].values.clone();
+        for (p, right) in std::iter::zip(p, [1.499_014_4, -2.498_357, 3.497_7]) {
+            assert!((p - right).abs() < 1e-6, "{p}, not {right}");
+        }
+    }
+}
+
 /// safetensors keep a name for themselves, which an initializer may have.
 #[test]
 fn a_reserved_name_is_saved() {
