@@ -123,7 +123,10 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
         for other in units.candidates(kind, id) {
             // What a derived node reads need not run with the step that the node is computed in.
             let stays = tensors.is_derived(id) && !tensors.is_derived(other);
-            if !stays && fits(tensors, kind, other, id) && self::kind(tensors, other) == kind {
+            // Kernels of what is not elementwise compute two results at most.
+            let alone = |id: NodeId| units.nodes[units.unit[id.index()]].len() == 1;
+            let room = kind == Kind::Elementwise || alone(other) && alone(id);
+            if !stays && room && fits(tensors, kind, other, id) && self::kind(tensors, other) == kind {
                 units.join(other, id);
             }
         }

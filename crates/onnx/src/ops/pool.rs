@@ -6,13 +6,16 @@ use crate::importer::Importer;
 use crate::node::{Node, Padded, Value};
 use bitbudget_ir::{NodeId, ops};
 
+mod large_windows;
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "MaxPool",
         versions: &[1, 8, 10, 11, 12, 22],
         attributes: &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"],
         forms: "`max_pool`; one or two spatial dimensions, all `auto_pad`, uneven pads, `ceil_mode`, dilations; a \
-                Pad with the least number before it joins its own; not the output Indices",
+                Pad with the least number before it joins its own; not the output Indices; windows of more than 256 \
+                elements as several `max_pool`",
         build: Some(max_pool),
         fold: None,
     },
@@ -37,7 +40,8 @@ pub(super) const ROWS: &[Row] = &[
         name: "GlobalMaxPool",
         versions: &[1, 22],
         attributes: &[],
-        forms: "`max_pool` with a window of the whole plane; one or two spatial dimensions",
+        forms: "`max_pool` with a window of the whole plane, several if that has more than 256 elements; one or two spatial \
+                dimensions",
         build: Some(global_max_pool),
         fold: None,
     },
@@ -167,7 +171,23 @@ fn max_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
         dilations: pair(&window.dilations, 1),
         ceil: ceil && !window.same,
     };
-    pooled(importer, node, x, op)
+    maxima(importer, node, x, op)
+}
+
+/// Max pooling as operators of windows that indices of one byte can tell apart; the names of all but the last say which they are.
+fn maxima(importer: &mut Importer, node: &Node, x: NodeId, op: ops::MaxPool) -> Result<Vec<Value>, String> {
+    let line = importer.shape(x).rank() == 3;
+    let mut y = planes(importer, node, x)?;
+    let sizes = spatial(importer, y)?;
+    let parts = large_windows::parts(&op, [sizes[0], sizes[1]])?;
+    for (at, part) in parts.iter().enumerate() {
+        let name = match at + 1 == parts.len() || node.name.is_empty() {
+            true => node.name.to_string(),
+            false => format!("{}.part{}", node.name, at + 1),
+        };
+        y = importer.emit(&name, part.clone(), &[y])?;
+    }
+    Ok(vec![Value::Tensor(if line { lines(importer, node, y)? } else { y })])
 }
 
 fn average_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -215,5 +235,5 @@ fn global_max_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
         dilations: [1; 2],
         ceil: false,
     };
-    pooled(importer, node, x, op)
+    maxima(importer, node, x, op)
 }
