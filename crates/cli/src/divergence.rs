@@ -5,7 +5,7 @@ use bitbudget::{Compiled, NamedTensor};
 use bitbudget_exec::{Executor, Inputs, Values};
 use bitbudget_profile::ProfileError;
 use bitbudget_train::divergence::{Divergence, NotFinite};
-use bitbudget_train::loss_scale::LossScaling;
+use bitbudget_train::loss_scale::{LossScaling, SMALLEST_SCALE};
 use std::path::Path;
 
 /// The exit status of a command whose numbers are not finite.
@@ -59,30 +59,33 @@ pub(crate) fn explained(
         Err(error) => format!("which tensor is the first cannot be told ({error})"),
     };
     let lower = match step {
-        0 => format!(
-            "it is the first step, so scale the data or the initial weights down, or give the tensor a wider format \
-             (--pin); --lr {learning_rate:e} has no part in it"
-        ),
-        _ => format!("lower --lr (it was {learning_rate:e})"),
+        0 => "it is the first step, so scale the data or the initial weights down, or give the tensor a wider format (--pin); \
+              --lr has no part in it"
+            .to_string(),
+        _ => format!("lower --lr (it was {})", number(*learning_rate)),
     };
     match found {
         NotFinite::Loss => format!("the run diverged: the loss was not finite at step {step}: {}; {lower}", first()),
         NotFinite::Gradients => {
             let share = 100.0 * *skipped as f64 / (*steps).max(1) as f64;
             let advice = match scaling {
+                LossScaling::Dynamic if *loss_scale > SMALLEST_SCALE => {
+                    "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale 1024)"
+                }
                 LossScaling::Dynamic => "lower --lr, or give the gradient a wider format (--pin)",
                 LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
             };
             format!(
                 "the run diverged: {skipped} of {steps} steps ({share:.1}%) were skipped, since gradients were not finite \
-                 while the loss was: at step {step}, with loss scale {loss_scale}, {}; {advice}",
+                 while the loss was: at step {step}, with loss scale {}, {}; {advice}",
+                number(*loss_scale),
                 first()
             )
         }
         NotFinite::Kept(name) => {
-            let advice = match learning_rate {
+            let advice = match *learning_rate {
                 0.0 => "scale the data down".to_string(),
-                rate => format!("lower --lr (it was {rate:e})"),
+                rate => format!("lower --lr (it was {})", number(rate)),
             };
             format!("the run diverged: {} was not finite after step {step}; {advice}", compiled.kept(name))
         }
@@ -92,6 +95,11 @@ pub(crate) fn explained(
             if *fp32 { " when evaluated in fp32" } else { "" }
         ),
     }
+}
+
+/// A number with few digits, whatever its size.
+fn number(x: f32) -> String {
+    if (1e-3..1e7).contains(&x) { x.to_string() } else { format!("{x:e}") }
 }
 
 fn place(tensor: &NamedTensor) -> String {

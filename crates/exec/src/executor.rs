@@ -228,14 +228,23 @@ impl Executor {
         self.step(program, values, inputs, &mut watch)
     }
 
-    /// The first parameter or state of a program whose value is not finite.
+    /// The first parameter or state of a program whose value is not finite, in the order in which a step replaces them.
     ///
     /// # Errors
     /// If it has no value, or the device fails.
     pub fn first_not_finite<'p>(&self, program: &'p Program, values: &Values) -> Result<Option<&'p str>, ExecError> {
-        let kept: Vec<&Buffer> = program.buffers.iter().filter(|buffer| buffer.source == Source::Kept).collect();
-        let finite = self.threads.install(|| values.finite(&kept))?;
-        let found = kept.iter().zip(finite).find(|(_, finite)| !finite);
+        let replaced = program.instructions.iter().flat_map(|instruction| match instruction {
+            Instruction::Store { target, .. } => vec![*target],
+            other => written(other),
+        });
+        let mut place = vec![0; program.buffers.len()];
+        replaced.enumerate().for_each(|(at, id)| place[id.index()] = at + 1);
+        let kept = program.buffers.iter().zip(place).filter(|(buffer, _)| buffer.source == Source::Kept);
+        let mut kept: Vec<(&Buffer, usize)> = kept.collect();
+        kept.sort_by_key(|&(_, place)| place);
+        let buffers: Vec<&Buffer> = kept.into_iter().map(|(buffer, _)| buffer).collect();
+        let finite = self.threads.install(|| values.finite(&buffers))?;
+        let found = buffers.into_iter().zip(finite).find(|(_, finite)| !finite);
         Ok(found.map(|(buffer, _)| buffer.name.as_str()))
     }
 

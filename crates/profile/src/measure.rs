@@ -159,7 +159,7 @@ fn add(
         false => {
             // What rounding a tensor costs comes from its gradient.
             let of_gradient = is_finite && !tensor.kind.is_gradient();
-            let kind = format!("{}{}", tensor.kind, if of_gradient { " gradient" } else { "" });
+            let kind = format!("{}{}", if of_gradient { "gradient of " } else { "" }, tensor.kind);
             let gradient = of_gradient || tensor.kind.is_gradient();
             Err(ProfileError::NotFinite { kind, name: name.clone(), gradient, loss_scale })
         }

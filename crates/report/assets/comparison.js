@@ -191,7 +191,9 @@ function tradeOff() {
     byId("refused").append(el("p", {}, "These do not fit their budgets:"), el("ul", {}, refused.map(item)));
   }
   if (!points.length) {
-    byId("trade-off-readout").textContent = "No case fits its budget, so there is nothing to draw.";
+    byId("trade-off-readout").textContent = cases.some((one) => one.fits)
+      ? "All trainings diverged, so there is nothing to draw."
+      : "No case fits its budget, so there is nothing to draw.";
     return;
   }
   methodKey(byId("trade-off-key"), true);

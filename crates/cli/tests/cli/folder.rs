@@ -77,9 +77,20 @@ impl Folder {
     /// Runs a command that must be refused: exit code 2, a message with all of the words, nothing else left behind.
     #[track_caller]
     pub(crate) fn refused(&self, arguments: &str, words: &[&str]) {
+        self.fails(2, arguments, words);
+    }
+
+    /// Runs a command whose numbers must not be finite: exit code 3, otherwise as [`Folder::refused`].
+    #[track_caller]
+    pub(crate) fn diverges(&self, arguments: &str, words: &[&str]) {
+        self.fails(3, arguments, words);
+    }
+
+    #[track_caller]
+    fn fails(&self, status: i32, arguments: &str, words: &[&str]) {
         let before = self.files();
         let Run { code, stdout, stderr } = self.run(arguments);
-        assert_eq!(code, Some(2), "{arguments}: {stdout}{stderr}");
+        assert_eq!(code, Some(status), "{arguments}: {stdout}{stderr}");
         assert!(stderr.starts_with("error: "), "{arguments}: {stderr}");
         for word in words {
             assert!(stderr.contains(word), "{arguments}: no `{word}` in {stderr}");

@@ -9,6 +9,7 @@ mod bad_options;
 mod browser;
 mod commands;
 mod compare;
+mod divergence;
 mod ecosystem;
 mod explain;
 mod files;

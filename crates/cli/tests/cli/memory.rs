@@ -74,8 +74,6 @@ fn a_run_without_a_loss_scale_is_one_with_scale_1() {
     folder.succeed(&format!("{train} --loss-scale none --save a.safetensors"));
     folder.succeed(&format!("{train} --loss-scale 1 --save b.safetensors"));
     assert_eq!(folder.read("a.safetensors"), folder.read("b.safetensors"));
-    let diverging = format!("{train} --lr 1e30 --loss-scale none").replace("--lr 0.05 ", "");
-    folder.refused(&diverging, &["the run diverged", "loss is not finite", "learning rate"]);
 }
 
 #[test]

@@ -86,7 +86,6 @@ fn what_has_no_meaning_is_refused_and_nothing_written() {
         ("--lr NaN", &["learning rate is NaN"]),
         ("--loss-scale -1", &["loss scale is -1"]),
         ("--loss-scale 1e38", &["loss scale is 1e38", "up to 2^126"]),
-        ("--lr 1e38", &["not finite", "smaller loss scale or learning rate"]),
         ("--formats fp7", &["unknown format `fp7`"]),
         ("--formats bf16,fp16,bf16", &["bf16 is named twice"]),
         ("--threads 2000", &["--threads"]),
@@ -94,6 +93,8 @@ fn what_has_no_meaning_is_refused_and_nothing_written() {
     for (options, words) in cases {
         folder.refused(&format!("profile net.onnx --data digits -o p.json {options}"), words);
     }
+    let words = ["gradient of output", "not finite", "smaller loss scale or learning rate"];
+    folder.diverges("profile net.onnx --data digits -o p.json --lr 1e38", &words);
     folder.refused("profile net.onnx --data digits", &["--output <FILE.json>"]);
     folder.refused("profile net.onnx --data digits -o no/such/p.json", &["no folder"]);
     folder.refused("profile none.onnx --data digits -o p.json", &["none.onnx"]);

@@ -1,0 +1,113 @@
+//! The first tensor of a step that is not finite is that of the reference interpreter.
+#![allow(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
+use bitbudget::{Options, compile};
+use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Bindings, Graph, Model, Op, interpret};
+use bitbudget_precision::Method;
+use bitbudget_testkit::numbers;
+use std::collections::BTreeMap;
+
+const NETWORK: &str = r#"graph "net" {
+  %0 = input {name="x"} : f32[N,2,4,4]
+  %1 = parameter {name="w"} : f32[4,2,3,3]
+  %2 = conv(%0, %1) {strides=[1,1], pads_begin=[1,1], pads_end=[1,1], dilations=[1,1], groups=1} : f32[N,4,4,4] output "conv1"
+  %3 = batch_mean(%2) : f32[4] "bn1.mean"
+  %4 = batch_variance(%2, %3) : f32[4] "bn1.variance"
+  %5 = parameter {name="scale"} : f32[4]
+  %6 = parameter {name="bias"} : f32[4]
+  %7 = state {name="mean"} : f32[4]
+  %8 = state {name="var"} : f32[4]
+  %9 = batch_normalize(%2, %3, %4, %5, %6) {epsilon=1e-5} : f32[N,4,4,4] output "bn1"
+  %10 = running_average(%7, %3) {momentum=0.1} : f32[4]
+  %11 = running_variance(%8, %4, %2) {momentum=0.1} : f32[4]
+  %12 = relu(%9) : f32[N,4,4,4] output "relu1"
+  %13 = exp(%12) : f32[N,4,4,4] output "exp1"
+  %14 = sub(%13, %12) : f32[N,4,4,4] output "sub1"
+  %15 = reshape(%14) {shape=<N,64>} : f32[N,64] output "flat"
+  %16 = parameter {name="v"} : f32[5,64]
+  %17 = matmul(%15, %16) {trans_a=false, trans_b=true} : f32[N,5] output "fc"
+  return "scores" = %17
+  update %7 <- %10
+  update %8 <- %11
+}"#;
+
+const BATCH: usize = 3;
+
+fn initial(graph: &Graph) -> BTreeMap<String, Vec<f32>> {
+    let sources = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_) | Op::State(_)));
+    let value = |id| {
+        let name = graph.op(id).source_name().unwrap().to_string();
+        let values = numbers(graph.ty(id).shape.elements(BATCH), name.len());
+        (name, values)
+    };
+    sources.map(value).collect()
+}
+
+#[test]
+fn the_first_tensor_that_is_not_finite_is_named() {
+    // What is set to which number, and the tensor that is the first to overflow then.
+    let cases = [
+        (None, "none"),
+        (Some(("w", 1e38)), "batch_variance `bn1.variance`"),
+        (Some(("x", f32::INFINITY)), "conv `conv1`"),
+        (Some(("scale", 3e38)), "exp `exp1`"),
+        (Some(("bias", 200.0)), "exp `exp1`"),
+        (Some(("bias", f32::INFINITY)), "batch_normalize `bn1`"),
+        (Some(("v", 3e38)), "matmul `fc`"),
+    ];
+    let graph: Graph = NETWORK.parse().unwrap();
+    for (fault, expected) in cases {
+        let mut values = initial(&graph);
+        let mut examples = numbers(BATCH * 32, 11);
+        if let Some((name, x)) = fault {
+            let changed = if name == "x" { &mut examples } else { values.get_mut(name).unwrap() };
+            changed.fill(x);
+            changed[0] = -x;
+        }
+        let model = Model { graph: graph.clone(), values: values.clone() };
+        let options = Options { batch: BATCH, method: Method::Fp32, ..Options::default() };
+        let compiled = compile(model, &options).unwrap();
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+        let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
+        let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], ..Inputs::default() };
+        let before = kept.download().unwrap();
+        let found = compiled.first_not_finite(&mut executor, &mut kept, &inputs).unwrap();
+        assert_eq!(kept.download().unwrap(), before, "nothing is updated");
+        assert_eq!(found.as_ref().map_or("none", |found| found.computes.as_str()), expected, "{fault:?}");
+        assert!(found.is_none_or(|found| !found.is_gradient && found.format == "fp32"));
+
+        values.insert("x".into(), examples);
+        let bindings = Bindings { batch: BATCH, values };
+        let results = interpret(&graph, &bindings).unwrap();
+        let computed = graph.ids().filter(|&id| graph.op(id).source_name().is_none());
+        let mut forward =
+            computed.filter(|&id| !matches!(graph.op(id), Op::RunningAverage(_) | Op::RunningVariance(_)));
+        let first = forward.find(|id| results[id.index()].data.iter().any(|x| !x.is_finite()));
+        let name = first.map_or("none".into(), |id| format!("{} `{}`", graph.op(id).name(), graph.node(id).name));
+        assert_eq!(name, expected, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_gradient_that_overflows_its_format_is_named_in_every_method() {
+    let graph: Graph = NETWORK.parse().unwrap();
+    let values = initial(&graph);
+    for method in [Method::Demote, Method::UniformLow, Method::UniformHigh, Method::Operator, Method::Amp] {
+        let options = Options { batch: BATCH, method, low_ratio: 1.0, ..Options::default() };
+        let compiled = compile(Model { graph: graph.clone(), values: values.clone() }, &options).unwrap();
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+        let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
+        let examples = numbers(BATCH * 32, 11);
+        let mut first = |loss_scale| {
+            let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, ..Inputs::default() };
+            compiled.first_not_finite(&mut executor, &mut kept, &inputs).unwrap()
+        };
+        assert_eq!(first(1.0), None, "{method}");
+        let found = first(1e38).unwrap();
+        assert!(found.is_gradient, "{method}: {found:?}");
+        assert!(method == Method::Amp || found.computes.starts_with("nll_loss_grad"), "{method}: {found:?}");
+        assert!(found.format.parse::<Format>().is_ok());
+    }
+}

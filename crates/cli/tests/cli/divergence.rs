@@ -1,0 +1,165 @@
+//! Numbers that are not finite: where they were first, what the command ends with, and what it leaves alone.
+
+use crate::bad_data::npz;
+use crate::folder::{Folder, network};
+use bitbudget_zoo::{Network, Spec, build};
+use serde_json::Value;
+
+const TRAIN: &str = "train net.onnx --batch 8 --quiet";
+
+#[test]
+fn a_run_that_diverges_names_step_and_tensor_and_saves_nothing() {
+    let folder = Folder::new();
+    folder.write("old.onnx", b"old");
+    let lr = "--data digits --steps 4 --lr 1e38 --save old.onnx";
+    // The first step makes weights of 1e36 and more, whose products overflow in the next one.
+    let words = ["the loss was not finite at step 1: conv `conv1`", "lower --lr", "old.onnx stays as it was"];
+    for options in ["--method fp32", "--method fp32 --loss-scale none", "--method fp32 --loss-scale 1"] {
+        folder.diverges(&format!("{TRAIN} {lr} {options}"), &words);
+    }
+    let new = format!("{TRAIN} {lr} --method fp32").replace("old.onnx", "new.onnx");
+    folder.diverges(&new, &["nothing was saved: new.onnx was not written"]);
+    assert_eq!(folder.read("old.onnx"), b"old");
+    // Narrow formats saturate, so that the loss stays finite; the network is not.
+    for options in ["--method demote", "--method uniform-low", "--method fp32 --steps 1"] {
+        let run = format!("{TRAIN} {lr} {options}")
+            .replace("--steps 4 ", if options.contains("steps") { "" } else { "--steps 4 " });
+        folder.diverges(&run, &["the run diverged", "lower --lr", "old.onnx stays as it was"]);
+    }
+    assert_eq!(folder.read("old.onnx"), b"old");
+}
+
+#[test]
+fn weights_that_become_infinite_at_the_last_step_are_not_saved() {
+    let folder = Folder::new();
+    let run =
+        format!("{TRAIN} --data synthetic:40 --steps 1 --lr 3e38 --weight-decay 1e6 --method fp32 --save x.trainer");
+    folder.diverges(&run, &["the parameter `", "was not finite after step 0", "x.trainer was not written"]);
+    // A hundred times the decayed weight, which is what momentum comes to, overflows; the parameter follows in the same step.
+    let state = "--data synthetic:40 --lr 0 --weight-decay 1e37 --momentum 0.99 --method fp32";
+    folder.succeed(&format!("{TRAIN} {state} --steps 1"));
+    folder.diverges(
+        &format!("{TRAIN} {state} --steps 200"),
+        &["the optimizer's state `", ".velocity` was not finite after step"],
+    );
+}
+
+/// Four batches of 2 examples of ordinary numbers, but for those of one example.
+fn data(folder: &Folder, name: &str, example: usize, x: f32) {
+    let mut numbers: Vec<f32> = (0..8 * 768).map(|i| ((i * 7919) % 97) as f32 / 97.0).collect();
+    numbers[example * 768..][..768].iter_mut().for_each(|number| *number *= x);
+    npz(folder, name, &[("x", &[8, 3, 16, 16], &numbers)], &[("y", &[8], &[0, 1, 2, 3, 4, 5, 6, 7])]);
+}
+
+#[test]
+fn running_statistics_that_one_batch_makes_infinite_are_caught() {
+    let folder = Folder::new();
+    data(&folder, "large.npz", 5, 1e25);
+    // The variance of a convolution's result overflows FP32, so that the normalised numbers are zero and the loss is finite.
+    let run = "train net.onnx --batch 2 --method fp32 --lr 0.01 --epochs 1 --no-shuffle --data npz:large.npz --save x.onnx --quiet";
+    folder.diverges(
+        run,
+        &["the running variance `", "` of `conv1` was not finite after step 2", "x.onnx was not written"],
+    );
+    data(&folder, "larger.npz", 1, 3e38);
+    let first = run.replace("large.npz", "larger.npz");
+    folder.diverges(&first, &["the loss was not finite at step 0: conv `conv1`", "scale the data"]);
+    // A number that is not finite itself is found when the data are read.
+    data(&folder, "infinite.npz", 6, f32::INFINITY);
+    folder.refused(&run.replace("large.npz", "infinite.npz"), &["infinite.npz: x has", "in example 6"]);
+}
+
+#[test]
+fn a_run_that_skips_its_steps_fails_and_says_what_to_do() {
+    let folder = Folder::new();
+    let run = format!("{TRAIN} --data synthetic:40 --lr 0.05 --low-ratio 1.0");
+    let words = ["20 of 20 steps (100.0%) were skipped", "nll_loss_grad", "in 1-5-2", "--loss-scale dynamic"];
+    folder.diverges(&format!("{run} --steps 20 --loss-scale 1e30 --save x.onnx"), &words);
+    // A fixed scale that is skipped a hundred times is given up.
+    folder.diverges(&format!("{run} --steps 300 --loss-scale 1e30"), &["100 of 100 steps"]);
+    // A dynamic one falls until gradients fit.
+    folder.succeed(&format!("{run} --steps 20 --json r.json --metrics m --html p.html"));
+    let record = folder.json("r.json");
+    let text = String::from_utf8(folder.read("m")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let skipped = lines.iter().filter(|line| line["skipped"] == true).count() as u64;
+    let end = lines.last().unwrap();
+    for record in [&record, end] {
+        assert_eq!(record["skipped"].as_u64(), Some(skipped));
+        assert_eq!(record["skipped_share"].as_f64(), Some(skipped as f64 / 20.0));
+    }
+    let page = String::from_utf8(folder.read("p.html")).unwrap();
+    assert!(page.contains(&format!(r#""skipped":{skipped},"seconds""#)), "the page holds what was skipped");
+    let shown = folder.succeed(&format!("{run} --steps 20 --loss-scale 1").replace(" --quiet", ""));
+    assert!(shown.stdout.contains(" 0 skipped (0.0%)"), "{}", shown.stdout);
+}
+
+/// The small network with a weight that is not finite.
+fn broken(x: f32) -> Vec<u8> {
+    let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
+    let mut model = build(&spec).unwrap();
+    assert_eq!(bitbudget_onnx::export_bytes(&model).unwrap(), network());
+    model.values.get_mut("conv1.weight").unwrap()[5] = x;
+    bitbudget_onnx::export_bytes(&model).unwrap()
+}
+
+#[test]
+fn scores_that_are_not_finite_are_wrong() {
+    let folder = Folder::new();
+    for x in [f32::NAN, f32::INFINITY] {
+        folder.write("broken.onnx", &broken(x));
+        let run = folder.succeed("eval broken.onnx --data digits --json r.json");
+        assert!(
+            run.stderr.contains("warning: fp32: the scores of 359 of 359 examples are not finite"),
+            "{}",
+            run.stderr
+        );
+        let record = folder.json("r.json");
+        for which in ["", "_fp32"] {
+            assert_eq!(record[format!("accuracy{which}")].as_f64(), Some(0.0));
+            assert_eq!(record[format!("loss{which}")], Value::Null);
+            assert_eq!(record[format!("not_finite{which}")].as_u64(), Some(359));
+        }
+        folder.refused(
+            "train broken.onnx --data digits --steps 1 --batch 8 --quiet",
+            &["`conv1.weight` of the network", "not finite"],
+        );
+        folder.diverges(
+            "profile broken.onnx --data digits -o p.json --batches 1 --quiet",
+            &["parameter `conv1.weight`", "not finite"],
+        );
+    }
+}
+
+#[test]
+fn a_comparison_marks_what_diverged() {
+    let folder = Folder::new();
+    let compare =
+        "compare net.onnx --data synthetic:40 --batch 8 --steps 3 --methods fp32,uniform-low --seeds 2 --threads 1";
+    let run = folder.succeed(&format!("{compare} --lr 1e38 --json c.json --csv c.csv --html c.html"));
+    assert!(run.stderr.contains("fp32, seed 0: diverged"), "{}", run.stderr);
+    let json = folder.json("c.json");
+    let cases = json["cases"].as_array().unwrap();
+    for case in cases {
+        assert_eq!((case["diverged"].as_u64(), case["front"].as_bool()), (Some(2), Some(false)));
+        assert_eq!((&case["accuracy"], &case["trainings"][1]["outcome"]), (&Value::Null, &Value::from("diverged")));
+    }
+    let message = cases[0]["trainings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("at step 1: conv `conv1`") && !message.contains("saved"), "{message}");
+    let csv = String::from_utf8(folder.read("c.csv")).unwrap();
+    let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    let at = |name: &str| header.iter().position(|column| *column == name).unwrap();
+    for line in csv.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert_eq!((fields[at("diverged")], fields[at("front")], fields[at("test_accuracy")]), ("true", "false", ""));
+    }
+    let table = folder.succeed(&format!("{compare} --lr 1e38"));
+    let rows: Vec<&str> =
+        table.stdout.lines().filter(|line| line.starts_with(" fp32") || line.starts_with(" uniform")).collect();
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row.contains("diverged") && !row.contains('*')),
+        "{}",
+        table.stdout
+    );
+    assert!(String::from_utf8(folder.read("c.html")).unwrap().contains(r#""outcome":"diverged""#));
+}
