@@ -1,8 +1,10 @@
-//! Running statistics that a file uses in arithmetic: batch normalisation that is frozen, or was taken apart.
+//! Statistics that a file uses in arithmetic: batch normalisation that is frozen, or was taken apart, and normalisation of the
+//! network's input.
 //!
 //! They are found by their names (`running_mean`, `running_var`, and Keras's `moving_mean`, `moving_variance`) where only
 //! arithmetic reads them, and by what is computed: `(x - mean) / sqrt(variance + epsilon)`, or, with the scale computed
-//! first, `bias - mean * scale`.
+//! first, `bias - mean * scale`. What is subtracted from the network's input, and what that is divided by, are statistics of the
+//! data.
 
 use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -96,10 +98,31 @@ pub(crate) fn statistics(graph: &GraphProto, order: &[usize]) -> BTreeSet<String
     let is_statistic = |name: &&str| STATISTICS.contains(&name.rsplit(['.', '/']).next().unwrap_or(name));
     let mut found: BTreeSet<&str> = names.stored.iter().copied().filter(is_statistic).collect();
     found.extend(by_pattern(graph, order, &names));
+    found.extend(of_input(graph, &names));
     found.retain(|name| {
         names.is_read_by_arithmetic_only(name, VIEWS.len()) && names.is_computed_with(name, VIEWS.len())
     });
     found.into_iter().map(String::from).collect()
+}
+
+/// Mean and deviation of the network's input, by which it is normalised first.
+fn of_input<'g>(graph: &'g GraphProto, names: &Names<'g>) -> BTreeSet<&'g str> {
+    let is_stored = |name: &str| graph.initializer.iter().any(|t| t.name == name && !t.dims.is_empty());
+    let mut found = BTreeSet::new();
+    let mut at: Vec<(&'g str, bool)> = graph.input.iter().map(|input| (input.name.as_str(), false)).collect();
+    at.retain(|(name, _)| !graph.initializer.iter().any(|t| t.name == *name));
+    while let Some((name, shifted)) = at.pop() {
+        let readers = names.readers.get(name).map_or(&[][..], Vec::as_slice);
+        // A network whose input others read too is not normalised, it may have a shortcut.
+        let [(node, 0)] = readers else { continue };
+        let (op, [_, other]) = (node.op_type.as_str(), node.input.as_slice()) else { continue };
+        let normalises = op == "Sub" || op == "Div" || (op == "Mul" && shifted);
+        if normalises && is_stored(other) {
+            found.insert(other.as_str());
+            at.extend(node.output.first().map(|output| (output.as_str(), shifted || op == "Sub")));
+        }
+    }
+    found
 }
 
 /// Means and variances by what is computed of them.

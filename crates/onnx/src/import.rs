@@ -95,7 +95,7 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
     let mut importer = Importer::new(&graph.name, data);
-    importer.marks_merged = sharing::marks_merged(model);
+    importer.marks_merged = sharing::marks_merged(model, graph);
     let opset = operator_set(model, &mut importer);
     if !model.functions.is_empty() {
         let names = model.functions.iter().map(|function| function.name.clone());

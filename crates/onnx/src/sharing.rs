@@ -10,7 +10,8 @@ use crate::constant::{Constant, Elements};
 use crate::importer::Importer;
 use crate::node::{Node, Value};
 use bitbudget_ir::{NodeId, Op, Precision};
-use onnx_protobuf::{ModelProto, NodeProto};
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
+use std::collections::BTreeSet;
 
 /// The operator that is being imported, as the parameters that it reads see it.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +32,12 @@ pub(crate) fn is_uniform(constant: &Constant) -> bool {
     }
 }
 
-/// Whether a file is from PyTorch's older exporter, which marks what it merges.
-pub(crate) fn marks_merged(model: &ModelProto) -> bool {
+/// Whether a file is from PyTorch's older exporter, which marks what it merges, and has such marks, which optimizers remove.
+pub(crate) fn marks_merged(model: &ModelProto, graph: &GraphProto) -> bool {
     let newer = |node: &NodeProto| node.metadata_props.iter().any(|p| p.key.starts_with("pkg."));
-    model.producer_name == "pytorch" && !model.graph.node.iter().any(newer)
+    let stored: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let mark = |node: &NodeProto| node.op_type == "Identity" && node.input.iter().all(|i| stored.contains(i.as_str()));
+    model.producer_name == "pytorch" && graph.node.iter().any(mark) && !graph.node.iter().any(newer)
 }
 
 /// The reader that a node is.

@@ -38,7 +38,7 @@ pub enum WarningKind {
     Shared,
     /// Running statistics that an exporter merged were copied.
     CopiedStatistics,
-    /// Running statistics that are used in arithmetic.
+    /// Running statistics, or those of the input, that are used in arithmetic.
     FrozenStatistics,
     /// Initializers that hold infinities.
     Infinite,
@@ -107,8 +107,8 @@ impl WarningKind {
                 of("running statistic is a copy", "running statistics are copies")
             ),
             WarningKind::FrozenStatistics => format!(
-                "{} in arithmetic, so the file means this batch normalisation to be frozen",
-                of("running statistic is used", "running statistics are used")
+                "{} in arithmetic, so the file means normalisation by them to be frozen",
+                of("statistic is used", "statistics are used")
             ),
             WarningKind::Infinite => format!("{} infinities", of("initializer holds", "initializers hold")),
         }
@@ -133,7 +133,7 @@ impl WarningKind {
                 "they are not trained and stay as they are. To train batch normalisation, export nn.BatchNorm layers \
                  with training=torch.onnx.TrainingMode.TRAINING"
             }
-            WarningKind::Infinite => "they are constants, as masks are, and not trained",
+            WarningKind::Infinite => "initializers with infinities are constants, as masks are, and not trained",
         }
     }
 }

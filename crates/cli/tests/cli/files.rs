@@ -72,13 +72,17 @@ fn running_statistics_in_arithmetic_are_not_trained() {
         ("frozen_old", "`norm.running_mean`, `norm.running_var`"),
         ("frozen_new", "`norm.running_mean`, `norm.running_var`"),
         ("frozen_plain", "`p`, `q`"),
+        ("normalised_old", "`mean`, `std`"),
+        ("normalised_new", "`mean`, `std`"),
     ] {
         let (said, saved) = train(name);
-        let note =
-            "2 running statistics are used in arithmetic, so the file means this batch normalisation to be frozen";
+        let note = "2 statistics are used in arithmetic, so the file means normalisation by them to be frozen";
         assert!(said.contains(&format!("note: {note}: {statistics};")), "{name}: {said}");
         let trained = parameters(&saved);
-        assert!(!trained.iter().any(|name| name.contains("running") || ["p", "q"].contains(name)), "{trained:?}");
+        assert!(
+            !trained.iter().any(|name| name.contains("running") || ["p", "q", "mean", "std"].contains(name)),
+            "{trained:?}"
+        );
     }
 }
 
@@ -96,13 +100,26 @@ fn a_network_that_ends_in_a_softmax_is_trained_on_what_is_before_it_and_keeps_it
 fn every_name_is_there_with_verbose_and_nothing_with_quiet() {
     let folder = Folder::new();
     std::fs::copy(data("merged_plain.onnx"), folder.path("merged.onnx")).unwrap();
-    for command in ["inspect", "assign", "explain", "bench --steps 1"] {
-        let run = folder.succeed(&format!("{command} merged.onnx --batch 4 --method fp32 --verbose"));
+    let fp32 = "--method fp32";
+    for (command, options) in [
+        ("inspect", fp32),
+        ("assign", fp32),
+        ("explain", fp32),
+        ("bench --steps 1", fp32),
+        ("compile -o out.trainer", fp32),
+        ("report --json report.json", fp32),
+        ("train --data synthetic:8 --steps 1", fp32),
+        ("eval --data synthetic:8", fp32),
+        ("profile --data synthetic:8 -o profile.json", ""),
+        ("compare --methods fp32 --budgets 100%", ""),
+    ] {
+        let run = folder.succeed(&format!("{command} merged.onnx --batch 4 {options} --verbose"));
         assert!(run.stderr.contains("note: 2 parameters are trained separately"), "{command}: {}", run.stderr);
     }
     assert_eq!(folder.succeed("assign merged.onnx --batch 4 --method fp32 --quiet").stderr, "");
 }
 
+#[cfg(unix)]
 #[test]
 fn links_to_external_data_are_followed_where_that_is_allowed() {
     let folder = Folder::new();

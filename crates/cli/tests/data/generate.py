@@ -73,6 +73,19 @@ class Frozen(nn.Module):
         return self.o(torch.relu(self.norm(self.c0(x))).mean((2, 3)))
 
 
+class Normalised(nn.Module):
+    """A network that normalises its input first."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.4]).view(1, 1, 1, 1))
+        self.register_buffer("std", torch.tensor([0.8]).view(1, 1, 1, 1))
+        self.c0, self.o = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.o(torch.relu(self.c0((x - self.mean) / self.std)).mean((2, 3)))
+
+
 class Ends(nn.Module):
     """A network that ends in a softmax, over which it is not trained."""
 
@@ -120,7 +133,7 @@ def rewrite(m, name):
 
 
 OLD, NEW = dict(dynamo=False), dict(dynamo=True, external_data=False)
-for stem, kind, old, new in (("merged", Merged, {}, {}), ("shared", Shared, {}, {}),
+for stem, kind, old, new in (("merged", Merged, {}, {}), ("shared", Shared, {}, {}), ("normalised", Normalised, {}, {}),
                              ("frozen", Frozen, dict(do_constant_folding=False), dict(optimize=False))):
     torch.manual_seed(1)
     model = kind()

@@ -57,6 +57,14 @@ fn reduce(importer: &mut Importer, node: &Node, op: impl Fn(Vec<usize>, bool) ->
     match reduced(node, given, importer.shape(x).rank())? {
         Some(axes) => {
             let op = op(axes, keep(node)?);
+            let has_batch = |axes: &[usize]| axes.iter().any(|&a| importer.shape(x).0[a].is_batch());
+            if matches!(&op, Op::ReduceMean(op) if has_batch(&op.axes)) {
+                return Err(
+                    "it takes the mean over the batch, so that an example's result would depend on the rest of \
+                            its batch, which only batch normalisation may do; export the network without it"
+                        .into(),
+                );
+            }
             Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
         }
         None => Ok(vec![Value::Tensor(x)]),
