@@ -5,6 +5,7 @@
 mod args;
 mod budget;
 mod commands;
+mod data;
 mod memory;
 mod model;
 mod output;

@@ -2,8 +2,9 @@
 
 use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
+use crate::data::dataset;
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
+use crate::model::{Request, compiled, executor, network, threads, updates};
 use crate::output::{check, json, print, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
@@ -13,7 +14,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Op, Shape, TensorType};
 use bitbudget_program::{BufferId, Instruction, Part, Program};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
-use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::data::Dataset;
 use bitbudget_train::loss_scale::LossScaler;
 use comfy_table::Table;
 use indicatif::ProgressBar;
@@ -86,8 +87,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;

@@ -1,7 +1,8 @@
 //! `bitbudget profile`.
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
-use crate::model::{Request, compiled, executor, input_and_classes};
+use crate::data::dataset;
+use crate::model::{Request, compiled, executor, network};
 use crate::output::{check, grouped, print, remark, save, say, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
@@ -10,7 +11,7 @@ use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
-use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::data::Dataset;
 use indicatif::ProgressBar;
 use std::path::Path;
 
@@ -24,8 +25,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     }
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     let settings = Settings {
         data: dataset.name.clone(),
         seed: args.seed,

@@ -3,8 +3,9 @@
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
+use crate::data::{check_batches, dataset};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
+use crate::model::{Request, compiled, executor, network, threads, updates};
 use crate::output::{check, json, remark, save, say};
 use crate::progress::Progress;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
@@ -15,9 +16,9 @@ use bitbudget_exec::{Executor, Footprint, Values};
 use bitbudget_ir::Model;
 use bitbudget_precision::summary::summary;
 use bitbudget_program::Program;
-use bitbudget_train::batches::{TrainBatches, TrainOptions};
+use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
-use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::data::Dataset;
 use bitbudget_train::metrics::{self, FinalRecord, MetricsWriter, Record};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings};
 use bitbudget_train::tensorboard::EventWriter;
@@ -36,10 +37,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
     let settings = settings(&args.settings, length, compiled.assignment.batch)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
+    let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
     // What does not fit is refused before any file is made.
-    TrainBatches::new(&dataset, &settings.batches, 0)?;
+    check_batches(&mut dataset, &settings)?;
     let mut metrics = args.metrics.as_deref().map(MetricsWriter::create).transpose()?;
     let low_ratio = compiled.assignment.low_ratio_elements();
     let events = args.tensorboard.as_deref().map(|folder| EventWriter::create(folder, low_ratio));
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
     if let Some((mut run, rerun)) = page {
         run.end = Some(record.clone());
-        let training = run.training(Some(&args.data), low_ratio)?;
+        let training = run.training(Some(format!("{}{}", args.data, args.fitting.fitting())), low_ratio)?;
         let mut report = bitbudget::report(&compiled, executor.threads(), Some(training))?;
         MeasuredMemory::from(&memory).put(&mut report);
         report.rerun = rerun;

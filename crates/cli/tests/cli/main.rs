@@ -12,6 +12,7 @@ mod compare;
 mod ecosystem;
 mod explain;
 mod folder;
+mod layouts;
 mod memory;
 mod plans;
 mod profile;
