@@ -412,7 +412,7 @@ fn npz_problems_are_told() {
         (
             with_y(integers("2, 2", &[0, 1, 1, 1])),
             Mismatch,
-            "y has shape [2, 2] (int64) and is not one-hot: example 1 has [1, 1]; every example has exactly one class, and this one 2",
+            "y has shape [2, 2] (int64) and is not one-hot: example 1 has [1, 1]; every example must have exactly one class, but this one has 2",
         ),
         (with_y(floats("2, 2", &[0.3, 0.7, 0.0, 1.0])), Mismatch, "example 0 has [0.3, 0.7]; labels are class numbers"),
         (

@@ -88,7 +88,7 @@ fn wrong_arrays_are_named() {
         ),
         ("wide", &["[3, 8, 32] (float32)", "`input` takes [3, 16, 16]", "images of 8x32", "--resize stretch"]),
         ("twelve", &["[12, 8, 8]", "12 channels cannot become 3", "store examples with 3 channels"]),
-        ("two-hot", &["y has shape [4, 3] (int64) and is not one-hot: example 1 has [0, 1, 1]", "this one 2"]),
+        ("two-hot", &["y has shape [4, 3] (int64) and is not one-hot: example 1 has [0, 1, 1]", "this one has 2"]),
         ("other-hot", &["one-hot labels of 3 classes, but the network has 10 outputs"]),
         ("fraction", &["y holds 2.5 at example 2", "whole numbers that count from 0"]),
         ("empty", &["holds nothing"]),
