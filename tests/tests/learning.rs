@@ -27,7 +27,9 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
     let model = build(&Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: INPUT, seed }).unwrap();
     let mut compiled =
         compile(model, &Options { batch: BATCH, method, low_ratio, seed, ..Options::default() }).unwrap();
-    let dataset = data::load(&DataSpec::Digits, &INPUT, 10, seed).and_then(|d| data::fit(d, &INPUT, 10)).unwrap();
+    let network = data::Network { input: "input".into(), shape: INPUT.to_vec(), classes: 10 };
+    let dataset = data::load(&DataSpec::Digits, &network, seed);
+    let dataset = dataset.and_then(|d| data::fit(d, &network, data::Fitting::default())).unwrap();
     let mut executor = Executor::new(Target::Cpu, 2).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
     let settings = Settings {

@@ -5,6 +5,7 @@
 mod args;
 mod budget;
 mod commands;
+mod data;
 mod divergence;
 mod files;
 mod memory;

@@ -13,6 +13,7 @@ use bitbudget_onnx::{Warning, import_allowing};
 use bitbudget_precision::{Method, Pin};
 use bitbudget_profile::Profile;
 use bitbudget_program::Trainer;
+use bitbudget_train::data::Network;
 use bitbudget_train::loss_scale::LossScaling;
 use std::path::Path;
 
@@ -307,13 +308,17 @@ fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
     flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }
 
-/// The shape of one example and the number of classes of a compiled network.
-pub(crate) fn input_and_classes(graph: &Graph) -> Result<(Vec<usize>, usize)> {
+/// What data have to know of a compiled network.
+pub(crate) fn network(graph: &Graph) -> Result<Network> {
     let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
     let shape = graph.ty(input).shape.0.iter().skip(1).map(|d| d.as_fixed().context("an input dimension varies"));
     let logits = graph.output("logits").context("the network has no class scores")?;
     let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed()).context("the number of classes varies")?;
-    Ok((shape.collect::<Result<_>>()?, classes))
+    Ok(Network {
+        input: graph.op(input).source_name().unwrap_or_default().into(),
+        shape: shape.collect::<Result<_>>()?,
+        classes,
+    })
 }
 
 /// The threads that the device options ask for.

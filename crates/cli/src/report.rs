@@ -38,7 +38,7 @@ impl Run {
     ///
     /// # Errors
     /// If it has not ended.
-    pub(crate) fn training(self, data: Option<&DataSpec>, low_ratio: f64) -> Result<Training> {
+    pub(crate) fn training(self, data: Option<String>, low_ratio: f64) -> Result<Training> {
         let end = self.end.context("the run has not ended")?;
         let finite = |x: f64| x.is_finite().then_some(x);
         let promotion = |p: bitbudget_train::metrics::Promotion| Promotion {
@@ -53,7 +53,7 @@ impl Run {
         let overflow =
             |o: bitbudget_train::metrics::Overflow| Overflow { tensor: o.tensor, ratio: o.ratio, step: o.step };
         Ok(Training {
-            data: data.map(ToString::to_string),
+            data,
             steps: end.steps,
             skipped: end.skipped,
             seconds: end.seconds,

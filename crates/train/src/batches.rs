@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::data::{Dataset, Images, Normalization, Split};
+use crate::data::{Dataset, Images, Normalization, Split, transpose};
 use crate::random::{Purpose, generator};
 use crate::{Error, ErrorKind, Result};
 
@@ -13,7 +13,7 @@ const CROP_PADDING: usize = 4;
 /// The network's input for one step; its memory is reused from step to step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// Examples x values per example, row-major; images are [batch, c, h, w].
+    /// Examples x values per example, row-major; images are [batch, c, h, w], or [batch, h, w, c] where the network takes them so.
     pub images: Vec<f32>,
     /// One class per example.
     pub labels: Vec<u32>,
@@ -44,6 +44,7 @@ pub struct TrainBatches<'a> {
     order: Vec<u32>,
     batch: usize,
     next: usize,
+    shuffled: bool,
     augmentation: Option<(u64, u64)>,
 }
 
@@ -74,7 +75,7 @@ impl<'a> TrainBatches<'a> {
             order.shuffle(&mut generator(Purpose::Shuffle, options.seed, epoch, 0));
         }
         let augmentation = options.augment.then_some((options.seed, epoch));
-        Ok(TrainBatches { reader, order, batch: options.batch, next: 0, augmentation })
+        Ok(TrainBatches { reader, order, batch: options.batch, next: 0, shuffled: options.shuffle, augmentation })
     }
 
     /// The number of batches of the epoch.
@@ -85,6 +86,18 @@ impl<'a> TrainBatches<'a> {
     /// Whether the epoch has no batch; `new` refuses that.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What the epoch leaves out, as a sentence; nothing where its batches use all examples.
+    pub fn left_out(&self) -> Option<String> {
+        let (examples, left_out) = (self.order.len(), self.order.len() % self.batch);
+        (left_out > 0).then(|| {
+            format!(
+                "Each epoch leaves out {left_out} of the {examples} training examples, which do not fill a batch of {}{}.",
+                self.batch,
+                if self.shuffled { "; shuffling leaves out others each time" } else { ": the last ones" }
+            )
+        })
     }
 
     /// Overwrites `batch` with the next one; false, leaving it alone, after the last.
@@ -168,6 +181,9 @@ struct Reader<'a> {
     shape: &'a [usize],
     normalization: &'a Normalization,
     length: usize,
+    /// Whether the network takes an example's first axis last; an example is written here before it is laid out so.
+    channels_last: bool,
+    channels_first: Vec<f32>,
     /// Per channel the input for each byte; empty for numbers.
     table: Vec<[f32; 256]>,
 }
@@ -193,7 +209,10 @@ impl<'a> Reader<'a> {
                 .collect(),
             Images::F32(_) => Vec::new(),
         };
-        Ok(Reader { split, shape: &dataset.shape, normalization, length, table })
+        // One channel is the same in both layouts.
+        let channels_last = dataset.channels_last && dataset.shape.first().is_some_and(|&channels| channels > 1);
+        let channels_first = Vec::new();
+        Ok(Reader { split, shape: &dataset.shape, normalization, length, channels_last, channels_first, table })
     }
 
     fn start(&self, batch: &mut Batch, examples: usize, valid: usize) {
@@ -202,9 +221,21 @@ impl<'a> Reader<'a> {
         batch.valid = valid;
     }
 
-    fn fill(&self, batch: &mut Batch, slot: usize, example: usize, placement: Option<Placement>) {
+    fn fill(&mut self, batch: &mut Batch, slot: usize, example: usize, placement: Option<Placement>) {
         batch.labels[slot] = self.split.labels[example];
         let output = &mut batch.images[slot * self.length..][..self.length];
+        if self.channels_last {
+            let mut channels_first = std::mem::take(&mut self.channels_first);
+            channels_first.resize(self.length, 0.0);
+            self.write(&mut channels_first, example, placement);
+            transpose(&channels_first, self.shape[0], output);
+            self.channels_first = channels_first;
+        } else {
+            self.write(output, example, placement);
+        }
+    }
+
+    fn write(&self, output: &mut [f32], example: usize, placement: Option<Placement>) {
         let at = example * self.length;
         match &self.split.images {
             Images::U8(values) => self.copy(&values[at..][..self.length], output, placement, |byte, channel| {

@@ -5,10 +5,11 @@
 //!
 //! ```
 //! use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
-//! use bitbudget_train::data;
+//! use bitbudget_train::data::{self, Fitting, Network};
 //!
-//! let digits = data::load(&"digits".parse()?, &[3, 32, 32], 10, 0)?;
-//! let digits = data::fit(digits, &[3, 32, 32], 10)?;
+//! let network = Network { input: "x".into(), shape: vec![3, 32, 32], classes: 10 };
+//! let digits = data::load(&"digits".parse()?, &network, 0)?;
+//! let digits = data::fit(digits, &network, Fitting::default())?;
 //! assert_eq!(digits.shape, [3, 32, 32]);
 //!
 //! let options = TrainOptions { batch: 64, seed: 1, shuffle: true, augment: true };

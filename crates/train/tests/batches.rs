@@ -4,7 +4,7 @@
 
 use bitbudget_train::ErrorKind;
 use bitbudget_train::batches::{Batch, EvalBatches, TrainBatches, TrainOptions};
-use bitbudget_train::data::{Dataset, Images, Normalization, Split};
+use bitbudget_train::data::{Dataset, Images, Layout, Normalization, Split};
 use proptest::prelude::*;
 
 /// Examples whose first value is their index plus one.
@@ -17,6 +17,9 @@ fn numbered(examples: usize, shape: &[usize]) -> Dataset {
         test: None,
         classes: examples,
         shape: shape.to_vec(),
+        elements: "float32".into(),
+        layout: Layout::Auto,
+        channels_last: false,
         normalization: Normalization::divide_by(1.0),
         notes: Vec::new(),
     }
@@ -76,6 +79,49 @@ proptest! {
             counted.extend_from_slice(&filled.labels[..filled.valid]);
         }
         prop_assert_eq!(counted, (0..examples as u32).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_an_epoch_leaves_out_is_told() {
+    let data = numbered(10, &[1]);
+    let left_out = |batch, shuffle| TrainBatches::new(&data, &options(batch, 0, shuffle), 0).unwrap().left_out();
+    assert_eq!(left_out(5, true), None);
+    let told = left_out(4, true).unwrap();
+    assert!(told.contains("leaves out 2 of the 10 training examples") && told.contains("others each time"), "{told}");
+    let told = left_out(3, false).unwrap();
+    assert!(told.contains("leaves out 1 of the 10") && told.contains("the last ones"), "{told}");
+}
+
+/// Channels-first images with their channels last.
+fn channels_last(images: &[f32], channels: usize, plane: usize) -> Vec<f32> {
+    let image = |image: &[f32]| -> Vec<f32> {
+        (0..plane)
+            .flat_map(|pixel| (0..channels).map(move |channel| (pixel, channel)))
+            .map(|(p, c)| image[c * plane + p])
+            .collect()
+    };
+    images.chunks(channels * plane).flat_map(image).collect()
+}
+
+#[test]
+fn images_are_normalised_and_augmented_before_their_channels_go_last() {
+    let mut data = numbered(8, &[3, 5, 6]);
+    data.train.images = Images::F32(gradient(3, 5, 6).repeat(8));
+    data.normalization = Normalization { divisor: 2.0, mean: vec![1.0, 2.0, 3.0], std: vec![1.0, 0.5, 0.25] };
+    let mut turned = data.clone();
+    turned.channels_last = true;
+    for augment in [false, true] {
+        let options = TrainOptions { augment, ..options(4, 3, true) };
+        for (first, last) in epoch(&data, &options, 1).iter().zip(epoch(&turned, &options, 1)) {
+            assert_eq!(channels_last(&first.images, 3, 30), last.images);
+        }
+    }
+    let mut first = EvalBatches::new(&data, &data.train, 3).unwrap();
+    let mut last = EvalBatches::new(&turned, &turned.train, 3).unwrap();
+    let (mut one, mut other) = (Batch::default(), Batch::default());
+    while first.next_into(&mut one) && last.next_into(&mut other) {
+        assert_eq!(channels_last(&one.images, 3, 30), other.images);
     }
 }
 

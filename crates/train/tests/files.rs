@@ -5,7 +5,7 @@
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use bitbudget_train::data::{DataSpec, Dataset, Images, fit, load};
+use bitbudget_train::data::{DataSpec, Dataset, Fitting, Images, Layout, Network, fit, load};
 use bitbudget_train::{Error, ErrorKind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,8 +13,12 @@ use tempfile::TempDir;
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
+fn network(shape: &[usize], classes: usize) -> Network {
+    Network { input: "input".into(), shape: shape.to_vec(), classes }
+}
+
 fn read(spec: DataSpec) -> Result<Dataset, Error> {
-    load(&spec, &[3, 32, 32], 10, 0)
+    load(&spec, &network(&[3, 32, 32], 10), 0)
 }
 
 fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
@@ -77,7 +81,7 @@ fn idx_files_plain_dotted_and_compressed() {
 
     let train_only = folder(&[("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)]);
     let data = read(DataSpec::Mnist(train_only.path().into())).unwrap();
-    assert!(data.test.is_none() && data.notes[0].contains("no test accuracy"));
+    assert!(data.test.is_none() && data.notes[0].contains("no test examples"));
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn real_mnist_is_complete() {
     // What is known of the whole of MNIST: mean 0.1307, deviation 0.3081.
     assert!((data.normalization.mean[0] - 0.1307).abs() < 0.005, "{:?}", data.normalization);
     assert!((data.normalization.std[0] - 0.3081).abs() < 0.005, "{:?}", data.normalization);
-    let fitted = fit(data, &[3, 32, 32], 10).unwrap();
+    let fitted = fit(data, &network(&[3, 32, 32], 10), Fitting::default()).unwrap();
     assert_eq!(fitted.train.images.len(), 8000 * 3 * 32 * 32);
     assert_eq!(fitted.notes.len(), 2);
 }
@@ -236,7 +240,7 @@ fn npz_file(bytes: Vec<u8>) -> (TempDir, PathBuf) {
 
 fn read_npz(method: CompressionMethod, arrays: &[(&str, Vec<u8>)]) -> Result<Dataset, Error> {
     let (_folder, path) = npz_file(npz(method, arrays));
-    read(DataSpec::Npz(path))
+    load(&DataSpec::Npz(path), &network(&[2], 10), 0)
 }
 
 #[test]
@@ -267,7 +271,100 @@ fn npz_stored_deflated_and_by_steps() {
     let arrays = [("x", npy("|u1", "2, 2", vec![0, 51, 102, 255])), ("y", npy("|u1", "2,", vec![1, 0]))];
     let bytes = read_npz(CompressionMethod::Stored, &arrays).unwrap();
     assert_eq!((bytes.normalization.divisor, &bytes.normalization.mean), (255.0, &vec![0.0]));
-    assert!(bytes.notes.iter().any(|note| note.contains("divided by 255")));
+    assert!(bytes.notes.iter().any(|note| note.contains("bytes from 0 to 255: they are divided by 255")));
+    for (x, part) in [
+        (npy("|u1", "2, 2", vec![0, 1, 1, 0]), "stored as floats they would be used as they are"),
+        (floats("2, 2", &[0.0, 200.0, 3.0, 255.0]), "float32 values from 0 to 255: they are used as they are, without"),
+        (floats("2, 2", &[0.0, 200.0, 3.0, 255.0]), "stored as uint8 they would be divided by 255"),
+    ] {
+        let data = read_npz(CompressionMethod::Stored, &[("x", x), ("y", integers("2,", &[0, 1]))]).unwrap();
+        assert!(data.notes.iter().any(|note| note.contains(part)), "{:?}", data.notes);
+    }
+}
+
+#[test]
+fn labels_are_class_numbers_one_hot_or_a_column() {
+    let x = || ("x", floats("3, 2", &[0.0; 6]));
+    let one_hot = |shape: &str, kind: &str, bytes: Vec<u8>| read_three(vec![x(), ("y", npy(kind, shape, bytes))]);
+    for (arrays, noted) in [
+        (one_hot("3, 3", "|u1", vec![0, 1, 0, 0, 0, 1, 1, 0, 0]), "one-hot"),
+        (one_hot("3, 3", "|b1", vec![0, 1, 0, 0, 0, 1, 1, 0, 0]), "one-hot"),
+        (read_three(vec![x(), ("y", floats("3, 3", &[0.0, 1.0, 0.0, 0.0, -0.0, 1.0, 1.0, 0.0, 0.0]))]), "one-hot"),
+        (read_three(vec![x(), ("y", integers("3, 1", &[1, 2, 0]))]), "only column"),
+        (read_three(vec![x(), ("y", floats("3, 1, 1", &[1.0, 2.0, 0.0]))]), "only column"),
+        (read_three(vec![x(), ("y", floats("3,", &[1.0, 2.0, 0.0]))]), "no test examples"),
+    ] {
+        let data = arrays.unwrap();
+        assert_eq!((data.train.labels, data.classes), (vec![1, 2, 0], 3), "{noted}");
+        assert!(data.notes.iter().any(|note| note.contains(noted)), "{:?}", data.notes);
+    }
+    // Some class may have no example.
+    let data = one_hot("3, 3", "|u1", vec![1, 0, 0, 0, 1, 0, 1, 0, 0]).unwrap();
+    assert_eq!((data.train.labels, data.classes), (vec![0, 1, 0], 3));
+    let booleans = read_three(vec![x(), ("y", npy("|b1", "3,", vec![0, 1, 1]))]).unwrap();
+    assert_eq!(booleans.train.labels, [0, 1, 1]);
+    assert!(booleans.notes[0].contains("False is class 0"), "{:?}", booleans.notes);
+    let from_one = read_three(vec![x(), ("y", integers("3,", &[1, 2, 1]))]).unwrap();
+    assert!(from_one.notes.iter().any(|note| note.contains("No label of y is 0")), "{:?}", from_one.notes);
+    // Images of three channels with three classes are not steps of three grey images.
+    let images = vec![("x", floats("4, 3, 2, 2", &[0.5; 48])), ("y", floats("4, 3", &[1.0, 0.0, 0.0].repeat(4)))];
+    let (_folder, path) = npz_file(npz(CompressionMethod::Stored, &images));
+    let data = load(&DataSpec::Npz(path), &network(&[3, 2, 2], 3), 0).unwrap();
+    assert_eq!((data.shape, data.train.labels), (vec![3, 2, 2], vec![0; 4]));
+}
+
+fn read_three(arrays: Vec<(&str, Vec<u8>)>) -> Result<Dataset, Error> {
+    let (_folder, path) = npz_file(npz(CompressionMethod::Stored, &arrays));
+    load(&DataSpec::Npz(path), &network(&[2], 3), 0)
+}
+
+#[test]
+fn examples_may_be_single_numbers() {
+    let arrays = [("x", floats("3,", &[0.5, 1.5, 2.5])), ("y", integers("3,", &[0, 1, 2]))];
+    let data = read_npz(CompressionMethod::Stored, &arrays).unwrap();
+    assert_eq!((data.shape, data.train.images), (vec![1], Images::F32(vec![0.5, 1.5, 2.5])));
+}
+
+/// Arrays that NumPy wrote: what each file holds is in `data/README.md`.
+#[test]
+fn files_of_numpy_are_read_as_numpy_has_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let read = |name: &str, shape: &[usize], classes| {
+        let network = network(shape, classes);
+        let data = load(&DataSpec::Npz(folder.join(name)), &network, 0)?;
+        fit(data, &network, Fitting::default())
+    };
+    let mut first = Vec::new();
+    for (n, c) in (0..2).flat_map(|n| (0..3).map(move |c| (n, c))) {
+        for (h, w) in (0..5).flat_map(|h| (0..6).map(move |w| (h, w))) {
+            first.push((128 * n + 24 * h + 4 * w + c) as f32 / 256.0);
+        }
+    }
+    for name in ["channels_last_big_endian.npz", "channels_last_fortran_half.npz"] {
+        let to_first = read(name, &[3, 5, 6], 2).unwrap();
+        assert_eq!((&to_first.train.images, to_first.channels_last), (&Images::F32(first.clone()), false), "{name}");
+        assert!(to_first.notes.iter().any(|note| note.contains("channels last")), "{:?}", to_first.notes);
+        let as_is = read(name, &[5, 6, 3], 2).unwrap();
+        assert_eq!((&as_is.train.images, as_is.channels_last), (&Images::F32(first.clone()), true), "{name}");
+        assert_eq!(as_is.train.labels, [1, 0]);
+    }
+    assert_error(read("text_labels.npz", &[2], 2), ErrorKind::Mismatch, &["y holds text, 'b\u{e4}r' at example 0"]);
+    assert_error(read("object_labels.npz", &[2], 2), ErrorKind::Unsupported, &["`y` has Python objects"]);
+}
+
+#[test]
+fn images_of_all_sources_lie_as_the_network_takes_them() {
+    let pixels: Vec<u8> = (0..24).collect();
+    let files = folder(&[
+        ("train-images-idx3-ubyte", idx(0x803, &[4, 2, 3], &pixels)),
+        ("train-labels-idx1-ubyte", idx(0x801, &[4], &[0; 4])),
+    ]);
+    let network = network(&[2, 3, 1], 10);
+    let data = load(&DataSpec::Mnist(files.path().into()), &network, 0).unwrap();
+    let fitted = fit(data.clone(), &network, Fitting::default()).unwrap();
+    assert_eq!((fitted.train.images, fitted.channels_last), (Images::U8(pixels), true));
+    let given = Fitting { layout: Layout::ChannelsLast, ..Fitting::default() };
+    assert_error(fit(data, &network, given), ErrorKind::Invalid, &["mnist: --layout channels-last contradicts"]);
 }
 
 #[test]
@@ -275,26 +372,55 @@ fn npz_problems_are_told() {
     use ErrorKind::{Corrupt, Mismatch, Unsupported};
     let x = floats("2, 1", &[0.5, 1.5]);
     let y = integers("2,", &[0, 1]);
+    let with_y = |y: Vec<u8>| vec![("x", x.clone()), ("y", y)];
+    let with_x = |x: Vec<u8>| vec![("x", x), ("y", y.clone())];
+    let doubles = |values: [f64; 2]| npy("<f8", "2, 1", values.map(f64::to_le_bytes).concat());
     for (arrays, kind, part) in [
-        (vec![("a", x.clone()), ("y", y.clone())], Mismatch, "no array `x` (it has: a.npy, y.npy)"),
-        (vec![("x", x.clone())], Mismatch, "no array `y`"),
-        (vec![("x", x.clone()), ("y", integers("3,", &[0, 1, 2]))], Mismatch, "[2, 1] and y [3]"),
-        (vec![("x", x.clone()), ("y", integers("2, 2", &[0, 1, 0, 1]))], Mismatch, "class numbers [N]"),
-        (vec![("x", x.clone()), ("y", integers("", &[0]))], Mismatch, "class numbers [N]"),
-        (vec![("x", floats("2,", &[0.5, 1.5])), ("y", y.clone())], Mismatch, "x has shape [2]"),
-        (vec![("x", floats("0, 3", &[])), ("y", integers("0,", &[]))], Mismatch, "holds nothing"),
-        (vec![("x", floats("2, 1", &[0.5, f32::NAN])), ("y", y.clone())], Mismatch, "NaN in example 1"),
-        (vec![("x", floats("2, 1", &[f32::INFINITY, 0.0])), ("y", y.clone())], Mismatch, "inf in example 0"),
-        // Finite in FP64 only.
+        (vec![("a", x.clone()), ("y", y.clone())], Mismatch, "no array `x` (it has: a, y)"),
+        (vec![("x", x.clone())], Mismatch, "no array `y` (it has: x)"),
+        (vec![("arr_0", x.clone())], Mismatch, "neither array `x` nor array `y` (it has: arr_0)"),
         (
-            vec![("x", npy("<f8", "2, 1", [0.0, 1e39f64].map(f64::to_le_bytes).concat())), ("y", y.clone())],
+            with_y(integers("3,", &[0, 1, 2])),
             Mismatch,
-            "inf",
+            "x has shape [2, 1] (float32) and y [3] (int64): the first axis",
         ),
-        (vec![("x", x.clone()), ("y", integers("2,", &[0, -1]))], Mismatch, "-1 at example 1"),
-        (vec![("x", x.clone()), ("y", integers("2,", &[1 << 40, 0]))], Mismatch, "1099511627776 at example 0"),
-        (vec![("x", x.clone()), ("y", floats("2,", &[0.0, 1.5]))], Mismatch, "1.5 at example 1"),
-        (vec![("x", x.clone()), ("y", floats("2,", &[f32::NAN, 1.0]))], Mismatch, "NaN at example 0"),
+        (with_y(integers("", &[0])), Mismatch, "y [] (int64): the first axis counts"),
+        (with_x(floats("", &[0.5])), Mismatch, "x has shape [] (float32)"),
+        (vec![("x", floats("0, 3", &[])), ("y", integers("0,", &[]))], Mismatch, "holds nothing"),
+        (with_x(floats("2, 1", &[0.5, f32::NAN])), Mismatch, "x has NaN in example 1"),
+        (with_x(floats("2, 1", &[f32::INFINITY, 0.0])), Mismatch, "inf in example 0"),
+        (with_x(doubles([0.0, -1e39])), Mismatch, "x has -1e39 in example 1, which FP32 cannot hold"),
+        (with_x(npy("|S3", "2, 1", b"catdog".to_vec())), Mismatch, "x holds text, 'cat' in example 0"),
+        (with_y(integers("2,", &[0, -1])), Mismatch, "y holds -1 at example 1, but labels count from 0"),
+        (with_y(integers("2,", &[1 << 40, 0])), Mismatch, "1099511627776 at example 0, but the network has 10 outputs"),
+        (
+            with_y(integers("2,", &[1, 10])),
+            Mismatch,
+            "y holds 10 at example 1, but the network has 10 outputs and labels",
+        ),
+        (with_y(integers("2,", &[1, 10])), Mismatch, "they seem to count from 1: store y - 1"),
+        (with_y(integers("2,", &[0, 10])), Mismatch, "use a network with at least 11 outputs"),
+        (with_y(npy("<u8", "2,", [u64::MAX, 0].map(u64::to_le_bytes).concat())), Mismatch, "18446744073709551615 at"),
+        (with_y(floats("2,", &[0.0, 1.5])), Mismatch, "y holds 1.5 at example 1: labels are whole numbers"),
+        (with_y(floats("2,", &[f32::NAN, 1.0])), Mismatch, "NaN at example 0"),
+        (with_y(floats("2,", &[1.0, f32::INFINITY])), Mismatch, "inf at example 1"),
+        (with_y(floats("2,", &[1.0, 1e30])), Mismatch, "at example 1"),
+        (with_y(npy("|S3", "2,", b"catdog".to_vec())), Mismatch, "y holds text, 'cat' at example 0: labels are class"),
+        (with_y(npy("<M8[D]", "2,", vec![0; 16])), Unsupported, "NumPy type datetime (M8[D]): store class numbers"),
+        (with_y(npy("<c8", "2,", vec![0; 16])), Unsupported, "array `y` has elements of NumPy type complex64: store"),
+        (with_y(npy("|O", "2,", vec![0; 16])), Unsupported, "array `y` has Python objects: store class numbers"),
+        (
+            with_y(integers("2, 2", &[0, 1, 1, 1])),
+            Mismatch,
+            "y has shape [2, 2] (int64) and is not one-hot: example 1 has [1, 1]; every example must have exactly one class, but this one has 2",
+        ),
+        (with_y(floats("2, 2", &[0.3, 0.7, 0.0, 1.0])), Mismatch, "example 0 has [0.3, 0.7]; labels are class numbers"),
+        (
+            with_y(integers("2, 2", &[0, 1, 1, 0])),
+            Mismatch,
+            "one-hot labels of 2 classes, but the network has 10 outputs",
+        ),
+        (with_y(integers("2, 2, 2", &[0; 8])), Mismatch, "y has shape [2, 2, 2] (int64), not one label per example"),
         (vec![("x", x.clone()), ("y", y.clone()), ("x_test", x.clone())], Mismatch, "no y_test"),
         (vec![("x", x.clone()), ("y", y.clone()), ("y_test", y.clone())], Mismatch, "no x_test"),
         (
@@ -305,15 +431,15 @@ fn npz_problems_are_told() {
                 ("y_test", integers("1,", &[0])),
             ],
             Mismatch,
-            "x_test numbers of shape [2]",
+            "[1] (float32) but those of x_test [2] (float32)",
         ),
         (
-            vec![("x", x.clone()), ("y", npy("<U3", "2,", vec![0; 24]))],
-            Unsupported,
-            "`y` has elements of NumPy type `U3`",
+            vec![("x", x.clone()), ("y", y.clone()), ("x_test", x.clone()), ("y_test", integers("2,", &[0, 10]))],
+            Mismatch,
+            "y_test holds 10 at example 1",
         ),
-        (vec![("x", floats("2, 1", &[0.5])), ("y", y.clone())], Corrupt, "array `x`: shape [2, 1]"),
-        (vec![("x", b"not an array".to_vec()), ("y", y.clone())], Corrupt, "array `x`"),
+        (with_x(floats("2, 1", &[0.5])), Corrupt, "array `x`: shape [2, 1]"),
+        (with_x(b"not an array".to_vec()), Corrupt, "array `x`"),
     ] {
         assert_error(read_npz(CompressionMethod::Deflated, &arrays), kind, &["data.npz", part]);
     }
@@ -322,6 +448,12 @@ fn npz_problems_are_told() {
         let (_folder, path) = npz_file(bytes);
         assert_error(read(DataSpec::Npz(path)), Corrupt, &["data.npz", "not a readable npz"]);
     }
+    let (_folder, path) = npz_file(floats("2, 1", &[0.5, 1.5]));
+    assert_error(
+        read(DataSpec::Npz(path)),
+        Corrupt,
+        &["data.npz", "a single NumPy array; write both with numpy.savez"],
+    );
     assert_error(read(DataSpec::Npz("no/such.npz".into())), ErrorKind::NotFound, &["no/such.npz"]);
 }
 

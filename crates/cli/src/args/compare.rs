@@ -1,6 +1,6 @@
 //! Arguments of `bitbudget compare`.
 
-use super::{DeviceArgs, FormatsArgs, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs};
+use super::{DeviceArgs, FittingArgs, FormatsArgs, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs};
 use bitbudget::Limit;
 use bitbudget_precision::Method;
 use bitbudget_train::data::DataSpec;
@@ -45,6 +45,8 @@ pub(crate) struct CompareArgs {
     /// How often each assignment is trained, with the seeds from --seed on.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) seeds: u64,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
     #[command(flatten)]
     pub(crate) precision: PrecisionArgs,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Arguments of the commands that measure accuracy, time and the cost of rounding.
 
-use super::{AssignmentArgs, DeviceArgs, NetworkArgs, OptimizerArgs};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, NetworkArgs, OptimizerArgs};
 use bitbudget_formats::Format;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
@@ -22,6 +22,8 @@ pub(crate) struct EvalArgs {
     /// What to evaluate on; see `bitbudget train --help`. The test examples, or all where there are none.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: DataSpec,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     /// Seed of synthetic data and of the random method.
@@ -75,6 +77,8 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) simulated: bool,
     #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
+    #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// Write the record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
@@ -120,6 +124,8 @@ pub(crate) struct ProfileArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// The JSON file to write ("-" for standard output).

@@ -1,6 +1,6 @@
 //! Arguments of `bitbudget train`, and how every training runs.
 
-use super::{AssignmentArgs, DeviceArgs, OptimizerArgs, PageArgs};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, OptimizerArgs, PageArgs};
 use bitbudget::Promotion;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
@@ -16,7 +16,8 @@ use std::str::FromStr;
   digits                 1,797 handwritten digits of 8x8 pixels, built in
   mnist:DIR              IDX files, gzipped or not
   cifar10:DIR            the official binary files; also cifar100:DIR
-  npz:FILE               arrays x [N, ...] and y [N], optionally x_test and y_test
+  npz:FILE               arrays x [N, ...] and y, optionally x_test and y_test;
+                         y holds class numbers from 0 or is one-hot [N, classes]
   synthetic[:N]          generated patterns
 
 Exit status: 0 success; 2 a wrong argument, file or network; 3 the run diverged: a loss, a parameter or a state was not finite,
@@ -26,6 +27,7 @@ Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
   bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx
   bitbudget train net.onnx --data digits --assignment plan.toml
+  bitbudget train net.onnx --data npz:photos.npz --layout channels-last --resize stretch
   bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl
   bitbudget train net.onnx --data digits --budget 40% --tensorboard logs/40")]
 pub(crate) struct TrainArgs {
@@ -40,6 +42,8 @@ pub(crate) struct TrainArgs {
     /// Steps to train, instead of epochs.
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]

@@ -2,9 +2,10 @@
 
 use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
+use crate::data::dataset;
 use crate::files::check;
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, check_training, compiled, executor, input_and_classes, threads, updates};
+use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
 use crate::output::{json, print, say, table};
 use crate::progress::steps_bar;
 use crate::report;
@@ -15,7 +16,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Op, Shape, TensorType};
 use bitbudget_program::{BufferId, Instruction, Part, Program};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
-use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::data::Dataset;
 use bitbudget_train::loss_scale::LossScaler;
 use comfy_table::Table;
 use indicatif::ProgressBar;
@@ -89,8 +90,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
     check_training(&compiled, compiled.assignment.batch)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;

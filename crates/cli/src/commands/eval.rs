@@ -1,14 +1,14 @@
 //! `bitbudget eval`.
 
 use crate::args::{EvalArgs, OptimizerArgs};
+use crate::data::dataset;
 use crate::files::check;
-use crate::model::{Request, compiled, executor, input_and_classes};
+use crate::model::{Request, compiled, executor, network};
 use crate::output::{json, remark, say};
 use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
-use bitbudget_train::data;
 use bitbudget_train::evaluation::evaluate;
 use serde::Serialize;
 
@@ -31,8 +31,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }

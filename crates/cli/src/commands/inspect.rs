@@ -4,7 +4,7 @@ use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
 use crate::files::check;
 use crate::memory::{MemoryRecord, default_threads};
-use crate::model::{Request, compiled, input_and_classes};
+use crate::model::{Request, compiled, network};
 use crate::output::{bytes, grouped, json, print, say, table};
 use crate::report::Inputs;
 use anyhow::Result;
@@ -80,7 +80,7 @@ fn drawing(compiled: &Compiled, form: TextForm) -> Drawing {
 
 fn overview(compiled: &Compiled) -> Result<Overview> {
     let (graph, batch) = (&compiled.training, compiled.assignment.batch);
-    let (input, classes) = input_and_classes(graph)?;
+    let network = network(graph)?;
     let mut operators: BTreeMap<&'static str, Operators> = BTreeMap::new();
     for id in graph.ids().filter(|&id| graph.node(id).role == Role::Output) {
         let entry = operators.entry(graph.op(id).name()).or_default();
@@ -91,8 +91,8 @@ fn overview(compiled: &Compiled) -> Result<Overview> {
     let parameters = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_)));
     Ok(Overview {
         name: graph.name().to_string(),
-        input,
-        classes,
+        input: network.shape,
+        classes: network.classes,
         batch,
         parameters: parameters.map(|id| graph.ty(id).shape.elements(batch) as u64).sum(),
         forward_flops: operators.values().map(|o| o.flops).sum(),

@@ -1,8 +1,9 @@
 //! `bitbudget profile`.
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
+use crate::data::dataset;
 use crate::files::{check, save};
-use crate::model::{Request, check_training, compiled, executor, input_and_classes};
+use crate::model::{Request, check_training, compiled, executor, network};
 use crate::output::{grouped, print, remark, say, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
@@ -12,7 +13,7 @@ use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
-use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::data::Dataset;
 use indicatif::ProgressBar;
 
 /// How many tensors are shown.
@@ -28,8 +29,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
     check_training(&compiled, args.batch)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
+    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     let settings = Settings {
         data: dataset.name.clone(),
         seed: args.seed,

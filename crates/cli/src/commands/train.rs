@@ -3,10 +3,11 @@
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
+use crate::data::{check_batches, dataset};
 use crate::divergence::{Diverged, explained, unsaved};
 use crate::files::{Folder, Growing, check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, check_training, compiled, executor, input_and_classes, threads, updates};
+use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
 use crate::output::{json, remark, say, together};
 use crate::progress::Progress;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
@@ -17,9 +18,9 @@ use bitbudget_exec::{Executor, Footprint, Values};
 use bitbudget_ir::{Graph, Model};
 use bitbudget_precision::summary::summary;
 use bitbudget_program::Program;
-use bitbudget_train::batches::{TrainBatches, TrainOptions};
+use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
-use bitbudget_train::data::{self, Dataset};
+use bitbudget_train::data::Dataset;
 use bitbudget_train::divergence::Ended;
 use bitbudget_train::metrics::{self, FinalRecord, Record};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings};
@@ -49,10 +50,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
     let settings = settings(&args.settings, length, compiled.assignment.batch)?;
-    let (input, classes) = input_and_classes(&compiled.training)?;
-    let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
+    let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
     // What does not fit is refused before any file is made.
-    TrainBatches::new(&dataset, &settings.batches, 0)?;
+    check_batches(&mut dataset, &settings)?;
     if let Some(path) = &args.save {
         // What cannot be saved is refused before it is trained.
         rehearse(path, &trained(path, &compiled)?)?;
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let events = events.map_or(Ok(()), |(file, _)| file.finish());
     let page = page.map_or(Ok(()), |(mut run, rerun)| {
         run.end = Some(record.clone());
-        let training = run.training(Some(&args.data), low_ratio)?;
+        let training = run.training(Some(format!("{}{}", args.data, args.fitting.fitting())), low_ratio)?;
         let mut report = bitbudget::report(&compiled, executor.threads(), Some(training))?;
         MeasuredMemory::from(&memory).put(&mut report);
         report.rerun = rerun;

@@ -59,7 +59,14 @@ fn wrong_arrays_are_named() {
     npz(&folder, "nan.npz", &[("x", shape, &with_nan)], &[good]);
     npz(&folder, "negative.npz", &[("x", shape, &x)], &[("y", &[4], &[0, -1, 2, 3])]);
     npz(&folder, "classes.npz", &[("x", shape, &x)], &[("y", &[4], &[0, 1, 2, 10])]);
+    npz(&folder, "one-based.npz", &[("x", shape, &x)], &[("y", &[4], &[1, 10, 2, 3])]);
     npz(&folder, "last.npz", &[("x", &[4, 16, 16, 3], &x)], &[good]);
+    npz(&folder, "wide.npz", &[("x", &[4, 3, 8, 32], &x)], &[good]);
+    npz(&folder, "twelve.npz", &[("x", &[4, 12, 8, 8], &x)], &[good]);
+    npz(&folder, "two-hot.npz", &[("x", shape, &x)], &[("y", &[4, 3], &[1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0])]);
+    npz(&folder, "other-hot.npz", &[("x", shape, &x)], &[("y", &[4, 3], &[1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0])]);
+    npz(&folder, "fraction.npz", &[("x", shape, &x), ("y", &[4], &[0.0, 1.0, 2.5, 3.0])], &[]);
+    npz(&folder, "floats.npz", &[("x", shape, &x), ("y", &[4, 1], &[0.0, 1.0, 2.0, 3.0])], &[]);
     npz(&folder, "empty.npz", &[("x", &[0, 3, 16, 16], &[])], &[("y", &[0], &[])]);
     npz(&folder, "half-test.npz", &[("x", shape, &x), ("x_test", shape, &x)], &[good]);
     npz(&folder, "few.npz", &[("x", &[1, 3, 16, 16], &x[..768])], &[("y", &[1], &[0])]);
@@ -68,11 +75,22 @@ fn wrong_arrays_are_named() {
     let cases: &[(&str, &[&str])] = &[
         ("no-x", &["no array `x`", "images"]),
         ("no-y", &["no array `y`", "numpy.savez"]),
-        ("fewer-y", &["x has shape [4, 3, 16, 16] and y [3]"]),
+        ("fewer-y", &["x has shape [4, 3, 16, 16] (float32) and y [3] (int64)", "one label for each example"]),
         ("nan", &["x has NaN in example 3", "remove"]),
-        ("negative", &["y has", "-1", "example 1"]),
-        ("classes", &["11 classes", "only 10 outputs"]),
-        ("last", &["[16, 16, 3]", "transpose"]),
+        ("negative", &["y holds -1 at example 1", "labels count from 0"]),
+        (
+            "classes",
+            &["y holds 10 at example 3, but the network has 10 outputs and labels count from 0", "at least 11"],
+        ),
+        (
+            "one-based",
+            &["y holds 10 at example 1", "labels count from 0, so the largest is 9", "count from 1: store y - 1"],
+        ),
+        ("wide", &["[3, 8, 32] (float32)", "`input` takes [3, 16, 16]", "images of 8x32", "--resize stretch"]),
+        ("twelve", &["[12, 8, 8]", "12 channels cannot become 3", "store examples with 3 channels"]),
+        ("two-hot", &["y has shape [4, 3] (int64) and is not one-hot: example 1 has [0, 1, 1]", "this one has 2"]),
+        ("other-hot", &["one-hot labels of 3 classes, but the network has 10 outputs"]),
+        ("fraction", &["y holds 2.5 at example 2", "whole numbers that count from 0"]),
         ("empty", &["holds nothing"]),
         ("half-test", &["x_test but no y_test"]),
         ("few", &["1 training examples do not fill one batch of 2"]),
@@ -81,7 +99,9 @@ fn wrong_arrays_are_named() {
     for (name, words) in cases {
         folder.refused(&format!("{TRAIN} --data npz:{name}.npz"), words);
     }
-    folder.succeed(&format!("{TRAIN} --data npz:good.npz --loss-scale 1"));
+    for name in ["good", "last", "floats"] {
+        folder.succeed(&format!("{TRAIN} --data npz:{name}.npz --loss-scale 1"));
+    }
 }
 
 fn idx(kind: u8, sizes: &[u32], bytes: &[u8]) -> Vec<u8> {

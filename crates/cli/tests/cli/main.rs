@@ -14,6 +14,7 @@ mod ecosystem;
 mod explain;
 mod files;
 mod folder;
+mod layouts;
 mod memory;
 mod outputs;
 mod pipes;

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::source::{check_folder, no_test_note};
-use super::{Dataset, Images, Normalization, Split};
+use super::{Dataset, Images, Layout, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 
 const PLANE: usize = 32 * 32;
 const IMAGE: usize = 3 * PLANE;
 
 /// What differs between the two.
-struct Layout {
+struct Edition {
     name: &'static str,
     folder: &'static str,
     python_folder: &'static str,
@@ -20,7 +20,7 @@ struct Layout {
     label_ranges: &'static [usize],
 }
 
-const CIFAR10: Layout = Layout {
+const CIFAR10: Edition = Edition {
     name: "cifar10",
     folder: "cifar-10-batches-bin",
     python_folder: "cifar-10-batches-py",
@@ -29,7 +29,7 @@ const CIFAR10: Layout = Layout {
     label_ranges: &[10],
 };
 
-const CIFAR100: Layout = Layout {
+const CIFAR100: Edition = Edition {
     name: "cifar100",
     folder: "cifar-100-binary",
     python_folder: "cifar-100-python",
@@ -56,47 +56,58 @@ pub(super) fn files100(folder: &Path) -> Result<Vec<PathBuf>> {
     files(folder, &CIFAR100)
 }
 
-fn files(folder: &Path, layout: &Layout) -> Result<Vec<PathBuf>> {
-    let place = find(folder, layout)?;
-    let files = layout.train.iter().chain([&layout.test]).map(|file| place.join(file));
+fn files(folder: &Path, edition: &Edition) -> Result<Vec<PathBuf>> {
+    let place = find(folder, edition)?;
+    let files = edition.train.iter().chain([&edition.test]).map(|file| place.join(file));
     Ok(files.filter(|file| file.is_file()).collect())
 }
 
-fn load(folder: &Path, layout: &Layout) -> Result<Dataset> {
+fn load(folder: &Path, edition: &Edition) -> Result<Dataset> {
     check_folder(folder)?;
-    let files = find(folder, layout)?;
+    let files = find(folder, edition)?;
     let (mut images, mut labels) = (Vec::new(), Vec::new());
-    for file in layout.train {
-        read(&files.join(file), layout, &mut images, &mut labels)?;
+    for file in edition.train {
+        read(&files.join(file), edition, &mut images, &mut labels)?;
     }
     let normalization = Normalization::of_bytes(&images, 3, PLANE, 255.0);
     let train = Split { images: Images::U8(images), labels };
     let mut notes = Vec::new();
-    let test_file = files.join(layout.test);
+    let test_file = files.join(edition.test);
     let test = if test_file.is_file() {
         let (mut images, mut labels) = (Vec::new(), Vec::new());
-        read(&test_file, layout, &mut images, &mut labels)?;
+        read(&test_file, edition, &mut images, &mut labels)?;
         Some(Split { images: Images::U8(images), labels })
     } else {
-        notes.push(no_test_note(layout.test));
+        notes.push(no_test_note(edition.test));
         None
     };
-    let classes = layout.label_ranges.last().copied().unwrap_or(0);
-    Ok(Dataset { name: layout.name.into(), train, test, classes, shape: vec![3, 32, 32], normalization, notes })
+    let classes = edition.label_ranges.last().copied().unwrap_or(0);
+    Ok(Dataset {
+        name: edition.name.into(),
+        train,
+        test,
+        classes,
+        shape: vec![3, 32, 32],
+        elements: "uint8".into(),
+        layout: Layout::ChannelsFirst,
+        channels_last: false,
+        normalization,
+        notes,
+    })
 }
 
 /// The folder itself, or the one in it that has the official name.
-fn find(folder: &Path, layout: &Layout) -> Result<PathBuf> {
+fn find(folder: &Path, edition: &Edition) -> Result<PathBuf> {
     let lacks = |place: &Path| -> Vec<&str> {
-        layout.train.iter().copied().filter(|file| !place.join(file).is_file()).collect()
+        edition.train.iter().copied().filter(|file| !place.join(file).is_file()).collect()
     };
-    let inner = folder.join(layout.folder);
+    let inner = folder.join(edition.folder);
     let place = if inner.is_dir() { inner } else { folder.to_path_buf() };
     let missing = lacks(&place);
     if missing.is_empty() {
         return Ok(place);
     }
-    let python = folder.join(layout.python_folder).is_dir() || folder.join("batches.meta").is_file();
+    let python = folder.join(edition.python_folder).is_dir() || folder.join("batches.meta").is_file();
     let advice = if python {
         "this is the Python version of the data: get the binary version"
     } else {
@@ -105,9 +116,9 @@ fn find(folder: &Path, layout: &Layout) -> Result<PathBuf> {
     Err(Error::new(ErrorKind::NotFound, format!("{} lacks {}: {advice}", place.display(), missing.join(", "))))
 }
 
-fn read(path: &Path, layout: &Layout, images: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
+fn read(path: &Path, edition: &Edition, images: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
     let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", &error))?;
-    let ranges = layout.label_ranges;
+    let ranges = edition.label_ranges;
     let record = ranges.len() + IMAGE;
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
         return Err(Error::corrupt(
@@ -124,7 +135,7 @@ fn read(path: &Path, layout: &Layout, images: &mut Vec<u8>, labels: &mut Vec<u32
             if usize::from(label) >= range {
                 return Err(Error::corrupt(
                     path,
-                    format!("label {label} of record {index} is not below {range}: this is not {} data", layout.name),
+                    format!("label {label} of record {index} is not below {range}: this is not {} data", edition.name),
                 ));
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use super::{Dataset, Images, Normalization, Split};
+use super::{Dataset, Images, Layout, Normalization, Split};
 use crate::{Error, Result};
 
 const FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
@@ -36,6 +36,9 @@ pub(super) fn load() -> Result<Dataset> {
         test: Some(test),
         classes: 10,
         shape: vec![1, 8, 8],
+        elements: "uint8".into(),
+        layout: Layout::ChannelsFirst,
+        channels_last: false,
         normalization,
         notes: vec!["Every fifth of the 1,797 images is a test image.".into()],
     })

@@ -1,46 +1,79 @@
 //! Fitting data to a network's input.
 
-use super::{Dataset, Images};
+use std::fmt;
+
+use super::arrange::plan;
+use super::change::{Change, apply};
+use super::{Dataset, Layout, Network, Resize};
 use crate::{Error, ErrorKind, Result};
 
-/// One change of every example.
-#[derive(Debug, Clone, PartialEq)]
-enum Change {
-    /// Another shape for the same values in the same order.
-    Reshape(Vec<usize>),
-    /// Zeros around an image, before normalisation: (above, below), (left, right).
-    Pad([(usize, usize); 2]),
-    /// Bilinear interpolation to height and width.
-    Resize(usize, usize),
-    /// So many copies of the only channel.
-    Repeat(usize),
+/// What a user says about how examples are made to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fitting {
+    /// How the axes of examples lie, where the data do not say.
+    pub layout: Layout,
+    /// What may be done to images of another size.
+    pub resize: Resize,
 }
 
-/// Makes the examples have the shape `input` and checks their classes against the network's `classes` outputs.
+/// As on a command line, after the data; nothing for the defaults.
+impl fmt::Display for Fitting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.layout != Layout::default() {
+            write!(f, " --layout {}", self.layout)?;
+        }
+        if self.resize != Resize::default() {
+            write!(f, " --resize {}", self.resize)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the examples fit a network's input, and checks their classes against its outputs.
 ///
 /// Changes are made in this order, each with a note in [`Dataset::notes`]:
-/// - examples with as many values as the input, where one of the two shapes is flat, are reshaped; an image [h, w] without
-///   channels is one with a single channel;
-/// - an image that is smaller by at most a quarter of its side in each direction is padded with zeros (28x28 to 32x32: 2 on each
-///   side; an odd rest goes below and right); every other image is resized by bilinear interpolation between pixel
-///   centres (edges repeat, nothing is averaged when shrinking, bytes are rounded to the nearest byte);
-/// - a single channel is repeated.
+/// - examples with as many values as the input, where one of the two shapes is flat, are reshaped; outer axes of one element come
+///   and go; an image [h, w] has a single channel;
+/// - examples with channels last become channels-first, and [`Dataset::channels_last`] says whether the input takes them so;
+///   where the data do not say how they lie, it is as fits without further changes, else as a shape of one, three or four channels
+///   shows;
+/// - images of another size are padded or resized as [`Resize`] allows, by bilinear interpolation between pixel centres (edges
+///   repeat, nothing is averaged when shrinking, bytes are rounded to the nearest byte);
+/// - a single channel is repeated where the input takes three.
 ///
 /// Fewer classes than outputs are only noted.
 ///
 /// # Errors
-/// `Mismatch`, naming every obstacle, where the shapes cannot be reconciled or the data has more classes than outputs.
-pub fn fit(mut dataset: Dataset, input: &[usize], classes: usize) -> Result<Dataset> {
+/// `Mismatch`, naming every obstacle, where the shapes cannot be reconciled or the data has more classes than outputs; `Invalid`
+/// for a layout that the data do not have.
+pub fn fit(mut dataset: Dataset, network: &Network, fitting: Fitting) -> Result<Dataset> {
     dataset.check()?;
+    let layout = match (dataset.layout, fitting.layout) {
+        (known, Layout::Auto) => known,
+        (Layout::Auto, given) => given,
+        (known, given) if known == given => known,
+        (known, given) => {
+            let message = format!(
+                "{}: --layout {given} contradicts the images of this data, which are {known}; leave it out: they are laid out as \
+                 the network's input takes them",
+                dataset.name
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+    };
     let mut problems = Vec::new();
+    let classes = network.classes;
     if dataset.classes > classes {
         problems.push(format!(
             "the data has {} classes but the network only {classes} outputs: use a network with at least {} outputs",
             dataset.classes, dataset.classes
         ));
     }
-    let changes = plan(&dataset.shape, input).unwrap_or_else(|problem| {
-        problems.push(problem);
+    let changes = plan(&dataset.shape, layout, &network.shape, fitting.resize).unwrap_or_else(|problem| {
+        problems.push(format!(
+            "examples have shape {:?} ({}), but the network's input `{}` takes {:?}: {problem}",
+            dataset.shape, dataset.elements, network.input, network.shape
+        ));
         Vec::new()
     });
     if !problems.is_empty() {
@@ -48,161 +81,26 @@ pub fn fit(mut dataset: Dataset, input: &[usize], classes: usize) -> Result<Data
     }
     if dataset.classes < classes {
         dataset.notes.push(format!(
-            "The data has {} classes, the network {classes} outputs: the others will never be right.",
+            "The data has {} classes, the network {classes} outputs: the other outputs have no examples.",
             dataset.classes
         ));
     }
+    let stays_last = [Change::ChannelsFirst, Change::ChannelsLast].iter().all(|change| changes.contains(change));
+    if stays_last {
+        dataset.notes.push(format!("Images {:?} are taken to have their channels last.", dataset.shape));
+    }
     for change in &changes {
-        apply(&mut dataset, change);
+        let note = apply(&mut dataset, change);
+        if !stays_last || !matches!(change, Change::ChannelsFirst | Change::ChannelsLast) {
+            dataset.notes.extend(note);
+        }
     }
     Ok(dataset)
 }
 
-/// Values per example; more are taken for a mistake before memory is asked for.
-const LARGEST_INPUT: usize = u32::MAX as usize;
-
-fn plan(shape: &[usize], input: &[usize]) -> std::result::Result<Vec<Change>, String> {
-    if shape == input {
-        return Ok(Vec::new());
-    }
-    let refuse = |why: &str| Err(format!("examples have shape {shape:?} but the network's input is {input:?}: {why}"));
-    let count = |shape: &[usize]| shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-    if !count(input).is_some_and(|count| (1..=LARGEST_INPUT).contains(&count)) {
-        return refuse("that input is empty or has 2^32 values or more");
-    }
-    if (shape.len() == 1 || input.len() == 1) && count(shape) == count(input) {
-        return Ok(vec![Change::Reshape(input.to_vec())]);
-    }
-    let &[wanted_channels, wanted_height, wanted_width] = input else {
-        return refuse("reshape the examples");
-    };
-    let mut changes = Vec::new();
-    let (channels, height, width) = match *shape {
-        [height, width] => {
-            changes.push(Change::Reshape(vec![1, height, width]));
-            (1, height, width)
-        }
-        [channels, height, width] => (channels, height, width),
-        _ => return refuse("only images [c, h, w] or [h, w] can be adapted"),
-    };
-    if channels != wanted_channels && channels != 1 {
-        let last = shape.len() == 3 && width == wanted_channels;
-        return refuse(if last {
-            "its channels seem to be last, transpose them to [N, c, h, w]"
-        } else {
-            "only a single channel can be repeated"
-        });
-    }
-    let padding = |size: usize, wanted: usize| {
-        let missing = wanted.checked_sub(size).filter(|missing| missing * 4 <= size)?;
-        Some((missing / 2, missing - missing / 2))
-    };
-    if (height, width) != (wanted_height, wanted_width) {
-        changes.push(match (padding(height, wanted_height), padding(width, wanted_width)) {
-            (Some(rows), Some(columns)) => Change::Pad([rows, columns]),
-            _ => Change::Resize(wanted_height, wanted_width),
-        });
-    }
-    if channels != wanted_channels {
-        changes.push(Change::Repeat(wanted_channels));
-    }
-    Ok(changes)
-}
-
-/// The examples after a change, and its note.
-fn apply(dataset: &mut Dataset, change: &Change) {
-    let before = dataset.shape.clone();
-    let (shape, note) = match (change, &before[..]) {
-        (Change::Pad([(top, bottom), (left, right)]), &[channels, height, width]) => {
-            let after = vec![channels, height + top + bottom, width + left + right];
-            let sides = format!("{top} above, {bottom} below, {left} left, {right} right");
-            let note =
-                format!("Images are padded with zeros from {height}x{width} to {}x{} ({sides}).", after[1], after[2]);
-            (after, note)
-        }
-        (&Change::Resize(h, w), &[channels, height, width]) => {
-            (vec![channels, h, w], format!("Images are resized from {height}x{width} to {h}x{w} (bilinear)."))
-        }
-        (&Change::Repeat(count), &[_, height, width]) => {
-            dataset.normalization.mean = dataset.normalization.mean.repeat(count);
-            dataset.normalization.std = dataset.normalization.std.repeat(count);
-            (vec![count, height, width], format!("The single channel of the images is repeated {count} times."))
-        }
-        (Change::Reshape(after), _) => (after.clone(), format!("Examples of shape {before:?} are read as {after:?}.")),
-        // `plan` makes the other changes for images only.
-        _ => return,
-    };
-    for split in std::iter::once(&mut dataset.train).chain(&mut dataset.test) {
-        match &mut split.images {
-            Images::U8(values) => {
-                let round = |value: f32| (value + 0.5) as u8;
-                change_values(values, change, &before, f32::from, round);
-            }
-            Images::F32(values) => change_values(values, change, &before, |value| value, |value| value),
-        }
-    }
-    dataset.shape = shape;
-    dataset.notes.push(note);
-}
-
-fn change_values<T: Copy + Default>(
-    values: &mut Vec<T>,
-    change: &Change,
-    shape: &[usize],
-    to_f32: fn(T) -> f32,
-    from_f32: fn(f32) -> T,
-) {
-    let &[_, height, width] = shape else { return };
-    let planes = values.chunks_exact(height * width);
-    *values = match change {
-        Change::Reshape(_) => return,
-        &Change::Pad([(top, bottom), (left, right)]) => {
-            let after = width + left + right;
-            let mut padded = Vec::with_capacity(planes.len() * (height + top + bottom) * after);
-            for plane in planes {
-                padded.resize(padded.len() + top * after, T::default());
-                for row in plane.chunks_exact(width) {
-                    padded.resize(padded.len() + left, T::default());
-                    padded.extend_from_slice(row);
-                    padded.resize(padded.len() + right, T::default());
-                }
-                padded.resize(padded.len() + bottom * after, T::default());
-            }
-            padded
-        }
-        &Change::Resize(new_height, new_width) => {
-            let rows = interpolation(height, new_height);
-            let columns = interpolation(width, new_width);
-            let mut resized = Vec::with_capacity(planes.len() * new_height * new_width);
-            for plane in planes {
-                let row = |y: usize, &(left, right, weight): &(usize, usize, f32)| {
-                    let (a, b) = (to_f32(plane[y * width + left]), to_f32(plane[y * width + right]));
-                    a * (1.0 - weight) + b * weight
-                };
-                for &(above, below, weight) in &rows {
-                    let pixel = |column| row(above, column) * (1.0 - weight) + row(below, column) * weight;
-                    resized.extend(columns.iter().map(|column| from_f32(pixel(column))));
-                }
-            }
-            resized
-        }
-        &Change::Repeat(count) => planes.flat_map(|plane| plane.repeat(count)).collect(),
-    };
-}
-
-/// For each new pixel: the two old ones whose centres are around its own, and the weight of the second.
-fn interpolation(old: usize, new: usize) -> Vec<(usize, usize, f32)> {
-    let position = |index: usize| ((index as f64 + 0.5) * old as f64 / new as f64 - 0.5).clamp(0.0, (old - 1) as f64);
-    let neighbours = |position: f64| {
-        let first = position as usize;
-        (first, (first + 1).min(old - 1), (position - first as f64) as f32)
-    };
-    (0..new).map(position).map(neighbours).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Normalization, Split};
+    use super::super::{Images, Normalization, Split};
     use super::*;
 
     fn dataset(shape: &[usize], images: Images) -> Dataset {
@@ -213,19 +111,30 @@ mod tests {
             test: None,
             classes: 2,
             shape: shape.to_vec(),
+            elements: "uint8".into(),
+            layout: Layout::Auto,
+            channels_last: false,
             normalization: Normalization { divisor: 1.0, mean: vec![0.5], std: vec![2.0] },
             notes: Vec::new(),
         }
     }
 
+    fn network(shape: &[usize], classes: usize) -> Network {
+        Network { input: "image".into(), shape: shape.to_vec(), classes }
+    }
+
+    fn fitted(shape: &[usize], images: Images, input: &[usize], resize: Resize) -> Dataset {
+        let fitting = Fitting { resize, ..Fitting::default() };
+        fit(dataset(shape, images), &network(input, 2), fitting).unwrap()
+    }
+
     #[test]
     fn padding_is_centred() {
-        let fitted = fit(dataset(&[1, 4, 4], Images::U8((1..=32).collect())), &[1, 5, 4], 2).unwrap();
-        let Images::U8(values) = &fitted.train.images else { panic!("bytes") };
+        let padded = fitted(&[1, 4, 4], Images::U8((1..=32).collect()), &[1, 5, 4], Resize::Auto);
+        let Images::U8(values) = &padded.train.images else { panic!("bytes") };
         assert_eq!(values[..20], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 0, 0, 0]);
         assert_eq!(values[20], 17);
-        assert_eq!(plan(&[1, 28, 28], &[1, 32, 32]), Ok(vec![Change::Pad([(2, 2), (2, 2)])]));
-        let wide = fit(dataset(&[1, 1, 8], Images::F32(vec![1.0; 8])), &[1, 1, 10], 2).unwrap();
+        let wide = fitted(&[1, 1, 8], Images::F32(vec![1.0; 8]), &[1, 1, 10], Resize::Auto);
         assert_eq!(wide.train.images, Images::F32(vec![0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]));
         assert!(wide.notes[0].contains("padded with zeros from 1x8 to 1x10"), "{:?}", wide.notes);
     }
@@ -233,13 +142,15 @@ mod tests {
     #[test]
     fn resizing_interpolates_between_pixel_centres() {
         // New centres lie at a quarter and three quarters of each old pixel; beyond the outer old centres the edge repeats.
-        let fitted = fit(dataset(&[1, 1, 2], Images::F32(vec![0.0, 4.0])), &[1, 1, 4], 2).unwrap();
-        assert_eq!(fitted.train.images, Images::F32(vec![0.0, 1.0, 3.0, 4.0]));
-        let bytes = fit(dataset(&[1, 2, 1], Images::U8(vec![0, 255])), &[1, 4, 1], 2).unwrap();
+        let larger = fitted(&[1, 1, 2], Images::F32(vec![0.0, 4.0]), &[1, 1, 4], Resize::Stretch);
+        assert_eq!(larger.train.images, Images::F32(vec![0.0, 1.0, 3.0, 4.0]));
+        let bytes = fitted(&[1, 2, 1], Images::U8(vec![0, 255]), &[1, 4, 1], Resize::Stretch);
         assert_eq!(bytes.train.images, Images::U8(vec![0, 64, 191, 255]));
-        let smaller = fit(dataset(&[1, 1, 4], Images::F32(vec![0.0, 1.0, 3.0, 4.0])), &[1, 1, 2], 2).unwrap();
+        let smaller = fitted(&[1, 1, 4], Images::F32(vec![0.0, 1.0, 3.0, 4.0]), &[1, 1, 2], Resize::Stretch);
         assert_eq!(smaller.train.images, Images::F32(vec![0.5, 3.5]));
         assert!(smaller.notes[0].contains("resized from 1x4 to 1x2"), "{:?}", smaller.notes);
+        let inside = fitted(&[1, 1, 2], Images::U8(vec![4, 8]), &[1, 2, 2], Resize::Fit);
+        assert_eq!(inside.train.images, Images::U8(vec![4, 8, 0, 0]));
     }
 
     #[test]
@@ -247,8 +158,8 @@ mod tests {
         // Interpolation reproduces a x + b y + c wherever it does not run into an edge.
         let plane = |y: f32, x: f32| 2.0 * y - 3.0 * x + 1.0;
         let values = (0..64).map(|i| plane((i / 8) as f32 + 0.5, (i % 8) as f32 + 0.5)).collect();
-        let fitted = fit(dataset(&[1, 8, 8], Images::F32(values)), &[1, 24, 32], 2).unwrap();
-        let Images::F32(values) = &fitted.train.images else { panic!("numbers") };
+        let resized = fitted(&[1, 8, 8], Images::F32(values), &[1, 24, 32], Resize::Stretch);
+        let Images::F32(values) = &resized.train.images else { panic!("numbers") };
         for y in 2..22 {
             for x in 2..30 {
                 let expected = plane((y as f32 + 0.5) / 3.0, (x as f32 + 0.5) / 4.0);
@@ -261,7 +172,7 @@ mod tests {
     fn a_channel_and_its_normalisation_repeat() {
         let mut data = dataset(&[1, 1, 2], Images::U8(vec![1, 2, 3, 4]));
         data.test = Some(Split { images: Images::U8(vec![5, 6]), labels: vec![0] });
-        let fitted = fit(data, &[3, 1, 2], 2).unwrap();
+        let fitted = fit(data, &network(&[3, 1, 2], 2), Fitting::default()).unwrap();
         fitted.check().unwrap();
         assert_eq!(fitted.train.images, Images::U8(vec![1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4]));
         assert_eq!(fitted.test.unwrap().images, Images::U8(vec![5, 6, 5, 6, 5, 6]));
@@ -270,37 +181,115 @@ mod tests {
 
     #[test]
     fn every_pixel_survives_padding_and_flat_reshapes() {
-        let flat = fit(dataset(&[12], Images::U8((0..12).collect())), &[3, 2, 2], 2).unwrap();
-        assert_eq!(flat.shape, [3, 2, 2]);
-        assert_eq!(flat.train.images, Images::U8((0..12).collect()));
-        let image = fit(dataset(&[3, 2, 2], Images::U8((0..12).collect())), &[12], 2).unwrap();
-        assert_eq!(image.train.images, Images::U8((0..12).collect()));
-        let grey = fit(dataset(&[2, 2], Images::U8(vec![1, 2, 3, 4])), &[2, 2, 2], 2).unwrap();
-        assert_eq!(grey.train.images, Images::U8(vec![1, 2, 3, 4, 1, 2, 3, 4]));
+        let count = || Images::U8((0..12).collect());
+        let flat = fitted(&[12], count(), &[3, 2, 2], Resize::Auto);
+        assert_eq!((&flat.shape, &flat.train.images), (&vec![3, 2, 2], &count()));
+        assert_eq!(fitted(&[3, 2, 2], count(), &[12], Resize::Auto).train.images, count());
+        let grey = fitted(&[2, 2], Images::U8(vec![1, 2, 3, 4]), &[3, 2, 2], Resize::Auto);
+        assert_eq!(grey.train.images, Images::U8(vec![1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]));
         assert_eq!(grey.notes.len(), 2);
+    }
+
+    /// What becomes of one example that counts 0, 1, ...: its values channels-first, and whether they go channels-last.
+    fn arranged(shape: &[usize], layout: Layout, input: &[usize]) -> Result<(Vec<u8>, bool)> {
+        let images = Images::U8((0..shape.iter().product::<usize>() as u8).collect());
+        let fitting = Fitting { layout, ..Fitting::default() };
+        let fitted = fit(dataset(shape, images), &network(input, 2), fitting)?;
+        let Images::U8(values) = fitted.train.images else { panic!("bytes") };
+        Ok((values, fitted.channels_last))
+    }
+
+    #[test]
+    fn examples_lie_as_the_network_takes_them() {
+        use Layout::{Auto, ChannelsFirst, ChannelsLast};
+        let as_is: Vec<u8> = (0..12).collect();
+        let rows = [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11];
+        for (shape, layout, input, values, channels_last) in [
+            (vec![3, 2, 2], Auto, vec![3, 2, 2], as_is.clone(), false),
+            (vec![2, 2, 3], Auto, vec![2, 2, 3], rows.to_vec(), true),
+            (vec![2, 2, 3], Auto, vec![3, 2, 2], rows.to_vec(), false),
+            (vec![3, 2, 2], Auto, vec![2, 2, 3], as_is.clone(), true),
+            (vec![2, 6], Auto, vec![6, 2], vec![0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11], false),
+            (vec![2, 6], ChannelsFirst, vec![6, 2], as_is.clone(), true),
+            (vec![12], ChannelsLast, vec![3, 2, 2], rows.to_vec(), false),
+            (vec![12], ChannelsFirst, vec![2, 2, 3], as_is.clone(), true),
+            (vec![12], Auto, vec![3, 2, 2], as_is.clone(), false),
+            (vec![1, 2, 2, 3], Auto, vec![3, 2, 2], rows.to_vec(), false),
+            (vec![3, 4], Auto, vec![3, 4, 1], as_is.clone(), true),
+            (vec![1, 3, 4], Auto, vec![3, 4], as_is.clone(), false),
+            (vec![3, 4, 1], Auto, vec![1, 3, 4], as_is.clone(), false),
+            (vec![3, 4], Auto, vec![1, 1, 3, 4], as_is.clone(), false),
+            (vec![2, 2, 1, 3], Auto, vec![3, 2, 2, 1], rows.to_vec(), false),
+            // Where every axis has as many elements the user decides.
+            (vec![2, 2, 2], Auto, vec![2, 2, 2], (0..8).collect(), false),
+            (vec![2, 2, 2], ChannelsLast, vec![2, 2, 2], vec![0, 2, 4, 6, 1, 3, 5, 7], false),
+        ] {
+            let found = arranged(&shape, layout, &input).unwrap();
+            assert_eq!(found, (values, channels_last), "{shape:?} {layout} {input:?}");
+        }
+        let mut known = dataset(&[3, 2, 2], Images::U8(as_is));
+        known.layout = ChannelsFirst;
+        let error = fit(known, &network(&[3, 2, 2], 2), Fitting { layout: ChannelsLast, ..Fitting::default() });
+        assert!(error.unwrap_err().to_string().contains("--layout channels-last contradicts"));
+    }
+
+    #[test]
+    fn grey_images_fit_networks_that_take_colours_last() {
+        let resized = fitted(&[1, 2, 2], Images::U8(vec![9; 4]), &[4, 4, 3], Resize::Auto);
+        assert_eq!((resized.shape, resized.channels_last), (vec![3, 4, 4], true));
+        assert!(resized.notes.last().unwrap().contains("[4, 4, 3]"), "{:?}", resized.notes);
+        let last = fitted(&[8, 8, 1], Images::U8(vec![9; 64]), &[3, 16, 16], Resize::Auto);
+        assert_eq!((last.shape, last.channels_last), (vec![3, 16, 16], false));
     }
 
     #[test]
     fn what_cannot_fit_is_refused() {
-        for (shape, input, classes, expected) in [
-            (vec![3, 2, 2], vec![1, 2, 2], 2, "only a single channel"),
-            (vec![4, 4, 3], vec![3, 4, 4], 2, "transpose them"),
-            (vec![10], vec![11], 2, "reshape the examples"),
-            (vec![10], vec![1, 3, 4], 2, "only images"),
-            (vec![1, 2, 2], vec![1, 0, 2], 2, "is empty or"),
-            (vec![1, 2, 2], vec![1, usize::MAX, 2], 2, "is empty or"),
-            (vec![1, 2, 2], vec![1, 1 << 20, 1 << 20], 2, "is empty or"),
-            (vec![1, 2, 2], vec![1, 2, 2], 1, "at least 2 outputs"),
+        let auto = Fitting::default();
+        let stretch = Fitting { resize: Resize::Stretch, ..auto };
+        let layout = |layout| Fitting { layout, ..auto };
+        for (shape, input, classes, fitting, expected) in [
+            (vec![3, 2, 2], vec![1, 2, 2], 2, auto, "3 channels cannot become 1 (only 1 is repeated, to make 3)"),
+            (vec![1, 8, 8], vec![2, 8, 8], 2, auto, "1 channel cannot become 2"),
+            (vec![1, 28, 28], vec![28, 28, 28], 2, stretch, "1 channel cannot become 28"),
+            (vec![32, 32, 3], vec![32, 8, 8], 2, stretch, "3 channels cannot become 32"),
+            (vec![1, 28, 28], vec![1, 28, 14], 2, auto, "--resize stretch to distort them, or --resize fit"),
+            (vec![8, 6, 3], vec![3, 16, 16], 2, auto, "images of 8x6 become 16x16 only with another aspect ratio"),
+            (vec![4, 4, 3], vec![3, 4, 4], 2, layout(Layout::ChannelsFirst), "but with --layout channels-last"),
+            (vec![3, 4, 4], vec![3, 8, 8], 2, layout(Layout::ChannelsLast), "but with --layout channels-first"),
+            (vec![3, 4, 6], vec![3, 6, 4], 2, auto, "only with another aspect ratio"),
+            (vec![4, 6], vec![3, 8], 2, auto, "their axes are not guessed"),
+            (
+                vec![10],
+                vec![11],
+                2,
+                auto,
+                "examples have shape [10] (uint8), but the network's input `image` takes [11]",
+            ),
+            (vec![10], vec![1, 3, 4], 2, auto, "values per example: 10 in the data, 12 in the input"),
+            (vec![1, 8, 8], vec![16, 16], 2, auto, "inputs of three axes only"),
+            (vec![1, 2, 2], vec![1, 0, 2], 2, auto, "is empty or"),
+            (vec![1, 2, 2], vec![1, usize::MAX, 2], 2, auto, "is empty or"),
+            (vec![1, 2, 2], vec![1, 1 << 20, 1 << 20], 2, auto, "is empty or"),
+            (vec![1, 2, 2], vec![1, 2, 2], 1, auto, "at least 2 outputs"),
         ] {
             let count = shape.iter().product::<usize>();
-            let error = fit(dataset(&shape, Images::U8(vec![0; count])), &input, classes).unwrap_err();
+            let data = dataset(&shape, Images::U8(vec![0; count]));
+            let error = fit(data, &network(&input, classes), fitting).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Mismatch);
             assert!(error.to_string().contains(expected), "{error}");
         }
         let mut data = dataset(&[4], Images::U8(vec![0; 4]));
         data.train.labels[0] = 2;
-        assert!(fit(data, &[4], 3).unwrap_err().to_string().contains("label 2 (example 0) is not below 2"));
-        let fewer = fit(dataset(&[4], Images::U8(vec![0; 4])), &[4], 5).unwrap();
+        let error = fit(data, &network(&[4], 3), auto).unwrap_err();
+        assert!(error.to_string().contains("label 2 (example 0) is not below 2"));
+        let fewer = fit(dataset(&[4], Images::U8(vec![0; 4])), &network(&[4], 5), auto).unwrap();
         assert!(fewer.notes[0].contains("2 classes, the network 5 outputs"));
+    }
+
+    #[test]
+    fn options_are_shown_unless_they_are_the_defaults() {
+        assert_eq!(Fitting::default().to_string(), "");
+        let fitting = Fitting { layout: Layout::ChannelsLast, resize: Resize::Fit };
+        assert_eq!(fitting.to_string(), " --layout channels-last --resize fit");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::source::{check_folder, no_test_note};
-use super::{Dataset, Images, Normalization, Split};
+use super::{Dataset, Images, Layout, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 
 const CLASSES: usize = 10;
@@ -56,6 +56,9 @@ pub(super) fn load(folder: &Path) -> Result<Dataset> {
         test,
         classes: CLASSES,
         shape: vec![1, height, width],
+        elements: "uint8".into(),
+        layout: Layout::ChannelsFirst,
+        channels_last: false,
         normalization,
         notes,
     })
@@ -92,7 +95,10 @@ fn read_split(folder: &Path, stem: &str) -> Result<Option<Pair>> {
     }
     if let Some(index) = labels.iter().position(|&label| usize::from(label) >= CLASSES) {
         let label = labels[index];
-        return Err(Error::corrupt(&labels_file, format!("label {label} of image {index} is not below {CLASSES}")));
+        let what = format!(
+            "label {label} of image {index} is not below {CLASSES}: labels count from 0; write data with more classes as an npz file"
+        );
+        return Err(Error::corrupt(&labels_file, what));
     }
     Ok(Some(Pair { height, width, images, labels: labels.into_iter().map(u32::from).collect() }))
 }

@@ -1,20 +1,39 @@
 //! Labelled examples: where they come from, how they are fitted to a network, how they are normalised.
 
+mod arrange;
+mod change;
 mod cifar;
 mod digits;
 mod fit;
+mod labels;
+mod layout;
 mod mnist;
 mod normalization;
 mod npy;
 mod npz;
+mod resize;
 mod source;
 mod synthetic;
 
-pub use fit::fit;
+pub use fit::{Fitting, fit};
+pub use layout::Layout;
+pub(crate) use layout::transpose;
 pub use normalization::Normalization;
+pub use resize::Resize;
 pub use source::{DataSpec, load};
 
 use crate::{Error, ErrorKind, Result};
+
+/// The network that data are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The input's name.
+    pub input: String,
+    /// The shape of one example there.
+    pub shape: Vec<usize>,
+    /// The number of outputs.
+    pub classes: usize,
+}
 
 /// The stored values of a split's examples, one example after the other, each in row-major order.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,8 +91,14 @@ pub struct Dataset {
     pub test: Option<Split>,
     /// Number of classes; labels are below it.
     pub classes: usize,
-    /// Shape of one example; images are channels, height, width.
+    /// Shape of one example; after [`fit`] images are channels, height, width.
     pub shape: Vec<usize>,
+    /// The type of the values in the files: `uint8`, `float64`.
+    pub elements: String,
+    /// How images lie in the files, where their format says it.
+    pub layout: Layout,
+    /// Whether the network takes images as height, width, channels: batches have this order.
+    pub channels_last: bool,
     /// How stored values become the network's input. An evaluation uses that of the training data.
     pub normalization: Normalization,
     /// What was assumed or changed, in sentences for the user.

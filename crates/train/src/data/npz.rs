@@ -1,50 +1,58 @@
 //! NumPy archives: `x`, `y` and, where there are any, `x_test`, `y_test`.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use super::labels::labels;
 use super::npy::{self, Array, Problem, Values};
 use super::source::no_test_note;
-use super::{Dataset, Images, Normalization, Split};
+use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 
-/// Reads `x` of shape [N, ...] with `y` of [N], or `x` of [steps, batch, ...] with `y` of [steps, batch].
-pub(super) fn load(path: &Path) -> Result<Dataset> {
-    let file = File::open(path).map_err(|error| Error::io(path, "read", &error))?;
+/// Reads `x` of shape [N, ...] with labels `y` of N examples, or `x` of [steps, batch, ...] with `y` of [steps, batch].
+pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
+    let mut start = [0; 6];
+    let mut file = File::open(path).map_err(|error| Error::io(path, "read", &error))?;
+    if file.read_exact(&mut start).is_ok() && start == *b"\x93NUMPY" {
+        let message = "it is a single NumPy array; write both with numpy.savez(file, x=..., y=...)";
+        return Err(Error::corrupt(path, message));
+    }
+    file.rewind().map_err(|error| Error::io(path, "read", &error))?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| zip_error(path, error))?;
     let mut notes = Vec::new();
-    let (shape, train) = match (read(path, &mut archive, "x")?, read(path, &mut archive, "y")?) {
-        (Some(x), Some(y)) => split(path, ("x", x), ("y", y), &mut notes)?,
-        (x, _) => {
-            let missing = if x.is_none() { "x" } else { "y" };
-            let mut names: Vec<&str> = archive.file_names().collect();
-            names.sort_unstable();
-            return Err(Error::new(
-                ErrorKind::Mismatch,
-                format!(
-                    "{} has no array `{missing}` (it has: {}): write it with numpy.savez(file, x=..., y=...)",
-                    path.display(),
-                    names.join(", ")
-                ),
-            ));
-        }
+    let (x, y) = (read(path, &mut archive, "x")?, read(path, &mut archive, "y")?);
+    let missing = match (&x, &y) {
+        (None, None) => "neither array `x` nor array `y`",
+        (None, _) => "no array `x`",
+        _ => "no array `y`",
     };
+    let (Some(x), Some(y)) = (x, y) else {
+        let names: Vec<&str> = archive.file_names().map(|name| name.strip_suffix(".npy").unwrap_or(name)).collect();
+        let has = if names.is_empty() { "nothing".to_string() } else { names.join(", ") };
+        let message =
+            format!("{} has {missing} (it has: {has}): write it with numpy.savez(file, x=..., y=...)", path.display());
+        return Err(Error::new(ErrorKind::Mismatch, message));
+    };
+    let elements = x.elements.clone();
+    let train = examples(path, ("x", x), ("y", y), network, &mut notes)?;
     let test = match (read(path, &mut archive, "x_test")?, read(path, &mut archive, "y_test")?) {
         (Some(x), Some(y)) => {
             // What holds for the training arrays has been noted.
-            let (test_shape, test) = split(path, ("x_test", x), ("y_test", y), &mut Vec::new())?;
-            if test_shape != shape || std::mem::discriminant(&test.images) != std::mem::discriminant(&train.images) {
+            let test_elements = x.elements.clone();
+            let test = examples(path, ("x_test", x), ("y_test", y), network, &mut Vec::new())?;
+            let kinds = [&train, &test].map(|part| std::mem::discriminant(&part.split.images));
+            if test.shape != train.shape || kinds[0] != kinds[1] {
                 return Err(Error::new(
                     ErrorKind::Mismatch,
                     format!(
-                        "{}: examples of x are {} of shape {shape:?} but those of x_test {} of shape {test_shape:?}",
+                        "{}: examples of x have shape {:?} ({elements}) but those of x_test {:?} ({test_elements}): store both alike",
                         path.display(),
-                        kind(&train.images),
-                        kind(&test.images)
+                        train.shape,
+                        test.shape
                     ),
                 ));
             }
@@ -62,26 +70,57 @@ pub(super) fn load(path: &Path) -> Result<Dataset> {
             ));
         }
     };
-    let normalization = match &train.images {
-        Images::U8(_) => {
-            notes.push("x holds bytes: they are divided by 255 and not normalised further.".into());
-            Normalization::divide_by(255.0)
-        }
-        Images::F32(_) => {
-            notes.push("x holds numbers: they are used as they are, without normalisation.".into());
-            Normalization::divide_by(1.0)
-        }
-    };
-    let labels = train.labels.iter().chain(test.iter().flat_map(|test| &test.labels));
-    let classes = labels.max().map_or(0, |&label| label as usize + 1);
+    let normalization = normalization(&train.split.images, &elements, &mut notes);
+    let classes = [Some(&train), test.as_ref()].into_iter().flatten().map(|part| part.classes).max().unwrap_or(0);
+    if let Some(&smallest) = train.split.labels.iter().min().filter(|&&smallest| smallest > 0) {
+        notes.push(format!("No label of y is 0, the smallest is {smallest}; labels count from 0."));
+    }
     let name = path.file_name().map_or_else(|| "npz".into(), |name| name.to_string_lossy().into_owned());
-    Ok(Dataset { name, train, test, classes, shape, normalization, notes })
+    Ok(Dataset {
+        name,
+        shape: train.shape,
+        train: train.split,
+        test: test.map(|test| test.split),
+        classes,
+        elements,
+        layout: Layout::Auto,
+        channels_last: false,
+        normalization,
+        notes,
+    })
 }
 
-fn kind(images: &Images) -> &'static str {
+/// A number with three decimal places at most, or as a power of ten where that says too little.
+fn short(number: f32) -> String {
+    match number.abs() {
+        0.0 | 0.01..1e6 => ((f64::from(number) * 1e3).round() / 1e3).to_string(),
+        _ => format!("{number:.2e}"),
+    }
+}
+
+/// How values become the network's input, with a note.
+fn normalization(images: &Images, elements: &str, notes: &mut Vec<String>) -> Normalization {
     match images {
-        Images::U8(_) => "bytes",
-        Images::F32(_) => "numbers",
+        Images::U8(values) => {
+            let (smallest, largest) = (values.iter().min().unwrap_or(&0), values.iter().max().unwrap_or(&0));
+            let hint = if *largest <= 1 { "; stored as floats they would be used as they are" } else { "" };
+            notes.push(format!(
+                "x holds bytes from {smallest} to {largest}: they are divided by 255 and not normalised further{hint}."
+            ));
+            Normalization::divide_by(255.0)
+        }
+        Images::F32(values) => {
+            let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
+            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let is_bytes = smallest >= 0.0 && (16.0..=255.0).contains(&largest);
+            let hint = if is_bytes { "; stored as uint8 they would be divided by 255" } else { "" };
+            notes.push(format!(
+                "x holds {elements} values from {} to {}: they are used as they are, without normalisation{hint}.",
+                short(smallest),
+                short(largest)
+            ));
+            Normalization::divide_by(1.0)
+        }
     }
 }
 
@@ -108,83 +147,89 @@ fn read(path: &Path, archive: &mut ZipArchive<BufReader<File>>, name: &str) -> R
     npy::parse(&bytes).map(Some).map_err(|problem| match problem {
         Problem::Corrupt(what) => Error::corrupt(path, format!("array `{name}`: {what}")),
         Problem::Unsupported(what) => {
-            Error::new(ErrorKind::Unsupported, format!("{}: array `{name}` has {what}", path.display()))
+            let store = if name.starts_with('y') {
+                "class numbers that count from 0, such as numpy.unique(y, return_inverse=True)[1]"
+            } else {
+                "numbers, such as x.astype(numpy.float32)"
+            };
+            let message = format!("{}: array `{name}` has {what}: store {store}", path.display());
+            Error::new(ErrorKind::Unsupported, message)
         }
     })
 }
 
-/// The shape of one example, and the examples.
-fn split(path: &Path, x: (&str, Array), y: (&str, Array), notes: &mut Vec<String>) -> Result<(Vec<usize>, Split)> {
-    let ((x_name, x), (y_name, y)) = (x, y);
-    let lead = y.shape.len();
-    if !(1..=2).contains(&lead) || x.shape.len() <= lead || x.shape[..lead] != y.shape[..] {
-        return Err(Error::new(
-            ErrorKind::Mismatch,
-            format!(
-                "{}: {x_name} has shape {:?} and {y_name} {:?}: examples [N, ...] need class numbers [N], \
-                 or [steps, batch, ...] need [steps, batch]",
-                path.display(),
-                x.shape,
-                y.shape
-            ),
+/// Examples with what is known of them.
+struct Examples {
+    shape: Vec<usize>,
+    split: Split,
+    /// One more than the largest label, or the columns of one-hot labels.
+    classes: usize,
+}
+
+fn examples(
+    path: &Path,
+    (x_name, x): (&str, Array),
+    (y_name, mut y): (&str, Array),
+    network: &Network,
+    notes: &mut Vec<String>,
+) -> Result<Examples> {
+    let mismatch = |what: String| Err(Error::new(ErrorKind::Mismatch, format!("{}: {what}", path.display())));
+    let lead = if is_in_steps(&x, &y, network) { 2 } else { 1 };
+    if x.shape.first() != y.shape.first() || y.shape.is_empty() {
+        return mismatch(format!(
+            "{x_name} has shape {:?} ({}) and {y_name} {:?} ({}): the first axis counts the examples in both; store one label for each example",
+            x.shape, x.elements, y.shape, y.elements
         ));
     }
     if x.shape.contains(&0) {
-        return Err(Error::new(
-            ErrorKind::Mismatch,
-            format!("{}: {x_name} has shape {:?}, which holds nothing", path.display(), x.shape),
-        ));
+        return mismatch(format!("{x_name} has shape {:?} ({}), which holds nothing", x.shape, x.elements));
     }
     if lead == 2 {
+        let count = y.shape[0] * y.shape[1];
         notes.push(format!(
-            "x and y hold {} steps of {}: they are taken as {} examples in that order.",
-            y.shape[0],
-            y.shape[1],
-            y.shape[0] * y.shape[1]
+            "x and y hold {} steps of {}: they are taken as {count} examples in that order.",
+            y.shape[0], y.shape[1]
         ));
+        y.shape = vec![count];
+    }
+    // An example that is a single number has no axis.
+    let shape = if x.shape.len() == lead { vec![1] } else { x.shape[lead..].to_vec() };
+    let infinite = match &x.values {
+        Values::F32(values) => values.iter().position(|value| !value.is_finite()),
+        Values::F64(values) => values.iter().position(|&value| !(value as f32).is_finite()),
+        _ => None,
+    };
+    if let Some(index) = infinite {
+        let (shown, example) = (x.values.show(index), index / shape.iter().product::<usize>());
+        let beyond = matches!(&x.values, Values::F64(values) if values[index].is_finite());
+        let beyond = if beyond { ", which FP32 cannot hold" } else { "" };
+        return mismatch(format!("{x_name} has {shown} in example {example}{beyond}: remove or correct such examples"));
     }
     let images = match x.values {
         Values::U8(values) => Images::U8(values),
         Values::F32(values) => Images::F32(values),
-        Values::F64(values) => Images::F32(values.iter().map(|&value| value as f32).collect()),
-        Values::I64(values) => Images::F32(values.iter().map(|&value| value as f32).collect()),
-        Values::U64(values) => Images::F32(values.iter().map(|&value| value as f32).collect()),
+        Values::F64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
+        Values::I64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
+        Values::U64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
+        values @ Values::Text(_) => {
+            return mismatch(format!("{x_name} holds text, {} in example 0: store numbers", values.show(0)));
+        }
     };
-    let shape = x.shape[lead..].to_vec();
-    if let Images::F32(values) = &images
-        && let Some(index) = values.iter().position(|value| !value.is_finite())
-    {
-        let example = index / shape.iter().product::<usize>();
-        return Err(Error::new(
-            ErrorKind::Mismatch,
-            format!("{}: {x_name} has {} in example {example}: remove such examples", path.display(), values[index]),
-        ));
-    }
-    let labels = labels(&y.values).map_err(|(index, what)| {
-        Error::new(
-            ErrorKind::Mismatch,
-            format!("{}: {y_name} has {what} at example {index}: labels are class numbers from 0", path.display()),
-        )
-    })?;
-    Ok((shape, Split { images, labels }))
+    let labels = match labels(&y, network.classes) {
+        Ok(labels) => labels,
+        Err(problem) => return mismatch(format!("{y_name} {problem}")),
+    };
+    notes.extend(labels.note.map(|note| format!("{y_name} {note}.")));
+    let largest = labels.classes.iter().max().map_or(0, |&label| label as usize + 1);
+    let classes = labels.columns.unwrap_or(largest);
+    Ok(Examples { shape, split: Split { images, labels: labels.classes }, classes })
 }
 
-/// Whole numbers from 0 as labels; otherwise the index and text of the first that is none.
-fn labels(values: &Values) -> std::result::Result<Vec<u32>, (usize, String)> {
-    fn each<T: Copy + std::fmt::Display>(
-        values: &[T],
-        label: impl Fn(T) -> Option<u32>,
-    ) -> std::result::Result<Vec<u32>, (usize, String)> {
-        let labels = values.iter().enumerate();
-        labels.map(|(index, &value)| label(value).ok_or_else(|| (index, value.to_string()))).collect()
-    }
-    let whole =
-        |value: f64| (value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value)).then_some(value as u32);
-    match values {
-        Values::U8(values) => each(values, |value| Some(value.into())),
-        Values::I64(values) => each(values, |value| value.try_into().ok()),
-        Values::U64(values) => each(values, |value| value.try_into().ok()),
-        Values::F32(values) => each(values, |value| whole(value.into())),
-        Values::F64(values) => each(values, whole),
-    }
+/// Whether x is [steps, batch, ...] and y [steps, batch]: the network's input has as many axes as the rest of x.
+fn is_in_steps(x: &Array, y: &Array, network: &Network) -> bool {
+    let count = |shape: &[usize]| shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let is_led = y.shape.len() == 2 && x.shape.get(..2) == Some(&y.shape[..]);
+    // An example that has the input's values as it is needs no other reading.
+    let fits = is_led && count(&x.shape[1..]) == count(&network.shape);
+    is_led && !fits && x.shape.len() == network.shape.len() + 2
 }

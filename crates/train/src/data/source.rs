@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Dataset, cifar, digits, mnist, npz, synthetic};
+use super::{Dataset, Network, cifar, digits, mnist, npz, synthetic};
 use crate::{Error, ErrorKind, Result};
 
 /// Which data to load: `digits`, `mnist:DIR`, `cifar10:DIR`, `cifar100:DIR`, `npz:FILE`, `synthetic` or `synthetic:N`.
@@ -93,21 +93,21 @@ impl fmt::Display for DataSpec {
 
 /// Loads data in its own shape; [`fit`](super::fit) then makes it fit a network.
 ///
-/// `input` (the shape of one example), `classes` and `seed` say what synthetic data is generated for; data that is read
-/// ignores them. Images are normalised by the mean and standard deviation per channel of the training images, except
+/// The network says what synthetic data is generated for, and which labels of an npz file there can be; `seed` is that of
+/// synthetic data. Images are normalised by the mean and standard deviation per channel of the training images, except
 /// those of an npz file.
 ///
 /// # Errors
 /// `NotFound` for missing files, `Corrupt` for files that are damaged or of another format, `Mismatch` where images and
 /// labels disagree, `Unsupported` for number types and compressions that are not handled.
-pub fn load(spec: &DataSpec, input: &[usize], classes: usize, seed: u64) -> Result<Dataset> {
+pub fn load(spec: &DataSpec, network: &Network, seed: u64) -> Result<Dataset> {
     let dataset = match spec {
         DataSpec::Digits => digits::load(),
         DataSpec::Mnist(folder) => mnist::load(folder),
         DataSpec::Cifar10(folder) => cifar::load10(folder),
         DataSpec::Cifar100(folder) => cifar::load100(folder),
-        DataSpec::Npz(file) => npz::load(file),
-        DataSpec::Synthetic(examples) => synthetic::generate(*examples, input, classes, seed),
+        DataSpec::Npz(file) => npz::load(file, network),
+        DataSpec::Synthetic(examples) => synthetic::generate(*examples, &network.shape, network.classes, seed),
     }?;
     dataset.check()?;
     Ok(dataset)
@@ -124,7 +124,7 @@ pub(super) fn check_folder(folder: &Path) -> Result<()> {
 
 /// The note of data that has no test split.
 pub(super) fn no_test_note(what: &str) -> String {
-    format!("There is no {what}, so no test accuracy will be measured.")
+    format!("There is no {what}, so there are no test examples.")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Dataset, Images, Normalization, Split};
+use super::{Dataset, Images, Layout, Normalization, Split};
 use crate::random::{Purpose, generator};
 use crate::{Error, ErrorKind, Result};
 
@@ -34,6 +34,9 @@ pub(super) fn generate(examples: usize, shape: &[usize], classes: usize, seed: u
         test: Some(split(Purpose::SyntheticTest, (examples / 4).max(1))),
         classes,
         shape: shape.to_vec(),
+        elements: "float32".into(),
+        layout: Layout::Auto,
+        channels_last: false,
         normalization: Normalization::divide_by(1.0),
         notes: vec!["The data is generated: its accuracy says nothing about real data.".into()],
     })

@@ -3,6 +3,7 @@
 use super::state::{Entry, State};
 use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
 use crate::commands::train::settings;
+use crate::data::{check_batches, dataset};
 use crate::model::{Loaded, Request, load, options, updates, warn};
 use crate::output::remark;
 use crate::report::Inputs;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
 use bitbudget::{Budget, Limit, Options};
 use bitbudget_ir::{Graph, Model, Op};
-use bitbudget_train::data::{self, Dataset, Images};
+use bitbudget_train::data::{DataSpec, Dataset, Images, Network};
 use bitbudget_train::run::{Length, Settings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -133,32 +134,27 @@ fn assignment(args: &PrecisionArgs) -> AssignmentArgs {
 }
 
 /// The data, drawn with the first seed where they are generated, and how to train.
-fn training(
-    args: &CompareArgs,
-    spec: &data::DataSpec,
-    graph: &Graph,
-    options: &Options,
-) -> Result<(Dataset, Settings)> {
+fn training(args: &CompareArgs, spec: &DataSpec, graph: &Graph, options: &Options) -> Result<(Dataset, Settings)> {
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
     let settings = settings(&args.settings, length, options.batch)?;
-    let (input, classes) = shape(graph, options.batch)?;
-    let dataset = data::fit(data::load(spec, &input, classes, args.settings.seed)?, &input, classes)?;
-    bitbudget_train::batches::TrainBatches::new(&dataset, &settings.batches, 0)?;
+    let mut dataset = dataset(spec, args.fitting, &network(graph, options.batch)?, args.settings.seed)?;
+    check_batches(&mut dataset, &settings)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     Ok((dataset, settings))
 }
 
-/// The shape of one example and the number of classes of a network.
-fn shape(graph: &Graph, batch: usize) -> Result<(Vec<usize>, usize)> {
+/// What data have to know of a network.
+fn network(graph: &Graph, batch: usize) -> Result<Network> {
     let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
     let (_, scores) = graph.outputs().first().context("the network has no output")?;
     let classes = graph.ty(*scores).shape.at(batch).get(1).copied().context("the output is no [N, classes]")?;
-    Ok((graph.ty(input).shape.at(batch).into_iter().skip(1).collect(), classes))
+    let shape = graph.ty(input).shape.at(batch).into_iter().skip(1).collect();
+    Ok(Network { input: graph.op(input).source_name().unwrap_or_default().into(), shape, classes })
 }
 
 fn question(
@@ -221,7 +217,10 @@ fn question(
 /// The hash of all examples, as they are used.
 fn hash(dataset: &Dataset) -> String {
     let mut all = Fingerprint::default();
-    all.add(format!("{:?} {} {:?}", dataset.shape, dataset.classes, dataset.normalization).as_bytes());
+    all.add(
+        format!("{:?} {} {:?} {}", dataset.shape, dataset.classes, dataset.normalization, dataset.channels_last)
+            .as_bytes(),
+    );
     for split in std::iter::once(&dataset.train).chain(&dataset.test) {
         match &split.images {
             Images::U8(bytes) => all.add(bytes),

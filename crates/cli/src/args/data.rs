@@ -1,0 +1,23 @@
+//! How data are made to fit a network.
+
+use bitbudget_train::data::{Fitting, Layout, Resize};
+use clap::Args;
+
+/// How data are made to fit the network's input.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct FittingArgs {
+    /// How the examples of an npz file lie: channels-first [c, h, w], channels-last [h, w, c], or auto, as fits the network.
+    #[arg(long, value_name = "LAYOUT", default_value = "auto", requires = "data")]
+    layout: Layout,
+    /// What may be done to images of another size: auto pads by up to a quarter or resizes with the same aspect ratio; none
+    /// refuses them; fit resizes and adds zeros; stretch resizes to any aspect ratio.
+    #[arg(long, value_name = "HOW", default_value = "auto", requires = "data")]
+    resize: Resize,
+}
+
+impl FittingArgs {
+    pub(crate) fn fitting(self) -> Fitting {
+        Fitting { layout: self.layout, resize: self.resize }
+    }
+}

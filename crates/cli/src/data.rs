@@ -1,0 +1,35 @@
+//! From the data options to examples that fit a network.
+
+use crate::args::FittingArgs;
+use anyhow::Result;
+use bitbudget_train::batches::TrainBatches;
+use bitbudget_train::data::{DataSpec, Dataset, Network, fit, load};
+use bitbudget_train::run::{Length, Settings};
+
+/// Loads data, with what a user says about how they fit.
+///
+/// # Errors
+/// If they are missing, damaged or do not fit.
+pub(crate) fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, seed: u64) -> Result<Dataset> {
+    let mut dataset = fit(load(spec, network, seed)?, network, fitting.fitting())?;
+    // Records of a run hold it.
+    dataset.name = format!("{}{}", dataset.name, fitting.fitting());
+    Ok(dataset)
+}
+
+/// Checks that examples can be trained on, and adds to their notes what epochs leave out.
+///
+/// # Errors
+/// If there are fewer than a batch, or they cannot be augmented.
+pub(crate) fn check_batches(dataset: &mut Dataset, settings: &Settings) -> Result<()> {
+    let (left_out, epoch) = {
+        let batches = TrainBatches::new(dataset, &settings.batches, 0)?;
+        (batches.left_out(), batches.len() as u64)
+    };
+    let is_whole_epoch = match settings.length {
+        Length::Epochs(_) => true,
+        Length::Steps(steps) => steps >= epoch,
+    };
+    dataset.notes.extend(left_out.filter(|_| is_whole_epoch));
+    Ok(())
+}
