@@ -28,9 +28,20 @@ pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use train::{SettingsArgs, TrainArgs};
 pub(crate) use zoo::ZooArgs;
 
-/// Compiles an ONNX network into a mixed-precision trainer.
+/// Train a neural network in less memory: bitbudget reads an ONNX network, chooses a floating-point format for every tensor of the
+/// training step so that its peak memory fits your budget, and trains it.
 #[derive(Debug, Parser)]
-#[command(name = "bitbudget", version, about, arg_required_else_help = true)]
+#[command(
+    name = "bitbudget",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  bitbudget zoo squeezenet --width 0.25 -o net.onnx
+  bitbudget assign net.onnx --budget 40%
+  bitbudget train net.onnx --data digits --batch 64 --lr 0.05 --budget 40% --save trained.onnx
+
+`bitbudget <COMMAND> --help` explains a command with examples."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

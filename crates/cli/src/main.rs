@@ -1,6 +1,6 @@
 //! The command line `bitbudget`: parses arguments, composes the passes, shows progress and prints.
 //!
-//! Exit codes: 0 success, 2 a wrong argument, file or network; messages go to standard error.
+//! Exit codes: 0 success, 2 a wrong argument, file or network, 4 too little memory; messages go to standard error.
 
 mod args;
 mod budget;
@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod report;
 
+use bitbudget::{BudgetError, CompileError, MemoryError};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -37,7 +38,21 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::remark("error", format!("{error:#}"));
-            ExitCode::from(2)
+            ExitCode::from(if is_out_of_memory(&error) { 4 } else { 2 })
         }
     }
+}
+
+/// Whether an error is that there is too little memory, which other arguments may not help.
+fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let budget = cause.downcast_ref().and_then(|error: &CompileError| match error {
+            CompileError::Budget(error) => Some(error),
+            _ => None,
+        });
+        let io: Option<&std::io::Error> = cause.downcast_ref();
+        matches!(budget, Some(BudgetError::Memory(_)))
+            || cause.is::<MemoryError>()
+            || io.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
+    })
 }

@@ -4,7 +4,7 @@ use crate::args::{AssignArgs, OptimizerArgs};
 use crate::budget::{SolverRecord, lines, record};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
-use crate::output::{bytes, check, grouped, json, print, save, say, table};
+use crate::output::{bytes, check, grouped, json, print, save, say, show_table, table};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
@@ -55,14 +55,14 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
         json(path, &Record { summary: &summary, memory: &memory, solver })?;
     }
     if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
-        print(groups(&summary))?;
+        show_table(groups(&summary))?;
         say(totals(&summary))?;
         if let Some(solved) = &compiled.solved {
             say(lines(solved, compiled.assignment.recomputed.len()))?;
         }
         let (title, table) = memory.table();
         say(title)?;
-        print(table)?;
+        show_table(table)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled, input_and_classes};
-use crate::output::{bytes, check, grouped, json, print, say, table};
+use crate::output::{bytes, check, grouped, json, print, say, show_table, table};
 use anyhow::Result;
 use bitbudget::{Compiled, forward_formats};
 use bitbudget_formats::Format;
@@ -133,9 +133,9 @@ fn show(overview: &Overview) -> Result<()> {
             format!("{:.3}", operators.flops as f64 / 1e9),
         ]);
     }
-    print(table)?;
+    show_table(table)?;
     say(totals(&overview.assignment))?;
     let (title, table) = overview.memory.table();
     say(title)?;
-    print(table)
+    show_table(table)
 }

@@ -2,7 +2,7 @@
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, grouped, print, remark, save, say, table};
+use crate::output::{check, grouped, print, remark, save, say, show_table, table};
 use crate::progress::steps_bar;
 use anyhow::{Result, bail};
 use bitbudget::profiling;
@@ -91,6 +91,6 @@ fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
         table.add_row(row);
     }
     say("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
-    print(table)?;
+    show_table(table)?;
     say(format!("\nwritten to {}", args.output.display()))
 }
