@@ -15,6 +15,7 @@
 //! ```
 
 mod annotations;
+mod available;
 mod budget;
 pub mod comparison;
 mod explain;
@@ -41,11 +42,12 @@ use lowered::{Lowered, computes, is_view, program};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
+pub use available::{Available, MemoryError};
 pub use bitbudget_precision::budget::{Granularity, Priced};
 pub use bitbudget_rewrite::Rules;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
-pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Solved};
+pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Shortage, Solved};
 pub use explain::{Explained, Firing, explain};
 pub use finite::{NamedTensor, ProbeError};
 pub use lowered::Lowering;

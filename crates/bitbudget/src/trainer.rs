@@ -188,7 +188,14 @@ impl BudgetRecord {
             effort: None,
         });
         let peak = compiled.step_bytes();
-        compiled.solved = Some(Solved { budget: self.bytes, fp32: self.fp32, peak, solver: None, demote: None });
+        compiled.solved = Some(Solved {
+            budget: self.bytes,
+            fp32: self.fp32,
+            peak,
+            solver: None,
+            demote: None,
+            demote_allowed: false,
+        });
         Ok(())
     }
 }

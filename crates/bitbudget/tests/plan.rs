@@ -90,7 +90,7 @@ fn edits_are_used_and_the_budget_is_checked() {
     let tight = |text: String| text.replace("limit = \"80%\"", "limit = \"60%\"");
     let error = compiled_as(Network::SqueezeNet, &plan, FileKind::Toml, tight).unwrap_err();
     let solved = compiled.solved.unwrap();
-    let CompileError::Budget(BudgetError::Exceeded { peak, budget }) = error else { panic!("{error}") };
+    let CompileError::Budget(BudgetError::Exceeded { peak, budget, .. }) = error else { panic!("{error}") };
     assert_eq!((peak, budget), (solved.peak, (0.6 * solved.fp32 as f64) as usize));
 }
 

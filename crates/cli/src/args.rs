@@ -32,14 +32,22 @@ pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use train::{SettingsArgs, TrainArgs};
 pub(crate) use zoo::ZooArgs;
 
-/// Compiles an ONNX network into a mixed-precision trainer.
+/// Train a neural network in less memory: bitbudget reads an ONNX network, chooses a floating-point format for every tensor of the
+/// training step so that its peak memory fits your budget, and trains it.
 #[derive(Debug, Parser)]
 #[command(
     name = "bitbudget",
     version,
-    about,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 success; 2 a wrong argument, file or network; 3 a training diverged, or numbers of a profile are not finite."
+    after_help = "Examples:
+  bitbudget zoo squeezenet --width 0.25 -o net.onnx
+  bitbudget assign net.onnx --budget 40%
+  bitbudget train net.onnx --data digits --batch 64 --lr 0.05 --budget 40% --save trained.onnx
+
+`bitbudget <COMMAND> --help` explains a command with examples.
+
+Exit status: 0 success; 2 a wrong argument, file or network; 3 a training diverged, or numbers of a profile are not finite;
+4 too little memory."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -1,7 +1,8 @@
 //! What an assignment under a budget comes to.
 
-use crate::output::bytes;
-use bitbudget::{Certificate, Solved};
+use crate::output::Rounding::{Down, Nearest};
+use crate::output::{amounts, percent, percents, small};
+use bitbudget::{Certificate, Demoted, Solved};
 use serde::Serialize;
 
 /// What a solver says of its solution.
@@ -36,38 +37,72 @@ pub(crate) fn record(solved: Option<&Solved>, recomputed: usize) -> Option<Solve
 
 /// The same for people.
 pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
-    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
+    let &Solved { budget, fp32, peak, demote, demote_allowed, .. } = solved;
+    let demoted = demote.map_or(peak, |demote| demote.peak);
+    let [budget_text, fp32_text, peak_text, demoted_text] =
+        amounts([budget, fp32, peak, demoted].map(|n| (n, Nearest)));
+    let ([of_fp32], [of_budget]) = (percents([(budget, Nearest)], fp32), percents([(peak, Down)], budget));
     let mut text = format!(
-        "\nbudget {} ({:.1}% of FP32's {}): {} used ({:.1}%)",
-        bytes(solved.budget as f64),
-        percent(solved.budget, solved.fp32),
-        bytes(solved.fp32 as f64),
-        bytes(solved.peak as f64),
-        percent(solved.peak, solved.budget)
+        "\nbudget {budget_text} ({of_fp32} of FP32's {fp32_text}): {peak_text} used ({of_budget} of the budget)"
     );
-    if let Some(record) = record(Some(solved), recomputed) {
-        text += &format!(
-            "\n{} solver, {:.1} s, costs by {}: cost {:.4}, at least {:.4} (gap {:.1}%); {} nodes recomputed, about {:.1}% of a step; 10 \
-             MiB more would save about {:.4}",
-            record.name,
-            record.seconds,
-            record.profile.as_deref().unwrap_or("elements and mantissa bits"),
-            record.cost,
-            record.bound,
-            100.0 * record.gap,
-            record.recomputed,
-            100.0 * record.slowdown,
-            record.price_of_10_mib.min(record.cost)
-        );
-        text += &match solved.demote {
-            Some(demote) => format!(
-                "\ndemote on this budget: low ratio {:.2}, {} used, cost {}",
-                demote.low_ratio,
-                bytes(demote.peak as f64),
-                demote.cost.map_or("unknown".to_string(), |cost| format!("{cost:.4}"))
-            ),
-            None => "\ndemote does not fit this budget".to_string(),
-        };
+    let Some(record) = record(Some(solved), recomputed) else { return text };
+    text += &format!(
+        "\n{} solver, {:.1} s, costs by {}: cost {}, at least {} (gap {}); ",
+        record.name,
+        record.seconds,
+        record.profile.as_deref().unwrap_or("elements and mantissa bits"),
+        small(record.cost),
+        small(record.bound),
+        percent(record.gap)
+    );
+    text += &match record.recomputed {
+        0 => "nothing recomputed".to_string(),
+        1 => format!("1 node recomputed, {} of a step", percent(record.slowdown)),
+        nodes => format!("{nodes} nodes recomputed, {} of a step", percent(record.slowdown)),
+    };
+    if record.price_of_10_mib > 0.0 && record.cost > 0.0 {
+        text += &format!("; 10 MiB more would save about {}", small(record.price_of_10_mib.min(record.cost)));
     }
+    text += &match demote {
+        Some(Demoted { low_ratio, cost, .. }) => format!(
+            "\ndemote on this budget: low ratio {low_ratio:.2}, {demoted_text} used, cost {}",
+            cost.map_or("unknown".to_string(), small)
+        ),
+        None if demote_allowed => "\ndemote does not fit this budget".to_string(),
+        None => "\ndemote is not compared: it rounds to formats that were not allowed".to_string(),
+    };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_hide_no_difference() {
+        let certificate = Certificate {
+            name: "embedded".into(),
+            profile: None,
+            seconds: 1.04,
+            cost: 0.00002,
+            bound: 0.0000199999,
+            price: 0.0,
+            binds: Vec::new(),
+            slowdown: 0.0001,
+            choices: Vec::new(),
+        };
+        let demote = Some(Demoted { low_ratio: 0.5, peak: 99 << 20, cost: Some(0.00004) });
+        let (budget, peak, solver) = (100 << 20, (100 << 20) - 1, Some(certificate));
+        let solved = Solved { budget, fp32: 200 << 20, peak, solver, demote, demote_allowed: true };
+        assert_eq!(
+            lines(&solved, 2),
+            "\nbudget 104,857,600 B (50.0% of FP32's 200.0 MiB): 104,857,599 B used (99.9% of the budget)\nembedded solver, 1.0 \
+             s, costs by elements and mantissa bits: cost 2.0e-5, at least 2.0e-5 (gap below 0.1%); 2 nodes recomputed, \
+             below 0.1% of a step\ndemote on this budget: low ratio 0.50, 103,809,024 B used, cost 4.0e-5"
+        );
+        let other = Solved { demote: None, demote_allowed: false, ..solved };
+        assert!(
+            lines(&other, 0).contains("nothing recomputed\ndemote is not compared: it rounds to formats that were not")
+        );
+    }
 }

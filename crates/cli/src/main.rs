@@ -1,6 +1,7 @@
 //! The command line `bitbudget`: parses arguments, composes the passes, shows progress and prints.
 //!
-//! Exit codes: 0 success, 2 a wrong argument, file or network, 3 numbers that are not finite; messages go to standard error.
+//! Exit codes: 0 success, 2 a wrong argument, file or network, 3 numbers that are not finite, 4 too little memory; messages go to
+//! standard error.
 
 mod args;
 mod budget;
@@ -14,6 +15,7 @@ mod output;
 mod progress;
 mod report;
 
+use bitbudget::{BudgetError, CompileError, MemoryError};
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::remark("error", format!("{error:#}"));
-            ExitCode::from(if divergence::is_divergence(&error) { divergence::STATUS } else { 2 })
+            ExitCode::from(status(&error))
         }
     }
 }
@@ -59,4 +61,27 @@ fn show(shown: &clap::Error) -> ExitCode {
         }
         _ => ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2)),
     }
+}
+
+/// The exit status that tells what kind of error ended the command.
+fn status(error: &anyhow::Error) -> u8 {
+    match () {
+        () if divergence::is_divergence(error) => divergence::STATUS,
+        () if is_out_of_memory(error) => 4,
+        () => 2,
+    }
+}
+
+/// Whether an error is that there is too little memory, which other arguments may not help.
+fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let budget = cause.downcast_ref().and_then(|error: &CompileError| match error {
+            CompileError::Budget(error) => Some(error),
+            _ => None,
+        });
+        let io: Option<&std::io::Error> = cause.downcast_ref();
+        matches!(budget, Some(BudgetError::Memory(_)))
+            || cause.is::<MemoryError>()
+            || io.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
+    })
 }

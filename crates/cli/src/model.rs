@@ -4,7 +4,7 @@ use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, NetworkArgs, Optimizer
 use crate::memory::default_threads;
 use crate::output::remark;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as};
+use bitbudget::{Available, Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as};
 use bitbudget_autodiff::{Optimizer, Updates, check_batch, closing_softmax};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
@@ -35,7 +35,9 @@ pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
         return Ok(Loaded::Trainer(Box::new(compiled)));
     }
+    let (needed, what) = (bytes.len().saturating_mul(5).saturating_add(LEAST), format!("importing {}", path.display()));
     drop(bytes);
+    Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
     let imported = import_allowing(path, &network.allow_external);
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))
@@ -68,6 +70,10 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs)
 pub(crate) fn check_training(compiled: &Compiled, batch: usize) -> Result<()> {
     Ok(check_batch(&compiled.training, batch)?)
 }
+
+/// Bytes that the smallest network takes until it is compiled, and what each node of a network adds; a search takes more.
+const LEAST: usize = 12 << 20;
+const NODE: usize = 32 << 10;
 
 /// What a command asks of the compiler beside its precision and optimizer options.
 #[derive(Clone, Copy)]
@@ -137,6 +143,8 @@ pub(crate) fn compiled_from(
             return Ok((*compiled, None));
         }
     };
+    let (needed, what) = (LEAST + NODE * model.graph.len(), format!("compiling {}", path.display()));
+    Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
     let used = assignment.assignment.as_deref().map(plan).transpose()?;
     let from = from.map(plan).transpose()?;
     let options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;

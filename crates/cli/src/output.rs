@@ -4,16 +4,24 @@ use crate::files::save;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Effects};
 use anyhow::{Context, Result};
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 use textwrap::WordSplitter;
+use textwrap::core::display_width;
 
-pub(crate) use bitbudget_report::bytes;
+pub(crate) use bitbudget_report::{Rounding, amounts, bytes, grouped, percent, percents, small};
 
 /// The most columns that tables and text take.
 const WIDTH: u16 = 100;
+
+/// The columns that tables and text take: as many as `COLUMNS` says, or the terminal has, but at most [`WIDTH`].
+fn width() -> u16 {
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    // A terminal that does not know its width says 0.
+    set.or_else(|| Table::new().width()).filter(|&width| width > 0).unwrap_or(WIDTH).min(WIDTH)
+}
 
 /// A table with a header; all columns but the first `left` ones are aligned right.
 pub(crate) fn table(header: &[&str], left: usize) -> Table {
@@ -22,8 +30,7 @@ pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let is_coloured = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
     let cell = |name: &&str| if is_coloured { Cell::new(name).add_attribute(Attribute::Bold) } else { Cell::new(name) };
     table.set_header(header.iter().map(cell));
-    // A terminal that does not know its width says 0.
-    table.set_width(table.width().filter(|&width| width > 0).unwrap_or(WIDTH).min(WIDTH));
+    table.set_width(width());
     for column in table.column_iter_mut().skip(left) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -57,16 +64,54 @@ impl std::fmt::Display for StandardOutput {
     }
 }
 
+/// Writes a table to standard output. Lines break between words; where the columns have no room for whole words, each row is a
+/// paragraph with a line per column.
+///
+/// # Errors
+/// If standard output is closed.
+pub(crate) fn show_table(mut table: Table) -> Result<()> {
+    let width = table.width().unwrap_or(WIDTH);
+    let needed = whole_words(&mut table);
+    print(if needed > usize::from(width) { paragraphs(&table, width.into()) } else { table.to_string() })
+}
+
+/// Makes columns as wide as their longest words; returns how wide the table is then at least.
+fn whole_words(table: &mut Table) -> usize {
+    let mut needed = 0;
+    for at in 0..table.column_count() {
+        let cells = table.column_cells_with_header_iter(at).flatten();
+        let longest =
+            cells.flat_map(|cell| cell.content().split_whitespace().map(display_width).collect::<Vec<_>>()).max();
+        let Some(column) = table.column_mut(at) else { continue };
+        let width = longest.unwrap_or(0) + usize::from(column.padding_width());
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.try_into().unwrap_or(u16::MAX))));
+        needed += width;
+    }
+    needed
+}
+
+/// A table's rows as paragraphs of lines with a name and what the row has there.
+fn paragraphs(table: &Table, width: usize) -> String {
+    let texts = |row: &Row| row.cell_iter().map(Cell::content).collect::<Vec<String>>();
+    let names = table.header().map(texts).unwrap_or_default();
+    let paragraph = |row: &Row| {
+        let lines = names.iter().zip(texts(row)).filter(|(_, text)| !text.is_empty());
+        let lines = lines.map(|(name, text)| if name.is_empty() { text } else { format!("{name}: {text}") });
+        wrapped(&lines.collect::<Vec<_>>().join("\n"), width)
+    };
+    table.row_iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
 /// Writes text for people to standard output; lines that are too long go on, indented, in the next.
 ///
 /// # Errors
 /// If standard output cannot be written.
 pub(crate) fn say(text: impl std::fmt::Display) -> Result<()> {
-    print(wrapped(&text.to_string()))
+    print(wrapped(&text.to_string(), width().into()))
 }
 
-fn wrapped(text: &str) -> String {
-    let options = textwrap::Options::new(usize::from(WIDTH)).subsequent_indent("  ").break_words(false);
+fn wrapped(text: &str, width: usize) -> String {
+    let options = textwrap::Options::new(width).subsequent_indent("  ").break_words(false);
     let options = options.word_splitter(WordSplitter::NoHyphenation);
     text.split('\n').map(|line| textwrap::fill(line, &options)).collect::<Vec<_>>().join("\n")
 }
@@ -113,26 +158,34 @@ pub(crate) fn json(path: &Path, record: &impl Serialize) -> Result<()> {
     save(path, format!("{}\n", serde_json::to_string_pretty(record)?).as_bytes())
 }
 
-/// A number with thousands separated.
-pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
-        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    fn tables_break_between_words() {
+        let words = "conv:fire2.expand3x3 batch_normalize:fire2.norm relu (3)";
+        for columns in 1..=100 {
+            let mut narrow = table(&["group", "operators", "level", "elements", "share"], 3);
+            narrow.set_width(columns);
+            narrow.add_row(["0", words, "high", "1,234,567", "12.5%"]);
+            narrow.add_row(["1", "relu", "", "7", "0.0%"]);
+            let needed = whole_words(&mut narrow);
+            let columns = usize::from(columns);
+            let fits = needed <= columns;
+            let text = if fits { narrow.to_string() } else { paragraphs(&narrow, columns) };
+            for word in words.split(' ').chain(["operators", "elements", "1,234,567", "12.5%", "high"]) {
+                assert!(text.contains(word), "{columns}: {text}");
+            }
+            let longest = text.lines().map(|line| line.trim_end().len()).max().unwrap();
+            // The longest words are wider than some terminals.
+            assert!(longest <= columns.max("operators: conv:fire2.expand3x3".len()), "{columns}: {text}");
+            assert_eq!(fits, columns >= 59, "{needed}");
+        }
+        let mut narrow = table(&["method", "peak", ""], 1);
+        narrow.add_row(["fp32", "", "*"]);
+        narrow.add_row(["ilp", "3.5 MiB", ""]);
+        assert_eq!(paragraphs(&narrow, 12), "method: fp32\n*\n\nmethod: ilp\npeak: 3.5\n  MiB");
     }
 
     #[test]
@@ -140,6 +193,6 @@ mod tests {
         let word = "x".repeat(120);
         let text = format!("{} y-z\n\n{word} {word}", "a ".repeat(49));
         let expected = format!("{}\n  y-z\n\n{word}\n  {word}", "a ".repeat(49).trim_end());
-        assert_eq!(wrapped(&text), expected);
+        assert_eq!(wrapped(&text, 100), expected);
     }
 }

@@ -94,7 +94,9 @@ pub enum PinError {
         formats: [Format; 2],
     },
     /// What it matches has no choice.
-    #[error("`{pattern}` matches `{name}`, which stays in high precision; drop that pin")]
+    #[error(
+        "`{pattern}` matches `{name}`, the network's input or a part of the loss, which cannot be pinned; drop that pin"
+    )]
     Exact {
         /// The pattern.
         pattern: String,

@@ -27,7 +27,7 @@ function figures({ verdict, training }) {
 
 /** The verdict in sentences. */
 function sentences({ verdict, memory, training }) {
-  const { budget, predicted, solver, demote, recomputed, method } = verdict;
+  const { budget, predicted, solver, demote, demote_allowed: isAllowed, recomputed, method } = verdict;
   const texts = [];
   const worst = memory.instructions[memory.peak];
   texts.push(`Most memory is taken at instruction ${memory.peak} of ${memory.instructions.length}, ${worst.computes}: ${bytes(memory.total)}, `
@@ -37,7 +37,7 @@ function sentences({ verdict, memory, training }) {
     const by = solver.profile ? `costs are those of the profile ${solver.profile}` : "without a profile, few elements rounded coarsely is what counts";
     texts.push(`The ${solver.name} solver chose the formats in ${solver.seconds.toFixed(1)} s; ${by}.`
       + (recomputed.length > 0 ? ` ${recomputed.length} ${recomputed.length === 1 ? "result is" : "results are"} computed again in the backward pass, about ${percent(solver.slowdown)} of a step's time.` : ""));
-    texts.push(demote
+    if (isAllowed) texts.push(demote
       ? `The paper's demotion on the same budget comes to a low ratio of ${percent(demote.low_ratio)}, a peak of ${bytes(demote.peak)}`
         + `${demote.cost === undefined ? "" : ` and a cost of ${short(demote.cost)} in the same measure`}.`
       : "The paper's demotion does not fit this budget.");

@@ -59,6 +59,8 @@ pub struct Verdict {
     /// The paper's demotion on the same budget, if it was tried and fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub demote: Option<Demoted>,
+    /// Whether it was tried: it is where all its formats are allowed.
+    pub demote_allowed: bool,
 }
 
 /// What a solver says of its solution. A cost of 100 is the harm of rounding every tensor most coarsely; a percent of a step's time

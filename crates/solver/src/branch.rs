@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 /// Parts up to this many keep their solved relaxation; it is computed anew for others.
-const SOLVED: usize = 24;
+pub(crate) const SOLVED: usize = 24;
 /// The part of the cost to which an optimum is exact.
 const EXACT: f64 = 3e-7;
 /// The part of the gap that the bound of a part may close and still be promising.

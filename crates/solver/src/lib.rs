@@ -31,6 +31,7 @@ mod dual;
 #[cfg(feature = "highs")]
 mod highs;
 mod lp;
+mod memory;
 mod near;
 mod probe;
 mod problem;
@@ -50,6 +51,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::time::Instant;
 
+pub use memory::{in_threads, memory};
 pub use problem::{Choice, Item, Link, Pick, Problem, SolverError, Use};
 
 /// Which code solves.
@@ -86,7 +88,10 @@ impl FromStr for Engine {
 
     fn from_str(name: &str) -> Result<Engine, String> {
         let all = Engine::ALL.map(Engine::name).join(", ");
-        Engine::ALL.into_iter().find(|engine| engine.name() == name).ok_or(format!("`{name}` is none of {all}"))
+        Engine::ALL
+            .into_iter()
+            .find(|engine| engine.name() == name)
+            .ok_or(format!("unknown engine `{name}`; expected one of {all}"))
     }
 }
 

@@ -62,6 +62,9 @@ pub enum SolverError {
     /// The engine was left out.
     #[error("this build has no HiGHS: build with `--features highs`, which needs cmake and libclang")]
     NotBuilt,
+    /// The system gives no threads.
+    #[error("the search gets no threads: {0}; raise the limits of processes and of memory")]
+    Threads(String),
     /// An item has nothing to choose.
     #[error("item {item} has no options")]
     NoOptions {

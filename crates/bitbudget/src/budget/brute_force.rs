@@ -57,9 +57,9 @@ fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
     search.cost(assignment).unwrap() + costs.again(&assignment.recomputed).0
 }
 
-/// What an assignment needs, with scratch memory as of the formats that need most; nothing if it has another order than the
-/// integer program knows: which of its terms a gradient has may decide what comes first.
-fn needed(search: &Search<'_>, assignment: &Assignment) -> Option<usize> {
+/// What a program of an assignment takes; nothing if it has another order than the integer program knows: which of its terms a
+/// gradient has may decide what comes first.
+fn footprint(search: &Search<'_>, assignment: &Assignment) -> Option<Footprint> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
     let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
     let lowered = program(search.training, formats, recomputed, *batch, lowering).unwrap();
@@ -67,7 +67,12 @@ fn needed(search: &Search<'_>, assignment: &Assignment) -> Option<usize> {
     let known = skeleton.steps.iter().flatten().map(|id| skeleton.origins[skeleton.nodes[id.index()].index()]);
     let steps = lowered.schedule.steps.iter().flat_map(|step| &step.nodes);
     let is_known = once(known) == once(steps.map(|id| lowered.origins[id.index()]));
-    is_known.then(|| Footprint::predicted(&lowered.program, 1).arena + search.frame.beside)
+    is_known.then(|| Footprint::predicted(&lowered.program, 1))
+}
+
+/// What an assignment in that order needs, with scratch memory as of the formats that need most.
+fn needed(search: &Search<'_>, assignment: &Assignment) -> Option<usize> {
+    Some(footprint(search, assignment)?.arena + search.frame.beside)
 }
 
 /// What there is, in order, without repetitions.
@@ -78,27 +83,33 @@ fn once(nodes: impl Iterator<Item = Option<NodeId>>) -> Vec<NodeId> {
 
 /// The assignment of the least cost of all whose true peak fits, and that cost.
 fn by_brute_force(search: &Search<'_>, costs: &Costs, recompute: bool, bytes: usize) -> Option<(f64, Assignment)> {
+    let mut least: Option<(f64, Assignment)> = None;
+    for_all(search, recompute, |assignment| {
+        let cost = cost(search, costs, &assignment);
+        if least.as_ref().is_none_or(|(least, _)| cost < *least)
+            && needed(search, &assignment).is_some_and(|needed| needed <= bytes)
+        {
+            least = Some((cost, assignment));
+        }
+    });
+    least
+}
+
+/// Looks at all assignments, one by one.
+fn for_all(search: &Search<'_>, recompute: bool, mut look: impl FnMut(Assignment)) {
     let choices = &search.allowed;
     let again = repeatable(search.training, recompute);
-    let mut least: Option<(f64, Assignment)> = None;
     for subset in 0..1usize << again.len() {
         let recomputed = || (0..again.len()).filter(|bit| subset >> bit & 1 == 1).map(|bit| again[bit]).collect();
         let mut picks = vec![0usize; choices.len()];
         loop {
             let formats: Vec<Format> = picks.iter().zip(choices).map(|(&pick, formats)| formats[pick]).collect();
-            let assignment = assigned(search, formats, recomputed());
-            let cost = cost(search, costs, &assignment);
-            if least.as_ref().is_none_or(|(least, _)| cost < *least)
-                && needed(search, &assignment).is_some_and(|needed| needed <= bytes)
-            {
-                least = Some((cost, assignment));
-            }
+            look(assigned(search, formats, recomputed()));
             let Some(at) = (0..picks.len()).find(|&at| picks[at] + 1 < choices[at].len()) else { break };
             picks[at] += 1;
             picks[..at].fill(0);
         }
     }
-    least
 }
 
 /// The assignment for a share of the memory that a budget can change, against all assignments.
@@ -137,10 +148,52 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
                 best
             );
         }
-        Err(CompileError::Budget(BudgetError::Infeasible { .. })) => {
+        Err(CompileError::Budget(BudgetError::Infeasible(_) | BudgetError::Unknown(_))) => {
             prop_assert_eq!(least.map(|(_, best)| described(&best)), None);
         }
         Err(other) => prop_assert!(false, "{}", other),
+    }
+    Ok(())
+}
+
+/// What is said of budgets below the least true peak of all assignments, and of those that it says are enough.
+fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned) -> Result<(), TestCaseError> {
+    let forward = vec![Format::FP32, Format::PAPER_LOW_FORWARD];
+    let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
+    let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(Limit::Share(1.0), 1) };
+    let none = Overflowed::new();
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+    let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, pinned).unwrap();
+    let (mut least, mut least_in_order) = (usize::MAX, usize::MAX);
+    for_all(&search, recompute, |assignment| {
+        let in_order = footprint(&search, &assignment).map(|footprint| footprint.total());
+        least_in_order = least_in_order.min(in_order.unwrap_or(usize::MAX));
+        least = least.min(in_order.unwrap_or_else(|| search.peak(&assignment).unwrap()));
+    });
+    let (kept, beside) = (search.frame.kept, search.frame.beside);
+    let mut said = BTreeSet::new();
+    for bytes in [1, kept / 2, kept, kept + 1, beside, (kept + least) / 2, least - least / 50, least - 1] {
+        let error = search.solved(bytes, 1.0).map(|(_, peak, _)| peak).unwrap_err();
+        let (shortage, is_proven) = match error {
+            CompileError::Budget(BudgetError::Infeasible(shortage)) => (shortage, true),
+            CompileError::Budget(BudgetError::Unknown(shortage)) => (shortage, false),
+            other => return Err(TestCaseError::fail(other.to_string())),
+        };
+        let Shortage { budget, fp32, smallest, bound, kept: stated, .. } = *shortage;
+        let smallest = smallest.unwrap();
+        prop_assert!(bound <= least_in_order, "{} is proven, {} is enough", bound, least_in_order);
+        prop_assert!(kept.min(least) <= bound && least <= smallest, "{} {} {}", kept, bound, smallest);
+        prop_assert_eq!((budget, stated, is_proven), (bytes, kept, bound > bytes));
+        let widest = assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new());
+        prop_assert_eq!(fp32, search.peak(&widest).unwrap());
+        said.insert(smallest);
+    }
+    prop_assert_eq!(said.len(), 1, "{:?}", said);
+    let smallest = said.into_iter().next().unwrap();
+    prop_assert!(smallest as f64 <= 1.1 * least as f64, "{} is found, {} is enough", smallest, least);
+    for bytes in [smallest, smallest + 1, smallest + smallest / 20] {
+        let found = search.solved(bytes, 1.0).map(|(_, peak, _)| peak);
+        prop_assert!(matches!(found, Ok(peak) if peak <= bytes), "{}: {:?}", bytes, found.map_err(|e| e.to_string()));
     }
     Ok(())
 }
@@ -176,6 +229,17 @@ proptest! {
         widths in widths(2..=3), batch in 64usize..256, share in 0.3f64..1.0
     ) {
         check(&network(&widths), batch, share, true, &Pinned::new())?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+
+    #[test]
+    fn less_than_the_proven_peak_is_not_enough_and_the_stated_one_is(
+        widths in widths(2..=2), batch in 1usize..256, recompute in any::<bool>()
+    ) {
+        check_least(&network(&widths), batch, recompute, &Pinned::new())?;
     }
 }
 

@@ -2,61 +2,43 @@
 
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
+use bitbudget_report::Rounding::{Down, Nearest, Up};
+use bitbudget_report::{amounts, percents};
 
-/// Why no assignment fits.
+/// Why no assignment fits. Memory is in bytes; `fp32` is the FP32 assignment's peak.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BudgetError {
-    /// Nothing fits.
-    #[error(
-        "no assignment fits {}: with these formats {} are needed (less than {} is proved impossible); most is taken at \
-         {dominated}; give a larger budget, allow narrower formats or recomputation, or use a smaller batch",
-        mib(*budget), mib(*smallest), mib(*bound)
-    )]
-    Infeasible {
-        /// The budget in bytes.
-        budget: usize,
-        /// The smallest peak found, in bytes.
-        smallest: usize,
-        /// What is proved to be needed, in bytes.
-        bound: usize,
-        /// The steps at which the memory is needed.
-        dominated: String,
-    },
-    /// Nothing was found, and nothing proved.
-    #[error(
-        "no assignment that fits {} was found within {seconds} seconds, nor proved impossible; the smallest that was found \
-         takes {}; give that budget, or allow more time",
-        mib(*budget), mib(*smallest)
-    )]
-    Unknown {
-        /// The smallest peak found, in bytes.
-        smallest: usize,
-        /// The budget in bytes.
-        budget: usize,
-        /// The time limit.
-        seconds: f64,
-    },
+    /// No assignment fits, which is proven.
+    #[error("no assignment fits {}", .0.text())]
+    Infeasible(Box<Shortage>),
+    /// No assignment that fits was found, and none is proven impossible.
+    #[error("found no assignment that fits {}", .0.text())]
+    Unknown(Box<Shortage>),
     /// A method without choices does not fit.
-    #[error("method {method} takes {}, more than the budget of {}; use method ilp, or a larger budget", mib(*peak), mib(*budget))]
+    #[error("method {method} takes {}; use method ilp, or a larger budget", above(*peak, *budget, *fp32))]
     TooLarge {
         /// The method.
         method: Method,
-        /// What it takes, in bytes.
+        /// What it takes.
         peak: usize,
-        /// The budget in bytes.
+        /// The budget.
         budget: usize,
+        /// FP32's peak.
+        fp32: usize,
     },
     /// An assignment that was given does not fit.
     #[error(
-        "the assignment takes {}, {} more than the budget of {}; give tensors narrower formats or recompute more of them, give \
-         a larger budget or none, or solve again with `bitbudget assign --from`",
-        mib(*peak), mib(peak.saturating_sub(*budget)), mib(*budget)
+        "the assignment takes {}; give tensors narrower formats or recompute more of them, give a larger budget or none, or solve \
+         again with `bitbudget assign --from`",
+        above(*peak, *budget, *fp32)
     )]
     Exceeded {
-        /// What it takes, in bytes.
+        /// What it takes.
         peak: usize,
-        /// The budget in bytes.
+        /// The budget.
         budget: usize,
+        /// FP32's peak.
+        fp32: usize,
     },
     /// The profile does not tell what formats cost.
     #[error(
@@ -68,12 +50,127 @@ pub enum BudgetError {
         /// The formats.
         formats: Vec<Format>,
     },
-    /// The integer program is malformed, which is a fault of ours.
+    /// The search has too little memory.
+    #[error(transparent)]
+    Memory(#[from] crate::MemoryError),
+    /// The integer program cannot be solved.
     #[error(transparent)]
     Solver(#[from] bitbudget_solver::SolverError),
 }
 
-/// Bytes in MiB, rounded up.
-fn mib(bytes: usize) -> String {
-    format!("{:.1} MiB", (bytes as f64 / 1_048_576.0 * 10.0).ceil() / 10.0)
+/// What is known where no assignment that fits was found. Memory is in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shortage {
+    /// The budget.
+    pub budget: usize,
+    /// FP32's peak.
+    pub fp32: usize,
+    /// The smallest peak that was found, if any was.
+    pub smallest: Option<usize>,
+    /// No assignment takes less in the order of steps in which FP32 is computed.
+    pub bound: usize,
+    /// What masters and optimizer state take in every assignment.
+    pub kept: usize,
+    /// What the steps compute at which the memory is needed.
+    pub dominated: Vec<String>,
+    /// Whether tensors may be recomputed.
+    pub recompute: bool,
+}
+
+impl Shortage {
+    /// The budget, and what is known of it.
+    fn text(&self) -> String {
+        let Shortage { budget, fp32, smallest, bound, kept, .. } = *self;
+        let needed = smallest.unwrap_or(bound);
+        let all = [(budget, Nearest), (needed, Up), (bound, Down)];
+        let [budget_share, needed_share, bound_share] = percents(all, fp32);
+        let [budget_text, needed_text, bound_text, kept_text] = amounts([all[0], all[1], all[2], (kept, Nearest)]);
+        let proven = format!("below {bound_text} ({bound_share}) is proven impossible in this order of steps");
+        let found = match smallest {
+            None => format!("the search found none at all in its time; {proven}"),
+            Some(least) if least == bound => {
+                format!("the smallest possible one in this order of steps needs {needed_text} ({needed_share})")
+            }
+            Some(_) if bound <= budget => {
+                format!("the smallest found needs {needed_text} ({needed_share}); only {proven}")
+            }
+            Some(_) => format!("the smallest found needs {needed_text} ({needed_share}); {proven}"),
+        };
+        let mut advice: Vec<String> = smallest.map(|_| format!("give {needed_text} or more")).into_iter().collect();
+        if bound <= budget || smallest.is_none() {
+            advice.push("allow more time".into());
+        }
+        advice.push("allow narrower formats".into());
+        if !self.recompute {
+            advice.push("allow recomputation".into());
+        }
+        let (alone, less) = match budget <= kept {
+            true => ("alone ", "take a smaller network or an optimizer with less state"),
+            false => ("", "use a smaller batch"),
+        };
+        format!(
+            "{budget_text} ({budget_share} of FP32's peak): {found}. The peak is at {}. Masters and optimizer state {alone}take \
+             {kept_text}. What helps: {}, or {less}",
+            self.dominated.join("; "),
+            advice.join(", ")
+        )
+    }
+}
+
+/// A peak above a budget.
+fn above(peak: usize, budget: usize, fp32: usize) -> String {
+    let all = [(peak, Up), (budget, Nearest)];
+    let ([peak_share, budget_share], [peak, budget]) = (percents(all, fp32), amounts(all));
+    format!("{peak} ({peak_share} of FP32's peak), more than the budget of {budget} ({budget_share})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn shortage() -> Shortage {
+        Shortage {
+            budget: 30 * MIB,
+            fp32: 400 * MIB,
+            smallest: Some(162 * MIB),
+            bound: 150 * MIB,
+            kept: 98 * MIB,
+            dominated: vec!["conv `a`".into(), "relu `b`".into()],
+            recompute: true,
+        }
+    }
+
+    #[test]
+    fn messages_say_what_is_needed_proven_and_what_to_do() {
+        let infeasible = |shortage: Shortage| BudgetError::Infeasible(Box::new(shortage)).to_string();
+        assert_eq!(
+            infeasible(shortage()),
+            "no assignment fits 30.0 MiB (7.5% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); below 150.0 MiB \
+             (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters and optimizer \
+             state alone take 98.0 MiB. What helps: give 162.0 MiB or more, allow narrower formats, or take a smaller network or an optimizer with less \
+             state"
+        );
+        let near = Shortage { budget: 943_718, smallest: Some(944_000), bound: 944_000, kept: 400_000, ..shortage() };
+        assert_eq!(
+            infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
+            "no assignment fits 921.6 KiB (47.2% of FP32's peak): the smallest possible one in this order of steps needs 921.9 KiB (47.3%). The peak is \
+             at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What helps: give 921.9 KiB or more, allow \
+             narrower formats, allow recomputation, or use a smaller batch"
+        );
+        assert_eq!(
+            BudgetError::Unknown(Box::new(Shortage { budget: 155 * MIB, ..shortage() })).to_string(),
+            "found no assignment that fits 155.0 MiB (38.8% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); only \
+             below 150.0 MiB (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters \
+             and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, or use a smaller batch"
+        );
+        let error =
+            BudgetError::TooLarge { method: Method::Fp32, peak: 10 * MIB + 1, budget: 10 * MIB, fp32: 10 * MIB + 1 };
+        assert_eq!(
+            error.to_string(),
+            "method fp32 takes 10,485,761 B (100.000% of FP32's peak), more than the budget of 10,485,760 B (100.000%); use method \
+             ilp, or a larger budget"
+        );
+    }
 }

@@ -20,9 +20,16 @@ pub(super) struct Frame {
     steps: Vec<Vec<NodeId>>,
     places: Vec<Where>,
     replaced: Vec<Option<NodeId>>,
+    /// By step, for the formats that need most and for those that need least.
     workspace: Vec<usize>,
-    /// Bytes that are taken beside the arena.
+    workspace_least: Vec<usize>,
+    /// Bytes that are taken beside the arena, in the same two cases.
     pub(super) beside: usize,
+    pub(super) beside_least: usize,
+    /// Bytes of masters and optimizer state, which all assignments take.
+    pub(super) kept: usize,
+    /// The peak in bytes.
+    pub(super) fp32: usize,
 }
 
 impl Frame {
@@ -42,26 +49,48 @@ impl Frame {
         let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
         let schedule = ordered.schedule(&ordered.formats, &setting);
         let Ordered { graph, origins, .. } = ordered;
-        let mut needs = vec![0; graph.len()];
-        let mut beside = 0;
+        let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
+        let (mut beside, mut beside_least, mut kept, mut fp32_peak) = (0, usize::MAX, usize::MAX, 0);
         // Kernels need other workspace for other widths; the most of all counts.
         for format in [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
             let formats: Vec<Format> = graph.ids().map(|id| tensor_format(&graph, id, format)).collect();
-            for (most, bytes) in needs.iter_mut().zip(workspace(&graph, &formats, batch)) {
-                *most = bytes.max(*most);
+            for (at, bytes) in workspace(&graph, &formats, batch).into_iter().enumerate() {
+                (needs[at], needs_least[at]) = (bytes.max(needs[at]), bytes.min(needs_least[at]));
             }
             let formats: Vec<Format> = training.ids().map(|id| tensor_format(training, id, format)).collect();
             let lowered = program(training, &formats, &[], batch, lowering)?.program;
             let footprint = Footprint::predicted(&lowered, budget.threads);
             beside = beside.max(footprint.total() - footprint.arena);
+            beside_least = beside_least.min(footprint.total() - footprint.arena);
+            kept = kept.min(footprint.kept);
+            if format == Format::FP32 {
+                fp32_peak = footprint.total();
+            }
         }
-        let step = |nodes: &Vec<NodeId>| nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
+        let step = |nodes: &Vec<NodeId>, needs: &[usize]| {
+            let most = nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
+            most.next_multiple_of(ALIGNMENT)
+        };
         let places = places(&graph, &schedule);
         let replaced = replaced(&graph, &schedule);
         let nodes = origins.into_iter().map(|origin| origin.node).collect();
         let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
-        let workspace = steps.iter().map(|nodes| step(nodes).next_multiple_of(ALIGNMENT)).collect();
-        Ok(Frame { rewritten, graph, nodes, steps, places, replaced, workspace, beside })
+        let workspace = steps.iter().map(|nodes| step(nodes, &needs)).collect();
+        let workspace_least = steps.iter().map(|nodes| step(nodes, &needs_least)).collect();
+        Ok(Frame {
+            rewritten,
+            graph,
+            nodes,
+            steps,
+            places,
+            replaced,
+            workspace,
+            workspace_least,
+            beside,
+            beside_least,
+            kept,
+            fp32: fp32_peak,
+        })
     }
 
     /// The same as the integer program reads it.
@@ -81,6 +110,16 @@ impl Frame {
             workspace,
             alignment: ALIGNMENT,
         }
+    }
+
+    /// The same with the workspace of the formats that need least.
+    pub(super) fn optimistic<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
+        Skeleton { workspace: &self.workspace_least, ..self.skeleton(training) }
+    }
+
+    /// By how much the workspace of the formats that need most exceeds that of those that need least, at most.
+    pub(super) fn workspace_spread(&self) -> usize {
+        self.workspace.iter().zip(&self.workspace_least).map(|(most, least)| most - least).max().unwrap_or(0)
     }
 
     /// What the steps of the largest weights compute, in words, the largest first; at most `count`.

@@ -6,6 +6,7 @@ pub(crate) mod costs;
 mod demote;
 mod error;
 mod frame;
+mod least;
 mod limit;
 #[cfg(test)]
 mod predicted;
@@ -16,13 +17,13 @@ mod tests;
 use crate::{CompileError, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
-use bitbudget_precision::budget::{Granularity, Priced};
-use bitbudget_precision::{Assignment, Method, PinFormats, Pinned, assign, assign_with};
+use bitbudget_precision::budget::{Costs, Granularity, Priced};
+use bitbudget_precision::{Assignment, Formats, Method, PinFormats, Pinned, assign, assign_with};
 use bitbudget_profile::Profile;
 use bitbudget_solver::Engine;
 use std::collections::BTreeMap;
 
-pub use error::BudgetError;
+pub use error::{BudgetError, Shortage};
 pub use limit::{Limit, ParseLimitError};
 pub(crate) use search::Search;
 
@@ -87,6 +88,13 @@ impl Budget {
         self.measured.as_ref().map(|measured| &measured.profile)
     }
 
+    /// Whether all formats of the methods that go by level may be chosen.
+    fn allows(&self, by_level: &Formats) -> bool {
+        let Formats { high, low_forward, low_backward, low_parameter_gradient } = by_level;
+        [high, low_forward].iter().all(|format| self.forward.contains(format))
+            && [high, low_backward, low_parameter_gradient].iter().all(|format| self.backward.contains(format))
+    }
+
     /// The widest formats that may be chosen, which pins call high precision.
     pub(crate) fn widest(&self) -> Option<PinFormats> {
         let widest = |formats: &[Format]| formats.iter().copied().max_by_key(|f| (f.bits(), f.mantissa_bits()));
@@ -122,8 +130,10 @@ pub struct Solved {
     pub peak: usize,
     /// What the solver says; nothing if no integer program was solved.
     pub solver: Option<Certificate>,
-    /// The paper's demotion on the same budget: its low ratio and peak; nothing if it does not fit.
+    /// The paper's demotion on the same budget: its low ratio and peak; nothing if it does not fit, or was not tried.
     pub demote: Option<Demoted>,
+    /// Whether demotion was tried: only where the budget allows all its formats, so that the two can be compared.
+    pub demote_allowed: bool,
 }
 
 /// What a solver says of its solution.
@@ -153,7 +163,7 @@ pub struct Certificate {
 impl Certificate {
     /// The part of the cost that the bound leaves open.
     pub fn gap(&self) -> f64 {
-        if self.cost > 0.0 { ((self.cost - self.bound) / self.cost).max(0.0) } else { 0.0 }
+        if self.cost > 0.0 { ((self.cost - self.bound) / self.cost).clamp(0.0, 1.0) } else { 0.0 }
     }
 }
 
@@ -187,8 +197,9 @@ pub(crate) fn fit(
     let assigned = |method, low_ratio| assign_with(training, batch, method, low_ratio, seed, formats, pinned);
     let most = fp32_peak(training, options, budget)?;
     let bytes = budget.bytes(most);
-    let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote };
-    let too_large = |peak| CompileError::from(BudgetError::TooLarge { method, peak, budget: bytes });
+    let demote_allowed = method == Method::Ilp && budget.allows(&formats);
+    let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote, demote_allowed };
+    let too_large = |peak| CompileError::from(BudgetError::TooLarge { method, peak, budget: bytes, fp32: most });
     match method {
         Method::Ilp => {
             let widest = assigned(Method::Fp32, 0.0)?;
@@ -199,7 +210,7 @@ pub(crate) fn fit(
                 return Ok((assignment, solved(peak, None, None)));
             }
             let (assignment, peak, certificate) = search.solved(bytes, 1.0)?;
-            let demote = search.demoted(Method::Demote, seed, bytes)?;
+            let demote = demote_allowed.then(|| search.demoted(Method::Demote, seed, bytes)).transpose()?.flatten();
             let demote = demote.map(|(assignment, peak)| Demoted {
                 low_ratio: assignment.low_ratio_elements(),
                 peak,
@@ -234,8 +245,8 @@ pub(crate) fn check(
     let fp32 = fp32_peak(training, options, budget)?;
     let (peak, bytes) = (search::peak(training, assignment, options.lowering(), budget)?, budget.bytes(fp32));
     match peak > bytes {
-        true => Err(BudgetError::Exceeded { peak, budget: bytes }.into()),
-        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None }),
+        true => Err(BudgetError::Exceeded { peak, budget: bytes, fp32 }.into()),
+        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false }),
     }
 }
 

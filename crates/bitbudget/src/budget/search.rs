@@ -4,13 +4,13 @@ use super::costs::{Harm, costs};
 use super::frame::Frame;
 use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
 use crate::lowered::{Lowered, program};
-use crate::{CompileError, Lowering};
+use crate::{Available, CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, repeats, stays_exact};
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pinned, Tensor, tensors};
-use bitbudget_solver::{Outcome, Settings, Smallest, Solution, Solver, smallest, solve};
+use bitbudget_solver::{Outcome, Settings, Solution, Solver, in_threads, memory, solve};
 use std::time::Instant;
 
 /// How often the integer program is solved at most.
@@ -24,20 +24,19 @@ const QUICK: f64 = 0.1;
 const SHARE: f64 = 0.35;
 const LEAST: f64 = 0.08;
 const LATE: f64 = 0.1;
-/// The part of the seconds for the least peak, if no round finds anything, and for each try to come near what is proved.
-const SMALLEST: f64 = 0.5;
-const NEARER: f64 = 0.15;
 /// Behind every round that missed the budget at least this part of it more is kept free for gaps between tensors, one of so many.
 const STEP: usize = 1000;
 /// A certified gap that ends a round, and one that ends the search.
 const GAP: f64 = 0.005;
 const ENOUGH: f64 = 0.01;
-/// Above what is proved to be too little, solutions are sought with this much times the memory.
-const MORE: [f64; 3] = [1.2, 1.5, 2.2];
 /// How many of the steps at which the budget binds are named.
-const BINDING: usize = 3;
+pub(super) const BINDING: usize = 3;
 /// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
 const OVERFLOW: f64 = 0.01;
+
+/// What to do where the search has too little memory.
+const ADVICE: &str = "raise the limit (`ulimit -v`, or the container's), search less (--no-recompute), use \
+                      another method, or compile on another machine and train from the trainer file";
 
 /// The memory that solutions may take, from round to round.
 struct Room {
@@ -83,8 +82,8 @@ impl Room {
 
 /// A choice with the assignment that it stands for, and its true peak in bytes.
 pub(super) struct Placed {
-    program: Program,
-    picks: Vec<u32>,
+    pub(super) program: Program,
+    pub(super) picks: Vec<u32>,
     pub(super) assignment: Assignment,
     pub(super) peak: usize,
 }
@@ -96,7 +95,7 @@ pub(crate) struct Search<'a> {
     pub(super) formats: Formats,
     pub(super) pinned: &'a Pinned,
     lowering: Lowering,
-    budget: &'a Budget,
+    pub(super) budget: &'a Budget,
     pub(super) tensors: Vec<Tensor>,
     pub(super) allowed: Vec<Vec<Format>>,
     pub(super) frame: Frame,
@@ -147,8 +146,27 @@ impl<'a> Search<'a> {
         Some(sum? * costs.scale())
     }
 
-    /// The best assignment that fits, by the integer program, with its peak.
+    /// The best assignment that fits, by the integer program, with its peak, in as many threads as there is memory for.
     ///
+    /// # Errors
+    /// If nothing fits, the profile lacks formats, or there is too little memory for the search.
+    pub(crate) fn solved(&self, bytes: usize, part: f64) -> Result<(Assignment, usize, Certificate), CompileError> {
+        let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
+        let whole = self.program(&costs, bytes.saturating_sub(self.frame.beside));
+        let (all, available) = (std::thread::available_parallelism().map_or(1, usize::from), Available::now());
+        let needed = |threads: usize| memory(&whole.problem, threads);
+        match (1..=all).rev().find(|&threads| available.has(needed(threads), threads)) {
+            Some(threads) if threads == all => self.searched(&costs, &whole, bytes, part),
+            Some(threads) => {
+                in_threads(threads, || self.searched(&costs, &whole, bytes, part)).map_err(BudgetError::from)?
+            }
+            None => {
+                available.check("the search for an assignment", needed(1), 1, ADVICE).map_err(BudgetError::from)?;
+                self.searched(&costs, &whole, bytes, part)
+            }
+        }
+    }
+
     /// The search takes a `part` of the budget's seconds or effort.
     ///
     /// The program knows sizes and lifetimes, but not where tensors come to lie. A short first round takes all memory, which is
@@ -158,19 +176,24 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// If nothing fits, or the profile lacks formats.
-    pub(crate) fn solved(&self, bytes: usize, part: f64) -> Result<(Assignment, usize, Certificate), CompileError> {
+    fn searched(
+        &self,
+        costs: &Costs,
+        whole: &Program,
+        bytes: usize,
+        part: f64,
+    ) -> Result<(Assignment, usize, Certificate), CompileError> {
         let start = Instant::now();
         let seconds = if self.budget.effort(part).is_some() { f64::INFINITY } else { part * self.budget.seconds };
-        let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
         let all = bytes.saturating_sub(self.frame.beside);
         let engine = self.budget.engine;
         let mut room = Room::new(all);
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
         let mut bound = f64::NEG_INFINITY;
-        let whole = self.program(&costs, all);
         let mut solver =
             Solver::new(&whole.problem, engine, whole.memory_rows(), seconds).map_err(BudgetError::from)?;
+        let mut impossible = false;
         let rounds = if self.budget.effort(part).is_some() { COUNTED_ROUNDS } else { ROUNDS };
         for round in 0..rounds {
             let left = seconds - start.elapsed().as_secs_f64();
@@ -180,7 +203,7 @@ impl<'a> Search<'a> {
             let is_embedded = engine == Engine::Embedded;
             let is_quick = round == 0 && is_embedded;
             // HiGHS can leave nothing free, so its first round is there for the bound, and later ones have less memory.
-            let less = (!is_embedded && room.memory < all).then(|| self.program(&costs, room.memory));
+            let less = (!is_embedded && room.memory < all).then(|| self.program(costs, room.memory));
             // Nothing at all would be worse than a late answer.
             let share = if is_quick { QUICK * seconds } else { (SHARE * left).max(LEAST * seconds) };
             let effort = self.budget.effort(if is_quick { part * QUICK } else { part });
@@ -194,10 +217,13 @@ impl<'a> Search<'a> {
                 bound = match &outcome {
                     Outcome::Solved(solution) => solution.bound.max(bound),
                     Outcome::Unknown { bound: other } => other.max(bound),
-                    Outcome::Infeasible => break,
+                    Outcome::Infeasible => {
+                        impossible = true;
+                        break;
+                    }
                 };
             }
-            let program = less.as_ref().unwrap_or(&whole);
+            let program = less.as_ref().unwrap_or(whole);
             let Outcome::Solved(solution) = outcome else {
                 if is_quick || room.is_too_small() {
                     continue;
@@ -206,7 +232,7 @@ impl<'a> Search<'a> {
             };
             let assignment = self.assignment(program.choices(&solution.picks))?;
             let peak = self.peak(&assignment)?;
-            let certificate = self.certificate(program, &Solution { bound, ..solution.clone() }, &costs, &assignment);
+            let certificate = self.certificate(program, &Solution { bound, ..solution.clone() }, costs, &assignment);
             let better = best.as_ref().is_none_or(|(_, _, found)| certificate.cost < found.cost);
             if peak <= bytes && better {
                 best = Some((assignment, peak, certificate));
@@ -219,21 +245,21 @@ impl<'a> Search<'a> {
         }
         let (assignment, peak, certificate) = match best {
             Some(best) => best,
-            None => self.least(&costs, bytes, part)?,
+            None => self.least(costs, bytes, part, impossible)?,
         };
-        let bound = certificate.bound.max(bound + whole.fixed_cost).min(certificate.cost);
+        // No cost is negative, whatever an engine says that found no bound.
+        let bound = certificate.bound.max(bound + whole.fixed_cost).max(0.0).min(certificate.cost);
         Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), bound, ..certificate }))
-    }
-
-    /// How long to search, where a part of all time or effort is wanted.
-    fn settings(&self, part: f64, gap: f64) -> Settings {
-        let effort = self.budget.effort(part);
-        let seconds = if effort.is_some() { f64::INFINITY } else { part * self.budget.seconds };
-        Settings { seconds, effort, gap, start: None }
     }
 
     pub(super) fn program(&self, costs: &Costs, memory: usize) -> Program {
         let (skeleton, allowed) = (self.frame.skeleton(self.training), self.all_allowed());
+        integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
+    }
+
+    /// The same with the workspace of the formats that need least: no assignment needs less than this program's.
+    pub(super) fn optimistic(&self, costs: &Costs, memory: usize) -> Program {
+        let (skeleton, allowed) = (self.frame.optimistic(self.training), self.all_allowed());
         integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
     }
 
@@ -242,7 +268,7 @@ impl<'a> Search<'a> {
         Allowed { formats: self.allowed.clone(), recompute, granularity }
     }
 
-    fn certificate(
+    pub(super) fn certificate(
         &self,
         program: &Program,
         solution: &Solution,
@@ -264,60 +290,6 @@ impl<'a> Search<'a> {
                 .map(|tensor| program.priced(tensor, &solution.picks, &solution.prices))
                 .collect(),
         }
-    }
-
-    /// The assignment of the least peak if that fits, with a cost that is proved to be at least zero only.
-    ///
-    /// If it does not fit, the error says what it takes, what is proved, and where the memory goes.
-    fn least(&self, costs: &Costs, budget: usize, part: f64) -> Result<(Assignment, usize, Certificate), CompileError> {
-        let program = self.program(costs, budget.saturating_sub(self.frame.beside));
-        // Everything in its first format and kept is a choice, if a large one.
-        let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { start, ..self.settings(SMALLEST * part, GAP) };
-        let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
-        let unknown = |smallest| BudgetError::Unknown { budget, seconds: self.budget.seconds, smallest };
-        let Some(Smallest { excess, bound, picks, weights }) = found else {
-            return Err(unknown(usize::MAX).into());
-        };
-        let above = |excess: i64| (budget as i64).saturating_add(excess).max(0) as usize;
-        let mut least = self.placed(program, picks)?;
-        let mut smallest = least.peak.max(above(excess));
-        if least.peak > budget
-            && let Some(other) = self.nearer(costs, above(bound), smallest, part)?
-            && other.peak < smallest
-        {
-            smallest = other.peak;
-            least = other;
-        }
-        if least.peak <= budget {
-            let Placed { program, picks, assignment, peak } = least;
-            let items = program.problem.items.iter().zip(&picks);
-            let cost: f64 = items.map(|(item, &pick)| item.options[pick as usize].cost).sum();
-            let prices = vec![0.0; program.problem.limits.len()];
-            let engine = self.budget.engine.name();
-            let solution = Solution { picks, cost, bound: 0.0, prices, engine, seconds: 0.0 };
-            let certificate = self.certificate(&program, &solution, costs, &assignment);
-            return Ok((assignment, peak, certificate));
-        }
-        if bound <= 0 {
-            return Err(unknown(smallest).into());
-        }
-        let dominated = self.frame.largest(self.training, &weights, BINDING).join("; ");
-        Err(BudgetError::Infeasible { budget, smallest, bound: above(bound), dominated }.into())
-    }
-
-    /// A solution with a little more memory than `bound`, if one is found below `smallest`.
-    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, part: f64) -> Result<Option<Placed>, CompileError> {
-        let tried = MORE.map(|more| (bound as f64 * more) as usize);
-        for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
-            let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
-            let settings = self.settings(NEARER * part, 0.5);
-            let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
-            if let Outcome::Solved(Solution { picks, .. }) = outcome {
-                return self.placed(program, picks).map(Some);
-            }
-        }
-        Ok(None)
     }
 
     /// What a choice comes to.

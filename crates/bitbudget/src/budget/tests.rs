@@ -97,14 +97,49 @@ fn large_budgets_give_fp32_and_small_ones_are_refused() {
     assert!(compiled.assignment.formats.iter().all(|&format| format == Format::FP32));
     assert_eq!(compiled.assignment.recomputed, []);
     let error = compile(model(Network::SqueezeNet), &options(0.05)).unwrap_err();
-    let CompileError::Budget(BudgetError::Infeasible { budget, smallest, bound, dominated }) = error else {
-        panic!("{error}")
-    };
-    assert!(budget < bound && bound <= smallest && !dominated.is_empty());
-    // What it says is enough is enough, or nearly.
+    let CompileError::Budget(BudgetError::Infeasible(shortage)) = error else { panic!("{error}") };
+    let Shortage { budget, smallest, bound, kept, dominated, .. } = *shortage;
+    let smallest = smallest.unwrap();
+    assert!(budget < bound && bound <= smallest && kept < bound && !dominated.is_empty());
+    // What it says is enough is enough.
     let mut again = options(1.0);
-    again.budget.as_mut().unwrap().limit = Limit::Bytes(smallest + smallest / 20);
+    again.budget.as_mut().unwrap().limit = Limit::Bytes(smallest);
     assert!(compile(model(Network::SqueezeNet), &again).is_ok());
+}
+
+#[test]
+fn budgets_below_masters_and_state_are_refused_with_what_the_rest_needs() {
+    let refused = |limit| {
+        let mut options = options(1.0);
+        options.budget.as_mut().unwrap().limit = limit;
+        let error = compile(model(Network::ResNet18), &options).unwrap_err();
+        let CompileError::Budget(BudgetError::Infeasible(shortage)) = error else { panic!("{error}") };
+        *shortage
+    };
+    let one = refused(Limit::Bytes(1));
+    // Most of the gap between what is proven and what was found lies in the search, none in what masters and state take.
+    let smallest = one.smallest.unwrap();
+    assert!(one.kept < one.bound && one.bound - one.kept > (smallest - one.kept) / 2, "{one:?}");
+    for bytes in [one.kept / 2, one.kept, one.bound - 1] {
+        let other = refused(Limit::Bytes(bytes));
+        assert_eq!((other.smallest, other.kept, other.fp32), (one.smallest, one.kept, one.fp32));
+        assert!(other.bound <= smallest && other.bound >= one.bound);
+    }
+}
+
+#[test]
+fn demotion_is_compared_where_its_formats_are_allowed() {
+    let solved = |forward: &[Format]| {
+        let mut options = options(0.8);
+        options.budget.as_mut().unwrap().forward = forward.to_vec();
+        compile(model(Network::SqueezeNet), &options).unwrap().solved.unwrap()
+    };
+    let all = Budget::new(Limit::Share(0.8), THREADS).forward;
+    let solved_with_all = solved(&all);
+    assert!(solved_with_all.demote_allowed);
+    assert!(solved_with_all.demote.unwrap().cost.unwrap() > 0.0);
+    let fp32 = solved(&[Format::FP32]);
+    assert_eq!((fp32.demote_allowed, fp32.demote), (false, None));
 }
 
 #[test]

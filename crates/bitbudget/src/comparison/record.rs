@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::budget::{Overflowed, Search};
-use crate::{Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, compile};
+use crate::{Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, Shortage, compile};
 use bitbudget_exec::Footprint;
 use bitbudget_ir::Model;
 use bitbudget_precision::{Kind, node_names};
@@ -108,18 +108,15 @@ pub fn assign_case(
 
 /// The budget in bytes and what is known, if an error is that nothing fits.
 fn refused(error: &BudgetError) -> Option<(usize, Refused)> {
-    let known = |bytes: usize| Some(bytes).filter(|&bytes| bytes < usize::MAX);
-    match *error {
-        BudgetError::Infeasible { budget, smallest, bound, .. } => {
-            Some((budget, Refused { smallest_peak: known(smallest), proved: Some(bound) }))
+    match error {
+        BudgetError::Infeasible(shortage) | BudgetError::Unknown(shortage) => {
+            let Shortage { budget, smallest, bound, .. } = **shortage;
+            Some((budget, Refused { smallest_peak: smallest, proved: Some(bound) }))
         }
-        BudgetError::Unknown { budget, smallest, .. } => {
-            Some((budget, Refused { smallest_peak: known(smallest), proved: None }))
+        &BudgetError::TooLarge { budget, peak, .. } | &BudgetError::Exceeded { budget, peak, .. } => {
+            Some((budget, Refused { smallest_peak: Some(peak), proved: None }))
         }
-        BudgetError::TooLarge { budget, peak, .. } | BudgetError::Exceeded { budget, peak } => {
-            Some((budget, Refused { smallest_peak: known(peak), proved: None }))
-        }
-        BudgetError::Profile { .. } | BudgetError::Solver(_) => None,
+        BudgetError::Profile { .. } | BudgetError::Memory(_) | BudgetError::Solver(_) => None,
     }
 }
 

@@ -65,6 +65,7 @@ fn verdict(compiled: &Compiled, predicted: usize) -> Verdict {
         recomputed: assignment.recomputed.iter().filter_map(|id| names[id.index()].clone()).collect(),
         solver: solved.as_ref().and_then(|solved| solved.solver.as_ref()).map(solver),
         demote: solved.as_ref().and_then(|solved| solved.demote).map(demoted),
+        demote_allowed: solved.as_ref().is_some_and(|solved| solved.demote_allowed),
     }
 }
 

@@ -59,10 +59,12 @@ impl FromStr for Percent {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-        let number = number.filter(|number| *number > 0.0 && *number <= 1000.0);
-        number
-            .map(|number| Percent(number / 100.0))
-            .ok_or_else(|| "write a share such as 40%, above 0% and up to 1000%".into())
+        let text = text.trim();
+        let number = text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>().ok();
+        match number.filter(|number| *number > 0.0 && *number <= 1000.0) {
+            Some(number) if text.ends_with('%') => Ok(Percent(number / 100.0)),
+            Some(number) => Err(format!("the unit is missing: {number}%?")),
+            None => Err("write a share such as 40%, above 0% and up to 1000%".into()),
+        }
     }
 }

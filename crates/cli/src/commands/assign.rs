@@ -5,7 +5,7 @@ use crate::budget::{SolverRecord, lines, record};
 use crate::files::{check, is_stream, save};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
-use crate::output::{bytes, grouped, json, print, say, table};
+use crate::output::{bytes, grouped, json, say, show_table, table};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
@@ -57,14 +57,14 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
         json(path, &Record { summary: &summary, memory: &memory, solver })?;
     }
     if !args.quiet && !outputs.on_standard_output {
-        print(groups(&summary))?;
+        show_table(groups(&summary))?;
         say(totals(&summary))?;
         if let Some(solved) = &compiled.solved {
             say(lines(solved, compiled.assignment.recomputed.len()))?;
         }
         let (title, table) = memory.table();
         say(title)?;
-        print(table)?;
+        show_table(table)?;
     }
     Ok(())
 }

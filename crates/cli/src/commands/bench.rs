@@ -6,7 +6,7 @@ use crate::data::dataset;
 use crate::files::check;
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
-use crate::output::{json, print, say, table};
+use crate::output::{json, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report;
 use anyhow::{Result, bail};
@@ -309,17 +309,18 @@ fn show(record: &Record) -> Result<()> {
         Format::PAPER_LOW_FORWARD,
         ceilings.gbytes_per_second
     ))?;
-    print(instructions(&record.instructions))?;
+    show_table(instructions(&record.instructions))?;
     let (title, table) = record.memory.table();
     say(title)?;
-    print(table)
+    show_table(table)
 }
 
 fn instructions(kinds: &[KindRecord]) -> Table {
     let mut table = table(&["instruction", "count", "ms a step", "share", "GFLOP/s", "GB/s", "of peak"], 1);
     for kind in kinds.iter().filter(|kind| kind.share >= 0.001) {
         table.add_row([
-            kind.kind.clone(),
+            // Long names have places to break.
+            kind.kind.replace('+', " + "),
             kind.count.to_string(),
             format!("{:.2}", 1e3 * kind.seconds),
             format!("{:.1}%", 100.0 * kind.share),

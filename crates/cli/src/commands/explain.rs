@@ -3,7 +3,7 @@
 use crate::args::ExplainArgs;
 use crate::files::check;
 use crate::model::{Request, compiled};
-use crate::output::{bytes, json, print, say, table};
+use crate::output::{bytes, json, print, say, show_table, small, table};
 use crate::report::Inputs;
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Explained, Firing, Priced, explain};
@@ -177,7 +177,7 @@ fn overview(record: &Record) -> Result<()> {
         let row = [rule.fired.to_string(), rule.nodes.len().to_string(), saved, ms(rule.saved_seconds)];
         table.add_row([rule.rule.to_string()].into_iter().chain(row));
     }
-    print(table)?;
+    show_table(table)?;
     let never: Vec<&str> = record.rules.iter().filter(|rule| rule.fired == 0).map(|rule| rule.rule).collect();
     if !never.is_empty() {
         say(format!("\nnever fired: {}", never.join(", ")))?;
@@ -215,7 +215,7 @@ fn tensor(record: &TensorRecord) -> Result<()> {
              memory to speak of\n",
         );
     }
-    print(choices(record))?;
+    show_table(choices(record))?;
     print("")
 }
 
@@ -232,7 +232,7 @@ fn choices(record: &TensorRecord) -> Table {
             (false, 1) => "runner-up",
             _ => "",
         };
-        let number = |x: f64| format!("{x:.4}");
+        let number = small;
         let row = [number(choice.cost), number(choice.memory), number(choice.cost + choice.memory)];
         table.add_row([name, note.to_string()].into_iter().chain(row));
     }

@@ -5,7 +5,7 @@ use crate::commands::assign::totals;
 use crate::files::check;
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled, network};
-use crate::output::{bytes, grouped, json, print, say, table};
+use crate::output::{bytes, grouped, json, print, say, show_table, table};
 use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget::{Compiled, forward_formats};
@@ -135,9 +135,9 @@ fn show(overview: &Overview) -> Result<()> {
             format!("{:.3}", operators.flops as f64 / 1e9),
         ]);
     }
-    print(table)?;
+    show_table(table)?;
     say(totals(&overview.assignment))?;
     let (title, table) = overview.memory.table();
     say(title)?;
-    print(table)
+    show_table(table)
 }

@@ -4,7 +4,7 @@ use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
 use crate::files::{check, save};
 use crate::model::{Request, check_training, compiled, executor, network};
-use crate::output::{grouped, print, remark, say, table};
+use crate::output::{grouped, print, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
 use anyhow::{Result, bail};
@@ -92,6 +92,6 @@ fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
         table.add_row(row);
     }
     say("most sensitive tensors, with the second moment of the loss change that each format alone makes")?;
-    print(table)?;
+    show_table(table)?;
     say(format!("\nwritten to {}", args.output.display()))
 }

@@ -57,7 +57,11 @@ impl Folder {
     /// Runs `bitbudget` with arguments separated by blanks; one that hangs is killed and has no exit code.
     pub(crate) fn run(&self, arguments: &str) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bitbudget"));
-        command.current_dir(self.0.path()).env("RUST_BACKTRACE", "1").timeout(Duration::from_secs(60));
+        command
+            .current_dir(self.0.path())
+            .env("RUST_BACKTRACE", "1")
+            .env_remove("COLUMNS")
+            .timeout(Duration::from_secs(60));
         let output = command.args(arguments.split_whitespace()).output().unwrap();
         Run {
             code: output.status.code(),

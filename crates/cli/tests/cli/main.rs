@@ -7,6 +7,7 @@ mod bad_data;
 mod bad_networks;
 mod bad_options;
 mod browser;
+mod budgets;
 mod commands;
 mod compare;
 mod divergence;

@@ -129,7 +129,10 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
             &["`Cnv*` matches no", "mean `conv`", "`fire2.relu3`", "`fire2.relu1`", "`nothing-like-it` matches no"],
         ),
         ("assign net.onnx --pin conv=bf16 --pin Conv=fp32", &["`conv` and `Conv` both match", "bf16 and fp32"]),
-        ("assign net.onnx --budget 50% --pin nll_loss=bf16", &["`nll_loss`, which stays in high precision"]),
+        (
+            "assign net.onnx --budget 50% --pin nll_loss=bf16",
+            &["`nll_loss`, the network's input or a part of the loss, which cannot be pinned"],
+        ),
         ("assign net.onnx --pin conv", &["write a pattern and a format", "'Conv*=bf16'"]),
         ("assign net.onnx --pin conv=fp7", &["unknown format `fp7`"]),
         ("assign net.onnx --formats bf16", &["--formats", "--budget"]),

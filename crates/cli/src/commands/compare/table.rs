@@ -1,6 +1,6 @@
 //! A comparison as a table, as lines of CSV, and its parts in words.
 
-use crate::output::{bytes, print, say, table};
+use crate::output::{bytes, say, show_table, table};
 use anyhow::Result;
 use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Refused, Summarised, Timing, Trained, TrainingRecord};
 use serde::Serialize;
@@ -42,7 +42,7 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
         let row = row(case, comparison.timings.as_ref().and_then(|all| all.get(at)), comparison.fp32_peak);
         table.add_row(shown.iter().map(|&at| row[at].clone()));
     }
-    print(table)?;
+    show_table(table)?;
     let what = if is_trained { "accuracy" } else { "cost" };
     say(format!("\n* nothing else has as low a peak and as good a{} {what}", if is_trained { "n" } else { "" }))?;
     if is_trained {

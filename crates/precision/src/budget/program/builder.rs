@@ -67,8 +67,10 @@ impl Builder<'_> {
         self.link_recomputations();
         self.link_early_recomputations();
         self.add_savings();
+        let small = self.stored.iter().filter(|stored| self.is_small(stored));
+        let spare = small.map(|stored| self.size(stored, Format::FP32, true)).sum();
         let Builder { problem, fixed_cost, meanings, classes, fixed, stored, .. } = self;
-        Program { problem, fixed_cost, meanings, classes: classes.classes, fixed, stored, steps, rectifying }
+        Program { problem, fixed_cost, spare, meanings, classes: classes.classes, fixed, stored, steps, rectifying }
     }
 
     pub(super) fn is_small(&self, stored: &Stored) -> bool {

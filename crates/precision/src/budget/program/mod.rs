@@ -26,6 +26,8 @@ pub struct Program {
     pub problem: Problem,
     /// What the choices that are left to no item cost.
     pub fixed_cost: f64,
+    /// Bytes in FP32 of the tensors that are too small to be chosen for; no choice for them saves more.
+    pub spare: usize,
     meanings: Vec<Vec<Meaning>>,
     classes: Vec<Class>,
     fixed: Vec<Format>,
