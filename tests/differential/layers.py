@@ -208,7 +208,8 @@ def pool(net, x):
         x = zeros_around(net, x, len(sizes))
     attributes = window(net, kernel, sizes, dilated, pool=True)
     if net.opset >= 10 and net.chance(0.4):
-        attributes["ceil_mode"] = net.integer(0, 1)
+        # With SAME the size is that of rounding up in any case, but ONNX's own shape inference adds one.
+        attributes["ceil_mode"] = net.integer(0, 1) if not attributes.get("auto_pad", "").startswith("SAME") else 0
     if op == "AveragePool" and net.chance(0.5):
         attributes["count_include_pad"] = net.integer(0, 1)
     return net.emit(op, [x], kernel_shape=kernel, **attributes)

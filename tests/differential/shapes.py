@@ -209,11 +209,10 @@ def transpose(net, x):
 def batch_moved(net, x):
     """The batch as another dimension than the first, and back."""
     order = net.random.permutation(net.rank(x)).tolist()
-    y = net.emit("Transpose", [x], perm=order) if net.chance(0.7) else net.emit("Transpose", [x])
-    order = order if net.shape(y) == [net.shape(x)[i] for i in order] else order
-    used = [a.ints for a in net.nodes[-1].attribute if a.name == "perm"]
-    order = list(used[0]) if used else list(reversed(range(net.rank(x))))
-    y = net.attempt(net.pick([activation, activation, batch_norm]), y) or y
+    backwards = net.chance(0.3)
+    y = net.emit("Transpose", [x]) if backwards else net.emit("Transpose", [x], perm=order)
+    order = list(reversed(range(net.rank(x)))) if backwards else order
+    y = net.attempt(activation, y) or y
     return net.emit("Transpose", [y], perm=[order.index(i) for i in range(len(order))])
 
 
