@@ -39,7 +39,6 @@ fn run(network: Network, options: &Options) -> (Outcome, usize) {
         labels: &labels,
         loss_scale: 1024.0,
         learning_rate: 0.05,
-        update: 1,
         ..Inputs::default()
     };
     let mut outcome = Outcome { losses: Vec::new(), weights: Vec::new(), overflows: BTreeMap::new() };

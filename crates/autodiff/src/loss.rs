@@ -1,13 +1,13 @@
 //! The loss: softmax cross-entropy.
 
 use bitbudget_ir::ops::{Label, LogSoftmax, NllLoss, Reshape};
-use bitbudget_ir::{DType, Dim, Graph, GraphError, NodeId, Reason, Shape, TensorType};
+use bitbudget_ir::{DType, Dim, Graph, GraphError, Names, NodeId, Reason, Shape, TensorType};
 
 /// Appends log-softmax and negative log-likelihood to the class scores and names the results; returns the loss.
-pub(crate) fn append(graph: &mut Graph, scores: NodeId) -> Result<NodeId, GraphError> {
+pub(crate) fn append(graph: &mut Graph, scores: NodeId, names: &mut Names) -> Result<NodeId, GraphError> {
     let scores = rows(graph, scores)?;
     let labels = TensorType { dtype: DType::Label, shape: [Dim::BATCH].into() };
-    let labels = graph.source(Label { name: "labels".into() }, labels);
+    let labels = graph.source(Label { name: names.fresh("labels") }, labels);
     let log_probabilities = graph.add_named(LogSoftmax {}, &[scores], "log_softmax")?;
     let loss = graph.add_named(NllLoss {}, &[log_probabilities, labels], "nll_loss")?;
     graph.set_output("logits", scores);

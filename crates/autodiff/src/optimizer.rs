@@ -3,7 +3,7 @@
 use bitbudget_ir::ops::{
     AdamFirstMoment, AdamSecondMoment, AdamwParameter, AllFinite, Scalar, SgdParameter, SgdVelocity, State,
 };
-use bitbudget_ir::{Graph, GraphError, NodeId, Real, Role, ScalarKind, TensorType};
+use bitbudget_ir::{Graph, GraphError, Names, NodeId, Real, Role, ScalarKind, TensorType};
 
 /// How parameters are updated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +61,7 @@ pub(crate) fn append(
     optimizer: &Optimizer,
     updates: Updates,
     trained: &[Trained],
+    names: &mut Names,
 ) -> Result<(), GraphError> {
     let scalar = |graph: &mut Graph, kind| graph.source(Scalar { kind }, TensorType::scalar());
     let finite = match updates {
@@ -80,7 +81,7 @@ pub(crate) fn append(
         Optimizer::Sgd { momentum, weight_decay } => {
             let (momentum, weight_decay) = (Real(momentum), Real(weight_decay));
             for &Trained { master, gradient } in trained {
-                let velocity = state(graph, master, "velocity");
+                let velocity = state(graph, names, master, "velocity");
                 let op = SgdVelocity { momentum, weight_decay };
                 let new = internal(graph, op, &[velocity, master, gradient, inverse_scale, finite])?;
                 graph.add_update(velocity, new);
@@ -93,7 +94,8 @@ pub(crate) fn append(
             let second_bias = scalar(graph, ScalarKind::SecondBias);
             let op = AdamwParameter { weight_decay: Real(weight_decay), epsilon: Real(epsilon) };
             for &Trained { master, gradient } in trained {
-                let (first, second) = (state(graph, master, "first_moment"), state(graph, master, "second_moment"));
+                let first = state(graph, names, master, "first_moment");
+                let second = state(graph, names, master, "second_moment");
                 let operands = |moment| [moment, gradient, inverse_scale, finite];
                 let m = internal(graph, AdamFirstMoment { beta: Real(beta1) }, &operands(first))?;
                 let v = internal(graph, AdamSecondMoment { beta: Real(beta2) }, &operands(second))?;
@@ -107,8 +109,9 @@ pub(crate) fn append(
     Ok(())
 }
 
-fn state(graph: &mut Graph, master: NodeId, what: &str) -> NodeId {
-    let name = format!("{}.{what}", graph.node(master).name);
+/// A state of the optimizer, under a name that no value of the network has.
+fn state(graph: &mut Graph, names: &mut Names, master: NodeId, what: &str) -> NodeId {
+    let name = names.fresh(&format!("{}.{what}", graph.node(master).name));
     let ty = graph.ty(master).clone();
     graph.source(State { name }, ty)
 }

@@ -4,7 +4,7 @@ use crate::gradients::gradients;
 use crate::optimizer::{Optimizer, Trained, Updates};
 use crate::{loss, optimizer};
 use bitbudget_ir::ops::{Cast, Scalar};
-use bitbudget_ir::{Graph, GraphError, Op, Reason, Role, ScalarKind, TensorType};
+use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, TensorType};
 
 /// The training step of a forward graph, whose first output holds the class scores `[N, classes]`.
 ///
@@ -23,16 +23,19 @@ pub fn training(forward: &Graph, optimizer: &Optimizer) -> Result<Graph, GraphEr
 ///
 /// # Errors
 /// As [`training`].
-pub fn training_with(forward: &Graph, optimizer: &Optimizer, updates: Updates) -> Result<Graph, GraphError> {
-    let mut pruned = forward.clone();
-    let fault = |text: &str| GraphError::new("graph", forward.name(), &[], Reason::new(text));
-    let (name, scores) = forward.outputs().first().cloned().ok_or_else(|| fault("has no output"))?;
+pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> Result<Graph, GraphError> {
+    let mut pruned = whole.clone();
+    let fault = |text: &str| GraphError::new("graph", whole.name(), &[], Reason::new(text));
+    let (name, scores) = whole.outputs().first().cloned().ok_or_else(|| fault("has no output"))?;
     pruned.clear_outputs();
     pruned.set_output(name, scores);
     let (forward, renamed) = pruned.without_dead_nodes();
     let scores = renamed[scores.index()].ok_or_else(|| fault("has no output"))?;
 
     let mut graph = Graph::new(forward.name());
+    // Values are bound by name, those of parameters that the output does not depend on, too.
+    let sources = whole.ids().filter_map(|id| whole.op(id).source_name());
+    let mut names: Names = sources.map(str::to_string).collect();
     let mut copies = Vec::new();
     let mut copied = Vec::with_capacity(forward.len());
     for id in forward.ids() {
@@ -59,7 +62,7 @@ pub fn training_with(forward: &Graph, optimizer: &Optimizer, updates: Updates) -
         graph.add_update(copied[target.index()], copied[value.index()]);
     }
 
-    let loss = loss::append(&mut graph, copied[scores.index()])?;
+    let loss = loss::append(&mut graph, copied[scores.index()], &mut names)?;
     let seed = graph.source(Scalar { kind: ScalarKind::LossScale }, TensorType::scalar());
     let targets: Vec<_> = copies.iter().map(|&(_, copy)| copy).collect();
     let gradients = gradients(&mut graph, loss, seed, &targets)?;
@@ -71,6 +74,6 @@ pub fn training_with(forward: &Graph, optimizer: &Optimizer, updates: Updates) -
     if trained.is_empty() {
         return Err(fault("its output depends on no parameter, so there is nothing to train"));
     }
-    optimizer::append(&mut graph, optimizer, updates, &trained)?;
+    optimizer::append(&mut graph, optimizer, updates, &trained, &mut names)?;
     Ok(graph.without_dead_nodes().0)
 }

@@ -140,6 +140,8 @@ pub struct Compiled {
     pub evaluate: Program,
     /// Initial values of parameters, states and constants by name.
     pub values: BTreeMap<String, Vec<f32>>,
+    /// The updates that the values have been through.
+    pub updates: u32,
 }
 
 /// The peak of a training step.
@@ -280,6 +282,7 @@ impl Compiled {
             train,
             evaluate,
             values,
+            updates: 0,
         })
     }
 

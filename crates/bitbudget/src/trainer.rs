@@ -41,6 +41,7 @@ impl Compiled {
             training: self.training.clone(),
             assignment: self.record().to_string(),
             values: self.values.clone(),
+            updates: self.updates,
             train: self.train.clone(),
             evaluate: self.evaluate.clone(),
         }
@@ -71,6 +72,7 @@ impl Compiled {
         for (at, name) in &record.overflowed {
             compiled.overflowed.insert(*at, format(name)?);
         }
+        compiled.updates = trainer.updates;
         compiled.refused = record.refused.clone();
         compiled.pinned = record.pinned.iter().map(|&at| (at, compiled.assignment.chosen[at])).collect();
         Ok(compiled)

@@ -35,8 +35,6 @@ pub struct Inputs<'a> {
     pub loss_scale: f32,
     /// The learning rate.
     pub learning_rate: f32,
-    /// How many updates were made, this one counted; Adam's bias corrections come from it.
-    pub update: u32,
     /// The decay of Adam's moments.
     pub betas: [f64; 2],
 }
@@ -44,13 +42,14 @@ pub struct Inputs<'a> {
 impl Default for Inputs<'_> {
     fn default() -> Self {
         let (examples, labels) = (&[], &[]);
-        Inputs { examples, labels, loss_scale: 1.0, learning_rate: 0.0, update: 1, betas: [0.9, 0.999] }
+        Inputs { examples, labels, loss_scale: 1.0, learning_rate: 0.0, betas: [0.9, 0.999] }
     }
 }
 
 impl Inputs<'_> {
-    pub(crate) fn scalar(&self, kind: ScalarKind) -> f32 {
-        let bias = |beta: f64| (1.0 - beta.powf(f64::from(self.update))) as f32;
+    /// The number of a kind in the update that follows on so many.
+    pub(crate) fn scalar(&self, kind: ScalarKind, updates: u32) -> f32 {
+        let bias = |beta: f64| (1.0 - beta.powf(f64::from(updates) + 1.0)) as f32;
         match kind {
             ScalarKind::LossScale => self.loss_scale,
             ScalarKind::InverseLossScale => self.loss_scale.recip(),

@@ -81,7 +81,8 @@ fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeM
         let examples = numbers(BATCH * 32, 11 + i);
         let (loss_scale, learning_rate) = (16.0, 0.05);
         let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, learning_rate, ..Inputs::default() };
-        executor.run(program, &mut values, &Inputs { update: i as u32 + 1, ..inputs }).unwrap()
+        values.updates = i as u32;
+        executor.run(program, &mut values, &inputs).unwrap()
     };
     let steps = (0..3).map(&mut step).collect();
     (steps, values.download().unwrap())

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct Values {
     tensors: BTreeMap<String, Tensor>,
+    /// The updates that the values have been through; Adam's bias corrections depend on it.
+    pub updates: u32,
 }
 
 impl Values {

@@ -2,7 +2,7 @@
 //!
 //! 1. Operands stand before their readers.
 //! 2. Every type is the one that its operator infers from its operands.
-//! 3. Names of sources are unique and not empty.
+//! 3. Names of sources are unique and not empty; scalars are bound by their kind, so these may share a name with another source.
 //! 4. Outputs and updates name nodes of the graph; an update's target is a parameter or a state, occurs once, and its
 //!    value has the target's type.
 //! 5. A gradient's role points to an earlier node.
@@ -56,7 +56,7 @@ fn check_node<'g>(graph: &'g Graph, id: NodeId, names: &mut BTreeSet<&'g str>) -
         if name.is_empty() {
             return Err(Reason::new("a source needs a name"));
         }
-        if !names.insert(name) {
+        if !matches!(node.op, Op::Scalar(_)) && !names.insert(name) {
             return Err(Reason::new(format!("two sources are named `{name}`")));
         }
     } else {

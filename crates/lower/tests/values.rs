@@ -61,9 +61,9 @@ fn execute(
         labels: &labels,
         loss_scale: bindings.values["loss_scale"][0],
         learning_rate: RATE,
-        update: step as u32 + 1,
         ..Inputs::default()
     };
+    kept.updates = step as u32;
     let mut results = vec![None; program.buffers.len()];
     executor
         .run_observed(&program, kept, &inputs, &mut |id: BufferId, numbers| {

@@ -17,6 +17,8 @@ pub struct Trainer {
     pub assignment: String,
     /// Values of parameters, states and constants by name.
     pub values: BTreeMap<String, Vec<f32>>,
+    /// The updates that the values have been through.
+    pub updates: u32,
     /// One training step.
     pub train: Program,
     /// One evaluation step in the trained assignment.
@@ -39,6 +41,8 @@ struct TrainerMessage {
     train: Option<ProgramMessage>,
     #[prost(message, optional, tag = "7")]
     evaluate: Option<ProgramMessage>,
+    #[prost(uint32, tag = "8")]
+    updates: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -48,7 +52,7 @@ struct ValuesMessage {
 }
 
 /// The first field of every trainer file, with the version of its layout.
-const MAGIC: &str = "bitbudget trainer 2";
+const MAGIC: &str = "bitbudget trainer 3";
 
 impl Trainer {
     /// The file form.
@@ -62,6 +66,7 @@ impl Trainer {
             values,
             train: Some(to_message(&self.train)),
             evaluate: Some(to_message(&self.evaluate)),
+            updates: self.updates,
         };
         let mut bytes = message.encode_to_vec();
         let checksum = crc32fast::hash(&bytes);
@@ -101,6 +106,7 @@ impl Trainer {
             training: graph(&message.training)?,
             assignment: message.assignment,
             values: message.values.into_iter().map(|(n, v)| (n, v.values)).collect(),
+            updates: message.updates,
             train: program(message.train)?,
             evaluate: program(message.evaluate)?,
         })

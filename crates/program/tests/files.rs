@@ -49,6 +49,7 @@ fn trainer(choice: &[Index], batch: usize) -> Trainer {
         forward,
         training,
         values,
+        updates: 7,
     }
 }
 
@@ -121,8 +122,8 @@ fn another_version_says_so() {
     let train = lowered(&training, &formats, 1);
     let evaluate = train.clone();
     let (assignment, values) = (String::new(), BTreeMap::new());
-    let mut bytes = Trainer { forward, training, assignment, values, train, evaluate }.encode();
-    let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 2").unwrap() + 18;
+    let mut bytes = Trainer { forward, training, assignment, values, updates: 0, train, evaluate }.encode();
+    let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 3").unwrap() + 18;
     bytes[version] = b'7';
     let error = Trainer::decode(&bytes).unwrap_err().to_string();
     assert!(error.contains("bitbudget trainer 7") && error.contains("compile the network again"), "{error}");

@@ -120,7 +120,6 @@ pub fn train(
         scaler: LossScaler::new(settings.loss_scale, per_epoch),
         steps,
         step: 0,
-        updates: 0,
         hopeless: 0,
         promotions: Vec::new(),
         worst: BTreeMap::new(),
@@ -241,7 +240,6 @@ struct Run<'a> {
     scaler: LossScaler,
     steps: u64,
     step: u64,
-    updates: u32,
     hopeless: u32,
     promotions: Vec<Promotion>,
     /// The step in which most of each tensor overflowed, by the number that the program counts it by.
@@ -288,7 +286,6 @@ impl Run<'_> {
                 labels: &batch.labels,
                 loss_scale,
                 learning_rate,
-                update: self.updates + 1,
                 betas: settings.betas,
             },
         )?;
@@ -303,7 +300,7 @@ impl Run<'_> {
             );
             return Err(Error::new(ErrorKind::Diverged, message));
         }
-        self.updates += u32::from(applied);
+        self.values.updates = self.values.updates.saturating_add(u32::from(applied));
         let smallest = settings.loss_scale == LossScaling::Dynamic && loss_scale <= SMALLEST_SCALE;
         self.hopeless = if !applied && smallest { self.hopeless + 1 } else { 0 };
         if self.hopeless == PATIENCE {

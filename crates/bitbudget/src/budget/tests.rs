@@ -31,7 +31,6 @@ fn run(compiled: &Compiled) -> (Vec<f32>, Vec<u32>, usize) {
         labels: &labels,
         loss_scale: 1024.0,
         learning_rate: 0.05,
-        update: 1,
         ..Inputs::default()
     };
     let losses = (0..2).map(|_| executor.run(&compiled.train, &mut values, &inputs).unwrap().outputs["loss"][0]);

@@ -124,7 +124,7 @@ fn measure(
     let options = TrainOptions { batch: program.batch, seed: args.seed, shuffle: false, augment: false };
     let mut scaler = LossScaler::new(args.loss_scale, u64::MAX);
     let mut times = vec![Duration::ZERO; program.instructions.len()];
-    let (mut seconds, mut losses, mut updates) = (Vec::new(), Vec::new(), 0);
+    let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     let mut batch = Batch::default();
     let mut epoch = 0;
     let mut batches = TrainBatches::new(dataset, &options, epoch)?;
@@ -140,7 +140,6 @@ fn measure(
             labels: &batch.labels,
             loss_scale: scaler.scale(),
             learning_rate: args.lr,
-            update: updates + 1,
             ..Inputs::default()
         };
         let start = Instant::now();
@@ -149,7 +148,7 @@ fn measure(
         let output = |name: &str| result.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
         losses.push(output("loss"));
         let finite = result.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
-        updates += u32::from(scaler.update(finite));
+        values.updates = values.updates.saturating_add(u32::from(scaler.update(finite)));
         if step == 0 {
             // The first step touches memory for the first time.
             times.fill(Duration::ZERO);

@@ -58,6 +58,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let resident = Resident::start();
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+    values.updates = compiled.updates;
     let mut progress = Progress::new(steps(&settings, &dataset), args.quiet);
     let programs = programs(&compiled);
     let fp32 = compiled.evaluate_fp32()?;
@@ -85,6 +86,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
     if let Some(path) = &args.save {
         compiled.values = values.download()?;
+        compiled.updates = values.updates;
         save_trained(path, &compiled)?;
     }
     let memory = memory(&compiled, &fp32, &executor).measured(&executor, &values, resident.growth());
@@ -213,7 +215,11 @@ fn checkpoint(compiled: &Compiled) -> Checkpoint {
         let shape = shape(name).unwrap_or_else(|| vec![values.len()]);
         (name.clone(), Tensor { shape, values: values.clone() })
     });
-    Checkpoint { tensors: tensors.collect(), metadata: [("name".into(), compiled.forward.name().into())].into() }
+    let metadata = [
+        ("name".to_string(), compiled.forward.name().to_string()),
+        ("updates".to_string(), compiled.updates.to_string()),
+    ];
+    Checkpoint { tensors: tensors.collect(), metadata: metadata.into() }
 }
 
 fn report(compiled: &Compiled, record: &FinalRecord) -> String {

@@ -84,3 +84,25 @@ fn training_goes_on_from_what_was_saved() {
     let (first, second) = (losses(&folder, "a"), losses(&folder, "b"));
     assert!(mean(&second[..10]) < 0.75 * mean(&first[..10]), "{first:?} {second:?}");
 }
+
+#[test]
+fn a_saved_trainer_holds_all_that_the_next_step_reads() {
+    let folder = Folder::new();
+    let help = folder.succeed("train --help").stdout;
+    let (_, rest) = help.split_once("--optimizer <RULE>").unwrap();
+    let (rest, _) = rest.split_once("--momentum").unwrap();
+    let rules = rest.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(':').next());
+    let rules: Vec<&str> = rules.collect();
+    assert_eq!(rules, ["sgd", "adamw"]);
+    for rule in rules {
+        // One batch holds all examples, so that every step sees the same.
+        folder.succeed(&format!("compile net.onnx --batch 32 --optimizer {rule} -o 0.trainer"));
+        let run = "--data synthetic:32 --lr 0.01 --no-shuffle --quiet";
+        folder.succeed(&format!("train 0.trainer {run} --steps 6 --metrics whole --save whole.trainer"));
+        folder.succeed(&format!("train 0.trainer {run} --steps 2 --metrics first --save half.trainer"));
+        folder.succeed(&format!("train half.trainer {run} --steps 4 --metrics second --save both.trainer"));
+        let both = [losses(&folder, "first"), losses(&folder, "second")].concat();
+        assert_eq!(both, losses(&folder, "whole"), "{rule}");
+        assert!(folder.read("both.trainer") == folder.read("whole.trainer"), "{rule}");
+    }
+}

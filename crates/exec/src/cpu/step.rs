@@ -79,7 +79,7 @@ impl<'a> Run<'a> {
         for (i, buffer) in program.buffers.iter().enumerate() {
             match buffer.source {
                 Source::Kept | Source::Constant => kept[i] = Some(values.checked(buffer)?.clone()),
-                Source::Scalar(kind) => scalars[i] = [inputs.scalar(kind)],
+                Source::Scalar(kind) => scalars[i] = [inputs.scalar(kind, values.updates)],
                 Source::Input => length(buffer, inputs.examples.len(), "numbers")?,
                 Source::Label => length(buffer, inputs.labels.len(), "labels")?,
                 Source::None => {}

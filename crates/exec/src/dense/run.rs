@@ -150,7 +150,7 @@ fn bind(buffer: &Buffer, inputs: &Inputs<'_>, values: &Values, device: &Device) 
             length(inputs.labels.len(), "labels")?;
             Tensor::from_slice(inputs.labels, shape, device)
         }
-        Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind)], shape, device),
+        Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind, values.updates)], shape, device),
         Source::Kept | Source::Constant => return values.checked(buffer).map(|kept| Some(kept.clone())),
     };
     tensor.map(Some).map_err(|e| fault(without_backtrace(&e).to_string()))
