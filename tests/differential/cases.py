@@ -12,7 +12,10 @@ from generator import Unfit, generate
 STEPS = 3
 # A tensor may be off by this share of its change, or this often PyTorch's own distance from FP64.
 SHARE_OF_UPDATE, OWN_DISTANCES = 1e-3, 20
-LOSS = 1e-5
+# Weights whose gradient is zero but for rounding move by this share of what the others do.
+NOISE = 2.0**-22
+# The first loss, and those after steps.
+FIRST_LOSS, LOSS = 1e-5, 1e-4
 
 
 def needed(graph):
@@ -62,16 +65,11 @@ def train(model, x, y, dtype, name, rate):
         loss.backward()
         losses.append(loss.item())
         if len(losses) == 1:
-            first = {n: v for n, v in run.statistics.items()}
             read = {n for n, v in trained.items() if v.grad is not None}
         step.step()
     # What the network does not read is not trained.
     after = {n: v.detach() for n, v in trained.items() if n in read}
-    before = {n: before[n] for n in after}
-    statistics = {n: v.detach() for n, v in run.statistics.items()}
-    initial = {n: peer.tensor(i, dtype) for i in model.graph.initializer for n in [i.name] if n in statistics}
-    before.update({n: initial.get(n, first[n]) for n in statistics})
-    return losses, before, {**after, **statistics}
+    return losses, {**{n: before[n] for n in after}, **run.initial}, {**after, **run.statistics}
 
 
 def distance(a, b):
@@ -107,16 +105,19 @@ def numbers(model, seed, batch, classes):
         noise = sign * 2.0**-24 * torch.from_numpy(random.choice([-1.0, 1.0], shape))
         nudged, _, after_nudged = train(model, x.double() * (1 + noise), y, torch.float64, name, rate)
         others.append((nudged, after_nudged))
+    changes = {tensor: distance(value, before[tensor]) for tensor, value in after.items()}
+    noise = NOISE * max(changes.values())
     tensors, values = [], []
     for tensor, value in sorted(after.items()):
         own = max(distance(other[tensor], value) for _, other in others)
-        change = distance(value, before[tensor])
-        floor = 3 * 2.0**-24 * value.norm().item()
+        change = changes[tensor]
+        floor = 3 * 2.0**-24 * value.norm().item() + noise
         tolerance = max(SHARE_OF_UPDATE * change, OWN_DISTANCES * own, floor)
         tensors.append({"name": tensor, "elements": value.numel(), "tolerance": tolerance, "change": change})
         values.append(value.reshape(-1).float().numpy())
     own = [max(abs(other[0][i] - losses[i]) for other in others) for i in range(STEPS)]
-    tolerances = [max(LOSS * max(abs(loss), 1e-2), OWN_DISTANCES * o) for loss, o in zip(losses, own)]
+    shares = [FIRST_LOSS, *[LOSS] * (STEPS - 1)]
+    tolerances = [max(s * max(abs(loss), 1e-2), OWN_DISTANCES * o) for s, loss, o in zip(shares, losses, own)]
     record = {
         "seed": seed, "operator_set": model.opset_import[0].version, "batch": batch, "classes": classes, "optimizer": name, "learning_rate": rate,
         "loss_scale": "none" if random.random() < 0.5 else "dynamic", "losses": losses, "loss_tolerances": tolerances,

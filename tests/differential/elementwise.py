@@ -65,7 +65,7 @@ def exponential(net, x):
 
 @form(weight=1)
 def logarithm(net, x):
-    return net.emit(net.pick(["Log", "Sqrt"]), [positive(net, x)])
+    return net.emit(net.pick(["Log", "Sqrt", "Reciprocal"]), [positive(net, x)])
 
 
 @form(weight=1)
@@ -140,6 +140,12 @@ def arithmetic(net, x):
         y = positive(net, y) if net.values[y].dim() > 0 else y
         return net.emit("Div", [x, y])
     return net.emit(op, [x, y] if net.chance(0.6) else [y, x])
+
+
+def scaled(net, x):
+    """Scores times a number, or their temperature trained."""
+    factor = net.number(net.pick([0.5, 2.0, -1.0])) if net.chance(0.5) else net.parameter([1], 0.3, 1.0)
+    return net.emit(net.pick(["Mul", "Div"]), [x, factor])
 
 
 @form(weight=1)

@@ -1,6 +1,6 @@
 """Random networks: every operator that is read, in its odd forms. A seed gives a network."""
 
-import elementwise  # noqa: F401: its forms
+import elementwise
 import known
 import layers
 import shapes  # noqa: F401: its forms
@@ -23,14 +23,17 @@ def generate(seed):
         y = grow(net, source)
         if y not in net.tensors:
             net.tensors.append(y)
-    return net.model(x, head(net)), net
+    scores = head(net)
+    if net.chance(0.2):
+        scores = net.attempt(net.pick([layers.batch_norm, elementwise.scaled]), scores) or scores
+    return net.model(x, scores), net
 
 
 def image(net):
     """The network's input: images, lines, or rows of numbers."""
     shape = net.pick([
         [net.integer(1, 3), net.integer(5, 9), net.integer(5, 9)], [3, 8, 8], [net.integer(1, 4), net.integer(6, 12)],
-        [net.integer(4, 12)],
+        [net.integer(4, 40 if net.wide else 12)],
     ])
     return net.input([net.batch, *shape])
 

@@ -71,25 +71,28 @@ def window(net, kernel, sizes, dilated=True, pool=False):
     return attributes
 
 
-def zeros_around(net, x, spatial):
+def around(net, x, spatial, value=0.0):
     """A Pad that the layer behind it may take into its own."""
     pads = [0, 0, *[net.integer(0, 2) for _ in range(spatial)]] * 2
     if net.chance(0.6):
         pads[2 + spatial + 2:] = [net.integer(0, 2) for _ in range(spatial)]
-    return padded(net, x, pads)
+    return padded(net, x, pads, value)
 
 
-def padded(net, x, pads):
+def padded(net, x, pads, value=0.0):
     if net.opset < 11:
-        return net.emit("Pad", [x], pads=pads, **({"mode": "constant"} if net.chance(0.5) else {}))
+        attributes = {"mode": "constant"} if net.chance(0.5) else {}
+        if value or net.chance(0.3):
+            attributes["value"] = value
+        return net.emit("Pad", [x], pads=pads, **attributes)
     inputs, rank = [x, net.ints(pads)], len(pads) // 2
-    if net.chance(0.4):
-        inputs.append(net.number(0.0, 0))
+    if value or net.chance(0.4):
+        inputs.append(net.number(value, 0))
     if net.opset >= 18 and net.chance(0.4):
         inputs += [""] * (3 - len(inputs))
         inputs[1] = net.ints(pads[rank - 2: rank] + pads[-2:])
         if any(pads[: rank - 2] + pads[rank: -2]):
-            return net.emit("Pad", [x, net.ints(pads)])
+            return net.emit("Pad", [x, net.ints(pads), *inputs[2:3]])
         inputs.append(net.ints(net.pick([[-2, -1], [rank - 2, rank - 1]])))
     return net.emit("Pad", inputs)
 
@@ -98,16 +101,16 @@ def padded(net, x, pads):
 def conv(net, x):
     channels, sizes = net.shape(x)[1], net.shape(x)[2:]
     groups = net.pick([g for g in (1, 1, 1, 2, 3, channels) if channels % g == 0])
-    out = groups * net.integer(1, max(1, 5 // groups))
-    kernel = [net.integer(1, min(3, n + 1)) for n in sizes]
+    out = groups * net.integer(1, max(1, (24 if net.wide else 5) // groups))
+    kernel = [net.integer(1, min(net.pick([3, 3, 5]), n + 1)) for n in sizes]
     if net.chance(0.15):
-        x = zeros_around(net, x, len(sizes))
+        x = around(net, x, len(sizes))
     attributes = window(net, kernel, sizes)
     if groups > 1 or net.chance(0.2):
         attributes["group"] = groups
     inputs = [x, weight(net, [out, channels // groups, *kernel])]
     if net.chance(0.5):
-        inputs.append(net.parameter([out], 0.1))
+        inputs.append(net.parameter([out], 0.1) if net.chance(0.8) else net.emit("Neg", [net.parameter([out], 0.1)]))
     if net.chance(0.7):
         attributes["kernel_shape"] = kernel
     return net.emit("Conv", inputs, **attributes)
@@ -124,7 +127,7 @@ def separable(net, x):
 @form(ranks=(2,), weight=3)
 def gemm(net, x):
     rows, columns = net.shape(x)
-    width, attributes = net.integer(2, 7), {}
+    width, attributes = net.integer(2, 40 if net.wide else 7), {}
     if net.chance(0.2):
         x = net.emit("Transpose", [x], perm=[1, 0]) if net.chance(0.5) else net.emit("Transpose", [x])
         attributes["transA"] = 1
@@ -159,7 +162,7 @@ def addend(net, x, rows, width):
 
 @form(ranks=(2, 3, 4), weight=2)
 def matmul(net, x):
-    depth, width = net.shape(x)[-1], net.integer(2, 6)
+    depth, width = net.shape(x)[-1], net.integer(2, 40 if net.wide else 6)
     if net.chance(0.3):
         b = net.emit("Transpose", [net.parameter([width, depth], 1.2 / np.sqrt(depth))], perm=[1, 0])
     else:
@@ -186,6 +189,10 @@ def batch_norm(net, x):
     bias = net.parameter([channels], 0.3)
     mean = net.initializer(net.normal([channels], 0.2), "mean")
     variance = net.initializer(np.abs(net.normal([channels], 0.3, 1.0)) + np.float32(0.1), "variance")
+    means = [name for name in net.initializers if name.startswith("mean") and net.shape(name) == [channels]]
+    if net.chance(0.05):
+        # Exporters merge equal initializers.
+        mean = net.pick(means)
     attributes = {}
     if net.chance(0.4):
         attributes["epsilon"] = net.pick([1e-5, 1e-3, 1e-2])
@@ -205,7 +212,9 @@ def pool(net, x):
     kernel = [net.integer(1, min(3, n)) for n in sizes]
     dilated = net.opset >= (10 if op == "MaxPool" else 19)
     if op == "AveragePool" and net.chance(0.2):
-        x = zeros_around(net, x, len(sizes))
+        x = around(net, x, len(sizes))
+    if op == "MaxPool" and net.chance(0.1):
+        x = around(net, x, len(sizes), net.pick([-np.inf, float(np.finfo(np.float32).min)]))
     attributes = window(net, kernel, sizes, dilated, pool=True)
     if net.opset >= 10 and net.chance(0.4):
         # With SAME the size is that of rounding up in any case, but ONNX's own shape inference adds one.

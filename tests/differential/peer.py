@@ -21,16 +21,16 @@ def operator(*names):
 class Run:
     """How nodes are computed: the operator set, the floating-point type, and the running statistics, which training changes."""
 
-    def __init__(self, opset, dtype, training, statistics=None):
+    def __init__(self, opset, dtype, training):
         self.opset, self.dtype, self.training = opset, dtype, training
-        self.statistics = {} if statistics is None else statistics
-        self.owners = {}
+        self.statistics, self.initial, self.owners = {}, {}, {}
 
     def statistic(self, node, position, initial):
         """The name of a running statistic: its initializer's, or the node's where another node has that already."""
         name, what = node.input[position], ("running_mean", "running_var")[position - 3]
         owner = self.owners.setdefault(name, (node.output[0], position))
-        key = name if owner == (node.output[0], position) else f"{node.name}.{what}"
+        key = name if owner == (node.output[0], position) else f"{node.name or node.output[0]}.{what}"
+        self.initial.setdefault(key, initial.detach().clone())
         self.statistics.setdefault(key, initial.detach().clone())
         return key
 
@@ -169,7 +169,7 @@ def unary(name, function):
 
 for name, function in {
     "Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt,
-    "Neg": torch.neg, "Identity": lambda x: x, "Floor": torch.floor, "Ceil": torch.ceil, "Not": torch.logical_not,
+    "Reciprocal": torch.reciprocal, "Neg": torch.neg, "Identity": lambda x: x, "Floor": torch.floor, "Ceil": torch.ceil, "Not": torch.logical_not,
 }.items():
     unary(name, function)
 
@@ -313,7 +313,8 @@ def pad(run, node, attrs, x, pads=None, value=None, axes=None):
     begin, end = [0] * x.dim(), [0] * x.dim()
     for i, axis in enumerate(axes):
         begin[axis], end[axis] = pads[i], pads[len(axes) + i]
-    return F.pad(x, [n for d in reversed(range(x.dim())) for n in (begin[d], end[d])])
+    value = attrs.get("value", 0.0) if value is None else value.item()
+    return F.pad(x, [n for d in reversed(range(x.dim())) for n in (begin[d], end[d])], value=value)
 
 
 @operator("Split")

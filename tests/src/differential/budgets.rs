@@ -5,7 +5,7 @@ use super::{Case, Checked, Findings, Trained, options, text};
 use bitbudget::{Budget, CompileError, Limit, Options, compile};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::Model;
+use bitbudget_ir::{Model, NodeId};
 use bitbudget_precision::Method;
 
 /// Shares of the memory that FP32 takes beside what no format changes: masters, states, and scratch memory of threads, which
@@ -25,8 +25,18 @@ pub(super) fn check(case: &Case, model: &Model, exact: &Trained, findings: &mut 
         let only = Budget { forward: vec![Format::FP32], backward: vec![Format::FP32], ..budget(exact, share) };
         let options = Options { budget: Some(only), ..options(case, Method::Ilp) };
         let name = format!("budget {}% of fp32 alone", share * 100.0);
-        findings.may_refuse(&name, || within(case, model, &options, &|trained| same_bits(exact, trained)));
+        let same = |trained: &Trained| {
+            same_bits(exact, trained).map_err(|e| format!("{e}; recomputed: {}", recomputed(trained)))
+        };
+        findings.may_refuse(&name, || within(case, model, &options, &same));
     }
+}
+
+/// What is recomputed, by operator and name.
+fn recomputed(trained: &Trained) -> String {
+    let graph = &trained.compiled.training;
+    let node = |&id: &NodeId| format!("{} `{}`", graph.op(id).name(), graph.node(id).name);
+    trained.compiled.assignment.recomputed.iter().map(node).collect::<Vec<_>>().join(", ")
 }
 
 /// A budget whose search is short and does not depend on the clock.

@@ -2,7 +2,7 @@
 
 use super::training::{same_bits, train_compiled};
 use super::{Case, Checked, Findings, Outcome, options, text};
-use bitbudget::{Options, compile};
+use bitbudget::{Options, Storage, compile};
 use bitbudget_autodiff::Updates;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
@@ -25,7 +25,13 @@ fn both(case: &Case, model: &Model, options: &Options) -> Checked {
     let plain =
         train(&Options { rewrite: None, ..options.clone() }, 2).map_err(|e| format!("without rewriting: {e}"))?;
     let rewritten = train(options, 1).map_err(|e| format!("with rewriting: {e}"))?;
-    same_bits(&rewritten, &plain)
+    same_bits(&rewritten, &plain)?;
+    if options.method != Method::Demote {
+        return Ok(());
+    }
+    let simulated = Options { storage: Storage::Simulated, ..options.clone() };
+    let simulated = train(&simulated, 1).map_err(|e| format!("simulated: {e}"))?;
+    same_bits(&rewritten, &simulated).map_err(|e| format!("simulated: {e}"))
 }
 
 impl Findings {

@@ -12,7 +12,7 @@ mod training;
 pub use case::{Case, names};
 pub use training::{Trained, train};
 
-use bitbudget::{Options, compile};
+use bitbudget::{Options, Rules, compile};
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use serde::Serialize;
@@ -66,7 +66,12 @@ pub fn check(case: &Case, save: Option<&Path>) -> Vec<Finding> {
         let plain = train(case, &imported, &Options { rewrite: None, ..options.clone() }, 2)?;
         training::same_bits(&exact, &plain)
     });
+    findings.run("reassociation", || {
+        let rewrite = Some(Rules::Reassociating);
+        training::numbers(case, &train(case, &imported, &Options { rewrite, ..options.clone() }, 1)?)
+    });
     findings.run("evaluation", || saved::evaluations(case, &exact));
+    findings.run("trainer file", || saved::trainer(case, &exact));
     findings.run("saved", || saved::check(case, &exact, save));
     methods::check(case, &imported, &mut findings);
     budgets::check(case, &imported, &exact, &mut findings);

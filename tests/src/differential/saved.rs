@@ -1,6 +1,6 @@
 //! The trained network as a file: it evaluates and trains on like the one that was saved.
 
-use super::training::dataset;
+use super::training::{dataset, same_bits, train_compiled};
 use super::{Case, Checked, Trained, options, parameters, text};
 use bitbudget::{Compiled, Options, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
@@ -38,6 +38,14 @@ pub(super) fn evaluations(case: &Case, trained: &Trained) -> Checked {
     Ok(())
 }
 
+/// Training goes on from a trainer file as it does without.
+pub(super) fn trainer(case: &Case, trained: &Trained) -> Checked {
+    let go_on = |compiled: Compiled| train_compiled(case, compiled, case.loss_scale, 1);
+    let read = Compiled::decode(&trained.compiled.encode()).map_err(text)?;
+    same_bits(&go_on(trained.compiled.clone())?, &go_on(read)?)
+}
+
+/// The trained network as ONNX file: what it trains, its evaluation, the loss of its next step.
 pub(super) fn check(case: &Case, trained: &Trained, save: Option<&Path>) -> Checked {
     let compiled = &trained.compiled;
     let dataset = dataset(case, &compiled.training)?;

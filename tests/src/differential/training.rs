@@ -57,6 +57,7 @@ pub(crate) fn train_compiled(
     };
     let mut executor = Executor::new(Target::Cpu, threads).map_err(text)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).map_err(text)?;
+    values.updates = compiled.updates;
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
     let fp32 = compiled.evaluate_fp32().map_err(text)?;
     let (mut losses, mut skipped) = (Vec::new(), 0);
@@ -84,6 +85,7 @@ pub(crate) fn train_compiled(
     )
     .map_err(text)?;
     compiled.values = values.download().map_err(text)?;
+    compiled.updates = values.updates;
     let allocated = executor.allocated(&values);
     Ok(Trained { compiled, losses, skipped, allocated })
 }

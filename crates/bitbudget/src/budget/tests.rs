@@ -26,13 +26,8 @@ fn run(compiled: &Compiled) -> (Vec<f32>, Vec<u32>, usize) {
     let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
-    let inputs = Inputs {
-        examples: &examples,
-        labels: &labels,
-        loss_scale: 1024.0,
-        learning_rate: 0.05,
-        ..Inputs::default()
-    };
+    let inputs =
+        Inputs { examples: &examples, labels: &labels, loss_scale: 1024.0, learning_rate: 0.05, ..Inputs::default() };
     let losses = (0..2).map(|_| executor.run(&compiled.train, &mut values, &inputs).unwrap().outputs["loss"][0]);
     let losses = losses.collect();
     let weights = values.download().unwrap().into_values().flatten().map(f32::to_bits).collect();
