@@ -3,6 +3,8 @@
 import numpy as np
 from onnx import TensorProto, helper
 
+from network import Unfit
+
 INT = TensorProto.INT64
 
 
@@ -146,6 +148,5 @@ def target(net, x, dims):
 def reshape(net, x, dims):
     """`x` with the shape `dims`, whose first dimension holds the batch."""
     if any(d < 1 for d in dims) or np.prod(dims) != np.prod(net.shape(x)):
-        from network import Unfit
         raise Unfit("Reshape")
     return net.emit("Reshape", [x, target(net, x, dims)])

@@ -120,11 +120,13 @@ class Network:
         for name in names:
             value = self.values[name]
             if isinstance(value, torch.Tensor) and value.is_floating_point():
-                small = value.numel() <= (4 if self.wide else 1) * MOST_ELEMENTS * self.batch and value.dim() <= MOST_DIMENSIONS and value.numel()
+                small = 0 < value.numel() <= (4 if self.wide else 1) * MOST_ELEMENTS * self.batch and value.dim() <= MOST_DIMENSIONS
+                if not small:
+                    raise Unfit(f"{op}: too large")
                 # The least number around a tensor is the business of the pooling behind it.
                 finite = op in ("Pad", "Constant") or torch.isfinite(value).all()
                 tame = op in ("Pad", "Constant") or value.numel() == 1 or value.abs().max() < LARGEST_NUMBER
-                if not (small and finite and tame):
+                if not (finite and tame):
                     raise Unfit(f"{op}: too large")
         return names[0] if outputs == 1 else names
 

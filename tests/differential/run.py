@@ -102,6 +102,7 @@ def checked(arguments, pool, folder, seeds):
 
 def kind(text):
     """A message without its names and numbers."""
+    text = text.split("; recomputed")[0]
     text = re.sub(r"`[^`]*`|\[[^\]]*\]|%\d+", "_", text)
     text = re.sub(r"-?\d[\d.e+-]*", "N", text)
     return re.sub(r"(?:\S+ into bN _ and )*\S+ into bN _: ", "", text)[:110]

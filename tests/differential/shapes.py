@@ -3,8 +3,8 @@
 import numpy as np
 
 import known
-from elementwise import activation, other
-from forms import form
+from elementwise import activation
+from forms import form, grow
 from layers import batch_norm, padded, reduced
 
 FAR = (2**31 - 1, 2**63 - 1)
@@ -277,8 +277,6 @@ def sum_over_batch(net, x):
 @form(weight=2.5)
 def residual(net, x):
     """Two branches, each a few forms that keep the shape, joined."""
-    from forms import grow
-
     def branch(y):
         for _ in range(net.integer(0, 2)):
             for _ in range(4):

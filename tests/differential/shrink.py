@@ -81,6 +81,16 @@ def ended(model, tensor, size, classes):
     return pruned(model)
 
 
+def known(model, tensor, value, batch):
+    """The model with a shape or number that it computes given as it is."""
+    model, value = copy.deepcopy(model), value.clone()
+    if value.dim() == 1 and value.numel() and value[0] == batch and (value > 0).all():
+        value[0] = -1
+    name = f"{tensor}_known"
+    model.graph.initializer.append(numpy_helper.from_array(value.numpy(), name))
+    return replaced(model, tensor, name)
+
+
 def smaller(model, record):
     """Models with fewer nodes, those that leave out most first."""
     values = {i.name: peer.tensor(i, torch.float64) for i in model.graph.initializer}
@@ -91,6 +101,10 @@ def smaller(model, record):
         peer.compute(node, values, state)
     real = lambda name: isinstance(values.get(name), torch.Tensor) and values[name].is_floating_point()
     batched = lambda name: real(name) and values[name].dim() > 0 and values[name].shape[0] == record["batch"]
+    for node in reversed(model.graph.node):
+        value = values[node.output[0]]
+        if isinstance(value, torch.Tensor) and value.dtype == torch.int64 and node.input:
+            yield known(model, node.output[0], value, record["batch"])
     for node in model.graph.node[:-1]:
         for name in node.output:
             if batched(name) and node.name != "last_rows":
