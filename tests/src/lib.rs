@@ -1,4 +1,6 @@
-//! What the tests of the whole share: the oracle's place and its arrays.
+//! What the tests of the whole share: the oracle's place and its arrays, and the comparison of random networks with PyTorch.
+
+pub mod differential;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

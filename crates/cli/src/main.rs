@@ -65,10 +65,12 @@ fn show(shown: &clap::Error) -> ExitCode {
 
 /// The exit status that tells what kind of error ended the command.
 fn status(error: &anyhow::Error) -> u8 {
-    match () {
-        () if divergence::is_divergence(error) => divergence::STATUS,
-        () if is_out_of_memory(error) => 4,
-        () => 2,
+    if divergence::is_divergence(error) {
+        divergence::STATUS
+    } else if is_out_of_memory(error) {
+        4
+    } else {
+        2
     }
 }
 

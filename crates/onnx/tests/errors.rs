@@ -443,6 +443,16 @@ fn what_the_network_does_not_need_is_left_out() {
 }
 
 #[test]
+fn a_weight_may_have_as_many_elements_as_the_batch() {
+    let nodes = vec![node("Expand", &["w", "s"], "e"), node("Conv", &["x", "e"], "y")];
+    let mut fixed = model(nodes, vec![floats("w", &[4, 4, 1, 1], 16), whole("s", &[4, 1, 3, 3])]);
+    fixed.graph.as_mut().unwrap().input[0] = info("x", &[4, 4, 6, 6]);
+    let graph = import(&fixed).unwrap().model.graph;
+    let (_, y) = graph.outputs().first().unwrap();
+    assert_eq!(graph.ty(*y).shape.to_string(), "[N,4,4,4]");
+}
+
+#[test]
 fn warnings_tell_what_is_lost() {
     let double = TensorProto { data_type: 11, raw_data: 0.1f64.to_le_bytes().to_vec(), ..floats("w", &[1], 1) };
     let nodes = vec![node("Mul", &["x", "w"], "a"), node("Dropout", &["a"], "y")];

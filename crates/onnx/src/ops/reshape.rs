@@ -261,9 +261,10 @@ fn expand(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         let axis = rank - target.len() + at;
         let own = (axis + source.rank()).checked_sub(rank).and_then(|i| source.get(i));
         let dim = size.as_dim().ok_or_else(|| format!("its shape's dimension {at} is {size}"))?;
-        // A number that is the batch size of the export means the batch where the tensor has it, or in front.
+        // A number that is the batch size of the export means the batch where the tensor has it, or in front if the tensor
+        // does not have that many elements there itself.
         let batch = importer.batch.is_some_and(|b| dim == Dim::fixed(b));
-        let in_front = axis == 0 && importer.batch.is_some_and(|b| b > 1);
+        let in_front = axis == 0 && own != Some(dim) && importer.batch.is_some_and(|b| b > 1);
         dims.push(if batch && (own.is_some_and(|d| d.is_batch()) || in_front) { Dim::BATCH } else { dim });
     }
     for (axis, dim) in dims.iter_mut().enumerate() {

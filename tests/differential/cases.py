@@ -1,0 +1,133 @@
+"""Three training steps in PyTorch, and the files of a case: NAME.onnx, NAME.npz (x, y, values afterwards), NAME.json."""
+
+import json
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import peer
+from generator import Unfit, generate
+
+STEPS = 3
+# A tensor may be off by this share of its change, or this often PyTorch's own distance from FP64.
+SHARE_OF_UPDATE, OWN_DISTANCES = 1e-3, 20
+# Weights whose gradient is zero but for rounding move by this share of what the others do.
+NOISE = 2.0**-22
+# The first loss, and those after steps.
+FIRST_LOSS, LOSS = 1e-5, 1e-4
+
+
+def needed(graph):
+    """The nodes that the output depends on."""
+    wanted, nodes = {graph.output[0].name}, []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            nodes.append(node)
+    return nodes[::-1]
+
+
+def evaluate(model, x, run, values):
+    """The scores of a model whose initializers have the given values."""
+    values = {**values, model.graph.input[0].name: x}
+    for node in needed(model.graph):
+        peer.compute(node, values, run)
+    scores = values[model.graph.output[0].name]
+    return scores.reshape(scores.shape[0], scores.shape[1])
+
+
+def statistics_inputs(model):
+    return {n for node in model.graph.node if node.op_type == "BatchNormalization" for n in node.input[3:5]}
+
+
+def optimizer(name, parameters, rate):
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=5e-4)
+    return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+
+
+def train(model, x, y, dtype, name, rate):
+    """Losses of the steps, and trained tensors and running statistics before and after them, by name."""
+    opset = model.opset_import[0].version
+    kept = statistics_inputs(model)
+    values = {i.name: peer.tensor(i, dtype) for i in model.graph.initializer}
+    trained = {n: v for n, v in values.items() if v.is_floating_point() and v.dim() and n not in kept}
+    run = peer.Run(opset, dtype, True)
+    before = {n: v.detach().clone() for n, v in trained.items()}
+    for v in trained.values():
+        v.requires_grad_()
+    step = optimizer(name, list(trained.values()), rate)
+    losses = []
+    for images, labels in zip(x, y):
+        step.zero_grad()
+        loss = F.cross_entropy(evaluate(model, images.to(dtype), run, values), labels)
+        loss.backward()
+        losses.append(loss.item())
+        if len(losses) == 1:
+            read = {n for n, v in trained.items() if v.grad is not None}
+        step.step()
+    # What the network does not read is not trained.
+    after = {n: v.detach() for n, v in trained.items() if n in read}
+    return losses, {**{n: before[n] for n in after}, **run.initial}, {**after, **run.statistics}
+
+
+def distance(a, b):
+    return (a.double() - b.double()).norm().item()
+
+
+def case(seed):
+    """A model, a record with the numbers that a trainer must come to, and the arrays of the case.
+
+    Raises Unfit for the few seeds whose network blows up.
+    """
+    model, net = generate(seed)
+    return model, *numbers(model, seed, net.batch, net.classes)
+
+
+def numbers(model, seed, batch, classes):
+    """What training a model on data of a seed comes to: a record, and the arrays of the case."""
+    random = np.random.default_rng([seed, 1])
+    shape = [STEPS, batch, *[d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]]
+    x = torch.from_numpy(random.standard_normal(shape).astype(np.float16).astype(np.float32))
+    y = torch.from_numpy(random.integers(0, classes, [STEPS, batch]))
+    name = "adamw" if random.random() < 0.2 else "sgd"
+    for rate in (2.0**-4, 2.0**-8, 2.0**-12) if name == "sgd" else (2.0**-8, 2.0**-12):
+        losses, before, after = train(model, x, y, torch.float64, name, rate)
+        if all(np.isfinite(losses)) and max(losses) < 4 * losses[0] + 4:
+            break
+    else:
+        raise Unfit("training blows up")
+    losses32, _, after32 = train(model, x, y, torch.float32, name, rate)
+    others = [(losses32, after32)]
+    for sign in (1, -1):
+        # How far rounding carries: the same with inputs that are off by a last digit.
+        noise = sign * 2.0**-24 * torch.from_numpy(random.choice([-1.0, 1.0], shape))
+        nudged, _, after_nudged = train(model, x.double() * (1 + noise), y, torch.float64, name, rate)
+        others.append((nudged, after_nudged))
+    changes = {tensor: distance(value, before[tensor]) for tensor, value in after.items()}
+    noise = NOISE * max(changes.values())
+    tensors, values = [], []
+    for tensor, value in sorted(after.items()):
+        own = max(distance(other[tensor], value) for _, other in others)
+        change = changes[tensor]
+        floor = 3 * 2.0**-24 * value.norm().item() + noise
+        tolerance = max(SHARE_OF_UPDATE * change, OWN_DISTANCES * own, floor)
+        tensors.append({"name": tensor, "elements": value.numel(), "tolerance": tolerance, "change": change})
+        values.append(value.reshape(-1).float().numpy())
+    own = [max(abs(other[0][i] - losses[i]) for other in others) for i in range(STEPS)]
+    shares = [FIRST_LOSS, *[LOSS] * (STEPS - 1)]
+    tolerances = [max(s * max(abs(loss), 1e-2), OWN_DISTANCES * o) for s, loss, o in zip(shares, losses, own)]
+    record = {
+        "seed": seed, "operator_set": model.opset_import[0].version, "batch": batch, "classes": classes, "optimizer": name, "learning_rate": rate,
+        "loss_scale": "none" if random.random() < 0.5 else "dynamic", "losses": losses, "loss_tolerances": tolerances,
+        "tensors": tensors, "operators": sorted({n.op_type for n in needed(model.graph)}),
+    }
+    arrays = {"x": x.reshape(-1, *shape[2:]).numpy(), "y": y.reshape(-1).numpy(), "after": np.concatenate(values)}
+    return record, arrays
+
+
+def write(folder, name, model, record, arrays):
+    (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    np.savez_compressed(folder / f"{name}.npz", **arrays)
+    (folder / f"{name}.json").write_text(json.dumps(record) + "\n")

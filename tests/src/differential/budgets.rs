@@ -1,0 +1,69 @@
+//! What is trained under a budget takes no more; with FP32 alone, recomputation changes no bit.
+
+use super::training::{same_bits, train_compiled};
+use super::{Case, Checked, Findings, Trained, options, text};
+use bitbudget::{Budget, CompileError, Limit, Options, compile};
+use bitbudget_exec::Footprint;
+use bitbudget_formats::Format;
+use bitbudget_ir::{Model, NodeId};
+use bitbudget_precision::Method;
+
+/// Shares of the memory that FP32 takes beside what no format changes: masters, states, and scratch memory of threads, which
+/// is most of what so small a network takes.
+const SHARES: [f64; 3] = [0.75, 0.5, 0.3];
+const FP32_SHARES: [f64; 2] = [0.9, 0.7];
+
+pub(super) fn check(case: &Case, model: &Model, exact: &Trained, findings: &mut Findings) {
+    for share in SHARES {
+        for method in [Method::Ilp, Method::Demote] {
+            let options = Options { budget: Some(budget(exact, share)), ..options(case, method) };
+            let name = format!("budget {}% {method}", share * 100.0);
+            findings.may_refuse(&name, || within(case, model, &options, &|_| Ok(())));
+        }
+    }
+    for share in FP32_SHARES {
+        let only = Budget { forward: vec![Format::FP32], backward: vec![Format::FP32], ..budget(exact, share) };
+        let options = Options { budget: Some(only), ..options(case, Method::Ilp) };
+        let name = format!("budget {}% of fp32 alone", share * 100.0);
+        let same = |trained: &Trained| {
+            same_bits(exact, trained).map_err(|e| format!("{e}; recomputed: {}", recomputed(trained)))
+        };
+        findings.may_refuse(&name, || within(case, model, &options, &same));
+    }
+}
+
+/// What is recomputed, by operator and name.
+fn recomputed(trained: &Trained) -> String {
+    let graph = &trained.compiled.training;
+    let node = |&id: &NodeId| format!("{} `{}`", graph.op(id).name(), graph.node(id).name);
+    trained.compiled.assignment.recomputed.iter().map(node).collect::<Vec<_>>().join(", ")
+}
+
+/// A budget whose search is short and does not depend on the clock.
+fn budget(exact: &Trained, share: f64) -> Budget {
+    let Footprint { kept, arena, scratch } = exact.allocated;
+    let bytes = kept + scratch + (share * arena as f64) as usize;
+    Budget { effort: Some(1), ..Budget::new(Limit::Bytes(bytes), 1) }
+}
+
+/// Trains under a budget: a refusal, a fault, or nothing of either.
+fn within(
+    case: &Case,
+    model: &Model,
+    options: &Options,
+    then: &dyn Fn(&Trained) -> Checked,
+) -> Result<Result<(), String>, String> {
+    let compiled = match compile(model.clone(), options) {
+        Ok(compiled) => compiled,
+        Err(CompileError::Budget(refusal)) => return Ok(Err(refusal.to_string())),
+        Err(other) => return Err(other.to_string()),
+    };
+    let solved = compiled.solved.clone().ok_or("there is a budget and no solution")?;
+    let trained = train_compiled(case, compiled, case.loss_scale, 1).map_err(text)?;
+    let total = trained.allocated.total();
+    if solved.peak > solved.budget || total > solved.budget {
+        return Err(format!("{total} bytes are allocated and {} stated, {} are allowed", solved.peak, solved.budget));
+    }
+    then(&trained)?;
+    Ok(Ok(()))
+}

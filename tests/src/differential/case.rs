@@ -1,0 +1,126 @@
+//! The files of a case: `NAME.onnx`, `NAME.npz` and `NAME.json`.
+
+use crate::arrays;
+use bitbudget_autodiff::{Optimizer, Updates};
+use bitbudget_train::loss_scale::LossScaling;
+use serde::Deserialize;
+use std::io::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// A network with data, and what PyTorch makes of it in three steps.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The files' name without ending.
+    pub name: String,
+    /// The network.
+    pub onnx: Vec<u8>,
+    /// The data, as the command line reads them.
+    pub data: PathBuf,
+    /// Examples per step.
+    pub batch: usize,
+    /// How parameters are updated.
+    pub optimizer: Optimizer,
+    /// The learning rate of every step.
+    pub learning_rate: f32,
+    /// The loss scale.
+    pub loss_scale: LossScaling,
+    /// The loss of each step, in FP64, and how far off it may be.
+    pub losses: Vec<(f64, f64)>,
+    /// Trained tensors and running statistics.
+    pub tensors: Vec<Expected>,
+    /// The operators of the network.
+    pub operators: Vec<String>,
+}
+
+/// A tensor after the steps.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Its name.
+    pub name: String,
+    /// Its values in FP64, rounded to FP32.
+    pub values: Vec<f32>,
+    /// The distance (Euclidean) that it may be off.
+    pub tolerance: f64,
+    /// How far it has moved.
+    pub change: f64,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    batch: usize,
+    optimizer: String,
+    learning_rate: f32,
+    loss_scale: String,
+    losses: Vec<f64>,
+    loss_tolerances: Vec<f64>,
+    tensors: Vec<TensorRecord>,
+    operators: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct TensorRecord {
+    name: String,
+    elements: usize,
+    tolerance: f64,
+    change: f64,
+}
+
+impl Case {
+    /// Reads the case of a name in a folder.
+    ///
+    /// # Errors
+    /// If a file is missing or holds something else.
+    pub fn read(folder: &Path, name: &str) -> Result<Case> {
+        let file = |ending: &str| folder.join(format!("{name}.{ending}"));
+        let record: Record = serde_json::from_slice(&std::fs::read(file("json"))?)?;
+        let mut after = arrays(&file("npz"))?.remove("after").map(|(_, values)| values).unwrap_or_default().into_iter();
+        let tensors: Vec<Expected> = record
+            .tensors
+            .into_iter()
+            .map(|TensorRecord { name, elements, tolerance, change }| {
+                let values = after.by_ref().take(elements).collect();
+                Expected { name, values, tolerance, change }
+            })
+            .collect();
+        Ok(Case {
+            name: name.to_string(),
+            onnx: std::fs::read(file("onnx"))?,
+            data: file("npz"),
+            batch: record.batch,
+            optimizer: match record.optimizer.as_str() {
+                "sgd" => Optimizer::sgd(),
+                "adamw" => Optimizer::adamw(),
+                other => return Err(Error::other(format!("{name}: unknown optimizer `{other}`"))),
+            },
+            learning_rate: record.learning_rate,
+            loss_scale: record.loss_scale.parse().map_err(Error::other)?,
+            losses: record.losses.into_iter().zip(record.loss_tolerances).collect(),
+            tensors,
+            operators: record.operators,
+        })
+    }
+
+    /// When parameters are updated with the case's loss scale.
+    pub(crate) fn updates(&self) -> Updates {
+        match self.loss_scale {
+            LossScaling::None => Updates::Always,
+            LossScaling::Dynamic | LossScaling::Fixed(_) => Updates::IfFinite,
+        }
+    }
+}
+
+/// The names of the cases in a folder, in order.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn names(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "json") && path.with_extension("onnx").exists() {
+            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}

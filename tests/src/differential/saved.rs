@@ -1,0 +1,109 @@
+//! The trained network as a file: it evaluates and trains on like the one that was saved.
+
+use super::training::{dataset, same_bits, train_compiled};
+use super::{Case, Checked, Trained, options, parameters, text};
+use bitbudget::{Compiled, Options, compile};
+use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_ir::Model;
+use bitbudget_precision::Method;
+use bitbudget_program::Program;
+use bitbudget_train::batches::{Batch, EvalBatches};
+use bitbudget_train::data::Dataset;
+use bitbudget_train::run::evaluate;
+use serde::Serialize;
+use std::path::Path;
+
+/// How far losses of the same network may be apart, relative to them.
+const CLOSE: f64 = 1e-5;
+
+/// What an evaluation gives.
+#[derive(Serialize)]
+struct Evaluated {
+    loss: f64,
+    logits: Vec<Vec<f32>>,
+}
+
+/// Evaluation gives the same bits with and without rewriting.
+pub(super) fn evaluations(case: &Case, trained: &Trained) -> Checked {
+    let dataset = dataset(case, &trained.compiled.training)?;
+    let options = Options { rewrite: None, ..options(case, Method::Fp32) };
+    let model = trained_model(trained);
+    let plain = compile(model, &options).map_err(text)?;
+    let one = evaluated(&trained.compiled.evaluate_fp32().map_err(text)?, &trained.compiled, &dataset)?;
+    let other = evaluated(&plain.evaluate_fp32().map_err(text)?, &plain, &dataset)?;
+    let bits = |e: &Evaluated| -> Vec<u32> { e.logits.iter().flatten().map(|x| x.to_bits()).collect() };
+    if bits(&one) != bits(&other) {
+        return Err(format!("the losses are {} with rewriting and {} without, or scores differ", one.loss, other.loss));
+    }
+    Ok(())
+}
+
+/// Training goes on from a trainer file as it does without.
+pub(super) fn trainer(case: &Case, trained: &Trained) -> Checked {
+    let go_on = |compiled: Compiled| train_compiled(case, compiled, case.loss_scale, 1);
+    let read = Compiled::decode(&trained.compiled.encode()).map_err(text)?;
+    same_bits(&go_on(trained.compiled.clone())?, &go_on(read)?)
+}
+
+/// The trained network as ONNX file: what it trains, its evaluation, the loss of its next step.
+pub(super) fn check(case: &Case, trained: &Trained, save: Option<&Path>) -> Checked {
+    let compiled = &trained.compiled;
+    let dataset = dataset(case, &compiled.training)?;
+    let before = evaluated(&compiled.evaluate_fp32().map_err(text)?, compiled, &dataset)?;
+    let bytes = bitbudget_onnx::export_bytes(&trained_model(trained)).map_err(text)?;
+    if let Some(folder) = save {
+        let file = |ending: &str| folder.join(format!("{}.{ending}", case.name));
+        std::fs::write(file("onnx"), &bytes).map_err(text)?;
+        std::fs::write(file("json"), serde_json::to_vec(&before).map_err(text)?).map_err(text)?;
+    }
+    let again = bitbudget_onnx::import_bytes(&bytes, None).map_err(|e| format!("the saved file: {e}"))?.model;
+    let (own, theirs) = (parameters(&trained_model(trained)), parameters(&again));
+    if own != theirs {
+        return Err(format!("the saved file trains {theirs:?}, the network {own:?}"));
+    }
+    let again = compile(again, &options(case, Method::Fp32)).map_err(|e| format!("the saved file: {e}"))?;
+    let after = evaluated(&again.evaluate_fp32().map_err(text)?, &again, &dataset)?;
+    close("evaluated, the saved file's", after.loss, before.loss)?;
+    close("the next step's loss of the saved file", next_loss(case, &again)?, next_loss(case, compiled)?)
+}
+
+fn close(what: &str, loss: f64, expected: f64) -> Checked {
+    match (loss - expected).abs() <= CLOSE * expected.abs().max(1e-2) {
+        true => Ok(()),
+        false => Err(format!("{what} loss is {loss}, that of the network {expected}")),
+    }
+}
+
+fn trained_model(trained: &Trained) -> Model {
+    Model { graph: trained.compiled.forward.clone(), values: trained.compiled.values.clone() }
+}
+
+/// The loss of one more step.
+fn next_loss(case: &Case, compiled: &Compiled) -> Result<f64, String> {
+    let dataset = dataset(case, &compiled.training)?;
+    let mut batches = EvalBatches::new(&dataset, &dataset.train, case.batch).map_err(text)?;
+    let mut batch = Batch::default();
+    batches.next_into(&mut batch);
+    let mut executor = Executor::new(Target::Cpu, 1).map_err(text)?;
+    let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).map_err(text)?;
+    let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
+    let step = executor.run(&compiled.train, &mut values, &inputs).map_err(text)?;
+    step.outputs.get("loss").and_then(|loss| loss.first()).map(|&loss| f64::from(loss)).ok_or("there is no loss".into())
+}
+
+/// Loss and class scores of all examples.
+fn evaluated(program: &Program, compiled: &Compiled, dataset: &Dataset) -> Result<Evaluated, String> {
+    let mut executor = Executor::new(Target::Cpu, 1).map_err(text)?;
+    let mut values = Values::new(program, &compiled.values, executor.device()).map_err(text)?;
+    let loss = evaluate(&mut executor, &mut values, program, dataset, &dataset.train).map_err(text)?.loss;
+    let mut batches = EvalBatches::new(dataset, &dataset.train, program.batch).map_err(text)?;
+    let (mut batch, mut logits) = (Batch::default(), Vec::new());
+    while batches.next_into(&mut batch) {
+        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
+        let step = executor.run(program, &mut values, &inputs).map_err(text)?;
+        let scores = step.outputs.get("logits").ok_or("there are no class scores")?;
+        let rows = scores.chunks_exact(scores.len() / batch.labels.len());
+        logits.extend(rows.take(batch.valid).map(<[f32]>::to_vec));
+    }
+    Ok(Evaluated { loss, logits })
+}

@@ -1,0 +1,51 @@
+//! Fifty random networks beside PyTorch (`tests/differential`), whose script trains as many others as are asked for.
+
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
+use bitbudget_tests::differential::{Case, Outcome, check, names};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn fixed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/fixed")
+}
+
+/// What is wrong with the cases that this thread comes to check.
+fn faults(names: &[String], next: &AtomicUsize) -> Vec<String> {
+    let mut faults = Vec::new();
+    while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+        for finding in check(&Case::read(&fixed(), name).unwrap(), None) {
+            match finding.outcome {
+                Outcome::Agreed => {}
+                // A budget that nothing fits is refused; the network itself is not.
+                Outcome::Refused(_) if finding.check.starts_with("budget") => {}
+                Outcome::Refused(what) | Outcome::Failed(what) => {
+                    faults.push(format!("{name}: {}: {what}", finding.check));
+                }
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn fixed_networks_agree_with_pytorch() {
+    let names = names(&fixed()).unwrap();
+    assert!(names.len() >= 50, "{} networks", names.len());
+    let next = AtomicUsize::new(0);
+    let faults: Vec<String> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(|| faults(&names, &next))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(faults.is_empty(), "{} checks failed:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn every_operator_is_in_a_fixed_network() {
+    let read = |name: &String| Case::read(&fixed(), name).unwrap().operators;
+    let used: BTreeSet<String> = names(&fixed()).unwrap().iter().flat_map(read).collect();
+    let missing: Vec<&str> =
+        bitbudget_onnx::operator_table().iter().map(|row| row.name).filter(|name| !used.contains(*name)).collect();
+    assert!(missing.is_empty(), "no fixed network has {missing:?}; see tests/differential/README.md");
+}
