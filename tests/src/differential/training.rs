@@ -6,7 +6,8 @@ use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Footprint, Target, Values};
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_train::batches::TrainOptions;
-use bitbudget_train::data::{self, DataSpec, Dataset};
+use bitbudget_train::data::{self, DataSpec, Dataset, Fitting, Network};
+use bitbudget_train::divergence::Ended;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::Record;
@@ -57,11 +58,11 @@ pub(crate) fn train_compiled(
     };
     let mut executor = Executor::new(Target::Cpu, threads).map_err(text)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).map_err(text)?;
-    values.updates = compiled.updates;
+    values.progress = compiled.progress;
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
     let fp32 = compiled.evaluate_fp32().map_err(text)?;
     let (mut losses, mut skipped) = (Vec::new(), 0);
-    run::train(
+    let ended = run::train(
         &mut executor,
         &mut values,
         programs,
@@ -84,8 +85,11 @@ pub(crate) fn train_compiled(
         },
     )
     .map_err(text)?;
+    if let Ended::Diverged(divergence) = ended {
+        return Err(format!("diverged at step {}: {:?}", divergence.step, divergence.found));
+    }
     compiled.values = values.download().map_err(text)?;
-    compiled.updates = values.updates;
+    compiled.progress = values.progress;
     let allocated = executor.allocated(&values);
     Ok(Trained { compiled, losses, skipped, allocated })
 }
@@ -97,8 +101,10 @@ pub(crate) fn dataset(case: &Case, training: &Graph) -> Result<Dataset, String> 
     let shape: Vec<usize> = training.ty(input).shape.0.iter().skip(1).map(fixed).collect::<Result<_, _>>()?;
     let logits = training.output("logits").ok_or("there are no class scores")?;
     let classes = training.ty(logits).shape.0.get(1).map(fixed).ok_or("there are no classes")??;
-    let loaded = data::load(&DataSpec::Npz(case.data.clone()), &shape, classes, 0).map_err(text)?;
-    data::fit(loaded, &shape, classes).map_err(text)
+    let input = training.op(input).source_name().unwrap_or_default().to_string();
+    let network = Network { input, shape, classes };
+    let loaded = data::load(&DataSpec::Npz(case.data.clone()), &network, 0).map_err(text)?;
+    data::fit(loaded, &network, Fitting::default()).map_err(text)
 }
 
 /// Whether losses, trained tensors and running statistics are PyTorch's.

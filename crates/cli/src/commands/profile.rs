@@ -4,7 +4,7 @@ use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
 use crate::files::{check, save};
 use crate::model::{Request, check_training, compiled, executor, network};
-use crate::output::{grouped, print, remark, say, show_table, table};
+use crate::output::{grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
 use anyhow::{Result, bail};
