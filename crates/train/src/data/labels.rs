@@ -110,7 +110,10 @@ fn one_hot(y: &Array, columns: usize, outputs: usize) -> Result<Labels, String> 
                 shown.extend((columns > 6).then(|| "...".to_string()));
                 let is_binary = (0..columns).all(|column| hot(&column) || cold(&column));
                 let advice = if is_binary {
-                    format!("every example must have exactly one class, but this one has {}; store class numbers [N]", hots.len())
+                    format!(
+                        "every example must have exactly one class, but this one has {}; store class numbers [N]",
+                        hots.len()
+                    )
                 } else {
                     numbered("one per example, such as numpy.argmax(y, axis=1)")
                 };
