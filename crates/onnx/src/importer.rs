@@ -19,13 +19,13 @@ pub(crate) struct Initializer {
     pub(crate) name: String,
     pub(crate) constant: Rc<Constant>,
     /// Whether FP64 numbers were rounded.
-    rounded: bool,
+    pub(crate) rounded: bool,
     /// Whether all elements are equal.
     pub(crate) uniform: bool,
     /// The initializer that this one is by another name, or itself.
-    origin: usize,
+    pub(crate) origin: usize,
     /// The parameters that were made of it, by the group of their readers, with the first reader.
-    parameters: BTreeMap<String, (NodeId, usize)>,
+    pub(crate) parameters: BTreeMap<String, (NodeId, usize)>,
 }
 
 /// Numbers that folding may produce in one tensor, and in all.
@@ -52,9 +52,9 @@ pub(crate) struct Importer {
     /// Whether Identity gives names to all initializers that the exporter merged.
     pub(crate) marks_merged: bool,
     /// The node that is being imported.
-    reader: Reader,
+    pub(crate) reader: Reader,
     /// Parameters that several nodes read.
-    shared: BTreeSet<String>,
+    pub(crate) shared: BTreeSet<String>,
     /// How many needed nodes read a name, and which node does if it is one.
     readers: HashMap<String, (usize, Option<NodeProto>)>,
     /// Results that an earlier node has computed along with its own.
@@ -291,7 +291,7 @@ impl Importer {
         match &operand.value {
             Value::Tensor(id) => Ok(*id),
             Value::Padded(padded) => self.padded(padded),
-            Value::Initializer(i) => self.parameter(*i),
+            Value::Initializer(i) => sharing::parameter(self, *i),
             Value::Constant(constant) => match self.constants.get(&operand.name) {
                 Some(&id) => Ok(id),
                 None => {
@@ -358,54 +358,6 @@ impl Importer {
             name = format!("{base}.{count}");
         }
         name
-    }
-
-    fn parameter(&mut self, i: usize) -> Result<NodeId, String> {
-        let Initializer { name, constant, rounded, uniform, origin, parameters } = &self.initializers[i];
-        let (name, rounded, origin) = (name.clone(), *rounded, *origin);
-        let group = if *uniform { self.reader.group.clone() } else { String::new() };
-        if let Some(&(id, first)) = parameters.get(&group) {
-            let shared = self.graph.op(id).source_name().unwrap_or(&name).to_string();
-            if first != self.reader.node && !self.shared.contains(&shared) {
-                self.shared.insert(shared.clone());
-                self.warn(WarningKind::Shared, shared);
-            }
-            return Ok(id);
-        }
-        let floats = constant.as_floats()?;
-        if floats.is_empty() {
-            return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
-        }
-        if let Some(at) = floats.iter().position(|x| x.is_nan()) {
-            return Err(format!(
-                "initializer `{name}` is not a number (NaN) at element {at}; export a network without"
-            ));
-        }
-        if floats.iter().any(|x| x.is_infinite()) {
-            let constant = constant.clone();
-            self.warn(WarningKind::Infinite, &name);
-            let id = self.constant_source(&name, &constant)?;
-            self.initializers[i].parameters.insert(group, (id, self.reader.node));
-            return Ok(id);
-        }
-        let ty = TensorType::f32(Shape::fixed(&constant.shape));
-        let first = self.initializers.iter().all(|other| other.origin != origin || other.parameters.is_empty());
-        let own = match self.initializers[i].parameters.is_empty() {
-            true => name.clone(),
-            false => self.own_name(name.rsplit('.').next().unwrap_or(&name)),
-        };
-        // A running statistic may be read as a weight as well: exporters merge equal tensors.
-        let own = if self.values.contains_key(&own) { self.fresh_name(&own) } else { own };
-        if rounded {
-            self.warn(WarningKind::Rounded, &own);
-        }
-        if !first {
-            self.warn(WarningKind::Separated, &own);
-        }
-        let id = self.graph.source(ops::Parameter { name: own.clone() }, ty);
-        self.values.insert(own, floats);
-        self.initializers[i].parameters.insert(group, (id, self.reader.node));
-        Ok(id)
     }
 
     /// A padded tensor for a reader that cannot take the padding into its own.

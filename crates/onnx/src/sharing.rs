@@ -7,9 +7,10 @@
 //! names by Identity. A parameter whose elements differ is shared by all that read it.
 
 use crate::constant::{Constant, Elements};
-use crate::importer::Importer;
+use crate::importer::{Importer, Initializer};
 use crate::node::{Node, Value};
-use bitbudget_ir::{NodeId, Op, Precision};
+use crate::warning::WarningKind;
+use bitbudget_ir::{NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use std::collections::BTreeSet;
 
@@ -53,6 +54,53 @@ pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader 
         },
     };
     Reader { node: number, group, owner: module.unwrap_or_else(|| node.name.to_string()) }
+}
+
+/// The parameter that an initializer is for the operator that is being imported, or the constant if it holds infinities.
+pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, String> {
+    let Initializer { name, constant, rounded, uniform, origin, parameters } = &importer.initializers[i];
+    let (name, rounded, origin) = (name.clone(), *rounded, *origin);
+    let group = if *uniform { importer.reader.group.clone() } else { String::new() };
+    if let Some(&(id, first)) = parameters.get(&group) {
+        let shared = importer.graph.op(id).source_name().unwrap_or(&name).to_string();
+        if first != importer.reader.node && !importer.shared.contains(&shared) {
+            importer.shared.insert(shared.clone());
+            importer.warn(WarningKind::Shared, shared);
+        }
+        return Ok(id);
+    }
+    let floats = constant.as_floats()?;
+    if floats.is_empty() {
+        return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
+    }
+    if let Some(at) = floats.iter().position(|x| x.is_nan()) {
+        return Err(format!("initializer `{name}` is not a number (NaN) at element {at}; export a network without"));
+    }
+    if floats.iter().any(|x| x.is_infinite()) {
+        let constant = constant.clone();
+        importer.warn(WarningKind::Infinite, &name);
+        let id = importer.constant_source(&name, &constant)?;
+        importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
+        return Ok(id);
+    }
+    let ty = TensorType::f32(Shape::fixed(&constant.shape));
+    let first = importer.initializers.iter().all(|other| other.origin != origin || other.parameters.is_empty());
+    let own = match importer.initializers[i].parameters.is_empty() {
+        true => name.clone(),
+        false => importer.own_name(name.rsplit('.').next().unwrap_or(&name)),
+    };
+    // A running statistic may be read as a weight as well: exporters merge equal tensors.
+    let own = if importer.values.contains_key(&own) { importer.fresh_name(&own) } else { own };
+    if rounded {
+        importer.warn(WarningKind::Rounded, &own);
+    }
+    if !first {
+        importer.warn(WarningKind::Separated, &own);
+    }
+    let id = importer.graph.source(ops::Parameter { name: own.clone() }, ty);
+    importer.values.insert(own, floats);
+    importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
+    Ok(id)
 }
 
 /// The parameter of differing elements that a value shows, if it shows one.
