@@ -50,11 +50,10 @@ fn the_first_tensor_that_is_not_finite_is_named() {
     // What is set to which number, and the tensor that is the first to overflow then.
     let cases = [
         (None, "none"),
-        (Some(("w", 1e38)), "batch_variance `bn1.variance`"),
+        (Some(("w", 1e30)), "batch_variance `bn1.variance`"),
         (Some(("x", f32::INFINITY)), "conv `conv1`"),
-        (Some(("scale", 3e38)), "exp `exp1`"),
+        (Some(("scale", 1e30)), "exp `exp1`"),
         (Some(("bias", 200.0)), "exp `exp1`"),
-        (Some(("bias", f32::INFINITY)), "batch_normalize `bn1`"),
         (Some(("v", 3e38)), "matmul `fc`"),
     ];
     let graph: Graph = NETWORK.parse().unwrap();
