@@ -155,8 +155,8 @@ mod tests {
         let near = Shortage { budget: 943_718, smallest: Some(944_000), bound: 944_000, kept: 400_000, ..shortage() };
         assert_eq!(
             infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
-            "no assignment fits 921.6 KiB (47.2% of FP32's peak): the smallest possible one in this order of steps \
-             needs 921.9 KiB (47.3%). The peak is at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What \
+            "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \
+             needs 921.9 KiB (47.20%). The peak is at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What \
              helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, or use a smaller batch"
         );
         assert_eq!(
