@@ -149,28 +149,29 @@ mod tests {
             infeasible(shortage()),
             "no assignment fits 30.0 MiB (7.5% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); below 150.0 MiB \
              (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters and optimizer \
-             state alone take 98.0 MiB. What helps: give 162.0 MiB or more, allow narrower formats, or take a smaller network or an optimizer with less \
-             state"
+             state alone take 98.0 MiB. What helps: give 162.0 MiB or more, allow narrower formats, or take a smaller \
+             network or an optimizer with less state"
         );
         let near = Shortage { budget: 943_718, smallest: Some(944_000), bound: 944_000, kept: 400_000, ..shortage() };
         assert_eq!(
             infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
-            "no assignment fits 921.6 KiB (47.2% of FP32's peak): the smallest possible one in this order of steps needs 921.9 KiB (47.3%). The peak is \
-             at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What helps: give 921.9 KiB or more, allow \
-             narrower formats, allow recomputation, or use a smaller batch"
+            "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \
+             needs 921.9 KiB (47.20%). The peak is at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What \
+             helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, or use a smaller batch"
         );
         assert_eq!(
             BudgetError::Unknown(Box::new(Shortage { budget: 155 * MIB, ..shortage() })).to_string(),
             "found no assignment that fits 155.0 MiB (38.8% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); only \
              below 150.0 MiB (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters \
-             and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, or use a smaller batch"
+             and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, \
+             or use a smaller batch"
         );
         let error =
             BudgetError::TooLarge { method: Method::Fp32, peak: 10 * MIB + 1, budget: 10 * MIB, fp32: 10 * MIB + 1 };
         assert_eq!(
             error.to_string(),
-            "method fp32 takes 10,485,761 B (100.000% of FP32's peak), more than the budget of 10,485,760 B (100.000%); use method \
-             ilp, or a larger budget"
+            "method fp32 takes 10,485,761 B (100.000% of FP32's peak), more than the budget of 10,485,760 B (100.000%); use \
+             method ilp, or a larger budget"
         );
     }
 }
