@@ -118,11 +118,13 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
         (position[id.index()], unit[id.index()]) = (at, at);
     }
     let mut units = Units { tensors, position, unit, nodes: order.iter().map(|&id| vec![id]).collect() };
+    let derived = units.derived(order);
+    let is_derived = |id: NodeId| derived[id.index()];
     for &id in order {
         let kind = kind(tensors, id);
         for other in units.candidates(kind, id) {
             // What a derived node reads need not run with the step that the node is computed in.
-            let stays = tensors.is_derived(id) && !tensors.is_derived(other);
+            let stays = is_derived(id) && !is_derived(other);
             // Kernels of what is not elementwise compute two results at most.
             let alone = |id: NodeId| units.nodes[units.unit[id.index()]].len() == 1;
             let room = kind == Kind::Elementwise || alone(other) && alone(id);
@@ -131,7 +133,7 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
             }
         }
     }
-    for &id in order.iter().rev().filter(|&&id| tensors.is_derived(id)) {
+    for &id in order.iter().rev().filter(|&&id| is_derived(id)) {
         units.join_reader(id);
     }
     let mut units: Vec<Vec<NodeId>> = units.nodes.into_iter().filter(|nodes| !nodes.is_empty()).collect();
@@ -141,6 +143,56 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
 }
 
 impl Units<'_> {
+    /// The nodes that are computed inside one unit: those that are to be, unless what reads them cannot run together.
+    ///
+    /// What reads a derived node ran in one step when it was derived, so it is put into one unit first.
+    fn derived(&mut self, order: &[NodeId]) -> Vec<bool> {
+        let tensors = self.tensors;
+        let mut heads: Vec<BTreeSet<NodeId>> = vec![BTreeSet::new(); tensors.graph.len()];
+        for &id in order.iter().rev().filter(|&&id| tensors.is_derived(id)) {
+            for reader in tensors.graph.readers(id) {
+                match tensors.is_derived(reader) {
+                    true => heads[id.index()] = &heads[id.index()] | &heads[reader.index()],
+                    false if tensors.is_computed(reader) => drop(heads[id.index()].insert(reader)),
+                    false => {}
+                }
+            }
+            self.join_all(order, &heads[id.index()]);
+        }
+        let is_one = |id: NodeId| {
+            let mut units = heads[id.index()].iter().map(|head| self.unit[head.index()]);
+            let first = units.next();
+            units.all(|unit| Some(unit) == first)
+        };
+        tensors.graph.ids().map(|id| tensors.is_derived(id) && is_one(id)).collect()
+    }
+
+    /// Puts nodes and those between them into one unit if they can be computed together.
+    fn join_all(&mut self, order: &[NodeId], heads: &BTreeSet<NodeId>) {
+        let positions = || heads.iter().map(|head| self.position[head.index()]);
+        let (Some(first), Some(last)) = (positions().min(), positions().max()) else { return };
+        let between = order[first..=last].iter().filter(|&&id| !self.tensors.is_derived(id));
+        let mut nodes: Vec<NodeId> = between.flat_map(|id| self.nodes[self.unit[id.index()]].iter().copied()).collect();
+        nodes.sort_unstable_by_key(|id| self.position[id.index()]);
+        nodes.dedup();
+        let shape = |id: NodeId| &self.tensors.graph.ty(id).shape;
+        let fits = match nodes.as_slice() {
+            &[first, second] if is_pair(self.tensors, first, second) => true,
+            [first, ..] => {
+                nodes.iter().all(|&id| kind(self.tensors, id) == Kind::Elementwise && shape(id) == shape(*first))
+            }
+            [] => false,
+        };
+        if fits && nodes.len() <= NODES && self.operands(&nodes) <= OPERANDS && self.is_legal(&nodes) {
+            let to = self.unit[nodes[0].index()];
+            for id in &nodes {
+                self.nodes[self.unit[id.index()]].clear();
+                self.unit[id.index()] = to;
+            }
+            self.nodes[to] = nodes;
+        }
+    }
+
     /// Earlier nodes that `id` might be computed with.
     fn candidates(&self, kind: Kind, id: NodeId) -> Vec<NodeId> {
         let graph = self.tensors.graph;
