@@ -186,6 +186,27 @@ fn every_crate_says_what_it_is() {
     }
 }
 
+/// Outputs go through one room, which follows links, spares devices, replaces files as a whole and locks them.
+#[test]
+fn files_are_written_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let writes =
+        ["fs::write(", "File::create", "OpenOptions", "fs::rename(", "create_dir", "serialize_to_file", "tempfile::"];
+    let mut seen = 0;
+    for path in members().values().flat_map(|member| sources(&member.folder.join("src"))) {
+        let relative = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+        // The second tells the kernel to measure memory from now on.
+        let may = ["crates/cli/src/files/", "crates/cli/src/memory.rs"].iter().any(|place| relative.starts_with(place));
+        let code = std::fs::read_to_string(&path).unwrap();
+        let shipped = code.split("#[cfg(test)]").next().unwrap_or_default();
+        if let Some(line) = shipped.lines().find(|line| writes.iter().any(|write| line.contains(write))) {
+            assert!(may || relative.ends_with("tests.rs"), "{relative}: {line}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 2, "the search finds nothing");
+}
+
 #[test]
 fn unsafe_code_stands_where_it_may() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

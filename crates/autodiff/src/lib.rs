@@ -24,9 +24,11 @@ mod evaluation;
 mod gradients;
 mod loss;
 mod optimizer;
+mod scores;
 mod training;
 
 pub use evaluation::{Evaluation, evaluation};
 pub use gradients::gradients;
 pub use optimizer::{Optimizer, Updates};
-pub use training::{training, training_with};
+pub use scores::closing_softmax;
+pub use training::{check_batch, training, training_with};

@@ -16,13 +16,14 @@ pub(crate) fn append(graph: &mut Graph, scores: NodeId, names: &mut Names) -> Re
     Ok(loss)
 }
 
-/// The class scores as `[N, classes]`: trailing dimensions of size one are dropped.
+/// The class scores as `[N, classes]`: other dimensions of size one are dropped.
 fn rows(graph: &mut Graph, scores: NodeId) -> Result<NodeId, GraphError> {
     let shape = graph.ty(scores).shape.clone();
     match shape.0.as_slice() {
         [Dim::BATCH, classes] if !classes.is_batch() => Ok(scores),
-        [Dim::BATCH, classes, rest @ ..] if !classes.is_batch() && rest.iter().all(|&d| d == Dim::fixed(1)) => {
-            graph.add(Reshape { shape: Shape(vec![Dim::BATCH, *classes]) }, &[scores])
+        [Dim::BATCH, rest @ ..] if rest.iter().filter(|&&d| d != Dim::fixed(1)).count() <= 1 && !rest.is_empty() => {
+            let classes = rest.iter().copied().find(|&d| d != Dim::fixed(1)).unwrap_or(Dim::fixed(1));
+            graph.add(Reshape { shape: Shape(vec![Dim::BATCH, classes]) }, &[scores])
         }
         _ => {
             let reason = Reason::new(

@@ -2,11 +2,13 @@
 
 use crate::gradients::gradients;
 use crate::optimizer::{Optimizer, Trained, Updates};
+use crate::scores::closing_softmax;
 use crate::{loss, optimizer};
 use bitbudget_ir::ops::{Cast, Scalar};
-use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, TensorType};
+use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, Shape, TensorType};
 
-/// The training step of a forward graph, whose first output holds the class scores `[N, classes]`.
+/// The training step of a forward graph, whose first output holds the class scores `[N, classes]`, or their softmax
+/// ([`closing_softmax`]), which is left out.
 ///
 /// Every parameter that the output depends on gets a rounded copy (a cast of role [`Role::Parameter`]) that forward and
 /// backward pass read, while the optimizer updates the master. Outputs: `logits`, `log_probabilities`, `loss`,
@@ -27,6 +29,9 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
     let mut pruned = whole.clone();
     let fault = |text: &str| GraphError::new("graph", whole.name(), &[], Reason::new(text));
     let (name, scores) = whole.outputs().first().cloned().ok_or_else(|| fault("has no output"))?;
+    // Cross-entropy applies a softmax of its own.
+    let before = |softmax| whole.operands(softmax).first().copied();
+    let scores = closing_softmax(whole).and_then(before).unwrap_or(scores);
     pruned.clear_outputs();
     pruned.set_output(name, scores);
     let (forward, renamed) = pruned.without_dead_nodes();
@@ -76,4 +81,29 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
     }
     optimizer::append(&mut graph, optimizer, updates, &trained, &mut names)?;
     Ok(graph.without_dead_nodes().0)
+}
+
+/// Checks that every batch normalisation sees several values per channel in batches of a size: of one value the mean is that
+/// value and the variance zero, so that its result is its bias, whatever the value.
+///
+/// # Errors
+/// The first batch normalisation that sees one.
+pub fn check_batch(training: &Graph, batch: usize) -> Result<(), GraphError> {
+    for id in training.ids() {
+        if !matches!(training.op(id), Op::BatchNormalize(_)) {
+            continue;
+        }
+        let Some(&x) = training.operands(id).first() else { continue };
+        let dims = &training.ty(x).shape.0;
+        let but_channels = dims.iter().enumerate().filter(|(axis, _)| *axis != 1).map(|(_, &dim)| dim);
+        if Shape(but_channels.collect()).elements(batch) == 1 {
+            let reason = Reason::new(format!(
+                "one value per channel with a batch of {batch}, so its result would be its bias, whatever the value; train \
+                 with a batch of 2 or more"
+            ));
+            let types = [training.ty(x).to_string()];
+            return Err(GraphError::new(training.op(id).name(), &training.node(id).name, &types, reason));
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Whole training graphs: roles, accumulation, updates, evaluation, against differences and against text.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_autodiff::{Optimizer, evaluation, training};
+use bitbudget_autodiff::{Optimizer, check_batch, closing_softmax, evaluation, training};
 use bitbudget_ir::{Bindings, Graph, Role, interpret, verify};
 use bitbudget_testkit::NETWORK;
 use std::collections::BTreeMap;
@@ -117,4 +117,52 @@ fn outputs_that_are_no_class_scores_are_refused() {
     graph.set_output("scores", add);
     let error = training(&graph, &Optimizer::sgd()).unwrap_err().to_string();
     assert!(error.contains("one score per class for each example"), "{error}");
+}
+
+/// A graph of `x [N,3,1,1]`, scores of 4 classes, and what follows them.
+fn ending(lines: &[&str]) -> Graph {
+    let scores = "%0 = input {name=\"x\"} : f32[N,3]\n%1 = parameter {name=\"w\"} : f32[4,3]\n\
+                  %2 = matmul(%0, %1) {trans_a=false, trans_b=true} : f32[N,4] \"fc\"";
+    format!("graph \"g\" {{\n{scores}\n{}\n}}", lines.join("\n")).parse().unwrap()
+}
+
+#[test]
+fn a_closing_softmax_is_left_out_of_training() {
+    let plain = training(&ending(&["return \"y\" = %2"]), &Optimizer::sgd()).unwrap();
+    let softmax = "%3 = softmax(%2) : f32[N,4] \"end\"";
+    for lines in [
+        &[softmax, "return \"y\" = %3"][..],
+        &["%3 = log_softmax(%2) : f32[N,4] \"end\"", "return \"y\" = %3"],
+        &[softmax, "%4 = log(%3) : f32[N,4]", "return \"y\" = %4"],
+        &[
+            softmax,
+            "%4 = reshape(%3) {shape=<N,1,1,4>} : f32[N,1,1,4]",
+            "%5 = transpose(%4) {perm=[0,3,2,1]} : f32[N,4,1,1]",
+            "return \"y\" = %5",
+        ],
+    ] {
+        let graph = ending(lines);
+        assert_eq!(closing_softmax(&graph).map(|id| graph.node(id).name.as_str()), Some("end"));
+        assert_eq!(training(&graph, &Optimizer::sgd()).unwrap().to_string(), plain.to_string());
+    }
+    // Over parts of the scores, or with something after it, it is a layer like any other.
+    for lines in [
+        &[
+            "%3 = reshape(%2) {shape=<N,2,2>} : f32[N,2,2]",
+            "%4 = softmax(%3) : f32[N,2,2]",
+            "%5 = reshape(%4) {shape=<N,4>} : f32[N,4]",
+            "return \"y\" = %5",
+        ][..],
+        &[softmax, "%4 = scale(%3) {by=2.0} : f32[N,4]", "return \"y\" = %4"],
+    ] {
+        let graph = ending(lines);
+        assert_eq!(closing_softmax(&graph), None);
+        assert_ne!(training(&graph, &Optimizer::sgd()).unwrap().to_string(), plain.to_string());
+    }
+}
+
+#[test]
+fn one_value_per_channel_is_no_batch() {
+    let spatial = training(&forward(), &Optimizer::sgd()).unwrap();
+    assert!(check_batch(&spatial, 1).is_ok());
 }

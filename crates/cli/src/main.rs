@@ -1,10 +1,12 @@
 //! The command line `bitbudget`: parses arguments, composes the passes, shows progress and prints.
 //!
-//! Exit codes: 0 success, 2 a wrong argument, file or network; messages go to standard error.
+//! Exit codes: 0 success, 2 a wrong argument, file or network, 3 numbers that are not finite; messages go to standard error.
 
 mod args;
 mod budget;
 mod commands;
+mod divergence;
+mod files;
 mod memory;
 mod model;
 mod output;
@@ -12,10 +14,14 @@ mod progress;
 mod report;
 
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(shown) => return show(&shown),
+    };
     let result = match arguments.command {
         args::Command::Zoo(args) => commands::zoo::run(&args),
         args::Command::Inspect(args) => commands::inspect::run(&args),
@@ -37,7 +43,19 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::remark("error", format!("{error:#}"));
+            ExitCode::from(if divergence::is_divergence(&error) { divergence::STATUS } else { 2 })
+        }
+    }
+}
+
+/// Prints help to standard output, or what is wrong with the arguments to standard error.
+fn show(shown: &clap::Error) -> ExitCode {
+    let printed = shown.print().and_then(|()| std::io::stdout().flush());
+    match printed {
+        Err(error) if !shown.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
+            output::remark("error", format!("cannot write to standard output: {error}"));
             ExitCode::from(2)
         }
+        _ => ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2)),
     }
 }

@@ -1,14 +1,15 @@
 //! From arguments to a compiled trainer.
 
-use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, OptimizerArgs, OptimizerKind, Percent};
+use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, NetworkArgs, OptimizerArgs, OptimizerKind, Percent};
 use crate::memory::default_threads;
 use crate::output::remark;
 use anyhow::{Context, Result, bail};
 use bitbudget::{Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as};
-use bitbudget_autodiff::{Optimizer, Updates};
+use bitbudget_autodiff::{Optimizer, Updates, check_batch, closing_softmax};
 use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, Op};
+use bitbudget_onnx::{Warning, import_allowing};
 use bitbudget_precision::{Method, Pin};
 use bitbudget_profile::Profile;
 use bitbudget_program::Trainer;
@@ -18,7 +19,7 @@ use std::path::Path;
 /// What a file holds.
 pub(crate) enum Loaded {
     /// A network, from ONNX, and what the import warns of.
-    Network(Model, Vec<String>),
+    Network(Model, Vec<Warning>),
     /// A compiled trainer.
     Trainer(Box<Compiled>),
 }
@@ -27,15 +28,44 @@ pub(crate) enum Loaded {
 ///
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
-pub(crate) fn load(path: &Path) -> Result<Loaded> {
+pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     if Trainer::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
         return Ok(Loaded::Trainer(Box::new(compiled)));
     }
     drop(bytes);
-    let imported = bitbudget_onnx::import(path).with_context(|| format!("cannot import {}", path.display()))?;
+    let imported = import_allowing(path, &network.allow_external);
+    let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))
+}
+
+/// Writes what the user should know of a network's file to standard error, a line per kind.
+pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs) {
+    if let Some(id) = closing_softmax(forward) {
+        let node = forward.node(id);
+        let operator = if matches!(node.op, Op::LogSoftmax(_)) { "LogSoftmax" } else { "Softmax" };
+        remark(
+            "note",
+            format!(
+                "the network ends in {operator} (`{}`): cross-entropy applies its own, so the loss is that of the scores \
+                 before it; a saved network keeps it",
+                node.name
+            ),
+        );
+    }
+    for warning in warnings {
+        let kind = if warning.kind.is_note() { "note" } else { "warning" };
+        remark(kind, if network.verbose { warning.full() } else { warning.to_string() });
+    }
+}
+
+/// Checks that a compiled network can be trained with a batch size, not only evaluated.
+///
+/// # Errors
+/// If a batch normalisation would see one value per channel.
+pub(crate) fn check_training(compiled: &Compiled, batch: usize) -> Result<()> {
+    Ok(check_batch(&compiled.training, batch)?)
 }
 
 /// What a command asks of the compiler beside its precision and optimizer options.
@@ -93,7 +123,7 @@ pub(crate) fn compiled_from(
     request: Request,
     from: Option<&Path>,
 ) -> Result<(Compiled, Option<Options>)> {
-    let (model, warnings) = match load(path)? {
+    let (model, warnings) = match load(path, &assignment.network)? {
         Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
             let mut given = given(assignment, optimizer);
@@ -114,8 +144,8 @@ pub(crate) fn compiled_from(
         None => compile(model, &options),
     };
     let compiled = compiled.with_context(|| format!("cannot compile {}", path.display()))?;
-    for warning in warnings.iter().filter(|_| !request.quiet) {
-        remark("warning", warning);
+    if !request.quiet {
+        warn(&warnings, &compiled.forward, &assignment.network);
     }
     Ok((compiled, Some(options)))
 }

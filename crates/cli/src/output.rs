@@ -1,11 +1,12 @@
-//! Files and tables.
+//! Text and tables on standard output, remarks on standard error.
 
+use crate::files::save;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Effects};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use textwrap::WordSplitter;
 
@@ -32,15 +33,34 @@ pub(crate) fn table(header: &[&str], left: usize) -> Table {
 /// Writes a line or a table to standard output.
 ///
 /// # Errors
-/// If standard output is closed.
+/// If standard output cannot be written.
 pub(crate) fn print(text: impl std::fmt::Display) -> Result<()> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes to standard output.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub(crate) fn write(bytes: &[u8]) -> Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(bytes).and_then(|()| output.flush()).context(StandardOutput)
+}
+
+/// What an error is about, where standard output could not be written.
+#[derive(Debug)]
+struct StandardOutput;
+
+impl std::fmt::Display for StandardOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cannot write to standard output")
+    }
 }
 
 /// Writes text for people to standard output; lines that are too long go on, indented, in the next.
 ///
 /// # Errors
-/// If standard output is closed.
+/// If standard output cannot be written.
 pub(crate) fn say(text: impl std::fmt::Display) -> Result<()> {
     print(wrapped(&text.to_string()))
 }
@@ -60,12 +80,29 @@ pub(crate) fn remark(kind: &str, text: impl std::fmt::Display) {
         _ => AnsiColor::Cyan,
     };
     let style = colour.on_default().effects(Effects::BOLD);
-    anstream::eprintln!("{style}{kind}:{style:#} {text}");
+    tell(format!("{style}{kind}:{style:#} {text}"));
 }
 
-/// Whether an error is that nobody reads standard output any more.
+/// Writes a line to standard error, if anything still reads that: no run ends for it.
+pub(crate) fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Whether an error is that nobody reads standard output any more, as after `head`.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    error.is::<StandardOutput>() && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The failures among several outputs, each of which was tried: the first as an error, others are said.
+///
+/// # Errors
+/// The first failure; that nobody reads standard output any more is none.
+pub(crate) fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let failures = results.into_iter().filter_map(Result::err).filter(|error| !is_closed_pipe(error));
+    let mut failures: Vec<anyhow::Error> = failures.collect();
+    failures.iter().skip(1).for_each(|error| remark("error", format!("{error:#}")));
+    failures.drain(..).next().map_or(Ok(()), Err)
 }
 
 /// Writes a record as JSON to a file, or to standard output for "-".
@@ -73,56 +110,7 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn json(path: &Path, record: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(record)?;
-    if path == Path::new("-") {
-        return print(text);
-    }
-    save(path, format!("{text}\n").as_bytes())
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Checks that files can be written at the places given, so that a long run does not fail at its end.
-///
-/// # Errors
-/// If a place is a folder, or its folder does not exist or cannot be written.
-pub(crate) fn check<'p>(places: impl IntoIterator<Item = &'p Path>) -> Result<()> {
-    for path in places.into_iter().filter(|&p| p != Path::new("-")) {
-        let (shown, folder) = (path.display(), folder(path));
-        if path.is_dir() {
-            bail!("cannot write {shown}: it is a folder; name a file in it");
-        }
-        if !folder.is_dir() {
-            bail!("cannot write {shown}: there is no folder {}; make it first", folder.display());
-        }
-        tempfile::tempfile_in(folder).with_context(|| format!("cannot write {shown}"))?;
-    }
-    Ok(())
-}
-
-/// Writes a file whole or not at all: beside its place first, then renamed.
-///
-/// # Errors
-/// If its folder does not exist or cannot be written.
-pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
-    check([path])?;
-    let folder = folder(path);
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".bitbudget-").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        #[cfg(unix)]
-        {
-            // Temporary files are private; the result is as readable as any other file.
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        }
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    save(path, format!("{}\n", serde_json::to_string_pretty(record)?).as_bytes())
 }
 
 /// A number with thousands separated.
@@ -153,17 +141,5 @@ mod tests {
         let text = format!("{} y-z\n\n{word} {word}", "a ".repeat(49));
         let expected = format!("{}\n  y-z\n\n{word}\n  {word}", "a ".repeat(49).trim_end());
         assert_eq!(wrapped(&text), expected);
-    }
-
-    #[test]
-    fn files_are_written_whole_and_folders_are_not_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.txt");
-        save(&file, b"one").unwrap();
-        save(&file, b"two").unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        let missing = folder.path().join("no/such/folder.txt");
-        assert!(save(&missing, b"x").unwrap_err().to_string().contains("cannot write"));
     }
 }

@@ -1,6 +1,6 @@
 //! The progress of a training run: a bar on a terminal, a line per epoch elsewhere.
 
-use crate::output::bytes;
+use crate::output::{bytes, tell};
 use bitbudget_train::metrics::{EpochRecord, Promotion, Record, StepRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -75,7 +75,7 @@ impl Progress {
     fn line(&self, line: String) {
         match (self.quiet, self.bar.is_hidden()) {
             (true, _) => {}
-            (false, true) => eprintln!("{line}"),
+            (false, true) => tell(line),
             (false, false) => self.bar.println(line),
         }
     }

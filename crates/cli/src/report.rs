@@ -1,8 +1,8 @@
 //! From a compiled trainer, a run and its inputs to a report.
 
 use crate::args::AssignmentArgs;
+use crate::files::save;
 use crate::memory::MemoryRecord;
-use crate::output::save;
 use anyhow::{Context, Result};
 use bitbudget_report::{Curve, Epoch, File, Overflow, Point, Promotion, Report, Rerun, Training, page};
 use bitbudget_train::data::DataSpec;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many points a curve has at most.
 const POINTS: u64 = 500;
@@ -55,6 +55,7 @@ impl Run {
         Ok(Training {
             data: data.map(ToString::to_string),
             steps: end.steps,
+            skipped: end.skipped,
             seconds: end.seconds,
             train_loss: finite(end.train_loss),
             train_accuracy: end.train_accuracy,
@@ -137,6 +138,20 @@ impl<'a> Inputs<'a> {
     pub(crate) fn new(model: &'a Path, assignment: &'a AssignmentArgs) -> Inputs<'a> {
         Inputs { model, assignment, from: None, data: None }
     }
+
+    /// The files, each with what it is. Data that are not there are left out: whoever reads them says so.
+    pub(crate) fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        let (assignment, profile) = (&self.assignment.assignment, &self.assignment.budget.profile);
+        let named = [
+            ("model", Some(self.model)),
+            ("assignment", assignment.as_deref()),
+            ("assignment", self.from),
+            ("profile", profile.as_deref()),
+        ];
+        let named = named.into_iter().filter_map(|(role, path)| Some((role, path?.to_path_buf())));
+        let data = self.data.and_then(|data| data.files().ok()).unwrap_or_default();
+        named.chain(data.into_iter().map(|path| ("data", path))).collect()
+    }
 }
 
 /// What is needed to run this command again.
@@ -144,16 +159,7 @@ impl<'a> Inputs<'a> {
 /// # Errors
 /// If a file cannot be read any more.
 pub(crate) fn rerun(inputs: &Inputs<'_>, seed: Option<u64>, threads: usize) -> Result<Rerun> {
-    let mut files = vec![file("model", inputs.model)?];
-    let (assignment, profile) = (&inputs.assignment.assignment, &inputs.assignment.budget.profile);
-    for (role, path) in
-        [("assignment", assignment.as_deref()), ("assignment", inputs.from), ("profile", profile.as_deref())]
-    {
-        files.extend(path.map(|path| file(role, path)).transpose()?);
-    }
-    for path in inputs.data.map(DataSpec::files).transpose()?.unwrap_or_default() {
-        files.push(file("data", &path)?);
-    }
+    let files = inputs.files().iter().map(|(role, path)| file(role, path)).collect::<Result<_>>()?;
     let arguments = std::env::args_os().skip(1).map(|argument| quoted(&argument.to_string_lossy()));
     Ok(Rerun {
         command: ["bitbudget".to_string()].into_iter().chain(arguments).collect::<Vec<_>>().join(" "),

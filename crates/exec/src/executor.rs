@@ -8,7 +8,7 @@ use crate::footprint::{DeviceMemory, Footprint};
 use crate::values::Values;
 use bitbudget_formats::Counts;
 use bitbudget_ir::ScalarKind;
-use bitbudget_program::{BufferId, Program};
+use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
 use candle_core::Device;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,6 +87,8 @@ pub(crate) enum Watch<'w> {
     Numbers(&'w mut (dyn FnMut(BufferId, &[f32]) + Send)),
     /// The time that each instruction takes.
     Time(&'w mut [Duration]),
+    /// Whether a result is finite; the step ends where it is not.
+    Finite(BufferId),
 }
 
 impl Watch<'_> {
@@ -97,6 +99,36 @@ impl Watch<'_> {
             *total += time;
         }
     }
+
+    /// The result whose numbers end the step where they are not finite, if an instruction writes it.
+    pub(crate) fn ends_with(&self, instruction: &Instruction) -> Option<BufferId> {
+        match self {
+            Watch::Finite(id) => Some(*id).filter(|id| written(instruction).contains(id)),
+            Watch::Nothing | Watch::Numbers(_) | Watch::Time(_) => None,
+        }
+    }
+}
+
+/// The buffers that an instruction gives a value.
+pub(crate) fn written(instruction: &Instruction) -> Vec<BufferId> {
+    match instruction {
+        Instruction::Compute { parts, .. } => parts.iter().map(|part| part.output).collect(),
+        Instruction::View { output, .. } => vec![*output],
+        Instruction::Store { .. } | Instruction::Free { .. } => Vec::new(),
+    }
+}
+
+impl Step {
+    /// A step that ended when one of its results was not finite.
+    pub(crate) fn ended(program: &Program, id: BufferId, numbers: &[f32]) -> Step {
+        let named = program.outputs.iter().filter(|(_, output)| *output == id);
+        Step { outputs: named.map(|(name, _)| (name.clone(), numbers.to_vec())).collect(), ..Step::default() }
+    }
+}
+
+/// Whether no number is infinite or NaN.
+pub(crate) fn are_finite(numbers: &[f32]) -> bool {
+    numbers.iter().all(|x| x.is_finite())
 }
 
 /// What computes instructions.
@@ -180,6 +212,33 @@ impl Executor {
         self.step(program, values, inputs, &mut Watch::Nothing)
     }
 
+    /// Like [`Executor::run`], but the step ends as soon as its result `name` is not finite. Then that is its only result, and
+    /// what would have been updated later keeps its value.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub fn run_while_finite(
+        &mut self,
+        program: &Program,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+        name: &str,
+    ) -> Result<Step, ExecError> {
+        let mut watch = program.output(name).map_or(Watch::Nothing, Watch::Finite);
+        self.step(program, values, inputs, &mut watch)
+    }
+
+    /// The first parameter or state of a program whose value is not finite.
+    ///
+    /// # Errors
+    /// If it has no value, or the device fails.
+    pub fn first_not_finite<'p>(&self, program: &'p Program, values: &Values) -> Result<Option<&'p str>, ExecError> {
+        let kept: Vec<&Buffer> = program.buffers.iter().filter(|buffer| buffer.source == Source::Kept).collect();
+        let finite = self.threads.install(|| values.finite(&kept))?;
+        let found = kept.iter().zip(finite).find(|(_, finite)| !finite);
+        Ok(found.map(|(buffer, _)| buffer.name.as_str()))
+    }
+
     /// Like [`Executor::run`], showing the numbers of every buffer to `observe` as soon as it is written, views included;
     /// what is used inside one instruction only is not written.
     ///
@@ -216,7 +275,8 @@ impl Executor {
         inputs: &Inputs<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Step, ExecError> {
-        let Executor { engine, threads, .. } = self;
+        let Executor { device, engine, threads } = self;
+        values.serve(program, device)?;
         match engine {
             Engine::Kernels(arena) => {
                 let scratch = cpu::scratch(program);
@@ -224,7 +284,7 @@ impl Executor {
                 threads.install(|| cpu::run(program, arena, values, inputs, watch))
             }
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => threads.install(|| dense::run(program, &self.device, values, inputs, watch)),
+            Engine::Dense => threads.install(|| dense::run(program, device, values, inputs, watch)),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Engine, Executor, Inputs, Step};
 use crate::{Values, test_device};
-use bitbudget_autodiff::{Optimizer, training};
+use bitbudget_autodiff::{Optimizer, Updates, training, training_with};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_program::Program;
@@ -162,6 +162,64 @@ fn packed_steps_are_those_of_rounded_fp32_numbers() {
                 assert_eq!((&step.outputs, &step.overflows), (&wanted.outputs, &wanted.overflows));
             }
             assert_eq!(kept, expected);
+        }
+    }
+}
+
+#[test]
+fn a_step_ends_where_its_loss_is_not_finite_and_updates_nothing() {
+    // Without a check of gradients an update follows each of them at once.
+    let graph = training_with(&NETWORK.parse().unwrap(), &Optimizer::sgd(), Updates::Always).unwrap();
+    let program = program(&graph, &vec![Format::FP32; graph.len()]);
+    let values = |id: NodeId| match graph.op(id) {
+        Op::Parameter(op) => Some((op.name.clone(), numbers(graph.ty(id).shape.elements(BATCH), op.name.len()))),
+        _ => None,
+    };
+    let initial: BTreeMap<String, Vec<f32>> = graph.ids().filter_map(values).collect();
+    for engine in [kernels(), Engine::Dense] {
+        let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
+        let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
+        let mut run = |x: f32| {
+            let mut examples = numbers(BATCH * 32, 11);
+            examples[40] = x;
+            let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], learning_rate: 0.05, ..Inputs::default() };
+            let step = executor.run_while_finite(&program, &mut kept, &inputs, "loss").unwrap();
+            (step, kept.download().unwrap(), executor.first_not_finite(&program, &kept).unwrap())
+        };
+        let (step, before, found) = run(0.5);
+        assert!(step.outputs.contains_key("logits") && step.outputs["loss"][0].is_finite() && found.is_none());
+        assert_ne!(before["w"], initial["w"]);
+        for x in [f32::NAN, f32::INFINITY] {
+            let (step, after, found) = run(x);
+            assert_eq!(step.outputs.keys().collect::<Vec<_>>(), ["loss"]);
+            assert!(step.outputs["loss"][0].is_nan());
+            for name in ["w", "v", "scale", "w.velocity"] {
+                assert_eq!(after[name], before[name], "{name}");
+            }
+            // The statistics are averaged in the forward pass.
+            assert!(matches!(found, Some("mean" | "var")), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_kept_are_found_where_they_are_not_finite() {
+    let graph = training(&NETWORK.parse().unwrap(), &Optimizer::adamw()).unwrap();
+    let program = program(&graph, &vec![Format::FP32; graph.len()]);
+    for engine in [kernels(), Engine::Dense] {
+        let executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
+        for (name, at, x) in [("v", 79, f32::INFINITY), ("w.second_moment", 0, f32::NAN), ("var", 3, f32::NEG_INFINITY)]
+        {
+            let elements = |name: &str| program.buffers.iter().find(|b| b.name == name).map(|b| b.elements());
+            let mut value = vec![1e38; elements(name).unwrap()];
+            let found = |value: &[f32]| {
+                let initial = [(name.to_string(), value.to_vec())].into();
+                let kept = Values::new(&program, &initial, executor.device()).unwrap();
+                executor.first_not_finite(&program, &kept).unwrap()
+            };
+            assert_eq!(found(&value), None, "{name}");
+            value[at] = x;
+            assert_eq!(found(&value), Some(name));
         }
     }
 }

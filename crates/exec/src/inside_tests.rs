@@ -287,6 +287,8 @@ fn what_cannot_be_derived_is_refused() {
     // A concatenation in the place of what the normalisation inside reads.
     let mut overwriting = with_inside(&program, &[9, 10]);
     overwriting.buffers[13].offset = program.buffer(BufferId(2)).offset;
+    let found = overwriting.check().unwrap_err().to_string();
+    assert!(found.contains("b13 takes the place of b2, which batch_normalize into"), "{found}");
     let message = error(&overwriting);
     assert!(message.contains("concat") && message.contains("reads output 0 of 0"), "{message}");
 }

@@ -85,3 +85,32 @@ fn a_broken_label_or_length_is_an_error() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+/// Programs of one network need not read the same constants; what none reads is still there in the end.
+#[test]
+fn values_serve_several_programs() {
+    let graph = |sum: &str| -> Graph {
+        let text = format!(
+            r#"graph "g" {{
+  %0 = parameter {{name="p"}} : f32[2]
+  %1 = constant {{name="k"}} : f32[2]
+  %2 = {sum} : f32[2]
+  return "y" = %2
+}}"#
+        );
+        text.parse().unwrap()
+    };
+    let (without, with) = (graph("add(%0, %0)"), graph("add(%0, %1)"));
+    let (without, _) = without.without_dead_nodes();
+    let initial = [("p", [1.0, 2.0]), ("k", [10.0, 20.0]), ("unread", [5.0, 6.0])];
+    let initial: BTreeMap<String, Vec<f32>> = initial.map(|(name, v)| (name.to_string(), v.to_vec())).into();
+    let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+    let mut values = Values::new(&lowered(&without, 1), &initial, executor.device()).unwrap();
+    assert_eq!(values.bytes(), 8);
+    assert_eq!(values.download().unwrap(), initial);
+    let mut y =
+        |graph: &Graph| executor.run(&lowered(graph, 1), &mut values, &Inputs::default()).unwrap().outputs["y"].clone();
+    assert_eq!(y(&without), [2.0, 4.0]);
+    assert_eq!(y(&with), [11.0, 22.0]);
+    assert_eq!(values.download().unwrap(), initial);
+}

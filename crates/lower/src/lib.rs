@@ -24,7 +24,7 @@
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Precision, Role};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Rounding, Source, Workspace};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, ProgramError, Rounding, Source, Workspace};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, is_alias, storage};
 
 /// Why a graph cannot be lowered.
@@ -59,6 +59,9 @@ pub enum LowerError {
         /// The batch size.
         batch: usize,
     },
+    /// The program would compute something else than the graph.
+    #[error("the compiled program is wrong, which is a fault in bitbudget: {0}; please report it with the network")]
+    Program(#[from] ProgramError),
 }
 
 /// The largest tensor in elements: a terabyte of FP32.
@@ -68,7 +71,7 @@ const MAX_ELEMENTS: usize = 1 << 38;
 /// made with the same formats and setting.
 ///
 /// # Errors
-/// If the formats are not one per node, a tensor is empty, or the batch size is zero or too large.
+/// If the formats are not one per node, a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
 pub fn lower(
     graph: &Graph,
     formats: &[Format],
@@ -93,7 +96,9 @@ pub fn lower(
     }
     let outputs = graph.outputs().iter().map(|(name, id)| (name.clone(), lowering.buffer(*id))).collect();
     let Lowering { buffers, instructions, .. } = lowering;
-    Ok(Program { batch: setting.batch, arena: schedule.arena, buffers, instructions, outputs })
+    let program = Program { batch: setting.batch, arena: schedule.arena, buffers, instructions, outputs };
+    program.check()?;
+    Ok(program)
 }
 
 struct Lowering<'a> {
@@ -115,25 +120,41 @@ impl Lowering<'_> {
     }
 
     fn step(&mut self, step: &Step) {
-        let parts: Vec<Part> = step.nodes.iter().filter_map(|&id| self.part(id)).collect();
+        // What shows a result of the step comes behind it; nothing in the step reads it then.
+        let (behind, nodes): (Vec<NodeId>, Vec<NodeId>) = step
+            .nodes
+            .iter()
+            .partition(|&&id| self.is_view(id) && step.nodes.contains(&storage(self.graph, self.formats, id)));
+        let parts: Vec<Part> = nodes.into_iter().filter_map(|id| self.part(id)).collect();
         if !parts.is_empty() {
             let bytes = step.nodes.iter().filter_map(|id| self.setting.workspace.get(id.index())).max();
             let workspace = step.workspace.zip(bytes).map(|(offset, &bytes)| Workspace { offset, bytes });
             self.instructions.push(Instruction::Compute { parts, workspace });
         }
+        behind.into_iter().for_each(|id| self.view(id));
         self.instructions.extend(step.ends.iter().map(|end| Instruction::Free { buffer: BufferId(end.0) }));
     }
 
-    /// The part that computes a node. An alias becomes a view instead, unless it shows what only this step knows.
+    /// Whether a node becomes a view: an alias, unless it shows what only its step knows.
+    fn is_view(&self, id: NodeId) -> bool {
+        let storage = storage(self.graph, self.formats, id);
+        is_alias(self.graph, self.formats, id) && self.schedule.places[storage.index()] != Some(Place::Inside)
+    }
+
+    fn view(&mut self, id: NodeId) {
+        let (input, output) = (self.graph.operands(id).first().map(|&o| self.buffer(o)), self.buffer(id));
+        self.instructions.extend(input.map(|input| Instruction::View { input, output }));
+    }
+
+    /// The part that computes a node, if it is no view.
     fn part(&mut self, id: NodeId) -> Option<Part> {
+        if self.is_view(id) {
+            self.view(id);
+            return None;
+        }
         let output = self.buffer(id);
         let inputs: Vec<BufferId> = self.graph.operands(id).iter().map(|&o| self.buffer(o)).collect();
         let rounding = rounding(self.graph, self.formats, id);
-        let inside = || self.schedule.places[storage(self.graph, self.formats, id).index()] == Some(Place::Inside);
-        if is_alias(self.graph, self.formats, id) && !inside() {
-            self.instructions.extend(inputs.first().map(|&input| Instruction::View { input, output }));
-            return None;
-        }
         if let Op::Input(_) = self.graph.op(id) {
             // The batch comes in FP32; its rounded form is a buffer of its own.
             let raw = BufferId(self.buffers.len() as u32);

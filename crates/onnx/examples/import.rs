@@ -3,7 +3,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in std::env::args().skip(1) {
         let imported = bitbudget_onnx::import(path.as_ref())?;
-        imported.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        imported.warnings.iter().for_each(|warning| eprintln!("{warning}"));
         println!("{}", imported.model.graph);
     }
     Ok(())

@@ -1,19 +1,24 @@
 //! Import: from the bytes of a file to a verified graph.
 
+use crate::batch;
 use crate::constant::Constant;
 use crate::error::ImportError;
+use crate::external::DataFolders;
 use crate::folded;
+use crate::frozen;
 use crate::importer::Importer;
 use crate::node::Value;
 use crate::ops;
 use crate::order::{self, node_name};
+use crate::sharing;
 use crate::tensor;
+use crate::warning::{self, Warning, WarningKind};
 use crate::wire;
 use bitbudget_ir::{Dim, Model, Shape, TensorType, verify};
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{GraphProto, Message, ModelProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// A network that was read from a file.
@@ -21,8 +26,8 @@ use std::rc::Rc;
 pub struct Imported {
     /// The forward graph with the initial values of its parameters, states and constants.
     pub model: Model,
-    /// What the user should know: losses of precision, dropped operators, suspicious exports.
-    pub warnings: Vec<String>,
+    /// What the user should know: losses of precision, dropped operators, suspicious exports; each kind once.
+    pub warnings: Vec<Warning>,
 }
 
 /// The oldest and the newest operator set that is read.
@@ -39,17 +44,24 @@ const MOST_BYTES: u64 = i32::MAX as u64;
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
 pub fn import(path: &Path) -> Result<Imported, ImportError> {
+    import_allowing(path, &[])
+}
+
+/// Like [`import`], with folders into which links to external data may lead beside the model's own.
+///
+/// # Errors
+/// As for [`import`].
+pub fn import_allowing(path: &Path, folders: &[PathBuf]) -> Result<Imported, ImportError> {
     let fault = |e: std::io::Error| ImportError::one(format!("`{}` cannot be read: {e}", path.display()));
     let meta = std::fs::metadata(path).map_err(fault)?;
     if !meta.is_file() {
-        return Err(ImportError::one(format!("`{}` is no file", path.display())));
+        return Err(ImportError::one(format!("`{}` is not a file", path.display())));
     }
     if meta.len() > MOST_BYTES {
         return Err(too_large(meta.len()));
     }
     let bytes = std::fs::read(path).map_err(fault)?;
-    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
-    import_bytes(&bytes, folder)
+    parse(&bytes, Some(DataFolders::of(path, folders)))
 }
 
 fn too_large(bytes: u64) -> ImportError {
@@ -63,6 +75,10 @@ fn too_large(bytes: u64) -> ImportError {
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
 pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, ImportError> {
+    parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])))
+}
+
+fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportError> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
@@ -72,19 +88,23 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, Imp
     wire::check(bytes).map_err(ImportError::one)?;
     let model = ModelProto::parse_from_bytes(bytes)
         .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or no ONNX file")))?;
-    import_model(&model, folder)
+    import_model(&model, data)
 }
 
-fn import_model(model: &ModelProto, folder: Option<&Path>) -> Result<Imported, ImportError> {
+fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Imported, ImportError> {
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
-    let mut importer = Importer::new(&graph.name);
+    let mut importer = Importer::new(&graph.name, data);
+    importer.marks_merged = sharing::marks_merged(model);
     let opset = operator_set(model, &mut importer);
     if !model.functions.is_empty() {
-        importer.warnings.push("the file defines functions; nodes that call them are not supported".into());
+        let names = model.functions.iter().map(|function| function.name.clone());
+        warning::add(&mut importer.warnings, WarningKind::Functions, names);
     }
     unique_names(graph, &mut importer.problems);
-    initializers(graph, folder, &mut importer);
+    let order = order::execution_order(&graph.node);
+    let needed = order.as_ref().map(|order| needed(graph, order, &mut importer)).unwrap_or_default();
+    initializers(graph, &mut importer);
     network_input(graph, &mut importer);
     let output = match graph.output.as_slice() {
         [output] => Some(output.name.as_str()),
@@ -98,22 +118,27 @@ fn import_model(model: &ModelProto, folder: Option<&Path>) -> Result<Imported, I
             None
         }
     };
-    match order::execution_order(&graph.node) {
-        Ok(order) => {
-            let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
-            let needed = order::needed(&graph.node, &order, &outputs);
-            importer.count_readers(graph, &needed);
-            nodes(graph, &order, &needed, opset, &mut importer, folder);
-        }
+    match order {
+        Ok(order) => nodes(graph, &order, &needed, opset, &mut importer),
         Err(cycle) => importer.problems.push(cycle),
     }
     if let Some(name) = output {
         set_output(name, &mut importer);
     }
-    if let Some(warning) = folded::warning(model, graph) {
-        importer.warnings.push(warning);
-    }
+    importer.warnings.extend(folded::warning(model, graph));
     finish(importer)
+}
+
+/// Which nodes the outputs need, with what has to be known of the graph before its nodes are imported.
+fn needed(graph: &GraphProto, order: &[usize], importer: &mut Importer) -> Vec<bool> {
+    let outputs: Vec<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+    let computed = order::computed(graph, order);
+    let statistics = order::batch_statistics(graph, &computed);
+    let needed = order::needed(&graph.node, order, &outputs, &statistics);
+    importer.batch_statistics = statistics.into_iter().map(String::from).collect();
+    importer.frozen = frozen::statistics(graph, order);
+    importer.count_readers(graph, &needed);
+    needed
 }
 
 fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
@@ -122,6 +147,8 @@ fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
         let (graph, _) = importer.graph.without_dead_nodes();
         if let Err(faults) = verify(&graph) {
             importer.problems.extend(faults.iter().map(ToString::to_string));
+        } else if let Err(fault) = batch::check(&graph) {
+            importer.problems.push(fault);
         } else {
             let sources: BTreeSet<&str> = graph.ids().filter_map(|id| graph.op(id).source_name()).collect();
             importer.values.retain(|name, _| sources.contains(name.as_str()));
@@ -142,10 +169,8 @@ fn operator_set(model: &ModelProto, importer: &mut Importer) -> i64 {
             "the file uses operator set {opset}; convert it to {oldest} or newer with onnx.version_converter"
         ));
     } else if opset > newest {
-        importer.warnings.push(format!(
-            "the file uses operator set {opset}, newer than the newest known one ({newest}); its operators are read as \
-             those of {newest}"
-        ));
+        let kind = WarningKind::NewerOperatorSet { found: opset, newest };
+        warning::add(&mut importer.warnings, kind, []);
     }
     opset.clamp(oldest, newest)
 }
@@ -177,13 +202,13 @@ fn unique_names(graph: &GraphProto, problems: &mut Vec<String>) {
     }
 }
 
-fn initializers(graph: &GraphProto, folder: Option<&Path>, importer: &mut Importer) {
+fn initializers(graph: &GraphProto, importer: &mut Importer) {
     for sparse in &graph.sparse_initializer {
         let name = sparse.values.as_ref().map_or("", |v| v.name.as_str());
         importer.problems.push(format!("initializer `{name}` is sparse, which is not supported; store it densely"));
     }
     for proto in &graph.initializer {
-        match tensor::decode(proto, folder) {
+        match tensor::decode(proto, importer.data()) {
             Ok(decoded) => importer.add_initializer(&proto.name, decoded),
             Err(reason) => {
                 importer.problems.push(format!("initializer `{}`: {reason}", proto.name));
@@ -201,9 +226,11 @@ fn network_input(graph: &GraphProto, importer: &mut Importer) {
     }
     match inputs.as_slice() {
         [input] => match input_type(input) {
-            Ok((ty, batch, warning)) => {
+            Ok((ty, batch, elements)) => {
                 importer.batch = batch;
-                importer.warnings.extend(warning);
+                if let Some(elements) = elements {
+                    importer.warn(WarningKind::InputType { elements }, &input.name);
+                }
                 importer.add_input(&input.name, ty);
             }
             Err(reason) => importer.problems.push(format!("input `{}`: {reason}", input.name)),
@@ -223,7 +250,8 @@ fn network_input(graph: &GraphProto, importer: &mut Importer) {
 
 type InputType = (TensorType, Option<usize>, Option<String>);
 
-/// The network input's type with the batch size for its first dimension, and the batch size that the file fixes.
+/// The network input's type with the batch size for its first dimension, the batch size that the file fixes, and the type of
+/// its elements where that is not FP32.
 fn input_type(input: &ValueInfoProto) -> Result<InputType, String> {
     let Some(type_proto::Value::TensorType(ty)) = input.type_.as_ref().and_then(|t| t.value.as_ref()) else {
         return Err("it is no tensor".into());
@@ -260,26 +288,17 @@ fn input_type(input: &ValueInfoProto) -> Result<InputType, String> {
     if dims.is_empty() {
         return Err("it has no dimensions; its first one must be the batch".into());
     }
-    let ty_name = tensor::type_name(ty.elem_type);
-    let warning = (ty_name != "FLOAT")
-        .then(|| format!("input `{}` is {ty_name} in the file; here it is FP32, formats are chosen later", input.name));
-    Ok((TensorType::f32(Shape(dims)), batch, warning))
+    let elements = Some(tensor::type_name(ty.elem_type)).filter(|name| name != "FLOAT");
+    Ok((TensorType::f32(Shape(dims)), batch, elements))
 }
 
-fn nodes(
-    graph: &GraphProto,
-    order: &[usize],
-    needed: &[bool],
-    opset: i64,
-    importer: &mut Importer,
-    folder: Option<&Path>,
-) {
+fn nodes(graph: &GraphProto, order: &[usize], needed: &[bool], opset: i64, importer: &mut Importer) {
     let mut unsupported: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for &at in order.iter().filter(|&&at| needed[at]) {
         let proto = &graph.node[at];
         let row = ops::is_onnx(&proto.domain).then(|| ops::find(&proto.op_type)).flatten();
         let values = match row {
-            Some(row) => importer.node(row, proto, opset, folder),
+            Some(row) => importer.node(row, proto, opset),
             None => {
                 unsupported.entry((&proto.domain, &proto.op_type)).or_default().push(node_name(proto));
                 None

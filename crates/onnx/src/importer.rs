@@ -1,14 +1,16 @@
 //! The state of an import: the graph so far, what each ONNX name stands for, warnings and problems.
 
 use crate::constant::{Constant, Elements};
+use crate::external::DataFolders;
 use crate::node::{Node, Operand, Padded, Value};
 use crate::ops::Row;
-use crate::order::node_name;
+use crate::order::{is_statistic, node_name};
+use crate::sharing::{self, Reader};
 use crate::tensor::Decoded;
+use crate::warning::{self, Warning, WarningKind};
 use bitbudget_ir::{Dim, Graph, NodeId, Op, Role, Shape, TensorType, ops};
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// A floating-point initializer with dimensions.
@@ -16,8 +18,14 @@ use std::rc::Rc;
 pub(crate) struct Initializer {
     pub(crate) name: String,
     pub(crate) constant: Rc<Constant>,
-    loss: Option<&'static str>,
-    parameter: Option<NodeId>,
+    /// Whether FP64 numbers were rounded.
+    rounded: bool,
+    /// Whether all elements are equal.
+    pub(crate) uniform: bool,
+    /// The initializer that this one is by another name, or itself.
+    origin: usize,
+    /// The parameters that were made of it, by the group of their readers, with the first reader.
+    parameters: BTreeMap<String, (NodeId, usize)>,
 }
 
 /// Numbers that folding may produce in one tensor, and in all.
@@ -35,14 +43,18 @@ pub(crate) struct Importer {
     pub(crate) initializers: Vec<Initializer>,
     /// The batch size that the file fixes, if it does.
     pub(crate) batch: Option<usize>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) problems: Vec<String>,
-    /// Dropout nodes with a positive ratio.
-    pub(crate) dropouts: Vec<String>,
-    /// Batch normalisations by the initializer that they read as scale.
-    pub(crate) scales: BTreeMap<String, usize>,
-    /// Running statistics that are copies, since several nodes read the initializer.
-    pub(crate) copies: Vec<String>,
+    /// Initializers, and their names by Identity, that are running statistics in arithmetic.
+    pub(crate) frozen: BTreeSet<String>,
+    /// Running statistics that are computed from the network's input.
+    pub(crate) batch_statistics: BTreeSet<String>,
+    /// Whether Identity gives names to all initializers that the exporter merged.
+    pub(crate) marks_merged: bool,
+    /// The node that is being imported.
+    reader: Reader,
+    /// Parameters that several nodes read.
+    shared: BTreeSet<String>,
     /// How many needed nodes read a name, and which node does if it is one.
     readers: HashMap<String, (usize, Option<NodeProto>)>,
     /// Results that an earlier node has computed along with its own.
@@ -50,11 +62,11 @@ pub(crate) struct Importer {
     constants: HashMap<String, NodeId>,
     names: BTreeSet<String>,
     folded: usize,
-    folder: Option<PathBuf>,
+    data: Option<DataFolders>,
 }
 
 impl Importer {
-    pub(crate) fn new(name: &str) -> Importer {
+    pub(crate) fn new(name: &str, data: Option<DataFolders>) -> Importer {
         Importer {
             graph: Graph::new(name),
             values: BTreeMap::new(),
@@ -63,32 +75,61 @@ impl Importer {
             batch: None,
             warnings: Vec::new(),
             problems: Vec::new(),
-            dropouts: Vec::new(),
-            scales: BTreeMap::new(),
-            copies: Vec::new(),
+            frozen: BTreeSet::new(),
+            batch_statistics: BTreeSet::new(),
+            marks_merged: false,
+            reader: Reader::default(),
+            shared: BTreeSet::new(),
             readers: HashMap::new(),
             merged: HashMap::new(),
             constants: HashMap::new(),
             names: BTreeSet::new(),
             folded: 0,
-            folder: None,
+            data,
         }
     }
 
+    /// Something that the user should know of a name.
+    pub(crate) fn warn(&mut self, kind: WarningKind, name: impl Into<String>) {
+        warning::add(&mut self.warnings, kind, [name.into()]);
+    }
+
     pub(crate) fn add_initializer(&mut self, name: &str, decoded: Decoded) {
-        let Decoded { constant, loss } = decoded;
+        let Decoded { constant, rounded } = decoded;
         let constant = Rc::new(constant);
         let trained = matches!(constant.elements, Elements::Floats(_)) && !constant.shape.is_empty();
+        self.names.insert(name.into());
         let value = match trained {
-            true => {
-                let entry = Initializer { name: name.into(), constant, loss, parameter: None };
-                self.initializers.push(entry);
-                Value::Initializer(self.initializers.len() - 1)
-            }
+            _ if self.frozen.contains(name) => self.frozen(name, constant),
+            true => self.initializer(name, constant, rounded, self.initializers.len()),
             false => Value::Constant(constant),
         };
-        self.names.insert(name.into());
         self.known.insert(name.into(), value);
+    }
+
+    fn initializer(&mut self, name: &str, constant: Rc<Constant>, rounded: bool, origin: usize) -> Value {
+        let (uniform, parameters) = (sharing::is_uniform(&constant), BTreeMap::new());
+        self.initializers.push(Initializer { name: name.into(), constant, rounded, uniform, origin, parameters });
+        Value::Initializer(self.initializers.len() - 1)
+    }
+
+    fn frozen(&mut self, name: &str, constant: Rc<Constant>) -> Value {
+        if self.is_read(name) {
+            self.warn(WarningKind::FrozenStatistics, name);
+        }
+        Value::Constant(constant)
+    }
+
+    /// A value under the name that Identity gives it: an initializer that may have been merged with others gets its own back.
+    pub(crate) fn renamed(&mut self, value: &Value, name: &str) -> Value {
+        let Value::Initializer(i) = value else { return value.clone() };
+        let Initializer { constant, rounded, uniform, origin, .. } = &self.initializers[*i];
+        let (constant, rounded, uniform, origin) = (constant.clone(), *rounded, *uniform, *origin);
+        match (self.frozen.contains(name), uniform) {
+            (true, _) => self.frozen(name, constant),
+            (false, true) => self.initializer(name, constant, rounded, origin),
+            (false, false) => value.clone(),
+        }
     }
 
     pub(crate) fn add_input(&mut self, name: &str, ty: TensorType) {
@@ -128,14 +169,7 @@ impl Importer {
     }
 
     /// Imports one node: the values of its outputs, or nothing after a problem.
-    pub(crate) fn node(
-        &mut self,
-        row: &'static Row,
-        proto: &NodeProto,
-        opset: i64,
-        folder: Option<&Path>,
-    ) -> Option<Vec<Value>> {
-        self.folder = folder.map(Path::to_path_buf);
+    pub(crate) fn node(&mut self, row: &'static Row, proto: &NodeProto, opset: i64) -> Option<Vec<Value>> {
         let name = node_name(proto);
         let version = row.versions.iter().copied().filter(|&v| v <= opset).max();
         let place = match version {
@@ -152,13 +186,14 @@ impl Importer {
         let mut inputs = Vec::with_capacity(proto.input.len());
         let mut missing = Vec::new();
         let mut failed = false;
-        for input in &proto.input {
+        for (position, input) in proto.input.iter().enumerate() {
             inputs.push(match self.known.get(input) {
                 _ if input.is_empty() => None,
                 Some(value) => {
                     failed |= matches!(value, Value::Failed);
                     Some(Operand { name: input.clone(), value: value.clone() })
                 }
+                None if is_statistic(proto, position) && self.batch_statistics.contains(input) => None,
                 None => {
                     missing.push(format!("`{input}`"));
                     None
@@ -179,6 +214,7 @@ impl Importer {
         }
         let read = proto.output.iter().map(|n| !n.is_empty() && self.is_read(n)).collect();
         let node = Node { proto, name, version: version.unwrap_or(opset), inputs, read };
+        self.reader = sharing::reader(self, &node, self.reader.node + 1);
         match self.build(row, &node) {
             Ok(values) => Some(values),
             Err(reason) => {
@@ -240,9 +276,9 @@ impl Importer {
         }
     }
 
-    /// The folder in which external data may lie.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        self.folder.as_deref()
+    /// The folders in which external data may lie.
+    pub(crate) fn data(&self) -> Option<&DataFolders> {
+        self.data.as_ref()
     }
 
     /// The input at a position as a tensor of the graph.
@@ -308,6 +344,11 @@ impl Importer {
         Ok(self.graph.source(ops::Constant { name }, TensorType::f32(Shape::fixed(&constant.shape))))
     }
 
+    /// A new name for what belongs to the present node alone.
+    pub(crate) fn own_name(&mut self, what: &str) -> String {
+        self.fresh_name(&format!("{}.{what}", self.reader.owner))
+    }
+
     /// A name that nothing in the file has.
     pub(crate) fn fresh_name(&mut self, base: &str) -> String {
         let mut name = base.to_string();
@@ -320,24 +361,50 @@ impl Importer {
     }
 
     fn parameter(&mut self, i: usize) -> Result<NodeId, String> {
-        let Initializer { name, constant, loss, parameter } = &self.initializers[i];
-        if let Some(id) = parameter {
-            return Ok(*id);
+        let Initializer { name, constant, rounded, uniform, origin, parameters } = &self.initializers[i];
+        let (name, rounded, origin) = (name.clone(), *rounded, *origin);
+        let group = if *uniform { self.reader.group.clone() } else { String::new() };
+        if let Some(&(id, first)) = parameters.get(&group) {
+            let shared = self.graph.op(id).source_name().unwrap_or(&name).to_string();
+            if first != self.reader.node && !self.shared.contains(&shared) {
+                self.shared.insert(shared.clone());
+                self.warn(WarningKind::Shared, shared);
+            }
+            return Ok(id);
         }
         let floats = constant.as_floats()?;
         if floats.is_empty() {
             return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
         }
-        self.warnings.extend(loss.map(|loss| format!("initializer `{name}`: {loss}")));
-        let ty = TensorType::f32(Shape::fixed(&constant.shape));
-        let mut name = name.clone();
-        // A running statistic may be read as a weight as well: exporters merge equal tensors.
-        if self.values.contains_key(&name) {
-            name = self.fresh_name(&name);
+        if let Some(at) = floats.iter().position(|x| x.is_nan()) {
+            return Err(format!(
+                "initializer `{name}` is not a number (NaN) at element {at}; export a network without"
+            ));
         }
-        let id = self.graph.source(ops::Parameter { name: name.clone() }, ty);
-        self.values.insert(name, floats);
-        self.initializers[i].parameter = Some(id);
+        if floats.iter().any(|x| x.is_infinite()) {
+            let constant = constant.clone();
+            self.warn(WarningKind::Infinite, &name);
+            let id = self.constant_source(&name, &constant)?;
+            self.initializers[i].parameters.insert(group, (id, self.reader.node));
+            return Ok(id);
+        }
+        let ty = TensorType::f32(Shape::fixed(&constant.shape));
+        let first = self.initializers.iter().all(|other| other.origin != origin || other.parameters.is_empty());
+        let own = match self.initializers[i].parameters.is_empty() {
+            true => name.clone(),
+            false => self.own_name(name.rsplit('.').next().unwrap_or(&name)),
+        };
+        // A running statistic may be read as a weight as well: exporters merge equal tensors.
+        let own = if self.values.contains_key(&own) { self.fresh_name(&own) } else { own };
+        if rounded {
+            self.warn(WarningKind::Rounded, &own);
+        }
+        if !first {
+            self.warn(WarningKind::Separated, &own);
+        }
+        let id = self.graph.source(ops::Parameter { name: own.clone() }, ty);
+        self.values.insert(own, floats);
+        self.initializers[i].parameters.insert(group, (id, self.reader.node));
         Ok(id)
     }
 
@@ -345,6 +412,12 @@ impl Importer {
     pub(crate) fn padded(&mut self, padded: &Padded) -> Result<NodeId, String> {
         if let Some(id) = padded.made.get() {
             return Ok(id);
+        }
+        if padded.value != 0.0 {
+            return Err(format!(
+                "padding with {} by `{}` is supported only before a MaxPool without ceil_mode",
+                padded.value, padded.name
+            ));
         }
         let mut shape = self.shape(padded.x);
         for (axis, dim) in shape.0.iter_mut().enumerate() {
@@ -394,23 +467,9 @@ impl Importer {
     }
 
     pub(crate) fn closing_warnings(&mut self) {
-        if !self.dropouts.is_empty() {
-            self.warnings
-                .push(format!("dropout is left out, the network trains without it: {}", self.dropouts.join(", ")));
-        }
-        if !self.copies.is_empty() {
-            let names = self.copies.join(", ");
-            self.warnings.push(format!("running statistics whose initializer several nodes read are copied: {names}"));
-        }
-        for (name, &count) in self.scales.iter().filter(|(_, count)| **count > 1) {
-            self.warnings.push(format!(
-                "initializer `{name}` is the scale of {count} batch normalisations and is trained as one parameter; \
-                 PyTorch's exporter merges equal tensors unless it exports with \
-                 training=torch.onnx.TrainingMode.TRAINING"
-            ));
-        }
-        if self.problems.is_empty() && !self.initializers.iter().any(|i| i.parameter.is_some()) {
-            self.warnings.push("the network has no parameters, so there is nothing to train".into());
+        let trained = |id: NodeId| matches!(self.graph.op(id), Op::Parameter(_));
+        if self.problems.is_empty() && !self.graph.ids().any(trained) {
+            warning::add(&mut self.warnings, WarningKind::NoParameters, []);
         }
     }
 }

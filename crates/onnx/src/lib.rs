@@ -21,22 +21,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod batch;
 mod constant;
 mod error;
 mod export;
 mod external;
 mod folded;
+mod frozen;
 mod import;
 mod importer;
 mod node;
 mod ops;
 mod order;
+mod sharing;
 mod table;
 mod tensor;
+mod warning;
 mod wire;
 
 pub use error::{ExportError, ImportError};
-pub use export::{Annotations, export, export_annotated_bytes, export_bytes};
-pub use import::{Imported, import, import_bytes};
+pub use export::{Annotations, export_annotated_bytes, export_bytes};
+pub use import::{Imported, import, import_allowing, import_bytes};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;
+pub use warning::{Warning, WarningKind};

@@ -16,7 +16,7 @@ pub(crate) enum Value {
     Constant(Rc<Constant>),
     /// A floating-point initializer with dimensions: a parameter as soon as it is read as a tensor.
     Initializer(usize),
-    /// A tensor padded with zeros, which its reader may take into its own padding.
+    /// A tensor padded with one value, which its reader may take into its own padding.
     Padded(Rc<Padded>),
     /// Several tensors in order (ONNX's type Sequence), as PyTorch's exporter makes them of a split.
     Sequence(Rc<Vec<Value>>),
@@ -24,15 +24,25 @@ pub(crate) enum Value {
     Failed,
 }
 
-/// A tensor and the zeros around it.
+/// A tensor and the border around it.
 #[derive(Debug)]
 pub(crate) struct Padded {
     pub(crate) x: NodeId,
     pub(crate) begin: Vec<usize>,
     pub(crate) end: Vec<usize>,
+    /// Zero, or the least number.
+    pub(crate) value: f32,
     /// The padded tensor, once some reader needed it.
     pub(crate) made: std::cell::Cell<Option<NodeId>>,
     pub(crate) name: String,
+}
+
+impl Padded {
+    /// Whether there are spatial dimensions, and only these are padded, with the given value.
+    pub(crate) fn is_spatial(&self, value: f32) -> bool {
+        let spared = self.begin.iter().take(2).chain(self.end.iter().take(2)).all(|&p| p == 0);
+        self.value == value && self.begin.len() > 2 && spared
+    }
 }
 
 /// An input of a node.

@@ -1,6 +1,6 @@
 //! The order of the nodes: that of the file, repaired where a node stands before its inputs.
 
-use onnx_protobuf::NodeProto;
+use onnx_protobuf::{GraphProto, NodeProto};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
@@ -53,17 +53,46 @@ pub(crate) fn execution_order(nodes: &[NodeProto]) -> Result<Vec<usize>, String>
     Err(format!("the nodes {} form a cycle: each needs the result of the one before", names.join(", ")))
 }
 
-/// Which nodes the outputs need.
-pub(crate) fn needed(nodes: &[NodeProto], order: &[usize], outputs: &[&str]) -> Vec<bool> {
+/// The names of what is computed from the network's input.
+pub(crate) fn computed<'g>(graph: &'g GraphProto, order: &[usize]) -> BTreeSet<&'g str> {
+    let stored: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let inputs = graph.input.iter().map(|input| input.name.as_str());
+    let mut computed: BTreeSet<&str> = inputs.filter(|name| !stored.contains(name)).collect();
+    for node in order.iter().filter_map(|&at| graph.node.get(at)) {
+        if node.input.iter().any(|input| computed.contains(input.as_str())) {
+            computed.extend(node.output.iter().filter(|n| !n.is_empty()).map(String::as_str));
+        }
+    }
+    computed
+}
+
+/// The running statistics of batch normalisation that are computed from the network's input.
+pub(crate) fn batch_statistics<'g>(graph: &'g GraphProto, computed: &BTreeSet<&str>) -> BTreeSet<&'g str> {
+    let statistics = graph.node.iter().flat_map(|node| {
+        let inputs = node.input.iter().map(String::as_str).enumerate();
+        inputs.filter(|&(position, _)| is_statistic(node, position)).map(|(_, name)| name)
+    });
+    statistics.filter(|name| computed.contains(name)).collect()
+}
+
+/// Which nodes the outputs need; what nothing else needs is left out if it is `unused`.
+pub(crate) fn needed(nodes: &[NodeProto], order: &[usize], outputs: &[&str], unused: &BTreeSet<&str>) -> Vec<bool> {
     let mut names: BTreeSet<&str> = outputs.iter().copied().collect();
     let mut needed = vec![false; nodes.len()];
     for &at in order.iter().rev() {
         if nodes[at].output.iter().any(|name| !name.is_empty() && names.contains(name.as_str())) {
             needed[at] = true;
-            names.extend(nodes[at].input.iter().map(String::as_str));
+            let inputs = nodes[at].input.iter().map(String::as_str).enumerate();
+            let skipped = |position: usize, name: &str| is_statistic(&nodes[at], position) && unused.contains(name);
+            names.extend(inputs.filter(|&(position, name)| !skipped(position, name)).map(|(_, name)| name));
         }
     }
     needed
+}
+
+/// Whether an input is a running statistic of batch normalisation.
+pub(crate) fn is_statistic(node: &NodeProto, position: usize) -> bool {
+    node.op_type == "BatchNormalization" && (position == 3 || position == 4)
 }
 
 /// The node's name, or that of its first output.

@@ -11,7 +11,16 @@ pub fn operator_markdown() -> String {
         Generated from the tables in `crates/onnx/src/ops`; `BITBUDGET_BLESS=1 cargo test -p bitbudget-onnx` rewrites it.\n\n\
         Read are files of IR version 3 and newer and operator sets {} to {}, of one floating-point input and one output. \
         The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
-        parameters, except the running statistics of batch normalisation. Written is operator set 19.\n\n\
+        parameters, except the running statistics of batch normalisation, also where arithmetic uses them. Written is \
+        operator set 19.\n\n\
+        A parameter that several operators read is trained as one, unless its elements are all equal: exporters merge \
+        such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \
+        read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \
+        may mix the examples of a batch; a network with one that does is refused. A network that ends in Softmax or \
+        LogSoftmax is trained on the scores before it and saved with it.\n\n\
+        External data has to lie in the model's folder. Links from there are followed within that folder and, where the model \
+        itself is a link, as in a cache of downloads, to the folder that it leads to; `--allow-external DIR` allows others. \
+        Warnings and notes on a file are one line per kind with three names; `--verbose` gives all names.\n\n\
         Versions are the operator sets that introduced them; the first one counts from set {} on. An operator marked \
         *known* is computed at import, where its inputs are known: shapes, indices, constants.\n",
         OPSETS.0, OPSETS.1, OPSETS.0

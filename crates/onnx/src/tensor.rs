@@ -1,18 +1,17 @@
 //! Tensors as the file stores them: raw bytes, typed fields, external files.
 
 use crate::constant::{Constant, Elements, Int};
-use crate::external;
+use crate::external::{self, DataFolders};
 use half::{bf16, f16};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};
 use std::borrow::Cow;
-use std::path::Path;
 
 /// A tensor of a file in the two kinds that import knows: whole numbers and FP32.
 pub(crate) struct Decoded {
     pub(crate) constant: Constant,
-    /// What was lost on the way to FP32, if anything.
-    pub(crate) loss: Option<&'static str>,
+    /// Whether FP64 numbers were rounded to FP32.
+    pub(crate) rounded: bool,
 }
 
 /// How an element is stored.
@@ -64,8 +63,8 @@ pub(crate) fn is_whole(code: i32) -> bool {
     matches!(DataType::from_i32(code).and_then(stored), Some(Stored::Whole { .. } | Stored::Bool))
 }
 
-/// Reads a tensor; `folder` is where external data may lie.
-pub(crate) fn decode(tensor: &TensorProto, folder: Option<&Path>) -> Result<Decoded, String> {
+/// Reads a tensor; `data` says where external data may lie.
+pub(crate) fn decode(tensor: &TensorProto, data: Option<&DataFolders>) -> Result<Decoded, String> {
     use protobuf::Enum;
     let kind = DataType::from_i32(tensor.data_type);
     let (Some(kind), Some(stored)) = (kind, kind.and_then(stored)) else {
@@ -81,7 +80,7 @@ pub(crate) fn decode(tensor: &TensorProto, folder: Option<&Path>) -> Result<Deco
     }
     let external = tensor.data_location.enum_value() == Ok(DataLocation::EXTERNAL);
     let raw: Cow<[u8]> = if external {
-        Cow::Owned(external::read(&tensor.external_data, bytes(stored, elements), folder)?)
+        Cow::Owned(external::read(&tensor.external_data, bytes(stored, elements), data)?)
     } else {
         Cow::Borrowed(&tensor.raw_data)
     };
@@ -123,50 +122,50 @@ fn typed_length(tensor: &TensorProto, kind: DataType) -> usize {
 fn from_typed(tensor: &TensorProto, kind: DataType, stored: Stored, shape: Vec<usize>, elements: usize) -> Decoded {
     let words = || tensor.int32_data.iter().map(|&w| w as u32 as u64);
     let whole = |bits: Box<dyn Iterator<Item = i64> + '_>| Elements::Ints(bits.map(Int::fixed).collect());
-    let (elements, loss) = match (kind, stored) {
-        (DataType::FLOAT, _) => (Elements::Floats(tensor.float_data.clone()), None),
+    let (elements, rounded) = match (kind, stored) {
+        (DataType::FLOAT, _) => (Elements::Floats(tensor.float_data.clone()), false),
         (DataType::DOUBLE, _) => from_doubles(tensor.double_data.iter().copied()),
-        (_, Stored::Float(_)) => (Elements::Floats(words().map(|w| small_float(kind, w as u16)).collect()), None),
-        (DataType::INT64, _) => (whole(Box::new(tensor.int64_data.iter().copied())), None),
+        (_, Stored::Float(_)) => (Elements::Floats(words().map(|w| small_float(kind, w as u16)).collect()), false),
+        (DataType::INT64, _) => (whole(Box::new(tensor.int64_data.iter().copied())), false),
         (DataType::UINT32 | DataType::UINT64, _) => {
-            (whole(Box::new(tensor.uint64_data.iter().map(|&w| i64::try_from(w).unwrap_or(i64::MAX)))), None)
+            (whole(Box::new(tensor.uint64_data.iter().map(|&w| i64::try_from(w).unwrap_or(i64::MAX)))), false)
         }
         (_, Stored::Whole { bits: 4, signed }) => {
             let nibbles = words().flat_map(|w| [w & 15, w >> 4 & 15]).take(elements);
-            (whole(Box::new(nibbles.map(|w| extend(w, 4, signed)))), None)
+            (whole(Box::new(nibbles.map(|w| extend(w, 4, signed)))), false)
         }
-        _ => (whole(Box::new(tensor.int32_data.iter().map(|&w| i64::from(w)))), None),
+        _ => (whole(Box::new(tensor.int32_data.iter().map(|&w| i64::from(w)))), false),
     };
-    Decoded { constant: Constant { shape, elements }, loss }
+    Decoded { constant: Constant { shape, elements }, rounded }
 }
 
 fn from_raw(raw: &[u8], kind: DataType, stored: Stored, shape: Vec<usize>, elements: usize) -> Decoded {
     let width = bytes(stored, 1);
     let words = raw.chunks(width).map(|chunk| chunk.iter().rev().fold(0u64, |word, &byte| word << 8 | u64::from(byte)));
-    let (elements, loss) = match stored {
-        Stored::Float(32) => (Elements::Floats(words.map(|w| f32::from_bits(w as u32)).collect()), None),
+    let (elements, rounded) = match stored {
+        Stored::Float(32) => (Elements::Floats(words.map(|w| f32::from_bits(w as u32)).collect()), false),
         Stored::Float(64) => from_doubles(words.map(f64::from_bits)),
-        Stored::Float(_) => (Elements::Floats(words.map(|w| small_float(kind, w as u16)).collect()), None),
-        Stored::Bool => (Elements::Ints(words.map(|w| Int::fixed(i64::from(w != 0))).collect()), None),
+        Stored::Float(_) => (Elements::Floats(words.map(|w| small_float(kind, w as u16)).collect()), false),
+        Stored::Bool => (Elements::Ints(words.map(|w| Int::fixed(i64::from(w != 0))).collect()), false),
         Stored::Whole { bits: 4, signed } => {
             let nibbles = words.flat_map(|w| [w & 15, w >> 4]).take(elements);
-            (Elements::Ints(nibbles.map(|w| Int::fixed(extend(w, 4, signed))).collect()), None)
+            (Elements::Ints(nibbles.map(|w| Int::fixed(extend(w, 4, signed))).collect()), false)
         }
         Stored::Whole { bits, signed } => {
-            (Elements::Ints(words.map(|w| Int::fixed(extend(w, bits, signed))).collect()), None)
+            (Elements::Ints(words.map(|w| Int::fixed(extend(w, bits, signed))).collect()), false)
         }
     };
-    Decoded { constant: Constant { shape, elements }, loss }
+    Decoded { constant: Constant { shape, elements }, rounded }
 }
 
-fn from_doubles(values: impl Iterator<Item = f64>) -> (Elements, Option<&'static str>) {
+fn from_doubles(values: impl Iterator<Item = f64>) -> (Elements, bool) {
     let mut exact = true;
     let round = |x: f64| {
         exact &= f64::from(x as f32) == x || x.is_nan();
         x as f32
     };
     let floats: Vec<f32> = values.map(round).collect();
-    (Elements::Floats(floats), (!exact).then_some("its FP64 numbers were rounded to FP32"))
+    (Elements::Floats(floats), !exact)
 }
 
 /// The number of the low `bits` bits; what exceeds i64 saturates.

@@ -16,14 +16,19 @@ pub enum ProfileError {
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// A number overflowed FP32, so that there is nothing to compare with.
     #[error(
-        "{kind} `{name}` has numbers that are not finite in FP32 at loss scale {loss_scale:?}; use a smaller loss scale or \
-         learning rate, or a network that does not diverge"
+        "{kind} `{name}` has numbers that are not finite in FP32{}, or a network that does not diverge",
+        match gradient {
+            true => format!(" at loss scale {loss_scale:?}; use a smaller loss scale or learning rate"),
+            false => "; scale the data down".to_string(),
+        }
     )]
     NotFinite {
         /// What the tensor is to its operator.
         kind: String,
         /// The tensor's name.
         name: String,
+        /// Whether it is a gradient, which the loss scale is a factor of.
+        gradient: bool,
         /// The loss scale.
         loss_scale: f32,
     },
@@ -44,4 +49,11 @@ pub enum ProfileError {
         /// That in the profile.
         found: String,
     },
+}
+
+impl ProfileError {
+    /// Whether it is that a gradient is not finite.
+    pub(crate) fn is_of_gradient(&self) -> bool {
+        matches!(self, ProfileError::NotFinite { gradient: true, .. })
+    }
 }

@@ -65,10 +65,15 @@ pub fn measure(
         }
         let mut after = Values::new(&programs.forward, &moved, executor.device())?;
         let after = Results(executor.run(&programs.forward, &mut after, &inputs)?.outputs);
-        threads.install(|| {
+        let mut errors: Vec<ProfileError> = threads.install(|| {
             let pairs = sums.par_iter_mut().zip(&probe.tensors);
-            pairs.try_for_each(|(sums, probed)| add(sums, probed, &step, &after, &settings))
-        })?;
+            pairs.filter_map(|(sums, probed)| add(sums, probed, &step, &after, &settings).err()).collect()
+        });
+        // The first tensor of the forward pass, if one is not finite, else the first gradient.
+        errors.sort_by_key(ProfileError::is_of_gradient);
+        if let Some(first) = errors.into_iter().next() {
+            return Err(first);
+        }
         done();
     }
     let finished = sums.iter().zip(&probe.tensors).map(|(sums, Probed { tensor, name, .. })| {
@@ -148,9 +153,16 @@ fn add(
     let parts = if tensor.kind.is_gradient() { step.all(contributions)? } else { vec![step.get(tensor.node)?] };
     let unscale = if tensor.kind.is_gradient() { f64::from(loss_scale).recip() } else { 1.0 };
     let effect = (!effect.is_empty()).then_some(effect.as_slice());
+    let is_finite = parts.iter().all(|part| part.iter().all(|x| x.is_finite()));
     match sums.add(&Sample { parts, unscale, effect }) {
         true => Ok(()),
-        false => Err(ProfileError::NotFinite { kind: tensor.kind.to_string(), name: name.clone(), loss_scale }),
+        false => {
+            // What rounding a tensor costs comes from its gradient.
+            let of_gradient = is_finite && !tensor.kind.is_gradient();
+            let kind = format!("{}{}", tensor.kind, if of_gradient { " gradient" } else { "" });
+            let gradient = of_gradient || tensor.kind.is_gradient();
+            Err(ProfileError::NotFinite { kind, name: name.clone(), gradient, loss_scale })
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What holds for every program; a decoded one is checked, since files can be wrong.
+//! What holds for every program. New programs are checked, since the compiler can be wrong, and decoded ones, since files can be.
 //!
 //! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements; kept buffers and constants have names of
 //!    their own.
@@ -10,10 +10,13 @@
 //! 6. Outputs are there at the end.
 //! 7. A buffer with a place lies inside the arena, and overlaps nothing that is there, except that it may take exactly the
 //!    place of an operand of its instruction, which is not read later. A workspace overlaps nothing.
-//! 8. A computed buffer without a place is read in its own instruction only.
+//! 8. A result takes the place of an operand, or of the kept buffer that it replaces, only if the format is the same, and if
+//!    every part of the instruction that reads the operand does so element by element, in one pass with the result
+//!    ([`ops::one_pass`]). Other parts may read any element at any time.
+//! 9. A computed buffer without a place is read in its own instruction only.
 
 use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
-use bitbudget_ir::{Shape, TensorType};
+use bitbudget_ir::{Shape, TensorType, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -41,8 +44,17 @@ struct Checker<'p> {
     arena: BTreeMap<usize, (usize, BufferId)>,
 }
 
+/// Why a program is wrong: which buffer or instruction breaks which rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProgramError(String);
+
 /// Checks the invariants that the module lists.
-pub(crate) fn check(program: &Program) -> Result<(), String> {
+pub(crate) fn check(program: &Program) -> Result<(), ProgramError> {
+    all(program).map_err(ProgramError)
+}
+
+fn all(program: &Program) -> Result<(), String> {
     if program.batch == 0 {
         return Err("the batch size is missing".into());
     }
@@ -85,11 +97,9 @@ impl Checker<'_> {
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), String> {
         match instruction {
             Instruction::Compute { parts, workspace } => {
-                let inputs: BTreeSet<BufferId> = parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
                 parts.iter().try_for_each(|part| self.part(part))?;
-                for part in parts {
-                    self.settle(part.output, &inputs)?;
-                }
+                let reads = self.reads(parts);
+                parts.iter().try_for_each(|part| self.settle(part.output, &reads))?;
                 if let Some(workspace) = workspace {
                     let range = self.range(workspace.offset, workspace.bytes, "a workspace")?;
                     if let Some(other) = self.overlapping(&range).first() {
@@ -141,10 +151,32 @@ impl Checker<'_> {
         }
     }
 
+    /// What the parts of an instruction read, part by part.
+    fn reads<'i>(&self, parts: &'i [Part]) -> Vec<Reads<'i>> {
+        let shape = |id: BufferId| self.program.buffer(id).shape.as_slice();
+        let joins = |i: usize| {
+            let Part { op, inputs, output, .. } = &parts[i];
+            let operands: Vec<&[usize]> = inputs.iter().map(|&id| shape(id)).collect();
+            op.is_elementwise(&operands, shape(*output))
+                && parts.last().is_some_and(|l| shape(l.output) == shape(*output))
+        };
+        let together = ops::one_pass(parts.len(), joins, |reader, i| parts[reader].inputs.contains(&parts[i].output));
+        let reads = |(part, together): (&'i Part, bool)| {
+            let in_place = |(position, &id): (usize, &BufferId)| {
+                position < part.op.elementwise() && shape(id) == shape(part.output)
+            };
+            let operands = part.inputs.iter().enumerate();
+            let operands = operands.filter_map(|operand| Some((self.storage(*operand.1)?, in_place(operand))));
+            Reads { part, together, operands: operands.collect() }
+        };
+        parts.iter().zip(together).map(reads).collect()
+    }
+
     /// Gives a result its place when all parts of its instruction are known.
-    fn settle(&mut self, id: BufferId, inputs: &BTreeSet<BufferId>) -> Result<(), String> {
+    fn settle(&mut self, id: BufferId, reads: &[Reads<'_>]) -> Result<(), String> {
         let buffer = self.program.buffer(id);
         if buffer.source == Source::Kept {
+            replaces(id, id, reads)?;
             return match self.replaced.insert(id) {
                 true => Ok(()),
                 false => Err(format!("{id} is stored twice")),
@@ -157,19 +189,18 @@ impl Checker<'_> {
         let range = self.range(offset, buffer.bytes(), &id.to_string())?;
         for other in self.overlapping(&range) {
             let place = self.program.buffer(other);
-            if !self.is_read(other, inputs) || (place.offset, place.bytes()) != (Some(offset), buffer.bytes()) {
+            let is_operand = reads.iter().any(|reads| reads.operands.iter().any(|&(storage, _)| storage == other))
+                && reads.iter().all(|reads| reads.part.output != other);
+            let alike = |b: &Buffer| (b.offset, b.bytes(), b.dtype, b.format, b.packed);
+            if !is_operand || alike(place) != alike(buffer) {
                 return Err(format!("{id} overlaps {other}"));
             }
+            replaces(id, other, reads)?;
             self.arena.remove(&offset);
             self.replaced.insert(other);
         }
         self.arena.insert(offset, (range.end, id));
         Ok(())
-    }
-
-    /// Whether some operand shows a storage.
-    fn is_read(&self, storage: BufferId, inputs: &BTreeSet<BufferId>) -> bool {
-        inputs.iter().any(|&input| self.storage(input) == Some(storage))
     }
 
     fn range(&self, offset: usize, bytes: usize, what: &str) -> Result<Range<usize>, String> {
@@ -240,6 +271,30 @@ impl Checker<'_> {
         self.states[id.index()] = State::Shows(storage);
         Ok(self.program.buffer(id))
     }
+}
+
+/// What a part of an instruction reads.
+struct Reads<'p> {
+    part: &'p Part,
+    /// Whether it runs in one pass with the last part.
+    together: bool,
+    /// The storages of its operands, and whether it reads each element by element.
+    operands: Vec<(BufferId, bool)>,
+}
+
+/// Checks that a result may be written where a storage lies that its instruction reads.
+fn replaces(result: BufferId, storage: BufferId, reads: &[Reads<'_>]) -> Result<(), String> {
+    for Reads { part, together, operands } in reads {
+        let mut elsewhere = operands.iter().filter(|&&(read, in_place)| read == storage && !(*together && in_place));
+        if elsewhere.next().is_some() || part.output == result && !together {
+            let (name, output) = (part.op.name(), part.output);
+            return Err(format!(
+                "{result} takes the place of {storage}, which {name} into {output} does not read element by element in one \
+                 pass with it"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn ty(buffer: &Buffer) -> TensorType {

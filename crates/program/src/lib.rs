@@ -32,6 +32,7 @@ mod text;
 mod trainer;
 mod wire;
 
+pub use check::ProgramError;
 pub use trainer::Trainer;
 pub use wire::DecodeError;
 
@@ -204,12 +205,21 @@ impl Program {
         }
     }
 
+    /// Checks what holds for every program: buffers exist, are written before they are read, fit their operators, and lie
+    /// over nothing that is still needed.
+    ///
+    /// # Errors
+    /// If it does not hold.
+    pub fn check(&self) -> Result<(), ProgramError> {
+        check::check(self)
+    }
+
     /// The file form.
     pub fn encode(&self) -> Vec<u8> {
         wire::encode(self)
     }
 
-    /// The program of a file form, checked: buffers exist, are written before they are read, and fit their operators.
+    /// The program of a file form, checked as by [`Program::check`].
     ///
     /// # Errors
     /// If the bytes are no program, or one that does not pass the checks.

@@ -170,7 +170,7 @@ pub(crate) fn from_message(message: ProgramMessage) -> Result<Program, DecodeErr
         instructions: instructions.map_err(DecodeError)?,
         outputs: message.outputs.into_iter().map(|o| (o.name, BufferId(o.buffer))).collect(),
     };
-    check(&program).map_err(DecodeError)?;
+    check(&program).map_err(|error| DecodeError(error.to_string()))?;
     Ok(program)
 }
 

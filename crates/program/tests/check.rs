@@ -1,7 +1,7 @@
 //! Each way in which a program can be wrong is refused with its reason.
 
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, ops};
+use bitbudget_ir::{DType, Op, Shape, ops};
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
 
 fn buffer(name: &str, shape: &[usize], source: Source) -> Buffer {
@@ -124,6 +124,55 @@ fn places_that_overlap_are_refused() {
         overlap(&[relu(0, 2), relu(2, 3), relu(2, 4)]).contains("b2 is read before it is written or after its end")
     );
     assert_eq!(overlap(&[relu(0, 2), relu(2, 3), free(2), relu(3, 4), free(3)]), "accepted");
+}
+
+/// Results in the place of an operand, of which some part of the instruction reads other elements than it is writing.
+#[test]
+fn results_over_operands_that_are_read_otherwise_are_refused() {
+    let of = |op: Op, inputs: &[u32], output: u32| {
+        let inputs = inputs.iter().map(|&id| BufferId(id)).collect();
+        Part { op, inputs, output: BufferId(output), rounding: None }
+    };
+    let reversed = || ops::Slice { begin: vec![1, 2], step: vec![-1, -1], shape: Shape::fixed(&[2, 3]) };
+    let backwards = |input: u32, output: u32| of(reversed().into(), &[input], output);
+    let add = |a: u32, b: u32, output: u32| of(ops::Add {}.into(), &[a, b], output);
+    let inside = |p: &mut Program, ids: &[usize]| ids.iter().for_each(|&id| p.buffers[id].offset = None);
+    let cases: [(&str, Vec<Part>, &[usize], usize, &str); 8] = [
+        ("element by element", vec![part(2, 3), add(3, 2, 4)], &[3], 4, "accepted"),
+        ("elsewhere", vec![backwards(2, 3), add(3, 0, 4)], &[3], 9, "accepted"),
+        (
+            "backwards",
+            vec![backwards(2, 3), add(3, 2, 4)],
+            &[3],
+            4,
+            "b4 takes the place of b2, which slice into b3 does not",
+        ),
+        (
+            "backwards only",
+            vec![backwards(2, 3), add(3, 0, 4)],
+            &[3],
+            4,
+            "b4 takes the place of b2, which slice into b3",
+        ),
+        ("alone", vec![backwards(2, 3)], &[], 3, "b3 takes the place of b2, which slice into b3 does not"),
+        ("before", vec![part(2, 5), backwards(5, 3), add(3, 2, 4)], &[3, 5], 4, "b2, which relu into b5 does not"),
+        ("two results", vec![part(2, 3), part(3, 4)], &[], 43, "b4 overlaps b3"),
+        ("a kept one", vec![backwards(1, 1)], &[], 9, "b1 takes the place of b1, which slice into b1 does not"),
+    ];
+    for (name, parts, nowhere, over, message) in cases {
+        let mut program = program(&[relu(0, 2), Instruction::Compute { parts, workspace: None }]);
+        program.buffers.push(program.buffers[4].clone());
+        inside(&mut program, nowhere);
+        let moved = [over / 10, over % 10].into_iter().filter(|at| [3, 4].contains(at));
+        moved.for_each(|at| program.buffers[at].offset = Some(0));
+        let refusal = refusal(&program);
+        assert!(refusal.contains(message), "{name}: {refusal}");
+    }
+    // Elements of another format lie there as other bytes.
+    let mut program = program(&[relu(0, 2), relu(2, 3)]);
+    (program.buffers[3].offset, program.buffers[3].packed) = (Some(0), false);
+    program.buffers[3].format = Format::BF16;
+    assert!(refusal(&program).contains("b3 overlaps b2"));
 }
 
 #[test]

@@ -46,7 +46,8 @@ function sentences({ verdict, memory, training }) {
     const promoted = training.promotions.filter((p) => p.from !== p.to).length;
     const stay = training.promotions.length - promoted;
     texts.push(`Trained for ${grouped(training.steps)} steps in ${training.seconds.toFixed(1)} s${training.data ? ` on ${training.data}` : ""}: `
-      + `${promoted} ${promoted === 1 ? "tensor was" : "tensors were"} promoted${stay > 0 ? `, ${stay} more overflow for want of memory` : ""}.`);
+      + `${promoted} ${promoted === 1 ? "tensor was" : "tensors were"} promoted${stay > 0 ? `, ${stay} more overflow for want of memory` : ""}, `
+      + `${grouped(training.skipped)} ${training.skipped === 1 ? "step was" : "steps were"} skipped (${percent(training.skipped / Math.max(training.steps, 1))}).`);
   }
   const fits = el("p", {}, budget
     ? el("strong", { class: predicted <= budget ? "good" : "alarm" }, predicted <= budget

@@ -146,7 +146,7 @@ pub struct TrainingRecord {
 pub enum Trained {
     /// After all steps.
     Finished {
-        /// Share of the test examples that are classified rightly, where there are any.
+        /// Share of the test examples that are classified correctly, where there are any.
         test_accuracy: Option<f64>,
         /// The same when nothing is rounded.
         test_accuracy_fp32: Option<f64>,
@@ -158,6 +158,8 @@ pub enum Trained {
         train_loss: Option<f64>,
         /// Steps.
         steps: u64,
+        /// Steps whose update was skipped because a gradient was not finite.
+        skipped: u64,
         /// Tensors that overflowed and got wider formats.
         promoted: usize,
         /// Tensors that overflowed and stayed as they were, for want of memory.
@@ -165,7 +167,7 @@ pub enum Trained {
         /// The peak of a step at the end, in bytes.
         peak: usize,
     },
-    /// Before, since gradients or losses were not finite.
+    /// Before, or with a network that is not finite.
     Diverged {
         /// What the run said.
         message: String,

@@ -244,6 +244,8 @@ pub struct Training {
     pub data: Option<String>,
     /// Steps of the run.
     pub steps: u64,
+    /// Steps whose update was skipped because a gradient was not finite.
+    pub skipped: u64,
     /// Its duration.
     pub seconds: f64,
     /// Mean loss of the last epoch.

@@ -4,7 +4,7 @@
 //! node of the two, from outside, stands behind both.
 
 use crate::Tensors;
-use bitbudget_ir::{NodeId, Op};
+use bitbudget_ir::{NodeId, Op, Shape, ops};
 use std::collections::BTreeSet;
 
 /// Nodes of one unit at most; their tiles share a core's cache.
@@ -28,35 +28,9 @@ enum Kind {
 }
 
 fn kind(tensors: &Tensors<'_>, id: NodeId) -> Kind {
-    let graph = tensors.graph;
-    let shape = &graph.ty(id).shape;
-    let of_one_shape = || graph.operands(id).iter().all(|&o| graph.ty(o).shape == *shape);
-    match graph.op(id) {
+    match tensors.graph.op(id) {
         Op::Cast(_) if tensors.is_alias(id) => Kind::Alone,
-        Op::Relu(_)
-        | Op::LeakyRelu(_)
-        | Op::Clip(_)
-        | Op::Sigmoid(_)
-        | Op::Tanh(_)
-        | Op::Exp(_)
-        | Op::Log(_)
-        | Op::Sqrt(_)
-        | Op::Scale(_)
-        | Op::Cast(_)
-        | Op::Sum(_)
-        | Op::ReluGrad(_)
-        | Op::LeakyReluGrad(_)
-        | Op::ClipGrad(_)
-        | Op::BatchNormalize(_)
-        | Op::BatchNormGradInput(_)
-        | Op::RunningAverage(_)
-        | Op::RunningVariance(_)
-        | Op::SgdVelocity(_)
-        | Op::SgdParameter(_)
-        | Op::AdamFirstMoment(_)
-        | Op::AdamSecondMoment(_)
-        | Op::AdamwParameter(_) => Kind::Elementwise,
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) if of_one_shape() => Kind::Elementwise,
+        _ if is_elementwise(tensors, id) => Kind::Elementwise,
         Op::BatchMean(_) | Op::BatchVariance(_) => Kind::Moments,
         Op::BatchNormGradScale(_) => Kind::GradientSums,
         Op::ReduceSum(op) if !op.keep && is_over_channels(&op.axes, tensors, id) => Kind::GradientSums,
@@ -71,9 +45,29 @@ fn is_over_channels(axes: &[usize], tensors: &Tensors<'_>, id: NodeId) -> bool {
     rank > 1 && axes.iter().copied().eq((0..rank).filter(|&axis| axis != 1))
 }
 
-/// Whether a node can be computed element by element, in place of an operand that ends with it.
-pub(crate) fn is_elementwise(tensors: &Tensors<'_>, id: NodeId) -> bool {
-    kind(tensors, id) == Kind::Elementwise
+/// Whether a node is computed element by element.
+fn is_elementwise(tensors: &Tensors<'_>, id: NodeId) -> bool {
+    let graph = tensors.graph;
+    let operands = graph.operands(id);
+    let shapes: Vec<&Shape> = operands.iter().map(|&o| &graph.ty(o).shape).collect();
+    graph.op(id).is_elementwise(&shapes, &graph.ty(id).shape)
+}
+
+/// Which nodes of a unit are computed in one pass, element by element, and may take the place of what they read.
+pub(crate) fn one_pass(tensors: &Tensors<'_>, nodes: &[NodeId]) -> Vec<bool> {
+    let shape = |id: NodeId| &tensors.graph.ty(id).shape;
+    let joins =
+        |i: usize| is_elementwise(tensors, nodes[i]) && nodes.last().is_some_and(|&l| shape(l) == shape(nodes[i]));
+    ops::one_pass(nodes.len(), joins, |reader, i| tensors.graph.operands(nodes[reader]).contains(&nodes[i]))
+}
+
+/// Whether a node reads a storage in no other way than element by element, if at all.
+pub(crate) fn reads_in_place(tensors: &Tensors<'_>, id: NodeId, storage: NodeId) -> bool {
+    let graph = tensors.graph;
+    let (count, shape) = (graph.op(id).elementwise(), &graph.ty(id).shape);
+    let operands = graph.operands(id);
+    let mut reads = operands.iter().enumerate().filter(|&(_, &operand)| tensors.root(operand) == storage);
+    reads.all(|(position, &operand)| position < count && graph.ty(operand).shape == *shape)
 }
 
 /// Whether two nodes are computed in one pass over an operand that they share.

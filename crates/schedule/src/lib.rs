@@ -107,7 +107,7 @@ pub const ALIGNMENT: usize = 64;
 /// Orders the nodes of `graph`, whose tensors are stored in `formats` (by node id), and gives their results places.
 pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
     let tensors = Tensors { graph, formats, setting, derived: &[], live: graph.live() };
-    place_in(&tensors, &order::order(&tensors))
+    place_in(&tensors, fuse::units(&tensors, &order::order(&tensors)))
 }
 
 /// As [`plan`], with the nodes in the graph's own order. Those that `derived` marks, by node id, are computed inside the step
@@ -115,11 +115,17 @@ pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedul
 pub fn plan_in_order(graph: &Graph, formats: &[Format], setting: &Setting<'_>, derived: &[bool]) -> Schedule {
     let tensors = Tensors { graph, formats, setting, derived, live: graph.live() };
     let order: Vec<NodeId> = graph.ids().filter(|&id| tensors.is_computed(id)).collect();
-    place_in(&tensors, &order)
+    place_in(&tensors, fuse::units(&tensors, &order))
 }
 
-fn place_in(tensors: &Tensors<'_>, order: &[NodeId]) -> Schedule {
-    let units = fuse::units(tensors, order);
+/// As [`plan`], with the nodes in the graph's own order and each in a step of its own, so that every result is stored.
+pub fn plan_one_by_one(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
+    let tensors = Tensors { graph, formats, setting, derived: &[], live: graph.live() };
+    let units = graph.ids().filter(|&id| tensors.is_computed(id)).map(|id| vec![id]).collect();
+    place_in(&tensors, units)
+}
+
+fn place_in(tensors: &Tensors<'_>, units: Vec<Vec<NodeId>>) -> Schedule {
     let lives = lifetimes::lives(tensors, &units);
     let placed = place::place(&lives.items);
     let arena = placed.size;

@@ -107,7 +107,7 @@ impl Walk<'_> {
             let in_place = source(target)
                 && alone
                 && operand
-                && fuse::is_elementwise(tensors, value)
+                && self.may_replace(at, value, target)
                 && !graph.outputs().iter().any(|&(_, id)| [target, value].contains(&tensors.root(id)))
                 && self.last[target.index()] <= at
                 && tensors.width(target) == tensors.width(value)
@@ -119,12 +119,26 @@ impl Walk<'_> {
         places
     }
 
+    /// The nodes that read a node or what only shows it, as far as they are computed.
+    fn readers(&self, id: NodeId) -> Vec<NodeId> {
+        let mut readers = self.tensors.graph.readers(id);
+        let mut at = 0;
+        while let Some(&reader) = readers.get(at) {
+            if self.tensors.is_alias(reader) {
+                readers.extend(self.tensors.graph.readers(reader));
+            }
+            at += 1;
+        }
+        readers.retain(|r| self.unit[r.index()].is_some());
+        readers
+    }
+
     /// Whether all readers of a node are in its own unit, and it is no result of the step.
     fn is_inside(&self, at: usize, id: NodeId) -> bool {
         let graph = self.tensors.graph;
         let lasting = graph.outputs().iter().any(|&(_, o)| self.tensors.root(o) == id)
             || graph.updates().iter().any(|&(_, value)| self.tensors.root(value) == id);
-        let readers: Vec<NodeId> = graph.readers(id).into_iter().filter(|r| self.unit[r.index()].is_some()).collect();
+        let readers = self.readers(id);
         self.units[at].len() > 1
             && !lasting
             && !readers.is_empty()
@@ -141,13 +155,8 @@ impl Walk<'_> {
         taken: &[usize],
     ) -> Option<usize> {
         let (tensors, graph) = (self.tensors, self.tensors.graph);
-        if !fuse::is_elementwise(tensors, id) {
-            return None;
-        }
         let elements = |id: NodeId| &graph.ty(id).shape;
-        // What other nodes read is not read element by element.
-        let nodes = self.units[at].iter().filter(|&&node| fuse::is_elementwise(tensors, node));
-        let operands = nodes.flat_map(|&node| tensors.graph.operands(node));
+        let operands = self.units[at].iter().flat_map(|&node| tensors.graph.operands(node));
         let mut operands: Vec<NodeId> = operands.filter(|&o| elements(o) == elements(id)).collect();
         operands.dedup();
         operands.into_iter().find_map(|operand| {
@@ -157,7 +166,19 @@ impl Walk<'_> {
             let (format, own) = (tensors.formats[root.index()], tensors.formats[id.index()]);
             let alike = format == own && tensors.width(root) == tensors.width(id);
             let same = alike && lives.items[item].tensors.last() == Some(&root);
-            (ends && same && !taken.contains(&item)).then_some(item)
+            (ends && same && !taken.contains(&item) && self.may_replace(at, id, root)).then_some(item)
+        })
+    }
+
+    /// Whether a result can be written where a storage lies that its unit reads: in one pass with everything that reads it, and
+    /// these read it element by element.
+    fn may_replace(&self, at: usize, id: NodeId, storage: NodeId) -> bool {
+        let (tensors, nodes) = (self.tensors, &self.units[at]);
+        let together = fuse::one_pass(tensors, nodes);
+        let reads = |node: NodeId| tensors.graph.operands(node).iter().any(|&o| tensors.root(o) == storage);
+        nodes.iter().zip(together).all(|(&node, together)| match together {
+            true => fuse::reads_in_place(tensors, node, storage),
+            false => node != id && !reads(node),
         })
     }
 }

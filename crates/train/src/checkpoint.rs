@@ -1,8 +1,10 @@
-//! Named FP32 tensors and a few words about them in a safetensors file.
+//! Named FP32 tensors and a few words about them in the safetensors format.
+//!
+//! The format keeps the name `__metadata__` for itself. A tensor of that name is called `__metadata__~` in the file, one called
+//! `__metadata__~` has two tildes there, and so on; [`Checkpoint::load`] takes the last tilde away again.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, View};
@@ -34,7 +36,7 @@ pub struct Checkpoint {
 #[derive(Serialize, Deserialize)]
 struct Entry {
     metadata: BTreeMap<String, String>,
-    /// Of the tensors' bytes in the order of their names: safetensors itself notices truncation only.
+    /// Of the tensors' bytes in the order of their names in the file: safetensors itself notices truncation only.
     crc32: u32,
 }
 
@@ -63,18 +65,15 @@ impl View for Bytes<'_> {
 }
 
 impl Checkpoint {
-    /// Writes a safetensors file; the same content gives the same bytes.
-    ///
-    /// The file is written beside its place and then renamed, so a run that dies leaves the former file whole.
+    /// The bytes of a safetensors file; the same content gives the same bytes.
     ///
     /// # Errors
-    /// `Mismatch` for a tensor whose values are not as many as its shape says, `NotFound` where the folder does not
-    /// exist, `Io` where it cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    /// `Mismatch` for a tensor whose values are not as many as its shape says.
+    pub fn encode(&self) -> Result<Vec<u8>> {
         let mut views = Vec::with_capacity(self.tensors.len());
         let mut crc = flate2::Crc::new();
-        for (name, tensor) in &self.tensors {
-            let Tensor { shape, values } = tensor;
+        let escaped: BTreeMap<String, &Tensor> = self.tensors.iter().map(|(name, t)| (escaped(name), t)).collect();
+        for (name, Tensor { shape, values }) in escaped {
             let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
             if elements != Some(values.len()) {
                 let message = format!("tensor `{name}` of shape {shape:?} has {} values", values.len());
@@ -85,12 +84,12 @@ impl Checkpoint {
             views.push((name, Bytes { shape, bytes }));
         }
         let entry = Entry { metadata: self.metadata.clone(), crc32: crc.sum() };
-        let unwritable = |error: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Invalid, format!("cannot write {}: {error}", path.display()))
+        let invalid = |error: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Invalid, format!("the tensors cannot be written as safetensors: {error}"))
         };
-        let entry = serde_json::to_string(&entry).map_err(|error| unwritable(&error))?;
+        let entry = serde_json::to_string(&entry).map_err(|error| invalid(&error))?;
         let bytes = safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_string(), entry)])));
-        write_whole(path, &bytes.map_err(|error| unwritable(&error))?)
+        bytes.map_err(|error| invalid(&error))
     }
 
     /// Reads a safetensors file of FP32 tensors; one from elsewhere has no metadata.
@@ -124,21 +123,29 @@ impl Checkpoint {
         if entry.crc32 != crc.sum() {
             return Err(damaged(&"the checksum of its tensors is wrong"));
         }
+        let tensors = tensors.into_iter().map(|(name, tensor)| (unescaped(name), tensor)).collect();
         Ok(Checkpoint { tensors, metadata: entry.metadata })
     }
 }
 
-/// Replaces a file as a whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |error: &std::io::Error| Error::io(path, "write", error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".checkpoint-");
-    // A temporary file is private; a checkpoint has the permissions of any new file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(|error| failed(&error))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error.error))?;
-    Ok(())
+/// The name that the format keeps for itself.
+const RESERVED: &str = "__metadata__";
+
+/// Whether a name is the reserved one, with any number of tildes.
+fn is_reserved(name: &str) -> bool {
+    name.strip_prefix(RESERVED).is_some_and(|rest| rest.bytes().all(|byte| byte == b'~'))
+}
+
+/// The name of a tensor in the file.
+fn escaped(name: &str) -> String {
+    let tilde = if is_reserved(name) { "~" } else { "" };
+    format!("{name}{tilde}")
+}
+
+/// The name of a tensor of a file of ours.
+fn unescaped(mut name: String) -> String {
+    if is_reserved(&name) && name.len() > RESERVED.len() {
+        name.pop();
+    }
+    name
 }

@@ -27,8 +27,6 @@ pub enum ErrorKind {
     Unsupported,
     /// An option has no meaning: an unknown name, a number out of range.
     Invalid,
-    /// A run cannot go on: its losses or gradients are not finite.
-    Diverged,
     /// Reading or writing failed.
     Io,
 }

@@ -1,6 +1,6 @@
 //! Everything around a training step: data and batches, learning rate, loss scale, promotion, metrics and checkpoints.
 //!
-//! [`run::train`] and [`run::evaluate`] drive compiled programs. This crate knows nothing about graphs or how formats are
+//! [`run::train`] and [`evaluation::evaluate`] drive compiled programs. This crate knows nothing about graphs or how formats are
 //! chosen: a batch is a vector of FP32 numbers, and a tensor is a name, a shape and its values.
 //!
 //! ```
@@ -23,7 +23,9 @@
 pub mod batches;
 pub mod checkpoint;
 pub mod data;
+pub mod divergence;
 mod error;
+pub mod evaluation;
 pub mod learning_rate;
 pub mod loss_scale;
 pub mod metrics;

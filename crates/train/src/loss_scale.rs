@@ -13,13 +13,19 @@ pub const SMALLEST_SCALE: f32 = 1.0 / 16384.0;
 /// A dynamic scale is never above this, 2^126: the largest power of two whose reciprocal is a normal FP32 number.
 pub const LARGEST_SCALE: f32 = 8.507_059e37;
 
+/// A dynamic scale doubles after this many steps without an overflow at least: an epoch of the paper's shortest ones, CIFAR-10
+/// in batches of 128. A scale at its limit overflows after each doubling, so shorter intervals would skip a larger share of
+/// the steps.
+pub const SHORTEST_INTERVAL: u64 = 390;
+
 /// Which loss scale to use: `dynamic`, a number, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossScaling {
     /// Always this factor.
     Fixed(f32),
-    /// Halved after a step that overflows, doubled after an epoch's number of steps without one.
+    /// Halved after a step that overflows, doubled after an epoch's number of steps without one, but no fewer than
+    /// [`SHORTEST_INTERVAL`].
     Dynamic,
     /// None, and no step is skipped.
     None,
@@ -57,19 +63,19 @@ impl FromStr for LossScaling {
 pub struct LossScaler {
     scaling: LossScaling,
     scale: f32,
-    steps_per_epoch: u64,
+    growth_interval: u64,
     clean_steps: u64,
 }
 
 impl LossScaler {
-    /// The scale at the start of a run whose epochs have so many steps (0 counts as 1).
+    /// The scale at the start of a run whose epochs have so many steps.
     pub fn new(scaling: LossScaling, steps_per_epoch: u64) -> Self {
         let scale = match scaling {
             LossScaling::Fixed(scale) => scale,
             LossScaling::Dynamic => INITIAL_SCALE,
             LossScaling::None => 1.0,
         };
-        LossScaler { scaling, scale, steps_per_epoch: steps_per_epoch.max(1), clean_steps: 0 }
+        LossScaler { scaling, scale, growth_interval: steps_per_epoch.max(SHORTEST_INTERVAL), clean_steps: 0 }
     }
 
     /// What the next step's loss is multiplied by.
@@ -85,7 +91,7 @@ impl LossScaler {
             self.clean_steps = if finite { self.clean_steps + 1 } else { 0 };
             if !finite {
                 self.scale = (self.scale / 2.0).max(SMALLEST_SCALE);
-            } else if self.clean_steps == self.steps_per_epoch {
+            } else if self.clean_steps == self.growth_interval {
                 self.scale = (self.scale * 2.0).min(LARGEST_SCALE);
                 self.clean_steps = 0;
             }
@@ -98,15 +104,39 @@ impl LossScaler {
 mod tests {
     use super::*;
 
+    /// Finite steps one after the other.
+    fn finite(scaler: &mut LossScaler, steps: u64) {
+        (0..steps).for_each(|_| assert!(scaler.update(true)));
+    }
+
     #[test]
     fn dynamic_scale_doubles_after_an_epoch_and_halves_on_overflow() {
-        let mut scaler = LossScaler::new(LossScaling::Dynamic, 3);
-        // One letter per step: finite or overflow, and the binary logarithm of the scale after it.
-        let steps = [('f', 16), ('f', 16), ('f', 17), ('f', 17), ('f', 17), ('o', 16), ('f', 16), ('f', 16), ('f', 17)];
-        for (step, (kind, exponent)) in steps.into_iter().enumerate() {
-            assert_eq!(scaler.update(kind == 'f'), kind == 'f');
-            assert_eq!(scaler.scale(), 2f32.powi(exponent), "after step {step}");
-        }
+        let mut scaler = LossScaler::new(LossScaling::Dynamic, 500);
+        finite(&mut scaler, 499);
+        assert_eq!(scaler.scale(), 65536.0);
+        finite(&mut scaler, 1);
+        assert_eq!(scaler.scale(), 131_072.0);
+        finite(&mut scaler, 499);
+        assert!(!scaler.update(false));
+        assert_eq!(scaler.scale(), 65536.0);
+        // An overflow starts the count again.
+        finite(&mut scaler, 499);
+        assert_eq!(scaler.scale(), 65536.0);
+        finite(&mut scaler, 1);
+        assert_eq!(scaler.scale(), 131_072.0);
+    }
+
+    #[test]
+    fn with_few_steps_an_epoch_the_interval_counts_steps() {
+        // Gradients overflow above a scale of 2^10, as at the limit of a narrow format.
+        let skipped = |steps_per_epoch| {
+            let mut scaler = LossScaler::new(LossScaling::Dynamic, steps_per_epoch);
+            let steps = (0..2000).map(|_| u32::from(!scaler.update(scaler.scale() <= 1024.0)));
+            steps.sum::<u32>()
+        };
+        // Six halvings at the start, then one in 391 steps.
+        assert_eq!([1, 4, 22, 390].map(skipped), [11; 4]);
+        assert_eq!(skipped(1000), 7);
     }
 
     #[test]
@@ -114,9 +144,7 @@ mod tests {
         assert_eq!((LARGEST_SCALE, SMALLEST_SCALE), (2f32.powi(126), 2f32.powi(-14)));
         assert!((1.0 / LARGEST_SCALE).is_normal());
         let mut scaler = LossScaler::new(LossScaling::Dynamic, 0);
-        for _ in 0..300 {
-            scaler.update(true);
-        }
+        finite(&mut scaler, 120 * SHORTEST_INTERVAL);
         assert_eq!(scaler.scale(), LARGEST_SCALE);
         for _ in 0..300 {
             scaler.update(false);

@@ -1,12 +1,8 @@
 //! What a run records, as JSON lines.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// One line of a metrics file; its field `record` tells which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,11 +50,11 @@ pub struct EpochRecord {
     /// Mean of the training losses of the epoch's steps.
     #[serde(deserialize_with = "null_is_nan")]
     pub train_loss: f64,
-    /// Part of the epoch's training images that were classified rightly, 0 to 1.
+    /// Part of the epoch's training images that were classified correctly, 0 to 1.
     pub train_accuracy: f64,
     /// Mean loss over the test images, where there are any.
     pub test_loss: Option<f64>,
-    /// Part of the test images that are classified rightly, 0 to 1.
+    /// Part of the test images that are classified correctly, 0 to 1.
     pub test_accuracy: Option<f64>,
     /// Steps of the epoch whose update was skipped.
     pub skipped: u64,
@@ -86,6 +82,12 @@ pub struct FinalRecord {
     pub seconds: f64,
     /// Steps of the run.
     pub steps: u64,
+    /// Steps whose update was skipped because a gradient was not finite.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Their share of all steps, 0 to 1.
+    #[serde(default)]
+    pub skipped_share: f64,
     /// Promotions in the order in which they happened.
     pub promotions: Vec<Promotion>,
     /// The parameters and outputs that overflowed at all, in the order of the program.
@@ -134,38 +136,20 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Resul
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// Writes records to a file, one JSON object per line, each at once, so that a run can be watched.
-#[derive(Debug)]
-pub struct MetricsWriter {
-    file: BufWriter<File>,
-    path: PathBuf,
-}
-
-impl MetricsWriter {
-    /// Creates the file or empties it.
+impl Record {
+    /// The record as a line of JSON, line end included.
     ///
     /// # Errors
-    /// `NotFound` where its folder does not exist, `Io` where it cannot be written.
-    pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|error| Error::io(path, "create", &error))?;
-        Ok(MetricsWriter { file: BufWriter::new(file), path: path.to_path_buf() })
-    }
-
-    /// Appends a line.
-    ///
-    /// # Errors
-    /// `Io` where the file cannot be written.
-    pub fn write(&mut self, record: &Record) -> Result<()> {
-        let line = serde_json::to_string(record).map_err(std::io::Error::from);
-        let written = line.and_then(|line| writeln!(self.file, "{line}")).and_then(|()| self.file.flush());
-        written.map_err(|error| Error::io(&self.path, "write", &error))
+    /// `Invalid` if it cannot be written as JSON.
+    pub fn line(&self) -> Result<String> {
+        let line = serde_json::to_string(self);
+        line.map(|line| line + "\n").map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     fn promotion() -> Promotion {
         let (from, to) = ("1-4-3".into(), "1-6-9".into());
@@ -187,10 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_there_at_once_and_reads_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metrics.jsonl");
-        let mut writer = MetricsWriter::create(&path).unwrap();
+    fn each_record_is_a_line_that_reads_back() {
         let end = Record::Final(FinalRecord {
             train_loss: 0.5,
             train_accuracy: 0.75,
@@ -199,14 +180,15 @@ mod tests {
             test_accuracy_fp32: None,
             seconds: 1.0,
             steps: 4,
+            skipped: 1,
+            skipped_share: 0.25,
             promotions: vec![promotion()],
             overflows: vec![Overflow { tensor: "conv1.weight".into(), ratio: 0.25, step: 3 }],
         });
-        for (count, record) in [step(0.5), end].into_iter().enumerate() {
-            writer.write(&record).unwrap();
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(text.lines().count(), count + 1);
-            assert_eq!(serde_json::from_str::<Record>(text.lines().last().unwrap()).unwrap(), record);
+        for record in [step(0.5), end] {
+            let line = record.line().unwrap();
+            assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");
+            assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
         }
     }
 
@@ -216,12 +198,5 @@ mod tests {
         assert!(line.starts_with(r#"{"record":"step","step":3,"epoch":1,"loss":null,"#), "{line}");
         let Record::Step(read) = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
         assert!(read.loss.is_nan());
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let error = MetricsWriter::create(Path::new("no/such/folder/m.jsonl")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.to_string().contains("no/such/folder/m.jsonl"));
     }
 }

@@ -6,8 +6,10 @@ use std::time::Instant;
 use bitbudget_exec::{ExecError, Executor, Inputs, Step, Values};
 use bitbudget_program::{Instruction, Program};
 
-use crate::batches::{Batch, EvalBatches, TrainBatches, TrainOptions};
-use crate::data::{Dataset, Split};
+use crate::batches::{Batch, TrainBatches, TrainOptions};
+use crate::data::Dataset;
+use crate::divergence::{Divergence, Ended, NotFinite, Stop};
+use crate::evaluation::{Evaluation, Scores, evaluate_test, rows};
 use crate::learning_rate::LearningRate;
 use crate::loss_scale::{LossScaler, LossScaling, SMALLEST_SCALE};
 use crate::metrics::{self, EpochRecord, FinalRecord, Promotion, Record, StepRecord};
@@ -71,17 +73,11 @@ pub struct Promoted {
     pub tensors: Vec<Promotion>,
 }
 
-/// Steps in a row that may be skipped at the smallest loss scale before the run is given up.
+/// Steps in a row that may be skipped at a loss scale that falls no further before the run is given up.
 const PATIENCE: u32 = 100;
 
-/// Loss and accuracy over a split.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// Mean loss.
-    pub loss: f64,
-    /// Share of examples that are classified rightly, 0 to 1.
-    pub accuracy: f64,
-}
+/// A run of which this share of the steps was skipped has trained nothing.
+const SKIPPED_SHARE: f64 = 0.9;
 
 impl From<ExecError> for Error {
     fn from(error: ExecError) -> Error {
@@ -89,13 +85,17 @@ impl From<ExecError> for Error {
     }
 }
 
-/// Trains: changes `values`, calls `observe` after each step and epoch, and returns the final record.
+/// Trains: changes `values`, calls `observe` after each step and epoch, and returns how the run ended.
+///
+/// The run diverges, and ends, at the first step whose loss is not finite or which leaves a parameter or a state that is
+/// not; when gradients are not finite in so many steps that nothing is trained; and when scores of test examples are not
+/// finite at its end.
 ///
 /// `promoted` gets the tensors whose overflow ratio reached the threshold, the worst first, and gives the programs to go on
 /// with, or nothing if none of them could be promoted. `fp32` is the evaluation without rounding, for the final record.
 ///
 /// # Errors
-/// If the data do not fit, the device fails, or the run diverges: the gradients are not finite however small the scale.
+/// If the data do not fit, the device fails, or the network is not finite before the first step.
 pub fn train(
     executor: &mut Executor,
     values: &mut Values,
@@ -105,7 +105,29 @@ pub fn train(
     settings: &Settings,
     promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
     observe: &mut dyn FnMut(&Record) -> Result<()>,
-) -> Result<FinalRecord> {
+) -> Result<Ended> {
+    match train_all(executor, values, programs, fp32, dataset, settings, promoted, observe) {
+        Ok(record) => Ok(Ended::Finished(record)),
+        Err(Stop::Diverged(divergence)) => Ok(Ended::Diverged(divergence)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+fn train_all(
+    executor: &mut Executor,
+    values: &mut Values,
+    programs: Programs,
+    fp32: &Program,
+    dataset: &Dataset,
+    settings: &Settings,
+    promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
+    observe: &mut dyn FnMut(&Record) -> Result<()>,
+) -> std::result::Result<FinalRecord, Stop> {
+    if let Some(name) = executor.first_not_finite(&programs.train, values)? {
+        let message =
+            format!("`{name}` of the network holds numbers that are not finite; take one that did not diverge");
+        return Err(Error::new(ErrorKind::Invalid, message).into());
+    }
     let start = Instant::now();
     let per_epoch = TrainBatches::new(dataset, &settings.batches, 0)?.len() as u64;
     let steps = match settings.length {
@@ -121,6 +143,8 @@ pub fn train(
         steps,
         step: 0,
         hopeless: 0,
+        skipped: 0,
+        last_skipped: None,
         promotions: Vec::new(),
         worst: BTreeMap::new(),
     };
@@ -145,7 +169,9 @@ pub fn train(
         }))?;
         epoch += 1;
     }
+    run.check_skipped()?;
     let exact = evaluate_test(run.executor, run.values, fp32, dataset)?;
+    run.check_scores(&[(false, test), (true, exact)])?;
     Ok(FinalRecord {
         train_loss: last.loss(),
         train_accuracy: last.accuracy(),
@@ -154,62 +180,11 @@ pub fn train(
         test_accuracy_fp32: exact.map(|t| t.accuracy),
         seconds: start.elapsed().as_secs_f64(),
         steps: run.step,
+        skipped: run.skipped,
+        skipped_share: run.skipped as f64 / run.step.max(1) as f64,
         promotions: run.promotions,
         overflows: run.worst.into_values().collect(),
     })
-}
-
-/// Loss and accuracy of an evaluation program over a split of a dataset.
-///
-/// # Errors
-/// If the data do not fit or the device fails.
-pub fn evaluate(
-    executor: &mut Executor,
-    values: &mut Values,
-    program: &Program,
-    dataset: &Dataset,
-    split: &Split,
-) -> Result<Evaluation> {
-    let mut batches = EvalBatches::new(dataset, split, program.batch)?;
-    let mut batch = Batch::default();
-    let (mut loss, mut correct, mut examples) = (0.0, 0, 0);
-    while batches.next_into(&mut batch) {
-        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
-        let step = executor.run(program, values, &inputs)?;
-        let labels = &batch.labels[..batch.valid];
-        for (row, &label) in rows(&step, "log_probabilities", batch.labels.len())?.zip(labels) {
-            loss -= f64::from(row.get(label as usize).copied().unwrap_or(f32::NAN));
-        }
-        correct += count_correct(rows(&step, "logits", batch.labels.len())?, labels);
-        examples += batch.valid;
-    }
-    Ok(Evaluation { loss: loss / examples as f64, accuracy: correct as f64 / examples as f64 })
-}
-
-fn evaluate_test(
-    executor: &mut Executor,
-    values: &mut Values,
-    program: &Program,
-    dataset: &Dataset,
-) -> Result<Option<Evaluation>> {
-    dataset.test.as_ref().map(|split| evaluate(executor, values, program, dataset, split)).transpose()
-}
-
-/// The rows of an output with one row per example.
-fn rows<'s>(step: &'s Step, name: &str, examples: usize) -> Result<std::slice::ChunksExact<'s, f32>> {
-    let output = step.outputs.get(name).filter(|output| !output.is_empty() && examples > 0);
-    let output =
-        output.ok_or_else(|| Error::new(ErrorKind::Mismatch, format!("the program has no output `{name}`")))?;
-    Ok(output.chunks_exact((output.len() / examples).max(1)))
-}
-
-/// How many rows have their largest score (the first of equal ones) at the label.
-fn count_correct<'r>(rows: impl Iterator<Item = &'r [f32]>, labels: &[u32]) -> u64 {
-    let largest = |row: &[f32]| {
-        let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
-        (0..row.len()).fold(0, better)
-    };
-    rows.zip(labels).filter(|(row, label)| largest(row) == **label as usize).count() as u64
 }
 
 /// Sums over an epoch.
@@ -217,7 +192,7 @@ fn count_correct<'r>(rows: impl Iterator<Item = &'r [f32]>, labels: &[u32]) -> u
 struct EpochSums {
     loss: f64,
     steps: u64,
-    correct: u64,
+    scores: Scores,
     examples: u64,
     skipped: u64,
 }
@@ -228,7 +203,7 @@ impl EpochSums {
     }
 
     fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.examples as f64
+        self.scores.correct as f64 / self.examples as f64
     }
 }
 
@@ -240,7 +215,11 @@ struct Run<'a> {
     scaler: LossScaler,
     steps: u64,
     step: u64,
+    /// Steps in a row that were skipped at a loss scale that falls no further.
     hopeless: u32,
+    skipped: u64,
+    /// The step that was skipped last, with its batch.
+    last_skipped: Option<(StepRecord, Batch)>,
     promotions: Vec<Promotion>,
     /// The step in which most of each tensor overflowed, by the number that the program counts it by.
     worst: BTreeMap<u32, metrics::Overflow>,
@@ -253,7 +232,7 @@ impl Run<'_> {
         epoch: u64,
         promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
         observe: &mut dyn FnMut(&Record) -> Result<()>,
-    ) -> Result<EpochSums> {
+    ) -> std::result::Result<EpochSums, Stop> {
         let mut batches = TrainBatches::new(dataset, &self.settings.batches, epoch)?;
         let mut batch = Batch::default();
         let mut sums = EpochSums::default();
@@ -263,13 +242,22 @@ impl Run<'_> {
             sums.steps += 1;
             sums.loss += record.loss;
             sums.examples += batch.labels.len() as u64;
-            sums.correct += count_correct(rows(&step, "logits", batch.labels.len())?, &batch.labels);
             sums.skipped += u64::from(record.skipped);
-            record.promoted = self.promote(&step, promoted)?;
+            let found = self.not_finite(&record)?;
+            if found != Some(NotFinite::Loss) {
+                sums.scores.add(rows(&step, "logits", batch.labels.len())?, &batch.labels);
+                record.promoted = self.promote(&step, promoted)?;
+            }
             record.seconds = begin.elapsed().as_secs_f64();
             record.images_per_second = batch.labels.len() as f64 / record.seconds;
-            observe(&Record::Step(record))?;
+            observe(&Record::Step(record.clone()))?;
             self.step += 1;
+            if let Some(found) = found {
+                return Err(self.diverged(found, &record, batch));
+            }
+            if record.skipped {
+                self.last_skipped = Some((record, batch.clone()));
+            }
         }
         Ok(sums)
     }
@@ -278,43 +266,21 @@ impl Run<'_> {
     fn one(&mut self, batch: &Batch, epoch: u64) -> Result<(Step, StepRecord)> {
         let (loss_scale, settings) = (self.scaler.scale(), self.settings);
         let learning_rate = settings.schedule.at(settings.learning_rate, self.step, self.steps);
-        let step = self.executor.run(
-            &self.programs.train,
-            self.values,
-            &Inputs {
-                examples: &batch.images,
-                labels: &batch.labels,
-                loss_scale,
-                learning_rate,
-                betas: settings.betas,
-            },
-        )?;
-        let output = |name: &str| step.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
+        let inputs =
+            Inputs { examples: &batch.images, labels: &batch.labels, loss_scale, learning_rate, betas: settings.betas };
+        let step = self.executor.run_while_finite(&self.programs.train, self.values, &inputs, "loss")?;
+        let loss = step.outputs.get("loss").and_then(|loss| loss.first()).copied().unwrap_or(f32::NAN);
         // A program that never skips a step does not say whether its gradients are finite.
-        let applied = self.scaler.update(step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]));
-        if !step.outputs.contains_key("finite") && !output("loss").is_finite() {
-            let message = format!(
-                "the run diverged: at step {} the loss is not finite; use a lower learning rate, a higher precision or \
-                 a loss scale",
-                self.step
-            );
-            return Err(Error::new(ErrorKind::Diverged, message));
-        }
+        let finite = loss.is_finite() && step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
+        let applied = self.scaler.update(finite);
         self.values.updates = self.values.updates.saturating_add(u32::from(applied));
-        let smallest = settings.loss_scale == LossScaling::Dynamic && loss_scale <= SMALLEST_SCALE;
-        self.hopeless = if !applied && smallest { self.hopeless + 1 } else { 0 };
-        if self.hopeless == PATIENCE {
-            let message = format!(
-                "the run diverged: at step {} the gradients are not finite at the smallest loss scale; use a lower \
-                 learning rate or a higher precision",
-                self.step
-            );
-            return Err(Error::new(ErrorKind::Diverged, message));
-        }
+        self.skipped += u64::from(!applied);
+        let falls = settings.loss_scale == LossScaling::Dynamic && loss_scale > SMALLEST_SCALE;
+        self.hopeless = if applied || falls { 0 } else { self.hopeless + 1 };
         let record = StepRecord {
             step: self.step,
             epoch,
-            loss: f64::from(output("loss")),
+            loss: f64::from(loss),
             learning_rate,
             loss_scale,
             skipped: !applied,
@@ -323,6 +289,47 @@ impl Run<'_> {
             images_per_second: 0.0,
         };
         Ok((step, record))
+    }
+
+    /// What makes a step the last one, if anything does.
+    fn not_finite(&self, record: &StepRecord) -> Result<Option<NotFinite>> {
+        if !record.loss.is_finite() {
+            return Ok(Some(NotFinite::Loss));
+        }
+        if self.hopeless == PATIENCE {
+            return Ok(Some(NotFinite::Gradients));
+        }
+        let kept = self.executor.first_not_finite(&self.programs.train, self.values)?;
+        Ok(kept.map(|name| NotFinite::Kept(name.to_string())))
+    }
+
+    fn diverged(&self, found: NotFinite, record: &StepRecord, batch: Batch) -> Stop {
+        let &StepRecord { step, loss_scale, learning_rate, .. } = record;
+        let (steps, skipped) = (self.step, self.skipped);
+        Stop::Diverged(Box::new(Divergence { found, step, batch, loss_scale, learning_rate, steps, skipped }))
+    }
+
+    /// Stops the run if nearly all its steps were skipped.
+    fn check_skipped(&mut self) -> std::result::Result<(), Stop> {
+        let nearly_all = self.skipped as f64 >= SKIPPED_SHARE * self.step as f64;
+        match self.last_skipped.take().filter(|_| nearly_all) {
+            Some((record, batch)) => Err(self.diverged(NotFinite::Gradients, &record, batch)),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the run if scores of test examples are not finite; evaluations are told apart by whether they round nothing.
+    fn check_scores(&self, evaluations: &[(bool, Option<Evaluation>)]) -> std::result::Result<(), Stop> {
+        for &(fp32, evaluation) in evaluations {
+            let Some(Evaluation { not_finite: examples @ 1.., examples: of, .. }) = evaluation else { continue };
+            let (found, step) = (NotFinite::Scores { fp32, examples, of }, self.step.saturating_sub(1));
+            let (batch, learning_rate) =
+                (Batch::default(), self.settings.schedule.at(self.settings.learning_rate, step, self.steps));
+            let (loss_scale, steps, skipped) = (self.scaler.scale(), self.step, self.skipped);
+            let divergence = Divergence { found, step, batch, loss_scale, learning_rate, steps, skipped };
+            return Err(Stop::Diverged(Box::new(divergence)));
+        }
+        Ok(())
     }
 
     /// Remembers what overflowed in a step, where it was more than in any before.

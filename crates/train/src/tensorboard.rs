@@ -3,15 +3,11 @@
 //! An event file is a row of records, each with its length, both with a masked CRC-32C (TensorFlow,
 //! `core/lib/io/record_writer.h`); a record is an `Event` message (TensorFlow, `core/util/event.proto`).
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
 use crate::metrics::Record;
-use crate::{Error, Result};
 
 /// What every event file says first.
 const VERSION: &str = "brain.Event:2";
@@ -50,41 +46,36 @@ struct Scalar {
     value: Option<f32>,
 }
 
-/// Writes what a run records to an event file, each record at once, so that a run can be watched.
+/// What a run records as the bytes of an event file, record by record, so that a run can be watched.
 ///
 /// Scalars of steps: `train/loss`, `train/learning_rate`, `train/loss_scale`, `train/images_per_second`, `precision/low_ratio`,
 /// and `precision/promotions`, the tensors promoted so far. Of epochs: `train/accuracy`, `test/loss` and `test/accuracy`, at
 /// the number of steps done.
 #[derive(Debug)]
-pub struct EventWriter {
-    file: File,
-    path: PathBuf,
+pub struct Events {
     promotions: usize,
     low_ratio: f64,
 }
 
-impl EventWriter {
-    /// Creates a folder, if it is not there, and a new event file in it, for a run that begins with so large a share of low
-    /// elements.
-    ///
-    /// # Errors
-    /// `NotFound` or `Io` where that cannot be done.
-    pub fn create(folder: &Path, low_ratio: f64) -> Result<EventWriter> {
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", &error))?;
-        let (now, process) = (wall_time(), std::process::id());
-        let name = format!("events.out.tfevents.{:010}.bitbudget.{process}.{}", now as u64, (now.fract() * 1e6) as u64);
-        let path = folder.join(name);
-        let file = File::create_new(&path).map_err(|error| Error::io(&path, "create", &error))?;
-        let mut writer = EventWriter { file, path, promotions: 0, low_ratio };
-        writer.event(0, What::FileVersion(VERSION.to_string()))?;
-        Ok(writer)
+impl Events {
+    /// The events of a run that begins with so large a share of low elements.
+    pub fn new(low_ratio: f64) -> Events {
+        Events { promotions: 0, low_ratio }
     }
 
-    /// Appends the scalars of a record; nothing for a run's final one.
-    ///
-    /// # Errors
-    /// `Io` where the file cannot be written.
-    pub fn write(&mut self, record: &Record) -> Result<()> {
+    /// A name for a new file of this process, as TensorBoard looks for them.
+    pub fn file_name() -> String {
+        let (now, process) = (wall_time(), std::process::id());
+        format!("events.out.tfevents.{:010}.bitbudget.{process}.{}", now as u64, (now.fract() * 1e6) as u64)
+    }
+
+    /// What a file begins with.
+    pub fn head() -> Vec<u8> {
+        event(0, What::FileVersion(VERSION.to_string()))
+    }
+
+    /// The bytes of a record's scalars; none for a run's final one.
+    pub fn record(&mut self, record: &Record) -> Vec<u8> {
         match record {
             Record::Step(step) => {
                 self.promotions += step.promoted.iter().filter(|promotion| promotion.is_promoted()).count();
@@ -97,27 +88,25 @@ impl EventWriter {
                     ("precision/low_ratio", self.low_ratio as f32),
                     ("precision/promotions", self.promotions as f32),
                 ];
-                self.scalars(step.step, scalars)
+                scalars_at(step.step, scalars)
             }
             Record::Epoch(epoch) => {
                 let test = [("test/loss", epoch.test_loss), ("test/accuracy", epoch.test_accuracy)];
                 let test = test.into_iter().filter_map(|(tag, value)| Some((tag, value? as f32)));
-                self.scalars(epoch.steps, [("train/accuracy", epoch.train_accuracy as f32)].into_iter().chain(test))
+                scalars_at(epoch.steps, [("train/accuracy", epoch.train_accuracy as f32)].into_iter().chain(test))
             }
-            Record::Final(_) => Ok(()),
+            Record::Final(_) => Vec::new(),
         }
     }
+}
 
-    fn scalars<'t>(&mut self, step: u64, scalars: impl IntoIterator<Item = (&'t str, f32)>) -> Result<()> {
-        let scalar = |(tag, value): (&str, f32)| Scalar { tag: tag.to_string(), value: Some(value) };
-        self.event(step, What::Summary(Summary { values: scalars.into_iter().map(scalar).collect() }))
-    }
+fn scalars_at<'t>(step: u64, scalars: impl IntoIterator<Item = (&'t str, f32)>) -> Vec<u8> {
+    let scalar = |(tag, value): (&str, f32)| Scalar { tag: tag.to_string(), value: Some(value) };
+    event(step, What::Summary(Summary { values: scalars.into_iter().map(scalar).collect() }))
+}
 
-    fn event(&mut self, step: u64, what: What) -> Result<()> {
-        let event = Event { wall_time: wall_time(), step: step as i64, what: Some(what) };
-        let written = self.file.write_all(&framed(&event.encode_to_vec()));
-        written.map_err(|error| Error::io(&self.path, "write", &error))
-    }
+fn event(step: u64, what: What) -> Vec<u8> {
+    framed(&Event { wall_time: wall_time(), step: step as i64, what: Some(what) }.encode_to_vec())
 }
 
 /// Seconds since 1970.
@@ -142,9 +131,8 @@ mod tests {
     use crate::metrics::{EpochRecord, Promotion, StepRecord};
 
     /// The events of a file, with every length and checksum checked.
-    fn read(path: &Path) -> Vec<Event> {
-        let bytes = std::fs::read(path).unwrap();
-        let (mut rest, mut events) = (bytes.as_slice(), Vec::new());
+    fn read(mut rest: &[u8]) -> Vec<Event> {
+        let mut events = Vec::new();
         while !rest.is_empty() {
             let (head, tail) = rest.split_at(12);
             let length = u64::from_le_bytes(head[..8].try_into().unwrap()) as usize;
@@ -187,8 +175,7 @@ mod tests {
 
     #[test]
     fn scalars_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = EventWriter::create(&folder.path().join("logs/run"), 0.75).unwrap();
+        let mut run = Events::new(0.75);
         let (from, to) = ("1-4-3".to_string(), "1-6-9".to_string());
         let promotion =
             Promotion { step: 7, tensor: "conv1".into(), overflow: 0.5, from, to, peak: 10, low_ratio: 0.625 };
@@ -214,9 +201,8 @@ mod tests {
             seconds: 1.0,
             images_per_second: 128.0,
         };
-        writer.write(&Record::Step(step)).unwrap();
-        writer.write(&Record::Epoch(epoch)).unwrap();
-        let events = read(&writer.path);
+        let file = [Events::head(), run.record(&Record::Step(step)), run.record(&Record::Epoch(epoch))].concat();
+        let events = read(&file);
         assert_eq!(events[0].what, Some(What::FileVersion(VERSION.into())));
         let scalars = |event: &Event| match &event.what {
             Some(What::Summary(summary)) => {
@@ -230,14 +216,5 @@ mod tests {
         assert_eq!(step[1..3], [("train/learning_rate".into(), 0.25), ("train/loss_scale".into(), 65536.0)]);
         assert_eq!(step[4..], [("precision/low_ratio".into(), 0.625), ("precision/promotions".into(), 1.0)]);
         assert_eq!(epoch, [("train/accuracy".into(), 0.75), ("test/accuracy".into(), 0.5)]);
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        let error = EventWriter::create(&file, 0.0).unwrap_err();
-        assert!(error.to_string().contains("cannot create"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use bitbudget_precision::Method;
 use bitbudget_program::Program;
 use bitbudget_train::batches::{Batch, EvalBatches};
 use bitbudget_train::data::Dataset;
-use bitbudget_train::run::evaluate;
+use bitbudget_train::evaluation::evaluate;
 use serde::Serialize;
 use std::path::Path;
 

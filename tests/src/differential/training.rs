@@ -7,6 +7,7 @@ use bitbudget_exec::{Executor, Footprint, Target, Values};
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::{self, DataSpec, Dataset};
+use bitbudget_train::divergence::Ended;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::Record;
@@ -61,7 +62,7 @@ pub(crate) fn train_compiled(
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
     let fp32 = compiled.evaluate_fp32().map_err(text)?;
     let (mut losses, mut skipped) = (Vec::new(), 0);
-    run::train(
+    let ended = run::train(
         &mut executor,
         &mut values,
         programs,
@@ -84,6 +85,9 @@ pub(crate) fn train_compiled(
         },
     )
     .map_err(text)?;
+    if let Ended::Diverged(divergence) = ended {
+        return Err(format!("diverged at step {}: {:?}", divergence.step, divergence.found));
+    }
     compiled.values = values.download().map_err(text)?;
     compiled.updates = values.updates;
     let allocated = executor.allocated(&values);

@@ -140,6 +140,7 @@ mod tests {
             train_accuracy: 0.0,
             train_loss: None,
             steps: 1,
+            skipped: 0,
             promoted: 0,
             not_promoted: 0,
             peak: 1,

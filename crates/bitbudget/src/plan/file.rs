@@ -22,7 +22,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// The kind of a file of that name; TOML for `-`, the standard output.
+    /// The kind of a file of that name.
     ///
     /// # Errors
     /// If it ends neither in `.toml` nor in `.json`.
@@ -30,7 +30,6 @@ impl FileKind {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("toml") => Ok(FileKind::Toml),
             Some("json") => Ok(FileKind::Json),
-            None if path == Path::new("-") => Ok(FileKind::Toml),
             _ => Err(PlanError::Kind(path.display().to_string())),
         }
     }

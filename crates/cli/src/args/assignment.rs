@@ -1,6 +1,6 @@
 //! How formats are chosen.
 
-use super::BudgetArgs;
+use super::{BudgetArgs, NetworkArgs};
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_precision::{Method, PinFormats};
 use clap::Args;
@@ -48,6 +48,8 @@ pub(crate) struct AssignmentArgs {
     pub(crate) allow_reassociation: bool,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// The options that an assignment file settles.

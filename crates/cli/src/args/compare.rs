@@ -1,6 +1,6 @@
 //! Arguments of `bitbudget compare`.
 
-use super::{DeviceArgs, FormatsArgs, OptimizerArgs, Percent, PinArg, SettingsArgs};
+use super::{DeviceArgs, FormatsArgs, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs};
 use bitbudget::Limit;
 use bitbudget_precision::Method;
 use bitbudget_train::data::DataSpec;
@@ -51,6 +51,8 @@ pub(crate) struct CompareArgs {
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// Assignments and trainings that run at the same time; cores are shared among them unless --threads says otherwise. Steps

@@ -1,6 +1,6 @@
 //! Arguments of the commands that measure accuracy, time and the cost of rounding.
 
-use super::{AssignmentArgs, DeviceArgs, OptimizerArgs};
+use super::{AssignmentArgs, DeviceArgs, NetworkArgs, OptimizerArgs};
 use bitbudget_formats::Format;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
@@ -118,6 +118,8 @@ pub(crate) struct ProfileArgs {
     /// Seed of the order of examples and of synthetic data.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// The JSON file to write ("-" for standard output).

@@ -19,6 +19,9 @@ use std::str::FromStr;
   npz:FILE               arrays x [N, ...] and y [N], optionally x_test and y_test
   synthetic[:N]          generated patterns
 
+Exit status: 0 success; 2 a wrong argument, file or network; 3 the run diverged: a loss, a parameter or a state was not finite,
+or nearly all steps were skipped. Then nothing is saved, and a file that is there stays as it was.
+
 Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
   bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx

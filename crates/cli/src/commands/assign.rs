@@ -2,16 +2,17 @@
 
 use crate::args::{AssignArgs, OptimizerArgs};
 use crate::budget::{SolverRecord, lines, record};
+use crate::files::{check, is_stream, save};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
-use crate::output::{bytes, check, grouped, json, print, save, say, table};
+use crate::output::{bytes, grouped, json, print, say, table};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
 use bitbudget_precision::Method;
 use bitbudget_precision::summary::{FormatElements, GroupSummary, Summary, summary};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The assignment with what it comes to in memory.
 #[derive(Serialize)]
@@ -24,8 +25,13 @@ struct Record<'a> {
 }
 
 pub(crate) fn run(args: &AssignArgs) -> Result<()> {
-    check([&args.json, &args.output, &args.page.html].into_iter().flatten().map(PathBuf::as_path))?;
-    let kind = args.output.as_deref().map(FileKind::of).transpose()?;
+    // The file of --from may be that of -o: it is solved again in place.
+    let inputs = Inputs::new(&args.model, &args.assignment);
+    let outputs =
+        [("-o", args.output.as_deref()), ("--html", args.page.html.as_deref()), ("--json", args.json.as_deref())];
+    let outputs = check(&outputs, &inputs.files())?;
+    let kind = |path: &Path| if is_stream(path) { Ok(FileKind::Toml) } else { FileKind::of(path) };
+    let kind = args.output.as_deref().map(kind).transpose()?;
     let request = Request { seed: args.seed, quiet: args.quiet, ..Request::default() };
     let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
     let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
@@ -38,14 +44,10 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     };
     if args.page.html.is_some() {
         let mut report = bitbudget::report(&compiled, default_threads(), None)?;
-        let inputs = Inputs { from, ..Inputs::new(&args.model, &args.assignment) };
-        report.rerun = rerun(&inputs, args.seed, default_threads())?;
+        report.rerun = rerun(&Inputs { from, ..inputs }, args.seed, default_threads())?;
         save_page(args.page.html.as_deref(), &report)?;
     }
     if let (Some(path), Some(text)) = (&args.output, plan) {
-        if path == Path::new("-") {
-            return print(text.trim_end());
-        }
         save(path, text.as_bytes())?;
     }
     let summary = summary(&compiled.assignment, &compiled.training);
@@ -54,7 +56,7 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
         let solver = record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Record { summary: &summary, memory: &memory, solver })?;
     }
-    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && !outputs.on_standard_output {
         print(groups(&summary))?;
         say(totals(&summary))?;
         if let Some(solved) = &compiled.solved {

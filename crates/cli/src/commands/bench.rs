@@ -2,10 +2,12 @@
 
 use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
+use crate::files::check;
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
-use crate::output::{check, json, print, say, table};
+use crate::model::{Request, check_training, compiled, executor, input_and_classes, threads, updates};
+use crate::output::{json, print, say, table};
 use crate::progress::steps_bar;
+use crate::report;
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Storage};
 use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
@@ -19,7 +21,6 @@ use comfy_table::Table;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The result of a bench.
@@ -74,7 +75,8 @@ struct KindRecord {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
+    let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     if args.steps == 0 {
         bail!("--steps must be at least 1");
     }
@@ -86,6 +88,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let compiled = compiled(&args.model, assignment, optimizer, request)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     let resident = Resident::start();
@@ -100,7 +103,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && !outputs.on_standard_output {
         show(&record)?;
     }
     Ok(())

@@ -2,22 +2,28 @@
 
 use crate::args::CompileArgs;
 use crate::commands::assign::totals;
+use crate::files::{check, save};
 use crate::memory::default_threads;
-use crate::model::{Request, compiled};
-use crate::output::{bytes, check, save, say};
+use crate::model::{Request, check_training, compiled};
+use crate::output::{bytes, say};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Context, Result};
 use bitbudget::{Annotated, Compiled, annotated};
 use bitbudget_ir::Model;
 use bitbudget_onnx::{Annotations, export_annotated_bytes};
 use bitbudget_precision::summary::summary;
-use std::path::PathBuf;
 
 pub(crate) fn run(args: &CompileArgs) -> Result<()> {
-    let others = [&args.annotated_onnx, &args.page.html].into_iter().flatten().map(PathBuf::as_path);
-    check([args.output.as_path()].into_iter().chain(others))?;
+    let inputs = Inputs::new(&args.model, &args.assignment);
+    let outputs = [
+        ("-o", Some(args.output.as_path())),
+        ("--annotated-onnx", args.annotated_onnx.as_deref()),
+        ("--html", args.page.html.as_deref()),
+    ];
+    let outputs = check(&outputs, &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
     if let Some(path) = &args.annotated_onnx {
@@ -25,10 +31,10 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     }
     if args.page.html.is_some() {
         let mut report = bitbudget::report(&compiled, default_threads(), None)?;
-        report.rerun = rerun(&Inputs::new(&args.model, &args.assignment), Some(args.seed), default_threads())?;
+        report.rerun = rerun(&inputs, Some(args.seed), default_threads())?;
         save_page(args.page.html.as_deref(), &report)?;
     }
-    if args.quiet {
+    if args.quiet || outputs.on_standard_output {
         return Ok(());
     }
     say(format!(

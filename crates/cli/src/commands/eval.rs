@@ -1,15 +1,16 @@
 //! `bitbudget eval`.
 
 use crate::args::{EvalArgs, OptimizerArgs};
+use crate::files::check;
 use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, json, remark, say};
+use crate::output::{json, remark, say};
+use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_precision::Method;
 use bitbudget_train::data;
-use bitbudget_train::run::evaluate;
+use bitbudget_train::evaluation::evaluate;
 use serde::Serialize;
-use std::path::Path;
 
 #[derive(Serialize)]
 struct EvalRecord {
@@ -20,10 +21,14 @@ struct EvalRecord {
     accuracy: f64,
     loss_fp32: f64,
     accuracy_fp32: f64,
+    /// Examples whose scores are not finite, which count as wrong.
+    not_finite: u64,
+    not_finite_fp32: u64,
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+    let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
@@ -44,11 +49,22 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         accuracy: rounded.accuracy,
         loss_fp32: exact.loss,
         accuracy_fp32: exact.accuracy,
+        not_finite: rounded.not_finite,
+        not_finite_fp32: exact.not_finite,
     };
+    for (method, many) in [(record.method.as_str(), record.not_finite), ("fp32", record.not_finite_fp32)] {
+        if many > 0 && !args.quiet {
+            let of = record.examples;
+            remark(
+                "warning",
+                format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong"),
+            );
+        }
+    }
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+    if !args.quiet && !outputs.on_standard_output {
         say(format!(
             "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
             record.examples,

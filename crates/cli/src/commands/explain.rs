@@ -1,14 +1,15 @@
 //! `bitbudget explain`.
 
 use crate::args::ExplainArgs;
+use crate::files::check;
 use crate::model::{Request, compiled};
-use crate::output::{bytes, check, json, print, say, table};
+use crate::output::{bytes, json, print, say, table};
+use crate::report::Inputs;
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Explained, Firing, Priced, explain};
 use bitbudget_precision::{Kind, Tensor, node_names};
 use comfy_table::Table;
 use serde::Serialize;
-use std::path::Path;
 
 /// What rewriting did.
 #[derive(Serialize)]
@@ -73,7 +74,8 @@ struct ChoiceRecord {
 }
 
 pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    let inputs = Inputs::new(&args.model, &args.assignment);
+    let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request::default();
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let explained = explain(&compiled)?;
@@ -87,7 +89,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if args.json.as_deref() == Some(Path::new("-")) {
+    if outputs.on_standard_output {
         return Ok(());
     }
     match &args.tensor {

@@ -2,9 +2,11 @@
 
 use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
+use crate::files::check;
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled, input_and_classes};
-use crate::output::{bytes, check, grouped, json, print, say, table};
+use crate::output::{bytes, grouped, json, print, say, table};
+use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget::{Compiled, forward_formats};
 use bitbudget_formats::Format;
@@ -12,7 +14,6 @@ use bitbudget_ir::{DType, Drawing, Graph, NodeId, Op, Role};
 use bitbudget_precision::summary::{Summary, summary};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 #[derive(Serialize)]
 struct Overview {
@@ -37,7 +38,8 @@ struct Operators {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
-    check(args.json.as_deref())?;
+    let inputs = Inputs::new(&args.model, &args.assignment);
+    let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, Request::default())?;
     match args.text {
         Some(TextForm::Forward) => return print(&compiled.forward),
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &overview)?;
     }
-    if args.json.as_deref() != Some(Path::new("-")) {
+    if !outputs.on_standard_output {
         show(&overview)?;
     }
     Ok(())

@@ -1,17 +1,20 @@
 //! `bitbudget man`.
 
 use crate::args::{Arguments, ManArgs};
+use crate::files::{Folder, save};
 use crate::output::print;
 use anyhow::{Context, Result};
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use std::path::Path;
 
 pub(crate) fn run(args: &ManArgs) -> Result<()> {
     let mut command = Arguments::command();
     if let Some(folder) = &args.output {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        return clap_mangen::generate_to(command, folder)
-            .with_context(|| format!("cannot write into {}", folder.display()));
+        let folder = Folder::make(folder)?;
+        let mut command = command.disable_help_subcommand(true);
+        command.build();
+        return pages(command, folder.path());
     }
     command.build();
     if let Some(name) = &args.command {
@@ -21,4 +24,15 @@ pub(crate) fn run(args: &ManArgs) -> Result<()> {
     let mut page = Vec::new();
     Man::new(command).render(&mut page)?;
     print(String::from_utf8(page)?.trim_end())
+}
+
+/// Writes the pages of a command and of those under it.
+fn pages(command: Command, folder: &Path) -> Result<()> {
+    for under in command.get_subcommands().filter(|under| !under.is_hide_set()) {
+        pages(under.clone(), folder)?;
+    }
+    let man = Man::new(command);
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    save(&folder.join(man.get_filename()), &page)
 }

@@ -1,9 +1,11 @@
 //! `bitbudget profile`.
 
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
-use crate::model::{Request, compiled, executor, input_and_classes};
-use crate::output::{check, grouped, print, remark, save, say, table};
+use crate::files::{check, save};
+use crate::model::{Request, check_training, compiled, executor, input_and_classes};
+use crate::output::{grouped, print, remark, say, table};
 use crate::progress::steps_bar;
+use crate::report::Inputs;
 use anyhow::{Result, bail};
 use bitbudget::profiling;
 use bitbudget_ir::Model;
@@ -12,18 +14,20 @@ use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
 use bitbudget_train::data::{self, Dataset};
 use indicatif::ProgressBar;
-use std::path::Path;
 
 /// How many tensors are shown.
 const SHOWN: usize = 10;
 
 pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
-    check([args.output.as_path()])?;
+    let assignment = AssignmentArgs { network: args.network.clone(), ..AssignmentArgs::default() };
+    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &assignment) };
+    let outputs = check(&[("-o", Some(&args.output))], &inputs.files())?;
     if args.batches == 0 {
         bail!("--batches must be at least 1");
     }
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
-    let compiled = compiled(&args.model, &AssignmentArgs::default(), &OptimizerArgs::default(), request)?;
+    let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
+    check_training(&compiled, args.batch)?;
     let (input, classes) = input_and_classes(&compiled.training)?;
     let dataset = data::fit(data::load(&args.data, &input, classes, args.seed)?, &input, classes)?;
     let settings = Settings {
@@ -47,11 +51,8 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         remark("note", note);
     }
     let text = profile.write()?;
-    if args.output == Path::new("-") {
-        return print(text.trim_end());
-    }
     save(&args.output, text.as_bytes())?;
-    if args.quiet { Ok(()) } else { show(args, &profile) }
+    if args.quiet || outputs.on_standard_output { Ok(()) } else { show(args, &profile) }
 }
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.

@@ -1,15 +1,16 @@
 //! `bitbudget report`.
 
 use crate::args::ReportArgs;
+use crate::files::check;
 use crate::memory::default_threads;
 use crate::model::{Request, compiled};
-use crate::output::{check, json};
+use crate::output::json;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
 use anyhow::{Context, Result, bail};
 use bitbudget_train::metrics::{FinalRecord, Record};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What `bitbudget train --json` writes, as far as it is shown.
 #[derive(Deserialize)]
@@ -20,7 +21,11 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
-    check([&args.page.html, &args.json].into_iter().flatten().map(PathBuf::as_path))?;
+    let inputs = Inputs::new(&args.model, &args.assignment);
+    let run = [("metrics file", &args.metrics), ("record", &args.record)];
+    let run = run.iter().filter_map(|(what, path)| Some((*what, path.as_ref()?.clone())));
+    let outputs = [("--html", args.page.html.as_deref()), ("--json", args.json.as_deref())];
+    check(&outputs, &inputs.files().into_iter().chain(run).collect::<Vec<_>>())?;
     // A record that cannot be read is refused before anything takes long.
     let outcome: Option<Outcome> = args.record.as_deref().map(read).transpose()?;
     let run = run_of(args.metrics.as_deref(), outcome.as_ref().map(|outcome| outcome.record.clone()))?;
@@ -31,11 +36,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     if let Some(outcome) = outcome {
         outcome.memory.put(&mut report);
     }
-    report.rerun = rerun(&Inputs::new(&args.model, &args.assignment), args.seed, default_threads())?;
-    if let Some(path) = &args.json {
-        json(path, &report)?;
-    }
-    save_page(args.page.html.as_deref(), &report)
+    report.rerun = rerun(&inputs, args.seed, default_threads())?;
+    save_page(args.page.html.as_deref(), &report)?;
+    args.json.as_deref().map_or(Ok(()), |path| json(path, &report))
 }
 
 /// The run that metrics and a final record tell of, if there is one.

@@ -3,34 +3,47 @@
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::{SolverRecord, lines, record as solver_record};
 use crate::commands::assign::totals;
+use crate::divergence::{Diverged, explained, unsaved};
+use crate::files::{Folder, Growing, check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, compiled, executor, input_and_classes, threads, updates};
-use crate::output::{check, json, remark, save, say};
+use crate::model::{Request, check_training, compiled, executor, input_and_classes, threads, updates};
+use crate::output::{json, remark, say, together};
 use crate::progress::Progress;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
 use anyhow::{Context, Result, bail};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Footprint, Values};
-use bitbudget_ir::Model;
+use bitbudget_ir::{Graph, Model};
 use bitbudget_precision::summary::summary;
 use bitbudget_program::Program;
 use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::{self, Dataset};
-use bitbudget_train::metrics::{self, FinalRecord, MetricsWriter, Record};
+use bitbudget_train::divergence::Ended;
+use bitbudget_train::metrics::{self, FinalRecord, Record};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings};
-use bitbudget_train::tensorboard::EventWriter;
+use bitbudget_train::tensorboard::Events;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let seed = args.settings.seed;
-    check([&args.save, &args.metrics, &args.json, &args.page.html].into_iter().flatten().map(PathBuf::as_path))?;
+    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+    let outputs = [
+        ("--save", args.save.as_deref()),
+        ("--metrics", args.metrics.as_deref()),
+        ("--html", args.page.html.as_deref()),
+        ("--json", args.json.as_deref()),
+    ];
+    let outputs = check(&outputs, &inputs.files())?;
+    args.tensorboard.as_deref().map_or(Ok(()), check_folder)?;
     let updates = updates(args.settings.loss_scale);
     let threads = threads(&args.device);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    check_training(&compiled, compiled.assignment.batch)?;
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
@@ -40,17 +53,22 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let dataset = data::fit(data::load(&args.data, &input, classes, seed)?, &input, classes)?;
     // What does not fit is refused before any file is made.
     TrainBatches::new(&dataset, &settings.batches, 0)?;
-    let mut metrics = args.metrics.as_deref().map(MetricsWriter::create).transpose()?;
+    if let Some(path) = &args.save {
+        // What cannot be saved is refused before it is trained.
+        rehearse(path, &trained(path, &compiled)?)?;
+        if let Some(note) = ending_note(path).filter(|_| !args.quiet) {
+            remark("note", note);
+        }
+    }
+    let mut metrics = args.metrics.as_deref().map(Growing::create).transpose()?;
     let low_ratio = compiled.assignment.low_ratio_elements();
-    let events = args.tensorboard.as_deref().map(|folder| EventWriter::create(folder, low_ratio));
-    let mut events = events.transpose()?;
+    let mut events = args.tensorboard.as_deref().map(|folder| event_file(folder, low_ratio)).transpose()?;
     if !args.quiet {
         for note in &dataset.notes {
             remark("note", note);
         }
     }
     // Files are hashed as they are read, not as they are when the run is over.
-    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
     let mut page = match &args.page.html {
         Some(_) => Some((Run::default(), rerun(&inputs, Some(seed), threads)?)),
         None => None,
@@ -72,37 +90,48 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         &mut |tensors| promote(&mut compiled, tensors, args.settings.promotion.promotion),
         &mut |record| {
             progress.show(record);
-            events.as_mut().map_or(Ok(()), |events| events.write(record))?;
+            if let Some((file, events)) = &mut events {
+                file.append(&events.record(record));
+            }
             if let Some((run, _)) = &mut page {
                 run.see(record);
             }
-            metrics.as_mut().map_or(Ok(()), |metrics| metrics.write(record))
+            metrics.as_mut().map_or(Ok(()), |metrics| append(metrics, record))
         },
     );
     progress.finish();
-    let record = record?;
-    if let Some(metrics) = &mut metrics {
-        metrics.write(&Record::Final(record.clone()))?;
-    }
-    if let Some(path) = &args.save {
-        compiled.values = values.download()?;
-        compiled.updates = values.updates;
-        save_trained(path, &compiled)?;
-    }
+    let record = match record? {
+        Ended::Finished(record) => record,
+        Ended::Diverged(divergence) => {
+            let scaling = settings.loss_scale;
+            let why = explained(&divergence, &compiled, &mut executor, &mut values, scaling);
+            return Err(Diverged(why + &unsaved(args.save.as_deref())).into());
+        }
+    };
     let memory = memory(&compiled, &fp32, &executor).measured(&executor, &values, resident.growth());
-    if let Some(path) = &args.json {
-        let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
-        json(path, &Outcome { record: &record, memory: &memory, solver })?;
-    }
-    if let Some((mut run, rerun)) = page {
+    let saved = args.save.as_ref().map_or(Ok(()), |path| {
+        (compiled.values, compiled.updates) = (values.download()?, values.updates);
+        save(path, &trained(path, &compiled)?)
+    });
+    let metrics = metrics.map_or(Ok(()), |mut metrics| {
+        append(&mut metrics, &Record::Final(record.clone()))?;
+        metrics.finish()
+    });
+    let events = events.map_or(Ok(()), |(file, _)| file.finish());
+    let page = page.map_or(Ok(()), |(mut run, rerun)| {
         run.end = Some(record.clone());
         let training = run.training(Some(&args.data), low_ratio)?;
         let mut report = bitbudget::report(&compiled, executor.threads(), Some(training))?;
         MeasuredMemory::from(&memory).put(&mut report);
         report.rerun = rerun;
-        save_page(args.page.html.as_deref(), &report)?;
-    }
-    if !args.quiet && args.json.as_deref() != Some(Path::new("-")) {
+        save_page(args.page.html.as_deref(), &report)
+    });
+    let written = args.json.as_ref().map_or(Ok(()), |path| {
+        let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
+        json(path, &Outcome { record: &record, memory: &memory, solver })
+    });
+    together([saved, metrics, events, page, written])?;
+    if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
         if let Some(solved) = &compiled.solved {
             say(lines(solved, compiled.assignment.recomputed.len()))?;
@@ -194,25 +223,52 @@ pub(crate) fn promote(
     Ok((!tensors.is_empty()).then(|| bitbudget_train::run::Promoted { programs: programs(compiled), tensors }))
 }
 
-fn save_trained(path: &Path, compiled: &Compiled) -> Result<()> {
-    match path.extension().and_then(|e| e.to_str()) {
+/// A new event file for TensorBoard in a folder, and what it gets.
+fn event_file(folder: &Path, low_ratio: f64) -> Result<(Growing, Events)> {
+    let file = Growing::create_in(Folder::make(folder)?, &Events::file_name(), &Events::head())?;
+    Ok((file, Events::new(low_ratio)))
+}
+
+fn append(metrics: &mut Growing, record: &Record) -> bitbudget_train::Result<()> {
+    metrics.append(record.line()?.as_bytes());
+    Ok(())
+}
+
+/// The ending of a file in lower case.
+fn ending(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
+/// What is said of a file whose ending does not tell its kind.
+fn ending_note(path: &Path) -> Option<String> {
+    ending(path).filter(|ending| !["onnx", "safetensors", "trainer"].contains(&ending.as_str()))?;
+    let shown = path.display();
+    Some(format!("{shown} will be a trainer file; a name that ends in .onnx or .safetensors gives a file of that kind"))
+}
+
+/// A trained network as the file that its name asks for.
+fn trained(path: &Path, compiled: &Compiled) -> Result<Vec<u8>> {
+    let kind = |kind: &str| format!("cannot write {}: the network cannot be written as {kind}", path.display());
+    match ending(path).as_deref() {
         Some("onnx") => {
             let model = Model { graph: compiled.forward.clone(), values: compiled.values.clone() };
-            save(path, &bitbudget_onnx::export_bytes(&model).context("cannot write the trained network as ONNX")?)
+            bitbudget_onnx::export_bytes(&model).with_context(|| kind("ONNX"))
         }
-        Some("safetensors") => Ok(checkpoint(compiled).save(path)?),
-        _ => save(path, &compiled.encode()),
+        Some("safetensors") => checkpoint(compiled).encode().with_context(|| kind("safetensors")),
+        _ => Ok(compiled.encode()),
     }
 }
 
-/// Every kept tensor, optimizer state included.
+/// Every tensor with a value, optimizer state included.
 fn checkpoint(compiled: &Compiled) -> Checkpoint {
-    let shape = |name: &String| {
-        let buffer = compiled.train.buffers.iter().find(|b| b.name == *name);
-        buffer.map(|b| b.shape.clone())
+    let sources = |graph: &Graph| {
+        let shape = |id| Some((graph.op(id).source_name()?.to_string(), graph.ty(id).shape.at(compiled.train.batch)));
+        graph.ids().filter_map(shape).collect::<Vec<_>>()
     };
+    let shapes: BTreeMap<String, Vec<usize>> =
+        [&compiled.forward, &compiled.training].into_iter().flat_map(sources).collect();
     let tensors = compiled.values.iter().map(|(name, values)| {
-        let shape = shape(name).unwrap_or_else(|| vec![values.len()]);
+        let shape = shapes.get(name).cloned().unwrap_or_else(|| vec![values.len()]);
         (name.clone(), Tensor { shape, values: values.clone() })
     });
     let metadata = [
@@ -229,7 +285,7 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(
         "test accuracy {} ({} when evaluated in fp32), train loss {:.4} accuracy {:.2}%\n{} steps in {:.1} s, {} tensors \
-         promoted{}{}",
+         promoted{}, {} skipped ({:.1}%){}",
         percent(record.test_accuracy),
         percent(record.test_accuracy_fp32),
         record.train_loss,
@@ -238,6 +294,8 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
         record.seconds,
         promoted.len(),
         if low.is_empty() { String::new() } else { format!("; {} overflow for want of memory", low.join(", ")) },
+        record.skipped,
+        100.0 * record.skipped_share,
         totals(&summary)
     )
 }

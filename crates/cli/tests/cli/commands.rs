@@ -148,7 +148,7 @@ fn zoo_files_import_as_the_same_networks() {
         let built = build(&spec).unwrap();
         same(&unordered(&imported.model.graph), &unordered(&built.graph));
         assert!(imported.model.values == built.values, "{name}");
-        assert_eq!(imported.warnings, Vec::<String>::new(), "{name}");
+        assert_eq!(imported.warnings, [], "{name}");
         let text = folder.succeed(&format!("inspect {name}.onnx --text forward")).stdout;
         same(&unordered(&text.parse().unwrap()), &unordered(&built.graph));
         assert!(run.stdout.starts_with(&format!("{name}.onnx: {name} of width 0.1, ")), "{}", run.stdout);

@@ -1,6 +1,10 @@
 //! What a run leaves behind: trained networks, trainer files, and what `eval` says of them.
 
 use crate::folder::Folder;
+use bitbudget::Compiled;
+use bitbudget_train::checkpoint::{Checkpoint, Tensor};
+use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::{AttributeProto, Message, ModelProto, NodeProto, TensorProto};
 use serde_json::Value;
 
 /// The losses of a metrics file, bit for bit as written.
@@ -61,7 +65,7 @@ fn safetensors_hold_every_kept_tensor() {
     let train = "train net.onnx --batch 8 --data synthetic:32 --steps 2 --quiet";
     folder.succeed(&format!("{train} --save out.safetensors"));
     folder.succeed(&format!("{train} --save out.onnx"));
-    let saved = bitbudget_train::checkpoint::Checkpoint::load(&folder.path("out.safetensors")).unwrap();
+    let saved = Checkpoint::load(&folder.path("out.safetensors")).unwrap();
     let model = bitbudget_onnx::import(&folder.path("out.onnx")).unwrap().model;
     let start = bitbudget_onnx::import(&folder.path("net.onnx")).unwrap().model;
     for (name, values) in &model.values {
@@ -105,4 +109,112 @@ fn a_saved_trainer_holds_all_that_the_next_step_reads() {
         assert_eq!(both, losses(&folder, "whole"), "{rule}");
         assert!(folder.read("both.trainer") == folder.read("whole.trainer"), "{rule}");
     }
+}
+/// The small network behind a detour that rewriting takes away: channels are added to, joined behind the input, and cut off
+/// again, so that the loss reaches neither the constant `k` nor the parameter `p`.
+fn detour() -> Vec<u8> {
+    let mut model = ModelProto::parse_from_bytes(&crate::folder::network()).unwrap();
+    let graph = model.graph.mut_or_insert_default();
+    let floats = |name: &str, numbers: &[f32]| TensorProto {
+        name: name.into(),
+        dims: vec![3, 1, 1],
+        data_type: 1,
+        float_data: numbers.to_vec(),
+        ..TensorProto::default()
+    };
+    let ints = |name: &str, number: i64| TensorProto {
+        name: name.into(),
+        dims: vec![1],
+        data_type: 7,
+        int64_data: vec![number],
+        ..TensorProto::default()
+    };
+    let node = |op: &str, inputs: &[&str], output: &str| NodeProto {
+        name: output.into(),
+        op_type: op.into(),
+        input: inputs.iter().map(ToString::to_string).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    };
+    let attribute = |name: &str| AttributeProto { name: name.into(), ..AttributeProto::default() };
+    graph.initializer.push(floats("p", &[1.5, -2.5, 3.5]));
+    graph.initializer.extend([("begin", 0), ("end", 3), ("axis", 1)].map(|(name, number)| ints(name, number)));
+    let mut constant = node("Constant", &[], "k");
+    let value = AttributeProto { type_: AttributeType::TENSOR.into(), ..attribute("value") };
+    constant.attribute.push(AttributeProto { t: Some(floats("", &[0.25, 0.5, 0.75])).into(), ..value });
+    let input = graph.input[0].name.clone();
+    let mut joined = node("Concat", &[&input, "added", "scaled"], "joined");
+    joined.attribute.push(AttributeProto { type_: AttributeType::INT.into(), i: 1, ..attribute("axis") });
+    graph
+        .node
+        .iter_mut()
+        .flat_map(|node| &mut node.input)
+        .filter(|name| **name == input)
+        .for_each(|name| *name = "cut".into());
+    let detour = [
+        constant,
+        node("Add", &[&input, "k"], "added"),
+        node("Mul", &[&input, "p"], "scaled"),
+        joined,
+        node("Slice", &["joined", "begin", "end", "axis"], "cut"),
+    ];
+    graph.node.splice(0..0, detour);
+    model.write_to_bytes().unwrap()
+}
+
+/// What rewriting removed from the training step is saved all the same, in every form, and as it is without rewriting.
+#[test]
+fn what_rewriting_removed_is_saved() {
+    let folder = Folder::new();
+    folder.write("detour.onnx", &detour());
+    let program = folder.succeed("inspect detour.onnx --batch 8 --text program").stdout;
+    assert!(!program.contains("\"k\""), "the detour is there: {program}");
+    for (method, options) in [
+        ("fp32", ""),
+        ("demote", ""),
+        ("uniform-low", "--promotion 1e-6"),
+        ("uniform-low", "--optimizer adamw --promotion off"),
+    ] {
+        let train =
+            format!("train detour.onnx --data digits --batch 32 --steps 12 --lr 0.2 --method {method} {options}");
+        folder.succeed(&format!("{train} --quiet --save a.onnx --json r.json"));
+        folder.succeed(&format!("{train} --quiet --save a.trainer"));
+        folder.succeed(&format!("{train} --quiet --save a.safetensors"));
+        folder.succeed(&format!("{train} --quiet --save plain.onnx --no-rewrite"));
+        assert!(folder.read("a.onnx") == folder.read("plain.onnx"), "{method} {options}");
+        let promoted = folder.json("r.json")["promotions"].as_array().unwrap().len();
+        assert!(promoted > 0 || !options.contains("1e-6"), "{method} {options}");
+        let model = bitbudget_onnx::import(&folder.path("a.onnx")).unwrap().model;
+        let trainer = Compiled::decode(&folder.read("a.trainer")).unwrap();
+        let tensors = Checkpoint::load(&folder.path("a.safetensors")).unwrap().tensors;
+        assert_eq!(trainer.values["k"], [0.25, 0.5, 0.75]);
+        assert_eq!(tensors["k"], Tensor { shape: vec![3, 1, 1], values: trainer.values["k"].clone() });
+        assert_eq!(tensors["p"].shape, [3, 1, 1]);
+        assert_eq!(tensors["p"].values, trainer.values["p"]);
+        for (name, values) in &model.values {
+            assert_eq!(trainer.values.get(name), Some(values), "{method} {options}: {name}");
+        }
+        folder.succeed("train a.trainer --data digits --steps 1 --quiet --save again.onnx");
+        folder.succeed("eval a.onnx --data digits --json e.json --quiet");
+        assert_eq!(folder.json("e.json")["accuracy_fp32"], folder.json("r.json")["test_accuracy_fp32"]);
+    }
+}
+
+/// safetensors keep a name for themselves, which an initializer may have.
+#[test]
+fn a_reserved_name_is_saved() {
+    let folder = Folder::new();
+    let mut model = ModelProto::parse_from_bytes(&crate::folder::network()).unwrap();
+    let graph = model.graph.mut_or_insert_default();
+    let first = graph.initializer[0].name.clone();
+    graph.initializer[0].name = "__metadata__".into();
+    let names = graph.node.iter_mut().flat_map(|node| &mut node.input);
+    names.filter(|name| **name == first).for_each(|name| *name = "__metadata__".into());
+    folder.write("named.onnx", &model.write_to_bytes().unwrap());
+    let train = "train named.onnx --data digits --batch 32 --steps 1 --quiet";
+    folder.succeed(&format!("{train} --save a.safetensors"));
+    folder.succeed(&format!("{train} --save a.trainer"));
+    let tensors = Checkpoint::load(&folder.path("a.safetensors")).unwrap().tensors;
+    let trainer = Compiled::decode(&folder.read("a.trainer")).unwrap();
+    assert_eq!(tensors["__metadata__"].values, trainer.values["__metadata__"]);
 }

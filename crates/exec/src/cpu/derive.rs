@@ -5,7 +5,7 @@ use super::geometry::channels;
 use super::operands::{Operand, Operands};
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format, Overflow};
-use bitbudget_ir::Op;
+use bitbudget_ir::{Op, ops};
 use bitbudget_kernels::{self as kernels, ChannelRun, Derived, Elements, Function};
 
 /// The parts of an instruction by what becomes of them.
@@ -28,17 +28,13 @@ impl<'p, 't> Parts<'p, 't> {
         functions: &'p [Option<Function>],
         shapes: &'p [&'t [usize]],
     ) -> Result<Self, Fault> {
-        let mut is_head = vec![false; links.len()];
-        let is_elementwise = functions.last().is_some_and(Option::is_some);
-        for i in (0..links.len()).rev() {
-            let fits = functions[i].is_some() && shapes.last() == Some(&shapes[i]);
-            is_head[i] = match is_elementwise {
-                true => fits && (i + 1..links.len()).all(|reader| is_head[reader] || !links[reader].reads(i)),
-                false => links[i].place.is_some(),
-            };
-            if links[i].place.is_some() && !is_head[i] {
-                return Err(Fault::Operands(format!("{} is stored in front of what reads it", links[i].op.name())));
-            }
+        let joins = |i: usize| functions[i].is_some() && shapes.last() == Some(&shapes[i]);
+        let is_head: Vec<bool> = match functions.last() {
+            Some(Some(_)) => ops::one_pass(links.len(), joins, |reader, i| links[reader].reads(i)),
+            _ => links.iter().map(|link| link.place.is_some()).collect(),
+        };
+        if let Some((link, _)) = links.iter().zip(&is_head).find(|(link, is_head)| link.place.is_some() && !**is_head) {
+            return Err(Fault::Operands(format!("{} is stored in front of what reads it", link.op.name())));
         }
         let heads = (0..links.len()).filter(|&i| is_head[i]).collect();
         Ok(Parts { links, functions, shapes, heads })

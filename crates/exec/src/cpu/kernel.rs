@@ -49,21 +49,19 @@ pub(super) fn compute(
         Op::BatchMean(_) => {
             let (x, x_shape) = operands.shaped(0)?;
             let [n, c, s] = channels(x_shape);
-            kernels::batch_mean(n, c, s, x, exact(y)?)?;
-            Counts::default()
+            put(y, |mean| kernels::batch_mean(n, c, s, x, mean))?.0
         }
         Op::BatchVariance(_) => {
             let (data, x_shape) = operands.shaped(0)?;
             let [n, c, s] = channels(x_shape);
-            kernels::batch_variance(n, c, s, data, operands.exact(1)?, exact(y)?)?;
-            Counts::default()
+            let mean = operands.exact(1)?;
+            put(y, |variance| kernels::batch_variance(n, c, s, data, mean, variance))?.0
         }
         Op::BatchNormGradScale(op) => {
             let (dy, dy_shape) = operands.shaped(0)?;
             let [n, c, s] = channels(dy_shape);
-            let (mean, var, epsilon) = (operands.exact(2)?, operands.exact(3)?, op.epsilon.0 as f32);
-            kernels::batch_norm_grad_scale(n, c, s, dy, x(1)?, mean, var, epsilon, exact(y)?)?;
-            Counts::default()
+            let (x, mean, var, epsilon) = (x(1)?, operands.exact(2)?, operands.exact(3)?, op.epsilon.0 as f32);
+            put(y, |dscale| kernels::batch_norm_grad_scale(n, c, s, dy, x, mean, var, epsilon, dscale))?.0
         }
         Op::MaxPool(op) => {
             let (x, x_shape) = operands.shaped(0)?;
@@ -110,9 +108,7 @@ pub(super) fn compute(
         Op::ReduceSum(op) if is_over_channels(&op.axes, operands.shaped(0)?.1) => {
             let (x, x_shape) = operands.shaped(0)?;
             let [n, c, s] = channels(x_shape);
-            let mut sums = vec![0.0; c];
-            kernels::channel_sum(n, c, s, x, &mut sums)?;
-            y.put(&sums)?
+            put(y, |sums| kernels::channel_sum(n, c, s, x, sums))?.0
         }
         Op::ReduceSum(op) => {
             let (x, x_shape) = operands.shaped(0)?;
@@ -197,9 +193,27 @@ pub(super) fn product(shape: &[usize], a: &[usize], trans_a: bool) -> Result<[us
     }
 }
 
-/// A result that nothing rounds: statistics.
-fn exact<'y>(y: &'y mut kernels::Output<'_>) -> Result<&'y mut [f32], Fault> {
-    y.numbers_mut().ok_or_else(|| Fault::Operands("statistics must be stored as FP32".into()))
+/// Has `f` compute a small result as FP32 numbers, then rounds and packs them.
+fn put<T>(
+    y: &mut kernels::Output<'_>,
+    f: impl FnOnce(&mut [f32]) -> Result<T, kernels::ShapeError>,
+) -> Result<(Counts, T), kernels::ShapeError> {
+    if let Some(numbers) = y.numbers_mut() {
+        return Ok((Counts::default(), f(numbers)?));
+    }
+    let mut numbers = vec![0.0; y.len()];
+    let more = f(&mut numbers)?;
+    Ok((y.put(&numbers)?, more))
+}
+
+/// As [`put`], of two results that are computed together.
+fn put_both(
+    [first, second]: [&mut Place<'_>; 2],
+    f: impl FnOnce(&mut [f32], &mut [f32]) -> Result<(), kernels::ShapeError>,
+) -> Result<[Counts; 2], Fault> {
+    let (first, second) = (first.numbers()?, second.numbers()?);
+    let (of_first, (of_second, ())) = put(first, |first| put(second, |second| f(first, second)))?;
+    Ok([of_first, of_second])
 }
 
 fn broadcasting(
@@ -225,16 +239,12 @@ pub(super) fn pair(
         [(Op::BatchMean(_), operands), (Op::BatchVariance(_), _)] => {
             let (x, x_shape) = operands.shaped(0)?;
             let [n, c, s] = channels(x_shape);
-            kernels::batch_moments(n, c, s, x, exact(first.numbers()?)?, exact(second.numbers()?)?)?;
-            Ok([Counts::default(); 2])
+            put_both([first, second], |mean, variance| kernels::batch_moments(n, c, s, x, mean, variance))
         }
-        [(Op::BatchNormGradScale(op), operands), (Op::ReduceSum(_), _)] => {
-            grad_sums(op, operands, first, second)?;
-            Ok([Counts::default(); 2])
-        }
+        [(Op::BatchNormGradScale(op), operands), (Op::ReduceSum(_), _)] => grad_sums(op, operands, [first, second]),
         [(Op::ReduceSum(_), _), (Op::BatchNormGradScale(op), operands)] => {
-            grad_sums(op, operands, second, first)?;
-            Ok([Counts::default(); 2])
+            let [scale, bias] = grad_sums(op, operands, [second, first])?;
+            Ok([bias, scale])
         }
         [(Op::MaxPool(op), operands), (Op::MaxPoolIndices(_), _)] => {
             let (x, x_shape) = operands.shaped(0)?;
@@ -246,15 +256,15 @@ pub(super) fn pair(
     }
 }
 
+/// The gradients by scale and bias, and what they overflow.
 fn grad_sums(
     op: &bitbudget_ir::ops::BatchNormGradScale,
     operands: &Operands<'_>,
-    scale: &mut Place<'_>,
-    bias: &mut Place<'_>,
-) -> Result<(), Fault> {
+    results: [&mut Place<'_>; 2],
+) -> Result<[Counts; 2], Fault> {
     let (dy, dy_shape) = operands.shaped(0)?;
     let [n, c, s] = channels(dy_shape);
-    let (mean, var, epsilon) = (operands.exact(2)?, operands.exact(3)?, op.epsilon.0 as f32);
-    let (dscale, dbias) = (exact(scale.numbers()?)?, exact(bias.numbers()?)?);
-    Ok(kernels::batch_norm_grad_sums(n, c, s, dy, operands.numbers(1)?, mean, var, epsilon, dscale, dbias)?)
+    let (x, mean, var) = (operands.numbers(1)?, operands.exact(2)?, operands.exact(3)?);
+    let epsilon = op.epsilon.0 as f32;
+    put_both(results, |dscale, dbias| kernels::batch_norm_grad_sums(n, c, s, dy, x, mean, var, epsilon, dscale, dbias))
 }

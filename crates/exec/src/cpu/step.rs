@@ -6,7 +6,7 @@ use super::derive::Parts;
 use super::kernel;
 use super::operands::{Operand, Operands, Place};
 use crate::error::{ExecError, Fault};
-use crate::executor::{Inputs, OverflowCount, Step, Watch};
+use crate::executor::{Inputs, OverflowCount, Step, Watch, are_finite, written};
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::DType;
@@ -33,6 +33,12 @@ pub(crate) fn run(
         watch.took(at, start.elapsed());
         if let Watch::Numbers(observe) = watch {
             run.show(instruction, *observe)?;
+        }
+        if let Some(id) = watch.ends_with(instruction) {
+            let numbers = run.numbers(id).map_err(|e| ExecError::new(id.to_string(), e))?;
+            if !are_finite(&numbers) {
+                return Ok(Step::ended(program, id, &numbers));
+            }
         }
     }
     for (name, id) in &program.outputs {
@@ -267,12 +273,7 @@ impl<'a> Run<'a> {
         instruction: &Instruction,
         observe: &mut (dyn FnMut(BufferId, &[f32]) + Send),
     ) -> Result<(), ExecError> {
-        let outputs: Vec<BufferId> = match instruction {
-            Instruction::Compute { parts, .. } => parts.iter().map(|part| part.output).collect(),
-            Instruction::View { output, .. } => vec![*output],
-            Instruction::Store { .. } | Instruction::Free { .. } => Vec::new(),
-        };
-        for id in outputs {
+        for id in written(instruction) {
             let root = self.program.buffer(self.shows[id.index()]);
             let there = root.offset.is_some() || root.source != Source::None;
             if there {

@@ -45,7 +45,7 @@ pub(super) fn elementwise(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault
             running(x, &(other(1)? * correction)?, op.momentum.0)?
         }
         Op::Relu(_) => choose(&x.lt(0f32)?, &x.zeros_like()?, x)?,
-        Op::ReluGrad(_) => choose(&other(1)?.gt(0f32)?, x, &x.zeros_like()?)?,
+        Op::ReluGrad(_) => choose(&other(1)?.le(0f32)?, &x.zeros_like()?, x)?,
         Op::Clip(op) => {
             let raised = choose(&x.lt(op.min.0 as f32)?, &constant(x, op.min.0)?, x)?;
             choose(&raised.gt(op.max.0 as f32)?, &constant(x, op.max.0)?, &raised)?

@@ -3,7 +3,7 @@
 use super::compute;
 use super::round::{Counted, counts};
 use crate::error::{ExecError, Fault, without_backtrace};
-use crate::executor::{Inputs, OverflowCount, Step, Watch};
+use crate::executor::{Inputs, OverflowCount, Step, Watch, are_finite};
 use crate::values::Values;
 use bitbudget_formats::Counts;
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
@@ -32,6 +32,12 @@ pub(crate) fn run(
             device.synchronize().map_err(|e| ExecError::new("a step", without_backtrace(&e)))?;
         }
         watch.took(at, start.elapsed());
+        if let Some(id) = watch.ends_with(instruction) {
+            let numbers = run.slot(id).and_then(numbers).map_err(|e| ExecError::new(id.to_string(), e))?;
+            if !are_finite(&numbers) {
+                return Ok(Step::ended(program, id, &numbers));
+            }
+        }
     }
     let counts = counts(&run.counted).map_err(|e| ExecError::new("what was counted", e))?;
     step.overflows.iter_mut().zip(counts).for_each(|(overflow, counts)| overflow.counts = counts);

@@ -171,3 +171,33 @@ fn the_three_passes_of_convolution_agree_with_the_reference() {
         }
     }
 }
+
+#[test]
+fn a_number_that_is_not_finite_stays_visible() {
+    let graph: bitbudget_ir::Graph = r#"graph "kinks" {
+      %0 = input {name="x"} : f32[4]
+      %1 = input {name="dy"} : f32[4]
+      %2 = relu(%0) : f32[4]
+      %3 = relu_grad(%1, %0) : f32[4]
+      %4 = clip(%0) {min=-1.0, max=1.0} : f32[4]
+      %5 = clip_grad(%1, %0) {min=-1.0, max=1.0} : f32[4]
+      %6 = leaky_relu(%0) {alpha=0.1} : f32[4]
+      %7 = leaky_relu_grad(%1, %0) {alpha=0.1} : f32[4]
+    }"#
+    .parse()
+    .unwrap();
+    let x = [f32::NAN, f32::INFINITY, -0.5, 0.5];
+    let dy = [3.0, f32::NAN, 3.0, f32::INFINITY];
+    let bound = |x: [f32; 4]| x.map(f64::from).to_vec();
+    let bindings = Bindings { batch: 1, values: [("x".into(), bound(x)), ("dy".into(), bound(dy))].into() };
+    let results = interpret(&graph, &bindings).unwrap();
+    for id in graph.ids().skip(2) {
+        let operands: Vec<Tensor> =
+            graph.operands(id).iter().map(|o| tensor(&results[o.index()], DType::F32)).collect();
+        let buffer = buffer(&[4], Format::FP32);
+        let (computed, _) = compute(graph.op(id), &operands.iter().collect::<Vec<_>>(), &buffer, None).unwrap();
+        let bits = |x: f32| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() };
+        let expected: Vec<u32> = results[id.index()].data.iter().map(|&x| bits(x as f32)).collect();
+        assert_eq!(numbers(&computed).into_iter().map(bits).collect::<Vec<_>>(), expected, "{}", graph.op(id).name());
+    }
+}

@@ -9,8 +9,10 @@ use crate::graph::{Graph, NodeId};
 use crate::types::{DType, Shape, TensorType};
 
 mod check;
+mod elementwise;
 mod window;
 
+pub use elementwise::one_pass;
 pub use window::Window;
 
 /// Which formats make sense for an operator's tensors; the baselines of the paper go by it.

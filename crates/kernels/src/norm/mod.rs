@@ -11,7 +11,7 @@ mod sums;
 use crate::elements::Elements;
 use crate::error::{ShapeError, check, elements};
 use crate::normalize::reciprocal_deviation;
-use sums::{Sums, by_block, moments_of_block, sums_of_block};
+use sums::{Moments, Sums, by_block, moments_of_block, sums_of_block};
 
 /// The totals of two sums for each channel.
 fn totals(shape: [usize; 3], sums: Sums, x: Elements<'_>, y: Elements<'_>, mean: &[f32]) -> Vec<[f64; 2]> {
@@ -36,18 +36,31 @@ pub fn channel_sum(n: usize, c: usize, s: usize, x: Elements<'_>, out: &mut [f32
     Ok(())
 }
 
-/// Means of each channel: x `[n, c, s]`, mean `[c]`.
+/// Count, mean and squared deviations of each channel.
+///
+/// Every piece of the data has its sums about a number near its own mean, and pieces are combined in double precision (Chan,
+/// Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+fn moments(shape: [usize; 3], x: Elements<'_>) -> Vec<Moments> {
+    let mut totals = vec![Moments::default(); shape[1]];
+    for (channels, partial) in by_block(shape, |block| moments_of_block(shape, block, x)) {
+        totals[channels].iter_mut().zip(partial).for_each(|(total, partial)| total.add(partial));
+    }
+    totals
+}
+
+/// Means of each channel: x `[n, c, s]`, mean `[c]`. The bits are those of [`batch_moments`].
 ///
 /// # Errors
 /// If a size is wrong.
 pub fn batch_mean(n: usize, c: usize, s: usize, x: Elements<'_>, mean: &mut [f32]) -> Result<(), ShapeError> {
     check("batch_mean", &[("x", x.len(), elements(&[n, c, s])), ("mean", mean.len(), c)])?;
-    let totals = totals([n, c, s], Sums::Total, x, x, &[]);
-    mean.iter_mut().zip(totals).for_each(|(mean, [sum, _])| *mean = (sum / (n * s) as f64) as f32);
+    mean.iter_mut().zip(moments([n, c, s], x)).for_each(|(mean, total)| *mean = total.mean());
     Ok(())
 }
 
 /// Variances of each channel about `mean` (biased, that is divided by `n * s`): x `[n, c, s]`, mean and var `[c]`.
+///
+/// About the mean that [`batch_mean`] gives, the bits are those of [`batch_moments`], which does not round it in between.
 ///
 /// # Errors
 /// If a size is wrong.
@@ -61,16 +74,16 @@ pub fn batch_variance(
 ) -> Result<(), ShapeError> {
     let sizes = [("x", x.len(), elements(&[n, c, s])), ("mean", mean.len(), c), ("var", var.len(), c)];
     check("batch_variance", &sizes)?;
-    let totals = totals([n, c, s], Sums::Squares, x, x, mean);
-    var.iter_mut().zip(totals).for_each(|(var, [sum, _])| *var = (sum / (n * s) as f64) as f32);
+    for ((var, mean), total) in var.iter_mut().zip(mean).zip(moments([n, c, s], x)) {
+        *var = match mean.to_bits() == total.mean().to_bits() {
+            true => total.variance(),
+            false => total.variance_about(*mean),
+        };
+    }
     Ok(())
 }
 
 /// Means and variances (biased) of each channel, reading x once: x `[n, c, s]`, mean and var `[c]`.
-///
-/// As accurate as [`batch_mean`] and [`batch_variance`] one after the other, though not the same bits: every piece of the
-/// data has its sums about a number near its own mean, and pieces are combined in double precision (Chan, Golub and
-/// LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 ///
 /// # Errors
 /// If a size is wrong.
@@ -84,12 +97,8 @@ pub fn batch_moments(
 ) -> Result<(), ShapeError> {
     let sizes = [("x", x.len(), elements(&[n, c, s])), ("mean", mean.len(), c), ("var", var.len(), c)];
     check("batch_moments", &sizes)?;
-    let mut totals = vec![sums::Moments::default(); c];
-    for (channels, partial) in by_block([n, c, s], |block| moments_of_block([n, c, s], block, x)) {
-        totals[channels].iter_mut().zip(partial).for_each(|(total, partial)| total.add(partial));
-    }
-    for ((mean, var), total) in mean.iter_mut().zip(var).zip(totals) {
-        (*mean, *var) = (total.mean as f32, (total.squares / total.count) as f32);
+    for ((mean, var), total) in mean.iter_mut().zip(var).zip(moments([n, c, s], x)) {
+        (*mean, *var) = (total.mean(), total.variance());
     }
     Ok(())
 }

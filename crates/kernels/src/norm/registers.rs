@@ -52,7 +52,6 @@ impl<'a> Fused<'a> {
         unsafe {
             match (sums, self.gate) {
                 (Sums::Total, _) => self.row_of::<TOTAL, false>(at, len, mean, factors),
-                (Sums::Squares, _) => self.row_of::<SQUARES, false>(at, len, mean, factors),
                 (Sums::Deviations, _) => self.row_of::<DEVIATIONS, false>(at, len, mean, factors),
                 (Sums::Products, None) => self.row_of::<PRODUCTS, false>(at, len, mean, factors),
                 (Sums::Products, Some(_)) => self.row_of::<PRODUCTS, true>(at, len, mean, factors),
@@ -84,7 +83,6 @@ impl<'a> Fused<'a> {
             unsafe {
                 match (sums, self.gate) {
                     (Sums::Total, _) => self.positions_of::<TOTAL, false>(block, means, a, b),
-                    (Sums::Squares, _) => self.positions_of::<SQUARES, false>(block, means, a, b),
                     (Sums::Deviations, _) => self.positions_of::<DEVIATIONS, false>(block, means, a, b),
                     (Sums::Products, None) => self.positions_of::<PRODUCTS, false>(block, means, a, b),
                     (Sums::Products, Some(_)) => self.positions_of::<PRODUCTS, true>(block, means, a, b),
@@ -203,7 +201,6 @@ struct Positions<'t> {
 
 /// [`Sums`] as constants, for each of which the loops are compiled.
 const TOTAL: u8 = Sums::Total as u8;
-const SQUARES: u8 = Sums::Squares as u8;
 const PRODUCTS: u8 = Sums::Products as u8;
 const PRODUCTS_AND_TOTAL: u8 = Sums::ProductsAndTotal as u8;
 const DEVIATIONS: u8 = Sums::Deviations as u8;
@@ -215,7 +212,6 @@ fn add<const SUMS: u8>(a: __m512, b: __m512, x: __m512, y: __m512, mean: __m512)
     let deviation = _mm512_sub_ps(x, mean);
     match SUMS {
         TOTAL => (_mm512_add_ps(a, x), b),
-        SQUARES => (_mm512_fmadd_ps(deviation, deviation, a), b),
         PRODUCTS => (_mm512_fmadd_ps(y, deviation, a), b),
         DEVIATIONS => (_mm512_add_ps(a, deviation), _mm512_fmadd_ps(deviation, deviation, b)),
         _ => (_mm512_fmadd_ps(y, deviation, a), _mm512_add_ps(b, y)),

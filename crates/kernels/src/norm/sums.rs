@@ -62,8 +62,6 @@ pub(super) fn by_block<T: Send>(
 pub(super) enum Sums {
     /// Of x.
     Total,
-    /// Of `(x - mean)^2`.
-    Squares,
     /// Of `y * (x - mean)`.
     Products,
     /// Of `y * (x - mean)` and of y.
@@ -77,7 +75,6 @@ pub(super) enum Sums {
 fn add<const FMA: bool>(sums: Sums, [a, b]: [f32; 2], x: f32, y: f32, mean: f32) -> [f32; 2] {
     match sums {
         Sums::Total => [a + x, b],
-        Sums::Squares => [mul_add::<FMA>(x - mean, x - mean, a), b],
         Sums::Products => [mul_add::<FMA>(y, x - mean, a), b],
         Sums::ProductsAndTotal => [mul_add::<FMA>(y, x - mean, a), b + y],
         Sums::Deviations => [a + (x - mean), mul_add::<FMA>(x - mean, x - mean, b)],
@@ -89,7 +86,6 @@ macro_rules! with_sums {
     ($sums:expr, $run:ident($($argument:expr),*)) => {
         match $sums {
             Sums::Total => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Total, sums, x, y, m)),
-            Sums::Squares => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Squares, sums, x, y, m)),
             Sums::Products => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Products, sums, x, y, m)),
             Sums::ProductsAndTotal => {
                 $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::ProductsAndTotal, sums, x, y, m))
@@ -388,15 +384,30 @@ pub(super) fn sums_of_block(
 /// Mean and sum of squared deviations of some numbers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Moments {
-    pub(super) count: f64,
-    pub(super) mean: f64,
-    pub(super) squares: f64,
+    count: f64,
+    mean: f64,
+    squares: f64,
 }
 
 impl Moments {
     /// From the sums of deviations and of their squares about a number.
     fn about(pivot: f64, count: f64, deviations: f64, squares: f64) -> Self {
         Moments { count, mean: pivot + deviations / count, squares: squares - deviations * deviations / count }
+    }
+
+    /// The mean.
+    pub(super) fn mean(&self) -> f32 {
+        self.mean as f32
+    }
+
+    /// The variance about the mean.
+    pub(super) fn variance(&self) -> f32 {
+        (self.squares / self.count) as f32
+    }
+
+    /// The variance about another number.
+    pub(super) fn variance_about(&self, center: f32) -> f32 {
+        (self.squares / self.count + (self.mean - f64::from(center)).powi(2)) as f32
     }
 
     /// Takes in more numbers.

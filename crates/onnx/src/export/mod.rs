@@ -2,13 +2,13 @@
 
 mod messages;
 mod operators;
+mod pool;
 
 use crate::error::ExportError;
 use bitbudget_ir::{Graph, Model, NodeId, Op, verify};
 use messages::{metadata, model_message, tensor_info};
 use onnx_protobuf::{GraphProto, Message, NodeProto, TensorProto};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Keys and values that go with a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,18 +19,9 @@ pub struct Annotations {
     pub nodes: BTreeMap<NodeId, Vec<(String, String)>>,
 }
 
-/// Writes a forward graph as an ONNX file of operator set 19 and IR version 9, with the batch dimension `N`.
+/// Writes a forward graph as the bytes of an ONNX file of operator set 19 and IR version 9, with the batch dimension `N`.
 ///
 /// Batch normalisation is written in its form for evaluation, with the running statistics; updates are left out.
-///
-/// # Errors
-/// If an operator of backward graphs occurs, a parameter has no value, or the file cannot be written.
-pub fn export(model: &Model, path: &Path) -> Result<(), ExportError> {
-    let bytes = export_bytes(model)?;
-    std::fs::write(path, bytes).map_err(|e| ExportError(format!("`{}` cannot be written: {e}", path.display())))
-}
-
-/// Like [`export`], to bytes.
 ///
 /// # Errors
 /// If an operator of backward graphs occurs or a parameter has no value.

@@ -1,6 +1,7 @@
 //! Each operator of a forward graph as an ONNX node.
 
 use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info};
+use super::pool::{self, Pool};
 use super::{Exporter, running_statistics};
 use bitbudget_ir::ops::Window;
 use bitbudget_ir::{Dim, NodeId, Op, Shape};
@@ -29,16 +30,10 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         }
         Op::Matmul(op) => plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)]),
         Op::BatchNormalize(_) => batch_normalize(exporter, id, &inputs),
-        Op::MaxPool(op) => {
-            let mut attributes = window(&op.window());
-            attributes.push(flag("ceil_mode", op.ceil));
-            plain("MaxPool", attributes)
-        }
+        Op::MaxPool(op) => pool::write(exporter, id, &op.window(), Pool::Max),
         Op::AveragePool(op) => {
-            let mut attributes = window(&op.window());
-            attributes.push(flag("ceil_mode", op.ceil));
-            attributes.push(flag("count_include_pad", op.count_include_pad));
-            plain("AveragePool", attributes)
+            let count_include_pad = op.count_include_pad;
+            pool::write(exporter, id, &op.window(), Pool::Average { count_include_pad })
         }
         Op::Relu(_) => plain("Relu", vec![]),
         Op::LeakyRelu(op) => plain("LeakyRelu", vec![float("alpha", op.alpha.0)]),

@@ -4,6 +4,7 @@ use super::Row;
 use super::fold;
 use crate::importer::Importer;
 use crate::node::{Node, Operand, Value, axis, decimal};
+use crate::warning::WarningKind;
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
 
 const fn row(
@@ -55,8 +56,9 @@ pub(super) const ROWS: &[Row] = &[
         dropout,
     ),
     folded(
-        row("Identity", &[1, 13, 14, 16, 19, 21, 23, 24, 25], &[], "nothing", |_, node| {
-            Ok(vec![node.need(0)?.value.clone()])
+        row("Identity", &[1, 13, 14, 16, 19, 21, 23, 24, 25], &[], "nothing", |importer, node| {
+            let output = node.proto.output.first().map_or("", String::as_str);
+            Ok(vec![importer.renamed(&node.need(0)?.value, output)])
         }),
         fold::identity,
     ),
@@ -151,7 +153,7 @@ fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     };
     node.int("seed")?;
     if ratio > 0.0 {
-        importer.dropouts.push(format!("`{}`", node.name));
+        importer.warn(WarningKind::Dropout, node.name);
     }
     let Operand { value, .. } = node.need(0)?;
     Ok(vec![value.clone()])

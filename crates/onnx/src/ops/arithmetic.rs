@@ -1,7 +1,7 @@
 //! Addition, subtraction, multiplication, division, powers.
 
 use super::{Row, fold};
-use crate::constant::{Elements, Int};
+use crate::constant::{Constant, Elements, Int};
 use crate::importer::Importer;
 use crate::node::{Node, Operand, Value, decimal};
 use bitbudget_ir::{Op, Real, ops};
@@ -58,9 +58,17 @@ pub(super) const ROWS: &[Row] = &[
             Elements::Ints(ints) => {
                 let negated: Option<Vec<Int>> = ints.iter().map(|&i| i.mul(Int::fixed(-1))).collect();
                 let elements = Elements::Ints(negated.ok_or("a number is too large")?);
-                Ok(vec![crate::constant::Constant { shape: fold::need(x, 0)?.shape.clone(), elements }])
+                Ok(vec![Constant { shape: fold::need(x, 0)?.shape.clone(), elements }])
             }
         }),
+    },
+    Row {
+        name: "Reciprocal",
+        versions: &[6, 13],
+        attributes: &[],
+        forms: "`div`, of one",
+        build: Some(reciprocal),
+        fold: Some(|_, x, room| Ok(vec![fold::unary(x, room, f32::recip)?])),
     },
     Row {
         name: "Sum",
@@ -130,6 +138,14 @@ fn pow(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         other => return Err(format!("the exponent {other} is not supported; 1, 2 and 0.5 are")),
     };
     Ok(vec![Value::Tensor(y)])
+}
+
+fn reciprocal(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let one = Constant { shape: Vec::new(), elements: Elements::Floats(vec![1.0]) };
+    let name = importer.fresh_name(&format!("{}.one", node.name));
+    let one = importer.constant_source(&name, &one)?;
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Div {}, &[one, x])?)])
 }
 
 fn sum(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {

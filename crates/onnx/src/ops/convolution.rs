@@ -4,6 +4,7 @@ use super::Row;
 use super::pool::{pair, window_attributes};
 use crate::importer::Importer;
 use crate::node::{Node, Value};
+use crate::warning::WarningKind;
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 
 pub(super) const ROWS: &[Row] = &[Row {
@@ -19,16 +20,10 @@ pub(super) const ROWS: &[Row] = &[Row {
 fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let weight_operand = node.need(1)?;
     if matches!(weight_operand.value, Value::Constant(_)) {
-        importer
-            .warnings
-            .push(format!("the weight of `{}` is no initializer but a constant, so it is not trained", node.name));
+        importer.warn(WarningKind::ConstantWeight, node.name);
     }
     let (x, padding) = match &node.need(0)?.value {
-        Value::Padded(padded)
-            if padded.begin.len() > 2 && padded.begin[..2].iter().chain(&padded.end[..2]).all(|&p| p == 0) =>
-        {
-            (padded.x, Some(padded.clone()))
-        }
+        Value::Padded(padded) if padded.is_spatial(0.0) => (padded.x, Some(padded.clone())),
         _ => (importer.tensor(node, 0)?, None),
     };
     let (x_shape, w_shape) = (importer.shape(x), importer.shape_of(node.need(1)?)?);

@@ -6,6 +6,7 @@ use crate::import::known;
 use crate::importer::Importer;
 use crate::node::{Node, Value, decimal};
 use crate::tensor;
+use crate::warning::WarningKind;
 use bitbudget_ir::{Dim, Real, Shape, ops};
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -109,8 +110,10 @@ pub(super) const ROWS: &[Row] = &[
 
 fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let value = if let Some(tensor) = node.tensor("value")? {
-        let decoded = tensor::decode(tensor, importer.folder())?;
-        importer.warnings.extend(decoded.loss.map(|loss| format!("constant `{}`: {loss}", node.name)));
+        let decoded = tensor::decode(tensor, importer.data())?;
+        if decoded.rounded {
+            importer.warn(WarningKind::Rounded, node.name);
+        }
         decoded.constant
     } else if let Some(i) = node.int("value_int")? {
         Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(i)]) }

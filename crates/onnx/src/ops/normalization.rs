@@ -3,7 +3,8 @@
 use super::Row;
 use crate::importer::Importer;
 use crate::node::{Node, Value};
-use bitbudget_ir::{NodeId, Op, Real, Shape, TensorType, ops};
+use crate::warning::WarningKind;
+use bitbudget_ir::{NodeId, Real, Shape, TensorType, ops};
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "BatchNormalization",
@@ -28,10 +29,6 @@ fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     let x = importer.tensor(node, 0)?;
     let scale = importer.tensor(node, 1)?;
     let bias = importer.tensor(node, 2)?;
-    if let Op::Parameter(parameter) = importer.graph.op(scale) {
-        let name = parameter.name.clone();
-        *importer.scales.entry(name).or_insert(0) += 1;
-    }
     let part = |what: &str| format!("{}.{what}", node.name);
     let mean = importer.emit_internal(&part("mean"), ops::BatchMean {}, &[x])?;
     let variance = importer.emit_internal(&part("variance"), ops::BatchVariance {}, &[x, mean])?;
@@ -49,17 +46,35 @@ fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value
 
 /// A running statistic under its initializer's name; one that another node has already taken, under a name of its own.
 fn state(importer: &mut Importer, node: &Node, position: usize, what: &str) -> Result<NodeId, String> {
-    let operand = node.need(position)?;
+    let operand = match node.input(position) {
+        Some(operand) if !matches!(operand.value, Value::Tensor(_)) => operand,
+        None if node.proto.input.len() <= position => node.need(position)?,
+        _ => {
+            return Err(format!(
+                "its {what} is computed from the batch (nn.BatchNorm2d with track_running_stats=False, or batch_norm \
+                 without running statistics), so that an example's result would depend on the rest of its batch; \
+                 export with track_running_stats=True"
+            ));
+        }
+    };
     let constant = importer.constant(operand)?;
     let values = constant.as_floats()?;
     let own_name = match &operand.value {
         Value::Initializer(i) => importer.initializers[*i].name.clone(),
         _ => operand.name.clone(),
     };
+    let odd = |x: f32| !x.is_finite() || (what == "running_var" && x < 0.0);
+    if let Some(at) = values.iter().position(|&x| odd(x)) {
+        return Err(format!(
+            "its {what} `{own_name}` is {} at element {at}, which no batch has; export the network from before its \
+             training diverged, or reset the statistics",
+            values[at]
+        ));
+    }
     let name = match importer.values.contains_key(&own_name) {
         true => {
-            let name = importer.fresh_name(&format!("{}.{what}", node.name));
-            importer.copies.push(format!("`{name}`"));
+            let name = importer.own_name(what);
+            importer.warn(WarningKind::CopiedStatistics, &name);
             name
         }
         false => own_name,

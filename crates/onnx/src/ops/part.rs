@@ -38,7 +38,8 @@ pub(super) const ROWS: &[Row] = &[
         name: "Pad",
         versions: &[2, 11, 13, 18, 19, 21, 23, 24, 25],
         attributes: &["mode", "pads", "value"],
-        forms: "zeros only: part of the Conv or AveragePool that reads it, or `slice_scatter`",
+        forms: "zeros: part of the Conv or AveragePool that reads it, or `slice_scatter`; the least number: part of the MaxPool that \
+                reads it",
         build: Some(pad),
         fold: None,
     },
@@ -113,30 +114,40 @@ struct Bounds {
     step: i64,
 }
 
-/// First index and number of elements of the part of a dimension of `size` elements.
+/// First index and number of elements of the part of a dimension of `size` elements (ONNX Slice: bounds are clamped to the
+/// elements there are, the start of a backward step to the first and last one).
 fn resolve(size: usize, bounds: Bounds) -> Result<(usize, usize), String> {
     let fixed = |i: Int| i.as_fixed().ok_or_else(|| format!("the bound {i} depends on the batch size"));
     let (start, end, size) =
         (fixed(bounds.start)?, fixed(bounds.end)?, i64::try_from(size).map_err(|e| e.to_string())?);
+    if size == 0 {
+        return Ok((0, 0));
+    }
     let counted = |i: i64| if i < 0 { i.saturating_add(size) } else { i };
-    let step = bounds.step;
-    let (first, count) = if step > 0 {
-        let (first, last) = (counted(start).clamp(0, size), counted(end).clamp(0, size));
-        (first, (last - first + step - 1) / step)
-    } else {
-        let (first, last) = (counted(start).clamp(-1, size - 1), counted(end).clamp(-1, size - 1));
-        (first, (first - last - step - 1) / -step)
+    let (first, span) = match bounds.step > 0 {
+        true => {
+            let (first, last) = (counted(start).clamp(0, size), counted(end).clamp(0, size));
+            (first, last - first)
+        }
+        false => {
+            let (first, last) = (counted(start).clamp(0, size - 1), counted(end).clamp(-1, size - 1));
+            (first, first - last)
+        }
     };
-    Ok((usize::try_from(first).unwrap_or(0), usize::try_from(count).unwrap_or(0)))
+    let (first, span) = (usize::try_from(first).unwrap_or(0), usize::try_from(span).unwrap_or(0));
+    let step = usize::try_from(bounds.step.unsigned_abs()).unwrap_or(usize::MAX);
+    Ok((first, span.div_ceil(step)))
 }
 
 /// Whether the bounds take a batch dimension whole.
 fn whole(dim: Dim, bounds: Bounds, batch: Option<usize>) -> bool {
     let all = Int::of(dim);
-    let far =
-        |end: i64| end >= i64::from(i32::MAX) || batch.is_some_and(|b| end >= all.batches.saturating_mul(b as i64));
-    let to_end = bounds.end == all || bounds.end.as_fixed().is_some_and(far);
-    bounds.step == 1 && bounds.start == Int::fixed(0) && to_end
+    let known = batch.map(|b| all.batches.saturating_mul(b as i64));
+    let far = |i: i64| i >= i64::from(i32::MAX) || known.is_some_and(|known| i >= known);
+    let from_start = |i: i64| i == 0 || far(i.saturating_neg());
+    let starts = bounds.start.as_fixed().is_some_and(from_start) || bounds.start.add(all) == Some(Int::fixed(0));
+    let ends = bounds.end == all || bounds.end.as_fixed().is_some_and(far);
+    bounds.step == 1 && starts && ends
 }
 
 fn bounds(
@@ -165,8 +176,7 @@ fn bounds(
     }
     let mut all: Vec<Bounds> = Vec::with_capacity(starts.len());
     for i in 0..starts.len() {
-        let step =
-            steps[i].as_fixed().filter(|&s| s != 0 && s != i64::MIN).ok_or("its steps must be numbers other than 0")?;
+        let step = steps[i].as_fixed().filter(|&s| s != 0).ok_or("its steps must be numbers other than 0")?;
         let step = step.clamp(-(1 << 40), 1 << 40);
         let axis = axis(axes[i].as_fixed().ok_or("its axes must be numbers")?, rank)?;
         if all.iter().any(|other| other.axis == axis) {
@@ -275,8 +285,10 @@ fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         Some(operand) => importer.constant(operand)?.as_scalar()?,
         None => node.float("value")?.unwrap_or(0.0) as f32,
     };
-    if value != 0.0 {
-        return Err(format!("padding with {value} is not supported, only with zeros"));
+    // The largest negative number stands for minus infinity.
+    let value = if value <= -f32::MAX { f32::NEG_INFINITY } else { value };
+    if value != 0.0 && value != f32::NEG_INFINITY {
+        return Err(format!("padding with {value} is not supported, only with zeros, or before a MaxPool with -inf"));
     }
     let x = importer.tensor(node, 0)?;
     let rank = importer.shape(x).rank();
@@ -300,5 +312,5 @@ fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         return Ok(vec![Value::Tensor(x)]);
     }
     let made = std::cell::Cell::new(None);
-    Ok(vec![Value::Padded(Rc::new(Padded { x, begin, end, made, name: node.name.to_string() }))])
+    Ok(vec![Value::Padded(Rc::new(Padded { x, begin, end, value, made, name: node.name.to_string() }))])
 }

@@ -3,7 +3,7 @@
 use super::Row;
 use super::convolution::{lines, planes};
 use crate::importer::Importer;
-use crate::node::{Node, Value};
+use crate::node::{Node, Padded, Value};
 use bitbudget_ir::{NodeId, ops};
 
 pub(super) const ROWS: &[Row] = &[
@@ -11,8 +11,8 @@ pub(super) const ROWS: &[Row] = &[
         name: "MaxPool",
         versions: &[1, 8, 10, 11, 12, 22],
         attributes: &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"],
-        forms: "`max_pool`; one or two spatial dimensions, all `auto_pad`, uneven pads, `ceil_mode`, dilations; not the \
-                output Indices",
+        forms: "`max_pool`; one or two spatial dimensions, all `auto_pad`, uneven pads, `ceil_mode`, dilations; a \
+                Pad with the least number before it joins its own; not the output Indices",
         build: Some(max_pool),
         fold: None,
     },
@@ -118,6 +118,27 @@ fn kernel(node: &Node, rank: usize) -> Result<Vec<usize>, String> {
     list(node, "kernel_shape", rank, 1)?.ok_or_else(|| "attribute `kernel_shape` is missing".into())
 }
 
+/// Size and attributes of the window over `x`, whose border joins its padding.
+fn window(
+    importer: &Importer,
+    node: &Node,
+    x: NodeId,
+    padded: Option<&Padded>,
+) -> Result<(Vec<usize>, WindowAttributes), String> {
+    let mut input = spatial(importer, x)?;
+    let border = |d: usize| padded.map_or((0, 0), |padded| (padded.begin[d + 2], padded.end[d + 2]));
+    for (d, size) in input.iter_mut().enumerate() {
+        *size = size.saturating_add(border(d).0).saturating_add(border(d).1);
+    }
+    let kernel = kernel(node, input.len())?;
+    let mut window = window_attributes(node, &kernel, &input)?;
+    for d in 0..input.len() {
+        window.pads_begin[d] += border(d).0;
+        window.pads_end[d] += border(d).1;
+    }
+    Ok((kernel, window))
+}
+
 fn pooled(
     importer: &mut Importer,
     node: &Node,
@@ -132,17 +153,19 @@ fn pooled(
 
 fn max_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     node.refuse_outputs(1, "Indices")?;
-    let x = importer.tensor(node, 0)?;
-    let input = spatial(importer, x)?;
-    let kernel = kernel(node, input.len())?;
-    let window = window_attributes(node, &kernel, &input)?;
+    let ceil = node.flag("ceil_mode")?;
+    let (x, padding) = match &node.need(0)?.value {
+        Value::Padded(padded) if !ceil && padded.is_spatial(f32::NEG_INFINITY) => (padded.x, Some(padded.clone())),
+        _ => (importer.tensor(node, 0)?, None),
+    };
+    let (kernel, window) = window(importer, node, x, padding.as_deref())?;
     let op = ops::MaxPool {
         kernel: pair(&kernel, 1),
         strides: pair(&window.strides, 1),
         pads_begin: pair(&window.pads_begin, 0),
         pads_end: pair(&window.pads_end, 0),
         dilations: pair(&window.dilations, 1),
-        ceil: node.flag("ceil_mode")? && !window.same,
+        ceil: ceil && !window.same,
     };
     pooled(importer, node, x, op)
 }
@@ -153,31 +176,13 @@ fn average_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Stri
     let no_pads = !node.has("auto_pad") && node.ints("pads")?.is_none_or(|pads| pads.iter().all(|&p| p == 0));
     // Zeros that a Pad puts around the input count as elements, so they may join only padding that counts as well.
     let (x, padding) = match &node.need(0)?.value {
-        Value::Padded(padded)
-            if !ceil
-                && padded.begin.len() > 2
-                && (count_include_pad || no_pads)
-                && padded.begin[..2].iter().chain(&padded.end[..2]).all(|&p| p == 0) =>
-        {
+        Value::Padded(padded) if !ceil && (count_include_pad || no_pads) && padded.is_spatial(0.0) => {
             (padded.x, Some(padded.clone()))
         }
         _ => (importer.tensor(node, 0)?, None),
     };
-    let mut input = spatial(importer, x)?;
-    if let Some(padded) = &padding {
-        for d in 0..input.len() {
-            input[d] = input[d].saturating_add(padded.begin[d + 2]).saturating_add(padded.end[d + 2]);
-        }
-    }
-    let kernel = kernel(node, input.len())?;
-    let mut window = window_attributes(node, &kernel, &input)?;
-    if let Some(padded) = &padding {
-        for d in 0..input.len() {
-            window.pads_begin[d] += padded.begin[d + 2];
-            window.pads_end[d] += padded.end[d + 2];
-        }
-        count_include_pad = true;
-    }
+    let (kernel, window) = window(importer, node, x, padding.as_deref())?;
+    count_include_pad |= padding.is_some();
     let op = ops::AveragePool {
         kernel: pair(&kernel, 1),
         strides: pair(&window.strides, 1),

@@ -8,7 +8,8 @@ mod table;
 mod train;
 
 use crate::args::CompareArgs;
-use crate::output::{check, json, print, save};
+use crate::files::{check, check_folder, save};
+use crate::output::json;
 use anyhow::Result;
 use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Timing, TrainingRecord, comparison};
 use bitbudget_report::comparison::page;
@@ -16,10 +17,11 @@ use parallel::in_parallel;
 use progress::{Kind, Progress};
 use setup::Setup;
 use state::Entry;
-use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
-    check([&args.html, &args.json, &args.csv].into_iter().flatten().map(PathBuf::as_path))?;
+    let outputs = [("--html", args.html.as_deref()), ("--csv", args.csv.as_deref()), ("--json", args.json.as_deref())];
+    let outputs = check(&outputs, &setup::inputs(args))?;
+    check_folder(&setup::folder(args))?;
     let setup = Setup::new(args)?;
     let jobs = usize::from(args.jobs);
     let seeds: Vec<u64> = setup.seeds();
@@ -54,14 +56,9 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         json(path, &if args.timings { comparison.clone() } else { comparison.without_timings() })?;
     }
     if let Some(path) = &args.csv {
-        let text = table::csv(&comparison)?;
-        match path == Path::new("-") {
-            true => print(text.trim_end())?,
-            false => save(path, text.as_bytes())?,
-        }
+        save(path, table::csv(&comparison)?.as_bytes())?;
     }
-    let to_output = [&args.json, &args.csv].into_iter().flatten().any(|path| path == Path::new("-"));
-    if !args.quiet && !to_output {
+    if !args.quiet && !outputs.on_standard_output {
         table::show(&comparison)?;
     }
     Ok(())

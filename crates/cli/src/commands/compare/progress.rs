@@ -1,5 +1,6 @@
 //! The progress of a comparison: a bar on a terminal, a line per result elsewhere, with the time left.
 
+use crate::output::tell;
 use crate::progress::steps_bar;
 use indicatif::ProgressBar;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -59,7 +60,7 @@ impl Progress {
         let left = if done == total { String::new() } else { format!("; about {} left", duration(left)) };
         match (self.quiet, self.bar.is_hidden()) {
             (true, _) => {}
-            (false, true) => eprintln!("[{done}/{total}] {name}: {outcome} ({how}){left}"),
+            (false, true) => tell(format!("[{done}/{total}] {name}: {outcome} ({how}){left}")),
             (false, false) => {
                 self.bar.println(format!("{name}: {outcome} ({how})"));
                 self.bar.set_message(left.trim_start_matches("; ").to_string());

@@ -3,8 +3,9 @@
 use super::state::{Entry, State};
 use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
 use crate::commands::train::settings;
-use crate::model::{Loaded, Request, load, options, updates};
+use crate::model::{Loaded, Request, load, options, updates, warn};
 use crate::output::remark;
+use crate::report::Inputs;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
 use bitbudget::{Budget, Limit, Options};
@@ -38,11 +39,11 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new(args: &CompareArgs) -> Result<Setup> {
-        let Loaded::Network(model, warnings) = load(&args.model)? else {
+        let Loaded::Network(model, warnings) = load(&args.model, &args.network)? else {
             bail!("{} is a trainer file, which has an assignment; give the network", args.model.display())
         };
-        for warning in warnings.iter().filter(|_| !args.quiet) {
-            remark("warning", warning);
+        if !args.quiet {
+            warn(&warnings, &model.graph, &args.network);
         }
         let threads = match usize::from(args.device.threads) {
             0 => (crate::memory::default_threads() / usize::from(args.jobs)).max(1),
@@ -101,9 +102,16 @@ impl Setup {
     }
 }
 
-fn folder(args: &CompareArgs) -> PathBuf {
+/// The folder in which results are kept.
+pub(super) fn folder(args: &CompareArgs) -> PathBuf {
     let stem = args.model.file_stem().unwrap_or(args.model.as_os_str());
     args.state.clone().unwrap_or_else(|| Path::new(stem).with_added_extension("compare"))
+}
+
+/// The files that a comparison reads.
+pub(super) fn inputs(args: &CompareArgs) -> Vec<(&'static str, PathBuf)> {
+    let assignment = assignment(&args.precision);
+    Inputs { data: args.data.as_ref(), ..Inputs::new(&args.model, &assignment) }.files()
 }
 
 /// The options of an assignment, with any budget.

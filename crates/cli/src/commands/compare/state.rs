@@ -1,10 +1,10 @@
 //! Results that are kept until a comparison is complete, and for the next one.
 
-use crate::output::save;
+use crate::files::{Folder, save};
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A result with its key and what it took.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub(super) struct Entry<R> {
 
 /// A folder of results.
 pub(super) struct State {
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl State {
@@ -29,8 +29,7 @@ impl State {
     /// # Errors
     /// If it cannot be made.
     pub(super) fn open(folder: &Path) -> Result<State> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(State { folder: folder.to_path_buf() })
+        Ok(State { folder: Folder::make(folder)? })
     }
 
     /// A result that is kept, or that of `make` once it is; and whether it was kept.
@@ -46,7 +45,7 @@ impl State {
         key: &str,
         make: impl FnOnce() -> Result<(R, f64, Option<f64>)>,
     ) -> Result<(Entry<R>, bool)> {
-        let path = self.folder.join(format!("{name}-{}.json", &key[..16]));
+        let path = self.folder.path().join(format!("{name}-{}.json", &key[..16]));
         if let Some(entry) = read(&path, key) {
             return Ok((entry, true));
         }

@@ -105,6 +105,8 @@ struct Line {
     not_promoted: Option<usize>,
     training_seconds: Option<f64>,
     median_step_seconds: Option<f64>,
+    steps: Option<u64>,
+    skipped: Option<u64>,
 }
 
 /// A comparison as CSV, a line per case and seed; cases without trainings have one.
@@ -153,7 +155,8 @@ fn of_training(line: Line, training: &TrainingRecord, training_seconds: Option<f
             train_loss,
             promoted,
             not_promoted,
-            steps: _,
+            steps,
+            skipped,
             peak: _,
         } => Line {
             test_accuracy,
@@ -163,6 +166,8 @@ fn of_training(line: Line, training: &TrainingRecord, training_seconds: Option<f
             train_loss,
             promoted: Some(promoted),
             not_promoted: Some(not_promoted),
+            steps: Some(steps),
+            skipped: Some(skipped),
             ..line
         },
     }

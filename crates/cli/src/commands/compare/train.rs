@@ -3,13 +3,14 @@
 use super::setup::Setup;
 use super::state::Entry;
 use crate::commands::train::{programs, promote};
-use crate::model::executor;
+use crate::divergence::explained;
+use crate::model::{check_training, executor};
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
 use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
 use bitbudget_exec::{Footprint, Values};
-use bitbudget_train::ErrorKind;
 use bitbudget_train::batches::TrainOptions;
+use bitbudget_train::divergence::Ended;
 use bitbudget_train::metrics::{FinalRecord, Record};
 use bitbudget_train::run::{Settings, train};
 use serde_json::json;
@@ -36,6 +37,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
     setup.state.kept_or("train", &key(&description), || {
         let start = Instant::now();
         let mut compiled = compiled(setup, fitting)?;
+        check_training(&compiled, compiled.assignment.batch)?;
         let mut executor = executor(&setup.device)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let (first, fp32) = (programs(&compiled), compiled.evaluate_fp32()?);
@@ -55,10 +57,11 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
                 Ok(())
             },
         );
-        let trained = match ended {
-            Ok(record) => finished(&record, &compiled, setup.threads),
-            Err(error) if error.kind() == ErrorKind::Diverged => Trained::Diverged { message: error.to_string() },
-            Err(error) => return Err(error.into()),
+        let trained = match ended? {
+            Ended::Finished(record) => finished(&record, &compiled, setup.threads),
+            Ended::Diverged(divergence) => Trained::Diverged {
+                message: explained(&divergence, &compiled, &mut executor, &mut values, settings.loss_scale),
+            },
         };
         Ok((TrainingRecord { seed, trained }, start.elapsed().as_secs_f64(), median(&steps)))
     })
@@ -86,6 +89,7 @@ fn finished(record: &FinalRecord, compiled: &Compiled, threads: usize) -> Traine
         train_accuracy: record.train_accuracy,
         train_loss: finite(record.train_loss),
         steps: record.steps,
+        skipped: record.skipped,
         promoted,
         not_promoted: record.promotions.len() - promoted,
         peak: Footprint::predicted(&compiled.train, threads).total(),

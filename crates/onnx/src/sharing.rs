@@ -1,0 +1,94 @@
+//! Which operators share a parameter, and which only seem to.
+//!
+//! Exporters merge initializers whose elements are equal, biases of zero and scales of one above all, and what was several
+//! parameters would be trained as one. A parameter whose elements are all equal is therefore separate for every operator that
+//! reads it, unless the file shows that it is shared: its operators read another parameter together, whose elements differ,
+//! belong to one module of PyTorch, or the file is from PyTorch's older exporter, which gives merged initializers their own
+//! names by Identity. A parameter whose elements differ is shared by all that read it.
+
+use crate::constant::{Constant, Elements};
+use crate::importer::Importer;
+use crate::node::{Node, Value};
+use bitbudget_ir::{NodeId, Op, Precision};
+use onnx_protobuf::{ModelProto, NodeProto};
+
+/// The operator that is being imported, as the parameters that it reads see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reader {
+    /// Its number among the imported ones.
+    pub(crate) node: usize,
+    /// Operators of one group share parameters.
+    pub(crate) group: String,
+    /// What parameters that belong to it alone are named after.
+    pub(crate) owner: String,
+}
+
+/// Whether all elements of a tensor are equal.
+pub(crate) fn is_uniform(constant: &Constant) -> bool {
+    match &constant.elements {
+        Elements::Floats(floats) => floats.windows(2).all(|pair| pair[0] == pair[1]),
+        Elements::Ints(_) => false,
+    }
+}
+
+/// Whether a file is from PyTorch's older exporter, which marks what it merges.
+pub(crate) fn marks_merged(model: &ModelProto) -> bool {
+    let newer = |node: &NodeProto| node.metadata_props.iter().any(|p| p.key.starts_with("pkg."));
+    model.producer_name == "pytorch" && !model.graph.node.iter().any(newer)
+}
+
+/// The reader that a node is.
+pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader {
+    let module = module(node.proto);
+    let output = node.proto.output.first().map_or("", String::as_str);
+    let group = match (importer.marks_merged, &module) {
+        (true, _) => String::new(),
+        (false, Some(module)) => format!("module {module}"),
+        (false, None) => match node.inputs.iter().flatten().find_map(|input| distinct(importer, &input.value)) {
+            Some(parameter) => format!("beside {parameter}"),
+            None => format!("node {output}"),
+        },
+    };
+    Reader { node: number, group, owner: module.unwrap_or_else(|| node.name.to_string()) }
+}
+
+/// The parameter of differing elements that a value shows, if it shows one.
+fn distinct(importer: &Importer, value: &Value) -> Option<String> {
+    match value {
+        Value::Initializer(i) => {
+            let initializer = importer.initializers.get(*i)?;
+            (!initializer.uniform).then(|| initializer.name.clone())
+        }
+        Value::Tensor(id) => shown(importer, *id),
+        _ => None,
+    }
+}
+
+fn shown(importer: &Importer, mut id: NodeId) -> Option<String> {
+    let graph = &importer.graph;
+    while graph.op(id).precision() == Precision::Relabel {
+        id = *graph.operands(id).first()?;
+    }
+    match graph.op(id) {
+        Op::Parameter(parameter) => {
+            let values = importer.values.get(&parameter.name)?;
+            values.windows(2).any(|pair| pair[0] != pair[1]).then(|| parameter.name.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The layer of `torch.nn` that a node belongs to, by the notes of PyTorch's newer exporter.
+fn module(node: &NodeProto) -> Option<String> {
+    let list = |key: &str| -> Option<Vec<String>> {
+        let value = &node.metadata_props.iter().find(|p| p.key == key)?.value;
+        let entries = value.trim_matches(['[', ']']).split(", ");
+        Some(entries.map(|entry| entry.trim_matches(['\'', '"']).to_string()).collect())
+    };
+    let (scopes, classes) = (list("pkg.torch.onnx.name_scopes")?, list("pkg.torch.onnx.class_hierarchy")?);
+    // The last entry is the operator, the one before it the innermost module.
+    let innermost = scopes.len().checked_sub(2)?;
+    let class = classes.get(innermost)?;
+    let is_layer = class.starts_with("torch.nn.modules.") && !class.starts_with("torch.nn.modules.container.");
+    (is_layer && classes.len() == scopes.len()).then(|| scopes[innermost].clone())
+}

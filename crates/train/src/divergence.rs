@@ -1,0 +1,65 @@
+//! How a run ends: with a final record, or because numbers were not finite.
+
+use crate::Error;
+use crate::batches::Batch;
+use crate::metrics::FinalRecord;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// After all its steps.
+    Finished(FinalRecord),
+    /// Before, or with a network that is not finite.
+    Diverged(Box<Divergence>),
+}
+
+/// Where a run diverged, with what is needed to look at the step again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Divergence {
+    /// What was not finite.
+    pub found: NotFinite,
+    /// The step, counted from 0. After a step whose loss was not finite parameters are as they were before it.
+    pub step: u64,
+    /// The batch of the step.
+    pub batch: Batch,
+    /// The loss scale of the step.
+    pub loss_scale: f32,
+    /// The learning rate of the step.
+    pub learning_rate: f32,
+    /// The steps that were made.
+    pub steps: u64,
+    /// How many of them were skipped.
+    pub skipped: u64,
+}
+
+/// What was not finite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotFinite {
+    /// The loss of the step.
+    Loss,
+    /// Gradients, again and again, while the loss was finite.
+    Gradients,
+    /// A parameter or a state, by its name, after the step.
+    Kept(String),
+    /// Scores of test examples, after the last step.
+    Scores {
+        /// Whether the evaluation was the one without rounding.
+        fp32: bool,
+        /// How many examples have such scores.
+        examples: u64,
+        /// How many examples there are.
+        of: u64,
+    },
+}
+
+/// Why a run stops before its end.
+pub(crate) enum Stop {
+    Failed(Error),
+    Diverged(Box<Divergence>),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Failed(error.into())
+    }
+}

@@ -1,0 +1,118 @@
+//! Loss and accuracy, and which examples are classified correctly.
+
+use bitbudget_exec::{Executor, Inputs, Step, Values};
+use bitbudget_program::Program;
+
+use crate::batches::{Batch, EvalBatches};
+use crate::data::{Dataset, Split};
+use crate::{Error, ErrorKind, Result};
+
+/// Loss and accuracy over a split.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of examples that are classified correctly, 0 to 1.
+    pub accuracy: f64,
+    /// Examples whose scores are not finite; they count as wrong.
+    pub not_finite: u64,
+    /// All examples.
+    pub examples: u64,
+}
+
+/// Loss and accuracy of an evaluation program over a split of a dataset.
+///
+/// # Errors
+/// If the data do not fit or the device fails.
+pub fn evaluate(
+    executor: &mut Executor,
+    values: &mut Values,
+    program: &Program,
+    dataset: &Dataset,
+    split: &Split,
+) -> Result<Evaluation> {
+    let mut batches = EvalBatches::new(dataset, split, program.batch)?;
+    let mut batch = Batch::default();
+    let (mut loss, mut scores, mut examples) = (0.0, Scores::default(), 0);
+    while batches.next_into(&mut batch) {
+        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
+        let step = executor.run(program, values, &inputs)?;
+        let labels = &batch.labels[..batch.valid];
+        for (row, &label) in rows(&step, "log_probabilities", batch.labels.len())?.zip(labels) {
+            loss -= f64::from(row.get(label as usize).copied().unwrap_or(f32::NAN));
+        }
+        scores.add(rows(&step, "logits", batch.labels.len())?, labels);
+        examples += batch.valid;
+    }
+    Ok(Evaluation {
+        loss: loss / examples as f64,
+        accuracy: scores.correct as f64 / examples as f64,
+        not_finite: scores.not_finite,
+        examples: examples as u64,
+    })
+}
+
+pub(crate) fn evaluate_test(
+    executor: &mut Executor,
+    values: &mut Values,
+    program: &Program,
+    dataset: &Dataset,
+) -> Result<Option<Evaluation>> {
+    dataset.test.as_ref().map(|split| evaluate(executor, values, program, dataset, split)).transpose()
+}
+
+/// The rows of an output with one row per example.
+pub(crate) fn rows<'s>(step: &'s Step, name: &str, examples: usize) -> Result<std::slice::ChunksExact<'s, f32>> {
+    let output = step.outputs.get(name).filter(|output| !output.is_empty() && examples > 0);
+    let output =
+        output.ok_or_else(|| Error::new(ErrorKind::Mismatch, format!("the program has no output `{name}`")))?;
+    Ok(output.chunks_exact((output.len() / examples).max(1)))
+}
+
+/// What became of examples, by their scores.
+#[derive(Debug, Default)]
+pub(crate) struct Scores {
+    pub(crate) correct: u64,
+    not_finite: u64,
+}
+
+impl Scores {
+    /// Counts rows that have their largest score (the first of equal ones) at the label. One with a score that is not finite
+    /// is wrong.
+    pub(crate) fn add<'r>(&mut self, rows: impl Iterator<Item = &'r [f32]>, labels: &[u32]) {
+        for (row, &label) in rows.zip(labels) {
+            let larger = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
+            match row.iter().all(|score| score.is_finite()) {
+                true => self.correct += u64::from((0..row.len()).fold(0, larger) == label as usize),
+                false => self.not_finite += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_not_finite_are_never_correct() {
+        const NAN: f32 = f32::NAN;
+        let rows: [([f32; 3], u32, bool); 9] = [
+            ([2.0, 1.0, 0.0], 0, true),
+            ([0.0, 1.0, 2.0], 2, true),
+            ([1.0, 1.0, 0.0], 0, true),
+            ([1.0, 1.0, 0.0], 1, false),
+            ([NAN, NAN, NAN], 0, false),
+            ([NAN, 1.0, 2.0], 0, false),
+            ([0.0, 9.0, NAN], 1, false),
+            ([f32::INFINITY, 0.0, 0.0], 0, false),
+            ([5.0, f32::NEG_INFINITY, 0.0], 0, false),
+        ];
+        for (row, label, correct) in rows {
+            let mut scores = Scores::default();
+            scores.add(std::iter::once(row.as_slice()), &[label]);
+            assert_eq!(scores.correct == 1, correct, "{row:?} {label}");
+            assert_eq!(scores.not_finite == 1, row.iter().any(|score| !score.is_finite()), "{row:?}");
+        }
+    }
+}
