@@ -14,6 +14,8 @@ STEPS = 3
 SHARE_OF_UPDATE, OWN_DISTANCES = 1e-3, 20
 # Weights whose gradient is zero but for rounding move by this share of what the others do.
 NOISE = 2.0**-22
+# What rounding leaves of a gradient whose terms cancel, as a share of the largest one.
+GRADIENT_NOISE = 2.0**-24
 # The first loss, and those after steps.
 FIRST_LOSS, LOSS = 1e-5, 1e-4
 
@@ -47,8 +49,11 @@ def optimizer(name, parameters, rate):
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
 
 
-def train(model, x, y, dtype, name, rate):
-    """Losses of the steps, and trained tensors and running statistics before and after them, by name."""
+def train(model, x, y, dtype, name, rate, noise=None):
+    """Losses of the steps, and trained tensors and running statistics before and after them, by name.
+
+    `noise` is a generator of noise that is added to gradients, as rounding in FP32 leaves it where large terms cancel.
+    """
     opset = model.opset_import[0].version
     kept = statistics_inputs(model)
     values = {i.name: peer.tensor(i, dtype) for i in model.graph.initializer}
@@ -66,6 +71,10 @@ def train(model, x, y, dtype, name, rate):
         losses.append(loss.item())
         if len(losses) == 1:
             read = {n for n, v in trained.items() if v.grad is not None}
+        if noise is not None:
+            largest = max(trained[n].grad.abs().max() for n in read)
+            for n in sorted(read):
+                trained[n].grad += GRADIENT_NOISE * largest * torch.from_numpy(noise.standard_normal(trained[n].shape))
         step.step()
     # What the network does not read is not trained.
     after = {n: v.detach() for n, v in trained.items() if n in read}
@@ -105,6 +114,10 @@ def numbers(model, seed, batch, classes):
         noise = sign * 2.0**-24 * torch.from_numpy(random.choice([-1.0, 1.0], shape))
         nudged, _, after_nudged = train(model, x.double() * (1 + noise), y, torch.float64, name, rate)
         others.append((nudged, after_nudged))
+    if name == "adamw":
+        # It divides gradients by their own size, noise too.
+        noisy, _, after_noisy = train(model, x, y, torch.float64, name, rate, random)
+        others.append((noisy, after_noisy))
     changes = {tensor: distance(value, before[tensor]) for tensor, value in after.items()}
     noise = NOISE * max(changes.values())
     tensors, values = [], []

@@ -13,7 +13,8 @@ def weight(net, shape):
     way = net.integer(0, 15)
     scale = 1.2 / np.sqrt(max(np.prod(shape[1:]), 1)) if len(shape) > 2 else 1.2 / np.sqrt(shape[0])
     new = lambda dims=shape: net.parameter(dims, scale)
-    shared = [name for name in net.initializers if name.startswith("p") and net.shape(name) == list(shape)]
+    # A parameter of equal elements, of which one is a case, is separate for each reader.
+    shared = [name for name in net.initializers if name.startswith("p") and net.shape(name) == list(shape) and np.prod(shape) > 1]
     if way == 0 and shared:
         return net.pick(shared)
     if way == 1:
@@ -180,7 +181,7 @@ def batch_norm(net, x):
     scales = [name for name in net.initializers if name.startswith("scale") and net.shape(name) == [channels]]
     way = net.integer(0, 9)
     scale = net.initializer(net.normal([channels], 0.3, 1.0), "scale")
-    if way == 0 and scales:
+    if way == 0 and scales and channels > 1:
         scale = net.pick(scales)
     elif way == 1:
         scale = net.emit("Mul", [scale, net.number(0.5)])
