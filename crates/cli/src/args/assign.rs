@@ -26,8 +26,6 @@ lower the input with the first group and the loss with the last one.")]
 pub(crate) struct AssignArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,
-    #[command(flatten)]
-    pub(crate) assignment: AssignmentArgs,
     /// Solve again with the method, formats, pins and budget of a file from -o; options override what it says.
     #[arg(long, value_name = "FILE", conflicts_with = "assignment")]
     pub(crate) from: Option<PathBuf>,
@@ -46,6 +44,8 @@ pub(crate) struct AssignArgs {
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
 }
 
 /// Compile a network into a trainer file.
@@ -58,10 +58,6 @@ pub(crate) struct AssignArgs {
 pub(crate) struct CompileArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,
-    #[command(flatten)]
-    pub(crate) assignment: AssignmentArgs,
-    #[command(flatten)]
-    pub(crate) optimizer: OptimizerArgs,
     /// Seed of the random method.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -76,4 +72,8 @@ pub(crate) struct CompileArgs {
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
 }

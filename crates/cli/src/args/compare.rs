@@ -45,18 +45,6 @@ pub(crate) struct CompareArgs {
     /// How often each assignment is trained, with the seeds from --seed on.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) seeds: u64,
-    #[command(flatten)]
-    pub(crate) fitting: FittingArgs,
-    #[command(flatten)]
-    pub(crate) precision: PrecisionArgs,
-    #[command(flatten)]
-    pub(crate) optimizer: OptimizerArgs,
-    #[command(flatten)]
-    pub(crate) settings: SettingsArgs,
-    #[command(flatten)]
-    pub(crate) network: NetworkArgs,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
     /// Assignments and trainings that run at the same time; cores are shared among them unless --threads says otherwise. Steps
     /// take longer then.
     #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -79,6 +67,18 @@ pub(crate) struct CompareArgs {
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 /// How formats are chosen in all cases.

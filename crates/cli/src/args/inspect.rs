@@ -20,13 +20,13 @@ pub(crate) struct InspectArgs {
     /// Print a drawing in GraphViz's language instead, coloured by bits: blue up to 8, orange up to 16, grey 32.
     #[arg(long, value_name = "WHAT", conflicts_with = "text")]
     pub(crate) dot: Option<TextForm>,
+    /// Write the overview as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot"])]
+    pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
-    /// Write the overview as JSON ("-" for standard output).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot"])]
-    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,11 +57,11 @@ pub(crate) struct ExplainArgs {
     /// Explain one tensor: its choices, the chosen one, the runner-up.
     #[arg(long, value_name = "NAME")]
     pub(crate) tensor: Option<String>,
+    /// Write everything as JSON ("-" for standard output).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
-    /// Write everything as JSON ("-" for standard output).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
 }

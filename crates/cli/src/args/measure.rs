@@ -22,21 +22,21 @@ pub(crate) struct EvalArgs {
     /// What to evaluate on; see `bitbudget train --help`. The test examples, or all where there are none.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: DataSpec,
-    #[command(flatten)]
-    pub(crate) fitting: FittingArgs,
-    #[command(flatten)]
-    pub(crate) assignment: AssignmentArgs,
     /// Seed of synthetic data and of the random method.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
     /// Write the result as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 /// Measure a training step: time, memory, and where the time goes.
@@ -54,10 +54,6 @@ Examples:
 pub(crate) struct BenchArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
-    #[command(flatten)]
-    pub(crate) assignment: AssignmentArgs,
-    #[command(flatten)]
-    pub(crate) optimizer: OptimizerArgs,
     /// Steps to measure, after one that is not counted.
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) steps: usize,
@@ -76,16 +72,20 @@ pub(crate) struct BenchArgs {
     /// Store rounded tensors as FP32 numbers, as a simulation does, to see what packing saves.
     #[arg(long)]
     pub(crate) simulated: bool,
-    #[command(flatten)]
-    pub(crate) fitting: FittingArgs,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
     /// Write the record as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 /// Measure what rounding each tensor to each format would cost.
@@ -122,16 +122,16 @@ pub(crate) struct ProfileArgs {
     /// Seed of the order of examples and of synthetic data.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) network: NetworkArgs,
-    #[command(flatten)]
-    pub(crate) fitting: FittingArgs,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
     /// The JSON file to write ("-" for standard output).
     #[arg(short, long, value_name = "FILE.json")]
     pub(crate) output: PathBuf,
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }

@@ -25,10 +25,6 @@ pub(crate) struct PageArgs {
 pub(crate) struct ReportArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
-    #[command(flatten)]
-    pub(crate) assignment: AssignmentArgs,
-    #[command(flatten)]
-    pub(crate) optimizer: OptimizerArgs,
     /// Seed of the random method [default: 0].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -43,4 +39,8 @@ pub(crate) struct ReportArgs {
     /// Write what the page shows as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE", required_unless_present = "html")]
     pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
 }

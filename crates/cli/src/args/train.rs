@@ -42,16 +42,6 @@ pub(crate) struct TrainArgs {
     /// Steps to train, instead of epochs.
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
-    #[command(flatten)]
-    pub(crate) fitting: FittingArgs,
-    #[command(flatten)]
-    pub(crate) assignment: AssignmentArgs,
-    #[command(flatten)]
-    pub(crate) optimizer: OptimizerArgs,
-    #[command(flatten)]
-    pub(crate) settings: SettingsArgs,
-    #[command(flatten)]
-    pub(crate) device: DeviceArgs,
     /// Write the trained network: .onnx, .safetensors (weights only), or any other ending for a trainer file.
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
@@ -69,6 +59,16 @@ pub(crate) struct TrainArgs {
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) fitting: FittingArgs,
+    #[command(flatten)]
+    pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 /// How to run.
