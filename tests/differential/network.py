@@ -63,7 +63,7 @@ class Network:
     def odd_name(self, name):
         """A name as exporters and users give them, or one that something else might have."""
         others = [other for other in self.initializers if other.startswith("p")] or [name]
-        odd = f"{self.pick(others)}.{self.pick(['velocity', 'first_moment', 'second_moment', 'running_mean'])}"
+        odd = f"{self.pick(others)}.{self.pick(['velocity', 'first_moment', 'second_moment', 'mean'])}"
         odd = self.pick([odd, odd, f"{name}/layer:0", f"{name} \u00e9"])
         return name if odd in self.values else odd
 

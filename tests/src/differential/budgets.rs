@@ -1,7 +1,7 @@
 //! What is trained under a budget takes no more; with FP32 alone, recomputation changes no bit.
 
 use super::training::{same_bits, train_compiled};
-use super::{Case, Checked, Findings, Trained, options, text};
+use super::{Case, Checked, Findings, Trained, diverged, options};
 use bitbudget::{Budget, CompileError, Limit, Options, compile};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
@@ -59,7 +59,10 @@ fn within(
         Err(other) => return Err(other.to_string()),
     };
     let solved = compiled.solved.clone().ok_or("there is a budget and no solution")?;
-    let trained = train_compiled(case, compiled, case.loss_scale, 1).map_err(text)?;
+    let trained = match train_compiled(case, compiled, case.loss_scale, 1) {
+        Err(refusal) if diverged(&refusal) => return Ok(Err(refusal)),
+        trained => trained?,
+    };
     let total = trained.allocated.total();
     if solved.peak > solved.budget || total > solved.budget {
         return Err(format!("{total} bytes are allocated and {} stated, {} are allowed", solved.peak, solved.budget));

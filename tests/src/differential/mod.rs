@@ -129,6 +129,11 @@ pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// Whether an error says that gradients were not finite.
+pub(crate) fn diverged(error: &str) -> bool {
+    error.starts_with("diverged") && error.ends_with("Gradients")
+}
+
 /// The names of the tensors that a network trains.
 pub(crate) fn parameters(model: &Model) -> Vec<String> {
     let graph = &model.graph;
