@@ -142,7 +142,8 @@ def batch_normalization(run, node, attrs, x, scale, bias, mean, variance):
         return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
     mean, variance = (run.statistic(node, position, given) for position, given in ((3, mean), (4, variance)))
     mean, variance = run.statistics[mean], run.statistics[variance]
-    return F.batch_norm(x, mean, variance, scale, bias, True, momentum, epsilon)
+    # On other strides, such as those of a transposition with a dimension of one element, PyTorch's gradients are wrong.
+    return F.batch_norm(x.contiguous(), mean, variance, scale, bias, True, momentum, epsilon)
 
 
 # --- products

@@ -3,8 +3,8 @@
 //!
 //! They are found by their names (`running_mean`, `running_var`, and Keras's `moving_mean`, `moving_variance`) where only
 //! arithmetic reads them, and by what is computed: `(x - mean) / sqrt(variance + epsilon)`, or, with the scale computed
-//! first, `bias - mean * scale`. What is subtracted from the network's input, and what that is divided by, are statistics of the
-//! data.
+//! first, `bias - mean * scale`. Where a network first subtracts a stored tensor from its input and then divides by another, both
+//! are statistics of the data.
 
 use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -105,24 +105,25 @@ pub(crate) fn statistics(graph: &GraphProto, order: &[usize]) -> BTreeSet<String
     found.into_iter().map(String::from).collect()
 }
 
-/// Mean and deviation of the network's input, by which it is normalised first.
+/// Mean and deviation of the network's input, if it is normalised first: `(x - mean) / deviation`, or times its reciprocal. Either alone
+/// may be a layer that is trained.
 fn of_input<'g>(graph: &'g GraphProto, names: &Names<'g>) -> BTreeSet<&'g str> {
     let is_stored = |name: &str| graph.initializer.iter().any(|t| t.name == name && !t.dims.is_empty());
-    let mut found = BTreeSet::new();
-    let mut at: Vec<(&'g str, bool)> = graph.input.iter().map(|input| (input.name.as_str(), false)).collect();
-    at.retain(|(name, _)| !graph.initializer.iter().any(|t| t.name == *name));
-    while let Some((name, shifted)) = at.pop() {
-        let readers = names.readers.get(name).map_or(&[][..], Vec::as_slice);
-        // A network whose input others read too is not normalised, it may have a shortcut.
-        let [(node, 0)] = readers else { continue };
-        let (op, [_, other]) = (node.op_type.as_str(), node.input.as_slice()) else { continue };
-        let normalises = op == "Sub" || op == "Div" || (op == "Mul" && shifted);
-        if normalises && is_stored(other) {
-            found.insert(other.as_str());
-            at.extend(node.output.first().map(|output| (output.as_str(), shifted || op == "Sub")));
-        }
-    }
-    found
+    // The stored tensor that the only reader of a name takes from it, or divides it by, and that reader's result. Where others
+    // read the name too, the network may have a shortcut.
+    let next = |name: &str, operators: &[&str]| -> Option<(&'g str, &'g str)> {
+        let [(node, 0)] = names.readers.get(name)?.as_slice() else { return None };
+        let [_, other] = node.input.as_slice() else { return None };
+        let fits = operators.contains(&node.op_type.as_str()) && is_stored(other);
+        Some((other.as_str(), node.output.first()?.as_str())).filter(|_| fits)
+    };
+    let inputs = graph.input.iter().filter(|input| !graph.initializer.iter().any(|t| t.name == input.name));
+    let normalised = inputs.filter_map(|input| {
+        let (mean, centred) = next(&input.name, &["Sub"])?;
+        let (deviation, _) = next(centred, &["Div", "Mul"])?;
+        Some([mean, deviation])
+    });
+    normalised.flatten().collect()
 }
 
 /// Means and variances by what is computed of them.

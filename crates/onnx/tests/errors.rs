@@ -453,6 +453,28 @@ fn a_weight_may_have_as_many_elements_as_the_batch() {
 }
 
 #[test]
+fn an_input_is_normalised_where_it_is_centred_and_divided() {
+    let frozen = |nodes| {
+        let tensors = ["a", "b"].map(|name| TensorProto {
+            float_data: vec![1.0, 2.0, 3.0, 4.0],
+            raw_data: vec![],
+            ..floats(name, &[4, 1, 1], 4)
+        });
+        let imported = import(&model(nodes, tensors.to_vec())).unwrap();
+        let trained = imported.model.graph.ids().filter(|&id| imported.model.graph.op(id).name() == "parameter");
+        2 - trained.count()
+    };
+    let two = |first: &str, second: &str| vec![node(first, &["x", "a"], "t"), node(second, &["t", "b"], "y")];
+    assert_eq!([frozen(two("Sub", "Div")), frozen(two("Sub", "Mul"))], [2, 2]);
+    for (first, second) in [("Sub", "Add"), ("Div", "Sub"), ("Mul", "Sub"), ("Add", "Div"), ("Sub", "Sub")] {
+        assert_eq!(frozen(two(first, second)), 0, "{first} {second}");
+    }
+    // What is centred is read again.
+    let shortcut = [node("Sub", &["x", "a"], "t"), node("Div", &["t", "b"], "u"), node("Add", &["u", "t"], "y")];
+    assert_eq!(frozen(shortcut.to_vec()), 0);
+}
+
+#[test]
 fn warnings_tell_what_is_lost() {
     let double = TensorProto { data_type: 11, raw_data: 0.1f64.to_le_bytes().to_vec(), ..floats("w", &[1], 1) };
     let nodes = vec![node("Mul", &["x", "w"], "a"), node("Dropout", &["a"], "y")];

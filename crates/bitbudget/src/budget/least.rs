@@ -9,6 +9,8 @@ use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
 /// How much is searched, the same for all budgets, so that what is said of one holds for the others.
 const EFFORT: usize = 60;
 const NEAR_EFFORT: usize = 10;
+/// Seconds of which a part is given to these searches at least, so that the clock ends them for large networks only.
+const SECONDS: f64 = 40.0;
 /// The part of the seconds after which the search for the least peak, and each try to come near what is proven, end nevertheless.
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.25;
@@ -40,9 +42,9 @@ impl Search<'_> {
         };
         let proven = if impossible { self.possible_from(budget + 1, program.spare) } else { 0 };
         let kept = self.frame.kept;
-        let (weights, mut bound) = match &found {
-            Some(found) => (found.weights.clone(), lowest(found.bound).max(proven).max(kept)),
-            None => (vec![0.0; program.problem.limits.len()], proven.max(kept)),
+        let (weights, bound) = match &found {
+            Some(found) => (found.weights.clone(), lowest(found.bound).max(kept)),
+            None => (vec![0.0; program.problem.limits.len()], kept),
         };
         let mut least: Option<Placed> = None;
         if let Some(Smallest { picks, .. }) = found {
@@ -63,7 +65,7 @@ impl Search<'_> {
             return Ok((assignment, peak, certificate));
         }
         let smallest = least.map(|least| least.peak);
-        bound = bound.min(smallest.unwrap_or(usize::MAX));
+        let bound = bound.max(proven).min(smallest.unwrap_or(usize::MAX));
         let shortage = Box::new(Shortage {
             budget,
             fp32: self.frame.fp32,
@@ -99,7 +101,8 @@ impl Search<'_> {
 
     /// A counted search; one of seconds ends then too.
     fn counted(&self, effort: usize, part: f64) -> Settings {
-        let seconds = if self.budget.effort.is_some() { f64::INFINITY } else { part * self.budget.seconds };
+        let seconds =
+            if self.budget.effort.is_some() { f64::INFINITY } else { part * self.budget.seconds.max(SECONDS) };
         let effort = Some(effort).filter(|_| self.budget.engine == Engine::Embedded);
         Settings { seconds, effort, ..Settings::default() }
     }
