@@ -1,6 +1,6 @@
 //! A real network learns real digits in few bits.
 
-#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure in a test's own function fails the test")]
 
 use bitbudget::{Compiled, Options, compile};
 use bitbudget_exec::{Executor, Target, Values};

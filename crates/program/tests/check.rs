@@ -126,6 +126,9 @@ fn places_that_overlap_are_refused() {
     assert_eq!(overlap(&[relu(0, 2), relu(2, 3), free(2), relu(3, 4), free(3)]), "accepted");
 }
 
+/// A name, the parts of an instruction, the buffers without a place, those over `b2`, one digit each, and what is said.
+type Tampered<'t> = (&'t str, Vec<Part>, &'t [usize], usize, &'t str);
+
 /// Results in the place of an operand, of which some part of the instruction reads other elements than it is writing.
 #[test]
 fn results_over_operands_that_are_read_otherwise_are_refused() {
@@ -137,7 +140,7 @@ fn results_over_operands_that_are_read_otherwise_are_refused() {
     let backwards = |input: u32, output: u32| of(reversed().into(), &[input], output);
     let add = |a: u32, b: u32, output: u32| of(ops::Add {}.into(), &[a, b], output);
     let inside = |p: &mut Program, ids: &[usize]| ids.iter().for_each(|&id| p.buffers[id].offset = None);
-    let cases: [(&str, Vec<Part>, &[usize], usize, &str); 8] = [
+    let cases: [Tampered<'_>; 8] = [
         ("element by element", vec![part(2, 3), add(3, 2, 4)], &[3], 4, "accepted"),
         ("elsewhere", vec![backwards(2, 3), add(3, 0, 4)], &[3], 9, "accepted"),
         (

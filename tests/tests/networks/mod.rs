@@ -49,7 +49,7 @@ pub(crate) fn model(lines: &str) -> Model {
     let (updates, nodes): (Vec<&str>, Vec<&str>) = lines.lines().map(str::trim).partition(|line| is_update(line));
     let text = format!("graph \"case\" {{\n{}\n{}\n}}", nodes.join("\n"), updates.join("\n"));
     let mut graph: Graph = text.parse().unwrap();
-    let last = graph.ids().filter(|&id| graph.ty(id).shape.0[0] == Dim::BATCH).next_back().unwrap();
+    let last = graph.ids().rfind(|&id| graph.ty(id).shape.0[0] == Dim::BATCH).unwrap();
     classify(&mut graph, last);
     initialised(graph)
 }
