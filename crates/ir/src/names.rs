@@ -17,6 +17,11 @@ pub struct Names {
 }
 
 impl Names {
+    /// Takes a name as it is, taken or not.
+    pub fn take(&mut self, name: &str) {
+        self.taken.insert(name.to_string());
+    }
+
     /// Takes `base`, followed by a number if `base` is empty or taken, and returns it.
     pub fn fresh(&mut self, base: &str) -> String {
         let mut name = base.to_string();

@@ -8,7 +8,7 @@ use crate::order::{is_statistic, node_name};
 use crate::sharing::{self, Reader};
 use crate::tensor::Decoded;
 use crate::warning::{self, Warning, WarningKind};
-use bitbudget_ir::{Dim, Graph, NodeId, Op, Role, Shape, TensorType, ops};
+use bitbudget_ir::{Dim, Graph, Names, NodeId, Op, Role, Shape, TensorType, ops};
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -60,7 +60,7 @@ pub(crate) struct Importer {
     /// Results that an earlier node has computed along with its own.
     pub(crate) merged: HashMap<String, NodeId>,
     constants: HashMap<String, NodeId>,
-    names: BTreeSet<String>,
+    names: Names,
     folded: usize,
     data: Option<DataFolders>,
 }
@@ -83,7 +83,7 @@ impl Importer {
             readers: HashMap::new(),
             merged: HashMap::new(),
             constants: HashMap::new(),
-            names: BTreeSet::new(),
+            names: Names::default(),
             folded: 0,
             data,
         }
@@ -98,7 +98,7 @@ impl Importer {
         let Decoded { constant, rounded } = decoded;
         let constant = Rc::new(constant);
         let trained = matches!(constant.elements, Elements::Floats(_)) && !constant.shape.is_empty();
-        self.names.insert(name.into());
+        self.names.take(name);
         let value = match trained {
             _ if self.frozen.contains(name) => self.frozen(name, constant),
             true => self.initializer(name, constant, rounded, self.initializers.len()),
@@ -139,7 +139,7 @@ impl Importer {
         if name.is_empty() {
             return self.problems.push("the input has no name".into());
         }
-        self.names.insert(name.into());
+        self.names.take(name);
         let id = self.graph.source(ops::Input { name: name.into() }, ty);
         self.known.insert(name.into(), Value::Tensor(id));
     }
@@ -151,7 +151,7 @@ impl Importer {
                 let entry = self.readers.entry(name.clone()).or_insert((0, None));
                 *entry = (entry.0 + 1, (entry.0 == 0 && node.op_type == "Add").then(|| node.clone()));
             }
-            self.names.extend(node.output.iter().cloned());
+            node.output.iter().for_each(|output| self.names.take(output));
         }
         for output in &graph.output {
             let entry = self.readers.entry(output.name.clone()).or_insert((0, None));
@@ -351,13 +351,7 @@ impl Importer {
 
     /// A name that nothing in the file has.
     pub(crate) fn fresh_name(&mut self, base: &str) -> String {
-        let mut name = base.to_string();
-        let mut count = 1;
-        while name.is_empty() || !self.names.insert(name.clone()) {
-            count += 1;
-            name = format!("{base}.{count}");
-        }
-        name
+        self.names.fresh(base)
     }
 
     /// A padded tensor for a reader that cannot take the padding into its own.

@@ -5,10 +5,10 @@ mod operators;
 mod pool;
 
 use crate::error::ExportError;
-use bitbudget_ir::{Graph, Model, NodeId, Op, verify};
+use bitbudget_ir::{Graph, Model, Names, NodeId, Op, verify};
 use messages::{metadata, model_message, tensor_info};
 use onnx_protobuf::{GraphProto, Message, NodeProto, TensorProto};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Keys and values that go with a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,8 +103,8 @@ struct Exporter<'m> {
     proto: GraphProto,
     /// The names of the tensors by node.
     names: BTreeMap<NodeId, String>,
-    taken: BTreeSet<String>,
-    node_names: BTreeSet<String>,
+    taken: Names,
+    node_names: Names,
 }
 
 impl<'m> Exporter<'m> {
@@ -115,7 +115,7 @@ impl<'m> Exporter<'m> {
         let taken = sources.chain(outputs).map(String::from).collect();
         let proto = GraphProto { name: graph.name().to_string(), ..GraphProto::default() };
         let mut exporter =
-            Exporter { model, annotations, proto, names: BTreeMap::new(), taken, node_names: BTreeSet::new() };
+            Exporter { model, annotations, proto, names: BTreeMap::new(), taken, node_names: Names::default() };
         for (name, id) in graph.outputs() {
             if graph.op(*id).source_name().is_none() {
                 exporter.names.entry(*id).or_insert_with(|| name.clone());
@@ -126,7 +126,7 @@ impl<'m> Exporter<'m> {
 
     /// A name that nothing else has.
     fn fresh(&mut self, base: &str) -> String {
-        fresh(&mut self.taken, base)
+        self.taken.fresh(base)
     }
 
     /// The name of a node's tensor.
@@ -156,7 +156,7 @@ impl<'m> Exporter<'m> {
     fn message(&mut self, name: String, operator: &str, input: Vec<String>, output: String) -> &mut NodeProto {
         let op_type = operator.to_string();
         // Readers refuse two nodes of one name; tensors have names of their own.
-        let name = fresh(&mut self.node_names, &name);
+        let name = self.node_names.fresh(&name);
         let node = NodeProto { name, op_type, input, output: vec![output], ..NodeProto::default() };
         let at = self.proto.node.len();
         self.proto.node.push(node);
@@ -182,15 +182,4 @@ impl<'m> Exporter<'m> {
             self.proto.output.push(tensor_info(name, &model.graph.ty(*id).shape));
         }
     }
-}
-
-/// The name, with a number if it is taken.
-fn fresh(taken: &mut BTreeSet<String>, base: &str) -> String {
-    let mut name = base.to_string();
-    let mut count = 1;
-    while name.is_empty() || !taken.insert(name.clone()) {
-        count += 1;
-        name = format!("{base}.{count}");
-    }
-    name
 }
