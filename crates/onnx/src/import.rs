@@ -207,15 +207,21 @@ fn initializers(graph: &GraphProto, importer: &mut Importer) {
         let name = sparse.values.as_ref().map_or("", |v| v.name.as_str());
         importer.problems.push(format!("initializer `{name}` is sparse, which is not supported; store it densely"));
     }
+    let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for proto in &graph.initializer {
         match tensor::decode(proto, importer.data()) {
             Ok(decoded) => importer.add_initializer(&proto.name, decoded),
             Err(reason) => {
-                importer.problems.push(format!("initializer `{}`: {reason}", proto.name));
+                wrong.entry(reason).or_default().push(proto.name.clone());
                 importer.known.insert(proto.name.clone(), Value::Failed);
             }
         }
     }
+    let problem = |(reason, names): (String, Vec<String>)| match names.as_slice() {
+        [name] => format!("initializer `{name}`: {reason}"),
+        names => format!("{} initializers, {}: {reason}", names.len(), warning::few(names)),
+    };
+    importer.problems.extend(wrong.into_iter().map(problem));
 }
 
 fn network_input(graph: &GraphProto, importer: &mut Importer) {

@@ -147,11 +147,7 @@ impl Warning {
     fn text(&self, shown: usize) -> String {
         let mut text = self.kind.event(self.names.len());
         if !self.names.is_empty() {
-            let names: Vec<String> = self.names.iter().take(shown).map(|name| format!("`{name}`")).collect();
-            text.push_str(&format!(": {}", names.join(", ")));
-            if self.names.len() > shown {
-                text.push_str(&format!(" and {} more", self.names.len() - shown));
-            }
+            text.push_str(&format!(": {}", listed(&self.names, shown)));
         }
         let advice = self.kind.advice();
         if !advice.is_empty() {
@@ -166,6 +162,20 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(SHOWN))
     }
+}
+
+/// The first names of a list, and how many more there are.
+fn listed(names: &[String], shown: usize) -> String {
+    let first: Vec<String> = names.iter().take(shown).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(shown) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+/// The first three names of a list, and how many more there are.
+pub(crate) fn few(names: &[String]) -> String {
+    listed(names, SHOWN)
 }
 
 /// Adds names to the warning of their kind.

@@ -398,7 +398,7 @@ fn npz_problems_are_told() {
             Mismatch,
             "y holds 10 at example 1, but the network has 10 outputs and labels",
         ),
-        (with_y(integers("2,", &[1, 10])), Mismatch, "they seem to count from 1: store y - 1"),
+        (with_y(integers("2,", &[1, 10])), Mismatch, "they seem to count from 1: subtract 1 from each"),
         (with_y(integers("2,", &[0, 10])), Mismatch, "use a network with at least 11 outputs"),
         (with_y(npy("<u8", "2,", [u64::MAX, 0].map(u64::to_le_bytes).concat())), Mismatch, "18446744073709551615 at"),
         (with_y(floats("2,", &[0.0, 1.5])), Mismatch, "y holds 1.5 at example 1: labels are whole numbers"),

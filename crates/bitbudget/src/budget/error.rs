@@ -104,6 +104,9 @@ impl Shortage {
         if !self.recompute {
             advice.push("allow recomputation".into());
         }
+        if budget > kept {
+            advice.push("try other methods or no rewriting (their steps come in another order)".into());
+        }
         let (alone, less) = match budget <= kept {
             true => ("alone ", "take a smaller network or an optimizer with less state"),
             false => ("", "use a smaller batch"),
@@ -157,14 +160,15 @@ mod tests {
             infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
             "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \
              needs 921.9 KiB (47.20%). The peak is at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What \
-             helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, or use a smaller batch"
+             helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, try \
+             other methods or no rewriting (their steps come in another order), or use a smaller batch"
         );
         assert_eq!(
             BudgetError::Unknown(Box::new(Shortage { budget: 155 * MIB, ..shortage() })).to_string(),
             "found no assignment that fits 155.0 MiB (38.8% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); only \
              below 150.0 MiB (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters \
              and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, \
-             or use a smaller batch"
+             try other methods or no rewriting (their steps come in another order), or use a smaller batch"
         );
         let error =
             BudgetError::TooLarge { method: Method::Fp32, peak: 10 * MIB + 1, budget: 10 * MIB, fp32: 10 * MIB + 1 };

@@ -2,6 +2,7 @@
 
 use crate::args::{EvalArgs, OptimizerArgs};
 use crate::data::dataset;
+use crate::divergence::Diverged;
 use crate::files::check;
 use crate::model::{Request, compiled, executor, network};
 use crate::output::{json, remark, say};
@@ -51,15 +52,6 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         not_finite: rounded.not_finite,
         not_finite_fp32: exact.not_finite,
     };
-    for (method, many) in [(record.method.as_str(), record.not_finite), ("fp32", record.not_finite_fp32)] {
-        if many > 0 && !args.quiet {
-            let of = record.examples;
-            remark(
-                "warning",
-                format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong"),
-            );
-        }
-    }
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
@@ -75,5 +67,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
             100.0 * record.accuracy_fp32
         ))?;
     }
-    Ok(())
+    let (of, method) = (record.examples, record.method.as_str());
+    match (record.not_finite, record.not_finite_fp32) {
+        (0, 0) => Ok(()),
+        (0, many) => Err(not_finite("fp32", many, of)),
+        (many, _) => Err(not_finite(method, many, of)),
+    }
+}
+
+/// The result is written, but the command does not end as a success.
+fn not_finite(method: &str, many: u64, of: usize) -> anyhow::Error {
+    let text = format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong");
+    Diverged(text).into()
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Footprint, Values};
-use bitbudget_ir::{Graph, Model};
+use bitbudget_ir::{Graph, Model, NodeId, Op};
 use bitbudget_precision::summary::summary;
 use bitbudget_program::Program;
 use bitbudget_train::batches::TrainOptions;
@@ -262,8 +262,9 @@ fn trained(path: &Path, compiled: &Compiled) -> Result<Vec<u8>> {
 /// Every tensor with a value, optimizer state included.
 fn checkpoint(compiled: &Compiled) -> Checkpoint {
     let sources = |graph: &Graph| {
+        let has_value = |id: &NodeId| matches!(graph.op(*id), Op::Parameter(_) | Op::State(_) | Op::Constant(_));
         let shape = |id| Some((graph.op(id).source_name()?.to_string(), graph.ty(id).shape.at(compiled.train.batch)));
-        graph.ids().filter_map(shape).collect::<Vec<_>>()
+        graph.ids().filter(has_value).filter_map(shape).collect::<Vec<_>>()
     };
     let shapes: BTreeMap<String, Vec<usize>> =
         [&compiled.forward, &compiled.training].into_iter().flat_map(sources).collect();

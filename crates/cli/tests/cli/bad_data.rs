@@ -84,7 +84,11 @@ fn wrong_arrays_are_named() {
         ),
         (
             "one-based",
-            &["y holds 10 at example 1", "labels count from 0, so the largest is 9", "count from 1: store y - 1"],
+            &[
+                "y holds 10 at example 1",
+                "labels count from 0, so the largest is 9",
+                "count from 1: subtract 1 from each",
+            ],
         ),
         ("wide", &["[3, 8, 32] (float32)", "`input` takes [3, 16, 16]", "images of 8x32", "--resize stretch"]),
         ("twelve", &["[12, 8, 8]", "12 channels cannot become 3", "store examples with 3 channels"]),

@@ -107,8 +107,9 @@ fn broken(x: f32) -> Vec<u8> {
 fn scores_that_are_not_finite_are_wrong() {
     let folder = Folder::new();
     folder.write("broken.onnx", &broken(3e38));
-    let run = folder.succeed("eval broken.onnx --data digits --json r.json");
-    assert!(run.stderr.contains("warning: fp32: the scores of 359 of 359 examples are not finite"), "{}", run.stderr);
+    let run = folder.run("eval broken.onnx --data digits --json r.json");
+    assert_eq!(run.code, Some(3));
+    assert!(run.stderr.contains("error: fp32: the scores of 359 of 359 examples are not finite"), "{}", run.stderr);
     let record = folder.json("r.json");
     for which in ["", "_fp32"] {
         assert_eq!(record[format!("accuracy{which}")].as_f64(), Some(0.0));

@@ -217,21 +217,25 @@ fn an_unreached_parameter_is_saved_as_it_decayed() {
     }
 }
 
-/// safetensors keep a name for themselves, which an initializer may have.
+/// safetensors keep a name for themselves, and numbers of the training loop have names, which initializers may have.
 #[test]
-fn a_reserved_name_is_saved() {
+fn reserved_names_are_saved() {
     let folder = Folder::new();
-    let mut model = ModelProto::parse_from_bytes(&crate::folder::network()).unwrap();
-    let graph = model.graph.mut_or_insert_default();
-    let first = graph.initializer[0].name.clone();
-    graph.initializer[0].name = "__metadata__".into();
-    let names = graph.node.iter_mut().flat_map(|node| &mut node.input);
-    names.filter(|name| **name == first).for_each(|name| *name = "__metadata__".into());
-    folder.write("named.onnx", &model.write_to_bytes().unwrap());
-    let train = "train named.onnx --data digits --batch 32 --steps 1 --quiet";
-    folder.succeed(&format!("{train} --save a.safetensors"));
-    folder.succeed(&format!("{train} --save a.trainer"));
-    let tensors = Checkpoint::load(&folder.path("a.safetensors")).unwrap().tensors;
-    let trainer = Compiled::decode(&folder.read("a.trainer")).unwrap();
-    assert_eq!(tensors["__metadata__"].values, trainer.values["__metadata__"]);
+    for name in ["__metadata__", "learning_rate", "loss_scale", "labels"] {
+        let mut model = ModelProto::parse_from_bytes(&crate::folder::network()).unwrap();
+        let graph = model.graph.mut_or_insert_default();
+        let first = graph.initializer[0].name.clone();
+        let shape: Vec<usize> = graph.initializer[0].dims.iter().map(|&d| d as usize).collect();
+        graph.initializer[0].name = name.into();
+        let inputs = graph.node.iter_mut().flat_map(|node| &mut node.input);
+        inputs.filter(|input| **input == first).for_each(|input| *input = name.into());
+        folder.write("named.onnx", &model.write_to_bytes().unwrap());
+        let train = "train named.onnx --data digits --batch 32 --steps 1 --quiet";
+        folder.succeed(&format!("{train} --save a.safetensors"));
+        folder.succeed(&format!("{train} --save a.trainer"));
+        let tensors = Checkpoint::load(&folder.path("a.safetensors")).unwrap().tensors;
+        let trainer = Compiled::decode(&folder.read("a.trainer")).unwrap();
+        assert_eq!(tensors[name].values, trainer.values[name], "{name}");
+        assert_eq!(tensors[name].shape, shape, "{name}");
+    }
 }

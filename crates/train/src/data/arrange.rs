@@ -151,7 +151,10 @@ fn image(
     let data: &[Layout] = if layout == Layout::Auto { &BOTH } else { &given };
     // As it is: in the order of axes that it has, unless a user says which that is and the input does not show it.
     let shown = Layout::shown_by(&shape).unwrap_or(Layout::ChannelsFirst);
+    // An input with few channels first takes them so; axes are not exchanged because sizes happen to agree.
+    let takes = Layout::shown_by(&input);
     let exact = pairs(data, &BOTH).into_iter();
+    let exact = exact.filter(|&(data, network)| data == network || takes.is_none_or(|takes| takes == network));
     let exact = exact.filter(|&(data, network)| Image::read(shape, data) == Image::read(input, network));
     let rank = |&(data, network): &(Layout, Layout)| match layout {
         Layout::Auto => (data != network, data != shown),

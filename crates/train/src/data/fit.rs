@@ -258,6 +258,8 @@ mod tests {
             (vec![3, 4, 4], vec![3, 8, 8], 2, layout(Layout::ChannelsLast), "but with --layout channels-first"),
             (vec![3, 4, 6], vec![3, 6, 4], 2, auto, "only with another aspect ratio"),
             (vec![4, 6], vec![3, 8], 2, auto, "their axes are not guessed"),
+            (vec![8, 3, 8], vec![3, 8, 8], 2, auto, "8 channels cannot become 3"),
+            (vec![8, 3, 8], vec![3, 8, 8], 2, layout(Layout::ChannelsFirst), "8 channels cannot become 3"),
             (
                 vec![10],
                 vec![11],

@@ -86,7 +86,7 @@ fn no_class(values: &Values, index: usize, outputs: usize) -> String {
     let range = all.and_then(|all| all.iter().copied().min().zip(all.iter().copied().max()));
     match range {
         Some((1, largest)) if largest <= outputs as i128 => {
-            format!("{counted}; no label is 0, so they seem to count from 1: store y - 1")
+            format!("{counted}; no label is 0, so they seem to count from 1: subtract 1 from each")
         }
         Some((0.., largest)) if largest < 1 << 16 => {
             format!("{counted}; use a network with at least {} outputs, or correct such labels", largest + 1)
