@@ -2,8 +2,8 @@
 //!
 //! Exporters merge initializers whose elements are equal, biases of zero and scales of one above all, and what was several
 //! parameters would be trained as one. A parameter whose elements are all equal is therefore separate for every operator that
-//! reads it, unless the file shows that it is shared: its operators read another parameter together, whose elements differ,
-//! belong to one module of PyTorch, or the file is from PyTorch's older exporter, which gives merged initializers their own
+//! reads it, unless the file shows that it is shared: its operators compute a weight, read another parameter together, whose
+//! elements differ, belong to one module of PyTorch, or the file is from PyTorch's older exporter, which gives merged initializers their own
 //! names by Identity. A parameter whose elements differ is shared by all that read it.
 
 use crate::constant::{Constant, Elements};
@@ -48,6 +48,10 @@ pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader 
     let group = match (importer.marks_merged, &module) {
         (true, _) => String::new(),
         (false, Some(module)) => format!("module {module}"),
+        // A weight in the making, such as one that is centred, reads a parameter several times.
+        (false, None) if node.inputs.iter().flatten().all(|input| is_weight(importer, &input.value)) => {
+            "weights".into()
+        }
         (false, None) => match node.inputs.iter().flatten().find_map(|input| distinct(importer, &input.value)) {
             Some(parameter) => format!("beside {parameter}"),
             None => format!("node {output}"),
@@ -101,6 +105,15 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     importer.values.insert(own, floats);
     importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
     Ok(id)
+}
+
+/// Whether a value is the same for all examples.
+fn is_weight(importer: &Importer, value: &Value) -> bool {
+    match value {
+        Value::Initializer(_) | Value::Constant(_) => true,
+        Value::Tensor(id) => !importer.shape(*id).0.iter().any(|dim| dim.is_batch()),
+        Value::Padded(_) | Value::Sequence(_) | Value::Failed => false,
+    }
 }
 
 /// The parameter of differing elements that a value shows, if it shows one.

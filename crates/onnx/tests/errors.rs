@@ -453,6 +453,19 @@ fn a_weight_may_have_as_many_elements_as_the_batch() {
 }
 
 #[test]
+fn a_weight_in_the_making_reads_one_parameter() {
+    let nodes = vec![
+        with(node("ReduceMean", &["w"], "m"), ints("axes", &[1, 2, 3])),
+        node("Sub", &["w", "m"], "c"),
+        node("Conv", &["x", "c"], "t"),
+        // Layers with weights of their own may have been merged.
+        node("Conv", &["t", "w"], "y"),
+    ];
+    let graph = import(&model(nodes, vec![floats("w", &[4, 4, 1, 1], 16)])).unwrap().model.graph;
+    assert_eq!(graph.ids().filter(|&id| graph.op(id).name() == "parameter").count(), 2);
+}
+
+#[test]
 fn an_input_is_normalised_where_it_is_centred_and_divided() {
     let frozen = |nodes| {
         let tensors = ["a", "b"].map(|name| TensorProto {
