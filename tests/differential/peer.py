@@ -142,8 +142,15 @@ def batch_normalization(run, node, attrs, x, scale, bias, mean, variance):
         return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
     mean, variance = (run.statistic(node, position, given) for position, given in ((3, mean), (4, variance)))
     mean, variance = run.statistics[mean], run.statistics[variance]
-    # On other strides, such as those of a transposition with a dimension of one element, PyTorch's gradients are wrong.
-    return F.batch_norm(x.contiguous(), mean, variance, scale, bias, True, momentum, epsilon)
+    # Not by F.batch_norm, whose gradients are wrong for strides such as those of a transposition with a dimension of one element.
+    axes = [axis for axis in range(x.dim()) if axis != 1]
+    count = x.numel() // x.shape[1]
+    own, spread = x.mean(axes), x.var(axes, unbiased=False)
+    with torch.no_grad():
+        mean += momentum * (own - mean)
+        variance += momentum * (spread * count / max(count - 1, 1) - variance)
+    along = lambda vector: vector.reshape([-1 if axis == 1 else 1 for axis in range(x.dim())])
+    return (x - along(own)) / along(spread + epsilon).sqrt() * along(scale) + along(bias)
 
 
 # --- products
