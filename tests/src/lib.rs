@@ -1,6 +1,8 @@
-//! What the tests of the whole share: the oracle's place and its arrays, and the comparison of random networks with PyTorch.
+//! What the tests of the whole share: the oracle's place and its arrays, the comparison of random networks with PyTorch, and
+//! fingerprints that show whether two builds make the same trainers.
 
 pub mod differential;
+pub mod fingerprints;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,10 +2,11 @@
 
 use crate::arrays;
 use bitbudget_autodiff::{Optimizer, Updates};
+use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
 use serde::Deserialize;
 use std::io::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A network with data, and what PyTorch makes of it in three steps.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Case {
     /// The network.
     pub onnx: Vec<u8>,
     /// The data, as the command line reads them.
-    pub data: PathBuf,
+    pub data: DataSpec,
     /// Examples per step.
     pub batch: usize,
     /// How parameters are updated.
@@ -85,7 +86,7 @@ impl Case {
         Ok(Case {
             name: name.to_string(),
             onnx: std::fs::read(file("onnx"))?,
-            data: file("npz"),
+            data: DataSpec::Npz(file("npz")),
             batch: record.batch,
             optimizer: match record.optimizer.as_str() {
                 "sgd" => Optimizer::sgd(),

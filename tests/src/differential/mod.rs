@@ -11,6 +11,7 @@ mod training;
 
 pub use case::{Case, names};
 pub use training::{Trained, train};
+pub(crate) use training::{dataset, train_on};
 
 use bitbudget::{Options, Rules, compile};
 use bitbudget_ir::Model;

@@ -25,7 +25,7 @@ struct Evaluated {
 
 /// Evaluation gives the same bits with and without rewriting.
 pub(super) fn evaluations(case: &Case, trained: &Trained) -> Checked {
-    let dataset = dataset(case, &trained.compiled.training)?;
+    let dataset = dataset(&case.data, &trained.compiled.training)?;
     let options = Options { rewrite: None, ..options(case, Method::Fp32) };
     let model = trained_model(trained);
     let plain = compile(model, &options).map_err(text)?;
@@ -48,7 +48,7 @@ pub(super) fn trainer(case: &Case, trained: &Trained) -> Checked {
 /// The trained network as ONNX file: what it trains, its evaluation, the loss of its next step.
 pub(super) fn check(case: &Case, trained: &Trained, save: Option<&Path>) -> Checked {
     let compiled = &trained.compiled;
-    let dataset = dataset(case, &compiled.training)?;
+    let dataset = dataset(&case.data, &compiled.training)?;
     let before = evaluated(&compiled.evaluate_fp32().map_err(text)?, compiled, &dataset)?;
     let bytes = bitbudget_onnx::export_bytes(&trained_model(trained)).map_err(text)?;
     if let Some(folder) = save {
@@ -80,7 +80,7 @@ fn trained_model(trained: &Trained) -> Model {
 
 /// The loss of one more step.
 fn next_loss(case: &Case, compiled: &Compiled) -> Result<f64, String> {
-    let dataset = dataset(case, &compiled.training)?;
+    let dataset = dataset(&case.data, &compiled.training)?;
     let mut batches = EvalBatches::new(&dataset, &dataset.train, case.batch).map_err(text)?;
     let mut batch = Batch::default();
     batches.next_into(&mut batch);

@@ -39,11 +39,11 @@ pub fn train(case: &Case, model: &Model, options: &Options, threads: usize) -> R
 /// Trains what is compiled.
 pub(crate) fn train_compiled(
     case: &Case,
-    mut compiled: Compiled,
+    compiled: Compiled,
     loss_scale: LossScaling,
     threads: usize,
 ) -> Result<Trained, String> {
-    let dataset = dataset(case, &compiled.training)?;
+    let dataset = dataset(&case.data, &compiled.training)?;
     let settings = Settings {
         length: Length::Steps(case.losses.len() as u64),
         batches: TrainOptions { batch: case.batch, seed: 0, shuffle: false, augment: false },
@@ -56,6 +56,16 @@ pub(crate) fn train_compiled(
             Optimizer::Sgd { .. } => [0.0; 2],
         },
     };
+    train_on(&dataset, &settings, compiled, threads)
+}
+
+/// Trains what is compiled on any data; an error says where it diverged.
+pub(crate) fn train_on(
+    dataset: &Dataset,
+    settings: &Settings,
+    mut compiled: Compiled,
+    threads: usize,
+) -> Result<Trained, String> {
     let mut executor = Executor::new(Target::Cpu, threads).map_err(text)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).map_err(text)?;
     values.progress = compiled.progress;
@@ -67,8 +77,8 @@ pub(crate) fn train_compiled(
         &mut values,
         programs,
         &fp32,
-        &dataset,
-        &settings,
+        dataset,
+        settings,
         &mut |over| {
             let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
             let promoted =
@@ -94,8 +104,8 @@ pub(crate) fn train_compiled(
     Ok(Trained { compiled, losses, skipped, allocated })
 }
 
-/// The case's data, read and fitted as the command line does.
-pub(crate) fn dataset(case: &Case, training: &Graph) -> Result<Dataset, String> {
+/// Data, read and fitted to a network as the command line does.
+pub(crate) fn dataset(spec: &DataSpec, training: &Graph) -> Result<Dataset, String> {
     let input = training.ids().find(|&id| matches!(training.op(id), Op::Input(_))).ok_or("there is no input")?;
     let fixed = |d: &bitbudget_ir::Dim| d.as_fixed().ok_or("a dimension varies");
     let shape: Vec<usize> = training.ty(input).shape.0.iter().skip(1).map(fixed).collect::<Result<_, _>>()?;
@@ -103,7 +113,7 @@ pub(crate) fn dataset(case: &Case, training: &Graph) -> Result<Dataset, String> 
     let classes = training.ty(logits).shape.0.get(1).map(fixed).ok_or("there are no classes")??;
     let input = training.op(input).source_name().unwrap_or_default().to_string();
     let network = Network { input, shape, classes };
-    let loaded = data::load(&DataSpec::Npz(case.data.clone()), &network, 0).map_err(text)?;
+    let loaded = data::load(spec, &network, 0).map_err(text)?;
     data::fit(loaded, &network, Fitting::default()).map_err(text)
 }
 
