@@ -1,11 +1,13 @@
 //! The graph: nodes in execution order, operands as edges.
 
 use crate::error::{GraphError, Reason};
+use crate::facts::Facts;
 use crate::ops::{Op, ScalarKind};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
+use std::sync::Arc;
 
 /// A node, and the tensor that it produces; ids ascend in execution order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,11 +64,18 @@ pub struct Node {
     pub name: String,
 }
 
+/// A node with the facts of its operator on its operands.
+#[derive(Clone, Debug)]
+struct Entry {
+    node: Node,
+    facts: Arc<Facts>,
+}
+
 /// A directed acyclic graph of operators in execution order.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     name: String,
-    graph: DiGraph<Node, usize>,
+    graph: DiGraph<Entry, usize>,
     outputs: Vec<(String, NodeId)>,
     updates: Vec<(NodeId, NodeId)>,
 }
@@ -147,16 +156,24 @@ impl Graph {
         for (position, operand) in operands.iter().enumerate() {
             self.graph.add_edge(operand.petgraph(), id.petgraph(), position);
         }
-        self.graph[id.petgraph()].op = op;
+        let facts = Arc::new(self.facts_of(&op, operands, &ty));
+        let entry = &mut self.graph[id.petgraph()];
+        (entry.node.op, entry.facts) = (op, facts);
         Ok(())
     }
 
     pub(crate) fn insert(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
-        let index = self.graph.add_node(node);
+        let facts = Arc::new(self.facts_of(&node.op, operands, &node.ty));
+        let index = self.graph.add_node(Entry { node, facts });
         for (position, operand) in operands.iter().enumerate() {
             self.graph.add_edge(operand.petgraph(), index, position);
         }
         NodeId(index.index() as u32)
+    }
+
+    fn facts_of(&self, op: &Op, operands: &[NodeId], ty: &TensorType) -> Facts {
+        let shapes: Vec<&Shape> = operands.iter().map(|&id| &self.ty(id).shape).collect();
+        op.facts(&shapes, &ty.shape)
     }
 
     /// Whether `id` is a node of this graph.
@@ -181,12 +198,17 @@ impl Graph {
 
     /// The node of an id that this graph gave out.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.graph[id.petgraph()]
+        &self.graph[id.petgraph()].node
     }
 
     /// The operator of a node.
     pub fn op(&self, id: NodeId) -> &Op {
         &self.node(id).op
+    }
+
+    /// What passes may rely on about a node.
+    pub fn facts(&self, id: NodeId) -> &Facts {
+        &self.graph[id.petgraph()].facts
     }
 
     /// The type of a node's result.
@@ -196,12 +218,12 @@ impl Graph {
 
     /// Sets what a tensor is to the training step.
     pub fn set_role(&mut self, id: NodeId, role: Role) {
-        self.graph[id.petgraph()].role = role;
+        self.graph[id.petgraph()].node.role = role;
     }
 
     /// Sets a node's name for people.
     pub fn set_name(&mut self, id: NodeId, name: impl Into<String>) {
-        self.graph[id.petgraph()].name = name.into();
+        self.graph[id.petgraph()].node.name = name.into();
     }
 
     /// The operands of a node, in order.

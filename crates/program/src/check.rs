@@ -16,7 +16,7 @@
 //! 9. A computed buffer without a place is read in its own instruction only.
 
 use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
-use bitbudget_ir::{Shape, TensorType, ops};
+use bitbudget_ir::{Facts, Read, Shape, TensorType, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -154,22 +154,21 @@ impl Checker<'_> {
     /// What the parts of an instruction read, part by part.
     fn reads<'i>(&self, parts: &'i [Part]) -> Vec<Reads<'i>> {
         let shape = |id: BufferId| self.program.buffer(id).shape.as_slice();
-        let joins = |i: usize| {
-            let Part { op, inputs, output, .. } = &parts[i];
-            let operands: Vec<&[usize]> = inputs.iter().map(|&id| shape(id)).collect();
-            op.is_elementwise(&operands, shape(*output))
-                && parts.last().is_some_and(|l| shape(l.output) == shape(*output))
+        let facts = |Part { op, inputs, output, .. }: &Part| {
+            let operands: Vec<Shape> = inputs.iter().map(|&id| Shape::fixed(shape(id))).collect();
+            op.facts(&operands.iter().collect::<Vec<_>>(), &Shape::fixed(shape(*output)))
         };
+        let facts: Vec<Facts> = parts.iter().map(facts).collect();
+        let is_last = |i: usize| parts.last().is_some_and(|last| shape(last.output) == shape(parts[i].output));
+        let joins = |i: usize| facts[i].is_elementwise() && is_last(i);
         let together = ops::one_pass(parts.len(), joins, |reader, i| parts[reader].inputs.contains(&parts[i].output));
-        let reads = |(part, together): (&'i Part, bool)| {
-            let in_place = |(position, &id): (usize, &BufferId)| {
-                position < part.op.elementwise() && shape(id) == shape(part.output)
-            };
+        let reads = |((part, facts), together): ((&'i Part, &Facts), bool)| {
+            let in_place = |position: usize| facts.reads.of(position) == Read::Each;
             let operands = part.inputs.iter().enumerate();
-            let operands = operands.filter_map(|operand| Some((self.storage(*operand.1)?, in_place(operand))));
+            let operands = operands.filter_map(|(position, &id)| Some((self.storage(id)?, in_place(position))));
             Reads { part, together, operands: operands.collect() }
         };
-        parts.iter().zip(together).map(reads).collect()
+        parts.iter().zip(&facts).zip(together).map(reads).collect()
     }
 
     /// Gives a result its place when all parts of its instruction are known.

@@ -38,7 +38,9 @@ impl Analysis<Term> for Knowledge {
                 let typed: Option<Vec<_>> = operands.iter().map(|k| Some((k.ty.as_ref()?, &k.exact))).collect();
                 let typed = typed.unwrap_or_default();
                 let types: Vec<&TensorType> = typed.iter().map(|&(ty, _)| ty).collect();
-                Known { ty: op.infer(&types).ok(), exact: kept(op, &typed) }
+                let ty = op.infer(&types).ok();
+                let exact = ty.as_ref().map(|ty| kept(op, &typed, ty)).unwrap_or_default();
+                Known { ty, exact }
             }
             Head::Round(rounding) => Known { ty: first(), exact: Exact(vec![*rounding]) },
             Head::Root => Known { ty: None, exact: Exact::default() },

@@ -1,7 +1,7 @@
 //! Which formats hold all numbers of a tensor.
 
 use bitbudget_formats::{Format, Overflow, Rounder};
-use bitbudget_ir::{Op, TensorType};
+use bitbudget_ir::{Numbers, Op, Shape, TensorType};
 use egg::DidMerge;
 
 /// A rounding to a format other than FP32.
@@ -47,23 +47,14 @@ fn is_within(known: Rounding, other: Rounding) -> bool {
     !infinite && known.format.is_subset_of(other.format)
 }
 
-/// What an operator keeps exact: one that only moves numbers, or takes some of them and zeros.
-pub(crate) fn kept(op: &Op, operands: &[(&TensorType, &Exact)]) -> Exact {
-    let Some(&(_, first)) = operands.first() else { return Exact::default() };
-    match op {
-        Op::Reshape(_)
-        | Op::Transpose(_)
-        | Op::Slice(_)
-        | Op::SliceScatter(_)
-        | Op::Broadcast(_)
-        | Op::Cast(_)
-        | Op::Relu(_)
-        | Op::ReluGrad(_)
-        | Op::ClipGrad(_)
-        | Op::MaxPool(_) => first.clone(),
-        // Where windows do not overlap, no two gradients are added.
-        Op::MaxPoolGrad(op) if (0..2).all(|d| (op.kernel[d] - 1) * op.dilations[d] < op.strides[d]) => first.clone(),
-        Op::Concat(_) => {
+/// What an operator keeps exact, which makes `ty`: one that only moves numbers, or takes some of them and zeros.
+pub(crate) fn kept(op: &Op, operands: &[(&TensorType, &Exact)], ty: &TensorType) -> Exact {
+    let shapes: Vec<&Shape> = operands.iter().map(|(ty, _)| &ty.shape).collect();
+    let of = |position: usize| operands.get(position).map(|(_, exact)| *exact);
+    match op.facts(&shapes, &ty.shape).numbers {
+        Numbers::New | Numbers::SomeOf(_) => Exact::default(),
+        Numbers::Of(operand) => of(operand).cloned().unwrap_or_default(),
+        Numbers::OfEvery => {
             let everywhere = |r: &&Rounding| operands.iter().all(|(_, exact)| exact.holds(**r));
             let mut all: Vec<Rounding> =
                 operands.iter().flat_map(|(_, exact)| &exact.0).filter(everywhere).copied().collect();
@@ -71,10 +62,10 @@ pub(crate) fn kept(op: &Op, operands: &[(&TensorType, &Exact)]) -> Exact {
             all.dedup();
             Exact(all)
         }
-        Op::Clip(op) => {
-            Exact(first.0.iter().filter(|r| [op.min.0, op.max.0].iter().all(|&x| is_number(**r, x))).copied().collect())
+        Numbers::Clamped(min, max) => {
+            let bounds_are_numbers = |r: &&Rounding| [min, max].iter().all(|&bound| is_number(**r, bound));
+            Exact(of(0).into_iter().flat_map(|exact| &exact.0).filter(bounds_are_numbers).copied().collect())
         }
-        _ => Exact::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Place, Schedule, storage};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Op};
+use bitbudget_ir::{DType, Form, Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Functions that are computed for one element of a derived tensor at most, and stored elements that these read.
@@ -27,65 +27,51 @@ pub fn derivable(graph: &Graph, schedule: &Schedule, batch: usize) -> BTreeMap<N
     counting
 }
 
-/// How a node can be computed for some elements at a time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// From the same elements of its operands, and vectors over the channels.
-    Elementwise,
-    /// From the planes of one operand each.
-    Planes,
-    /// Not at all.
-    Whole,
-}
-
-fn form(graph: &Graph, id: NodeId) -> Form {
-    let operands = graph.operands(id);
-    let shape = &graph.ty(id).shape;
-    let of_one_shape = || operands.iter().all(|&o| graph.ty(o).shape == *shape);
-    match graph.op(id) {
-        Op::Relu(_) | Op::LeakyRelu(_) | Op::Clip(_) | Op::Scale(_) | Op::BatchNormalize(_) => Form::Elementwise,
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Sum(_) if of_one_shape() => Form::Elementwise,
-        op if is_masked_gradient(op) => Form::Elementwise,
-        Op::Concat(op) if op.axis == 1 => Form::Planes,
-        Op::Slice(op) if op.step.iter().all(|&step| step == 1) && is_of_channels(graph, operands[0], id) => {
-            Form::Planes
-        }
-        // Channels in another order.
-        Op::Transpose(op) if op.perm == [0, 2, 1, 3, 4] => Form::Planes,
-        _ => Form::Whole,
+/// Whether a node can be computed for some elements at a time: at little cost, from the same elements of its operands, or from
+/// planes of them.
+fn is_cheap(graph: &Graph, id: NodeId) -> bool {
+    let facts = graph.facts(id);
+    match facts.form {
+        Form::Map(_) => facts.cheap && facts.is_elementwise(),
+        Form::Planes(_) => true,
+        Form::Source
+        | Form::Alias
+        | Form::Move
+        | Form::Reduction { .. }
+        | Form::Rows
+        | Form::Window
+        | Form::Product => false,
     }
-}
-
-/// Whether an operator passes its first operand on where its second allows it.
-fn is_masked_gradient(op: &Op) -> bool {
-    matches!(op, Op::ReluGrad(_) | Op::LeakyReluGrad(_) | Op::ClipGrad(_))
-}
-
-/// Whether two shapes differ in the second dimension only.
-fn is_of_channels(graph: &Graph, a: NodeId, b: NodeId) -> bool {
-    let (a, b) = (&graph.ty(a).shape, &graph.ty(b).shape);
-    a.rank() == b.rank() && (0..a.rank()).all(|axis| axis == 1 || a.get(axis) == b.get(axis))
 }
 
 /// Whether a node's kernel can compute operand `position` in passing.
 fn takes(graph: &Graph, reader: NodeId, position: usize) -> bool {
-    match graph.op(reader) {
-        Op::Conv(_) | Op::ConvGradWeight(_) => position == 0,
-        Op::MaxPool(_) | Op::MaxPoolIndices(_) | Op::AveragePool(_) | Op::ReduceMean(_) => true,
-        Op::BatchNormGradScale(_) | Op::BatchNormGradInput(_) => position == 0,
-        Op::ReduceSum(op) => is_over_channels(&op.axes, graph.ty(graph.operands(reader)[0]).shape.rank()),
-        _ => form(graph, reader) != Form::Whole,
+    let facts = graph.facts(reader);
+    match (&facts.form, graph.op(reader)) {
+        (Form::Map(_), Op::BatchNormGradInput(_)) => position == 0,
+        (Form::Map(_) | Form::Planes(_), _) => is_cheap(graph, reader),
+        (Form::Window, Op::MaxPool(_) | Op::MaxPoolIndices(_) | Op::AveragePool(_)) => true,
+        (Form::Product, Op::Conv(_) | Op::ConvGradWeight(_)) => position == 0,
+        (Form::Reduction { .. }, Op::ReduceMean(_)) => true,
+        (Form::Reduction { .. }, Op::ReduceSum(_)) => facts.is_over_channels(),
+        (Form::Reduction { .. }, Op::BatchNormGradScale(_)) => position == 0,
+        (
+            Form::Source
+            | Form::Alias
+            | Form::Move
+            | Form::Reduction { .. }
+            | Form::Rows
+            | Form::Window
+            | Form::Product,
+            _,
+        ) => false,
     }
-}
-
-/// Whether these are all axes but the second.
-fn is_over_channels(axes: &[usize], rank: usize) -> bool {
-    axes.iter().copied().eq((0..rank).filter(|&axis| axis != 1))
 }
 
 /// Whether a node computes every element exactly once, and so can count those that overflow.
 fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
-    matches!(graph.op(id), Op::BatchNormGradInput(_)) || form(graph, id) == Form::Elementwise
+    let facts = graph.facts(id);
+    facts.is_elementwise() && (facts.cheap || matches!(graph.op(id), Op::BatchNormGradInput(_)))
 }
 
 struct Deriving<'a> {
@@ -166,8 +152,7 @@ impl<'a> Deriving<'a> {
         derived: &BTreeSet<NodeId>,
         closure: &mut BTreeSet<NodeId>,
     ) -> Option<Work> {
-        let form = form(self.graph, id);
-        if form == Form::Whole {
+        if !is_cheap(self.graph, id) {
             return None;
         }
         closure.insert(id);
@@ -180,8 +165,8 @@ impl<'a> Deriving<'a> {
                 false => Work { functions: 0, reads: self.read(storage, id, top)? },
             };
             let Work { functions, reads } = &mut work;
-            match form {
-                Form::Planes => (*functions, *reads) = ((*functions).max(of.functions + 1), (*reads).max(of.reads)),
+            match self.graph.facts(id).form {
+                Form::Planes(_) => (*functions, *reads) = ((*functions).max(of.functions + 1), (*reads).max(of.reads)),
                 _ => (*functions, *reads) = (*functions + of.functions, *reads + of.reads),
             }
         }
@@ -197,7 +182,7 @@ impl<'a> Deriving<'a> {
         let source = self.graph.op(storage).source_name().is_some();
         // A gradient takes no more room than what is let through of it.
         let replaces = id == top
-            && is_masked_gradient(self.graph.op(top))
+            && self.graph.facts(top).is_mask()
             && self.root[self.graph.operands(top)[0].index()] == storage
             && elements(storage) == elements(top);
         (source || replaces || self.last[storage.index()] >= self.last[top.index()]).then_some(1)

@@ -4,7 +4,7 @@
 //! node of the two, from outside, stands behind both.
 
 use crate::Tensors;
-use bitbudget_ir::{NodeId, Op, Shape, ops};
+use bitbudget_ir::{NodeId, Pass, Read, ops};
 use std::collections::BTreeSet;
 
 /// Nodes of one unit at most; their tiles share a core's cache.
@@ -17,87 +17,55 @@ const OPERANDS: usize = 12;
 enum Kind {
     /// Element by element, from operands of its own shape and vectors over the channels.
     Elementwise,
-    /// Mean and variance of one tensor.
-    Moments,
-    /// The gradients of a normalisation by scale and bias.
-    GradientSums,
-    /// A maximum pooling and its indices.
-    MaxPool,
+    /// In one pass with another node over the first operand.
+    Pass(Pass),
     /// By itself.
     Alone,
 }
 
 fn kind(tensors: &Tensors<'_>, id: NodeId) -> Kind {
-    match tensors.graph.op(id) {
-        Op::Cast(_) if tensors.is_alias(id) => Kind::Alone,
-        _ if is_elementwise(tensors, id) => Kind::Elementwise,
-        Op::BatchMean(_) | Op::BatchVariance(_) => Kind::Moments,
-        Op::BatchNormGradScale(_) => Kind::GradientSums,
-        Op::ReduceSum(op) if !op.keep && is_over_channels(&op.axes, tensors, id) => Kind::GradientSums,
-        Op::MaxPool(_) | Op::MaxPoolIndices(_) => Kind::MaxPool,
-        _ => Kind::Alone,
+    let facts = tensors.graph.facts(id);
+    match facts.pass {
+        _ if tensors.is_alias(id) => Kind::Alone,
+        _ if facts.is_elementwise() => Kind::Elementwise,
+        Some(pass) => Kind::Pass(pass),
+        None => Kind::Alone,
     }
-}
-
-/// Whether a sum leaves the second axis of its operand only.
-fn is_over_channels(axes: &[usize], tensors: &Tensors<'_>, id: NodeId) -> bool {
-    let rank = tensors.graph.operands(id).first().map_or(0, |&o| tensors.graph.ty(o).shape.rank());
-    rank > 1 && axes.iter().copied().eq((0..rank).filter(|&axis| axis != 1))
-}
-
-/// Whether a node is computed element by element.
-fn is_elementwise(tensors: &Tensors<'_>, id: NodeId) -> bool {
-    let graph = tensors.graph;
-    let operands = graph.operands(id);
-    let shapes: Vec<&Shape> = operands.iter().map(|&o| &graph.ty(o).shape).collect();
-    graph.op(id).is_elementwise(&shapes, &graph.ty(id).shape)
 }
 
 /// Which nodes of a unit are computed in one pass, element by element, and may take the place of what they read.
 pub(crate) fn one_pass(tensors: &Tensors<'_>, nodes: &[NodeId]) -> Vec<bool> {
     let shape = |id: NodeId| &tensors.graph.ty(id).shape;
-    let joins =
-        |i: usize| is_elementwise(tensors, nodes[i]) && nodes.last().is_some_and(|&l| shape(l) == shape(nodes[i]));
+    let is_last = |i: usize| nodes.last().is_some_and(|&last| shape(last) == shape(nodes[i]));
+    let joins = |i: usize| tensors.graph.facts(nodes[i]).is_elementwise() && is_last(i);
     ops::one_pass(nodes.len(), joins, |reader, i| tensors.graph.operands(nodes[reader]).contains(&nodes[i]))
 }
 
 /// Whether a node reads a storage in no other way than element by element, if at all.
 pub(crate) fn reads_in_place(tensors: &Tensors<'_>, id: NodeId, storage: NodeId) -> bool {
     let graph = tensors.graph;
-    let (count, shape) = (graph.op(id).elementwise(), &graph.ty(id).shape);
     let operands = graph.operands(id);
     let mut reads = operands.iter().enumerate().filter(|&(_, &operand)| tensors.root(operand) == storage);
-    reads.all(|(position, &operand)| position < count && graph.ty(operand).shape == *shape)
+    reads.all(|(position, _)| graph.facts(id).reads.of(position) == Read::Each)
 }
 
 /// Whether two nodes are computed in one pass over an operand that they share.
 pub(crate) fn is_pair(tensors: &Tensors<'_>, first: NodeId, second: NodeId) -> bool {
-    let kind = kind(tensors, first);
-    kind != Kind::Elementwise && kind == self::kind(tensors, second) && fits(tensors, kind, first, second)
+    kind(tensors, first) != Kind::Elementwise && fits(tensors, first, second)
 }
 
-/// Whether two nodes of one kind can be computed in one pass.
-fn fits(tensors: &Tensors<'_>, kind: Kind, first: NodeId, second: NodeId) -> bool {
+/// Whether two nodes can be computed in one pass.
+fn fits(tensors: &Tensors<'_>, first: NodeId, second: NodeId) -> bool {
     let graph = tensors.graph;
     let (a, b) = (graph.operands(first), graph.operands(second));
-    match kind {
-        Kind::Elementwise => {
-            let one_shape = graph.ty(first).shape == graph.ty(second).shape;
-            one_shape && b.contains(&first)
+    match (kind(tensors, first), kind(tensors, second)) {
+        (Kind::Elementwise, Kind::Elementwise) => graph.ty(first).shape == graph.ty(second).shape && b.contains(&first),
+        (Kind::Pass(first_pass), Kind::Pass(second_pass)) => {
+            // A variance is one of two results only beside the mean that it reads.
+            let is_of_mean = second_pass != Pass::Variance || b.get(1) == Some(&first);
+            first_pass.is_one_with(second_pass) && a.first() == b.first() && is_of_mean
         }
-        Kind::Moments => {
-            let pair = (graph.op(first), graph.op(second));
-            matches!(pair, (Op::BatchMean(_), Op::BatchVariance(_))) && a[0] == b[0] && b[1] == first
-        }
-        Kind::GradientSums => {
-            let sums = |op: &Op| matches!(op, Op::ReduceSum(_));
-            sums(graph.op(first)) != sums(graph.op(second)) && a[0] == b[0]
-        }
-        Kind::MaxPool => match (graph.op(first), graph.op(second)) {
-            (Op::MaxPool(pool), Op::MaxPoolIndices(indices)) => pool.window() == indices.window() && a == b,
-            _ => false,
-        },
-        Kind::Alone => false,
+        (Kind::Elementwise | Kind::Pass(_) | Kind::Alone, _) => false,
     }
 }
 
@@ -128,7 +96,7 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
             // Kernels of what is not elementwise compute two results at most.
             let alone = |id: NodeId| units.nodes[units.unit[id.index()]].len() == 1;
             let room = kind == Kind::Elementwise || alone(other) && alone(id);
-            if !stays && room && fits(tensors, kind, other, id) && self::kind(tensors, other) == kind {
+            if !stays && room && fits(tensors, other, id) {
                 units.join(other, id);
             }
         }
@@ -201,7 +169,7 @@ impl Units<'_> {
             Kind::Elementwise => {
                 graph.operands(id).into_iter().filter(|o| self.unit[o.index()] != usize::MAX).collect()
             }
-            Kind::Moments | Kind::GradientSums | Kind::MaxPool => {
+            Kind::Pass(_) => {
                 let earlier = |&other: &NodeId| {
                     self.unit[other.index()] != usize::MAX && self.position[other.index()] < self.position[id.index()]
                 };

@@ -5,7 +5,7 @@ use super::geometry::channels;
 use super::operands::{Operand, Operands};
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format, Overflow};
-use bitbudget_ir::{Op, ops};
+use bitbudget_ir::{Form, Op, Planes, Run, Shape, ops};
 use bitbudget_kernels::{self as kernels, ChannelRun, Derived, Elements, Function};
 
 /// The parts of an instruction by what becomes of them.
@@ -131,27 +131,20 @@ impl<'p, 't> Parts<'p, 't> {
         't: 'k,
     {
         let (link, shape) = (&self.links[i], self.shapes[i]);
-        let [batch, _, plane] = channels(shape);
         let operands: Result<Vec<_>, Fault> = (0..link.operands.len()).map(|k| self.numbers(i, k, known)).collect();
         let operands = operands?;
-        let whole = |(x, shape): &(Elements<'k>, &[usize])| {
-            let count = channels(shape)[1];
-            ChannelRun { x: *x, channels: count, first: 0, count }
+        let shapes: Vec<Shape> = operands.iter().map(|(_, shape)| Shape::fixed(shape)).collect();
+        let facts = link.op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
+        let Form::Planes(Planes { elements: plane, runs }) = facts.form else {
+            return Err(Fault::Operands(format!("{} has to be stored", link.op.name())));
         };
-        let (plane, runs) = match (link.op, operands.as_slice()) {
-            (Op::Concat(op), operands) if op.axis == 1 => (plane, operands.iter().map(whole).collect()),
-            (Op::Slice(op), [operand]) if is_of_channels(&op.begin, &op.step, operand.1, shape) => {
-                let run = ChannelRun { first: op.begin[1], count: shape[1], ..whole(operand) };
-                (plane, vec![run])
-            }
-            (Op::Transpose(op), [(x, from)]) if swaps_channels(&op.perm) => {
-                let (a, b) = (from[1], from[2]);
-                let run = |first| ChannelRun { x: *x, channels: a * b, first, count: 1 };
-                let runs = (0..b).flat_map(|j| (0..a).map(move |i| i * b + j)).map(run).collect();
-                (from[3..].iter().product(), runs)
-            }
-            _ => return Err(Fault::Operands(format!("{} has to be stored", link.op.name()))),
+        let batch = channels(shape)[0];
+        let run = |&Run { operand, of, first, count }: &Run| {
+            let (x, _) = *operands.get(operand)?;
+            Some(ChannelRun { x, channels: of, first, count })
         };
+        let runs: Option<Vec<_>> = runs.iter().map(run).collect();
+        let runs = runs.ok_or_else(|| Fault::Operands(format!("{} lacks an operand", link.op.name())))?;
         // As where it is stored: results that nothing rounds are of their format already.
         let of_format = (link.format != Format::FP32).then_some((link.format, Overflow::NotFinite));
         let rounding = link.rounding.or(of_format);
@@ -201,15 +194,4 @@ impl<'p, 't> Parts<'p, 't> {
         };
         chosen.iter().map(link).collect()
     }
-}
-
-/// Whether a slice of `[N, C, …]` takes channels, all of each.
-fn is_of_channels(begin: &[usize], step: &[i64], from: &[usize], shape: &[usize]) -> bool {
-    let whole = |axis: usize| begin[axis] == 0 && from[axis] == shape[axis];
-    shape.len() > 1 && step.iter().all(|&step| step == 1) && (0..shape.len()).all(|axis| axis == 1 || whole(axis))
-}
-
-/// Whether a transposition only swaps the second and the third axis: `[N, a, b, …]`, channels in two factors.
-fn swaps_channels(perm: &[usize]) -> bool {
-    perm.starts_with(&[0, 2, 1]) && (3..perm.len()).all(|axis| perm[axis] == axis)
 }

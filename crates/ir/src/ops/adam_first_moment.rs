@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `beta * moment + (1 - beta) * gradient * inverse_scale`.
@@ -36,17 +38,18 @@ impl Operator for AdamFirstMoment {
         Precision::Full
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let beta = || number(self.beta.0);
+        let expression = beta().mul_add(x(0), (number(1.0) - beta()) * (x(1) * x(2))).if_finite(3);
+        Facts::map(expression, &[Read::Each, Read::Each, Read::Scalar, Read::Scalar])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: 4 * result.shape.elements(batch) as u64 }
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        let old = operands[0];
-        if operands[3].scalar() == F::zero() {
-            return old.clone();
-        }
-        let (beta, inverse_scale) = (F::of(self.beta.0), operands[2].scalar());
-        old.zip(operands[1], |m, g| beta * m + (F::one() - beta) * (g * inverse_scale))
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

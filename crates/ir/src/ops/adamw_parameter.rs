@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{Expression, elementwise, number};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `parameter * (1 - learning_rate * weight_decay) - learning_rate * (m / first_bias) / (sqrt(v / second_bias) + epsilon)`.
@@ -41,22 +43,23 @@ impl Operator for AdamwParameter {
         Precision::Full
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        const READS: [Read; 7] = {
+            let [each, scalar] = [Read::Each, Read::Scalar];
+            [each, each, each, scalar, scalar, scalar, scalar]
+        };
+        let [parameter, first, second, rate, first_bias, second_bias] = [0, 1, 2, 3, 4, 5].map(Expression::Operand);
+        let step = rate.clone() * (first / first_bias) / ((second / second_bias).sqrt() + number(self.epsilon.0));
+        let kept = (-rate).mul_add(number(self.weight_decay.0), number(1.0));
+        Facts::map(parameter.mul_add(kept, -step).if_finite(6), &READS)
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: 10 * result.shape.elements(batch) as u64 }
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-        let old = operands[0];
-        if operands[6].scalar() == F::zero() {
-            return old.clone();
-        }
-        let [rate, first_bias, second_bias] = [3, 4, 5].map(|k| operands[k].scalar());
-        let (decay, epsilon) = (F::of(self.weight_decay.0), F::of(self.epsilon.0));
-        let new = |i: usize| {
-            let (m, v) = (operands[1].data[i] / first_bias, operands[2].data[i] / second_bias);
-            old.data[i] * (F::one() - rate * decay) - rate * m / (v.sqrt() + epsilon)
-        };
-        Array::new(shape, (0..old.data.len()).map(new).collect())
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,9 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::Facts;
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// 1 if every element of every operand is finite, else 0: what decides whether an update is skipped.
@@ -26,6 +27,10 @@ impl Operator for AllFinite {
 
     fn precision(&self) -> Precision {
         Precision::Full
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::reduction(Vec::new())
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

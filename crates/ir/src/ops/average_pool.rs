@@ -4,8 +4,9 @@ use super::{AveragePoolGrad, Operator, Precision, Sample, Window, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The mean of each window of `[N, C, H, W]` (ONNX AveragePool).
@@ -67,6 +68,10 @@ impl Operator for AveragePool {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Window, Reads::All(Read::Whole))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, Window, Work, average_pool::divisor, ch
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -54,6 +55,10 @@ impl Operator for AveragePoolGrad {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Window, Reads::All(Read::Whole))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

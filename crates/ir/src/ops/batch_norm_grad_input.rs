@@ -1,12 +1,13 @@
 //! The gradient of batch normalisation with respect to its input.
 
-use super::batch_mean::per_channel;
 use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{Expression, elementwise, number};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `scale / sqrt(variance + epsilon) * (dy - dbias / M - normalised x * dscale / M)` with M elements per channel, on
@@ -37,19 +38,25 @@ impl Operator for BatchNormGradInput {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        const READS: [Read; 7] = {
+            let [each, channel] = [Read::Each, Read::Channel];
+            [each, each, channel, channel, channel, channel, channel]
+        };
+        let [dy, x, mean, variance, scale, dscale, dbias] = [0, 1, 2, 3, 4, 5, 6].map(Expression::Operand);
+        let deviation = (variance + number(self.epsilon.0)).sqrt();
+        let count = Expression::PerChannel(1);
+        let normalised = (x - mean) / deviation.clone();
+        let through_statistics = (dbias + normalised * dscale) / count;
+        Facts::map(scale / deviation * (dy - through_statistics), &READS)
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: 5 * result.shape.elements(batch) as u64 }
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-        let count = per_channel::<F>(shape);
-        let epsilon = F::of(self.epsilon.0);
-        Array::from_fn(shape, |i| {
-            let [mean, variance, scale, dscale, dbias] = [2, 3, 4, 5, 6].map(|k| operands[k].data[i[1]]);
-            let deviation = (variance + epsilon).sqrt();
-            let normalised = (operands[1].at(i) - mean) / deviation;
-            scale / deviation * (operands[0].at(i) - dbias / count - normalised * dscale / count)
-        })
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

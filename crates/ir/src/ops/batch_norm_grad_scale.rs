@@ -5,8 +5,9 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::facts::{Facts, Pass};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The sum of `dy` times the normalised input per channel, on dy, x, mean, variance: `[C]`.
@@ -33,6 +34,10 @@ impl Operator for BatchNormGradScale {
 
     fn precision(&self) -> Precision {
         Precision::Full
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::reduction(vec![1]).in_pass(Pass::ScaleGradient)
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

@@ -7,6 +7,8 @@ use super::{
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -52,16 +54,18 @@ impl Operator for BatchNormalize {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let factor = x(3) / (x(2) + number(self.epsilon.0)).sqrt();
+        let expression = (x(0) - x(1)).mul_add(factor, x(4));
+        Facts::map(expression, &[Read::Each, Read::Channel, Read::Channel, Read::Channel, Read::Channel]).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: 2 * result.shape.elements(batch) as u64 }
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-        let epsilon = F::of(self.epsilon.0);
-        Array::from_fn(shape, |i| {
-            let [mean, variance, scale, bias] = [1, 2, 3, 4].map(|k| operands[k].data[i[1]]);
-            (operands[0].at(i) - mean) / (variance + epsilon).sqrt() * scale + bias
-        })
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

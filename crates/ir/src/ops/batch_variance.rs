@@ -5,8 +5,9 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Pass};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The biased variance of each channel of `[N, C, …]`, given the means `[C]`: `[C]`.
@@ -30,6 +31,10 @@ impl Operator for BatchVariance {
 
     fn precision(&self) -> Precision {
         Precision::Full
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::reduction(vec![1]).in_pass(Pass::Variance)
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

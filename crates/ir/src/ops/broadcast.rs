@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -32,6 +33,10 @@ impl Operator for Broadcast {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::moving(Form::Move)
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, x};
+use crate::facts::{Facts, Numbers, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The operand, stored in the format of this node: where a value is rounded without being computed.
@@ -28,12 +30,16 @@ impl Operator for Cast {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::map(x(0), &[Read::Each]).with_numbers(Numbers::Of(0))
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        operands[0].clone()
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

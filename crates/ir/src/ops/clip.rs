@@ -4,8 +4,10 @@ use super::{ClipGrad, Operator, Precision, Sample, Work, check, elementwise_work
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Numbers, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `min(max(x, min), max)` (ONNX Clip, relu6).
@@ -34,14 +36,19 @@ impl Operator for Clip {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let [min, max] = [self.min.0, self.max.0].map(number);
+        let above = max.clone().less(x(0), max, x(0));
+        let clipped = x(0).less(min.clone(), min, above);
+        Facts::map(clipped, &[Read::Each]).with_numbers(Numbers::Clamped(self.min.0, self.max.0)).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        let (min, max) = (F::of(self.min.0), F::of(self.max.0));
-        // A NaN passes, so that it stays visible.
-        operands[0].map(|x| if x < min { min } else if x > max { max } else { x })
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_deriv
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Numbers, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `dy` where the input lies between the bounds, 0 at them and beyond; on dy, x.
@@ -36,13 +38,19 @@ impl Operator for ClipGrad {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let (min, max) = (number(self.min.0), number(self.max.0));
+        let below = max.at_most(x(1), number(0.0), x(0));
+        let expression = x(1).at_most(min, number(0.0), below);
+        Facts::map(expression, &[Read::Each; 2]).with_numbers(Numbers::Of(0)).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        let (min, max) = (F::of(self.min.0), F::of(self.max.0));
-        operands[0].zip(operands[1], |dy, x| if x <= min || x >= max { F::zero() } else { dy })
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, Slice, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Numbers, Planes, Run, elements_after};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Dim, Shape, TensorType};
 
@@ -57,6 +58,18 @@ impl Operator for Concat {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts {
+        let run = |(operand, x): (usize, &&Shape)| {
+            let count = x.get(1)?.as_fixed()?;
+            Some(Run { operand, of: count, first: 0, count })
+        };
+        let channels = || {
+            let runs = operands.iter().enumerate().map(run).collect::<Option<Vec<Run>>>()?;
+            (self.axis == 1).then_some(Form::Planes(Planes { elements: elements_after(result, 2)?, runs }))
+        };
+        Facts::moving(channels().unwrap_or(Form::Move)).with_numbers(Numbers::OfEvery)
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,8 +4,9 @@ use super::{ConvGradInput, ConvGradWeight, Operator, Precision, ReduceSum, Sampl
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::{Dim, TensorType};
+use crate::types::{Dim, Shape, TensorType};
 
 operator! {
     /// Convolution of `[N, C, H, W]` with `[M, C/groups, KH, KW]` and an optional bias `[M]` (ONNX Conv).
@@ -132,6 +133,10 @@ impl Operator for Conv {
 
     fn precision(&self) -> Precision {
         Precision::Gemm
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Product, Reads::All(Read::Whole))
     }
 
     fn work(&self, operands: &[&TensorType], result: &TensorType, batch: usize) -> Work {

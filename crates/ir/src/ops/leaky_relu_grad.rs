@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_deriv
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Numbers, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `dy` where the input is positive, `alpha * dy` elsewhere; on dy, x.
@@ -32,13 +34,16 @@ impl Operator for LeakyReluGrad {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::map(x(1).at_most(number(0.0), number(self.alpha.0) * x(0), x(0)), &[Read::Each; 2]).with_numbers(Numbers::SomeOf(0)).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        let alpha = F::of(self.alpha.0);
-        operands[0].zip(operands[1], |dy, x| if x <= F::zero() { alpha * dy } else { dy })
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,10 @@ use super::{Div, Operator, Precision, Sample, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `ln(x)`.
@@ -29,12 +31,16 @@ impl Operator for Log {
         Precision::High
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::map(x(0).log(), &[Read::Each])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        operands[0].map(F::ln)
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -5,8 +5,9 @@ use super::{Operator, Precision, Sample, LogSoftmaxGrad, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `x - log(sum(exp(x)))` over the last dimension; its gradient comes from the output (ONNX LogSoftmax).
@@ -30,6 +31,10 @@ impl Operator for LogSoftmax {
 
     fn precision(&self) -> Precision {
         Precision::High
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Rows, Reads::All(Read::Whole))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

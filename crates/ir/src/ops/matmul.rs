@@ -4,8 +4,9 @@ use super::{Operator, Precision, ReduceSum, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::{Dim, TensorType};
+use crate::types::{Dim, Shape, TensorType};
 
 operator! {
     /// The product of two matrices, either transposed, plus an optional bias per column (ONNX Gemm with alpha = beta = 1).
@@ -67,6 +68,10 @@ impl Operator for Matmul {
 
     fn precision(&self) -> Precision {
         Precision::Gemm
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Product, Reads::All(Read::Whole))
     }
 
     fn work(&self, operands: &[&TensorType], result: &TensorType, batch: usize) -> Work {

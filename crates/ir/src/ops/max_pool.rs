@@ -4,8 +4,9 @@ use super::{MaxPoolGrad, MaxPoolIndices, Operator, Precision, Sample, Window, Wo
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Numbers, Pass, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The maximum of each window of `[N, C, H, W]`; padding never wins, NaN always does (ONNX MaxPool).
@@ -75,6 +76,10 @@ impl Operator for MaxPool {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Window, Reads::All(Read::Whole)).with_numbers(Numbers::Of(0)).in_pass(Pass::Maximum(self.window()))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,6 +4,7 @@ use super::{MaxPoolIndices, Operator, Parameter, Precision, Sample, Window, Work
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Numbers, Read, Reads};
 use crate::graph::{Graph, NodeId};
 use crate::types::{DType, Shape, TensorType};
 
@@ -57,6 +58,16 @@ impl Operator for MaxPoolGrad {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let is_apart = |d: usize| (self.kernel[d] - 1) * self.dilations[d] < self.strides[d];
+        let facts = Facts::new(Form::Window, Reads::All(Read::Whole));
+        // Where windows do not overlap, no two gradients are added.
+        match is_apart(0) && is_apart(1) {
+            true => facts.with_numbers(Numbers::Of(0)),
+            false => facts,
+        }
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,8 +4,9 @@ use super::{Operator, Precision, Sample, Window, Work, check, max_pool::winner, 
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Pass, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 operator! {
     /// Where in each window of `[N, C, H, W]` the first maximum is: the tap, row by row.
@@ -50,6 +51,10 @@ impl Operator for MaxPoolIndices {
 
     fn precision(&self) -> Precision {
         Precision::Full
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Window, Reads::All(Read::Whole)).in_pass(Pass::MaximumIndex(self.window()))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

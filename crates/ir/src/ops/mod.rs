@@ -5,14 +5,15 @@
 use crate::array::{Array, Float};
 use crate::attribute::{Attribute, Attributes};
 use crate::error::{GraphError, Reason};
+use crate::facts::Facts;
 use crate::graph::{Graph, NodeId};
 use crate::types::{DType, Shape, TensorType};
 
 mod check;
-mod elementwise;
+mod one_pass;
 mod window;
 
-pub use elementwise::one_pass;
+pub use one_pass::one_pass;
 pub use window::Window;
 
 /// Which formats make sense for an operator's tensors; the baselines of the paper go by it.
@@ -97,6 +98,9 @@ pub trait Operator: Attributes {
     /// If the operator has no derivative.
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason>;
 
+    /// What passes may rely on, on operands of these shapes.
+    fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts;
+
     /// Which formats make sense for the result.
     fn precision(&self) -> Precision;
 
@@ -170,6 +174,11 @@ macro_rules! operators {
             /// Why the operands do not fit.
             pub fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
                 match self { $($(Op::$op(op) => op.infer(operands)),+),* }
+            }
+
+            /// See [`Operator::facts`].
+            pub fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts {
+                match self { $($(Op::$op(op) => op.facts(operands, result)),+),* }
             }
 
             /// See [`Operator::precision`].

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, x};
+use crate::facts::Facts;
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `a * b`, broadcast (ONNX Mul).
@@ -29,12 +31,16 @@ impl Operator for Mul {
         Precision::Follow
     }
 
+    fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts {
+        Facts::binary(x(0) * x(1), operands, result).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-        Array::from_fn(shape, |i| operands[0].broadcast_at(i) * operands[1].broadcast_at(i))
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,9 @@ use super::{NllLossGrad, Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::{DType, Dim, TensorType};
+use crate::types::{DType, Dim, Shape, TensorType};
 
 operator! {
     /// The mean over the batch of minus the log-probability `[N, K]` at the label `[N]`: a scalar.
@@ -39,6 +40,10 @@ impl Operator for NllLoss {
 
     fn precision(&self) -> Precision {
         Precision::High
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Rows, Reads::All(Read::Whole))
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work, nll_loss
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -33,6 +34,10 @@ impl Operator for NllLossGrad {
 
     fn precision(&self) -> Precision {
         Precision::High
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Rows, Reads::All(Read::Whole))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -1,12 +1,13 @@
 //! Mean over dimensions.
 
-use super::reduce_sum::{reduced, spread, sums};
+use super::reduce_sum::{kept, reduced, spread, sums};
 use super::{Operator, Precision, Sample, Scale, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::facts::Facts;
 use crate::graph::{Graph, NodeId};
-use crate::types::{Dim, TensorType};
+use crate::types::{Dim, Shape, TensorType};
 
 operator! {
     /// The mean over dimensions, the batch not among them (ONNX ReduceMean, GlobalAveragePool).
@@ -45,6 +46,10 @@ impl Operator for ReduceMean {
 
     fn precision(&self) -> Precision {
         Precision::High
+    }
+
+    fn facts(&self, operands: &[&Shape], _: &Shape) -> Facts {
+        Facts::reduction(kept(&self.axes, operands))
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

@@ -4,6 +4,7 @@ use super::{Broadcast, Operator, Precision, Reshape, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Pass};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Dim, Shape, TensorType};
 
@@ -25,6 +26,12 @@ pub(super) fn reduced(x: &Shape, axes: &[usize], keep: bool) -> Shape {
         (true, false) => None,
     });
     Shape(dims.collect())
+}
+
+/// The axes of the first operand that a reduction over `axes` leaves.
+pub(super) fn kept(axes: &[usize], operands: &[&Shape]) -> Vec<usize> {
+    let rank = operands.first().map_or(0, |x| x.rank());
+    (0..rank).filter(|axis| !axes.contains(axis)).collect()
 }
 
 /// Sums over `axes`.
@@ -62,6 +69,14 @@ impl Operator for ReduceSum {
 
     fn precision(&self) -> Precision {
         Precision::High
+    }
+
+    fn facts(&self, operands: &[&Shape], _: &Shape) -> Facts {
+        let facts = Facts::reduction(kept(&self.axes, operands));
+        match facts.is_over_channels() && !self.keep {
+            true => facts.in_pass(Pass::ChannelSum),
+            false => facts,
+        }
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

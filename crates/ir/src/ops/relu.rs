@@ -4,8 +4,10 @@ use super::{Operator, Precision, ReluGrad, Sample, Work, check, elementwise_work
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Numbers, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `max(x, 0)`.
@@ -30,13 +32,16 @@ impl Operator for Relu {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::map(x(0).at_most(number(0.0), number(0.0), x(0)), &[Read::Each]).with_numbers(Numbers::Of(0)).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        // A NaN passes, so that it stays visible.
-        operands[0].map(|x| if x <= F::zero() { F::zero() } else { x })
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

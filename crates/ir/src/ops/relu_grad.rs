@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_deriv
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Numbers, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `dy` where the input is positive, 0 elsewhere; on dy, x. At 0 the gradient is 0.
@@ -31,12 +33,16 @@ impl Operator for ReluGrad {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::map(x(1).at_most(number(0.0), number(0.0), x(0)), &[Read::Each; 2]).with_numbers(Numbers::Of(0)).cheap()
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        operands[0].zip(operands[1], |dy, y| if y <= F::zero() { F::zero() } else { dy })
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

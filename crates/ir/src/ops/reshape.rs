@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -34,6 +35,10 @@ impl Operator for Reshape {
 
     fn precision(&self) -> Precision {
         Precision::Relabel
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::moving(Form::Alias)
     }
 
     fn work(&self, _: &[&TensorType], _: &TensorType, _: usize) -> Work {

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_deriv
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `(1 - momentum) * running + momentum * statistic`, on running, statistic.
@@ -32,13 +34,17 @@ impl Operator for RunningAverage {
         Precision::Full
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let momentum = || number(self.momentum.0);
+        Facts::map((number(1.0) - momentum()) * x(0) + momentum() * x(1), &[Read::Each; 2])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        let momentum = F::of(self.momentum.0);
-        operands[0].zip(operands[1], |running, x| (F::one() - momentum) * running + momentum * x)
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -1,12 +1,13 @@
 //! The running average of the unbiased variance.
 
-use super::batch_mean::per_channel;
 use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{Expression, elementwise, number, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `(1 - momentum) * running + momentum * variance * M / (M - 1)`, on running, biased variance and the `[N, C, …]`
@@ -42,14 +43,19 @@ impl Operator for RunningVariance {
         Precision::Full
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let (momentum, count) = (|| number(self.momentum.0), || Expression::PerChannel(2));
+        let correction = count().at_most(number(1.0), number(1.0), count() / (count() - number(1.0)));
+        let expression = (number(1.0) - momentum()) * x(0) + momentum() * correction * x(1);
+        Facts::map(expression, &[Read::Each, Read::Each, Read::Shape])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        let momentum = F::of(self.momentum.0);
-        let correction = F::of(RunningVariance::correction(per_channel::<f64>(&operands[2].shape)));
-        operands[0].zip(operands[1], |running, x| (F::one() - momentum) * running + momentum * (x * correction))
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `parameter - learning_rate * velocity`.
@@ -33,17 +35,17 @@ impl Operator for SgdParameter {
         Precision::Full
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let expression = (-x(2)).mul_add(x(1), x(0)).if_finite(3);
+        Facts::map(expression, &[Read::Each, Read::Each, Read::Scalar, Read::Scalar])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: 2 * result.shape.elements(batch) as u64 }
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-        let old = operands[0];
-        if operands[3].scalar() == F::zero() {
-            return old.clone();
-        }
-        let rate = operands[2].scalar();
-        Array::new(shape, old.data.iter().zip(&operands[1].data).map(|(&p, &v)| p - rate * v).collect())
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `momentum * velocity + gradient * inverse_scale + weight_decay * parameter` (PyTorch SGD without dampening).
@@ -39,21 +41,18 @@ impl Operator for SgdVelocity {
         Precision::Full
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        let decayed = x(2).mul_add(x(3), number(self.weight_decay.0) * x(1));
+        let expression = number(self.momentum.0).mul_add(x(0), decayed).if_finite(4);
+        Facts::map(expression, &[Read::Each, Read::Each, Read::Each, Read::Scalar, Read::Scalar])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: 5 * result.shape.elements(batch) as u64 }
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-        let old = operands[0];
-        if operands[4].scalar() == F::zero() {
-            return old.clone();
-        }
-        let (momentum, decay) = (F::of(self.momentum.0), F::of(self.weight_decay.0));
-        let inverse_scale = operands[3].scalar();
-        let new = |i: usize| {
-            momentum * old.data[i] + (operands[2].data[i] * inverse_scale + decay * operands[1].data[i])
-        };
-        Array::new(shape, (0..old.data.len()).map(new).collect())
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,8 +4,10 @@ use super::{Mul, Operator, Precision, Sample, Sub, Work, check, elementwise_work
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, number, x};
+use crate::facts::{Facts, Read};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `1 / (1 + exp(-x))`; its gradient comes from the output.
@@ -30,12 +32,16 @@ impl Operator for Sigmoid {
         Precision::Follow
     }
 
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::map(number(1.0) / (number(1.0) + (-x(0)).exp()), &[Read::Each])
+    }
+
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         elementwise_work(result, batch)
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        operands[0].map(|x| F::one() / (F::one() + (-x).exp()))
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

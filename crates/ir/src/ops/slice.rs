@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, SliceScatter, Work, check, elementwise_
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Planes, Run, elements_after};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -68,6 +69,18 @@ impl Operator for Slice {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts {
+        let channels = || {
+            let [x] = operands else { return None };
+            let is_whole = |axis: usize| axis == 1 || x.get(axis) == result.get(axis);
+            let of_channels = x.rank() == result.rank() && (0..x.rank()).all(is_whole);
+            let run = Run { operand: 0, of: x.get(1)?.as_fixed()?, first: *self.begin.get(1)?, count: result.get(1)?.as_fixed()? };
+            let planes = Planes { elements: elements_after(result, 2)?, runs: vec![run] };
+            (of_channels && self.step.iter().all(|&step| step == 1)).then_some(Form::Planes(planes))
+        };
+        Facts::moving(channels().unwrap_or(Form::Move))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -5,6 +5,7 @@ use super::{Operator, Precision, Sample, Slice, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -38,6 +39,10 @@ impl Operator for SliceScatter {
 
     fn precision(&self) -> Precision {
         Precision::Follow
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::moving(Form::Move)
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,8 +4,9 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// `y * (dy - sum(y * dy))` over the last dimension, on dy, y.
@@ -27,6 +28,10 @@ impl Operator for SoftmaxGrad {
 
     fn precision(&self) -> Precision {
         Precision::High
+    }
+
+    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::new(Form::Rows, Reads::All(Read::Whole))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

@@ -4,8 +4,9 @@ use super::{Operator, Precision, Sample, Work, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Attribute, AttributeValue, operator};
 use crate::error::Reason;
+use crate::facts::Facts;
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The network's input, one row per example.
@@ -123,7 +124,11 @@ macro_rules! source {
                 Precision::$precision
             }
 
-            fn work(&self, _: &[&TensorType], _: &TensorType, _: usize) -> Work {
+            fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
+        Facts::source()
+    }
+
+    fn work(&self, _: &[&TensorType], _: &TensorType, _: usize) -> Work {
                 Work::default()
             }
 

@@ -4,8 +4,10 @@ use super::{Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::expression::{elementwise, x};
+use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::{Graph, NodeId};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 operator! {
     /// The sum of one or more tensors of one shape, added in order: where gradients are accumulated.
@@ -30,12 +32,17 @@ impl Operator for Sum {
         Precision::Follow
     }
 
+    fn facts(&self, operands: &[&Shape], _: &Shape) -> Facts {
+        let sum = (1..operands.len()).fold(x(0), |sum, position| sum + x(position));
+        Facts::new(Form::Map(sum), Reads::All(Read::Each)).cheap()
+    }
+
     fn work(&self, operands: &[&TensorType], result: &TensorType, batch: usize) -> Work {
         Work { flops: (operands.len().max(1) - 1) as u64 * result.shape.elements(batch) as u64 }
     }
 
-    fn evaluate<F: Float>(&self, operands: &[&Array<F>], _: &[usize]) -> Array<F> {
-        operands.iter().skip(1).fold(operands[0].clone(), |sum, x| sum.zip(x, |a, b| a + b))
+    fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+        elementwise(self, operands, shape)
     }
 
     fn samples() -> Vec<Sample> {

@@ -4,6 +4,7 @@ use super::{Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
+use crate::facts::{Facts, Form, Planes, Run, elements_after};
 use crate::graph::{Graph, NodeId};
 use crate::types::{Shape, TensorType};
 
@@ -38,6 +39,20 @@ impl Operator for Transpose {
 
     fn precision(&self) -> Precision {
         Precision::Relabel
+    }
+
+    fn facts(&self, operands: &[&Shape], _: &Shape) -> Facts {
+        // Channels in two factors, which change places: a shuffle.
+        let shuffle = || match operands {
+            [x] if self.perm == [0, 2, 1, 3, 4] => {
+                let (a, b) = (x.get(1)?.as_fixed()?, x.get(2)?.as_fixed()?);
+                let run = |first| Run { operand: 0, of: a * b, first, count: 1 };
+                let runs = (0..b).flat_map(|j| (0..a).map(move |i| i * b + j)).map(run).collect();
+                Some(Form::Planes(Planes { elements: elements_after(x, 3)?, runs }))
+            }
+            _ => None,
+        };
+        Facts::moving(shuffle().unwrap_or(Form::Move))
     }
 
     fn work(&self, _: &[&TensorType], _: &TensorType, _: usize) -> Work {

@@ -1,0 +1,170 @@
+//! Expressions that compute an element of a result from elements of operands.
+
+use crate::array::{Array, Float};
+use crate::facts::{Form, Read};
+use crate::ops::Operator;
+use crate::types::Shape;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// An element of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expression {
+    /// The operand's element.
+    Operand(usize),
+    /// A number.
+    Number(f64),
+    /// How many elements of the operand a channel has: those of all axes but the second.
+    PerChannel(usize),
+    /// `-a`.
+    Neg(Box<Expression>),
+    /// `a + b`.
+    Add(Box<[Expression; 2]>),
+    /// `a - b`.
+    Sub(Box<[Expression; 2]>),
+    /// `a * b`.
+    Mul(Box<[Expression; 2]>),
+    /// `a / b`.
+    Div(Box<[Expression; 2]>),
+    /// `a * b + c`, rounded once where the processor can.
+    Fma(Box<[Expression; 3]>),
+    /// The square root.
+    Sqrt(Box<Expression>),
+    /// The exponential.
+    Exp(Box<Expression>),
+    /// The natural logarithm.
+    Log(Box<Expression>),
+    /// The hyperbolic tangent.
+    Tanh(Box<Expression>),
+    /// `c` where `a < b`, else `d`; a NaN is not less.
+    Less(Box<[Expression; 4]>),
+    /// `c` where `a <= b`, else `d`; a NaN is not less.
+    AtMost(Box<[Expression; 4]>),
+}
+
+/// The element of an operand.
+pub(crate) fn x(operand: usize) -> Expression {
+    Expression::Operand(operand)
+}
+
+pub(crate) fn number(number: f64) -> Expression {
+    Expression::Number(number)
+}
+
+impl Expression {
+    pub(crate) fn mul_add(self, by: Expression, plus: Expression) -> Expression {
+        Expression::Fma(Box::new([self, by, plus]))
+    }
+
+    pub(crate) fn sqrt(self) -> Expression {
+        Expression::Sqrt(Box::new(self))
+    }
+
+    pub(crate) fn exp(self) -> Expression {
+        Expression::Exp(Box::new(self))
+    }
+
+    pub(crate) fn log(self) -> Expression {
+        Expression::Log(Box::new(self))
+    }
+
+    pub(crate) fn tanh(self) -> Expression {
+        Expression::Tanh(Box::new(self))
+    }
+
+    /// `then` where this is less than `bound`, else `otherwise`.
+    pub(crate) fn less(self, bound: Expression, then: Expression, otherwise: Expression) -> Expression {
+        Expression::Less(Box::new([self, bound, then, otherwise]))
+    }
+
+    /// `then` where this is `bound` or less, else `otherwise`.
+    pub(crate) fn at_most(self, bound: Expression, then: Expression, otherwise: Expression) -> Expression {
+        Expression::AtMost(Box::new([self, bound, then, otherwise]))
+    }
+
+    /// The expression where `finite`, the last operand of an optimizer's operators, is not 0; else the first operand.
+    pub(crate) fn if_finite(self, finite: usize) -> Expression {
+        x(finite).at_most(number(0.0), x(0), self)
+    }
+
+    /// The number; `operand` gives operands' elements, `per_channel` how many elements of an operand a channel has.
+    pub fn evaluate<F: Float>(&self, operand: &impl Fn(usize) -> F, per_channel: &impl Fn(usize) -> usize) -> F {
+        let of = |e: &Expression| e.evaluate(operand, per_channel);
+        match self {
+            Expression::Operand(position) => operand(*position),
+            Expression::Number(number) => F::of(*number),
+            Expression::PerChannel(position) => F::of(per_channel(*position) as f64),
+            Expression::Neg(a) => -of(a),
+            Expression::Add(ab) => of(&ab[0]) + of(&ab[1]),
+            Expression::Sub(ab) => of(&ab[0]) - of(&ab[1]),
+            Expression::Mul(ab) => of(&ab[0]) * of(&ab[1]),
+            Expression::Div(ab) => of(&ab[0]) / of(&ab[1]),
+            Expression::Fma(abc) => of(&abc[0]).mul_add(of(&abc[1]), of(&abc[2])),
+            Expression::Sqrt(a) => of(a).sqrt(),
+            Expression::Exp(a) => of(a).exp(),
+            Expression::Log(a) => of(a).ln(),
+            Expression::Tanh(a) => of(a).tanh(),
+            Expression::Less(abcd) if of(&abcd[0]) < of(&abcd[1]) => of(&abcd[2]),
+            Expression::AtMost(abcd) if of(&abcd[0]) <= of(&abcd[1]) => of(&abcd[2]),
+            Expression::Less(abcd) | Expression::AtMost(abcd) => of(&abcd[3]),
+        }
+    }
+}
+
+/// The result of an operator that computes element by element.
+pub(crate) fn elementwise<F: Float>(op: &impl Operator, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
+    let shapes: Vec<Shape> = operands.iter().map(|operand| Shape::fixed(&operand.shape)).collect();
+    let facts = op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
+    let Form::Map(expression) = facts.form else { return Array::filled(shape, F::nan()) };
+    let per_channel = |position: usize| {
+        let axes = operands[position].shape.iter().enumerate();
+        axes.filter(|&(axis, _)| axis != 1).map(|(_, &size)| size).product()
+    };
+    Array::from_fn(shape, |index| {
+        let element = |position: usize| {
+            let array = operands[position];
+            match facts.reads.of(position) {
+                Read::Each => array.at(index),
+                Read::Channel => array.data[index[1]],
+                Read::Scalar => array.scalar(),
+                Read::Broadcast => array.broadcast_at(index),
+                Read::Shape | Read::Whole => F::nan(),
+            }
+        };
+        expression.evaluate(&element, &per_channel)
+    })
+}
+
+impl Add for Expression {
+    type Output = Expression;
+    fn add(self, other: Expression) -> Expression {
+        Expression::Add(Box::new([self, other]))
+    }
+}
+
+impl Sub for Expression {
+    type Output = Expression;
+    fn sub(self, other: Expression) -> Expression {
+        Expression::Sub(Box::new([self, other]))
+    }
+}
+
+impl Mul for Expression {
+    type Output = Expression;
+    fn mul(self, other: Expression) -> Expression {
+        Expression::Mul(Box::new([self, other]))
+    }
+}
+
+impl Div for Expression {
+    type Output = Expression;
+    fn div(self, other: Expression) -> Expression {
+        Expression::Div(Box::new([self, other]))
+    }
+}
+
+impl Neg for Expression {
+    type Output = Expression;
+    fn neg(self) -> Expression {
+        Expression::Neg(Box::new(self))
+    }
+}
