@@ -3,7 +3,7 @@
 
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Bindings, DType, Graph, NodeId, Op, Role, interpret, ops};
+use bitbudget_ir::{Bindings, DType, Expression, Form, Graph, NodeId, Op, Read, Role, interpret, ops};
 use bitbudget_program::{BufferId, Program};
 use bitbudget_schedule::{Setting, Storage, plan};
 use bitbudget_testkit::values;
@@ -60,6 +60,60 @@ fn every_operator_agrees_with_the_reference() {
             assert_eq!(computed.len(), expected[y.index()].data.len());
         }
     }
+}
+
+/// Whether an expression is arithmetic alone, which has one result in FP32.
+fn is_arithmetic(expression: &Expression) -> bool {
+    match expression {
+        Expression::Operand(_) | Expression::Number(_) | Expression::PerChannel(_) => true,
+        Expression::Neg(a) | Expression::Sqrt(a) => is_arithmetic(a),
+        Expression::Add(ab) | Expression::Sub(ab) | Expression::Mul(ab) | Expression::Div(ab) => {
+            ab.iter().all(is_arithmetic)
+        }
+        Expression::Fma(abc) => abc.iter().all(is_arithmetic),
+        Expression::Less(abcd) | Expression::AtMost(abcd) => abcd.iter().all(is_arithmetic),
+        Expression::Exp(_) | Expression::Log(_) | Expression::Tanh(_) => false,
+    }
+}
+
+/// Kernels are written by hand, and have the bits of the expressions that operators declare. The factors of a normalisation
+/// are computed in FP64 first, and have others.
+#[test]
+fn elementwise_kernels_have_the_bits_of_their_expressions() {
+    if !fuses() {
+        eprintln!("skipped: this set of instructions has no fused multiply-add");
+        return;
+    }
+    let mut compared = Vec::new();
+    for (name, sample) in Op::all_samples().into_iter().flat_map(|(name, all)| all.into_iter().map(move |s| (name, s)))
+    {
+        let y = sample.graph.output("y").unwrap();
+        let facts = sample.graph.facts(y);
+        let Form::Map(expression) = &facts.form else { continue };
+        let by_channel = (0..sample.graph.operands(y).len()).any(|k| facts.reads.of(k) == Read::Channel);
+        let values = values(&sample);
+        let Some(computed) = run(&sample.graph, &values, 1)[y.index()].clone() else { continue };
+        if !is_arithmetic(expression) || by_channel {
+            continue;
+        }
+        let values = values.iter().map(|(n, v)| (n.clone(), v.iter().map(|&x| x as f32).collect())).collect();
+        let expected = &interpret(&sample.graph, &Bindings::<f32> { batch: 1, values }).unwrap()[y.index()];
+        let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&computed), bits(&expected.data), "{name}: {computed:?}, not {:?}", expected.data);
+        compared.push(name);
+    }
+    compared.dedup();
+    assert!(compared.len() >= 20, "{compared:?}");
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fuses() -> bool {
+    is_x86_feature_detected!("fma") && std::env::var("BITBUDGET_INSTRUCTIONS").as_deref() != Ok("portable")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fuses() -> bool {
+    false
 }
 
 #[test]

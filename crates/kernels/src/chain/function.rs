@@ -78,6 +78,17 @@ pub enum Function {
     AdamwParameter { weight_decay: f32, epsilon: f32 },
 }
 
+/// Whose numbers a result holds, besides zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PassesOn {
+    /// Those of all operands.
+    All,
+    /// Those of the first operand.
+    First,
+    /// None of an operand for certain.
+    None,
+}
+
 /// What an operand is to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Takes {
@@ -139,6 +150,70 @@ impl Function {
                 ("bias1", Scalar),
                 ("bias2", Scalar),
             ],
+        }
+    }
+
+    /// Whose numbers the result holds, besides zeros.
+    pub(super) fn passes_on(self) -> PassesOn {
+        match self {
+            Function::Copy | Function::Relu => PassesOn::All,
+            Function::ReluGrad | Function::NormalizeMask { .. } => PassesOn::First,
+            Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Sigmoid
+            | Function::Tanh
+            | Function::Exp
+            | Function::Log
+            | Function::Sqrt
+            | Function::Scale { .. }
+            | Function::Add
+            | Function::Sub
+            | Function::Mul
+            | Function::Div
+            | Function::Sum
+            | Function::ClipGrad { .. }
+            | Function::LeakyReluGrad { .. }
+            | Function::Normalize { .. }
+            | Function::NormalizeGradInput { .. }
+            | Function::RunningAverage { .. }
+            | Function::SgdVelocity { .. }
+            | Function::SgdParameter
+            | Function::AdamFirstMoment { .. }
+            | Function::AdamSecondMoment { .. }
+            | Function::AdamwParameter { .. } => PassesOn::None,
+        }
+    }
+
+    /// Whether finite operands give finite numbers once these saturate: nothing that is not a number comes of them.
+    pub(super) fn keeps_finite(self) -> bool {
+        match self {
+            Function::Copy
+            | Function::Relu
+            | Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Add
+            | Function::Sub
+            | Function::Sum
+            | Function::Normalize { .. } => true,
+            Function::Sigmoid
+            | Function::Tanh
+            | Function::Exp
+            | Function::Log
+            | Function::Sqrt
+            | Function::Scale { .. }
+            | Function::Mul
+            | Function::Div
+            | Function::ReluGrad
+            | Function::ClipGrad { .. }
+            | Function::LeakyReluGrad { .. }
+            | Function::NormalizeMask { .. }
+            | Function::NormalizeGradInput { .. }
+            | Function::RunningAverage { .. }
+            | Function::SgdVelocity { .. }
+            | Function::SgdParameter
+            | Function::AdamFirstMoment { .. }
+            | Function::AdamSecondMoment { .. }
+            | Function::AdamwParameter { .. } => false,
         }
     }
 

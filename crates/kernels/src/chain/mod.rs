@@ -25,7 +25,7 @@ use crate::error::ShapeError;
 use crate::parallel::with_scratch;
 use crate::simd::multiversion;
 pub use function::Function;
-use function::{Operands, apply};
+use function::{Operands, PassesOn, apply};
 #[cfg(target_arch = "x86_64")]
 use fused::Fused;
 use mask::Masked;
@@ -89,8 +89,8 @@ pub fn chain(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) 
 /// Whether rounding a part's result leaves it as it is, and finite, since it passes on what it reads.
 fn counts_nothing(part: &Part<'_>) -> bool {
     let Some((format, _)) = part.rounding else { return true };
-    let passes = matches!(part.function, Function::Copy | Function::Relu);
-    passes && part.operands.iter().all(|o| matches!(o, Operand::Elements(x) if x.stays_in(format) && x.is_finite()))
+    part.function.passes_on() == PassesOn::All
+        && part.operands.iter().all(|o| matches!(o, Operand::Elements(x) if x.stays_in(format) && x.is_finite()))
 }
 
 fn run_parts(shape: [usize; 3], parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<Vec<Counts>, ShapeError> {

@@ -2,7 +2,7 @@
 
 use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16, unpack_u8, unpack_u16};
 
-use super::function::Takes;
+use super::function::{PassesOn, Takes};
 use super::{Function, Operand, Part, TILES, Tiles};
 use crate::elements::{Elements, Output};
 use crate::error::{ShapeError, check, elements, geometry};
@@ -250,11 +250,10 @@ fn is_rounded_already(parts: &[Part<'_>], i: usize) -> bool {
         (Operand::Elements(x), Some((format, _))) => x.stays_in(format),
         _ => false,
     };
-    match function {
-        Function::Copy | Function::Relu => operands.iter().all(own),
-        // Of its operands only the first is passed on.
-        Function::NormalizeMask { .. } | Function::ReluGrad => operands.first().is_some_and(own),
-        _ => false,
+    match function.passes_on() {
+        PassesOn::All => operands.iter().all(own),
+        PassesOn::First => operands.first().is_some_and(own),
+        PassesOn::None => false,
     }
 }
 

@@ -216,21 +216,10 @@ fn codes<'a>(_: &Plan<'a>, _: &[Part<'a>]) -> Option<Way<'a>> {
 
 /// Whether a part gives finite numbers from those of its operands, and factors, that are finite.
 fn gives_finite(part: &Part<'_>) -> bool {
-    let function = matches!(
-        part.function,
-        Function::Copy
-            | Function::Relu
-            | Function::LeakyRelu { .. }
-            | Function::Clip { .. }
-            | Function::Add
-            | Function::Sub
-            | Function::Sum
-            | Function::Normalize { .. }
-    );
     // Vectors of channels that are no factors are not looked at.
     let takes = |operand: &Operand<'_>| matches!(operand, Operand::Elements(_) | Operand::Part(_) | Operand::Scalar(_));
     let reads = matches!(part.function, Function::Normalize { .. }) || part.operands.iter().all(takes);
-    function && reads && matches!(part.rounding, Some((_, Overflow::Saturate)))
+    part.function.keeps_finite() && reads && matches!(part.rounding, Some((_, Overflow::Saturate)))
 }
 
 impl<'a> Normalize<'a> {

@@ -3,7 +3,7 @@
 use super::{Allowed, Granularity, Skeleton, Where, is_forward};
 use crate::tensors::{Kind, Tensor, owner};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role};
+use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Precision, Role};
 use std::collections::BTreeMap;
 
 /// Tensors that have one format.
@@ -237,15 +237,10 @@ impl<'a> Tensors<'a> {
 
     /// Whether a node of the forward pass passes on numbers of one of some others, with the nodes between in `known`.
     fn passes_on(&self, id: NodeId, of: &[NodeId], known: &mut BTreeMap<NodeId, bool>) -> bool {
-        use Op::{Clip, Concat, LeakyRelu, MaxPool, Relu, Reshape, Slice, Transpose};
         if let Some(&reaches) = known.get(&id) {
             return reaches;
         }
-        let op = self.training.op(id);
-        let may_pass = matches!(
-            op,
-            Relu(_) | LeakyRelu(_) | Clip(_) | MaxPool(_) | Concat(_) | Slice(_) | Reshape(_) | Transpose(_)
-        );
+        let may_pass = self.training.facts(id).numbers != Numbers::New;
         let operands = if may_pass { self.training.operands(id) } else { Vec::new() };
         let reaching = operands.iter().filter(|&&operand| of.contains(&operand) || self.passes_on(operand, of, known));
         let reaches = reaching.count() > 0;
