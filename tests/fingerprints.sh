@@ -23,7 +23,7 @@ build "$root" "$folder/fingerprints-after"
 status=0
 for set in ${BITBUDGET_SETS:-avx512bf16 avx512 avx2 portable}; do
     for build in before after; do
-        BITBUDGET_INSTRUCTIONS=$set "$folder/fingerprints-$build" "$name" >"$folder/$build.txt"
+        BITBUDGET_INSTRUCTIONS=$set "$folder/fingerprints-$build" "$folder/before/tests/differential/fixed" "$name" >"$folder/$build.txt"
     done
     if diff "$folder/before.txt" "$folder/after.txt"; then
         echo "$set: $(wc -l <"$folder/after.txt") fingerprints are the same"

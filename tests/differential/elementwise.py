@@ -14,12 +14,14 @@ def optional(net, **choices):
 
 @form(weight=4)
 def activation(net, x):
-    op = net.pick(["Relu", "Relu", "Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "Identity", "Neg", "HardSwish"])
-    if op == "HardSwish" and net.opset < 14:
+    op = net.pick(["Relu", "Relu", "Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "Identity", "Neg", "HardSwish", "Gelu"])
+    if (op == "HardSwish" and net.opset < 14) or (op == "Gelu" and net.opset < 20):
         op = "Relu"
     attributes = {}
     if op == "LeakyRelu":
         attributes = optional(net, alpha=[0.1, 0.3, 0.01])
+    if op == "Gelu":
+        attributes = optional(net, approximate=["none", "tanh"])
     if op == "HardSigmoid":
         attributes = optional(net, alpha=[0.1, 0.5], beta=[0.3, 0.5])
     return net.emit(op, [x], **attributes)

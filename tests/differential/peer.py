@@ -207,6 +207,11 @@ def leaky_relu(run, node, attrs, x):
     return F.leaky_relu(x, attrs.get("alpha", 0.01))
 
 
+@operator("Gelu")
+def gelu(run, node, attrs, x):
+    return F.gelu(x, approximate=attrs.get("approximate", "none"))
+
+
 @operator("Clip")
 def clip(run, node, attrs, x, low=None, high=None):
     low = attrs.get("min") if low is None else low.item()

@@ -23,6 +23,7 @@ const WITHOUT_DERIVATIVE: &[&str] = &[
     "relu_grad",
     "clip_grad",
     "leaky_relu_grad",
+    "gelu_grad",
     "softmax_grad",
     "log_softmax_grad",
     "nll_loss_grad",

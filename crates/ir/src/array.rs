@@ -8,6 +8,8 @@ pub trait Float: num_traits::Float + FromPrimitive + ToPrimitive + std::iter::Su
     fn of(x: f64) -> Self;
     /// The number in FP64.
     fn f64(self) -> f64;
+    /// The error function.
+    fn erf(self) -> Self;
 }
 
 impl Float for f32 {
@@ -17,6 +19,9 @@ impl Float for f32 {
     fn f64(self) -> f64 {
         f64::from(self)
     }
+    fn erf(self) -> f32 {
+        libm::erff(self)
+    }
 }
 
 impl Float for f64 {
@@ -25,6 +30,9 @@ impl Float for f64 {
     }
     fn f64(self) -> f64 {
         self
+    }
+    fn erf(self) -> f64 {
+        libm::erf(self)
     }
 }
 

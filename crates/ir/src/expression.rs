@@ -35,6 +35,8 @@ pub enum Expression {
     Log(Box<Expression>),
     /// The hyperbolic tangent.
     Tanh(Box<Expression>),
+    /// The error function.
+    Erf(Box<Expression>),
     /// `c` where `a < b`, else `d`; a NaN is not less.
     Less(Box<[Expression; 4]>),
     /// `c` where `a <= b`, else `d`; a NaN is not less.
@@ -71,6 +73,10 @@ impl Expression {
         Expression::Tanh(Box::new(self))
     }
 
+    pub(crate) fn erf(self) -> Expression {
+        Expression::Erf(Box::new(self))
+    }
+
     /// `then` where this is less than `bound`, else `otherwise`.
     pub(crate) fn less(self, bound: Expression, then: Expression, otherwise: Expression) -> Expression {
         Expression::Less(Box::new([self, bound, then, otherwise]))
@@ -103,6 +109,7 @@ impl Expression {
             Expression::Exp(a) => of(a).exp(),
             Expression::Log(a) => of(a).ln(),
             Expression::Tanh(a) => of(a).tanh(),
+            Expression::Erf(a) => of(a).erf(),
             Expression::Less(abcd) if of(&abcd[0]) < of(&abcd[1]) => of(&abcd[2]),
             Expression::AtMost(abcd) if of(&abcd[0]) <= of(&abcd[1]) => of(&abcd[2]),
             Expression::Less(abcd) | Expression::AtMost(abcd) => of(&abcd[3]),

@@ -61,7 +61,7 @@ mod simd;
 mod translate;
 mod walk;
 
-pub use chain::{Function, Operand, Part, chain};
+pub use chain::{Formula, Function, Operand, Part, Word, chain};
 pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use derived::{ChannelRun, Derived, count_channels, derived_scratch};
 pub use elements::{Elements, Output};

@@ -12,7 +12,7 @@ pub(crate) fn reciprocal_deviation(var: f32, epsilon: f32) -> f64 {
 /// What the rows of a function need of each channel, from its channels' operands; `count` is `n * s`.
 ///
 /// Normalisation is `(x - mean) * factor + bias`, its gradient `dy * by_dy + (x - mean) * by_x + constant`.
-pub(crate) fn factors(function: Function, operands: Vec<Vec<f32>>, count: f64) -> Vec<Vec<f32>> {
+pub(crate) fn factors(function: Function<'_>, operands: Vec<Vec<f32>>, count: f64) -> Vec<Vec<f32>> {
     match (function, operands.as_slice()) {
         (Function::Normalize { epsilon } | Function::NormalizeMask { epsilon, .. }, [mean, var, scale, bias]) => {
             let factor = |(scale, var): (&f32, &f32)| (f64::from(*scale) * reciprocal_deviation(*var, epsilon)) as f32;

@@ -48,7 +48,7 @@ fn tensor(format: Format, size: usize, seed: u64, range: Range) -> Stored {
     Stored::of(format, &numbers(size, seed).iter().enumerate().map(|(i, x)| x * scale(i)).collect::<Vec<_>>())
 }
 
-fn part<'a>(function: Function, operands: Vec<Operand<'a>>, rounding: Option<(Format, Overflow)>) -> Part<'a> {
+fn part<'a>(function: Function<'a>, operands: Vec<Operand<'a>>, rounding: Option<(Format, Overflow)>) -> Part<'a> {
     Part { function, operands, rounding, output: None }
 }
 

@@ -91,8 +91,8 @@ fn chains_are_their_parts_one_after_the_other() {
 fn masked_gradient<'a>(
     [dy, x]: [Operand<'a>; 2],
     vectors: &'a [Stored],
-    kink: Option<Function>,
-    gradient: Function,
+    kink: Option<Function<'static>>,
+    gradient: Function<'static>,
     rounding: [Option<(Format, Overflow)>; 3],
 ) -> Vec<Part<'a>> {
     let channels = |count: usize| vectors.iter().take(count).map(|v| Operand::Channel(v.elements()));

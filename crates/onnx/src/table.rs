@@ -12,7 +12,7 @@ pub fn operator_markdown() -> String {
         Read are files of IR version 3 and newer and operator sets {} to {}, of one floating-point input and one output. \
         The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
         parameters, except the running statistics of batch normalisation, also where arithmetic uses them. Written is \
-        operator set 19.\n\n\
+        operator set 19, or 20 for networks with Gelu.\n\n\
         A parameter that several operators read is trained as one, unless its elements are all equal: exporters merge \
         such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \
         read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \

@@ -4,9 +4,10 @@ use super::geometry::channels;
 use super::operands::{Operand, Operands, Place};
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format, Overflow};
-use bitbudget_ir::Op;
 use bitbudget_ir::ops::RunningVariance;
-use bitbudget_kernels::{self as kernels, Function, Output};
+use bitbudget_ir::{Expression, Form, Op, Shape};
+use bitbudget_kernels::{self as kernels, Formula, Function, Output, Word};
+use std::slice;
 
 /// One part of an instruction.
 pub(super) struct Link<'t> {
@@ -28,8 +29,69 @@ impl Link<'_> {
     }
 }
 
-/// The function of an operator that is computed element by element on operands of the result's shape.
-pub(super) fn function(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Function> {
+/// How an operator is computed element by element, on operands of the result's shape.
+pub(super) enum Elementwise {
+    /// By a kernel written for it.
+    Written(Function<'static>),
+    /// By its expression.
+    Formula(Formula),
+}
+
+impl Elementwise {
+    /// The kernel of an operator; `None` if it does not compute element by element.
+    pub(super) fn new(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Elementwise> {
+        let formula = || formula(op, operands, shape).map(Elementwise::Formula);
+        written(op, operands, shape).map(Elementwise::Written).or_else(formula)
+    }
+
+    pub(super) fn function(&self) -> Function<'_> {
+        match self {
+            Elementwise::Written(function) => *function,
+            Elementwise::Formula(formula) => Function::Formula(formula),
+        }
+    }
+}
+
+/// The expression of an operator that computes element by element, for these shapes.
+fn formula(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Formula> {
+    let shapes: Vec<Shape> = operands.0.iter().map(|(_, shape)| Shape::fixed(shape)).collect();
+    let facts = op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
+    let is_elementwise = facts.is_elementwise();
+    let Form::Map(expression) = facts.form else { return None };
+    let mut words = Vec::new();
+    append(&expression, &operands.0, &mut words);
+    Formula::new(words, operands.len()).ok().filter(|_| is_elementwise)
+}
+
+/// Appends the instructions of an expression.
+fn append(expression: &Expression, operands: &[(Operand<'_>, &[usize])], words: &mut Vec<Word>) {
+    let (parts, word): (&[Expression], Word) = match expression {
+        Expression::Operand(position) => (&[], Word::Operand(*position)),
+        Expression::Number(number) => (&[], Word::Number(*number as f32)),
+        Expression::PerChannel(position) => {
+            let [n, _, s] = operands.get(*position).map_or([0; 3], |(_, shape)| channels(shape));
+            (&[], Word::Number((n * s) as f32))
+        }
+        Expression::Neg(a) => (slice::from_ref(a), Word::Neg),
+        Expression::Sqrt(a) => (slice::from_ref(a), Word::Sqrt),
+        Expression::Exp(a) => (slice::from_ref(a), Word::Exp),
+        Expression::Log(a) => (slice::from_ref(a), Word::Log),
+        Expression::Tanh(a) => (slice::from_ref(a), Word::Tanh),
+        Expression::Erf(a) => (slice::from_ref(a), Word::Erf),
+        Expression::Add(ab) => (ab.as_slice(), Word::Add),
+        Expression::Sub(ab) => (ab.as_slice(), Word::Sub),
+        Expression::Mul(ab) => (ab.as_slice(), Word::Mul),
+        Expression::Div(ab) => (ab.as_slice(), Word::Div),
+        Expression::Fma(abc) => (abc.as_slice(), Word::Fma),
+        Expression::Less(abcd) => (abcd.as_slice(), Word::Less),
+        Expression::AtMost(abcd) => (abcd.as_slice(), Word::AtMost),
+    };
+    parts.iter().for_each(|part| append(part, operands, words));
+    words.push(word);
+}
+
+/// The kernel that is written for an operator, if there is one.
+fn written(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Function<'static>> {
     let single = |x: f64| x as f32;
     let whole = || operands.0.iter().all(|(_, s)| *s == shape);
     Some(match op {
@@ -96,12 +158,7 @@ pub(super) struct Chain<'t> {
 }
 
 /// The chain of parts with these functions.
-pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function>, shape: &[usize]) -> Result<Chain<'t>, Fault> {
-    let by_channel = |f: &Function| matches!(f, Function::Normalize { .. } | Function::NormalizeGradInput { .. });
-    let layout = match functions.iter().any(by_channel) {
-        true => channels(shape),
-        false => [1, 1, shape.iter().product()],
-    };
+pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function<'t>>, shape: &[usize]) -> Result<Chain<'t>, Fault> {
     let mut parts = Vec::with_capacity(links.len());
     let mut untouched = true;
     for (link, function) in links.iter().zip(functions) {
@@ -121,13 +178,18 @@ pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function>, shape: &[u
             (0..used.min(link.operands.len())).map(|i| operand(&link.operands, i, shape)).collect();
         parts.push(kernels::Part { function, operands: operands?, rounding: link.rounding, output: link.place });
     }
+    let by_channel = |part: &kernels::Part<'_>| part.operands.iter().any(|o| matches!(o, kernels::Operand::Channel(_)));
+    let layout = match parts.iter().any(by_channel) {
+        true => channels(shape),
+        false => [1, 1, shape.iter().product()],
+    };
     Ok(Chain { layout, parts, untouched })
 }
 
 /// Computes parts together; their counts.
 pub(super) fn compute(
     links: &[Link<'_>],
-    functions: Vec<Function>,
+    functions: Vec<Function<'_>>,
     places: &mut [Place<'_>],
     shape: &[usize],
 ) -> Result<Vec<Counts>, Fault> {

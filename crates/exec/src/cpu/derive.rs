@@ -11,7 +11,7 @@ use bitbudget_kernels::{self as kernels, ChannelRun, Derived, Elements, Function
 /// The parts of an instruction by what becomes of them.
 pub(super) struct Parts<'p, 't> {
     links: &'p [Link<'t>],
-    functions: &'p [Option<Function>],
+    functions: &'p [Option<Function<'t>>],
     shapes: &'p [&'t [usize]],
     /// Parts that are computed; the others are derived as these read them.
     pub(super) heads: Vec<usize>,
@@ -25,7 +25,7 @@ impl<'p, 't> Parts<'p, 't> {
     /// If what would be derived is stored.
     pub(super) fn new(
         links: &'p [Link<'t>],
-        functions: &'p [Option<Function>],
+        functions: &'p [Option<Function<'t>>],
         shapes: &'p [&'t [usize]],
     ) -> Result<Self, Fault> {
         let joins = |i: usize| functions[i].is_some() && shapes.last() == Some(&shapes[i]);

@@ -152,31 +152,8 @@ pub(super) fn compute(
             return Err(Fault::Operands("sources are bound, not computed".into()));
         }
         Op::MaxPoolIndices(_) => return Err(Fault::Operands("its result holds indices".into())),
-        // What `chain` computes.
-        Op::Relu(_)
-        | Op::ReluGrad(_)
-        | Op::Clip(_)
-        | Op::ClipGrad(_)
-        | Op::LeakyRelu(_)
-        | Op::LeakyReluGrad(_)
-        | Op::Sigmoid(_)
-        | Op::Tanh(_)
-        | Op::Exp(_)
-        | Op::Log(_)
-        | Op::Sqrt(_)
-        | Op::Scale(_)
-        | Op::Cast(_)
-        | Op::Reshape(_)
-        | Op::Sum(_)
-        | Op::BatchNormalize(_)
-        | Op::BatchNormGradInput(_)
-        | Op::RunningAverage(_)
-        | Op::RunningVariance(_)
-        | Op::SgdVelocity(_)
-        | Op::SgdParameter(_)
-        | Op::AdamFirstMoment(_)
-        | Op::AdamSecondMoment(_)
-        | Op::AdamwParameter(_) => return Err(Fault::Operands("its operands do not fit each other".into())),
+        // Element by element, which `chain` computes where operands fit.
+        _ => return Err(Fault::Operands("its operands do not fit each other".into())),
     })
 }
 

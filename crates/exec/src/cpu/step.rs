@@ -1,7 +1,7 @@
 //! One step of a program on the CPU.
 
 use super::arena::{Arena, Split, overwrite};
-use super::chain::{self, Link};
+use super::chain::{self, Elementwise, Link};
 use super::derive::Parts;
 use super::kernel;
 use super::operands::{Operand, Operands, Place};
@@ -387,8 +387,9 @@ fn execute(
     shapes: &[&[usize]],
     workspace: &mut [f32],
 ) -> Result<Vec<Counts>, Fault> {
-    let functions = links.iter().zip(shapes).map(|(link, shape)| chain::function(link.op, &link.operands, shape));
-    let functions: Vec<Option<Function>> = functions.collect();
+    let elementwise = links.iter().zip(shapes).map(|(link, shape)| Elementwise::new(link.op, &link.operands, shape));
+    let elementwise: Vec<Option<Elementwise>> = elementwise.collect();
+    let functions: Vec<Option<Function<'_>>> = elementwise.iter().map(|e| Some(e.as_ref()?.function())).collect();
     if let (Some(all), Some(shape)) = (functions.iter().copied().collect(), shapes.first())
         && shapes.iter().all(|other| other == shape)
     {
@@ -406,12 +407,12 @@ fn execute(
 fn heads_of(
     heads: &[Link<'_>],
     at: &[usize],
-    functions: &[Option<Function>],
+    functions: &[Option<Function<'_>>],
     places: &mut [Place<'_>],
     shapes: &[&[usize]],
     workspace: &mut [f32],
 ) -> Result<Vec<Counts>, Fault> {
-    let elementwise: Option<Vec<Function>> = at.iter().map(|&i| functions[i]).collect();
+    let elementwise: Option<Vec<Function<'_>>> = at.iter().map(|&i| functions[i]).collect();
     match (elementwise, heads, places) {
         (Some(functions), [_, ..], places) => chain::compute(heads, functions, places, shapes[at[0]]),
         (None, [head], [place]) => Ok(vec![kernel::compute(head.op, &head.operands, place, shapes[at[0]], workspace)?]),

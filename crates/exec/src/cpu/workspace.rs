@@ -1,6 +1,6 @@
 //! What kernels need beside their operands and results.
 
-use super::chain;
+use super::chain::Elementwise;
 use super::geometry::conv2d;
 use super::kernel::product;
 use super::operands::{Operand, Operands};
@@ -66,7 +66,7 @@ fn derived(program: &Program, parts: &[Part]) -> usize {
     let is_elementwise = |part: &Part| {
         // Shapes alone decide.
         let operands = part.inputs.iter().map(|&id| (Operand::Part(0), shape(id))).collect();
-        chain::function(&part.op, &Operands(operands), shape(part.output)).is_some()
+        Elementwise::new(&part.op, &Operands(operands), shape(part.output)).is_some()
     };
     let same = |part: &Part| Some(shape(part.output)) == parts.first().map(|first| shape(first.output));
     if parts.iter().all(|part| is_elementwise(part) && same(part)) {

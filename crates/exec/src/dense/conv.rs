@@ -30,7 +30,7 @@ pub(super) fn forward(
         None => own::two(&Op::Conv(conv.clone()), x, w, shape)?,
     };
     match bias {
-        Some(bias) => Ok(y.broadcast_add(&along_channels(bias, &y)?)?),
+        Some(bias) => Ok(y.broadcast_add(&along_channels(bias, y.dims())?)?),
         None => Ok(y),
     }
 }

@@ -1,108 +1,135 @@
-//! Operators that compute each element by itself. A NaN passes through activations, so that it stays visible.
+//! Operators that compute each element by itself, by their expressions.
 
 use super::{along_channels, operand, per_channel};
 use crate::error::Fault;
-use bitbudget_ir::Op;
-use bitbudget_ir::ops::RunningVariance;
+use bitbudget_ir::{Expression, Facts, Read};
 use candle_core::Tensor;
 
-/// `value` where `condition` holds, `other` elsewhere.
-fn choose(condition: &Tensor, value: &Tensor, other: &Tensor) -> Result<Tensor, Fault> {
-    Ok(condition.where_cond(value, other)?)
+/// A part of an expression: numbers, or one number.
+enum Value {
+    Tensor(Tensor),
+    Number(f64),
 }
 
-fn constant(x: &Tensor, value: f64) -> Result<Tensor, Fault> {
-    Ok(Tensor::full(value as f32, (), x.device())?.broadcast_as(x.shape())?)
+/// The result of an operator with these facts, whose first operand read element by element has the result's shape.
+pub(super) fn elementwise(
+    facts: &Facts,
+    expression: &Expression,
+    operands: &[&Tensor],
+    shape: &[usize],
+) -> Result<Tensor, Fault> {
+    let device = operand(operands, 0)?.device();
+    let terms = Terms { facts, operands, shape };
+    match terms.value(expression)? {
+        Value::Tensor(tensor) => Ok(tensor.broadcast_as(shape)?),
+        Value::Number(number) => Ok(Tensor::full(number as f32, shape, device)?),
+    }
 }
 
-/// The inverse of the standard deviation per channel, shaped to broadcast against `x`.
-fn inverse_deviation(variance: &Tensor, epsilon: f64, x: &Tensor) -> Result<Tensor, Fault> {
-    along_channels(&(variance + epsilon)?.sqrt()?.recip()?, x)
+struct Terms<'t> {
+    facts: &'t Facts,
+    operands: &'t [&'t Tensor],
+    shape: &'t [usize],
 }
 
-pub(super) fn elementwise(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
-    let x = operand(operands, 0)?;
-    let other = |i: usize| operand(operands, i);
-    Ok(match op {
-        Op::BatchNormalize(op) => {
-            let channel = |i: usize| along_channels(other(i)?, x);
-            let inverse = inverse_deviation(other(2)?, op.epsilon.0, x)?;
-            let normalised = x.broadcast_sub(&channel(1)?)?.broadcast_mul(&inverse)?;
-            normalised.broadcast_mul(&channel(3)?)?.broadcast_add(&channel(4)?)?
+impl Terms<'_> {
+    fn value(&self, expression: &Expression) -> Result<Value, Fault> {
+        let value = |e: &Expression| self.value(e);
+        Ok(match expression {
+            Expression::Operand(position) => Value::Tensor(self.operand(*position)?),
+            Expression::Number(number) => Value::Number(*number),
+            Expression::PerChannel(position) => Value::Number(per_channel(operand(self.operands, *position)?) as f64),
+            Expression::Neg(a) => map(value(a)?, |x| -x, Tensor::neg)?,
+            Expression::Sqrt(a) => map(value(a)?, f64::sqrt, Tensor::sqrt)?,
+            Expression::Exp(a) => map(value(a)?, f64::exp, Tensor::exp)?,
+            Expression::Log(a) => map(value(a)?, f64::ln, Tensor::log)?,
+            Expression::Tanh(a) => map(value(a)?, f64::tanh, Tensor::tanh)?,
+            Expression::Erf(a) => Value::Tensor(self.tensor(value(a)?)?.erf()?),
+            Expression::Add(ab) => add(value(&ab[0])?, value(&ab[1])?)?,
+            Expression::Sub(ab) => subtract(value(&ab[0])?, value(&ab[1])?)?,
+            Expression::Mul(ab) => multiply(value(&ab[0])?, value(&ab[1])?)?,
+            Expression::Div(ab) => divide(value(&ab[0])?, value(&ab[1])?)?,
+            Expression::Fma(abc) => add(multiply(value(&abc[0])?, value(&abc[1])?)?, value(&abc[2])?)?,
+            Expression::Less(abcd) => self.choose(abcd, Tensor::broadcast_lt)?,
+            Expression::AtMost(abcd) => self.choose(abcd, Tensor::broadcast_le)?,
+        })
+    }
+
+    /// An operand, shaped to broadcast against the result.
+    fn operand(&self, position: usize) -> Result<Tensor, Fault> {
+        let x = operand(self.operands, position)?;
+        match self.facts.reads.of(position) {
+            Read::Channel => along_channels(x, self.shape),
+            Read::Each | Read::Scalar | Read::Broadcast => Ok(x.clone()),
+            Read::Shape | Read::Whole => {
+                Err(Fault::Operands(format!("operand {position} has no element to compute with")))
+            }
         }
-        Op::BatchNormGradInput(op) => {
-            let (dy, x, count) = (x, other(1)?, per_channel(x) as f64);
-            let channel = |i: usize| along_channels(other(i)?, x);
-            let inverse = inverse_deviation(other(3)?, op.epsilon.0, x)?;
-            let normalised = x.broadcast_sub(&channel(2)?)?.broadcast_mul(&inverse)?;
-            let through_scale = normalised.broadcast_mul(&(channel(5)? / count)?)?;
-            let inner = dy.broadcast_sub(&(channel(6)? / count)?)?.sub(&through_scale)?;
-            inner.broadcast_mul(&channel(4)?.mul(&inverse)?)?
+    }
+
+    fn tensor(&self, value: Value) -> Result<Tensor, Fault> {
+        match value {
+            Value::Tensor(tensor) => Ok(tensor),
+            Value::Number(number) => Ok(Tensor::full(number as f32, (), operand(self.operands, 0)?.device())?),
         }
-        Op::RunningAverage(op) => running(x, other(1)?, op.momentum.0)?,
-        Op::RunningVariance(op) => {
-            let correction = RunningVariance::correction(per_channel(other(2)?) as f64);
-            running(x, &(other(1)? * correction)?, op.momentum.0)?
-        }
-        Op::Relu(_) => choose(&x.lt(0f32)?, &x.zeros_like()?, x)?,
-        Op::ReluGrad(_) => choose(&other(1)?.le(0f32)?, &x.zeros_like()?, x)?,
-        Op::Clip(op) => {
-            let raised = choose(&x.lt(op.min.0 as f32)?, &constant(x, op.min.0)?, x)?;
-            choose(&raised.gt(op.max.0 as f32)?, &constant(x, op.max.0)?, &raised)?
-        }
-        Op::ClipGrad(op) => {
-            let (input, zeros) = (other(1)?, x.zeros_like()?);
-            let above = choose(&input.le(op.min.0 as f32)?, &zeros, x)?;
-            choose(&input.ge(op.max.0 as f32)?, &zeros, &above)?
-        }
-        Op::LeakyRelu(op) => choose(&x.lt(0f32)?, &(x * op.alpha.0)?, x)?,
-        Op::LeakyReluGrad(op) => choose(&other(1)?.le(0f32)?, &(x * op.alpha.0)?, x)?,
-        Op::Sigmoid(_) => (x.neg()?.exp()? + 1.0)?.recip()?,
-        Op::Tanh(_) => x.tanh()?,
-        Op::Exp(_) => x.exp()?,
-        Op::Log(_) => x.log()?,
-        Op::Sqrt(_) => x.sqrt()?,
-        Op::Scale(op) => (x * op.by.0)?,
-        Op::Add(_) => x.broadcast_add(other(1)?)?,
-        Op::Sub(_) => x.broadcast_sub(other(1)?)?,
-        Op::Mul(_) => x.broadcast_mul(other(1)?)?,
-        Op::Div(_) => x.broadcast_div(other(1)?)?,
-        Op::Sum(_) => operands.iter().skip(1).try_fold(x.clone(), |sum, part| sum.add(part))?,
-        other => return Err(Fault::Operands(format!("{} is not computed element by element", other.name()))),
+    }
+
+    fn choose(
+        &self,
+        [a, b, then, otherwise]: &[Expression; 4],
+        compare: impl Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<Value, Fault> {
+        let tensor = |e: &Expression| self.tensor(self.value(e)?);
+        let condition = compare(&tensor(a)?, &tensor(b)?)?.broadcast_as(self.shape)?;
+        let (then, otherwise) = (tensor(then)?.broadcast_as(self.shape)?, tensor(otherwise)?.broadcast_as(self.shape)?);
+        Ok(Value::Tensor(condition.where_cond(&then, &otherwise)?))
+    }
+}
+
+fn map(
+    value: Value,
+    number: impl Fn(f64) -> f64,
+    tensor: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
+) -> Result<Value, Fault> {
+    Ok(match value {
+        Value::Number(x) => Value::Number(number(x)),
+        Value::Tensor(x) => Value::Tensor(tensor(&x)?),
     })
 }
 
-fn running(old: &Tensor, new: &Tensor, momentum: f64) -> Result<Tensor, Fault> {
-    Ok(((old * (1.0 - momentum))? + (new * momentum)?)?)
+fn add(a: Value, b: Value) -> Result<Value, Fault> {
+    Ok(match (a, b) {
+        (Value::Number(a), Value::Number(b)) => Value::Number(a + b),
+        (Value::Tensor(x), Value::Number(number)) | (Value::Number(number), Value::Tensor(x)) => {
+            Value::Tensor((x + number)?)
+        }
+        (Value::Tensor(a), Value::Tensor(b)) => Value::Tensor(a.broadcast_add(&b)?),
+    })
 }
 
-/// An optimizer's update; the last operand says whether it is made, else the first one stays as it was.
-pub(super) fn update(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
-    let x = |i: usize| operand(operands, i);
-    let old = x(0)?;
-    let new = match op {
-        Op::SgdVelocity(op) => {
-            let gradient = (x(2)?.broadcast_mul(x(3)?)? + (x(1)? * op.weight_decay.0)?)?;
-            ((old * op.momentum.0)? + gradient)?
+fn subtract(a: Value, b: Value) -> Result<Value, Fault> {
+    Ok(match (a, b) {
+        (Value::Tensor(a), Value::Tensor(b)) => Value::Tensor(a.broadcast_sub(&b)?),
+        (a, Value::Number(b)) => add(a, Value::Number(-b))?,
+        (Value::Number(a), Value::Tensor(b)) => Value::Tensor(b.affine(-1.0, a)?),
+    })
+}
+
+fn multiply(a: Value, b: Value) -> Result<Value, Fault> {
+    Ok(match (a, b) {
+        (Value::Number(a), Value::Number(b)) => Value::Number(a * b),
+        (Value::Tensor(x), Value::Number(number)) | (Value::Number(number), Value::Tensor(x)) => {
+            Value::Tensor((x * number)?)
         }
-        Op::SgdParameter(_) => (old - x(1)?.broadcast_mul(x(2)?)?)?,
-        Op::AdamFirstMoment(op) => {
-            let gradient = x(1)?.broadcast_mul(x(2)?)?;
-            ((old * op.beta.0)? + (gradient * (1.0 - op.beta.0))?)?
-        }
-        Op::AdamSecondMoment(op) => {
-            let gradient = x(1)?.broadcast_mul(x(2)?)?;
-            ((old * op.beta.0)? + (gradient.sqr()? * (1.0 - op.beta.0))?)?
-        }
-        Op::AdamwParameter(op) => {
-            let rate = x(3)?;
-            let (m, v) = (x(1)?.broadcast_div(x(4)?)?, x(2)?.broadcast_div(x(5)?)?);
-            let step = m.broadcast_mul(rate)?.div(&(v.sqrt()? + op.epsilon.0)?)?;
-            let kept = ((rate * -op.weight_decay.0)? + 1.0)?;
-            (old.broadcast_mul(&kept)? - step)?
-        }
-        other => return Err(Fault::Operands(format!("{} is no update", other.name()))),
-    };
-    let made = x(operands.len().saturating_sub(1))?.ne(0f32)?;
-    choose(&made.broadcast_as(old.shape())?, &new, old)
+        (Value::Tensor(a), Value::Tensor(b)) => Value::Tensor(a.broadcast_mul(&b)?),
+    })
+}
+
+fn divide(a: Value, b: Value) -> Result<Value, Fault> {
+    Ok(match (a, b) {
+        (Value::Number(a), Value::Number(b)) => Value::Number(a / b),
+        (Value::Tensor(x), Value::Number(number)) => Value::Tensor((x / number)?),
+        (Value::Number(number), Value::Tensor(x)) => Value::Tensor((x.recip()? * number)?),
+        (Value::Tensor(a), Value::Tensor(b)) => Value::Tensor(a.broadcast_div(&b)?),
+    })
 }

@@ -15,7 +15,7 @@ mod tests;
 
 use crate::error::Fault;
 use bitbudget_formats::Format;
-use bitbudget_ir::Op;
+use bitbudget_ir::{Form, Op, Shape};
 use bitbudget_program::{Buffer, Rounding};
 use candle_core::Tensor;
 
@@ -70,38 +70,20 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
         Op::NllLoss(_) => reduce::nll_loss(x(0)?, x(1)?),
         Op::NllLossGrad(_) => reduce::nll_loss_grad(x(0)?, x(1)?, shape),
         Op::AllFinite(_) => reduce::all_finite(operands),
-        Op::Cast(_) | Op::Reshape(_) => Ok(x(0)?.clone()),
+        Op::Reshape(_) => Ok(x(0)?.clone()),
         Op::Transpose(op) => Ok(x(0)?.permute(op.perm.as_slice())?),
         Op::Broadcast(_) => Ok(x(0)?.broadcast_as(shape)?),
         Op::Concat(op) => Ok(Tensor::cat(operands, op.axis)?),
         Op::Slice(op) => shape::slice(x(0)?, &op.begin, &op.step, shape),
         Op::SliceScatter(op) => shape::slice_scatter(x(0)?, &op.begin, &op.step, shape),
-        Op::SgdVelocity(_)
-        | Op::SgdParameter(_)
-        | Op::AdamFirstMoment(_)
-        | Op::AdamSecondMoment(_)
-        | Op::AdamwParameter(_) => elementwise::update(op, operands),
-        Op::BatchNormalize(_)
-        | Op::BatchNormGradInput(_)
-        | Op::RunningAverage(_)
-        | Op::RunningVariance(_)
-        | Op::Relu(_)
-        | Op::ReluGrad(_)
-        | Op::Clip(_)
-        | Op::ClipGrad(_)
-        | Op::LeakyRelu(_)
-        | Op::LeakyReluGrad(_)
-        | Op::Sigmoid(_)
-        | Op::Tanh(_)
-        | Op::Exp(_)
-        | Op::Log(_)
-        | Op::Sqrt(_)
-        | Op::Scale(_)
-        | Op::Add(_)
-        | Op::Sub(_)
-        | Op::Mul(_)
-        | Op::Div(_)
-        | Op::Sum(_) => elementwise::elementwise(op, operands),
+        op => {
+            let shapes: Vec<Shape> = operands.iter().map(|operand| Shape::fixed(operand.dims())).collect();
+            let facts = op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
+            match &facts.form {
+                Form::Map(expression) => elementwise::elementwise(&facts, expression, operands, shape),
+                _ => Err(Fault::Operands(format!("there are no dense operations for {}", op.name()))),
+            }
+        }
     }
 }
 
@@ -111,10 +93,10 @@ fn per_channel(x: &Tensor) -> usize {
 }
 
 /// A vector with one element per channel, shaped to broadcast against `[N, C, …]`.
-fn along_channels(vector: &Tensor, x: &Tensor) -> Result<Tensor, Fault> {
-    let mut shape = vec![1; x.rank()];
-    if let Some(channels) = shape.get_mut(1) {
+fn along_channels(vector: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
+    let mut along = vec![1; shape.len()];
+    if let Some(channels) = along.get_mut(1) {
         *channels = vector.elem_count();
     }
-    Ok(vector.reshape(shape)?)
+    Ok(vector.reshape(along)?)
 }

@@ -25,11 +25,11 @@ pub(super) fn reduce(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
     match op {
         Op::BatchMean(_) => Ok((channel_sums(x)? / per_channel(x) as f64)?),
         Op::BatchVariance(_) => {
-            let squares = x.broadcast_sub(&along_channels(other(1)?, x)?)?.sqr()?;
+            let squares = x.broadcast_sub(&along_channels(other(1)?, x.dims())?)?.sqr()?;
             Ok((channel_sums(&squares)? / per_channel(x) as f64)?)
         }
         Op::BatchNormGradScale(op) => {
-            let centred = other(1)?.broadcast_sub(&along_channels(other(2)?, x)?)?;
+            let centred = other(1)?.broadcast_sub(&along_channels(other(2)?, x.dims())?)?;
             Ok(channel_sums(&x.mul(&centred)?)?.div(&(other(3)? + op.epsilon.0)?.sqrt()?)?)
         }
         Op::ReduceSum(op) => sums(x, &op.axes, op.keep),

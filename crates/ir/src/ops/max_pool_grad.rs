@@ -61,7 +61,7 @@ impl Operator for MaxPoolGrad {
     }
 
     fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
-        let is_apart = |d: usize| (self.kernel[d] - 1) * self.dilations[d] < self.strides[d];
+        let is_apart = |d: usize| self.kernel[d].saturating_sub(1).saturating_mul(self.dilations[d]) < self.strides[d];
         let facts = Facts::new(Form::Window, Reads::All(Read::Whole));
         // Where windows do not overlap, no two gradients are added.
         match is_apart(0) && is_apart(1) {

@@ -232,6 +232,8 @@ operators! {
     clip_grad: ClipGrad;
     leaky_relu: LeakyRelu;
     leaky_relu_grad: LeakyReluGrad;
+    gelu: Gelu;
+    gelu_grad: GeluGrad;
     sigmoid: Sigmoid;
     tanh: Tanh;
     exp: Exp;

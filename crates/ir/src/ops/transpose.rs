@@ -16,6 +16,9 @@ operator! {
     }
 }
 
+/// Channels that a shuffle has at most, since each is a run of its own.
+const MOST_PLANES: usize = 1 << 16;
+
 impl Operator for Transpose {
     const NAME: &'static str = "transpose";
 
@@ -46,7 +49,8 @@ impl Operator for Transpose {
         let shuffle = || match operands {
             [x] if self.perm == [0, 2, 1, 3, 4] => {
                 let (a, b) = (x.get(1)?.as_fixed()?, x.get(2)?.as_fixed()?);
-                let run = |first| Run { operand: 0, of: a * b, first, count: 1 };
+                let of = a.checked_mul(b).filter(|&of| of <= MOST_PLANES)?;
+                let run = |first| Run { operand: 0, of, first, count: 1 };
                 let runs = (0..b).flat_map(|j| (0..a).map(move |i| i * b + j)).map(run).collect();
                 Some(Form::Planes(Planes { elements: elements_after(x, 3)?, runs }))
             }

@@ -1,5 +1,6 @@
 //! The functions that chains are made of, over one tile.
 
+use super::formula::{self, Formula};
 use super::plan::Source;
 use super::{Tile, Tiles};
 use crate::elements::SharedOutput;
@@ -13,7 +14,7 @@ use crate::simd::{mul_add, multiversion};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 #[allow(missing_docs)]
-pub enum Function {
+pub enum Function<'a> {
     /// On x.
     Copy,
     /// On x: 0 where x <= 0, else x.
@@ -76,6 +77,8 @@ pub enum Function {
     /// `1 - beta2^step`: `parameter * (1 - learning_rate * weight_decay) - learning_rate * (m / bias1) / (sqrt(v /
     /// bias2) + epsilon)`, as PyTorch's AdamW.
     AdamwParameter { weight_decay: f32, epsilon: f32 },
+    /// On any number of operands.
+    Formula(&'a Formula),
 }
 
 /// Whose numbers a result holds, besides zeros.
@@ -100,8 +103,8 @@ pub(super) enum Takes {
     Scalar,
 }
 
-impl Function {
-    /// Names and kinds of the operands; [`Function::Sum`] takes any number.
+impl Function<'_> {
+    /// Names and kinds of the operands; [`Function::Sum`] and [`Function::Formula`] take any number, one for each element.
     fn signature(self) -> &'static [(&'static str, Takes)] {
         use Takes::{Channel, Each, Scalar};
         match self {
@@ -116,7 +119,7 @@ impl Function {
             | Function::Sqrt
             | Function::Scale { .. } => &[("x", Each)],
             Function::Add | Function::Sub | Function::Mul | Function::Div => &[("a", Each), ("b", Each)],
-            Function::Sum => &[],
+            Function::Sum | Function::Formula(_) => &[],
             Function::ReluGrad => &[("dy", Each), ("y", Each)],
             Function::ClipGrad { .. } | Function::LeakyReluGrad { .. } => &[("dy", Each), ("x", Each)],
             Function::Normalize { .. } => {
@@ -180,7 +183,8 @@ impl Function {
             | Function::SgdParameter
             | Function::AdamFirstMoment { .. }
             | Function::AdamSecondMoment { .. }
-            | Function::AdamwParameter { .. } => PassesOn::None,
+            | Function::AdamwParameter { .. }
+            | Function::Formula(_) => PassesOn::None,
         }
     }
 
@@ -213,13 +217,18 @@ impl Function {
             | Function::SgdParameter
             | Function::AdamFirstMoment { .. }
             | Function::AdamSecondMoment { .. }
-            | Function::AdamwParameter { .. } => false,
+            | Function::AdamwParameter { .. }
+            | Function::Formula(_) => false,
         }
     }
 
     /// How many operands there are, where that is fixed.
     pub(super) fn arity(self) -> Option<usize> {
-        (self != Function::Sum).then(|| self.signature().len())
+        match self {
+            Function::Sum => None,
+            Function::Formula(formula) => Some(formula.operands),
+            _ => Some(self.signature().len()),
+        }
     }
 
     /// Name and kind of operand `index`.
@@ -241,7 +250,7 @@ pub(super) struct Operands<'t> {
 
 impl Operands<'_> {
     /// The numbers of an operand with one for each element.
-    fn each(&self, index: usize) -> &[f32] {
+    pub(super) fn each(&self, index: usize) -> &[f32] {
         let Tile { start, len, .. } = self.tile;
         match self.sources[index] {
             Source::Numbers(x) => &x[start..start + len],
@@ -259,7 +268,7 @@ impl Operands<'_> {
 
 multiversion! {
     /// Computes one tile of a part.
-    pub(super) fn apply(function: Function, operands: &Operands<'_>, y: &mut [f32]) {
+    pub(super) fn apply(function: Function<'_>, operands: &Operands<'_>, y: &mut [f32]) {
         let x = |i: usize| operands.each(i);
         let scalar = |i: usize| operands.scalars[i];
         let rows = |i: usize| operands.rows(i);
@@ -334,6 +343,7 @@ multiversion! {
                     fma(parameter, fma(-rate, weight_decay, 1.0), -step)
                 });
             }
+            Function::Formula(formula) => formula::compute(formula, operands, y),
         }
     }
 }

@@ -121,7 +121,7 @@ fn code(format: Format, number: f32) -> Option<u8> {
 }
 
 /// Which positive codes of the second operand let the first through, if the function is a gradient that is 0 elsewhere.
-fn passing<'a>(function: Function, operand: &Operand<'a>, places: &[SharedOutput]) -> Option<Passing<'a>> {
+fn passing<'a>(function: Function<'_>, operand: &Operand<'a>, places: &[SharedOutput]) -> Option<Passing<'a>> {
     let (format, codes) = codes(operand, places)?;
     // Of these formats' codes, those of positive numbers are positive bytes, and the sign bit alone is NaN.
     Pack64::new(format, Overflow::Saturate)?;
@@ -134,7 +134,7 @@ fn passing<'a>(function: Function, operand: &Operand<'a>, places: &[SharedOutput
 }
 
 /// The largest code that a clamp from 0 on leaves.
-fn ceiling(function: Function, format: Format) -> Option<u8> {
+fn ceiling(function: Function<'_>, format: Format) -> Option<u8> {
     match function {
         Function::Relu => Some(u8::MAX >> 1),
         Function::Clip { min: 0.0, max } => code(format, max),

@@ -63,7 +63,7 @@ impl Masked {
 }
 
 /// Between which numbers a kink's gradient passes; none if some negative ones are, or NaN is not.
-fn bounds(kink: Option<Function>, gradient: Function, rounding: Option<(Format, Overflow)>) -> Option<Bounds> {
+fn bounds(kink: Option<Function<'_>>, gradient: Function<'_>, rounding: Option<(Format, Overflow)>) -> Option<Bounds> {
     let rounded = |x: f32| {
         let mut x = [x];
         if let Some((format, overflow)) = rounding {

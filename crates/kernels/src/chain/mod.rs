@@ -5,6 +5,7 @@
 //! 16 KiB a thread: one tile for each packed operand of the part at hand and for each result that is packed or that a
 //! later part still reads. Frequent chains over 8-bit codes need none: they run in registers.
 
+mod formula;
 mod function;
 #[cfg(target_arch = "x86_64")]
 mod fused;
@@ -24,6 +25,7 @@ use crate::elements::{Elements, Output, SharedOutput};
 use crate::error::ShapeError;
 use crate::parallel::with_scratch;
 use crate::simd::multiversion;
+pub use formula::{Formula, Word};
 pub use function::Function;
 use function::{Operands, PassesOn, apply};
 #[cfg(target_arch = "x86_64")]
@@ -38,7 +40,7 @@ pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 #[derive(Clone, Debug)]
 pub struct Part<'a> {
     /// What it computes.
-    pub function: Function,
+    pub function: Function<'a>,
     /// On what, in the order that [`Function`] states.
     pub operands: Vec<Operand<'a>>,
     /// How its result is rounded before anything reads it.

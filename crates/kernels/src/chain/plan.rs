@@ -28,7 +28,7 @@ pub(super) struct Plan<'a> {
 
 /// A part ready to run.
 pub(super) struct Step<'a> {
-    pub(super) function: Function,
+    pub(super) function: Function<'a>,
     /// What is unpacked into which slot before.
     pub(super) loads: Vec<(usize, Load<'a>)>,
     pub(super) sources: Vec<Source<'a>>,
@@ -84,7 +84,7 @@ impl Slots {
     }
 }
 
-fn wrong(part: usize, function: Function, reason: impl std::fmt::Display) -> ShapeError {
+fn wrong(part: usize, function: Function<'_>, reason: impl std::fmt::Display) -> ShapeError {
     geometry("chain", format!("part {part} ({function:?}) {reason}"))
 }
 

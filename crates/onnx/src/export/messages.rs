@@ -11,17 +11,21 @@ use onnx_protobuf::{
 };
 use protobuf::{Enum, MessageField};
 
-/// The operator set that is written: the first in which AveragePool has dilations.
-const OPSET: i64 = 19;
+/// The operator set that is written: the first in which AveragePool has dilations, or the first that has Gelu.
+fn operator_set(graph: &GraphProto) -> i64 {
+    if graph.node.iter().any(|node| node.op_type == "Gelu") { 20 } else { 19 }
+}
+
 const IR_VERSION: i64 = 9;
 /// The first IR version in which nodes have metadata.
 const IR_VERSION_ANNOTATED: i64 = 10;
 
 pub(super) fn model_message(graph: GraphProto, annotations: &Annotations) -> ModelProto {
+    let version = operator_set(&graph);
     ModelProto {
         ir_version: if annotations.nodes.is_empty() { IR_VERSION } else { IR_VERSION_ANNOTATED },
         metadata_props: metadata(&annotations.model),
-        opset_import: vec![OperatorSetIdProto { version: OPSET, ..OperatorSetIdProto::default() }],
+        opset_import: vec![OperatorSetIdProto { version, ..OperatorSetIdProto::default() }],
         producer_name: "bitbudget".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: MessageField::some(graph),
@@ -91,6 +95,10 @@ pub(super) fn flag(name: &str, set: bool) -> AttributeProto {
 
 pub(super) fn float(name: &str, f: f64) -> AttributeProto {
     AttributeProto { f: f as f32, ..attribute(name, AttributeType::FLOAT) }
+}
+
+pub(super) fn text(name: &str, s: &str) -> AttributeProto {
+    AttributeProto { s: s.as_bytes().to_vec(), ..attribute(name, AttributeType::STRING) }
 }
 
 pub(super) fn list(name: &str, sizes: impl IntoIterator<Item = usize>) -> AttributeProto {

@@ -19,7 +19,7 @@ pub struct Annotations {
     pub nodes: BTreeMap<NodeId, Vec<(String, String)>>,
 }
 
-/// Writes a forward graph as the bytes of an ONNX file of operator set 19 and IR version 9, with the batch dimension `N`.
+/// Writes a forward graph as the bytes of an ONNX file of operator set 19, or 20 where it has Gelu, and IR version 9, with the batch dimension `N`.
 ///
 /// Batch normalisation is written in its form for evaluation, with the running statistics; updates are left out.
 ///

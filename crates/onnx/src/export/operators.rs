@@ -1,6 +1,6 @@
 //! Each operator of a forward graph as an ONNX node.
 
-use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info};
+use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info, text};
 use super::pool::{self, Pool};
 use super::{Exporter, running_statistics};
 use bitbudget_ir::ops::Window;
@@ -46,6 +46,7 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             exporter.node(id, "Clip", vec![inputs[0].clone(), min, max]);
             Ok(())
         }
+        Op::Gelu(op) => plain("Gelu", vec![text("approximate", if op.tanh { "tanh" } else { "none" })]),
         Op::Sigmoid(_) => plain("Sigmoid", vec![]),
         Op::Tanh(_) => plain("Tanh", vec![]),
         Op::Exp(_) => plain("Exp", vec![]),

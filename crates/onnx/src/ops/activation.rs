@@ -25,6 +25,7 @@ pub(super) const ROWS: &[Row] = &[
     row("Relu", &[6, 13, 14], &[], "`relu`", |i, n| unary(i, n, ops::Relu {})),
     row("LeakyRelu", &[6, 16], &["alpha"], "`leaky_relu`", leaky_relu),
     row("Clip", &[6, 11, 12, 13], &["max", "min"], "`clip`; bounds known at import, as attributes or inputs", clip),
+    row("Gelu", &[20], &["approximate"], "`gelu`", gelu),
     row("Sigmoid", &[6, 13], &[], "`sigmoid`", |i, n| unary(i, n, ops::Sigmoid {})),
     row("HardSigmoid", &[6, 22], &["alpha", "beta"], "`scale`, `add` and `clip`", hard_sigmoid),
     row("HardSwish", &[14, 22], &[], "like HardSigmoid with alpha 1/6 and beta 1/2, then `mul`", hard_swish),
@@ -72,6 +73,14 @@ fn unary(importer: &mut Importer, node: &Node, op: impl Into<Op>) -> Result<Vec<
 fn leaky_relu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let alpha = Real(node.float("alpha")?.unwrap_or(0.01));
     unary(importer, node, ops::LeakyRelu { alpha })
+}
+
+fn gelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    match node.text("approximate")?.as_deref().unwrap_or("none") {
+        "none" => unary(importer, node, ops::Gelu { tanh: false }),
+        "tanh" => unary(importer, node, ops::Gelu { tanh: true }),
+        other => Err(format!("approximate is `{other}`; only `none` and `tanh` are known")),
+    }
 }
 
 fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {

@@ -123,6 +123,8 @@ case("global_max_pool", 17, CNHW, [node("GlobalMaxPool", ["x"])])
 # Activations.
 for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Neg", "HardSwish", "HardSigmoid", "LeakyRelu", "Identity"):
     case(f"{op.lower()}", 14, CNK, [node(op, ["x"])])
+for name, attributes in (("gelu", {}), ("gelu_none", dict(approximate="none")), ("gelu_tanh", dict(approximate="tanh"))):
+    case(name, 20, CNK, [node("Gelu", ["x"], **attributes)])
 for op in ("Log", "Sqrt"):
     case(f"{op.lower()}", 13, CNK, [node(op, ["x"])], positive=True)
 case("leaky_relu_alpha", 16, CNK, [node("LeakyRelu", ["x"], alpha=0.2)])
