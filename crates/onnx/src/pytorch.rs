@@ -105,10 +105,11 @@ impl Signature {
         self.kinds.contains_key(&member(layer, "running_mean"))
     }
 
-    /// Whether a tensor belongs to a layer, all of whose parameters are stored, so that none was merged with it.
+    /// Whether a tensor belongs to a layer itself, and the file has all parameters that do, so that none was merged with the tensor.
     fn is_whole(&self, layer: &str, name: &str) -> bool {
-        let owns = name.strip_prefix(&member(layer, "")).is_some_and(|rest| !rest.contains('.'));
-        owns && self.of_layer(layer).all(|(name, kind)| kind == Kind::Constant || self.stored.contains(name))
+        let owns = |name: &str| name.strip_prefix(&member(layer, "")).is_some_and(|rest| !rest.contains('.'));
+        let mut own = self.of_layer(layer).filter(|(name, _)| owns(name));
+        owns(name) && own.all(|(name, kind)| kind == Kind::Constant || self.stored.contains(name))
     }
 
     /// The tensors of a layer and of those within it.

@@ -28,7 +28,7 @@ pub enum WarningKind {
     ConstantWeight,
     /// Dropout operators have no effect.
     Dropout,
-    /// Batch normalisation was folded into convolutions.
+    /// Batch normalisation was folded into the weights of other operators.
     FoldedNormalisation,
     /// There is nothing to train.
     NoParameters,
@@ -103,7 +103,7 @@ impl WarningKind {
                 of("convolution has", "convolutions have")
             ),
             WarningKind::Dropout => {
-                format!("{} left out, the network trains without dropout", of("Dropout is", "Dropouts are"))
+                format!("{} left out, so the network trains without dropout", of("Dropout is", "Dropouts are"))
             }
             WarningKind::FoldedNormalisation => format!(
                 "batch normalisation was lost: the exporter folded it into the weights of {}",
@@ -179,8 +179,8 @@ impl WarningKind {
                 "frozen layers are constants and not trained. To train batch normalisation, export nn.BatchNorm layers"
             }
             WarningKind::FoldedStatistics => {
-                "such initializers are trained as plain parameters. To keep the statistics fixed, export with \
-                 do_constant_folding=False (dynamo=False) or optimize=False (dynamo=True)"
+                "such initializers are trained as a scale and a bias, which is right for an affine layer. To keep \
+                 statistics fixed, export with do_constant_folding=False (dynamo=False) or optimize=False (dynamo=True)"
             }
             WarningKind::MixedModes => {
                 "every BatchNormalization is trained with the statistics of the batch. To keep a layer frozen, replace it \
@@ -253,8 +253,22 @@ mod tests {
         add(&mut warnings, WarningKind::Rounded, ["w".to_string()]);
         add(&mut warnings, WarningKind::Dropout, ["b", "c", "d", "e"].map(String::from));
         let texts: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-        let dropout = "5 Dropouts are left out, the network trains without dropout: `a`, `b`, `c` and 2 more";
+        let dropout = "5 Dropouts are left out, so the network trains without dropout: `a`, `b`, `c` and 2 more";
         assert_eq!(texts, [dropout, "1 FP64 initializer was rounded to FP32: `w`"]);
         assert!(warnings[0].full().ends_with("`c`, `d`, `e`"));
+    }
+
+    #[test]
+    fn one_and_several_have_their_own_words() {
+        let said = |names: &[&str]| {
+            let names = names.iter().map(|name| name.to_string()).collect();
+            Warning { kind: WarningKind::Separated, names }.to_string()
+        };
+        let one = "1 parameter is trained separately: the exporter had merged it with others because their elements \
+                   were equal: `a`; to share a parameter between operators, give it elements that differ";
+        assert_eq!(said(&["a"]), one);
+        assert!(
+            said(&["a", "b"]).starts_with("2 parameters are trained separately: the exporter had merged them with")
+        );
     }
 }

@@ -254,6 +254,8 @@ fn a_kind_of_warning_is_one_line_with_three_names() {
         said.contains("warning: batch normalisation was lost: the exporter folded it into the weights of 5 operators"),
         "{said}"
     );
+    let copies = "note: 12 running statistics are stored once in the file but used by several operators: `features.";
+    assert!(said.contains(copies) && said.contains("; each BatchNormalization gets a copy and updates it\n"), "{said}");
     let all = folder.succeed(&format!("{command} --verbose")).stderr;
     let count = |line: &str| line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap();
     assert!(all.lines().count() == 3 && all.lines().all(|line| named(line) == count(line)), "{all}");

@@ -73,18 +73,27 @@ class Frozen(nn.Module):
         return self.o(torch.relu(self.norm(self.c0(x))).mean((2, 3)))
 
 
+class Affine(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.rand(channels) + 0.5), nn.Parameter(torch.rand(channels))
+
+    def forward(self, x):
+        return x * self.scale[:, None, None] + self.shift[:, None, None]
+
+
 class Buffers(nn.Module):
     """Buffers that arithmetic uses: numbers for each position, one for each channel, and equal numbers."""
 
     def __init__(self):
         super().__init__()
-        self.c0, self.o = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3)
+        self.c0, self.affine, self.o = nn.Conv2d(1, 4, 3, padding=1), Affine(4), nn.Linear(4, 3)
         self.register_buffer("position", torch.rand(1, 4, 8, 8))
         self.register_buffer("channel", torch.rand(4, 1, 1), persistent=False)
         self.register_buffer("equal", torch.full((4,), 0.5))
 
     def forward(self, x):
-        return self.o(torch.relu(self.c0(x) * self.channel + self.position).mean((2, 3)) * self.equal)
+        return self.o(torch.relu(self.affine(self.c0(x)) * self.channel + self.position).mean((2, 3)) * self.equal)
 
 
 class Normalised(nn.Module):
