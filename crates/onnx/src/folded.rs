@@ -12,7 +12,8 @@ const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 /// A warning if batch normalisation was lost: a folded network trains differently, or not at all.
 ///
 /// PyTorch's newer exporter notes a rewrite such as `FuseBatchNormIntoConv` at each operator that took one up, or that the operator
-/// stands for batch normalisation. The older one computes weight and bias of a convolution and names both `onnx::Conv_123`. Where a
+/// stands for batch normalisation. The older one computes weight and bias of a convolution and names both `onnx::Conv_123`; ONNX Runtime
+/// writes names such as `ConvBnFusion_W_0.weight`, and results keep the name of the BatchNormalization that they replace. Where a
 /// tool removed the notes, the signature of the program may still list running means that the file lacks.
 /// A network without batch normalisation, such as VGG, shows no such sign.
 pub(crate) fn warning(graph: &GraphProto, signature: &Signature) -> Option<Warning> {
@@ -21,7 +22,7 @@ pub(crate) fn warning(graph: &GraphProto, signature: &Signature) -> Option<Warni
         names: nodes.iter().map(|n| node_name(n).to_string()).collect(),
     };
     let nodes = graph.node.iter();
-    let known: Vec<_> = nodes.filter(|n| took_up(n) || is_computed(n)).collect();
+    let known: Vec<_> = nodes.filter(|n| took_up(n) || is_named_so(n)).collect();
     if !known.is_empty() {
         return Some(warning(known));
     }
@@ -43,9 +44,15 @@ fn is_linear(node: &NodeProto) -> bool {
     LINEAR.contains(&node.op_type.as_str())
 }
 
-fn is_computed(node: &NodeProto) -> bool {
-    let own = |at: usize| node.input.get(at).is_some_and(|name| name.starts_with("onnx::Conv_"));
-    node.op_type == "Conv" && own(1) && own(2)
+/// Whether the names of a node show that it took up batch normalisation: those of PyTorch's older exporter, of ONNX Runtime, and a
+/// result that was a BatchNormalization's.
+fn is_named_so(node: &NodeProto) -> bool {
+    let computed = |at: usize| node.input.get(at).is_some_and(|name| name.starts_with("onnx::Conv_"));
+    let fused = |name: &String| name.contains("BnFusion_");
+    let replaces =
+        |name: &String| name.rsplit('/').next().is_some_and(|last| last.starts_with("BatchNormalization_output"));
+    (node.op_type == "Conv" && computed(1) && computed(2))
+        || (is_linear(node) && (node.input.iter().any(fused) || node.output.iter().any(replaces)))
 }
 
 /// Scales and shifts that PyTorch's older exporter computed of frozen batch normalisation after a convolution: it gives what it

@@ -18,7 +18,7 @@ pub fn operator_markdown() -> String {
         so 0 does not say that a layer is frozen. Only where one file holds both modes, a warning names the layers with 0. \
         To keep a layer frozen, export it as torchvision's `FrozenBatchNorm2d`: statistics in plain arithmetic are constants, \
         and so are, in files of the newer exporter, scale and bias of a frozen layer without parameters. If the exporter \
-        folded batch normalisation into the weights of other operators, it is lost, and a warning names these. If it \
+        or an optimizer folded batch normalisation into the weights of other operators, it is lost, and a warning names these. If it \
         folded frozen statistics into a scale and a shift that may be parameters, both are trained, with a warning.\n\n\
         A parameter that several operators read is trained as one, unless its elements are all equal: exporters merge \
         such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \

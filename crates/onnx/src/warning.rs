@@ -106,7 +106,7 @@ impl WarningKind {
                 format!("{} left out, so the network trains without dropout", of("Dropout is", "Dropouts are"))
             }
             WarningKind::FoldedNormalisation => format!(
-                "batch normalisation was lost: the exporter folded it into the weights of {}",
+                "batch normalisation was lost: the exporter or an optimizer folded it into the weights of {}",
                 of("operator", "operators")
             ),
             WarningKind::NoParameters => "the network has no parameters, so there is nothing to train".into(),
@@ -162,7 +162,7 @@ impl WarningKind {
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout | WarningKind::NoParameters => "",
             WarningKind::FoldedNormalisation => {
-                "the network is trained without it. Export with torch.onnx.export(..., dynamo=False, \
+                "the network is trained without it. Use the file from before any optimizer, exported with torch.onnx.export(..., dynamo=False, \
                  training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False), or with dynamo=True and \
                  optimize=False"
             }

@@ -54,7 +54,7 @@ fn frozen_layers_are_known_by_their_class_or_by_the_signature_of_either_form() {
 
 #[test]
 fn folded_batch_normalisation_is_noticed_by_whatever_trace_is_left() {
-    let lost = "batch normalisation was lost: the exporter folded it into the weights of 2 operators";
+    let lost = "batch normalisation was lost: the exporter or an optimizer folded it into the weights of 2 operators";
     let file = "folded_linear.onnx";
     let without = |end: &'static str| {
         said(file, move |graph| graph.node.iter_mut().for_each(|n| n.metadata_props.retain(|p| !p.key.ends_with(end))))
@@ -65,6 +65,7 @@ fn folded_batch_normalisation_is_noticed_by_whatever_trace_is_left() {
     // Without notes all that could have taken it up are named.
     let all = said(file, |graph| graph.node.iter_mut().for_each(|node| node.metadata_props.clear()));
     assert_one(&all, "folded it into the weights of 3 operators: `node_Conv_31`, `node_Gemm_32`, `node_linear_1`");
+    assert_one(&said("folded_runtime.onnx", |_| {}), "2 operators: `/0/Conv`, `MatMulBnFusion_Gemm`");
     // The older exporter leaves its own, also beside batch normalisation that it could not fold.
     assert_one(&said("folded_old.onnx", |_| {}), "the weights of 1 operator: `/3/Conv`");
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Writes small networks as people's exporters do, the examples in `examples.npz`, and what PyTorch's training of them gives.
 
-    python -m venv .venv && .venv/bin/pip install torch torchvision onnx onnxscript numpy && .venv/bin/python generate.py
+    python -m venv .venv && .venv/bin/pip install torch torchvision onnx onnxruntime onnxscript numpy && .venv/bin/python generate.py
 
 `expected.json` has, by network, the losses of three steps over all examples (SGD of learning rate 0.1, momentum 0.9, weight decay
 5e-4) and the loss after them, in evaluation.
 """
 import json, pathlib, warnings
-import numpy as np, onnx, torch, torchvision
+import numpy as np, onnx, onnxruntime, torch, torchvision
 from onnx import helper as h, numpy_helper as nh
 from torch import nn
 
@@ -248,6 +248,11 @@ trained(["no_scale"], model)
 # Batch normalisation that exporters fold into linear layers and convolutions, beside some that stays.
 model = layers(nn.BatchNorm2d(4), *pool(), nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU())
 rewrite(export("folded_linear", model, **NEW), "folded_linear")
+plain = export("folded_runtime", model, **OLD, training=torch.onnx.TrainingMode.EVAL, do_constant_folding=False)
+options = onnxruntime.SessionOptions()
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+options.optimized_model_filepath = str(FOLDER / "folded_runtime.onnx")
+onnxruntime.InferenceSession(plain.SerializeToString(), options, providers=["CPUExecutionProvider"])
 model = layers(nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), *pool())
 rewrite(export("folded_old", model, **OLD), "folded_old")
 
