@@ -60,7 +60,7 @@ impl Signature {
         Signature { kinds: entries.filter_map(kind).collect(), stored }
     }
 
-    /// How a node treats an initializer, whose elements may all be equal: exporters merge such, so that its name says little.
+    /// How a node treats an initializer, whose elements may all be equal: exporters merge such tensors, so that the name says little.
     pub(crate) fn treatment(&self, node: &NodeProto, name: &str, uniform: bool) -> Treatment {
         if folded::took_up(node) {
             return Treatment::Default;
@@ -88,12 +88,12 @@ impl Signature {
         }
     }
 
-    /// The layers of batch normalisation with parameters, or without any tensor but statistics, whose statistics the file lacks.
+    /// Whether the file lacks the statistics of batch normalisation that is not frozen: the scale of frozen one is a buffer.
     pub(crate) fn has_lost_normalisation(&self) -> bool {
         let layers = self.kinds.keys().filter_map(|name| name.strip_suffix("running_mean"));
-        let layers = layers.map(|layer| layer.strip_suffix('.').unwrap_or(layer));
+        let mut layers = layers.map(|layer| layer.strip_suffix('.').unwrap_or(layer));
         let is_frozen = |layer: &str| self.kinds.get(&member(layer, "weight")) == Some(&Kind::Constant);
-        layers.into_iter().any(|layer| self.has_lost_statistics(layer) && !is_frozen(layer))
+        layers.any(|layer| self.has_lost_statistics(layer) && !is_frozen(layer))
     }
 
     fn has_lost_statistics(&self, layer: &str) -> bool {
