@@ -68,7 +68,7 @@ pub(crate) fn read(
     let entry = |key: &str| entries.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let location = entry("location").ok_or("its external data has no location")?;
     let number = |key: &str| match entry(key) {
-        Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("its external {key} `{text}` is no number")),
+        Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("its external {key} `{text}` is not a number")),
         None => Ok(None),
     };
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);

@@ -1,37 +1,97 @@
-//! Recognises networks whose batch normalisation the exporter folded into the convolutions.
+//! Recognises networks whose batch normalisation the exporter folded into other operators.
 
 use crate::order::node_name;
+use crate::pytorch::{self, Signature};
 use crate::warning::{Warning, WarningKind};
-use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
+use onnx_protobuf::{GraphProto, NodeProto};
+use std::collections::HashMap;
+
+/// Operators whose weights can take up a scale and a shift.
+const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 /// A warning if batch normalisation was lost: a folded network trains differently, or not at all.
 ///
-/// PyTorch's newer exporter notes the rewrite `FuseBatchNormIntoConv` at each convolution that took one up. Without these notes
-/// there must be convolutions and no batch normalisation left, and another trace: nodes that stand for batch normalisation, a
-/// program signature in the file that lists running means, or weights that the older exporter computed itself and named
-/// `onnx::Conv_123`. A network without batch normalisation, such as VGG, has none of them.
-pub(crate) fn warning(model: &ModelProto, graph: &GraphProto) -> Option<Warning> {
-    let convolutions: Vec<_> = graph.node.iter().filter(|n| n.op_type == "Conv").collect();
-    let warning = |nodes: &[&NodeProto]| Warning {
+/// PyTorch's newer exporter notes a rewrite such as `FuseBatchNormIntoConv` at each operator that took one up, or that the operator
+/// stands for batch normalisation. The older one computes weight and bias of a convolution and names both `onnx::Conv_123`; ONNX Runtime
+/// writes names such as `ConvBnFusion_W_0.weight`, and results keep the name of the BatchNormalization that they replace. Where a
+/// tool removed the notes, the signature of the program may still list running means that the file lacks.
+/// A network without batch normalisation, such as VGG, shows no such sign.
+pub(crate) fn warning(graph: &GraphProto, signature: &Signature) -> Option<Warning> {
+    let warning = |nodes: Vec<&NodeProto>| Warning {
         kind: WarningKind::FoldedNormalisation,
         names: nodes.iter().map(|n| node_name(n).to_string()).collect(),
     };
-    let is_rewritten = |n: &&NodeProto| {
-        n.metadata_props.iter().any(|p| p.key.ends_with("rule_name") && p.value.contains("FuseBatchNorm"))
-    };
-    let rewritten: Vec<_> = convolutions.iter().copied().filter(is_rewritten).collect();
-    if !rewritten.is_empty() {
-        return Some(warning(&rewritten));
+    let nodes = graph.node.iter();
+    let known: Vec<_> = nodes.filter(|n| took_up(n) || is_named_so(n)).collect();
+    if !known.is_empty() {
+        return Some(warning(known));
     }
-    if convolutions.is_empty() || graph.node.iter().any(|n| n.op_type == "BatchNormalization") {
+    if graph.node.iter().any(|n| n.op_type == "BatchNormalization") || !signature.has_lost_normalisation() {
         return None;
     }
-    let stood_for = convolutions.iter().flat_map(|n| &n.metadata_props).any(|p| p.value.contains("batch_norm.default"));
-    let signature = model.metadata_props.iter().chain(&graph.metadata_props);
-    let signed = signature.into_iter().any(|p| p.key.ends_with("graph_signature") && p.value.contains("running_mean"));
-    let computed = convolutions.iter().any(|n| {
-        let own = |name: Option<&String>| name.is_some_and(|name| name.starts_with("onnx::Conv_"));
-        own(n.input.get(1)) && own(n.input.get(2))
-    });
-    (stood_for || signed || computed).then(|| warning(&convolutions))
+    let unknown: Vec<_> = graph.node.iter().filter(|n| is_linear(n) && pytorch::operator(n).is_none()).collect();
+    (!unknown.is_empty()).then(|| warning(unknown))
+}
+
+/// Whether the notes of PyTorch's newer exporter say that an operator took up batch normalisation.
+pub(crate) fn took_up(node: &NodeProto) -> bool {
+    let rewritten =
+        node.metadata_props.iter().any(|p| p.key.ends_with("rule_name") && p.value.contains("FuseBatchNorm"));
+    rewritten || (is_linear(node) && pytorch::operator(node).is_some_and(|operator| operator.contains("batch_norm")))
+}
+
+fn is_linear(node: &NodeProto) -> bool {
+    LINEAR.contains(&node.op_type.as_str())
+}
+
+/// Whether the names of a node show that it took up batch normalisation: those of PyTorch's older exporter, of ONNX Runtime, and a
+/// result that was a BatchNormalization's.
+fn is_named_so(node: &NodeProto) -> bool {
+    let computed = |at: usize| node.input.get(at).is_some_and(|name| name.starts_with("onnx::Conv_"));
+    let fused = |name: &String| name.contains("BnFusion_");
+    let replaces =
+        |name: &String| name.rsplit('/').next().is_some_and(|last| last.starts_with("BatchNormalization_output"));
+    (node.op_type == "Conv" && computed(1) && computed(2))
+        || (is_linear(node) && (node.input.iter().any(fused) || node.output.iter().any(replaces)))
+}
+
+/// Scales and shifts that PyTorch's older exporter computed of frozen batch normalisation after a convolution: it gives what it
+/// computes names such as `onnx::Mul_37` and `onnx::Add_39`.
+pub(crate) fn scales(graph: &GraphProto) -> Vec<String> {
+    let writers: HashMap<&str, &NodeProto> =
+        graph.node.iter().flat_map(|node| node.output.iter().map(move |o| (o.as_str(), node))).collect();
+    let writer = |name: &String| writers.get(name.as_str()).copied();
+    let stored = |name: &str| graph.initializer.iter().any(|t| t.name == name && t.dims.len() > 1);
+    // The input of an operator that also reads a tensor of its own that was computed, and that tensor.
+    let computed = |node: &NodeProto| -> Option<(String, String)> {
+        let [a, b] = node.input.as_slice() else { return None };
+        let is_computed = |name: &str| name.starts_with(&format!("onnx::{}_", node.op_type)) && stored(name);
+        match (is_computed(a), is_computed(b)) {
+            (false, true) => Some((a.clone(), b.clone())),
+            (true, false) => Some((b.clone(), a.clone())),
+            _ => None,
+        }
+    };
+    let pair = |add: &NodeProto| {
+        let (product, shift) = computed(add)?;
+        let mul = writer(&product).filter(|node| node.op_type == "Mul")?;
+        let (x, scale) = computed(mul)?;
+        writer(&x).filter(|node| is_linear(node))?;
+        Some([scale, shift])
+    };
+    graph.node.iter().filter(|node| matches!(node.op_type.as_str(), "Add" | "Sub")).filter_map(pair).flatten().collect()
+}
+
+/// Batch normalisations in evaluation mode, in a file that holds others in training mode: its author froze them.
+pub(crate) fn in_evaluation(graph: &GraphProto) -> Vec<String> {
+    let trains = |node: &NodeProto| {
+        let mode = node.attribute.iter().find(|a| a.name == "training_mode").is_some_and(|a| a.i != 0);
+        mode || pytorch::operator(node).is_some_and(|op| op.contains("batch_norm") && !op.contains("no_training"))
+    };
+    let all = graph.node.iter().filter(|node| node.op_type == "BatchNormalization");
+    let (training, evaluation): (Vec<&NodeProto>, Vec<_>) = all.partition(|node| trains(node));
+    if training.is_empty() {
+        return Vec::new();
+    }
+    evaluation.into_iter().map(|node| node_name(node).to_string()).collect()
 }

@@ -10,6 +10,7 @@ use crate::importer::Importer;
 use crate::node::Value;
 use crate::ops;
 use crate::order::{self, node_name};
+use crate::pytorch::Signature;
 use crate::sharing;
 use crate::tensor;
 use crate::warning::{self, Warning, WarningKind};
@@ -87,7 +88,7 @@ fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportErro
     }
     wire::check(bytes).map_err(ImportError::one)?;
     let model = ModelProto::parse_from_bytes(bytes)
-        .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or no ONNX file")))?;
+        .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
     import_model(&model, data)
 }
 
@@ -96,6 +97,7 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
     let mut importer = Importer::new(&graph.name, data);
     importer.marks_merged = sharing::marks_merged(model, graph);
+    importer.signature = Signature::of(model, graph);
     let opset = operator_set(model, &mut importer);
     if !model.functions.is_empty() {
         let names = model.functions.iter().map(|function| function.name.clone());
@@ -125,8 +127,16 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
     if let Some(name) = output {
         set_output(name, &mut importer);
     }
-    importer.warnings.extend(folded::warning(model, graph));
+    importer.warnings.extend(folded::warning(graph, &importer.signature));
+    warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(graph));
+    warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(graph));
     finish(importer)
+}
+
+fn warn_of_each(importer: &mut Importer, kind: WarningKind, names: Vec<String>) {
+    if !names.is_empty() {
+        warning::add(&mut importer.warnings, kind, names);
+    }
 }
 
 /// Which nodes the outputs need, with what has to be known of the graph before its nodes are imported.
@@ -260,7 +270,7 @@ type InputType = (TensorType, Option<usize>, Option<String>);
 /// its elements where that is not FP32.
 fn input_type(input: &ValueInfoProto) -> Result<InputType, String> {
     let Some(type_proto::Value::TensorType(ty)) = input.type_.as_ref().and_then(|t| t.value.as_ref()) else {
-        return Err("it is no tensor".into());
+        return Err("it is not a tensor".into());
     };
     if !tensor::is_float(ty.elem_type) {
         let found = tensor::type_name(ty.elem_type);
@@ -353,7 +363,7 @@ fn set_output(name: &str, importer: &mut Importer) {
             Err(reason) => return importer.problems.push(format!("output `{name}`: {reason}")),
         },
         Some(Value::Constant(_) | Value::Initializer(_) | Value::Sequence(_)) => {
-            importer.problems.push(format!("output `{name}` is no tensor that depends on the input"));
+            importer.problems.push(format!("output `{name}` is not a tensor that depends on the input"));
             return;
         }
         None if importer.problems.is_empty() => {

@@ -1,10 +1,12 @@
 //! The state of an import: the graph so far, what each ONNX name stands for, warnings and problems.
 
+use crate::buffers;
 use crate::constant::{Constant, Elements};
 use crate::external::DataFolders;
 use crate::node::{Node, Operand, Padded, Value};
 use crate::ops::Row;
 use crate::order::{is_statistic, node_name};
+use crate::pytorch::Signature;
 use crate::sharing::{self, Reader};
 use crate::tensor::Decoded;
 use crate::warning::{self, Warning, WarningKind};
@@ -49,6 +51,8 @@ pub(crate) struct Importer {
     pub(crate) frozen: BTreeSet<String>,
     /// Running statistics that are computed from the network's input.
     pub(crate) batch_statistics: BTreeSet<String>,
+    /// What PyTorch's newer exporter says of the program's tensors.
+    pub(crate) signature: Signature,
     /// Whether Identity gives names to all initializers that the exporter merged.
     pub(crate) marks_merged: bool,
     /// The node that is being imported.
@@ -77,6 +81,7 @@ impl Importer {
             problems: Vec::new(),
             frozen: BTreeSet::new(),
             batch_statistics: BTreeSet::new(),
+            signature: Signature::default(),
             marks_merged: false,
             reader: Reader::default(),
             shared: BTreeSet::new(),
@@ -187,11 +192,11 @@ impl Importer {
         let mut missing = Vec::new();
         let mut failed = false;
         for (position, input) in proto.input.iter().enumerate() {
-            inputs.push(match self.known.get(input) {
+            inputs.push(match self.known.get(input).cloned() {
                 _ if input.is_empty() => None,
                 Some(value) => {
                     failed |= matches!(value, Value::Failed);
-                    Some(Operand { name: input.clone(), value: value.clone() })
+                    Some(Operand { name: input.clone(), value: buffers::read(self, proto, position, value) })
                 }
                 None if is_statistic(proto, position) && self.batch_statistics.contains(input) => None,
                 None => {
@@ -392,7 +397,7 @@ impl Importer {
         self.graph.add_named(op, operands, name).map_err(|e| e.reason().to_string())
     }
 
-    /// Adds a node that is no tensor of the network: a statistic.
+    /// Adds a statistic: a node that is not a tensor of the network itself.
     pub(crate) fn emit_internal(
         &mut self,
         name: &str,

@@ -23,6 +23,7 @@
 
 mod batch;
 mod beside;
+mod buffers;
 mod constant;
 mod error;
 mod export;
@@ -34,6 +35,7 @@ mod importer;
 mod node;
 mod ops;
 mod order;
+mod pytorch;
 mod sharing;
 mod table;
 mod tensor;

@@ -9,6 +9,7 @@
 use crate::constant::{Constant, Elements};
 use crate::importer::{Importer, Initializer};
 use crate::node::{Node, Value};
+use crate::pytorch::Origin;
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
@@ -78,7 +79,9 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
         return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
     }
     if let Some(at) = floats.iter().position(|x| x.is_nan()) {
-        return Err(format!("initializer `{name}` is not a number (NaN) at element {at}; export a network without"));
+        return Err(format!(
+            "initializer `{name}` is not a number (NaN) at element {at}; export the network from before its training diverged"
+        ));
     }
     if floats.iter().any(|x| x.is_infinite()) {
         let constant = constant.clone();
@@ -144,15 +147,8 @@ fn shown(importer: &Importer, mut id: NodeId) -> Option<String> {
 
 /// The layer of `torch.nn` that a node belongs to, by the notes of PyTorch's newer exporter.
 fn module(node: &NodeProto) -> Option<String> {
-    let list = |key: &str| -> Option<Vec<String>> {
-        let value = &node.metadata_props.iter().find(|p| p.key == key)?.value;
-        let entries = value.trim_matches(['[', ']']).split(", ");
-        Some(entries.map(|entry| entry.trim_matches(['\'', '"']).to_string()).collect())
-    };
-    let (scopes, classes) = (list("pkg.torch.onnx.name_scopes")?, list("pkg.torch.onnx.class_hierarchy")?);
-    // The last entry is the operator, the one before it the innermost module.
-    let innermost = scopes.len().checked_sub(2)?;
-    let class = classes.get(innermost)?;
+    let origin = Origin::of(node)?;
+    let class = origin.class();
     let is_layer = class.starts_with("torch.nn.modules.") && !class.starts_with("torch.nn.modules.container.");
-    (is_layer && classes.len() == scopes.len()).then(|| scopes[innermost].clone())
+    is_layer.then(|| origin.layer().to_string())
 }

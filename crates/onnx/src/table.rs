@@ -11,8 +11,16 @@ pub fn operator_markdown() -> String {
         Generated from the tables in `crates/onnx/src/ops`; `BITBUDGET_BLESS=1 cargo test -p bitbudget-onnx` rewrites it.\n\n\
         Read are files of IR version 3 and newer and operator sets {} to {}, of one floating-point input and one output. \
         The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
-        parameters, except the running statistics of batch normalisation, also where arithmetic uses them. Written is \
-        operator set 19, or 20 for networks with Gelu.\n\n\
+        parameters, except the running statistics of batch normalisation, also where arithmetic uses them, and what \
+        PyTorch's newer exporter (`dynamo=True`) lists as buffers. Written is operator set 19, \
+         or 20 for networks with Gelu.\n\n\
+        **Batch normalisation.** Every BatchNormalization is trained with the statistics of the batch, and its running \
+        statistics are updated. `training_mode` makes no difference: exports in evaluation mode write 0 for every layer, \
+        so 0 does not say that a layer is frozen. Only where one file holds both modes, a warning names the layers with 0. \
+        To keep a layer frozen, export it as torchvision's `FrozenBatchNorm2d`: statistics in plain arithmetic are constants, \
+        and so are, in files of the newer exporter, scale and bias of a frozen layer without parameters. If the exporter \
+        or an optimizer folded batch normalisation into the weights of other operators, it is lost, and a warning names these. If it \
+        folded frozen statistics into a scale and a shift that may be parameters, both are trained, with a warning.\n\n\
         A parameter that several operators read is trained as one, unless its elements are all equal: exporters merge \
         such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \
         read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \

@@ -28,7 +28,7 @@ pub enum WarningKind {
     ConstantWeight,
     /// Dropout operators have no effect.
     Dropout,
-    /// Batch normalisation was folded into convolutions.
+    /// Batch normalisation was folded into the weights of other operators.
     FoldedNormalisation,
     /// There is nothing to train.
     NoParameters,
@@ -42,6 +42,16 @@ pub enum WarningKind {
     FrozenStatistics,
     /// Initializers that hold infinities.
     Infinite,
+    /// Initializers that are buffers in PyTorch.
+    Buffers,
+    /// What frozen batch normalisation without parameters is made of.
+    FrozenLayer,
+    /// Scales and shifts that seem to be folded from frozen batch normalisation.
+    FoldedStatistics,
+    /// Batch normalisations in evaluation mode beside others in training mode.
+    MixedModes,
+    /// Batch normalisations whose scale or bias is a constant.
+    ConstantScale,
 }
 
 /// Everything of one kind that the user should know.
@@ -61,7 +71,10 @@ impl WarningKind {
             | WarningKind::Shared
             | WarningKind::CopiedStatistics
             | WarningKind::FrozenStatistics
-            | WarningKind::Infinite => true,
+            | WarningKind::Infinite
+            | WarningKind::Buffers
+            | WarningKind::FrozenLayer
+            | WarningKind::ConstantScale => true,
             WarningKind::NewerOperatorSet { .. }
             | WarningKind::Functions
             | WarningKind::InputType { .. }
@@ -69,6 +82,8 @@ impl WarningKind {
             | WarningKind::ConstantWeight
             | WarningKind::Dropout
             | WarningKind::FoldedNormalisation
+            | WarningKind::FoldedStatistics
+            | WarningKind::MixedModes
             | WarningKind::NoParameters => false,
         }
     }
@@ -88,29 +103,54 @@ impl WarningKind {
                 of("convolution has", "convolutions have")
             ),
             WarningKind::Dropout => {
-                format!("{} left out, the network trains without dropout", of("Dropout is", "Dropouts are"))
+                format!("{} left out, so the network trains without dropout", of("Dropout is", "Dropouts are"))
             }
             WarningKind::FoldedNormalisation => format!(
-                "batch normalisation was lost: the exporter folded it into {}",
-                of("convolution", "convolutions")
+                "batch normalisation was lost: the exporter or an optimizer folded it into the weights of {}",
+                of("operator", "operators")
             ),
             WarningKind::NoParameters => "the network has no parameters, so there is nothing to train".into(),
+            WarningKind::Separated if count == 1 => {
+                "1 parameter is trained separately: the exporter had merged it with \
+                                                     others because their elements were equal"
+                    .into()
+            }
             WarningKind::Separated => format!(
-                "{} separately: the exporter had merged them with others because their elements were equal",
-                of("parameter is trained", "parameters are trained")
+                "{count} parameters are trained separately: the exporter had merged them with others because their \
+                 elements were equal"
             ),
             WarningKind::Shared => {
                 format!("{} by several operators", of("parameter is shared", "parameters are shared"))
             }
             WarningKind::CopiedStatistics => format!(
-                "{} of an initializer that several operators read",
-                of("running statistic is a copy", "running statistics are copies")
+                "{} stored once in the file but used by several operators",
+                of("running statistic is", "running statistics are")
             ),
             WarningKind::FrozenStatistics => format!(
-                "{} in arithmetic, so the file means normalisation by them to be frozen",
+                "{} in plain arithmetic (frozen batch normalisation, or normalisation of the input)",
                 of("statistic is used", "statistics are used")
             ),
             WarningKind::Infinite => format!("{} infinities", of("initializer holds", "initializers hold")),
+            WarningKind::Buffers => format!(
+                "{} in PyTorch",
+                of("initializer is a buffer, not a parameter,", "initializers are buffers, not parameters,")
+            ),
+            WarningKind::FrozenLayer => format!(
+                "{} to frozen batch normalisation, which has no parameters in PyTorch",
+                of("initializer belongs", "initializers belong")
+            ),
+            WarningKind::FoldedStatistics => format!(
+                "{} the statistics of frozen batch normalisation, folded by the exporter",
+                of("initializer seems to contain", "initializers seem to contain")
+            ),
+            WarningKind::MixedModes => format!(
+                "{} in evaluation mode while others are in training mode",
+                of("BatchNormalization is", "BatchNormalizations are")
+            ),
+            WarningKind::ConstantScale => format!(
+                "{} a constant, not an initializer, as scale or bias, which is not trained",
+                of("BatchNormalization has", "BatchNormalizations have")
+            ),
         }
     }
 
@@ -122,18 +162,31 @@ impl WarningKind {
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout | WarningKind::NoParameters => "",
             WarningKind::FoldedNormalisation => {
-                "the network is trained without it. Export with torch.onnx.export(..., dynamo=False, \
+                "the network is trained without it. Use the file from before any optimizer, exported with torch.onnx.export(..., dynamo=False, \
                  training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False), or with dynamo=True and \
                  optimize=False"
             }
-            WarningKind::Separated => "if they are meant to be one parameter, give it elements that differ",
+            WarningKind::Separated => "to share a parameter between operators, give it elements that differ",
             WarningKind::Shared => "each is trained as one parameter",
-            WarningKind::CopiedStatistics => "each batch normalisation keeps its own",
+            WarningKind::CopiedStatistics => "each BatchNormalization gets a copy and updates it",
             WarningKind::FrozenStatistics => {
-                "they are not trained and stay as they are. To train batch normalisation, export nn.BatchNorm layers \
-                 with training=torch.onnx.TrainingMode.TRAINING"
+                "such statistics are not trained and stay as they are. To train batch normalisation, export nn.BatchNorm \
+                 layers with training=torch.onnx.TrainingMode.TRAINING"
             }
             WarningKind::Infinite => "initializers with infinities are constants, as masks are, and not trained",
+            WarningKind::Buffers => "buffers are constants and not trained; to train one, make it an nn.Parameter",
+            WarningKind::FrozenLayer => {
+                "frozen layers are constants and not trained. To train batch normalisation, export nn.BatchNorm layers"
+            }
+            WarningKind::FoldedStatistics => {
+                "such initializers are trained as a scale and a bias, which is right for an affine layer. To keep \
+                 statistics fixed, export with do_constant_folding=False (dynamo=False) or optimize=False (dynamo=True)"
+            }
+            WarningKind::MixedModes => {
+                "every BatchNormalization is trained with the statistics of the batch. To keep a layer frozen, replace it \
+                 by torchvision.ops.FrozenBatchNorm2d before the export"
+            }
+            WarningKind::ConstantScale => "in training, the statistics are still those of the batch",
         }
     }
 }
@@ -200,8 +253,22 @@ mod tests {
         add(&mut warnings, WarningKind::Rounded, ["w".to_string()]);
         add(&mut warnings, WarningKind::Dropout, ["b", "c", "d", "e"].map(String::from));
         let texts: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-        let dropout = "5 Dropouts are left out, the network trains without dropout: `a`, `b`, `c` and 2 more";
+        let dropout = "5 Dropouts are left out, so the network trains without dropout: `a`, `b`, `c` and 2 more";
         assert_eq!(texts, [dropout, "1 FP64 initializer was rounded to FP32: `w`"]);
         assert!(warnings[0].full().ends_with("`c`, `d`, `e`"));
+    }
+
+    #[test]
+    fn one_and_several_have_their_own_words() {
+        let said = |names: &[&str]| {
+            let names = names.iter().map(|name| name.to_string()).collect();
+            Warning { kind: WarningKind::Separated, names }.to_string()
+        };
+        let one = "1 parameter is trained separately: the exporter had merged it with others because their elements \
+                   were equal: `a`; to share a parameter between operators, give it elements that differ";
+        assert_eq!(said(&["a"]), one);
+        assert!(
+            said(&["a", "b"]).starts_with("2 parameters are trained separately: the exporter had merged them with")
+        );
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
         let start = at;
         let cut = || {
             format!(
-                "byte {start} of {}: the data ends in the middle of a field; the file is truncated or no ONNX file",
+                "byte {start} of {}: the data ends in the middle of a field; the file is truncated or not an ONNX file",
                 bytes.len()
             )
         };
@@ -94,7 +94,9 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
                     None => at = inner,
                 }
             }
-            kind => return Err(format!("byte {start}: wire type {kind} does not occur in ONNX; this is no ONNX file")),
+            kind => {
+                return Err(format!("byte {start}: wire type {kind} does not occur in ONNX; this is not an ONNX file"));
+            }
         }
     }
     Ok(())

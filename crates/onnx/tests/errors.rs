@@ -174,7 +174,7 @@ fn each_bad_model_has_its_message() {
         (
             "output without batch",
             one(node("Identity", &["w"], "y"), vec![floats("w", &[2], 2)]),
-            &["no tensor that depends on the input"],
+            &["not a tensor that depends on the input"],
         ),
         (
             "variable size",
@@ -250,7 +250,7 @@ fn each_bad_model_has_its_message() {
         (
             "transpose",
             one(with(node("Transpose", &["x"], "y"), ints("perm", &[0, 0, 1, 2])), vec![]),
-            &["no permutation"],
+            &["not a permutation"],
         ),
         ("axis", one(with(node("Concat", &["x", "x"], "y"), int("axis", 9)), vec![]), &["axis 9 is out of range"]),
         (
@@ -366,7 +366,7 @@ fn external_data_is_read_from_the_models_folder_only() {
         ("w.bin", ("offset", "8"), "truncated"),
         ("w.bin", ("offset", "18446744073709551615"), "truncated"),
         ("w.bin", ("length", "4"), "said to have 4"),
-        ("w.bin", ("offset", "x"), "no number"),
+        ("w.bin", ("offset", "x"), "not a number"),
         ("missing.bin", ("offset", "0"), "cannot be read"),
         ("sub", ("offset", "0"), "is not a regular file"),
     ] {

@@ -28,7 +28,7 @@ fn files_that_are_no_networks() {
     for (file, words) in [
         ("missing.onnx", &["cannot read missing.onnx", "No such file"][..]),
         ("empty.onnx", &["cannot import empty.onnx", "empty"]),
-        ("text.onnx", &["cannot import text.onnx", "this is no ONNX file"]),
+        ("text.onnx", &["cannot import text.onnx", "this is not an ONNX file"]),
         ("dir.onnx", &["cannot read dir.onnx", "directory"]),
     ] {
         for command in ["inspect", "assign", "compile -o out", "train --data digits --save out", "eval --data digits"] {

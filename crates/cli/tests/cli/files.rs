@@ -76,13 +76,70 @@ fn running_statistics_in_arithmetic_are_not_trained() {
         ("normalised_new", "`mean`, `std`"),
     ] {
         let (said, saved) = train(name);
-        let note = "2 statistics are used in arithmetic, so the file means normalisation by them to be frozen";
+        let note =
+            "2 statistics are used in plain arithmetic (frozen batch normalisation, or normalisation of the input)";
         assert!(said.contains(&format!("note: {note}: {statistics};")), "{name}: {said}");
         let trained = parameters(&saved);
         assert!(
             !trained.iter().any(|name| name.contains("running") || ["p", "q", "mean", "std"].contains(name)),
             "{trained:?}"
         );
+    }
+}
+
+#[test]
+fn frozen_batch_normalisation_without_parameters_is_not_trained() {
+    for (name, tensors) in [("frozen_layer_raw", "`1.weight`, `1.bias`"), ("frozen_layer_folded", "`mul`, `sub`")] {
+        let (said, saved) = train(name);
+        let note = "note: 2 initializers belong to frozen batch normalisation, which has no parameters in PyTorch";
+        assert!(said.contains(&format!("{note}: {tensors};")) && !said.contains("lost"), "{name}: {said}");
+        let frozen = ["1.weight", "1.bias", "1.running_mean", "1.running_var", "mul", "sub"];
+        assert!(!parameters(&saved).iter().any(|name| frozen.contains(name)), "{name}: {:?}", parameters(&saved));
+    }
+}
+
+#[test]
+fn buffers_and_scales_of_layers_without_parameters_are_not_trained() {
+    for name in ["buffers_raw", "buffers_folded"] {
+        let (said, _) = train(name);
+        let note = "note: 3 initializers are buffers, not parameters, in PyTorch: `channel`, `position`, `equal`;";
+        assert!(said.contains(note), "{name}: {said}");
+    }
+    let (said, _) = train("no_scale");
+    assert!(!said.contains("BatchNorm") && !said.contains("initializer"), "{said}");
+}
+
+#[test]
+fn what_exporters_did_to_batch_normalisation_is_said() {
+    let folder = Folder::new();
+    let lost = |names: &str| {
+        vec![format!(
+            "warning: batch normalisation was lost: the exporter or an optimizer folded it into the weights of {names};"
+        )]
+    };
+    let folded = |names: &str| {
+        vec![format!(
+            "warning: 2 initializers seem to contain the statistics of frozen batch normalisation, folded by the \
+             exporter: {names};"
+        )]
+    };
+    let mode = |name: &str| {
+        let event = "1 BatchNormalization is in evaluation mode while others are in training mode";
+        vec![format!("warning: {event}: `{name}`;")]
+    };
+    for (name, warnings) in [
+        ("folded_linear", lost("2 operators: `node_Conv_31`, `node_Gemm_32`")),
+        ("folded_old", lost("1 operator: `/3/Conv`")),
+        ("frozen_folded", folded("`view`, `sub`")),
+        ("frozen_layer_old", folded("`onnx::Mul_38`, `onnx::Add_40`")),
+        ("modes_old", mode("/4/BatchNormalization")),
+        ("modes_new", mode("node__native_batch_norm_legit_no_training__0")),
+    ] {
+        std::fs::copy(data(&format!("{name}.onnx")), folder.path("net.onnx")).unwrap();
+        let said = folder.succeed("inspect net.onnx --batch 4 --method fp32").stderr;
+        let lines: Vec<&str> = said.lines().collect();
+        let fits = lines.len() == warnings.len() && lines.iter().zip(&warnings).all(|(line, w)| line.starts_with(w));
+        assert!(fits, "{name}: {said}");
     }
 }
 
@@ -196,9 +253,11 @@ fn a_kind_of_warning_is_one_line_with_three_names() {
     let named = |line: &str| line.matches('`').count() / 2;
     assert!(lines.iter().all(|line| named(line) <= 3), "{said}");
     assert!(
-        said.contains("warning: batch normalisation was lost: the exporter folded it into 5 convolutions"),
+        said.contains("warning: batch normalisation was lost: the exporter or an optimizer folded it into the weights of 5 operators"),
         "{said}"
     );
+    let copies = "note: 12 running statistics are stored once in the file but used by several operators: `features.";
+    assert!(said.contains(copies) && said.contains("; each BatchNormalization gets a copy and updates it\n"), "{said}");
     let all = folder.succeed(&format!("{command} --verbose")).stderr;
     let count = |line: &str| line.split(' ').find_map(|word| word.parse::<usize>().ok()).unwrap();
     assert!(all.lines().count() == 3 && all.lines().all(|line| named(line) == count(line)), "{all}");

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Writes small networks as people's exporters do, the examples in `examples.npz`, and what PyTorch's training of them gives.
 
-    python -m venv .venv && .venv/bin/pip install torch torchvision onnx onnxscript numpy && .venv/bin/python generate.py
+    python -m venv .venv && .venv/bin/pip install torch torchvision onnx onnxruntime onnxscript numpy && .venv/bin/python generate.py
 
 `expected.json` has, by network, the losses of three steps over all examples (SGD of learning rate 0.1, momentum 0.9, weight decay
 5e-4) and the loss after them, in evaluation.
 """
 import json, pathlib, warnings
-import numpy as np, onnx, torch, torchvision
+import numpy as np, onnx, onnxruntime, torch, torchvision
 from onnx import helper as h, numpy_helper as nh
 from torch import nn
 
@@ -71,6 +71,29 @@ class Frozen(nn.Module):
 
     def forward(self, x):
         return self.o(torch.relu(self.norm(self.c0(x))).mean((2, 3)))
+
+
+class Affine(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.rand(channels) + 0.5), nn.Parameter(torch.rand(channels))
+
+    def forward(self, x):
+        return x * self.scale[:, None, None] + self.shift[:, None, None]
+
+
+class Buffers(nn.Module):
+    """Buffers that arithmetic uses: numbers for each position, one for each channel, and equal numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.c0, self.affine, self.o = nn.Conv2d(1, 4, 3, padding=1), Affine(4), nn.Linear(4, 3)
+        self.register_buffer("position", torch.rand(1, 4, 8, 8))
+        self.register_buffer("channel", torch.rand(4, 1, 1), persistent=False)
+        self.register_buffer("equal", torch.full((4,), 0.5))
+
+    def forward(self, x):
+        return self.o(torch.relu(self.affine(self.c0(x)) * self.channel + self.position).mean((2, 3)) * self.equal)
 
 
 class Normalised(nn.Module):
@@ -185,5 +208,60 @@ torch.manual_seed(1)
 model = torchvision.models.DenseNet(4, (2, 2), 8, 2, num_classes=3).eval()
 torch.onnx.export(model, (torch.randn(2, 3, 32, 32),), FOLDER / "densenet.onnx", verbose=False, **NEW)
 rewrite(onnx.load(FOLDER / "densenet.onnx"), "densenet")
+
+
+def layers(*inner):
+    """A network of these layers whose batch normalisations have statistics and parameters as after training."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), *inner, nn.Linear(4, 3))
+    for layer in model:
+        for name, tensor in layer.state_dict().items() if "Norm" in type(layer).__name__ else []:
+            if name != "num_batches_tracked":
+                tensor.uniform_(0.5, 1.5)
+    return model
+
+
+pool = lambda: (nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+Frozen2d = torchvision.ops.FrozenBatchNorm2d
+
+# Frozen batch normalisation without parameters, as its author wrote it and as exporters fold it.
+model = layers(Frozen2d(4), *pool())
+rewrite(export("frozen_layer_raw", model, **NEW, optimize=False), "frozen_layer_raw")
+rewrite(export("frozen_layer_folded", model, **NEW), "frozen_layer_folded")
+rewrite(export("frozen_layer_old", model, **OLD), "frozen_layer_old")
+trained(["frozen_layer_raw", "frozen_layer_folded"], model)
+torch.manual_seed(1)
+rewrite(export("frozen_folded", Frozen(), **NEW), "frozen_folded")
+
+torch.manual_seed(1)
+model = Buffers()
+rewrite(export("buffers_raw", model, **NEW, optimize=False), "buffers_raw")
+rewrite(export("buffers_folded", model, **NEW), "buffers_folded")
+trained(["buffers_raw", "buffers_folded"], model)
+
+# Batch normalisation without parameters.
+model = layers(nn.ReLU(), nn.BatchNorm2d(4, affine=False), *pool())
+rewrite(export("no_scale", model, **NEW), "no_scale")
+model.train()
+trained(["no_scale"], model)
+
+# Batch normalisation that exporters fold into linear layers and convolutions, beside some that stays.
+model = layers(nn.BatchNorm2d(4), *pool(), nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU())
+rewrite(export("folded_linear", model, **NEW), "folded_linear")
+plain = export("folded_runtime", model, **OLD, training=torch.onnx.TrainingMode.EVAL, do_constant_folding=False)
+options = onnxruntime.SessionOptions()
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+options.optimized_model_filepath = str(FOLDER / "folded_runtime.onnx")
+onnxruntime.InferenceSession(plain.SerializeToString(), options, providers=["CPUExecutionProvider"])
+model = layers(nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), *pool())
+rewrite(export("folded_old", model, **OLD), "folded_old")
+
+# Some layers in training mode, others in evaluation mode. (The exporters take the mode from the whole model but where told.)
+model.train()[4].eval()
+options = dict(verbose=False, training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, dynamo=False)
+torch.onnx.export(model, (torch.tensor(x[:2]),), FOLDER / "modes_old.onnx", **options)
+torch.onnx.export(model, (torch.tensor(x[:2]),), FOLDER / "modes_new.onnx", verbose=False, **NEW, optimize=False)
+for name in ("modes_old", "modes_new"):
+    rewrite(onnx.load(FOLDER / f"{name}.onnx"), name)
 
 (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

@@ -178,7 +178,7 @@ fn batch_normalize(exporter: &mut Exporter, id: NodeId, inputs: &[String]) -> Re
     let graph = &exporter.model.graph;
     let [(mean, momentum), (variance, _)] =
         running_statistics(graph, id).ok_or("no running statistics are updated from its mean and variance")?;
-    let Op::BatchNormalize(op) = graph.op(id) else { return Err("it is no batch normalisation".into()) };
+    let Op::BatchNormalize(op) = graph.op(id) else { return Err("it is not a batch normalisation".into()) };
     let names =
         vec![inputs[0].clone(), inputs[3].clone(), inputs[4].clone(), exporter.name(mean), exporter.name(variance)];
     let kept = 1.0 - momentum.unwrap_or(0.1);

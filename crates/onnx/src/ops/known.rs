@@ -239,7 +239,7 @@ fn bounded(importer: &mut Importer, node: &Node, bounds: fn(f64) -> (f64, f64)) 
     };
     let (min, max) = bounds(decimal(bound.as_scalar()?));
     if min.is_nan() || max.is_nan() || bound.shape.len() > importer.shape_of(x)?.rank() {
-        return Err("the bound is no number, or has more dimensions than the tensor".into());
+        return Err("the bound is not a number, or has more dimensions than the tensor".into());
     }
     let x = importer.operand(x)?;
     let op = ops::Clip { min: Real(min), max: Real(max) };

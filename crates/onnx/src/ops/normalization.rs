@@ -2,7 +2,8 @@
 
 use super::Row;
 use crate::importer::Importer;
-use crate::node::{Node, Value};
+use crate::node::{Node, Operand, Value};
+use crate::sharing::is_uniform;
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Real, Shape, TensorType, ops};
 
@@ -11,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     versions: &[7, 9, 14, 15],
     attributes: &["epsilon", "momentum", "spatial", "training_mode"],
     forms: "`batch_mean`, `batch_variance` and `batch_normalize`, with the running statistics as states that \
-            `running_average` and `running_variance` update, whatever `training_mode` says; not `spatial` = 0",
+            `running_average` and `running_variance` update, also where `training_mode` is 0; a scale or a bias that is a constant stays one; not `spatial` = 0",
     build: Some(batch_normalization),
     fold: None,
 }];
@@ -26,6 +27,11 @@ fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     let kept = node.float("momentum")?.unwrap_or(0.9);
     // PyTorch's 0.1 is stored as 1 - 0.1 in FP32; the ninth digit is beyond its precision.
     let momentum = Real(((1.0 - kept) * 1e9).round() / 1e9);
+    // A scale of one and a bias of zero are those of a layer without parameters.
+    let differs = |operand: &Operand| matches!(&operand.value, Value::Constant(constant) if !is_uniform(constant));
+    if [1, 2].into_iter().filter_map(|position| node.input(position)).any(differs) {
+        importer.warn(WarningKind::ConstantScale, node.name);
+    }
     let x = importer.tensor(node, 0)?;
     let scale = importer.tensor(node, 1)?;
     let bias = importer.tensor(node, 2)?;

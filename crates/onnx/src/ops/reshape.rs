@@ -226,7 +226,7 @@ fn permutation(node: &Node, rank: usize) -> Result<Vec<usize>, String> {
     let perm = given.iter().map(|&p| axis(p, rank)).collect::<Result<Vec<_>, _>>()?;
     match perm.len() == rank && axes(given, rank).is_ok() {
         true => Ok(perm),
-        false => Err(format!("{given:?} is no permutation of {rank} dimensions")),
+        false => Err(format!("{given:?} is not a permutation of {rank} dimensions")),
     }
 }
 

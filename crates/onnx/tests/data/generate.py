@@ -123,8 +123,6 @@ case("global_max_pool", 17, CNHW, [node("GlobalMaxPool", ["x"])])
 # Activations.
 for op in ("Relu", "Sigmoid", "Tanh", "Exp", "Neg", "HardSwish", "HardSigmoid", "LeakyRelu", "Identity"):
     case(f"{op.lower()}", 14, CNK, [node(op, ["x"])])
-for name, attributes in (("gelu", {}), ("gelu_none", dict(approximate="none")), ("gelu_tanh", dict(approximate="tanh"))):
-    case(name, 20, CNK, [node("Gelu", ["x"], **attributes)])
 for op in ("Log", "Sqrt"):
     case(f"{op.lower()}", 13, CNK, [node(op, ["x"])], positive=True)
 case("leaky_relu_alpha", 16, CNK, [node("LeakyRelu", ["x"], alpha=0.2)])
@@ -295,6 +293,10 @@ case("max_pool_after_pad_with_least", 18, CNHW, [node("Pad", ["x", "p", "v"], ["
      dict(p=i(0, 0, 1, 1, 0, 0, 1, 1), v=np.array(-np.inf, np.float32)))
 case("max_pool_after_pad_with_lowest", 18, CNHW, [node("Pad", ["x", "p", "v"], ["q"]), node("MaxPool", ["q"], kernel_shape=[3, 3], strides=[2, 2])],
      dict(p=i(0, 0, 1, 1, 0, 0, 1, 1), v=np.array(np.finfo(np.float32).min, np.float32)))
+
+
+for name, attributes in (("gelu", {}), ("gelu_none", dict(approximate="none")), ("gelu_tanh", dict(approximate="tanh"))):
+    case(name, 20, CNK, [node("Gelu", ["x"], **attributes)])
 
 
 # Slices with any bounds: size, start, end, step, and the indices that are taken.
