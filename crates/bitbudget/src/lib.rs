@@ -132,7 +132,7 @@ pub struct Compiled {
     pub solved: Option<Solved>,
     /// The formats in which tensors overflowed in training.
     overflowed: Overflowed,
-    /// The tensors that overflow and stay as they are, for want of memory.
+    /// The tensors that overflow and stay as they are, since nothing wider fits the budget.
     refused: BTreeSet<usize>,
     /// The tensors that are pinned, with their formats.
     pinned: Pinned,

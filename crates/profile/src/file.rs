@@ -143,7 +143,7 @@ impl Profile {
     /// The profile in a file's bytes.
     ///
     /// # Errors
-    /// If they are no profile, one of another version, or one with numbers that no measurement gives.
+    /// If they are not a profile, one of another version, or one with numbers that no measurement gives.
     pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         let fault = |e: &dyn std::fmt::Display| ProfileError::Format(e.to_string());
         let profile: Profile = serde_json::from_slice(bytes).map_err(|e| fault(&e))?;

@@ -162,7 +162,7 @@ pub enum Trained {
         skipped: u64,
         /// Tensors that overflowed and got wider formats.
         promoted: usize,
-        /// Tensors that overflowed and stayed as they were, for want of memory.
+        /// Tensors that overflowed and stayed as they were, since nothing wider fits the budget.
         not_promoted: usize,
         /// The peak of a step at the end, in bytes.
         peak: usize,

@@ -307,7 +307,7 @@ pub struct Epoch {
     pub test_accuracy: Option<f64>,
 }
 
-/// A tensor that overflowed, and was promoted or stays as it is for want of memory.
+/// A tensor that overflowed, and was promoted or stays as it is, since nothing wider fits the budget.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Promotion {
     /// The step after which it was.

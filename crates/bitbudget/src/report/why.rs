@@ -124,7 +124,7 @@ fn format(compiled: &Compiled, at: usize, stored: &Stored<'_>) -> String {
         (Method::Operator | Method::Amp, _) => {
             let level = level(compiled.assignment.levels[at]);
             format!(
-                "Method {method} goes by the operator, here {}: {level} precision, {format}.",
+                "Method {method} decides by operator, here {}: {level} precision, {format}.",
                 compiled.training.op(tensor.operator).name()
             )
         }
@@ -175,7 +175,7 @@ fn name(choice: &Choice) -> String {
     format!("{}{}", choice.format, if choice.recomputed { " and recomputed" } else { "" })
 }
 
-/// Why a method that goes by groups gave a tensor its level.
+/// Why a method that decides by groups gave a tensor its level.
 fn demoted(compiled: &Compiled, at: usize) -> String {
     let assignment = &compiled.assignment;
     let (tensor, format) = (&assignment.tensors[at], assignment.chosen[at]);

@@ -11,7 +11,7 @@ use bitbudget_precision::{Kind, Tensor, node_names};
 use comfy_table::Table;
 use serde::Serialize;
 
-/// What rewriting did.
+/// The effect of rewriting.
 #[derive(Serialize)]
 struct Record {
     peak: usize,
@@ -48,7 +48,7 @@ struct TensorRecord {
     /// Bytes in the format that it has.
     bytes: u64,
     storage: Storage,
-    /// What computes it in passing.
+    /// The steps that compute it in passing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     computed_by: Vec<String>,
     choices: Vec<ChoiceRecord>,

@@ -101,7 +101,7 @@ pub(super) fn update(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
             let kept = ((rate * -op.weight_decay.0)? + 1.0)?;
             (old.broadcast_mul(&kept)? - step)?
         }
-        other => return Err(Fault::Operands(format!("{} is no update", other.name()))),
+        other => return Err(Fault::Operands(format!("{} is not an update", other.name()))),
     };
     let made = x(operands.len().saturating_sub(1))?.ne(0f32)?;
     choose(&made.broadcast_as(old.shape())?, &new, old)
