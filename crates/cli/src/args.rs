@@ -48,8 +48,11 @@ pub(crate) use zoo::ZooArgs;
 
 `bitbudget <COMMAND> --help` explains a command with examples.
 
-Exit status: 0 success; 2 a wrong argument, file or network; 3 a training diverged, or numbers of a profile are not finite;
-4 too little memory."
+Exit status:
+  0  success
+  2  a wrong argument, file or network
+  3  a training diverged, or numbers of a profile are not finite
+  4  too little memory"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

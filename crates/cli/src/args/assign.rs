@@ -16,14 +16,14 @@ use std::path::PathBuf;
   bitbudget assign net.onnx --budget 40% --pin 'Conv*=bf16' --exclude 'BatchNormalization*' -o plan.toml
   bitbudget assign net.onnx --from plan.toml --budget 30% -o plan.toml
 
-Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, in
-any case) selects all tensors of these operators, parameters and gradients included; otherwise it selects the tensors whose
-names it matches, with their gradients. Names beat types, then patterns without * and ? beat those with them. Pinned tensors are
-not promoted in training. The network's input and the loss cannot be pinned.
+Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, \
+in any case) selects all tensors of these operators, parameters and gradients included; otherwise it selects the \
+tensors whose names it matches, with their gradients. Names beat types, then patterns without * and ? beat those with \
+them. Pinned tensors are not promoted in training. The network's input and the loss cannot be pinned.
 
-The network's input and the loss: fp32 keeps them in FP32, and ilp too whatever the budget. operator and amp keep them high. The other
-methods treat them as any tensor, as in the paper: uniform-high makes them high, uniform-low low, and demote, demote-smallest and random
-lower the input with the first group and the loss with the last one.")]
+The network's input and the loss: fp32 keeps them in FP32, and ilp too whatever the budget. operator and amp keep them \
+high. The other methods treat them as any tensor, as in the paper: uniform-high makes them high, uniform-low low, and \
+demote, demote-smallest and random lower the input with the first group and the loss with the last one.")]
 pub(crate) struct AssignArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,

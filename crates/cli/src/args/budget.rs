@@ -20,10 +20,10 @@ pub(crate) struct BudgetArgs {
     /// are rounded.
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
-    /// Unit of choice: a format per tensor, or one per group of tensors (group) [default: tensor].
+    /// Unit of choice: tensor for a format per tensor, group for one per tensor group [default: tensor].
     #[arg(long, value_name = "WHAT")]
     pub(crate) granularity: Option<Granularity>,
-    /// Keep every tensor; recompute none in the backward pass.
+    /// Keep every tensor; recompute nothing in the backward pass.
     #[arg(long)]
     pub(crate) no_recompute: bool,
     /// Cost of a percent of a step's time, where 100 is the harm of rounding everything most coarsely [default: 1].

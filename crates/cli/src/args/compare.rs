@@ -22,12 +22,12 @@ use std::path::PathBuf;
   bitbudget compare net.onnx --data mnist:data/mnist --batch 64 --lr 0.05 --epochs 3 --seeds 3 --html compare.html
   bitbudget compare net.onnx --methods ilp,demote,fp32 --profile net.json --json - --quiet
 
-A budget that is too small for a method is a result too: the table says how much the method would need. random draws its order
-of groups with the first seed.")]
+A budget that is too small for a method is a result too: the table says how much the method would need. random draws its \
+order of groups with the first seed.")]
 pub(crate) struct CompareArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,
-    /// Budgets: sizes such as 300MiB, or shares of what FP32 takes.
+    /// Budgets: sizes such as 300MiB, or shares of FP32's peak.
     #[arg(
         long,
         value_name = "SIZES",
@@ -99,7 +99,7 @@ pub(crate) struct PrecisionArgs {
     /// Measured costs of rounding: a file from `bitbudget profile`.
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
-    /// Keep every tensor; recompute none in the backward pass.
+    /// Keep every tensor; recompute nothing in the backward pass.
     #[arg(long)]
     pub(crate) no_recompute: bool,
     /// Largest slowdown of a step by recomputation: 10%.

@@ -20,8 +20,12 @@ use std::str::FromStr;
                          y holds class numbers from 0 or is one-hot [N, classes]
   synthetic[:N]          generated patterns
 
-Exit status: 0 success; 2 a wrong argument, file or network; 3 the run diverged: a loss, a parameter or a state was not finite,
-or nearly all steps were skipped. Then nothing is saved, and a file that is there stays as it was.
+Exit status:
+  0  success
+  2  a wrong argument, file or network
+  3  the run diverged: a loss, a parameter or a state was not finite, or nearly all steps were skipped; nothing is saved \
+then, and an existing file stays as it was
+  4  too little memory
 
 Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
