@@ -1,4 +1,4 @@
-//! What becomes of tensors that overflow in training.
+//! Promotion of tensors that overflow in training.
 
 use crate::budget::{Overflowed, Search};
 use crate::{Budget, CompileError, Compiled};
@@ -20,7 +20,7 @@ pub enum Promotion {
     Paper,
 }
 
-/// What became of a tensor that overflowed.
+/// The outcome of a tensor's overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promoted {
     /// The node of the training graph that overflowed, as it was given.

@@ -1,4 +1,4 @@
-//! What rounding one tensor does, over all batches.
+//! The effect of rounding one tensor, over all batches.
 
 use crate::file::{FormatProfile, Kind, TensorProfile};
 use bitbudget_formats::{Counts, Format, Overflow, round_slice};

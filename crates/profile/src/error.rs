@@ -1,4 +1,4 @@
-//! What can go wrong with a profile.
+//! Errors of profiles.
 
 use bitbudget_exec::ExecError;
 
@@ -23,7 +23,7 @@ pub enum ProfileError {
         }
     )]
     NotFinite {
-        /// What the tensor is to its operator.
+        /// The tensor's kind.
         kind: String,
         /// The tensor's name.
         name: String,

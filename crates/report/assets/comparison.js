@@ -179,7 +179,7 @@ function tradeOff() {
   byId("trade-off-note").textContent = isTrained
     ? "A marker is the mean over the seeds, its bar reaches from the least to the most. Higher and further left is better. " +
       "Differences that are smaller than the bars say little: another seed may turn them round."
-    : "Nothing was trained: the cost says what rounding and computing again are expected to harm. Lower and further left is better.";
+    : "Nothing was trained: the cost is the expected harm of rounding and recomputation. Lower and further left is better.";
   const known = placed.filter(({ one }) => (isTrained ? one.accuracy : one.cost !== null));
   const points = known.map(({ one, at }) => (isTrained
     ? { one, at, y: one.accuracy.mean, low: one.accuracy.min, high: one.accuracy.max }
@@ -228,7 +228,7 @@ function verdict() {
   const front = distinct(placed.filter(({ one }) => one.front).sort((a, b) => a.one.peak - b.one.peak));
   if (front.length) {
     byId("sentences").append(
-      el("p", {}, "What to choose, by the memory that there is (no other case has as low a peak and is as good):"),
+      el("p", {}, "The best choice by available memory (no other case has as low a peak and is as good):"),
       el("ul", {}, front.map(({ one, at }) => el("li", {}, sentence(one, at).replace("; nothing beats it", "")))));
   }
 }

@@ -19,7 +19,7 @@ function figures({ verdict, training }) {
   if (training) found.push(["training accuracy", percent(training.train_accuracy, 2), "of the last epoch"]);
   if (solver) {
     found.push(["cost", short(solver.cost), `at least ${short(solver.bound)}`]);
-    found.push(["gap", percent(solver.gap), "of the cost is not proved necessary"]);
+    found.push(["gap", percent(solver.gap), "of the cost is not proven necessary"]);
   }
   found.push(["low ratio", percent(verdict.low_ratio), `${verdict.bits_per_element.toFixed(1)} bits an element`]);
   return found;
@@ -34,7 +34,7 @@ function sentences({ verdict, memory, training }) {
     + `of which ${worst.bytes.map((size, use) => [size, memory.uses[use]]).filter((one) => one[0] > 0).sort((a, b) => b[0] - a[0])
       .map(([size, use]) => `${bytes(size)} ${use}`).join(", ")} and ${bytes(memory.gaps)} gaps between tensors.`);
   if (solver) {
-    const by = solver.profile ? `costs are those of the profile ${solver.profile}` : "without a profile, few elements rounded coarsely is what counts";
+    const by = solver.profile ? `costs are those of the profile ${solver.profile}` : "without a profile, the cost counts elements that are rounded coarsely";
     texts.push(`The ${solver.name} solver chose the formats in ${solver.seconds.toFixed(1)} s; ${by}.`
       + (recomputed.length > 0 ? ` ${counted(recomputed.length, "result is", "results are")} recomputed in the backward pass, about ${percent(solver.slowdown)} of a step's time.` : ""));
     if (isAllowed) texts.push(demote

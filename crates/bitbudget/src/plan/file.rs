@@ -8,8 +8,8 @@ use std::path::Path;
 
 /// What stands at the head of a TOML file.
 const HEAD: &str = "\
-# A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and what is recomputed as they
-# stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].
+# A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and the nodes under `recompute`
+# as they stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].
 ";
 
 /// How a plan is written.

@@ -1,7 +1,7 @@
 //! Assignments as files that people read and edit, in TOML or JSON.
 //!
-//! A plan says how an assignment was made, so that it can be made again with other settings, and what it came to: the format
-//! of every tensor, and what is recomputed, so that it can be used as it is. Tensors go by name, those without one by number,
+//! A plan holds the settings of an assignment, so that it can be solved again with others, and its result: the format of every
+//! tensor, and the recomputed nodes, so that it can be used as it is. Tensors go by name, those without one by number,
 //! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too.
 
 mod check;

@@ -196,7 +196,7 @@ fn overview(record: &Record) -> Result<()> {
 fn tensor(record: &TensorRecord) -> Result<()> {
     let storage = match record.storage {
         Storage::Kept => "kept while something reads it".to_string(),
-        Storage::Recomputed => "computed again in the backward pass".to_string(),
+        Storage::Recomputed => "recomputed in the backward pass".to_string(),
         Storage::ComputedInPassing => {
             format!("stored nowhere: computed in passing by {}", record.computed_by.join("; "))
         }
