@@ -128,6 +128,12 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
+    fn counts_have_their_noun() {
+        let steps = [0, 1, 2, 1438].map(|n| counted(n, "step", "steps"));
+        assert_eq!(steps, ["0 steps", "1 step", "2 steps", "1,438 steps"]);
+    }
+
+    #[test]
     fn bytes_are_readable() {
         assert_eq!([0.0, 512.0, 1024.0, 1.5 * 1048576.0].map(bytes), ["0 B", "512 B", "1.0 KiB", "1.5 MiB"]);
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);

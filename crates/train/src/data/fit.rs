@@ -287,7 +287,7 @@ mod tests {
         let mut data = dataset(&[4], Images::U8(vec![0; 4]));
         data.train.labels[0] = 2;
         let error = fit(data, &network(&[4], 3), auto).unwrap_err();
-        assert!(error.to_string().contains("label 2 (example 0) is not below 2"));
+        assert!(error.to_string().contains("label 2 (example 0) is too large for 2 classes"));
         let fewer = fit(dataset(&[4], Images::U8(vec![0; 4])), &network(&[4], 5), auto).unwrap();
         assert!(fewer.notes[0].contains("2 classes, the network 5 outputs"));
     }

@@ -129,9 +129,9 @@ impl Dataset {
         }
         if !self.normalization.fits(length) {
             problems.push(format!(
-                "the normalisation ({} means, {} deviations, divisor {}) does not fit examples of shape {:?}",
-                self.normalization.mean.len(),
-                self.normalization.std.len(),
+                "the normalisation ({}, {}, divisor {}) does not fit examples of shape {:?}",
+                counted(self.normalization.mean.len() as u64, "mean", "means"),
+                counted(self.normalization.std.len() as u64, "deviation", "deviations"),
                 self.normalization.divisor,
                 self.shape
             ));

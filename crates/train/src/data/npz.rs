@@ -252,3 +252,31 @@ fn is_in_steps(x: &Array, y: &Array, network: &Network) -> bool {
     let fits = is_led && count(&x.shape[1..]) == count(&network.shape);
     is_led && !fits && x.shape.len() == network.shape.len() + 2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_an_archive_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str| {
+            let error = open(&folder.path().join(name)).unwrap_err();
+            (error.kind(), error.to_string())
+        };
+        let (kind, message) = refused("");
+        assert!(kind == ErrorKind::Invalid && message.contains("is a folder, not an npz file"), "{message}");
+        assert!(message.contains("npz:DIR/FILE.npz"), "{message}");
+        for (name, bytes, words) in [
+            ("text.npz", b"label,pixel\n".as_slice(), "it is not an npz file, a zip archive of arrays; write one"),
+            ("short.npz", b"abc", "it is not an npz file"),
+            ("empty.npz", b"", "it is empty, not an npz file; write one with numpy.savez(file, x=..., y=...)"),
+            ("array.npz", b"\x93NUMPY\x01\x00", "it is a single NumPy array; write both with numpy.savez"),
+            ("cut.npz", b"PK\x03\x04", "the npz file is truncated or damaged"),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            let (kind, message) = refused(name);
+            assert!(kind == ErrorKind::Corrupt && message.contains(&format!("{name}: {words}")), "{message}");
+        }
+    }
+}
