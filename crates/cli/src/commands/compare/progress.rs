@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// So many need not be waited for.
+    /// Takes `many` of one kind out of the total: they need not be waited for.
     pub(super) fn dropped(&self, kind: Kind, many: usize) {
         self.counts()[kind as usize].total -= many;
         self.bar.dec_length(many as u64);
