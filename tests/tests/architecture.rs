@@ -117,7 +117,7 @@ fn passes_do_not_know_each_other() {
         ("lower", &["formats", "ir", "program", "schedule"]),
         ("exec", &["formats", "ir", "kernels", "program"]),
         ("profile", &["exec", "formats", "ir", "program"]),
-        ("train", &["exec", "program"]),
+        ("train", &["exec", "program", "report"]),
         ("report", &[]),
         (
             "bitbudget",

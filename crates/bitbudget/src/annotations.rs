@@ -1,4 +1,4 @@
-//! What became of the tensors of a network's operators, in words that can go with its file.
+//! The formats and reasons of the tensors of a network's operators, in words that can go with its file.
 
 use crate::{CompileError, Compiled, report};
 use bitbudget_exec::Footprint;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Keys and values.
 pub type Pairs = Vec<(String, String)>;
 
-/// What an assignment says of a network and its operators.
+/// The annotations of a network and its operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotated {
     /// Of the whole: method, batch, peak, budget, low ratio.
@@ -19,7 +19,7 @@ pub struct Annotated {
     pub nodes: BTreeMap<NodeId, Pairs>,
 }
 
-/// What a trainer's assignment says of the network that it was compiled from, for runs with so many threads.
+/// Annotates the network that a trainer was compiled from with its assignment, for runs with so many threads.
 ///
 /// # Errors
 /// If the graph cannot be lowered.

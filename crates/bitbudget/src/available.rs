@@ -16,7 +16,7 @@ pub struct MemoryError {
     pub needed: usize,
     /// Bytes that there are.
     pub available: usize,
-    /// What to do.
+    /// Advice.
     pub advice: String,
 }
 
@@ -37,7 +37,7 @@ pub struct Available {
 const THREAD: usize = 68 << 20;
 
 impl Available {
-    /// What is available now.
+    /// The memory that is available now.
     pub fn now() -> Available {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let (limits, status) = (read("/proc/self/limits"), read("/proc/self/status"));

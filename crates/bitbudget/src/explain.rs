@@ -1,4 +1,4 @@
-//! What rewriting did to a trainer, and what each rule saved.
+//! The effect of rewriting on a trainer, and the saving of each rule.
 
 use crate::budget::costs::{BYTES, FLOPS};
 use crate::lowered::{Lowered, described, program_of, rewritten};
@@ -10,7 +10,7 @@ use bitbudget_rewrite::{Limits, Rewritten, Rules, alternatives, alternatives_wit
 use bitbudget_schedule::{Place, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A rule, and what is different without it.
+/// A rule, and the difference without it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Firing {
     /// Its name.
@@ -25,7 +25,7 @@ pub struct Firing {
     pub nodes: Vec<String>,
 }
 
-/// What rewriting did to a training step.
+/// The effect of rewriting on a training step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
     /// Bytes at the peak, and the same without any rewriting.
@@ -40,7 +40,7 @@ pub struct Explained {
     pub rules: Vec<Firing>,
     /// The rules that are not allowed, since they change rounding; none where rewriting is off.
     pub reassociations: Vec<&'static str>,
-    /// What deriving tensors instead of storing them does; its nodes are the tensors that would be stored otherwise.
+    /// The effect of deriving tensors instead of storing them; its nodes are the tensors that would be stored otherwise.
     pub derived: Firing,
     /// By node of the training graph that is stored nowhere, what computes it in passing.
     pub readers: BTreeMap<NodeId, Vec<String>>,

@@ -11,7 +11,7 @@ use bitbudget_schedule::{Setting, plan_one_by_one};
 /// A tensor of a training step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTensor {
-    /// What computes it, in words, with its name.
+    /// Its computation, in words, with its name.
     pub computes: String,
     /// Whether it is a gradient.
     pub is_gradient: bool,

@@ -57,7 +57,7 @@ pub use promotion::{Promoted, Promotion};
 pub use report::report;
 pub use trainer::TrainerError;
 
-/// What to compile for.
+/// Compiler options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Examples per step.
@@ -68,11 +68,11 @@ pub struct Options {
     pub updates: Updates,
     /// How formats are chosen.
     pub method: Method,
-    /// The share of elements to make low at least, for the methods that go by it.
+    /// The share of elements to make low at least, for the methods that use it.
     pub low_ratio: f64,
     /// The seed of random choices.
     pub seed: u64,
-    /// What high and low mean.
+    /// The formats of high and low precision.
     pub formats: Formats,
     /// Formats that are asked for, whatever the method would choose.
     pub pins: Vec<Pin>,
@@ -132,7 +132,7 @@ pub struct Compiled {
     pub solved: Option<Solved>,
     /// The formats in which tensors overflowed in training.
     overflowed: Overflowed,
-    /// The tensors that overflow and stay as they are, for want of memory.
+    /// The tensors that overflow and stay as they are, since nothing wider fits the budget.
     refused: BTreeSet<usize>,
     /// The tensors that are pinned, with their formats.
     pinned: Pinned,
@@ -155,9 +155,9 @@ pub struct Peak {
     pub memory: Memory,
     /// The number of the instruction at which the peak is, among those that compute.
     pub instruction: usize,
-    /// How many instructions compute.
+    /// The number of instructions that compute.
     pub instructions: usize,
-    /// What that instruction computes, with the tensor's name.
+    /// The computation of that instruction, with the tensor's name.
     pub computes: String,
 }
 

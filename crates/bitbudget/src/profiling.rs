@@ -1,4 +1,4 @@
-//! What a profile is measured with.
+//! The probe that a profile is measured with.
 
 use crate::lowered::program;
 use crate::{CompileError, Lowering, Storage};

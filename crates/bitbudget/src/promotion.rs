@@ -1,4 +1,4 @@
-//! What becomes of tensors that overflow in training.
+//! Promotion of tensors that overflow in training.
 
 use crate::budget::{Overflowed, Search};
 use crate::{Budget, CompileError, Compiled};
@@ -20,7 +20,7 @@ pub enum Promotion {
     Paper,
 }
 
-/// What became of a tensor that overflowed.
+/// The outcome of a tensor's overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promoted {
     /// The node of the training graph that overflowed, as it was given.
@@ -29,14 +29,14 @@ pub struct Promoted {
     pub node: NodeId,
     /// Its format before.
     pub from: Format,
-    /// Its format now; the same if the tensor stays as it is, for want of memory.
+    /// Its format now; the same if nothing wider fits the budget.
     pub to: Format,
     /// The peak in bytes with the format that it has now.
     pub peak: usize,
 }
 
 impl Compiled {
-    /// Gives tensors (nodes of the training graph) that overflowed wider formats for good and lowers anew; those that are
+    /// Gives tensors (nodes of the training graph) that overflowed wider formats for good and lowers again; those that are
     /// pinned keep theirs.
     ///
     /// Under a budget the integer program is solved again without the formats that overflowed. Where that has no solution, the

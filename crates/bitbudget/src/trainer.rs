@@ -51,7 +51,7 @@ impl Compiled {
     /// The compiled trainer of a file form.
     ///
     /// # Errors
-    /// If the bytes are no trainer file, a damaged one, or another build's.
+    /// If the bytes are not a trainer file, or one that is damaged or from another build.
     pub fn decode(bytes: &[u8]) -> Result<Compiled, TrainerError> {
         let trainer = Trainer::decode(bytes)?;
         let wrong = |e: serde_json::Error| TrainerError::Build(format!("its assignment has {e}"));

@@ -5,6 +5,7 @@ use bitbudget::{
     Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, PlanError, Problem, Promotion,
     compile, compile_as,
 };
+use bitbudget_autodiff::Optimizer;
 use bitbudget_formats::Format;
 use bitbudget_ir::Model;
 use bitbudget_precision::{Assignment, Kind, Method, Pin, PinFormats};
@@ -49,7 +50,13 @@ fn what_is_written_reads_back() {
         (Network::MobileNetV2, Method::UniformLow, None),
     ];
     for (network, method, budget) in cases {
-        let options = options(method, budget);
+        let mut options = options(method, budget);
+        // The optimizer is part of a plan.
+        options.optimizer = match method {
+            Method::Operator => Optimizer::adamw(),
+            Method::Fp32 => Optimizer::Sgd { momentum: 0.5, weight_decay: 0.0 },
+            _ => Optimizer::sgd(),
+        };
         let compiled = compile(model(network), &options).unwrap();
         recomputed += compiled.assignment.recomputed.len();
         let plan = Plan::new(&compiled, &options);

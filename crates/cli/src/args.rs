@@ -9,6 +9,7 @@ mod device;
 mod inspect;
 mod measure;
 mod network;
+mod number;
 mod optimizer;
 mod report;
 mod shell;
@@ -26,6 +27,7 @@ pub(crate) use device::DeviceArgs;
 pub(crate) use inspect::{ExplainArgs, InspectArgs, TextForm};
 pub(crate) use measure::{BenchArgs, EvalArgs, ProfileArgs};
 pub(crate) use network::NetworkArgs;
+use number::{fp32, whole, within_fp32};
 pub(crate) use optimizer::{OptimizerArgs, OptimizerKind};
 pub(crate) use report::{PageArgs, ReportArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
@@ -46,8 +48,11 @@ pub(crate) use zoo::ZooArgs;
 
 `bitbudget <COMMAND> --help` explains a command with examples.
 
-Exit status: 0 success; 2 a wrong argument, file or network; 3 a training diverged, or numbers of a profile are not finite;
-4 too little memory."
+Exit status:
+  0  success
+  2  a wrong argument, file or network
+  3  a training diverged, or numbers of a profile are not finite
+  4  too little memory"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -1,11 +1,11 @@
-//! What an assignment under a budget comes to.
+//! The result of an assignment under a budget.
 
 use crate::output::Rounding::{Down, Nearest};
-use crate::output::{amounts, percent, percents, small};
+use crate::output::{amounts, counted, percent, percents, small};
 use bitbudget::{Certificate, Demoted, Solved};
 use serde::Serialize;
 
-/// What a solver says of its solution.
+/// A solver's certificate of its solution.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SolverRecord {
     pub(crate) name: String,
@@ -16,17 +16,17 @@ pub(crate) struct SolverRecord {
     pub(crate) cost: f64,
     pub(crate) bound: f64,
     pub(crate) gap: f64,
-    /// What the cost falls by, at the margin, for 10 MiB more.
+    /// The fall of the cost, at the margin, for 10 MiB more.
     pub(crate) price_of_10_mib: f64,
     /// The estimated share of a step's time that recomputation adds.
     pub(crate) slowdown: f64,
-    /// The nodes that are computed again.
+    /// The number of recomputed nodes.
     pub(crate) recomputed: usize,
 }
 
 const TEN_MIB: f64 = 10.0 * 1_048_576.0;
 
-/// The record of what the solver says, if one was asked.
+/// The record of the solver's certificate, if one was asked.
 pub(crate) fn record(solved: Option<&Solved>, recomputed: usize) -> Option<SolverRecord> {
     let certificate = solved?.solver.as_ref()?;
     let Certificate { name, profile, seconds, cost, bound, price, slowdown, .. } = certificate.clone();
@@ -57,8 +57,10 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
     );
     text += &match record.recomputed {
         0 => "nothing recomputed".to_string(),
-        1 => format!("1 node recomputed, {} of a step", percent(record.slowdown)),
-        nodes => format!("{nodes} nodes recomputed, {} of a step", percent(record.slowdown)),
+        nodes => {
+            let nodes = counted(nodes as u64, "node", "nodes");
+            format!("{nodes} recomputed, {} of a step", percent(record.slowdown))
+        }
     };
     if record.price_of_10_mib > 0.0 && record.cost > 0.0 {
         text += &format!("; 10 MiB more would save about {}", small(record.price_of_10_mib.min(record.cost)));

@@ -1,4 +1,4 @@
-//! What a run takes in memory: as the schedule says, as the executor counts it, and as the system sees it.
+//! The memory of a run: as the schedule predicts it, as the executor counts it, and as the system sees it.
 
 use crate::output::{bytes, table};
 use bitbudget::{Compiled, Peak};
@@ -9,18 +9,18 @@ use serde::Serialize;
 /// Bytes at the peak.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MemoryRecord {
-    /// What the program will take.
+    /// The prediction for the program.
     pub(crate) predicted: usize,
-    /// What the executor holds after the run, on the CPU.
+    /// Held by the executor after the run, on the CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allocated: Option<usize>,
-    /// What the run took on a device with memory of its own, where rounded tensors are FP32 numbers.
+    /// Taken on a device with memory of its own, where rounded tensors are FP32 numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) on_device: Option<OnDevice>,
-    /// By how much the resident memory of the process grew.
+    /// The growth of the process's resident memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resident: Option<usize>,
-    /// What is held without masters and optimizer state.
+    /// Held without masters and optimizer state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allocated_without_masters_and_state: Option<usize>,
     /// The budget that the assignment was made for.
@@ -57,7 +57,7 @@ pub(crate) struct PeakAt {
 }
 
 impl MemoryRecord {
-    /// What a training step will take with so many threads.
+    /// The prediction for a training step with so many threads.
     pub(crate) fn predicted(compiled: &Compiled, threads: usize) -> MemoryRecord {
         let footprint = Footprint::predicted(&compiled.train, threads);
         let Peak { memory, instruction, instructions, computes } = compiled.peak.clone();
@@ -94,7 +94,7 @@ impl MemoryRecord {
         }
     }
 
-    /// One line: predicted, allocated and resident. On a device, a second one says what of it does not hold there.
+    /// One line: predicted, allocated and resident. On a device, a second one says which numbers do not hold there.
     pub(crate) fn line(&self) -> String {
         let shown = |n: Option<usize>| n.map_or("unknown".to_string(), |n| bytes(n as f64));
         let (predicted, resident) = (bytes(self.predicted as f64), shown(self.resident));
@@ -106,7 +106,7 @@ impl MemoryRecord {
         };
         let budget = match self.budget {
             Some(budget) => format!("the budget of {} holds on the CPU only", bytes(budget as f64)),
-            None => "what is predicted holds on the CPU only".to_string(),
+            None => "the prediction holds on the CPU only".to_string(),
         };
         format!(
             "peak memory: {predicted} predicted on the CPU, {} on the CUDA device, {resident} resident\n\

@@ -1,6 +1,7 @@
 //! From arguments to a compiled trainer.
 
 use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, NetworkArgs, OptimizerArgs, OptimizerKind, Percent};
+use crate::files::{read, read_text};
 use crate::memory::default_threads;
 use crate::output::remark;
 use anyhow::{Context, Result, bail};
@@ -17,7 +18,7 @@ use bitbudget_train::data::Network;
 use bitbudget_train::loss_scale::LossScaling;
 use std::path::Path;
 
-/// What a file holds.
+/// The content of a file.
 pub(crate) enum Loaded {
     /// A network, from ONNX, and what the import warns of.
     Network(Model, Vec<Warning>),
@@ -30,7 +31,7 @@ pub(crate) enum Loaded {
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
 pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read(path)?;
     if Trainer::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
         return Ok(Loaded::Trainer(Box::new(compiled)));
@@ -75,7 +76,7 @@ pub(crate) fn check_training(compiled: &Compiled, batch: usize) -> Result<()> {
 const LEAST: usize = 12 << 20;
 const NODE: usize = 32 << 10;
 
-/// What a command asks of the compiler beside its precision and optimizer options.
+/// The requests of a command to the compiler beside its precision and optimizer options.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     /// The seed of random choices, if one is given.
@@ -162,10 +163,10 @@ pub(crate) fn compiled_from(
 /// Reads an assignment file.
 ///
 /// # Errors
-/// If it is missing or none.
+/// If it is missing, or not an assignment.
 fn plan(path: &Path) -> Result<Plan> {
     let kind = FileKind::of(path)?;
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(path)?;
     Plan::read(&text, kind).with_context(|| path.display().to_string())
 }
 
@@ -180,7 +181,7 @@ pub(crate) fn options(
         Some(plan) => plan.options(request.threads),
         None => Options { method: request.method, ..Options::default() },
     };
-    options.optimizer = self::optimizer(optimizer)?;
+    options.optimizer = self::optimizer(optimizer, options.optimizer)?;
     (options.updates, options.storage) = (request.updates, request.storage);
     options.rewrite = rules(args);
     options.seed = request.seed.unwrap_or(options.seed);
@@ -228,7 +229,7 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
     }
     budget.granularity = args.granularity.unwrap_or(budget.granularity);
     if let Some(path) = args.profile.as_deref().or(profile.map(Path::new)) {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = read(path)?;
         let profile = Profile::read(&bytes).with_context(|| path.display().to_string())?;
         budget.measured = Some(Measured { name: path.display().to_string(), profile });
     }
@@ -257,27 +258,32 @@ fn distinct(formats: &[Format]) -> Vec<Format> {
     found
 }
 
-fn optimizer(args: &OptimizerArgs) -> Result<Optimizer> {
-    if args.weight_decay.is_some_and(|w| !(w.is_finite() && w >= 0.0)) {
-        bail!("--weight-decay must be a number of at least 0");
-    }
+/// The optimizer that the options ask for; what they leave out is as in `planned`, or by default where the rule is another.
+fn optimizer(args: &OptimizerArgs, planned: Optimizer) -> Result<Optimizer> {
     if args.momentum.is_some_and(|m| !(0.0..1.0).contains(&m)) {
         bail!("--momentum must be from 0 to below 1");
     }
-    match (args.optimizer.unwrap_or(OptimizerKind::Sgd), Optimizer::adamw()) {
-        (OptimizerKind::Sgd, _) => Ok(Optimizer::Sgd {
-            momentum: args.momentum.unwrap_or(0.9),
-            weight_decay: args.weight_decay.unwrap_or(5e-4),
+    let chosen = match (args.optimizer, planned) {
+        (None, planned) => planned,
+        (Some(OptimizerKind::Sgd), Optimizer::Sgd { .. }) | (Some(OptimizerKind::Adamw), Optimizer::AdamW { .. }) => {
+            planned
+        }
+        (Some(OptimizerKind::Sgd), _) => Optimizer::sgd(),
+        (Some(OptimizerKind::Adamw), _) => Optimizer::adamw(),
+    };
+    match chosen {
+        Optimizer::Sgd { momentum, weight_decay } => Ok(Optimizer::Sgd {
+            momentum: args.momentum.unwrap_or(momentum),
+            weight_decay: args.weight_decay.unwrap_or(weight_decay),
         }),
-        (OptimizerKind::Adamw, _) if args.momentum.is_some() => bail!("--momentum is an option of sgd, not of adamw"),
-        (OptimizerKind::Adamw, Optimizer::AdamW { betas, epsilon, weight_decay }) => {
+        Optimizer::AdamW { .. } if args.momentum.is_some() => bail!("--momentum is an option of sgd, not of adamw"),
+        Optimizer::AdamW { betas, epsilon, weight_decay } => {
             Ok(Optimizer::AdamW { betas, epsilon, weight_decay: args.weight_decay.unwrap_or(weight_decay) })
         }
-        (OptimizerKind::Adamw, other) => Ok(other),
     }
 }
 
-/// The options that a user gave and a trainer file fixes.
+/// The given options that a trainer file fixes.
 fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static str> {
     let flags = [
         ("--batch", assignment.batch.is_some()),
@@ -300,7 +306,7 @@ fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static
     given.chain(given_for_budget(&assignment.budget)).collect()
 }
 
-/// The options that a user gave and that mean nothing without a budget.
+/// The given options that need a budget.
 fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
     let flags = [
         ("--formats", !args.choice.formats.is_empty()),
@@ -316,7 +322,7 @@ fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
     flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }
 
-/// What data have to know of a compiled network.
+/// The input and classes of a compiled network, which data have to fit.
 pub(crate) fn network(graph: &Graph) -> Result<Network> {
     let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
     let shape = graph.ty(input).shape.0.iter().skip(1).map(|d| d.as_fixed().context("an input dimension varies"));

@@ -11,7 +11,7 @@ use std::path::Path;
 use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
-pub(crate) use bitbudget_report::{Rounding, amounts, bytes, grouped, percent, percents, small};
+pub(crate) use bitbudget_report::{Rounding, amounts, bytes, counted, grouped, percent, percents, small};
 
 /// The most columns that tables and text take.
 const WIDTH: u16 = 100;
@@ -54,7 +54,7 @@ pub(crate) fn write(bytes: &[u8]) -> Result<()> {
     output.write_all(bytes).and_then(|()| output.flush()).context(StandardOutput)
 }
 
-/// What an error is about, where standard output could not be written.
+/// The subject of an error of standard output.
 #[derive(Debug)]
 struct StandardOutput;
 
@@ -102,6 +102,14 @@ fn paragraphs(table: &Table, width: usize) -> String {
     table.row_iter().map(paragraph).collect::<Vec<_>>().join("\n\n")
 }
 
+/// The columns of remarks: as many as `COLUMNS` says, or the terminal of standard error has; without either lines stay whole,
+/// so that a log has a line per remark.
+fn remark_width() -> Option<usize> {
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    let width: Option<u16> = set.or_else(|| Table::new().use_stderr().width());
+    width.filter(|&width| width > 0).map(|width| width.min(WIDTH).into())
+}
+
 /// Writes text for people to standard output; lines that are too long go on, indented, in the next.
 ///
 /// # Errors
@@ -111,9 +119,12 @@ pub(crate) fn say(text: impl std::fmt::Display) -> Result<()> {
 }
 
 fn wrapped(text: &str, width: usize) -> String {
-    let options = textwrap::Options::new(width).subsequent_indent("  ").break_words(false);
-    let options = options.word_splitter(WordSplitter::NoHyphenation);
-    text.split('\n').map(|line| textwrap::fill(line, &options)).collect::<Vec<_>>().join("\n")
+    let fill = |line: &str| {
+        let indent = " ".repeat(2 + line.len() - line.trim_start_matches(' ').len());
+        let options = textwrap::Options::new(width).subsequent_indent(&indent).break_words(false);
+        textwrap::fill(line, options.word_splitter(WordSplitter::NoHyphenation))
+    };
+    text.split('\n').map(fill).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a remark to standard error, after a word that says of what kind it is: error, warning or note. The word has a colour
@@ -128,9 +139,11 @@ pub(crate) fn remark(kind: &str, text: impl std::fmt::Display) {
     tell(format!("{style}{kind}:{style:#} {text}"));
 }
 
-/// Writes a line to standard error, if anything still reads that: no run ends for it.
+/// Writes a line to standard error, wrapped on a terminal; no run ends because nothing reads that any more.
 pub(crate) fn tell(line: impl std::fmt::Display) {
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let line = line.to_string();
+    let shown = remark_width().map_or_else(|| line.clone(), |width| wrapped(&line, width));
+    let _ = writeln!(anstream::stderr(), "{shown}");
 }
 
 /// Whether an error is that nobody reads standard output any more, as after `head`.
@@ -142,7 +155,7 @@ pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// The failures among several outputs, each of which was tried: the first as an error, others are said.
 ///
 /// # Errors
-/// The first failure; that nobody reads standard output any more is none.
+/// The first failure; a reader of standard output that has gone is not one.
 pub(crate) fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let failures = results.into_iter().filter_map(Result::err).filter(|error| !is_closed_pipe(error));
     let mut failures: Vec<anyhow::Error> = failures.collect();
@@ -194,5 +207,10 @@ mod tests {
         let text = format!("{} y-z\n\n{word} {word}", "a ".repeat(49));
         let expected = format!("{}\n  y-z\n\n{word}\n  {word}", "a ".repeat(49).trim_end());
         assert_eq!(wrapped(&text, 100), expected);
+        // Lines of a list go on below their own words.
+        assert_eq!(
+            wrapped("all problems:\n  tensor `a` is missing\n  none", 16),
+            "all problems:\n  tensor `a` is\n    missing\n  none"
+        );
     }
 }

@@ -86,7 +86,7 @@ impl Progress {
     }
 }
 
-/// What became of a tensor that overflowed, in words.
+/// The outcome of a tensor's overflow, in words.
 fn promoted(promotion: &Promotion) -> String {
     let Promotion { step, tensor, overflow, from, to, peak, .. } = promotion;
     let overflowed = format!("step {}: {:.1}% of {tensor} overflowed in {from}", step + 1, 100.0 * overflow);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// How many points a curve has at most.
 const POINTS: u64 = 500;
 
-/// What a run recorded.
+/// The records of a run.
 #[derive(Default)]
 pub(crate) struct Run {
     steps: Vec<Point>,
@@ -124,7 +124,7 @@ impl MeasuredMemory {
     }
 }
 
-/// What a command read.
+/// The inputs of a command.
 pub(crate) struct Inputs<'a> {
     pub(crate) model: &'a Path,
     pub(crate) assignment: &'a AssignmentArgs,
@@ -154,7 +154,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// What is needed to run this command again.
+/// Everything needed to run this command again.
 ///
 /// # Errors
 /// If a file cannot be read any more.

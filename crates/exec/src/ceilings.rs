@@ -1,4 +1,4 @@
-//! What the machine reaches at best.
+//! The machine's peak rates.
 
 use crate::error::ExecError;
 use bitbudget_formats::Format;

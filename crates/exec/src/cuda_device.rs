@@ -13,7 +13,7 @@ pub(crate) fn open(ordinal: usize) -> Result<Device, ExecError> {
         && usize::try_from(count).is_ok_and(|count| ordinal >= count)
     {
         let place = format!("CUDA device {ordinal}");
-        return Err(ExecError::new(place, format!("there is none of this number; devices found: {count}, from 0 on")));
+        return Err(ExecError::new(place, format!("no device has this number; found {count}, numbered from 0")));
     }
     // Steps run on any of the executor's threads, so that the stream must not be the calling thread's.
     let device = Device::new_cuda_with_stream(ordinal).map_err(fault)?;

@@ -24,7 +24,7 @@ pub enum Target {
     Cuda(usize),
 }
 
-/// What a step is given.
+/// The inputs of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// The examples, row-major.
@@ -60,18 +60,18 @@ impl Inputs<'_> {
     }
 }
 
-/// How many elements of a tensor overflowed or underflowed its format in one step.
+/// The counts of elements of a tensor that overflowed or underflowed its format in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverflowCount {
     /// The tensor: a node of the training graph.
     pub tensor: u32,
-    /// What was counted.
+    /// The counts.
     pub counts: Counts,
     /// The number of elements.
     pub elements: u64,
 }
 
-/// What a step gives.
+/// The outputs of one step.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// The program's named results.
@@ -80,7 +80,7 @@ pub struct Step {
     pub overflows: Vec<OverflowCount>,
 }
 
-/// What is looked at while a step runs.
+/// Checks while a step runs.
 pub(crate) enum Watch<'w> {
     Nothing,
     /// The numbers of every buffer, as soon as it is written.
@@ -131,7 +131,7 @@ pub(crate) fn are_finite(numbers: &[f32]) -> bool {
     numbers.iter().all(|x| x.is_finite())
 }
 
-/// What computes instructions.
+/// The engine that computes instructions.
 #[derive(Debug)]
 enum Engine {
     /// Kernels on the CPU, in one block of memory.

@@ -10,7 +10,7 @@ pub struct Footprint {
     pub kept: usize,
     /// The block in which everything lies that a step computes.
     pub arena: usize,
-    /// What the threads' kernels need beside.
+    /// Scratch memory of the threads' kernels.
     pub scratch: usize,
 }
 
@@ -23,7 +23,7 @@ pub struct DeviceMemory {
 }
 
 impl Footprint {
-    /// What a program will take with so many threads.
+    /// The prediction for a program with so many threads.
     pub fn predicted(program: &Program, threads: usize) -> Footprint {
         let kept = |b: &&bitbudget_program::Buffer| matches!(b.source, Source::Kept | Source::Constant);
         Footprint {

@@ -1,4 +1,4 @@
-//! What is kept from step to step.
+//! Values that are kept from step to step.
 
 use crate::error::{ExecError, without_backtrace};
 use bitbudget_program::{Buffer, Program, Progress, Source};

@@ -57,7 +57,7 @@ impl fmt::Display for Graph {
     }
 }
 
-/// Where and why a text is no graph.
+/// Where and why a text is not a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct ParseError {
@@ -117,7 +117,7 @@ impl<'t> Cursor<'t> {
     }
 
     fn end(&self) -> Parsed<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(format!("`{}` is too much", self.rest)) }
+        if self.rest.is_empty() { Ok(()) } else { Err(format!("unexpected `{}` at the end of the line", self.rest)) }
     }
 
     fn take_while(&mut self, keep: impl Fn(char) -> bool) -> &'t str {
@@ -152,7 +152,7 @@ impl<'t> Cursor<'t> {
                     Some('u') => {
                         let digits: String = chars.by_ref().map(|(_, c)| c).skip(1).take_while(|&c| c != '}').collect();
                         let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
-                        out.push(code.ok_or_else(|| format!("\\u{{{digits}}} is no character"))?);
+                        out.push(code.ok_or_else(|| format!("\\u{{{digits}}} is not a character"))?);
                     }
                     Some(other) => out.push(other),
                     None => break,
@@ -166,7 +166,7 @@ impl<'t> Cursor<'t> {
     fn id(&mut self) -> Parsed<NodeId> {
         self.need("%")?;
         let digits = self.take_while(|c| c.is_ascii_digit());
-        digits.parse().map(NodeId).map_err(|_| format!("`%{digits}` is no node"))
+        digits.parse().map(NodeId).map_err(|_| format!("`%{digits}` is not a node"))
     }
 
     fn header(&mut self) -> Parsed<String> {
@@ -248,14 +248,14 @@ impl<'t> Cursor<'t> {
         } else {
             let token = self.take_while(|c| c.is_alphanumeric() || "+-.".contains(c));
             let real = || token.parse().map(|r| Attribute::Real(Real(r)));
-            token.parse().map(Attribute::Int).or_else(|_| real()).map_err(|_| format!("`{token}` is no number"))?
+            token.parse().map(Attribute::Int).or_else(|_| real()).map_err(|_| format!("`{token}` is not a number"))?
         };
         Ok((name, value))
     }
 
     fn int(&mut self) -> Parsed<i64> {
         let token = self.take_while(|c| c.is_ascii_digit() || c == '-');
-        token.parse().map_err(|_| format!("`{token}` is no whole number"))
+        token.parse().map_err(|_| format!("`{token}` is not a whole number"))
     }
 
     fn dim(&mut self) -> Parsed<Dim> {
@@ -267,7 +267,7 @@ impl<'t> Cursor<'t> {
             "f32" => DType::F32,
             "label" => DType::Label,
             "index8" => DType::Index8,
-            other => return Err(format!("`{other}` is no element type (f32, label, index8)")),
+            other => return Err(format!("`{other}` is not an element type (f32, label, index8)")),
         };
         self.need("[")?;
         Ok(TensorType { dtype, shape: Shape(self.list("]", Cursor::dim)?) })

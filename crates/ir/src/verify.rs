@@ -27,7 +27,7 @@ pub fn verify(graph: &Graph) -> Result<(), Vec<GraphError>> {
     }
     for (name, id) in graph.outputs() {
         if !graph.contains(*id) {
-            let reason = Reason::new(format!("output {id} is no node of the graph"));
+            let reason = Reason::new(format!("output {id} is not a node of the graph"));
             faults.push(GraphError::new("output", name, &[], reason));
         }
     }

@@ -30,7 +30,7 @@ fn faults_in_text_name_the_line() {
         ("graph \"g\" {\n  %0 = input {} : f32[N]\n}", "attribute `name` is missing"),
         ("graph \"g\" {\n  %0 = input {name=3} : f32[N]\n}", "attribute `name` has the wrong type: 3"),
         ("graph \"g\" {\n  %0 = input {name=\"x} : f32[N]\n}", "line 2: a string does not end"),
-        ("graph \"g\" {\n  %0 = input {name=\"x\"} : f64[N]\n}", "`f64` is no element type"),
+        ("graph \"g\" {\n  %0 = input {name=\"x\"} : f64[N]\n}", "`f64` is not an element type"),
         ("graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,Q]\n}", "line 2: `` is not a dimension"),
         ("graph \"g\" {", "line 1: `}` is missing"),
         ("", "`}` is missing"),

@@ -21,7 +21,7 @@ pub fn transpose(x: Elements<'_>, shape: &[usize], perm: &[usize], y: &mut Outpu
     let mut sorted = perm.to_vec();
     sorted.sort_unstable();
     if !sorted.iter().copied().eq(0..shape.len()) {
-        return Err(geometry("transpose", format!("{perm:?} is no permutation of the axes of {shape:?}")));
+        return Err(geometry("transpose", format!("{perm:?} is not a permutation of the axes of {shape:?}")));
     }
     let size = elements(shape);
     check("transpose", &[("x", x.len(), size), ("y", y.len(), size)])?;

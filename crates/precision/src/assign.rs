@@ -13,7 +13,7 @@ use bitbudget_ir::{DType, Graph, NodeId, Precision, Role};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssignError {
-    /// The low ratio is no share.
+    /// The low ratio is not a share.
     #[error("the low ratio is {0}; choose a number from 0 (nothing low) to 1 (everything low)")]
     LowRatio(f64),
     /// The batch is empty.

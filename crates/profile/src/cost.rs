@@ -1,4 +1,4 @@
-//! What rounding one tensor does, over all batches.
+//! The effect of rounding one tensor, over all batches.
 
 use crate::file::{FormatProfile, Kind, TensorProfile};
 use bitbudget_formats::{Counts, Format, Overflow, round_slice};
@@ -10,7 +10,7 @@ const TILE: usize = 4096;
 pub(crate) struct Sample<'a> {
     /// What is rounded: the tensor, or the contributions whose sum is the gradient, times the loss scale.
     pub(crate) parts: Vec<&'a [f32]>,
-    /// The inverse of the loss scale; 1 for tensors that are no gradients.
+    /// The inverse of the loss scale; 1 for tensors that are not gradients.
     pub(crate) unscale: f64,
     /// By how much the loss changes per change of an element; nothing where it does not.
     pub(crate) effect: Option<&'a [f32]>,

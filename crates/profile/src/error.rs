@@ -1,4 +1,4 @@
-//! What can go wrong with a profile.
+//! Errors of profiles.
 
 use bitbudget_exec::ExecError;
 
@@ -23,7 +23,7 @@ pub enum ProfileError {
         }
     )]
     NotFinite {
-        /// What the tensor is to its operator.
+        /// The tensor's kind.
         kind: String,
         /// The tensor's name.
         name: String,
@@ -35,7 +35,7 @@ pub enum ProfileError {
     /// A program lacks a result, so it is not that of the probe.
     #[error("the program has no result {0}; compile it from the probe's own graph")]
     Missing(String),
-    /// A file is no profile, or a damaged one.
+    /// A file is not a profile, or a damaged one.
     #[error("not a profile: {0}; make one with `bitbudget profile`")]
     Format(String),
     /// The profile is of another network.

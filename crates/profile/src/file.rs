@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// The version of the file's layout; files of others are refused.
 pub const VERSION: u32 = 1;
 
-/// What a tensor is to its operator.
+/// The kinds of tensors of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -41,7 +41,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// What rounding each tensor of a network to each format would cost.
+/// The cost of rounding each tensor of a network to each format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -51,7 +51,7 @@ pub struct Profile {
     pub network: String,
     /// How it was measured.
     pub settings: Settings,
-    /// What steps and their parts took.
+    /// Times of steps and their parts.
     pub seconds: Seconds,
     /// The tensors, in the order in which they were given.
     pub tensors: Vec<TensorProfile>,
@@ -61,7 +61,7 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the batches were drawn from, for people.
+    /// The data of the batches, for people.
     pub data: String,
     /// The seed with which they were drawn, for people.
     pub seed: u64,
@@ -90,7 +90,7 @@ pub struct Seconds {
     pub forward: Vec<NodeSeconds>,
 }
 
-/// What one node took.
+/// The time of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSeconds {
@@ -106,7 +106,7 @@ pub struct NodeSeconds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorProfile {
-    /// What it is to its operator.
+    /// Its kind.
     pub kind: Kind,
     /// The node of the training graph whose result it is, or whose result's gradient it is.
     pub node: u32,
@@ -120,7 +120,7 @@ pub struct TensorProfile {
     pub max: f64,
     /// The mean of the magnitudes.
     pub mean_abs: f64,
-    /// What each format does to it, in the order of [`Settings::formats`].
+    /// The effect of each format, in the order of [`Settings::formats`].
     pub formats: Vec<FormatProfile>,
 }
 
@@ -143,7 +143,7 @@ impl Profile {
     /// The profile in a file's bytes.
     ///
     /// # Errors
-    /// If they are no profile, one of another version, or one with numbers that no measurement gives.
+    /// If they are not a profile, one of another version, or one with numbers that no measurement gives.
     pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         let fault = |e: &dyn std::fmt::Display| ProfileError::Format(e.to_string());
         let profile: Profile = serde_json::from_slice(bytes).map_err(|e| fault(&e))?;
@@ -177,7 +177,7 @@ impl Profile {
         self.tensors.iter().find(|t| (t.kind, t.node) == (kind, node.0))
     }
 
-    /// What rounding a tensor to a format costs; nothing for FP32, `None` where the profile does not tell.
+    /// The cost of rounding a tensor to a format: 0 for FP32, `None` if the profile did not measure it.
     pub fn cost(&self, kind: Kind, node: NodeId, format: Format) -> Option<f64> {
         self.tensor(kind, node)?.cost(format)
     }
@@ -218,7 +218,7 @@ impl Profile {
 }
 
 impl TensorProfile {
-    /// What rounding it to a format costs; nothing for FP32, `None` where the profile does not tell.
+    /// The cost of rounding it to a format: 0 for FP32, `None` if the profile did not measure it.
     pub fn cost(&self, format: Format) -> Option<f64> {
         let known = self.formats.iter().find(|f| f.format == format).map(|f| f.cost);
         known.or((format == Format::FP32).then_some(0.0))

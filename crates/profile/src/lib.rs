@@ -36,10 +36,10 @@
 //!
 //! Gradients are rounded as in training: times the loss scale, each reader's contribution by itself. They saturate here,
 //! unlike in training, where they become infinite and the step is skipped: their overflow ratio stands beside the cost.
-//! What nothing reads for the loss and its gradient (the loss itself), and gradients that training does not compute (that
-//! of the network's input), cost nothing.
+//! Tensors that nothing reads for the loss and its gradient (the loss itself) cost nothing, nor do gradients that training
+//! does not compute (the gradient of the network's input).
 //!
-//! What this leaves out: second order; what errors of several tensors do together; that a rounded output which is kept
+//! This leaves out: second order; the joint effect of errors of several tensors; that a rounded output which is kept
 //! for the backward pass changes gradients as well; and momentum. For FP32's own rounding errors `e` of an output's gradient has
 //! about seven digits less those that `y(w)` and `y(w')` have in common.
 //!

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// A tensor to profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// What it is to its operator.
+    /// Its kind.
     pub kind: Kind,
     /// The node of the training graph whose result it is, or whose result's gradient it is.
     pub node: NodeId,

@@ -235,7 +235,7 @@ impl Checker<'_> {
     }
 
     fn state(&self, id: BufferId) -> Result<State, String> {
-        self.states.get(id.index()).copied().ok_or_else(|| format!("{id} is no buffer"))
+        self.states.get(id.index()).copied().ok_or_else(|| format!("{id} is not a buffer"))
     }
 
     /// A buffer that holds something.

@@ -224,7 +224,7 @@ impl Program {
     /// The program of a file form, checked as by [`Program::check`].
     ///
     /// # Errors
-    /// If the bytes are no program, or one that does not pass the checks.
+    /// If the bytes are not a program, or one that does not pass the checks.
     pub fn decode(bytes: &[u8]) -> Result<Program, DecodeError> {
         wire::decode(bytes)
     }

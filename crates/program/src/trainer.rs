@@ -97,7 +97,7 @@ impl Trainer {
     /// The trainer of a file form, with graphs and programs checked.
     ///
     /// # Errors
-    /// If the bytes are no trainer file of this version, or a damaged one.
+    /// If the bytes are not a trainer file of this version, or a damaged one.
     pub fn decode(bytes: &[u8]) -> Result<Trainer, DecodeError> {
         if !Trainer::recognise(bytes) {
             return Err(DecodeError::new("the file does not begin as a trainer file does"));

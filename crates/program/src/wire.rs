@@ -6,7 +6,7 @@ use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Attribute, DType, Dim, Op, Real, ScalarKind, Shape};
 use prost::Message;
 
-/// Why bytes are no program.
+/// Why bytes are not a program.
 #[derive(Debug, thiserror::Error)]
 #[error("not a bitbudget program: {0}")]
 pub struct DecodeError(String);
@@ -200,8 +200,8 @@ fn buffer(message: BufferMessage) -> Result<Buffer, String> {
     let dtype = DTYPES.into_iter().find(|d| d.to_string() == message.dtype);
     let shape: Result<Vec<usize>, String> = message.shape.iter().map(|&d| size(d)).collect();
     Ok(Buffer {
-        source: source.ok_or_else(|| format!("`{}` is no source of a buffer", message.source))?,
-        dtype: dtype.ok_or_else(|| format!("`{}` is no element type", message.dtype))?,
+        source: source.ok_or_else(|| format!("`{}` does not name the source of a buffer", message.source))?,
+        dtype: dtype.ok_or_else(|| format!("`{}` is not an element type", message.dtype))?,
         format: message.format.parse::<Format>().map_err(|e| e.to_string())?,
         shape: shape?,
         packed: message.packed,

@@ -79,11 +79,11 @@ fn instructions_out_of_order_are_refused() {
         (&[store(0, 1)], "b0 is a source or a view"),
         (&[relu(0, 2), relu(0, 3), store(2, 1), store(3, 1)], "b1 is stored twice"),
         (&[relu(0, 2), relu(0, 3), store(2, 3)], "b3 cannot take b2"),
-        (&[relu(9, 2)], "b9 is no buffer"),
-        (&[relu(0, 9)], "b9 is no buffer"),
-        (&[view(0, 9)], "b9 is no buffer"),
-        (&[relu(0, 2), store(2, 9)], "b9 is no buffer"),
-        (&[free(9)], "b9 is no buffer"),
+        (&[relu(9, 2)], "b9 is not a buffer"),
+        (&[relu(0, 9)], "b9 is not a buffer"),
+        (&[view(0, 9)], "b9 is not a buffer"),
+        (&[relu(0, 2), store(2, 9)], "b9 is not a buffer"),
+        (&[free(9)], "b9 is not a buffer"),
     ];
     for (instructions, message) in cases {
         let refusal = refusal(&program(instructions));

@@ -101,7 +101,7 @@ function moreMemory(report, open) {
       { name: "costs now", number: true, value: (row) => row.tensor.choices[0].cost, text: (row) => short(row.tensor.choices[0].cost) },
       { name: "would cost", number: true, value: (row) => row.to.cost, text: (row) => short(row.to.cost) },
     ], next, { filter: false, label: "tensors" });
-    parts.push(sentence("These tensors are nearest to a change; costs are those of rounding and of computing again."), place);
+    parts.push(sentence("These tensors are nearest to a change; costs include rounding and recomputation."), place);
   }
   return parts;
 }

@@ -179,7 +179,7 @@ function tradeOff() {
   byId("trade-off-note").textContent = isTrained
     ? "A marker is the mean over the seeds, its bar reaches from the least to the most. Higher and further left is better. " +
       "Differences that are smaller than the bars say little: another seed may turn them round."
-    : "Nothing was trained: the cost says what rounding and computing again are expected to harm. Lower and further left is better.";
+    : "Nothing was trained: the cost is the expected harm of rounding and recomputation. Lower and further left is better.";
   const known = placed.filter(({ one }) => (isTrained ? one.accuracy : one.cost !== null));
   const points = known.map(({ one, at }) => (isTrained
     ? { one, at, y: one.accuracy.mean, low: one.accuracy.min, high: one.accuracy.max }
@@ -215,8 +215,8 @@ function time() {
 function verdict() {
   const trainings = cases.reduce((sum, one) => sum + one.trainings.length, 0);
   byId("title").textContent = `${question.network}: what less memory costs`;
-  const trained = isTrained ? `, trained ${trainings} times on ${question.data}` : "";
-  byId("lead").textContent = `${cases.length} cases of ${methods.length} methods${trained}, at batch ${question.batch}.`;
+  const trained = isTrained ? `, trained ${counted(trainings, "time", "times")} on ${question.data}` : "";
+  byId("lead").textContent = `${counted(cases.length, "case", "cases")} of ${counted(methods.length, "method", "methods")}${trained}, at batch ${question.batch}.`;
   const figure = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", {}, value, note ? el("small", {}, note) : null));
   const smallest = [...placed].sort((a, b) => a.one.peak - b.one.peak)[0]?.one;
   const best = [...placed].filter(({ one }) => one.accuracy).sort((a, b) => b.one.accuracy.mean - a.one.accuracy.mean)[0]?.one;
@@ -228,7 +228,7 @@ function verdict() {
   const front = distinct(placed.filter(({ one }) => one.front).sort((a, b) => a.one.peak - b.one.peak));
   if (front.length) {
     byId("sentences").append(
-      el("p", {}, "What to choose, by the memory that there is (no other case has as low a peak and is as good):"),
+      el("p", {}, "The best choice by available memory (no other case has as low a peak and is as good):"),
       el("ul", {}, front.map(({ one, at }) => el("li", {}, sentence(one, at).replace("; nothing beats it", "")))));
   }
 }
@@ -281,12 +281,12 @@ function differences() {
     const narrower = rows.filter((row) => formatBits[row.b] < formatBits[row.a]).length;
     const wider = rows.filter((row) => formatBits[row.b] > formatBits[row.a]).length;
     const only = (these, those) => these.recomputed.filter((node) => !those.recomputed.includes(node));
-    const again = (case_, nodes) => (nodes.length ? [el("p", {}, `Only ${nameOf(case_)} computes again: ${nodes.join(", ")}.`)] : []);
+    const again = (case_, nodes) => (nodes.length ? [el("p", {}, `Only ${nameOf(case_)} recomputes: ${nodes.join(", ")}.`)] : []);
     byId("difference-lead").replaceChildren(
       el("p", {}, rows.length === 0
-        ? `Both store all ${grouped(tensors.length)} tensors in the same formats.`
-        : `${grouped(rows.length)} of ${grouped(tensors.length)} tensors have other formats: in ${nameOf(two)} ${grouped(narrower)} are narrower and ` +
-          `${grouped(wider)} wider than in ${nameOf(one)}. Peaks are ${bytes(one.peak)} and ${bytes(two.peak)}.`),
+        ? `Both store ${tensors.length === 1 ? "the only tensor" : `all ${grouped(tensors.length)} tensors`} in the same formats.`
+        : `${grouped(rows.length)} of ${counted(tensors.length, "tensor", "tensors")} ${rows.length === 1 ? "has another format" : "have other formats"}: ` +
+          `in ${nameOf(two)} ${counted(narrower, "is", "are")} narrower and ${grouped(wider)} wider than in ${nameOf(one)}. Peaks are ${bytes(one.peak)} and ${bytes(two.peak)}.`),
       ...again(one, only(one, two)), ...again(two, only(two, one)));
     const place = byId("difference-table");
     place.replaceChildren();

@@ -92,7 +92,7 @@ function stepWords(training, step) {
   const width = curve ? Math.max(curve.every, training.steps / 100) : training.steps / 100;
   const near = training.promotions.filter((promotion) => Math.abs(promotion.step - step) <= width);
   near.slice(0, 5).forEach((p) => words.push(p.from === p.to
-    ? `${p.tensor} overflows (${percent(p.overflow)}) and stays ${p.from} for want of memory`
+    ? `${p.tensor} overflows (${percent(p.overflow)}) and stays ${p.from}, since nothing wider fits the budget`
     : `${p.tensor} promoted from ${p.from} to ${p.to} (${percent(p.overflow)} overflowed)`));
   if (near.length > 5) words.push(`and ${near.length - 5} more`);
   return words.join("; ");

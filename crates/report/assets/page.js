@@ -36,6 +36,8 @@ function bytes(n) {
 
 /** A whole number with its thousands separated. */
 const grouped = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+/** A count with its noun. */
+const counted = (n, one, many) => `${grouped(n)} ${n === 1 ? one : many}`;
 
 /** A share in percent. */
 const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}%`);

@@ -19,7 +19,7 @@ function figures({ verdict, training }) {
   if (training) found.push(["training accuracy", percent(training.train_accuracy, 2), "of the last epoch"]);
   if (solver) {
     found.push(["cost", short(solver.cost), `at least ${short(solver.bound)}`]);
-    found.push(["gap", percent(solver.gap), "of the cost is not proved necessary"]);
+    found.push(["gap", percent(solver.gap), "of the cost is not proven necessary"]);
   }
   found.push(["low ratio", percent(verdict.low_ratio), `${verdict.bits_per_element.toFixed(1)} bits an element`]);
   return found;
@@ -34,9 +34,9 @@ function sentences({ verdict, memory, training }) {
     + `of which ${worst.bytes.map((size, use) => [size, memory.uses[use]]).filter((one) => one[0] > 0).sort((a, b) => b[0] - a[0])
       .map(([size, use]) => `${bytes(size)} ${use}`).join(", ")} and ${bytes(memory.gaps)} gaps between tensors.`);
   if (solver) {
-    const by = solver.profile ? `costs are those of the profile ${solver.profile}` : "without a profile, few elements rounded coarsely is what counts";
+    const by = solver.profile ? `costs are those of the profile ${solver.profile}` : "without a profile, the cost counts elements that are rounded coarsely";
     texts.push(`The ${solver.name} solver chose the formats in ${solver.seconds.toFixed(1)} s; ${by}.`
-      + (recomputed.length > 0 ? ` ${recomputed.length} ${recomputed.length === 1 ? "result is" : "results are"} computed again in the backward pass, about ${percent(solver.slowdown)} of a step's time.` : ""));
+      + (recomputed.length > 0 ? ` ${counted(recomputed.length, "result is", "results are")} recomputed in the backward pass, about ${percent(solver.slowdown)} of a step's time.` : ""));
     if (isAllowed) texts.push(demote
       ? `The paper's demotion on the same budget comes to a low ratio of ${percent(demote.low_ratio)}, a peak of ${bytes(demote.peak)}`
         + `${demote.cost === undefined ? "" : ` and a cost of ${short(demote.cost)} in the same measure`}.`
@@ -45,9 +45,9 @@ function sentences({ verdict, memory, training }) {
   if (training) {
     const promoted = training.promotions.filter((p) => p.from !== p.to).length;
     const stay = training.promotions.length - promoted;
-    texts.push(`Trained for ${grouped(training.steps)} steps in ${training.seconds.toFixed(1)} s${training.data ? ` on ${training.data}` : ""}: `
-      + `${promoted} ${promoted === 1 ? "tensor was" : "tensors were"} promoted${stay > 0 ? `, ${stay} more overflow for want of memory` : ""}, `
-      + `${grouped(training.skipped)} ${training.skipped === 1 ? "step was" : "steps were"} skipped (${percent(training.skipped / Math.max(training.steps, 1))}).`);
+    texts.push(`Trained for ${counted(training.steps, "step", "steps")} in ${training.seconds.toFixed(1)} s${training.data ? ` on ${training.data}` : ""}: `
+      + `${counted(promoted, "tensor was", "tensors were")} promoted${stay > 0 ? `, ${stay} more overflowed, but nothing wider fits the budget` : ""}, `
+      + `${counted(training.skipped, "step was", "steps were")} skipped (${percent(training.skipped / Math.max(training.steps, 1))}).`);
   }
   const fits = el("p", {}, budget
     ? el("strong", { class: predicted <= budget ? "good" : "alarm" }, predicted <= budget

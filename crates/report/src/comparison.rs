@@ -8,7 +8,7 @@ const STYLE: &str = include_str!("../assets/comparison.css");
 const BODY: &str = include_str!("../assets/comparison.html");
 const SCRIPT: &str = include_str!("../assets/comparison.js");
 
-/// What was asked: everything that decides the answers.
+/// The question: everything that decides the results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Question {
     /// The version of this program.
@@ -17,7 +17,7 @@ pub struct Question {
     pub network: String,
     /// The hash of the network with its values.
     pub network_hash: String,
-    /// What was trained on, if anything was.
+    /// The training data, if assignments were trained.
     pub data: Option<String>,
     /// The hash of the examples.
     pub data_hash: Option<String>,
@@ -72,7 +72,7 @@ pub struct Summarised {
     pub peak: Option<usize>,
     /// Less than this is proved to be too little, in bytes, where nothing fits.
     pub proved: Option<usize>,
-    /// What formats and recomputation cost in the integer program's measure.
+    /// The cost of formats and recomputation, as the integer program measures it.
     pub cost: Option<f64>,
     /// No assignment within the budget costs less.
     pub bound: Option<f64>,
@@ -80,7 +80,7 @@ pub struct Summarised {
     pub low_ratio: Option<f64>,
     /// The mean over all elements.
     pub bits_per_element: Option<f64>,
-    /// The nodes that the backward pass computes again.
+    /// The nodes that the backward pass recomputes.
     pub recomputed: Vec<String>,
     /// Test accuracy over the seeds (training accuracy where there are no test examples).
     pub accuracy: Option<Spread>,
@@ -94,7 +94,7 @@ pub struct Summarised {
     pub trainings: Vec<TrainingRecord>,
 }
 
-/// What was measured by the clock, and so differs from run to run.
+/// Times, which differ from run to run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Timing {
     /// Seconds that assigning took.
@@ -108,7 +108,7 @@ pub struct Timing {
 /// All cases of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What was asked.
+    /// The question.
     pub question: Question,
     /// FP32's peak in bytes, if that is among the cases.
     pub fp32_peak: Option<usize>,
@@ -162,14 +162,14 @@ pub enum Trained {
         skipped: u64,
         /// Tensors that overflowed and got wider formats.
         promoted: usize,
-        /// Tensors that overflowed and stayed as they were, for want of memory.
+        /// Tensors that overflowed and stayed as they were, since nothing wider fits the budget.
         not_promoted: usize,
         /// The peak of a step at the end, in bytes.
         peak: usize,
     },
     /// Before, or with a network that is not finite.
     Diverged {
-        /// What the run said.
+        /// The message of the run.
         message: String,
     },
 }

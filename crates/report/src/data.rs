@@ -1,4 +1,4 @@
-//! What a report says, as plain data.
+//! The contents of a report, as plain data.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Report {
     /// The network's name.
     pub network: String,
-    /// What it all comes to.
+    /// The verdict.
     pub verdict: Verdict,
     /// The memory of a training step.
     pub memory: Memory,
@@ -20,11 +20,11 @@ pub struct Report {
     /// The training run, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
-    /// What is needed to do the same again.
+    /// Everything needed to repeat it.
     pub rerun: Rerun,
 }
 
-/// What it all comes to. Memory is in bytes.
+/// The verdict: budget, memory, cost. Memory is in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// How formats were chosen.
@@ -34,12 +34,12 @@ pub struct Verdict {
     /// The memory that the run may take at its peak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<usize>,
-    /// What a step takes in FP32, where a budget had it computed.
+    /// The peak of a step in FP32, computed where there is a budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fp32: Option<usize>,
-    /// What the run takes as the plan says, evaluations included.
+    /// The predicted peak of the run, evaluations included.
     pub predicted: usize,
-    /// What the executor allocated.
+    /// Allocated by the executor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated: Option<usize>,
     /// By how much the process grew.
@@ -51,9 +51,9 @@ pub struct Verdict {
     pub low_ratio: f64,
     /// The mean bits of an element.
     pub bits_per_element: f64,
-    /// The names of what the backward pass computes again.
+    /// The names of the nodes that the backward pass recomputes.
     pub recomputed: Vec<String>,
-    /// What the solver says, if an integer program was solved.
+    /// The solver's certificate, if an integer program was solved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub solver: Option<Solver>,
     /// The paper's demotion on the same budget, if it was tried and fits.
@@ -63,7 +63,7 @@ pub struct Verdict {
     pub demote_allowed: bool,
 }
 
-/// What a solver says of its solution. A cost of 100 is the harm of rounding every tensor most coarsely; a percent of a step's time
+/// A solver's certificate of its solution. A cost of 100 is the harm of rounding every tensor most coarsely; a percent of a step's time
 /// for recomputation is added as 1, or as the time weight says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Solver {
@@ -84,7 +84,7 @@ pub struct Solver {
     pub price: f64,
     /// The share of a step's time that recomputation adds, as estimated.
     pub slowdown: f64,
-    /// What the steps compute at which the budget binds, those that count most first.
+    /// The computations of the steps at which the budget binds, those that count most first.
     pub binds: Vec<String>,
 }
 
@@ -100,13 +100,13 @@ pub struct Demoted {
     pub cost: Option<f64>,
 }
 
-/// What memory is used for, in the order of [`Instruction::bytes`].
+/// Uses of memory, in the order of [`Instruction::bytes`].
 pub const USES: [&str; 6] = ["masters", "optimizer state", "parameters", "saved activations", "gradients", "workspace"];
 
 /// The memory of a training step, in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Memory {
-    /// What it takes: what is alive at the peak, and the gaps between tensors there.
+    /// Its bytes: the tensors that are alive at the peak, and the gaps between them.
     pub total: usize,
     /// The memory at the peak that lies unused between tensors.
     pub gaps: usize,
@@ -123,9 +123,9 @@ pub struct Memory {
 /// An instruction of the step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Instruction {
-    /// What it computes, in words.
+    /// Its computation, in words.
     pub computes: String,
-    /// What is alive while it runs, by use.
+    /// The live bytes while it runs, by use.
     pub bytes: [usize; 6],
 }
 
@@ -134,7 +134,7 @@ pub struct Instruction {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// What it computes.
+    /// Its operator.
     pub op: String,
     /// The operators whose results it reads, by position.
     pub inputs: Vec<usize>,
@@ -147,7 +147,7 @@ pub struct Node {
 pub struct Tensor {
     /// Its name: that of the operator or parameter, for a gradient that of what it belongs to.
     pub name: String,
-    /// What it is to its operator.
+    /// Its kind: parameter, output or gradient.
     pub kind: &'static str,
     /// The operator that it belongs to, by position.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,13 +165,13 @@ pub struct Tensor {
     pub bytes: usize,
     /// How it is stored.
     pub storage: Storage,
-    /// What its memory is used for, by position in [`Memory::uses`].
+    /// The use of its memory, by position in [`Memory::uses`].
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<usize>,
     /// When it takes how much.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lives: Vec<Life>,
-    /// What rounding it most coarsely would cost by the profile, if there is one that measured it.
+    /// The cost of rounding it most coarsely, if a profile measured it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<f64>,
     /// The largest share of its elements that overflowed in a training step, if that was counted.
@@ -179,7 +179,7 @@ pub struct Tensor {
     pub overflow: Option<f64>,
     /// Why it is stored as it is, in sentences.
     pub why: String,
-    /// What the choices for it cost, the chosen one first and then the best, if an integer program had some.
+    /// The costs of the choices for it, the chosen one first and then the best, if an integer program had some.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<Choice>,
 }
@@ -190,7 +190,7 @@ pub struct Tensor {
 pub enum Storage {
     /// In memory, while something reads it.
     Kept,
-    /// In memory, but computed again in the backward pass instead of kept until then.
+    /// In memory, but recomputed in the backward pass instead of kept until then.
     Recomputed,
     /// Nowhere: every instruction that reads it computes it.
     InPassing,
@@ -204,7 +204,7 @@ pub enum Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Life(pub usize, pub usize, pub usize);
 
-/// What a choice for a tensor would cost.
+/// The cost of a choice for a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Choice {
     /// The format.
@@ -217,7 +217,7 @@ pub struct Choice {
     pub from_input: bool,
     /// The harm of rounding and the time of computing again.
     pub cost: f64,
-    /// What its memory costs at the prices that the search ended with.
+    /// The price of its memory when the search ended.
     pub memory: f64,
     /// Whether it was chosen.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -262,7 +262,7 @@ pub struct Training {
     pub test_accuracy_fp32: Option<f64>,
     /// The share of low elements at the start.
     pub low_ratio: f64,
-    /// What was recorded on the way; nothing if no step was.
+    /// The records of steps; nothing if no step was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
     /// The epochs.
@@ -276,7 +276,7 @@ pub struct Training {
 /// A run by steps, thinned so that it has no more than some hundred points.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Curve {
-    /// How many steps a point stands for; the last one may stand for fewer.
+    /// Steps per point; the last one may have fewer.
     pub every: u64,
     /// The points in order.
     pub points: Vec<Point>,
@@ -291,7 +291,7 @@ pub struct Point {
     pub loss: Option<f64>,
     /// The loss scale of the last of them.
     pub loss_scale: f64,
-    /// How many of them were skipped.
+    /// The number of skipped steps among them.
     pub skipped: u64,
 }
 
@@ -307,7 +307,7 @@ pub struct Epoch {
     pub test_accuracy: Option<f64>,
 }
 
-/// A tensor that overflowed, and was promoted or stays as it is for want of memory.
+/// A tensor that overflowed, and was promoted or stays as it is, since nothing wider fits the budget.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Promotion {
     /// The step after which it was.
@@ -337,7 +337,7 @@ pub struct Overflow {
     pub step: u64,
 }
 
-/// What is needed to do the same again.
+/// Everything needed to repeat a report or run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Rerun {
     /// The command, as a shell reads it.
@@ -358,7 +358,7 @@ pub struct Rerun {
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct File {
-    /// What it is to the run: the model, data, a profile.
+    /// Its role in the run: the model, data, a profile.
     pub role: &'static str,
     /// Its place, as it was given.
     pub path: String,

@@ -101,6 +101,11 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// A count with its noun: `1 step`, `1,438 steps`.
+pub fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+}
+
 /// A number of which small values matter: with four digits behind the point, or more where these hide it.
 pub fn small(x: f64) -> String {
     match x.abs() {
@@ -121,6 +126,12 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+
+    #[test]
+    fn counts_have_their_noun() {
+        let steps = [0, 1, 2, 1438].map(|n| counted(n, "step", "steps"));
+        assert_eq!(steps, ["0 steps", "1 step", "2 steps", "1,438 steps"]);
+    }
 
     #[test]
     fn bytes_are_readable() {

@@ -1,5 +1,6 @@
 //! Batches of normalised examples. A compiled program has a fixed batch size, so every batch is full.
 
+use bitbudget_report::{counted, grouped};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -52,19 +53,20 @@ impl<'a> TrainBatches<'a> {
     /// The batches of an epoch; the same seed and epoch give the same bits.
     ///
     /// # Errors
-    /// `Mismatch` for fewer examples than one batch, for augmentation of data that are no images, and for inconsistent
+    /// `Mismatch` for fewer examples than one batch, for augmentation of data that are not images, and for inconsistent
     /// data; `Invalid` for a batch of 0.
     pub fn new(dataset: &'a Dataset, options: &TrainOptions, epoch: u64) -> Result<Self> {
         let reader = Reader::new(dataset, &dataset.train, options.batch)?;
         let examples = dataset.train.len();
         if examples < options.batch {
             let name = &dataset.name;
-            let message = format!("{name}: {examples} training examples do not fill one batch of {}", options.batch);
+            let have = counted(examples as u64, "training example", "training examples");
+            let message = format!("{name}: {have} cannot fill a batch of {}", options.batch);
             return Err(Error::new(ErrorKind::Mismatch, format!("{message}: use a batch of at most {examples}")));
         }
         if options.augment && dataset.shape.len() != 3 {
             let message = format!(
-                "{}: examples of shape {:?} are no images [c, h, w], so they cannot be cropped and flipped: \
+                "{}: examples of shape {:?} are not images [c, h, w], so they cannot be cropped and flipped: \
                  turn augmentation off",
                 dataset.name, dataset.shape
             );
@@ -88,12 +90,13 @@ impl<'a> TrainBatches<'a> {
         self.len() == 0
     }
 
-    /// What the epoch leaves out, as a sentence; nothing where its batches use all examples.
+    /// The examples that the epoch leaves out, as a sentence; nothing where its batches use all.
     pub fn left_out(&self) -> Option<String> {
         let (examples, left_out) = (self.order.len(), self.order.len() % self.batch);
         (left_out > 0).then(|| {
             format!(
-                "Each epoch leaves out {left_out} of the {examples} training examples, which do not fill a batch of {}{}.",
+                "Each epoch leaves out {left_out} of the {} training examples, too few for a batch of {}{}.",
+                grouped(examples as u64),
                 self.batch,
                 if self.shuffled { "; shuffling leaves out others each time" } else { ": the last ones" }
             )

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use bitbudget_report::counted;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// What a checkpoint file holds.
+/// The contents of a checkpoint file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checkpoint {
     /// Tensors by name.
@@ -76,7 +77,8 @@ impl Checkpoint {
         for (name, Tensor { shape, values }) in escaped {
             let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
             if elements != Some(values.len()) {
-                let message = format!("tensor `{name}` of shape {shape:?} has {} values", values.len());
+                let values = counted(values.len() as u64, "value", "values");
+                let message = format!("tensor `{name}` of shape {shape:?} has {values}");
                 return Err(Error::new(ErrorKind::Mismatch, message));
             }
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

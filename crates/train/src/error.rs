@@ -5,7 +5,7 @@ use std::path::Path;
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, in a sentence that names the file and says what to do.
+/// An error as a sentence that names the file and says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {

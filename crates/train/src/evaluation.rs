@@ -69,7 +69,7 @@ pub(crate) fn rows<'s>(step: &'s Step, name: &str, examples: usize) -> Result<st
     Ok(output.chunks_exact((output.len() / examples).max(1)))
 }
 
-/// What became of examples, by their scores.
+/// The outcomes of examples, by their scores.
 #[derive(Debug, Default)]
 pub(crate) struct Scores {
     pub(crate) correct: u64,

@@ -95,7 +95,7 @@ impl LossScaler {
         (self.scaling == LossScaling::Dynamic).then_some(DynamicScale { scale, clean_steps })
     }
 
-    /// What the next step's loss is multiplied by.
+    /// The factor of the next step's loss.
     pub fn scale(&self) -> f32 {
         self.scale
     }

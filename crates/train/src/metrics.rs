@@ -1,4 +1,4 @@
-//! What a run records, as JSON lines.
+//! The records of a run, as JSON lines.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -28,7 +28,7 @@ pub struct StepRecord {
     pub loss: f64,
     /// Learning rate of the step.
     pub learning_rate: f32,
-    /// What the loss was multiplied by.
+    /// The factor of the loss.
     pub loss_scale: f32,
     /// Whether the update was skipped because a gradient was not finite.
     pub skipped: bool,
@@ -106,7 +106,8 @@ pub struct Overflow {
     pub step: u64,
 }
 
-/// A tensor that overflowed, and got a wider format for the rest of the run or stays as it is for want of memory.
+/// A tensor that overflowed, and got a wider format for the rest of the run or stays as it is, since nothing
+/// wider fits the budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Promotion {
     /// The step after which it did.

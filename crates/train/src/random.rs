@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What the numbers are for; two purposes never share a stream.
+/// The purposes of random numbers; two purposes never share a stream.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
     Shuffle = 1,

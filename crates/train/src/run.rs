@@ -19,9 +19,9 @@ use crate::{Error, ErrorKind, Result};
 /// How long to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// So many times through the training examples.
+    /// A number of epochs.
     Epochs(u64),
-    /// So many steps.
+    /// A number of steps.
     Steps(u64),
 }
 
@@ -64,7 +64,7 @@ pub struct Overflow {
     pub step: u64,
 }
 
-/// What becomes of tensors that overflowed.
+/// The promotions of tensors that overflowed.
 #[derive(Debug, Clone)]
 pub struct Promoted {
     /// The programs to go on with.
@@ -92,7 +92,7 @@ impl From<ExecError> for Error {
 /// finite at its end.
 ///
 /// `promoted` gets the tensors whose overflow ratio reached the threshold, the worst first, and gives the programs to go on
-/// with, or nothing if none of them could be promoted. `fp32` is the evaluation without rounding, for the final record.
+/// with, or nothing if no tensor could be promoted. `fp32` is the evaluation without rounding, for the final record.
 ///
 /// # Errors
 /// If the data do not fit, the device fails, or the network is not finite before the first step.
@@ -293,7 +293,7 @@ impl Run<'_> {
         Ok((step, record))
     }
 
-    /// What makes a step the last one, if anything does.
+    /// The reason why a step is the last one, if there is one.
     fn not_finite(&self, record: &StepRecord) -> Result<Option<NotFinite>> {
         if !record.loss.is_finite() {
             return Ok(Some(NotFinite::Loss));

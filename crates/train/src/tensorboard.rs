@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::metrics::Record;
 
-/// What every event file says first.
+/// The first record of every event file.
 const VERSION: &str = "brain.Event:2";
 /// Checksums are rotated and moved by this, so that records can hold records.
 const MASK: u32 = 0xa282_ead8;
@@ -46,7 +46,7 @@ struct Scalar {
     value: Option<f32>,
 }
 
-/// What a run records as the bytes of an event file, record by record, so that a run can be watched.
+/// The records of a run as the bytes of an event file, one by one, so that a run can be watched.
 ///
 /// Scalars of steps: `train/loss`, `train/learning_rate`, `train/loss_scale`, `train/images_per_second`, `precision/low_ratio`,
 /// and `precision/promotions`, the tensors promoted so far. Of epochs: `train/accuracy`, `test/loss` and `test/accuracy`, at
@@ -69,7 +69,7 @@ impl Events {
         format!("events.out.tfevents.{:010}.bitbudget.{process}.{}", now as u64, (now.fract() * 1e6) as u64)
     }
 
-    /// What a file begins with.
+    /// The first bytes of a file.
     pub fn head() -> Vec<u8> {
         event(0, What::FileVersion(VERSION.to_string()))
     }

@@ -4,7 +4,7 @@ use bitbudget_ir::Model;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The layout of records; results in others are made anew.
+/// The layout of records; results in others are computed again.
 const LAYOUT: u32 = 2;
 
 /// A hash over bytes and numbers.

@@ -81,7 +81,7 @@ pub struct TensorFormat {
 /// limit is that of the case, if it has one.
 ///
 /// # Errors
-/// If the network cannot be compiled; a budget that nothing fits is no error.
+/// If the network cannot be compiled; a budget that nothing fits is not an error.
 pub fn assign_case(
     case: &Case,
     model: Model,

@@ -9,7 +9,7 @@ pub enum PlanError {
     /// The file's name does not tell what it is.
     #[error("{0}: assignments are TOML or JSON; name the file .toml or .json")]
     Kind(String),
-    /// The text is no plan.
+    /// The text is not a plan.
     #[error("not an assignment: {0}")]
     Syntax(String),
     /// A setting cannot be written.
@@ -60,14 +60,14 @@ pub enum Problem {
         /// That of the network.
         expected: String,
     },
-    /// A text is no format.
+    /// A text does not name a format.
     #[error("tensor `{name}`, {pass}: {reason}")]
     Format {
         /// The tensor.
         name: String,
         /// `forward` or `backward`.
         pass: &'static str,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: ParseFormatError,
     },
     /// A tensor may not have its format.
@@ -82,8 +82,8 @@ pub enum Problem {
         /// The format.
         format: Format,
     },
-    /// What should be recomputed is no result.
-    #[error("`{0}` under `recompute` is no result of the forward pass; correct the name, or remove it")]
+    /// A recomputed node is not a result.
+    #[error("`{0}` under `recompute` is not a result of the forward pass; correct the name, or remove it")]
     Recompute(String),
     /// A pin has no meaning.
     #[error(transparent)]

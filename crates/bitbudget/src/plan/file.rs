@@ -8,8 +8,8 @@ use std::path::Path;
 
 /// What stands at the head of a TOML file.
 const HEAD: &str = "\
-# A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and what is recomputed as they
-# stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].
+# A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and the nodes under `recompute`
+# as they stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].
 ";
 
 /// How a plan is written.
@@ -39,16 +39,17 @@ impl Plan {
     /// The plan in a file's text.
     ///
     /// # Errors
-    /// If it is none, or one of another version; what it says is checked by [`compile_as`](crate::compile_as) only.
+    /// If it is not a plan, or one of another version; [`compile_as`](crate::compile_as) checks tensors and patterns.
     pub fn read(text: &str, kind: FileKind) -> Result<Plan, PlanError> {
         let plan: Plan = match kind {
             FileKind::Toml => toml::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?,
             FileKind::Json => serde_json::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?,
         };
-        match plan.version {
-            VERSION => Ok(plan),
-            other => Err(PlanError::Syntax(format!("version {other} is not {VERSION}; make it again"))),
+        if plan.version != VERSION {
+            return Err(PlanError::Syntax(format!("version {} is not {VERSION}; make it again", plan.version)));
         }
+        plan.optimizer.map_or(Ok(()), |optimizer| optimizer.check()).map_err(PlanError::Syntax)?;
+        Ok(plan)
     }
 
     /// The text of a file.

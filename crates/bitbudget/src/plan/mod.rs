@@ -1,18 +1,20 @@
 //! Assignments as files that people read and edit, in TOML or JSON.
 //!
-//! A plan says how an assignment was made, so that it can be made again with other settings, and what it came to: the format
-//! of every tensor, and what is recomputed, so that it can be used as it is. Tensors go by name, those without one by number,
+//! A plan holds the settings of an assignment, so that it can be solved again with others, and its result: the format of every
+//! tensor, and the recomputed nodes, so that it can be used as it is. Tensors go by name, those without one by number,
 //! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too.
 
 mod check;
 mod error;
 mod file;
+mod optimizer;
 mod text;
 
 use crate::{Budget, Compiled, Engine, Granularity, Limit, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};
+use optimizer::PlannedOptimizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use text::{Rows, Text};
@@ -49,6 +51,9 @@ pub struct Plan {
     pin: BTreeMap<String, Text<PinFormats>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     budget: Option<PlannedBudget>,
+    /// The update rule, whose state takes memory; SGD in files without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    optimizer: Option<PlannedOptimizer>,
     tensors: Rows,
 }
 
@@ -105,6 +110,7 @@ impl Plan {
             recompute: assignment.recomputed.iter().filter_map(|id| names[id.index()].clone()).collect(),
             pin: pinned.into_iter().filter_map(pin).collect(),
             budget: options.budget.as_ref().map(PlannedBudget::of),
+            optimizer: Some(PlannedOptimizer::of(&options.optimizer)),
             tensors: Rows(rows(training, assignment, &names)),
         }
     }
@@ -112,7 +118,9 @@ impl Plan {
     /// The options that the assignment was made with, for a run with so many threads; what a plan does not hold is as by
     /// default. The budget's profile, a file of its own, is left out.
     pub fn options(&self, threads: usize) -> Options {
+        let optimizer = self.optimizer.map_or(Options::default().optimizer, PlannedOptimizer::optimizer);
         Options {
+            optimizer,
             batch: self.batch,
             method: self.method.0,
             low_ratio: self.low_ratio,

@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-/// What is a text in files: a format, a method, a limit.
+/// A value that is a text in files: a format, a method, a limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Text<T>(pub(super) T);
 

@@ -4,7 +4,7 @@ use crate::{Compiled, Solved};
 use bitbudget_formats::Format;
 use bitbudget_precision::budget::stays_exact;
 use bitbudget_precision::{Kind, Level, Method, Tensor};
-use bitbudget_report::{Choice, Promotion, Storage, bytes};
+use bitbudget_report::{Choice, Promotion, Storage, bytes, counted};
 
 /// How a tensor is stored.
 pub(super) struct Stored<'a> {
@@ -50,14 +50,14 @@ fn place(tensor: &Tensor, format: Format, stored: &Stored<'_>) -> String {
     match (stored.storage, tensor.kind) {
         (Storage::Kept, _) => String::new(),
         (Storage::Recomputed, _) => {
-            "It is dropped after the forward pass and computed again for the backward pass, which takes time instead of memory."
+            "It is dropped after the forward pass and recomputed in the backward pass, which takes time instead of memory."
                 .into()
         }
         (Storage::InPassing, _) if stored.by.is_empty() => {
-            format!("Stored nowhere: only one instruction uses it, which keeps it in a core's cache, rounded to {format}.")
+            format!("Not stored: only one instruction uses it, which keeps it in a core's cache, rounded to {format}.")
         }
         (Storage::InPassing, _) => format!(
-            "Stored nowhere: it is a cheap function of tensors that are there anyway, so {} computes it in passing.",
+            "Not stored: it is a cheap function of tensors that are in memory anyway, so {} computes it in passing.",
             listed(stored.by)
         ),
         (Storage::Shared, Kind::Parameter) => "In fp32 it is the master itself, so that no copy is stored.".into(),
@@ -114,7 +114,7 @@ fn format(compiled: &Compiled, at: usize, stored: &Stored<'_>) -> String {
         }
         (Method::Ilp, _) => format!(
             "It is {format} by an assignment file or a trainer file, or because everything fits the budget in the widest formats; \
-             these come without the prices that would tell what another format costs."
+             these come without the prices that would tell the cost of another format."
         ),
         (Method::Demote | Method::DemoteSmallest | Method::Random, _) => demoted(compiled, at),
         (Method::Fp32, _) => "Method fp32 rounds nothing.".into(),
@@ -124,30 +124,27 @@ fn format(compiled: &Compiled, at: usize, stored: &Stored<'_>) -> String {
         (Method::Operator | Method::Amp, _) => {
             let level = level(compiled.assignment.levels[at]);
             format!(
-                "Method {method} goes by the operator, here {}: {level} precision, {format}.",
+                "Method {method} decides by operator, here {}: {level} precision, {format}.",
                 compiled.training.op(tensor.operator).name()
             )
         }
     }
 }
 
-/// Why the solver chose what it did.
+/// The reason for the solver's choice.
 fn chosen(solved: &Solved, chosen: &Choice, rest: &[Choice], stored: &Stored<'_>) -> String {
     let binds = solved.solver.iter().flat_map(|solver| solver.binds.first()).next();
     let binds =
         binds.map_or(String::new(), |step| format!("The budget of {} binds most at {step}. ", size(solved.budget)));
     let total = |choice: &Choice| choice.cost + choice.memory;
     let costs = format!(
-        "rounding (and computing again) costs {}, memory {} at the budget's prices, together {}.",
+        "rounding (and recomputation) costs {}, memory {} at the budget's prices, together {}.",
         short(chosen.cost),
         short(chosen.memory),
         short(total(chosen))
     );
     let mut text = match (stored.bytes, chosen.memory > 0.0) {
-        (0, true) => format!(
-            "It has the format of stored tensors that it goes with. For these: {binds}In {}, {costs}",
-            name(chosen)
-        ),
+        (0, true) => format!("It shares the format of stored tensors. For these: {binds}In {}, {costs}", name(chosen)),
         (0, false) => format!("As {} it takes no memory, and rounding costs {}.", chosen.format, short(chosen.cost)),
         (bytes, true) => format!("{binds}In {} this tensor takes {}; {costs}", name(chosen), size(bytes)),
         (bytes, false) => format!(
@@ -175,7 +172,7 @@ fn name(choice: &Choice) -> String {
     format!("{}{}", choice.format, if choice.recomputed { " and recomputed" } else { "" })
 }
 
-/// Why a method that goes by groups gave a tensor its level.
+/// Why a method that decides by groups gave a tensor its level.
 fn demoted(compiled: &Compiled, at: usize) -> String {
     let assignment = &compiled.assignment;
     let (tensor, format) = (&assignment.tensors[at], assignment.chosen[at]);
@@ -186,14 +183,15 @@ fn demoted(compiled: &Compiled, at: usize) -> String {
     };
     match assignment.demoted.iter().position(|&group| group == tensor.group) {
         Some(place) => format!(
-            "Method {method} demotes whole groups until {goal}: this tensor's group {} was number {} of {of}, and what is low of its kind \
-             is {format}.",
+            "Method {method} demotes whole groups until {goal}: this tensor's group {} was number {} of {of}, and low tensors of its \
+             kind are {format}.",
             tensor.group,
             place + 1
         ),
         None => format!(
-            "Method {method} demotes whole groups until {goal}: {of} were enough, this tensor's group {} was not among them, so it stays \
-             in high precision, {format}.",
+            "Method {method} demotes whole groups until {goal}: {} enough, this tensor's group {} was not among them, so it stays in \
+             high precision, {format}.",
+            counted(of as u64, "group was", "groups were"),
             tensor.group
         ),
     }

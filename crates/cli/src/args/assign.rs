@@ -1,6 +1,6 @@
-//! Arguments of the commands that assign formats and write what comes of it.
+//! Arguments of the commands that assign formats and write the result.
 
-use super::{AssignmentArgs, OptimizerArgs, PageArgs};
+use super::{AssignmentArgs, OptimizerArgs, PageArgs, whole};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -10,23 +10,24 @@ use std::path::PathBuf;
   bitbudget assign net.onnx --batch 128 --method demote --low-ratio 0.5
   bitbudget assign net.onnx --budget 300MiB
   bitbudget assign net.onnx --budget 300MiB --profile net.profile
+  bitbudget assign net.onnx --budget 40% --optimizer adamw -o plan.toml
   bitbudget assign net.onnx --budget 40% --formats fp32,bf16 --backward-formats fp32,bf16 --max-slowdown 10%
   bitbudget assign net.onnx --method operator --json -
   bitbudget assign net.onnx --budget 40% --pin 'Conv*=bf16' --exclude 'BatchNormalization*' -o plan.toml
   bitbudget assign net.onnx --from plan.toml --budget 30% -o plan.toml
 
-Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, in
-any case) means all tensors of these operators, parameters and gradients included; else it means the tensors whose names
-it matches, with their gradients. Names beat types, then patterns without * and ? beat those with them. Pinned tensors are
-not promoted in training. The network's input and the loss cannot be pinned.
+Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, \
+in any case) selects all tensors of these operators, parameters and gradients included; otherwise it selects the \
+tensors whose names it matches, with their gradients. Names beat types, then patterns without * and ? beat those with \
+them. Pinned tensors are not promoted in training. The network's input and the loss cannot be pinned.
 
-The network's input and the loss: fp32 keeps them in FP32, and ilp too whatever the budget. operator and amp keep them high. The other
-methods treat them as any tensor, as in the paper: uniform-high makes them high, uniform-low low, and demote, demote-smallest and random
-lower the input with the first group and the loss with the last one.")]
+The network's input and the loss: fp32 keeps them in FP32, and ilp too whatever the budget. operator and amp keep them \
+high. The other methods treat them as any tensor, as in the paper: uniform-high makes them high, uniform-low low, and \
+demote, demote-smallest and random lower the input with the first group and the loss with the last one.")]
 pub(crate) struct AssignArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,
-    /// Solve again with the method, formats, pins and budget of a file from -o; options override what it says.
+    /// Solve again with the method, formats, pins, budget and optimizer of a file from -o; options override them.
     #[arg(long, value_name = "FILE", conflicts_with = "assignment")]
     pub(crate) from: Option<PathBuf>,
     /// Write the assignment, to edit, to use (--assignment) or to solve again (--from): .toml or .json ("-" for TOML on
@@ -34,7 +35,7 @@ pub(crate) struct AssignArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Seed of the random method [default: 0].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: Option<u64>,
     /// Write a report of the assignment as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
@@ -46,6 +47,8 @@ pub(crate) struct AssignArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
 }
 
 /// Compile a network into a trainer file.
@@ -59,7 +62,7 @@ pub(crate) struct CompileArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,
     /// Seed of the random method.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// The trainer file to write.
     #[arg(short, long, value_name = "FILE")]

@@ -1,24 +1,24 @@
 //! How formats are chosen.
 
-use super::{BudgetArgs, NetworkArgs};
+use super::{BudgetArgs, NetworkArgs, whole};
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_precision::{Method, PinFormats};
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How formats are chosen. What is not given comes from the trainer file, or is the default.
+/// How formats are chosen. Options that are not given come from the trainer file, or are the defaults.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Precision")]
 pub(crate) struct AssignmentArgs {
     /// Examples per step [default: 128].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) batch: Option<usize>,
     /// fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random or ilp [default: demote; ilp with
     /// --budget].
     #[arg(long)]
     pub(crate) method: Option<Method>,
-    /// Share of all elements to make low at least, 0 to 1, for demote, demote-smallest and random [default: 0.5].
+    /// Least share of all elements to make low, 0 to 1, for demote, demote-smallest and random [default: 0.5].
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) low_ratio: Option<f64>,
     /// Format of high tensors [default: 1-6-9].
@@ -30,20 +30,21 @@ pub(crate) struct AssignmentArgs {
     /// Format of low gradients of outputs [default: 1-5-2].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) low_backward: Option<Format>,
-    /// Formats of what a pattern matches, whatever the method would choose: bf16, or 1-4-3/1-5-2 for forward tensors and
+    /// Formats of the tensors that a pattern matches, whatever the method would choose: bf16, or 1-4-3/1-5-2 for forward tensors and
     /// gradients. Repeatable; patterns are explained in `bitbudget assign --help`.
     #[arg(long, value_name = "PATTERN=FORMAT")]
     pub(crate) pin: Vec<PinArg>,
-    /// Keep what a pattern matches in the high format; with ilp, in the widest that it may choose. Repeatable.
+    /// Keep the tensors that a pattern matches in the high format; with ilp, in the widest that it may choose. Repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Use exactly the assignment in a file from `bitbudget assign -o`, edited or not; --batch alone may differ from it.
+    /// Use exactly the assignment in a file from `bitbudget assign -o`, edited or not; only --batch and the
+    /// optimizer may differ from it.
     #[arg(long, value_name = "FILE", conflicts_with_all = SETTLED)]
     pub(crate) assignment: Option<PathBuf>,
     /// Compute and store every tensor as the training graph has it: no rewriting, nothing computed in passing.
     #[arg(long)]
     pub(crate) no_rewrite: bool,
-    /// Take equations too that hold for real numbers but change rounding; `bitbudget explain` lists them.
+    /// Also apply rules that are exact for real numbers but change rounding; `bitbudget explain` lists them.
     #[arg(long, conflicts_with = "no_rewrite")]
     pub(crate) allow_reassociation: bool,
     #[command(flatten)]

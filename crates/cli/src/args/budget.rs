@@ -10,29 +10,29 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Memory budget")]
 pub(crate) struct BudgetArgs {
-    /// Memory that a training step may take at its peak, everything counted: 300MiB, 2GiB, or a share of what FP32
-    /// takes, 40%.
-    #[arg(long, value_name = "SIZE")]
+    /// Largest peak memory of a training step, everything counted: 300MiB, 2GiB, or a share of FP32's peak,
+    /// 40%.
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) budget: Option<Limit>,
     #[command(flatten)]
     pub(crate) choice: FormatsArgs,
-    /// A file from `bitbudget profile`, which says what rounding each tensor costs; without one, as few elements as
-    /// possible are rounded.
+    /// Measured costs of rounding each tensor: a file from `bitbudget profile`. Without one, as few elements as possible
+    /// are rounded.
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
-    /// What gets a format of its own: every tensor, or the tensors of a group together [default: tensor].
+    /// Unit of choice: tensor for a format per tensor, group for one per tensor group [default: tensor].
     #[arg(long, value_name = "WHAT")]
     pub(crate) granularity: Option<Granularity>,
-    /// Keep every tensor; recompute none in the backward pass.
+    /// Keep every tensor; recompute nothing in the backward pass.
     #[arg(long)]
     pub(crate) no_recompute: bool,
-    /// What a percent of a step's time costs, where 100 is the harm of rounding everything most coarsely [default: 1].
+    /// Cost of a percent of a step's time, where 100 is the harm of rounding everything most coarsely [default: 1].
     #[arg(long, value_name = "W", allow_negative_numbers = true)]
     pub(crate) time_weight: Option<f64>,
-    /// How much longer recomputation may make a step: 10%.
-    #[arg(long, value_name = "SHARE")]
+    /// Largest slowdown of a step by recomputation: 10%.
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
     pub(crate) max_slowdown: Option<Percent>,
-    /// What method ilp is solved by: embedded, or highs in builds with the feature `highs` [default: embedded].
+    /// Solver of method ilp: embedded, or highs in builds with the feature `highs` [default: embedded].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) solver: Option<Engine>,
     /// Seconds that method ilp may search [default: 10].
@@ -40,7 +40,7 @@ pub(crate) struct BudgetArgs {
     pub(crate) solve_seconds: Option<f64>,
 }
 
-/// What method ilp may choose from.
+/// The choices of method ilp.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FormatsArgs {
     /// Formats that method ilp may give parameters and outputs [default: fp32,bf16,1-6-9,1-4-3].

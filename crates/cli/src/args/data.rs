@@ -10,7 +10,7 @@ pub(crate) struct FittingArgs {
     /// How the examples of an npz file lie: channels-first [c, h, w], channels-last [h, w, c], or auto, as fits the network.
     #[arg(long, value_name = "LAYOUT", default_value = "auto", requires = "data")]
     layout: Layout,
-    /// What may be done to images of another size: auto pads by up to a quarter or resizes with the same aspect ratio; none
+    /// How images of another size are adapted: auto pads by up to a quarter or resizes with the same aspect ratio; none
     /// refuses them; fit resizes and adds zeros; stretch resizes to any aspect ratio.
     #[arg(long, value_name = "HOW", default_value = "auto", requires = "data")]
     resize: Resize,

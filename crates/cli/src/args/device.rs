@@ -1,5 +1,6 @@
 //! Where to run.
 
+use super::whole;
 use clap::Args;
 
 /// Where to run.
@@ -7,10 +8,10 @@ use clap::Args;
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
     /// CPU threads, at most 1024; 0 for one per core.
-    #[arg(long, value_name = "T", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    #[arg(long, value_name = "T", default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u16>(0, 1024))]
     pub(crate) threads: u16,
     /// Run on the CUDA device of this number.
     #[cfg(feature = "cuda")]
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", allow_negative_numbers = true, value_parser = whole::<usize>(0, u64::MAX))]
     pub(crate) cuda: Option<usize>,
 }

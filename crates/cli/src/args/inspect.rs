@@ -4,7 +4,7 @@ use super::{AssignmentArgs, OptimizerArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// Show what a network or trainer file holds: operators, parameters, work, program.
+/// Show the contents of a network or trainer file: operators, parameters, work, program.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bitbudget inspect net.onnx
@@ -41,11 +41,11 @@ pub(crate) enum TextForm {
     Evaluation,
 }
 
-/// Show what rewriting did: which rules fired where and what each saved, and why a tensor is stored as it is.
+/// Show the effect of rewriting: which rules fired where and how much each saved, and why a tensor is stored as it is.
 ///
-/// What a rule saves is the difference to compiling without it. Seconds are estimates from work and bytes that are touched. Choices
-/// for a tensor have a cost where there is a budget: the harm of rounding and the time of computing again, and what their memory
-/// costs at the prices that the search ended with.
+/// A rule's saving is the difference to compiling without it. Seconds are estimates from work and bytes. Under a budget each
+/// choice for a tensor has a cost: the harm of rounding plus the time of recomputation, and the price of its memory when the
+/// search ended.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bitbudget explain net.onnx --method fp32

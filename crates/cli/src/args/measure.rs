@@ -1,6 +1,6 @@
 //! Arguments of the commands that measure accuracy, time and the cost of rounding.
 
-use super::{AssignmentArgs, DeviceArgs, FittingArgs, NetworkArgs, OptimizerArgs};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, NetworkArgs, OptimizerArgs, fp32, whole};
 use bitbudget_formats::Format;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
@@ -19,11 +19,11 @@ Examples:
 pub(crate) struct EvalArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
-    /// What to evaluate on; see `bitbudget train --help`. The test examples, or all where there are none.
+    /// Evaluation data; see `bitbudget train --help`. Test examples are used, or all if there are none.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: DataSpec,
     /// Seed of synthetic data and of the random method.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// Write the result as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
@@ -35,6 +35,8 @@ pub(crate) struct EvalArgs {
     pub(crate) fitting: FittingArgs,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
@@ -55,21 +57,21 @@ pub(crate) struct BenchArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
     /// Steps to measure, after one that is not counted.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) steps: usize,
-    /// What to train on; see `bitbudget train --help`.
+    /// Training data; see `bitbudget train --help`.
     #[arg(long, value_name = "DATA", default_value = "synthetic:1024")]
     pub(crate) data: DataSpec,
     /// Learning rate.
-    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = fp32)]
     pub(crate) lr: f32,
     /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
-    #[arg(long, value_name = "SCALE", default_value = "dynamic")]
+    #[arg(long, value_name = "SCALE", default_value = "dynamic", allow_negative_numbers = true)]
     pub(crate) loss_scale: LossScaling,
     /// Seed of synthetic data and of the random method.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
-    /// Store rounded tensors as FP32 numbers, as a simulation does, to see what packing saves.
+    /// Store rounded tensors as FP32 numbers, as a simulation does, to measure the effect of packing.
     #[arg(long)]
     pub(crate) simulated: bool,
     /// Write the record as JSON ("-" for standard output).
@@ -88,10 +90,10 @@ pub(crate) struct BenchArgs {
     pub(crate) device: DeviceArgs,
 }
 
-/// Measure what rounding each tensor to each format would cost.
+/// Measure the cost of rounding each tensor to each format.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A few batches run in FP32 at the network's present weights, which stay as they are. The profile holds ranges, \
+    after_help = "A few batches run in FP32 at the network's present weights and change nothing. The profile holds ranges, \
                         overflow ratios, the cost of every format, and seconds; one profile serves every budget.
 
 Examples:
@@ -101,26 +103,26 @@ Examples:
 pub(crate) struct ProfileArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
-    /// What to draw batches from; see `bitbudget train --help`.
+    /// Data that batches are drawn from; see `bitbudget train --help`.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: DataSpec,
     /// Examples per batch.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) batch: usize,
-    /// The number of batches.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    /// Number of batches.
+    #[arg(long, value_name = "N", default_value_t = 4, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) batches: usize,
-    /// Learning rate of the step that rounded gradients change.
-    #[arg(long, default_value_t = 0.05, allow_negative_numbers = true)]
+    /// Learning rate of the step in which the effect of rounded gradients is measured.
+    #[arg(long, default_value_t = 0.05, allow_negative_numbers = true, value_parser = fp32)]
     pub(crate) lr: f32,
     /// Formats to round to.
     #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "fp32,bf16,1-6-9,1-4-3,1-5-2")]
     pub(crate) formats: Vec<Format>,
     /// Loss scale at which gradients are rounded.
-    #[arg(long, value_name = "SCALE", default_value_t = 65536.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCALE", default_value_t = 65536.0, allow_negative_numbers = true, value_parser = fp32)]
     pub(crate) loss_scale: f32,
     /// Seed of the order of examples and of synthetic data.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// The JSON file to write ("-" for standard output).
     #[arg(short, long, value_name = "FILE.json")]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Network file")]
 pub(crate) struct NetworkArgs {
-    /// Name everything that a warning or note about the file is about, not only the first three.
+    /// List all names in warnings and notes about the file, not only the first three.
     #[arg(long)]
     pub(crate) verbose: bool,
     /// Read external data from this folder too, if links in the network's folder lead there. Repeatable.

@@ -1,19 +1,20 @@
 //! How parameters are updated.
 
+use super::within_fp32;
 use clap::{Args, ValueEnum};
 
 /// How parameters are updated.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Optimizer")]
 pub(crate) struct OptimizerArgs {
-    /// Update rule [default: sgd].
+    /// Update rule [default: that of the assignment file, or sgd].
     #[arg(long, value_name = "RULE")]
     pub(crate) optimizer: Option<OptimizerKind>,
     /// Momentum of sgd [default: 0.9].
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) momentum: Option<f64>,
     /// Weight decay [default: 5e-4 for sgd, 0.01 for adamw].
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = within_fp32)]
     pub(crate) weight_decay: Option<f64>,
 }
 

@@ -1,10 +1,10 @@
 //! Arguments of reports.
 
-use super::{AssignmentArgs, OptimizerArgs};
+use super::{AssignmentArgs, OptimizerArgs, whole};
 use clap::Args;
 use std::path::PathBuf;
 
-/// A page beside what a command does.
+/// A page that a command also writes.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PageArgs {
     /// Write a report as a page: memory over the step, the network, every tensor and why it is stored as it is.
@@ -14,8 +14,8 @@ pub(crate) struct PageArgs {
 
 /// Write a report for people: memory over the step, the network, every tensor and why it is stored as it is.
 ///
-/// The page is one file that loads nothing, for screens, phones and paper. It is made without training; the curves of a run that is
-/// over come from what `bitbudget train` wrote. `assign`, `compile` and `train` write such a page too, with --html.
+/// The page is one file that loads nothing, for screens, phones and paper. It needs no training; the curves of a finished
+/// run come from the files that `bitbudget train` wrote. `assign`, `compile` and `train` write such a page too, with --html.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bitbudget report net.onnx --budget 40% --html net.html
@@ -26,7 +26,7 @@ pub(crate) struct ReportArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
     /// Seed of the random method [default: 0].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: Option<u64>,
     /// Show the run that wrote these lines, from `bitbudget train --metrics`.
     #[arg(long, value_name = "FILE")]
@@ -36,7 +36,7 @@ pub(crate) struct ReportArgs {
     pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
-    /// Write what the page shows as JSON ("-" for standard output).
+    /// Write the data of the page as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE", required_unless_present = "html")]
     pub(crate) json: Option<PathBuf>,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Arguments of `bitbudget train`, and how every training runs.
 
-use super::{AssignmentArgs, DeviceArgs, FittingArgs, OptimizerArgs, PageArgs};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, OptimizerArgs, PageArgs, fp32, whole};
 use bitbudget::Promotion;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
@@ -20,8 +20,12 @@ use std::str::FromStr;
                          y holds class numbers from 0 or is one-hot [N, classes]
   synthetic[:N]          generated patterns
 
-Exit status: 0 success; 2 a wrong argument, file or network; 3 the run diverged: a loss, a parameter or a state was not finite,
-or nearly all steps were skipped. Then nothing is saved, and a file that is there stays as it was.
+Exit status:
+  0  success
+  2  a wrong argument, file or network
+  3  the run diverged: a loss, a parameter or a state was not finite, or nearly all steps were skipped; nothing is saved \
+then, and an existing file stays as it was
+  4  too little memory
 
 Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05
@@ -33,14 +37,14 @@ Examples:
 pub(crate) struct TrainArgs {
     /// An ONNX network or a trainer file.
     pub(crate) model: PathBuf,
-    /// What to train on; see below.
+    /// Training data; see below.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: DataSpec,
-    /// Times through the training examples [default: 5].
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    /// Number of epochs, passes through the training examples [default: 5].
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1, u64::MAX), conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
     /// Steps to train, instead of epochs.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1, u64::MAX))]
     pub(crate) steps: Option<u64>,
     /// Write the trained network: .onnx, .safetensors (weights only), or any other ending for a trainer file.
     #[arg(long, value_name = "FILE")]
@@ -76,20 +80,20 @@ pub(crate) struct TrainArgs {
 #[command(next_help_heading = "Training")]
 pub(crate) struct SettingsArgs {
     /// Learning rate at the start.
-    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = fp32)]
     pub(crate) lr: f32,
     /// How the learning rate falls: constant, cosine or step.
     #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
     pub(crate) lr_schedule: LearningRate,
     /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
-    #[arg(long, value_name = "SCALE", default_value = "dynamic")]
+    #[arg(long, value_name = "SCALE", default_value = "dynamic", allow_negative_numbers = true)]
     pub(crate) loss_scale: LossScaling,
     /// Give tensors a wider format whose overflow ratio reaches a threshold: on (0.01) and a threshold do so within the
     /// budget, paper (0.01) does so even beyond it; or off.
-    #[arg(long, value_name = "WHEN", default_value = "on")]
+    #[arg(long, value_name = "WHEN", default_value = "on", allow_negative_numbers = true)]
     pub(crate) promotion: PromotionWhen,
     /// Seed of the order of examples, of augmentation, and of the random method.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// Keep the examples in their order.
     #[arg(long)]

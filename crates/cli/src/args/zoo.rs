@@ -1,5 +1,6 @@
 //! Arguments of `bitbudget zoo`.
 
+use super::whole;
 use bitbudget_zoo::Network;
 use clap::Args;
 use std::path::PathBuf;
@@ -14,16 +15,16 @@ pub(crate) struct ZooArgs {
     /// squeezenet, shufflenet-v2, mobilenet-v2 or resnet-18.
     pub(crate) network: Network,
     /// Factor of all channels: 1.0, 0.5, 0.25 or 0.1.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) width: f64,
     /// Number of classes.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) classes: usize,
     /// Channels, height and width of an input.
-    #[arg(long, value_name = "CxHxW", default_value = "3x32x32")]
+    #[arg(long, value_name = "CxHxW", allow_hyphen_values = true, default_value = "3x32x32")]
     pub(crate) input: InputShape,
     /// Seed of the initial weights.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// The ONNX file to write.
     #[arg(short, long, value_name = "FILE.onnx")]

@@ -1,11 +1,11 @@
 //! `bitbudget assign`.
 
-use crate::args::{AssignArgs, OptimizerArgs};
+use crate::args::AssignArgs;
 use crate::budget::{SolverRecord, lines, record};
 use crate::files::{check, is_stream, save};
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled_from};
-use crate::output::{bytes, grouped, json, say, show_table, table};
+use crate::output::{bytes, counted, grouped, json, say, show_table, table};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
@@ -14,7 +14,7 @@ use bitbudget_precision::summary::{FormatElements, GroupSummary, Summary, summar
 use serde::Serialize;
 use std::path::Path;
 
-/// The assignment with what it comes to in memory.
+/// The assignment with its memory.
 #[derive(Serialize)]
 struct Record<'a> {
     #[serde(flatten)]
@@ -33,8 +33,8 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     let kind = |path: &Path| if is_stream(path) { Ok(FileKind::Toml) } else { FileKind::of(path) };
     let kind = args.output.as_deref().map(kind).transpose()?;
     let request = Request { seed: args.seed, quiet: args.quiet, ..Request::default() };
-    let (optimizer, from) = (OptimizerArgs::default(), args.from.as_deref());
-    let (compiled, options) = compiled_from(&args.model, &args.assignment, &optimizer, request, from)?;
+    let from = args.from.as_deref();
+    let (compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, from)?;
     let plan = match (kind, &options) {
         (Some(_), None) => {
             bail!("{} is a trainer file; give the network to write its assignment", args.model.display())
@@ -92,23 +92,25 @@ fn operators(group: &GroupSummary) -> String {
     }
 }
 
-/// What the whole assignment comes to.
+/// The totals of an assignment.
 pub(crate) fn totals(summary: &Summary) -> String {
     let formats = &summary.formats;
     let share = |elements: u64| 100.0 * elements as f64 / summary.elements.max(1) as f64;
     let by_level = [&formats.high, &formats.low_forward, &formats.low_backward, &formats.low_parameter_gradient];
     let is_by_level = |f: &FormatElements| by_level.contains(&&f.format);
-    let chosen = if summary.method == Method::Ilp.name() || !summary.elements_by_format.iter().all(is_by_level) {
+    let chosen = if let [only] = summary.elements_by_format.as_slice() {
+        format!("all tensors {}", only.format)
+    } else if summary.method == Method::Ilp.name() || !summary.elements_by_format.iter().all(is_by_level) {
         let of = |f: &FormatElements| format!("{:.1}% {}", share(f.elements), f.format);
         summary.elements_by_format.iter().map(of).collect::<Vec<_>>().join(", ")
     } else {
         format!("high {}, low {} forward, {} backward", formats.high, formats.low_forward, formats.low_backward)
     };
     format!(
-        "\n{} at batch {}: {chosen}\n{} elements, {:.1}% low; {} of tensors ({:.2} bits an element)",
+        "\n{} at batch {}: {chosen}\n{}, {:.1}% low; {} of tensors ({:.2} bits an element)",
         summary.method,
         summary.batch,
-        grouped(summary.elements),
+        counted(summary.elements, "element", "elements"),
         100.0 * summary.low_ratio.elements,
         bytes(summary.bits_total as f64 / 8.0),
         summary.bits_total as f64 / summary.elements.max(1) as f64

@@ -6,10 +6,10 @@ use crate::data::dataset;
 use crate::files::check;
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
-use crate::output::{json, say, show_table, table};
+use crate::output::{counted, json, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use bitbudget::{Compiled, Storage};
 use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
 use bitbudget_formats::Format;
@@ -54,7 +54,7 @@ struct Seconds {
     spread: f64,
 }
 
-/// What the machine reaches with as many threads: matrix products and a plain copy.
+/// The machine's peak with as many threads: matrix products and a plain copy.
 #[derive(Serialize)]
 struct CeilingsRecord {
     gflops_fp32: f64,
@@ -78,12 +78,6 @@ struct KindRecord {
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    if args.steps == 0 {
-        bail!("--steps must be at least 1");
-    }
-    if !(args.lr.is_finite() && args.lr >= 0.0) {
-        bail!("--lr must be a number of at least 0");
-    }
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
@@ -109,7 +103,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// What the steps took, the first one left out.
+/// The seconds of the steps, the first one left out.
 struct Measured {
     seconds: Vec<f64>,
     /// Per instruction, over all steps.
@@ -238,7 +232,7 @@ fn kinds(program: &Program, times: &[Duration], steps: usize, ceilings: Ceilings
     records
 }
 
-/// What a part computes; for convolutions with the size of the kernel and whether channels are apart.
+/// The name of a part's computation; for convolutions with the size of the kernel and whether channels are apart.
 fn kind(program: &Program, part: &Part) -> String {
     let name = part.op.name();
     let shape = |id| program.buffer(id).shape.as_slice();
@@ -285,17 +279,21 @@ fn traffic(program: &Program, parts: &[Part]) -> f64 {
 fn show(record: &Record) -> Result<()> {
     let Record { step_seconds, ceilings, .. } = record;
     say(format!(
-        "{}: {} at batch {}, {:.1}% low{}, {} threads",
+        "{}: {} at batch {}, {:.1}% low{}, {}",
         record.model,
         record.method,
         record.batch,
         100.0 * record.low_ratio,
         if record.simulated { " (simulated in FP32)" } else { "" },
-        record.threads
+        counted(record.threads as u64, "thread", "threads")
     ))?;
     say(format!(
-        "step: median {:.4} s, min {:.4} s, spread {:.4} s over {} steps; {:.1} images/s",
-        step_seconds.median, step_seconds.min, step_seconds.spread, record.steps, record.images_per_second
+        "step: median {:.4} s, min {:.4} s, spread {:.4} s over {}; {:.1} images/s",
+        step_seconds.median,
+        step_seconds.min,
+        step_seconds.spread,
+        counted(record.steps as u64, "step", "steps"),
+        record.images_per_second
     ))?;
     say(record.memory.line())?;
     let machine = match record.memory.on_device {

@@ -5,7 +5,7 @@ use crate::commands::assign::totals;
 use crate::files::{check, save};
 use crate::memory::default_threads;
 use crate::model::{Request, check_training, compiled};
-use crate::output::{bytes, say};
+use crate::output::{bytes, counted, say};
 use crate::report::{Inputs, rerun, save_page};
 use anyhow::{Context, Result};
 use bitbudget::{Annotated, Compiled, annotated};
@@ -38,10 +38,10 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
         return Ok(());
     }
     say(format!(
-        "{}: {}, {} instructions a step",
+        "{}: {}, {} a step",
         args.output.display(),
         bytes(encoded.len() as f64),
-        compiled.train.instructions.len()
+        counted(compiled.train.instructions.len() as u64, "instruction", "instructions")
     ))?;
     say(totals(&summary(&compiled.assignment, &compiled.training)))
 }

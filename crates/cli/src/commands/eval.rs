@@ -1,14 +1,15 @@
 //! `bitbudget eval`.
 
-use crate::args::{EvalArgs, OptimizerArgs};
+use crate::args::EvalArgs;
 use crate::data::dataset;
 use crate::divergence::Diverged;
 use crate::files::check;
 use crate::model::{Request, compiled, executor, network};
-use crate::output::{json, remark, say};
+use crate::output::{counted, json, remark, say};
 use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget_exec::Values;
+use bitbudget_formats::Format;
 use bitbudget_precision::Method;
 use bitbudget_train::evaluation::evaluate;
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
-    let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
+    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
@@ -40,7 +41,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
     let rounded = evaluate(&mut executor, &mut values, &compiled.evaluate, &dataset, split)?;
-    let exact = evaluate(&mut executor, &mut values, &compiled.evaluate_fp32()?, &dataset, split)?;
+    // Where nothing is rounded, both are the same.
+    let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
+    let exact = match is_rounded {
+        true => evaluate(&mut executor, &mut values, &compiled.evaluate_fp32()?, &dataset, split)?,
+        false => rounded,
+    };
     let record = EvalRecord {
         data: dataset.name.clone(),
         examples: split.len(),
@@ -56,16 +62,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         json(path, &record)?;
     }
     if !args.quiet && !outputs.on_standard_output {
-        say(format!(
-            "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
-            record.examples,
-            record.data,
-            record.method,
-            record.loss,
-            100.0 * record.accuracy,
-            record.loss_fp32,
-            100.0 * record.accuracy_fp32
-        ))?;
+        let line =
+            |of: &str, loss: f64, accuracy: f64| format!("{of} loss {loss:.4} accuracy {:.2}%", 100.0 * accuracy);
+        let examples = counted(record.examples as u64, "example", "examples");
+        let mut text = format!("{examples} of {}: {}", record.data, line(&record.method, record.loss, record.accuracy));
+        if is_rounded {
+            text += &format!("; {}", line("fp32", record.loss_fp32, record.accuracy_fp32));
+        }
+        say(text)?;
     }
     let (of, method) = (record.examples, record.method.as_str());
     match (record.not_finite, record.not_finite_fp32) {
@@ -77,6 +81,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
 
 /// The result is written, but the command does not end as a success.
 fn not_finite(method: &str, many: u64, of: usize) -> anyhow::Error {
-    let text = format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong");
+    let text = match (many, of) {
+        (1, 1) => format!("{method}: the scores of the only example are not finite; it counts as wrong"),
+        (1, _) => format!("{method}: the scores of 1 of {of} examples are not finite; it counts as wrong"),
+        _ => format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong"),
+    };
     Diverged(text).into()
 }

@@ -11,7 +11,7 @@ use bitbudget_precision::{Kind, Tensor, node_names};
 use comfy_table::Table;
 use serde::Serialize;
 
-/// What rewriting did.
+/// The effect of rewriting.
 #[derive(Serialize)]
 struct Record {
     peak: usize,
@@ -48,7 +48,7 @@ struct TensorRecord {
     /// Bytes in the format that it has.
     bytes: u64,
     storage: Storage,
-    /// What computes it in passing.
+    /// The steps that compute it in passing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     computed_by: Vec<String>,
     choices: Vec<ChoiceRecord>,
@@ -196,7 +196,7 @@ fn overview(record: &Record) -> Result<()> {
 fn tensor(record: &TensorRecord) -> Result<()> {
     let storage = match record.storage {
         Storage::Kept => "kept while something reads it".to_string(),
-        Storage::Recomputed => "computed again in the backward pass".to_string(),
+        Storage::Recomputed => "recomputed in the backward pass".to_string(),
         Storage::ComputedInPassing => {
             format!("stored nowhere: computed in passing by {}", record.computed_by.join("; "))
         }

@@ -5,7 +5,7 @@ use crate::commands::assign::totals;
 use crate::files::check;
 use crate::memory::{MemoryRecord, default_threads};
 use crate::model::{Request, compiled, network};
-use crate::output::{bytes, grouped, json, print, say, show_table, table};
+use crate::output::{bytes, counted, grouped, json, print, say, show_table, table};
 use crate::report::Inputs;
 use anyhow::Result;
 use bitbudget::{Compiled, forward_formats};
@@ -112,19 +112,19 @@ fn flops(graph: &Graph, id: NodeId, batch: usize) -> u64 {
 
 fn show(overview: &Overview) -> Result<()> {
     say(format!(
-        "{}: input {:?}, {} classes, {} parameters ({} in FP32)",
+        "{}: input {:?}, {}, {} ({} in FP32)",
         overview.name,
         overview.input,
-        overview.classes,
-        grouped(overview.parameters),
+        counted(overview.classes as u64, "class", "classes"),
+        counted(overview.parameters, "parameter", "parameters"),
         bytes(4.0 * overview.parameters as f64)
     ))?;
     say(format!(
-        "at batch {}: {:.2} GFLOP forward, {:.2} GFLOP a training step of {} instructions\n",
+        "at batch {}: {:.2} GFLOP forward, {:.2} GFLOP a training step of {}\n",
         overview.batch,
         overview.forward_flops as f64 / 1e9,
         overview.training_flops as f64 / 1e9,
-        overview.instructions
+        counted(overview.instructions as u64, "instruction", "instructions")
     ))?;
     let mut table = table(&["operator", "count", "elements", "GFLOP"], 1);
     for (name, operators) in &overview.operators {

@@ -4,10 +4,10 @@ use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
 use crate::files::{check, save};
 use crate::model::{Request, check_training, compiled, executor, network};
-use crate::output::{grouped, remark, say, show_table, table};
+use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use bitbudget::profiling;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
@@ -23,9 +23,6 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let assignment = AssignmentArgs { network: args.network.clone(), ..AssignmentArgs::default() };
     let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &assignment) };
     let outputs = check(&[("-o", Some(&args.output))], &inputs.files())?;
-    if args.batches == 0 {
-        bail!("--batches must be at least 1");
-    }
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
     check_training(&compiled, args.batch)?;
@@ -75,11 +72,12 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
 fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
     let Settings { data, batch, batches, formats, .. } = &profile.settings;
     say(format!(
-        "{}: {} tensors over {batches} batches of {batch} of {data}; a step takes {:.4} s in FP32 with {} threads\n",
+        "{}: {} over {} of {batch} of {data}; a step takes {:.4} s in FP32 with {}\n",
         args.model.display(),
-        profile.tensors.len(),
+        counted(profile.tensors.len() as u64, "tensor", "tensors"),
+        counted(*batches as u64, "batch", "batches"),
         profile.seconds.step,
-        profile.seconds.threads
+        counted(profile.seconds.threads as u64, "thread", "threads")
     ))?;
     let mut sensitive: Vec<&TensorProfile> = profile.tensors.iter().collect();
     sensitive.sort_by(|a, b| b.worst().total_cmp(&a.worst()));

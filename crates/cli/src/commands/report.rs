@@ -1,7 +1,7 @@
 //! `bitbudget report`.
 
 use crate::args::ReportArgs;
-use crate::files::check;
+use crate::files::{check, read, read_text};
 use crate::memory::default_threads;
 use crate::model::{Request, compiled};
 use crate::output::json;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// What `bitbudget train --json` writes, as far as it is shown.
+/// The parts of a record of `bitbudget train --json` that are shown.
 #[derive(Deserialize)]
 struct Outcome {
     #[serde(flatten)]
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     let outputs = [("--html", args.page.html.as_deref()), ("--json", args.json.as_deref())];
     check(&outputs, &inputs.files().into_iter().chain(run).collect::<Vec<_>>())?;
     // A record that cannot be read is refused before anything takes long.
-    let outcome: Option<Outcome> = args.record.as_deref().map(read).transpose()?;
+    let outcome: Option<Outcome> = args.record.as_deref().map(parsed).transpose()?;
     let run = run_of(args.metrics.as_deref(), outcome.as_ref().map(|outcome| outcome.record.clone()))?;
     let request = Request { seed: args.seed, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
@@ -45,10 +45,10 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
 fn run_of(metrics: Option<&Path>, record: Option<FinalRecord>) -> Result<Option<Run>> {
     let mut run = Run::default();
     if let Some(path) = metrics {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = read_text(path)?;
         for (at, line) in text.lines().enumerate() {
             let record: Record = serde_json::from_str(line).with_context(|| {
-                format!("{}: line {} is none of `bitbudget train --metrics`", path.display(), at + 1)
+                format!("{}: line {} is not from `bitbudget train --metrics`", path.display(), at + 1)
             })?;
             run.see(&record);
         }
@@ -63,8 +63,7 @@ fn run_of(metrics: Option<&Path>, record: Option<FinalRecord>) -> Result<Option<
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&bytes)
-        .with_context(|| format!("{} is no record of `bitbudget train --json`", path.display()))
+fn parsed<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_slice(&read(path)?)
+        .with_context(|| format!("{} is not a record of `bitbudget train --json`", path.display()))
 }

@@ -8,13 +8,14 @@ use crate::divergence::{Diverged, explained, unsaved};
 use crate::files::{Folder, Growing, check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
-use crate::output::{json, remark, say, together};
+use crate::output::{counted, json, remark, say, together};
 use crate::progress::Progress;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Footprint, Values};
+use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId, Op};
 use bitbudget_precision::summary::summary;
 use bitbudget_program::Program;
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
-    let settings = settings(&args.settings, length, compiled.assignment.batch)?;
+    let settings = settings(&args.settings, length, compiled.assignment.batch);
     let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
     // What does not fit is refused before any file is made.
     check_batches(&mut dataset, &settings)?;
@@ -151,7 +152,7 @@ struct Outcome<'a> {
     solver: Option<SolverRecord>,
 }
 
-/// What a run with its evaluations takes: an evaluation without rounding can need more than a training step.
+/// The memory of a run with its evaluations: an evaluation without rounding can need more than a training step.
 fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRecord {
     let step = MemoryRecord::predicted(compiled, executor.threads());
     let programs = [&compiled.train, &compiled.evaluate, fp32].map(|program| executor.predicted(program));
@@ -160,21 +161,12 @@ fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRec
 }
 
 /// How to train with batches of so many examples.
-///
-/// # Errors
-/// If a setting has no meaning.
-pub(crate) fn settings(given: &SettingsArgs, length: Length, batch: usize) -> Result<Settings> {
-    if !(given.lr.is_finite() && given.lr >= 0.0) {
-        bail!("--lr must be a number of at least 0");
-    }
-    if matches!(length, Length::Steps(0) | Length::Epochs(0)) {
-        bail!("--epochs and --steps must be at least 1");
-    }
+pub(crate) fn settings(given: &SettingsArgs, length: Length, batch: usize) -> Settings {
     let betas = match Optimizer::adamw() {
         Optimizer::AdamW { betas, .. } => betas,
         Optimizer::Sgd { .. } => [0.0; 2],
     };
-    Ok(Settings {
+    Settings {
         length,
         batches: TrainOptions { batch, seed: given.seed, shuffle: !given.no_shuffle, augment: given.augment },
         learning_rate: given.lr,
@@ -182,7 +174,7 @@ pub(crate) fn settings(given: &SettingsArgs, length: Length, batch: usize) -> Re
         loss_scale: given.loss_scale,
         promotion: given.promotion.threshold,
         betas,
-    })
+    }
 }
 
 /// The number of steps of a run, for the progress bar.
@@ -198,7 +190,7 @@ pub(crate) fn programs(compiled: &Compiled) -> Programs {
     Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() }
 }
 
-/// Promotes tensors; nothing if none of them can be.
+/// Promotes tensors; nothing where no tensor can be promoted.
 pub(crate) fn promote(
     compiled: &mut Compiled,
     over: &[Overflow],
@@ -239,7 +231,7 @@ fn ending(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
-/// What is said of a file whose ending does not tell its kind.
+/// The note about a file whose ending does not tell its kind.
 fn ending_note(path: &Path) -> Option<String> {
     ending(path).filter(|ending| !["onnx", "safetensors", "trainer"].contains(&ending.as_str()))?;
     let shown = path.display();
@@ -282,19 +274,25 @@ fn checkpoint(compiled: &Compiled) -> Checkpoint {
 fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     let percent = |x: Option<f64>| x.map_or("none".to_string(), |x| format!("{:.2}%", 100.0 * x));
     let summary = summary(&compiled.assignment, &compiled.training);
+    let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
+    let exact = format!(" ({} when evaluated in fp32)", percent(record.test_accuracy_fp32));
+    let exact = if is_rounded { exact } else { String::new() };
     let (promoted, low): (Vec<_>, Vec<_>) = record.promotions.iter().partition(|promotion| promotion.is_promoted());
     let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(
-        "test accuracy {} ({} when evaluated in fp32), train loss {:.4} accuracy {:.2}%\n{} steps in {:.1} s, {} tensors \
+        "test accuracy {}{exact}, train loss {:.4} accuracy {:.2}%\n{} in {:.1} s, {} \
          promoted{}, {} skipped ({:.1}%){}",
         percent(record.test_accuracy),
-        percent(record.test_accuracy_fp32),
         record.train_loss,
         100.0 * record.train_accuracy,
-        record.steps,
+        counted(record.steps, "step", "steps"),
         record.seconds,
-        promoted.len(),
-        if low.is_empty() { String::new() } else { format!("; {} overflow for want of memory", low.join(", ")) },
+        counted(promoted.len() as u64, "tensor", "tensors"),
+        if low.is_empty() {
+            String::new()
+        } else {
+            format!("; {} overflowed, but nothing wider fits the budget", low.join(", "))
+        },
         record.skipped,
         100.0 * record.skipped_share,
         totals(&summary)

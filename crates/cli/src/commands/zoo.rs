@@ -2,7 +2,7 @@
 
 use crate::args::ZooArgs;
 use crate::files::{check, save};
-use crate::output::{grouped, say};
+use crate::output::{counted, say};
 use anyhow::Result;
 use bitbudget_ir::Op;
 use bitbudget_zoo::{Spec, build};
@@ -18,5 +18,6 @@ pub(crate) fn run(args: &ZooArgs) -> Result<()> {
     let graph = &model.graph;
     let parameters = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_)));
     let elements: usize = parameters.map(|id| graph.ty(id).shape.elements(1)).sum();
-    say(format!("{}: {network} of width {width}, {} parameters", args.output.display(), grouped(elements as u64)))
+    let parameters = counted(elements as u64, "parameter", "parameters");
+    say(format!("{}: {network} of width {width}, {parameters}", args.output.display()))
 }

@@ -7,7 +7,7 @@ use std::fs::{Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What was found out about a command's outputs.
+/// Findings about a command's outputs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outputs {
     /// Whether one of them goes to standard output, so that no text for people may go there.
@@ -54,7 +54,7 @@ pub(crate) fn check(outputs: &[(&'static str, Option<&Path>)], inputs: &[(&'stat
     Ok(Outputs { on_standard_output })
 }
 
-/// What tells files that are read from others; the weights of a model may lie beside it.
+/// The identities of files that are read; the weights of a model may lie beside it.
 fn identities(inputs: &[(&'static str, PathBuf)]) -> Vec<(&'static str, Identity)> {
     let models = inputs.iter().filter(|(what, _)| *what == "model");
     let weights =
@@ -109,7 +109,7 @@ fn kind(found: &Metadata) -> io::Result<()> {
     }
 }
 
-/// What a special file is that is not to be written.
+/// The name of a kind of special file that is not written.
 #[cfg(unix)]
 fn unwritable(found: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;

@@ -23,6 +23,27 @@ pub(crate) use folder::Folder;
 pub(crate) use growing::Growing;
 use place::{Place, resolve};
 
+/// Reads an input.
+///
+/// # Errors
+/// If it cannot be read; a folder is named as one.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(|error| match path.is_dir() {
+        true => io::Error::new(error.kind(), "it is a folder, not a file"),
+        false => error,
+    });
+    bytes.with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Reads a text file.
+///
+/// # Errors
+/// As for [`read`]; also if it is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?)
+        .with_context(|| format!("cannot read {}: it is not a text file in UTF-8", path.display()))
+}
+
 /// Writes an output: a file whole or not at all, anything else by writing into it; "-" is standard output.
 ///
 /// # Errors
@@ -66,7 +87,7 @@ fn beside(path: &Path, old: Option<&Metadata>, bytes: &[u8]) -> io::Result<Named
         // As of any new file: the process's mask takes from it.
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     }
-    // Errors without the name of the temporary file, which is no concern of the user.
+    // Errors without the name of the temporary file, which users need not know.
     let mut file = builder.tempfile_in(place::folder(path)).map_err(|error| error.kind())?;
     file.as_file_mut().write_all(bytes)?;
     Ok(file)

@@ -1,4 +1,4 @@
-//! What a path stands for, once links are followed.
+//! The target of a path, with links followed.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -23,7 +23,7 @@ pub(super) enum Place {
 /// Follows a path to the place that it names; links may end where no file is yet.
 ///
 /// # Errors
-/// If links run in a circle, the path leads through what is no folder, or it cannot be read.
+/// If links run in a circle, the path leads through a file, or it cannot be read.
 pub(super) fn resolve(path: &Path) -> io::Result<Place> {
     if path == Path::new("-") {
         return Ok(Place::Output);
@@ -74,7 +74,7 @@ pub(super) fn open_into(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).open(path)
 }
 
-/// What tells whether two places are one file, whatever they are called; nothing for a device such as `/dev/null`, which any
+/// The identity of a file, whatever its name; nothing for a device such as `/dev/null`, which any
 /// number of outputs may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
@@ -87,7 +87,7 @@ pub(super) enum Identity {
 }
 
 impl Place {
-    /// What tells whether this place is the same as another.
+    /// The identity of this place.
     pub(super) fn identity(&self) -> Option<Identity> {
         match self {
             Place::Output => standard("/dev/stdout").or(Some(Identity::Output)),

@@ -29,14 +29,15 @@ fn wrong_places_are_named() {
         ("imagenet", &["unknown data `imagenet`", "digits, mnist:DIR"]),
         ("digits:8", &["digits are built in"]),
         ("mnist", &["write mnist:DIR"]),
-        ("synthetic:0", &["above 0"]),
+        ("synthetic:0", &["at least 1"]),
         ("mnist:nowhere", &["data folder nowhere does not exist"]),
         ("mnist:net.onnx", &["net.onnx is a file, not a folder"]),
         ("mnist:.", &["neither train-images-idx3-ubyte nor"]),
         ("cifar10:.", &["lacks data_batch_1.bin"]),
         ("cifar100:nowhere", &["data folder nowhere does not exist"]),
         ("npz:nowhere.npz", &["cannot read nowhere.npz"]),
-        ("npz:net.onnx", &["net.onnx: not a readable npz archive"]),
+        ("npz:net.onnx", &["net.onnx: it is not an npz file", "numpy.savez"]),
+        ("npz:.", &[". is a folder, not an npz file", "npz:DIR/FILE.npz"]),
     ];
     for (data, words) in cases {
         folder.refused(&format!("{TRAIN} --data {data}"), words);
@@ -97,7 +98,7 @@ fn wrong_arrays_are_named() {
         ("fraction", &["y holds 2.5 at example 2", "whole numbers that count from 0"]),
         ("empty", &["holds nothing"]),
         ("half-test", &["x_test but no y_test"]),
-        ("few", &["1 training examples do not fill one batch of 2"]),
+        ("few", &["1 training example cannot fill a batch of 2"]),
         ("cut", &["cut.npz"]),
     ];
     for (name, words) in cases {

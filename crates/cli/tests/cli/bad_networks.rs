@@ -29,7 +29,7 @@ fn files_that_are_no_networks() {
         ("missing.onnx", &["cannot read missing.onnx", "No such file"][..]),
         ("empty.onnx", &["cannot import empty.onnx", "empty"]),
         ("text.onnx", &["cannot import text.onnx", "this is not an ONNX file"]),
-        ("dir.onnx", &["cannot read dir.onnx", "directory"]),
+        ("dir.onnx", &["cannot read dir.onnx", "it is a folder"]),
     ] {
         for command in ["inspect", "assign", "compile -o out", "train --data digits --save out", "eval --data digits"] {
             folder.refused(&format!("{command} {file}"), words);

@@ -7,8 +7,8 @@ fn wrong_values_are_refused_with_what_would_be_right() {
     let folder = Folder::new();
     let train = "train net.onnx --data digits --save out.onnx --metrics m.jsonl --json r.json";
     let cases: &[(&str, &[&str])] = &[
-        ("assign net.onnx --batch 0", &["batch size is 0", "at least 1"]),
-        ("assign net.onnx --batch=-1", &["invalid value '-1'", "--batch"]),
+        ("assign net.onnx --batch 0", &["invalid value '0'", "--batch", "at least 1"]),
+        ("assign net.onnx --batch=-1", &["invalid value '-1'", "--batch", "at least 1"]),
         ("assign net.onnx --batch 18446744073709551615", &["too large at batch", "smaller batch"]),
         ("assign net.onnx --batch 1e3", &["invalid value '1e3'", "--batch"]),
         ("assign net.onnx --low-ratio 2", &["low ratio is 2", "0 (nothing low) to 1"]),
@@ -25,26 +25,26 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("zoo squeezenet --input 3x16 -o x.onnx", &["--input", "3x32x32"]),
         ("zoo squeezenet --input 3x4x4 -o x.onnx", &["4x4", "8x8"]),
         ("zoo squeezenet --input 0x16x16 -o x.onnx", &["0 input channels"]),
-        ("zoo squeezenet --classes 0 -o x.onnx", &["0 classes"]),
+        ("zoo squeezenet --classes 0 -o x.onnx", &["--classes", "at least 1"]),
         ("zoo squeezenet", &["--output <FILE.onnx>"]),
         ("train net.onnx", &["--data <DATA>"]),
         ("trian net.onnx --data digits", &["'trian'", "'train'"]),
         ("compile net.onnx -o x --optimizer adamw --momentum 0.9", &["--momentum is an option of sgd"]),
         ("compile net.onnx -o x --momentum 1", &["--momentum must be from 0 to below 1"]),
         ("compile net.onnx -o x --momentum NaN", &["--momentum"]),
-        ("compile net.onnx -o x --weight-decay -1", &["--weight-decay must be"]),
+        ("compile net.onnx -o x --weight-decay -1", &["--weight-decay", "at least 0"]),
         ("compile net.onnx -o x --optimizer lion", &["'lion'", "sgd, adamw"]),
-        ("bench net.onnx --steps 0", &["--steps must be at least 1"]),
-        ("bench net.onnx --lr NaN", &["--lr must be"]),
-        ("bench net.onnx --batch 2000", &["1024 training examples do not fill one batch of 2000"]),
+        ("bench net.onnx --steps 0", &["--steps", "at least 1"]),
+        ("bench net.onnx --lr NaN", &["--lr", "not a number"]),
+        ("bench net.onnx --batch 2000", &["1,024 training examples cannot fill a batch of 2000"]),
     ];
     for (arguments, words) in cases {
         folder.refused(arguments, words);
     }
     let cases: &[(&str, &[&str])] = &[
-        ("--lr NaN", &["--lr must be"]),
-        ("--lr -0.1", &["--lr must be"]),
-        ("--lr inf", &["--lr must be"]),
+        ("--lr NaN", &["--lr", "not a number"]),
+        ("--lr -0.1", &["--lr", "at least 0"]),
+        ("--lr inf", &["--lr", "FP32's largest number"]),
         ("--lr fast", &["'fast'", "--lr"]),
         ("--lr-schedule linear", &["`linear`", "constant, cosine or step"]),
         ("--loss-scale 0", &["loss scale `0`"]),
@@ -54,14 +54,60 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("--epochs 0", &["at least 1"]),
         ("--steps 0", &["at least 1"]),
         ("--epochs 1 --steps 1", &["--epochs", "--steps", "cannot be used with"]),
-        ("--epochs 99999999999999999999", &["too large"]),
+        ("--epochs 99999999999999999999", &["at most 18446744073709551615"]),
         ("--threads 1000000", &["--threads", "1024"]),
-        ("--batch 1439", &["1438 training examples", "batch of at most 1438"]),
+        ("--batch 1439", &["1,438 training examples", "batch of at most 1438"]),
         ("--batch 1439 --epochs 18446744073709551615", &["batch of at most 1438"]),
     ];
     for (arguments, words) in cases {
         folder.refused(&format!("{train} {arguments}"), words);
     }
+}
+
+/// A negative number is a value, not an option that does not exist.
+#[test]
+fn numbers_out_of_range_are_named_with_their_bounds() {
+    let folder = Folder::new();
+    let cases = [
+        ("assign net.onnx", "--batch", "-1", "at least 1"),
+        ("compare net.onnx", "--batch", "-1", "at least 1"),
+        ("profile net.onnx --data digits -o p.json", "--batch", "-1", "at least 1"),
+        ("profile net.onnx --data digits -o p.json", "--batches", "-1", "at least 1"),
+        ("compare net.onnx", "--seeds", "-1", "at least 1"),
+        ("compare net.onnx", "--jobs", "257", "at most 256"),
+        ("compare net.onnx", "--effort", "-1", "at least 1"),
+        ("train net.onnx --data digits", "--threads", "-1", "at least 0"),
+        ("train net.onnx --data digits", "--epochs", "-1", "at least 1"),
+        ("train net.onnx --data digits", "--steps", "-1", "at least 1"),
+        ("train net.onnx --data digits", "--seed", "-1", "at least 0"),
+        ("train net.onnx --data digits", "--lr", "1e39", "beyond FP32's largest number, 3.4028235e38"),
+        ("bench net.onnx", "--lr", "1e39", "beyond FP32's largest number"),
+        ("profile net.onnx --data digits -o p.json", "--lr", "1e39", "beyond FP32's largest number"),
+        ("train net.onnx --data digits", "--lr", "1e-50", "below FP32's smallest number"),
+        ("train net.onnx --data digits", "--weight-decay", "1e39", "beyond FP32's largest number"),
+        ("train net.onnx --data digits", "--loss-scale", "-1", "above 0"),
+        ("train net.onnx --data digits", "--promotion", "-1", "above 0"),
+        ("assign net.onnx", "--budget", "-1", "above 0"),
+        ("assign net.onnx", "--budget", "-3MiB", "above 0"),
+        ("assign net.onnx --budget 40%", "--max-slowdown", "-10%", "above 0%"),
+        ("compare net.onnx", "--budgets", "-1%,20%", "above 0"),
+        ("zoo resnet-18 -o x.onnx", "--classes", "-1", "at least 1"),
+        ("zoo resnet-18 -o x.onnx", "--input", "-3x32x32", "as in 3x32x32"),
+    ];
+    for (command, option, value, words) in cases {
+        folder.refused(&format!("{command} {option} {value}"), &[value.split(',').next().unwrap(), option, words]);
+    }
+}
+
+#[test]
+fn a_folder_is_not_read_as_a_file() {
+    let folder = Folder::new();
+    for command in
+        ["train . --data digits", "assign net.onnx --budget 40% --profile .", "report net.onnx --json - --record ."]
+    {
+        folder.refused(command, &["cannot read .: it is a folder, not a file"]);
+    }
+    folder.refused("train net.onnx --data npz:.", &[". is a folder, not an npz file"]);
 }
 
 #[test]

@@ -90,6 +90,70 @@ fn text_fits_100_columns() {
     }
 }
 
+/// Notes, warnings and errors go on in the next line on a narrow terminal; in a log each has its own line.
+#[test]
+fn remarks_fit_a_narrow_terminal() {
+    let folder = Folder::new();
+    for (columns, arguments) in [
+        ("40", "train net.onnx --data digits --batch 64 --steps 1"),
+        ("40", "train net.onnx --data digits --batch 9999"),
+        ("60", "assign net.onnx --pin Cnv*=bf16 --pin fire2.relu3=bf16"),
+    ] {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_bitbudget"));
+        let command = command.current_dir(folder.path(".")).env("COLUMNS", columns);
+        let output = command.args(arguments.split_whitespace()).output().unwrap();
+        let narrow = String::from_utf8(output.stderr).unwrap();
+        let words = |text: &str| text.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        let plain = folder.run(arguments).stderr;
+        // Speed differs from run to run.
+        let but_speed =
+            |text: &str| words(text).into_iter().filter(|word| word.parse::<u64>().is_err()).collect::<Vec<_>>();
+        assert_eq!(but_speed(&narrow), but_speed(&plain));
+        let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest(&narrow) <= columns.parse().unwrap(), "{narrow}");
+        assert!(widest(&plain) > 60, "{plain}");
+    }
+}
+
+#[test]
+fn counts_of_one_are_singular() {
+    let folder = Folder::new();
+    let shown = folder.succeed("train net.onnx --data digits --batch 8 --steps 1 --method fp32").stdout;
+    assert!(shown.contains("\n1 step in ") && shown.contains(", 0 tensors promoted"), "{shown}");
+    folder.succeed("zoo squeezenet --width 0.1 --classes 1 -o one.onnx");
+    let shown = folder.succeed("inspect one.onnx --batch 8").stdout;
+    assert!(shown.contains(" 1 class, "), "{shown}");
+    let shown = folder.succeed("bench net.onnx --batch 8 --steps 1 --threads 1").stdout;
+    assert!(shown.contains(", 1 thread\n") && shown.contains(" over 1 step; "), "{shown}");
+    let shown = folder.succeed("profile net.onnx --data digits --batch 4 --batches 1 --threads 1 -o p.json").stdout;
+    assert!(shown.contains(" over 1 batch of 4 ") && shown.contains(" with 1 thread\n"), "{shown}");
+    let compare = "compare net.onnx --batch 8 --methods fp32 --budgets 100% --threads 1 --quiet --csv c.csv";
+    let shown = folder.succeed(compare).stdout;
+    assert!(!shown.contains("1 threads"), "{shown}");
+}
+
+/// Without rounding there is one result, not the same twice.
+#[test]
+fn an_evaluation_in_fp32_has_one_result() {
+    let folder = Folder::new();
+    let both = |shown: &str| shown.matches(" loss ").count();
+    let shown = folder.succeed("eval net.onnx --data digits --json e.json").stdout;
+    assert!(both(&shown) == 1 && shown.starts_with("359 examples of digits: fp32 loss "), "{shown}");
+    let record = folder.json("e.json");
+    assert_eq!((&record["loss"], &record["accuracy"]), (&record["loss_fp32"], &record["accuracy_fp32"]));
+    for options in ["--method uniform-low", "--method fp32 --pin Conv*=1-4-3"] {
+        let shown = folder.succeed(&format!("eval net.onnx --data digits {options}")).stdout;
+        assert!(both(&shown) == 2 && shown.contains("; fp32 loss "), "{shown}");
+    }
+    let shown = folder.succeed("train net.onnx --data digits --batch 8 --steps 1 --method fp32").stdout;
+    assert!(
+        !shown.contains("when evaluated in fp32") && shown.contains("\nfp32 at batch 8: all tensors fp32\n"),
+        "{shown}"
+    );
+    let shown = folder.succeed("train net.onnx --data digits --batch 8 --steps 1").stdout;
+    assert!(shown.contains("when evaluated in fp32"), "{shown}");
+}
+
 #[test]
 fn quiet_commands_say_nothing() {
     let folder = Folder::new();

@@ -96,6 +96,52 @@ fn a_file_is_solved_again_with_what_options_change() {
 }
 
 #[test]
+fn a_plan_is_solved_for_its_optimizer() {
+    let folder = Folder::new();
+    folder.succeed(
+        "assign net.onnx --batch 8 --budget 85% --optimizer adamw --solve-seconds 2 -o plan.toml --json a.json",
+    );
+    folder.succeed("assign net.onnx --batch 8 --budget 85% --solve-seconds 2 -o sgd.toml --json s.json");
+    folder.succeed("inspect net.onnx --batch 8 --json p.json");
+    let state = |name: &str| folder.json(name)["memory"]["breakdown"]["optimizer_state"].as_u64().unwrap();
+    // Two moments per parameter instead of one velocity, 4 bytes each; running statistics are in both.
+    assert_eq!(state("a.json") - state("s.json"), 4 * folder.json("p.json")["parameters"].as_u64().unwrap());
+    let within = |name: &str| {
+        folder.json(name)["memory"]["predicted"].as_u64() <= folder.json(name)["memory"]["budget"].as_u64()
+    };
+    assert!(within("a.json") && within("s.json"));
+    // The optimizer is that of the plan, solved again or used as it stands, unless options say otherwise.
+    folder.succeed("assign net.onnx --from plan.toml --weight-decay 0.1 -o again.toml --json again.json");
+    assert_eq!(state("again.json"), state("a.json"));
+    let text = String::from_utf8(folder.read("again.toml")).unwrap();
+    assert!(text.contains("[optimizer]\nrule = \"adamw\"\nweight_decay = 0.1\n"), "{text}");
+    folder.succeed("inspect net.onnx --assignment again.toml --json i.json");
+    assert_eq!(state("i.json"), state("a.json"));
+    folder.succeed("assign net.onnx --from plan.toml --optimizer sgd --json other.json");
+    assert_eq!(state("other.json"), state("s.json"));
+    // The advice for a plan that is too large for another optimizer can be followed.
+    let words = ["more than the budget of", "assign --from"];
+    folder.refused("train net.onnx --data digits --assignment sgd.toml --optimizer adamw", &words);
+    folder.succeed("assign net.onnx --from sgd.toml --optimizer adamw -o sgd.toml");
+    folder.succeed("train net.onnx --data digits --assignment sgd.toml --optimizer adamw --steps 1");
+    folder.succeed("eval net.onnx --data digits --batch 8 --budget 85% --optimizer adamw --solve-seconds 2");
+    for (from, to, words) in [
+        ("weight_decay = 0.01", "weight_decay = -1", "`weight_decay` under [optimizer] is -1"),
+        ("rule = \"adamw\"", "rule = \"lion\"", "unknown variant `lion`"),
+        ("rule = \"adamw\"", "rule = \"sgd\"\nmomentum = 1.5", "`momentum` under [optimizer] is 1.5"),
+    ] {
+        folder.write("bad.toml", &folder.read("plan.toml"));
+        edit(&folder, "bad.toml", from, to);
+        folder.refused("assign net.onnx --from bad.toml", &["bad.toml: not an assignment", words]);
+    }
+    // Files from before it was written mean SGD.
+    folder.write("old.toml", &folder.read("sgd.toml"));
+    edit(&folder, "old.toml", "[optimizer]\nrule = \"adamw\"\nweight_decay = 0.01\n", "");
+    folder.succeed("inspect net.onnx --assignment old.toml --json old.json");
+    assert_eq!(state("old.json"), state("s.json"));
+}
+
+#[test]
 fn methods_keep_to_pins() {
     let folder = Folder::new();
     for method in ["fp32", "uniform-high", "uniform-low", "operator", "amp", "demote", "demote-smallest", "random"] {

@@ -81,10 +81,10 @@ fn what_has_no_meaning_is_refused_and_nothing_written() {
     let cases: &[(&str, &[&str])] = &[
         ("--batch 0", &["batch"]),
         ("--batch 1439", &["batch of at most 1438"]),
-        ("--batches 0", &["--batches must be at least 1"]),
+        ("--batches 0", &["--batches", "at least 1"]),
         ("--lr 0", &["learning rate is 0", "above 0"]),
-        ("--lr NaN", &["learning rate is NaN"]),
-        ("--loss-scale -1", &["loss scale is -1"]),
+        ("--lr NaN", &["--lr", "not a number"]),
+        ("--loss-scale -1", &["--loss-scale", "at least 0"]),
         ("--loss-scale 1e38", &["loss scale is 1e38", "up to 2^126"]),
         ("--formats fp7", &["unknown format `fp7`"]),
         ("--formats bf16,fp16,bf16", &["bf16 is named twice"]),

@@ -328,14 +328,18 @@ fn what_is_no_run_is_refused() {
     folder.write("m.jsonl", b"{\"record\":\"nothing\"}\n");
     folder.write("empty.jsonl", b"");
     folder.write("t.json", b"{}");
-    folder
-        .refused("report net.onnx --metrics m.jsonl --html r.html", &["line 1 is none of `bitbudget train --metrics`"]);
+    folder.refused(
+        "report net.onnx --metrics m.jsonl --html r.html",
+        &["line 1 is not from `bitbudget train --metrics`"],
+    );
     folder.refused(
         "report net.onnx --metrics empty.jsonl --html r.html",
         &["has no final record", "leave --metrics out"],
     );
-    folder
-        .refused("report net.onnx --record t.json --html r.html", &["t.json is no record of `bitbudget train --json`"]);
+    folder.refused(
+        "report net.onnx --record t.json --html r.html",
+        &["t.json is not a record of `bitbudget train --json`"],
+    );
     folder.refused("report net.onnx --html no/such/r.html", &["cannot write no/such/r.html"]);
     let run = folder.run("report net.onnx");
     assert!(run.code == Some(2) && run.stderr.contains("--json <FILE>"), "{}", run.stderr);

@@ -336,7 +336,7 @@ fn numbers<'t>(storage: &'t Storage, layout: &Layout) -> Result<&'t [f32], Fault
 }
 
 fn unaligned(error: bytemuck::PodCastError) -> Fault {
-    Fault::Operands(format!("bytes of the arena are no elements: {error}"))
+    Fault::Operands(format!("bytes of the arena cannot be read as elements: {error}"))
 }
 
 fn words(bytes: &mut [u8]) -> Result<&mut [f32], Fault> {

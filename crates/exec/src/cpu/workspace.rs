@@ -1,4 +1,4 @@
-//! What kernels need beside their operands and results.
+//! Memory of kernels beside their operands and results.
 
 use super::chain::Elementwise;
 use super::geometry::conv2d;

@@ -37,7 +37,7 @@ pub(super) fn reduce(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
             let count: usize = op.axes.iter().filter_map(|&a| x.dims().get(a)).product();
             Ok((sums(x, &op.axes, op.keep)? / count as f64)?)
         }
-        other => Err(Fault::Operands(format!("{} is no reduction", other.name()))),
+        other => Err(Fault::Operands(format!("{} is not a reduction", other.name()))),
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn rows(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
             centred.broadcast_sub(&centred.exp()?.sum_keepdim(D::Minus1)?.log()?)?
         }
         Op::LogSoftmaxGrad(_) => x.sub(&y()?.exp()?.broadcast_mul(&x.sum_keepdim(D::Minus1)?)?)?,
-        other => return Err(Fault::Operands(format!("{} is no function of rows", other.name()))),
+        other => return Err(Fault::Operands(format!("{} is not computed row by row", other.name()))),
     })
 }
 

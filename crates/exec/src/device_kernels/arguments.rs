@@ -29,7 +29,7 @@ impl Window {
     pub(crate) fn convolution(conv: &Conv, x: &[usize], w: &[usize], y: &[usize]) -> Result<Window, Fault> {
         let kernel = match w {
             &[_, _, height, width] => [height, width],
-            _ => return Err(Fault::Operands(format!("{w:?} is no weight of a convolution"))),
+            _ => return Err(Fault::Operands(format!("{w:?} is not the weight of a convolution"))),
         };
         let window = Window::new(&conv.window(kernel), x, y)?;
         Ok(Window { groups: fit(conv.groups)?, ..window })

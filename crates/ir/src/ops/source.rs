@@ -50,7 +50,7 @@ operator! {
 }
 
 operator! {
-    /// A number that the training loop gives anew each step.
+    /// A number that the training loop sets in each step.
     pub struct Scalar {
         /// Which number.
         kind: ScalarKind,

@@ -27,7 +27,7 @@ impl Operator for Transpose {
         let mut sorted = self.perm.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..x.shape.rank()) {
-            return Err(Reason::new(format!("{:?} is no permutation of the dimensions of {}", self.perm, x.shape)));
+            return Err(Reason::new(format!("{:?} is not a permutation of the dimensions of {}", self.perm, x.shape)));
         }
         Ok(TensorType::f32(Shape(self.perm.iter().map(|&p| x.shape.0[p]).collect())))
     }

@@ -66,7 +66,10 @@ impl FromStr for Granularity {
 
     fn from_str(name: &str) -> Result<Granularity, String> {
         let all = Granularity::ALL.map(Granularity::name).join(", ");
-        Granularity::ALL.into_iter().find(|one| one.name() == name).ok_or(format!("`{name}` is none of {all}"))
+        Granularity::ALL
+            .into_iter()
+            .find(|one| one.name() == name)
+            .ok_or(format!("unknown granularity `{name}`; expected one of {all}"))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::change::Change;
 use super::layout::{first_axis_last, last_axis_first};
 use super::{Layout, Resize};
+use bitbudget_report::counted;
 
 /// Values per example; more are taken for a mistake before memory is asked for.
 const LARGEST_INPUT: usize = u32::MAX as usize;
@@ -186,7 +187,7 @@ fn adapt(from: Image, to: Image, resize: Resize) -> std::result::Result<Vec<Chan
         (channels, wanted) if channels == wanted => None,
         (1, 3) => Some(Change::Repeat(3)),
         (channels, wanted) => {
-            let many = |count: usize| if count == 1 { "1 channel".into() } else { format!("{count} channels") };
+            let many = |count: usize| counted(count as u64, "channel", "channels");
             return Err(Obstacle::Channels(format!(
                 "{} cannot become {wanted} (only 1 is repeated, to make 3); store examples with {}",
                 many(channels),

@@ -16,7 +16,7 @@ pub(super) enum Change {
     Pad([(usize, usize); 2]),
     /// Bilinear interpolation to height and width.
     Resize(usize, usize),
-    /// So many copies of the only channel.
+    /// A number of copies of the only channel.
     Repeat(usize),
 }
 

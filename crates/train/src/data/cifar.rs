@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 const PLANE: usize = 32 * 32;
 const IMAGE: usize = 3 * PLANE;
 
-/// What differs between the two.
+/// The differences between the two editions.
 struct Edition {
     name: &'static str,
     folder: &'static str,

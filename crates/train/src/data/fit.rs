@@ -4,15 +4,16 @@ use std::fmt;
 
 use super::arrange::plan;
 use super::change::{Change, apply};
-use super::{Dataset, Layout, Network, Resize};
+use super::{Dataset, Layout, Network, Resize, outputs};
 use crate::{Error, ErrorKind, Result};
+use bitbudget_report::counted;
 
-/// What a user says about how examples are made to fit.
+/// The options of fitting examples to a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fitting {
     /// How the axes of examples lie, where the data do not say.
     pub layout: Layout,
-    /// What may be done to images of another size.
+    /// How images of another size are adapted.
     pub resize: Resize,
 }
 
@@ -65,8 +66,10 @@ pub fn fit(mut dataset: Dataset, network: &Network, fitting: Fitting) -> Result<
     let classes = network.classes;
     if dataset.classes > classes {
         problems.push(format!(
-            "the data has {} classes but the network only {classes} outputs: use a network with at least {} outputs",
-            dataset.classes, dataset.classes
+            "the data has {} but the network only {}: use a network with at least {}",
+            counted(dataset.classes as u64, "class", "classes"),
+            outputs(classes),
+            outputs(dataset.classes)
         ));
     }
     let changes = plan(&dataset.shape, layout, &network.shape, fitting.resize).unwrap_or_else(|problem| {
@@ -81,8 +84,9 @@ pub fn fit(mut dataset: Dataset, network: &Network, fitting: Fitting) -> Result<
     }
     if dataset.classes < classes {
         dataset.notes.push(format!(
-            "The data has {} classes, the network {classes} outputs: the other outputs have no examples.",
-            dataset.classes
+            "The data has {}, the network {}: the other outputs have no examples.",
+            counted(dataset.classes as u64, "class", "classes"),
+            outputs(classes)
         ));
     }
     let stays_last = [Change::ChannelsFirst, Change::ChannelsLast].iter().all(|change| changes.contains(change));
@@ -190,7 +194,7 @@ mod tests {
         assert_eq!(grey.notes.len(), 2);
     }
 
-    /// What becomes of one example that counts 0, 1, ...: its values channels-first, and whether they go channels-last.
+    /// The result for one example that counts 0, 1, ...: its values channels-first, and whether they go channels-last.
     fn arranged(shape: &[usize], layout: Layout, input: &[usize]) -> Result<(Vec<u8>, bool)> {
         let images = Images::U8((0..shape.iter().product::<usize>() as u8).collect());
         let fitting = Fitting { layout, ..Fitting::default() };
@@ -283,7 +287,7 @@ mod tests {
         let mut data = dataset(&[4], Images::U8(vec![0; 4]));
         data.train.labels[0] = 2;
         let error = fit(data, &network(&[4], 3), auto).unwrap_err();
-        assert!(error.to_string().contains("label 2 (example 0) is not below 2"));
+        assert!(error.to_string().contains("label 2 (example 0) is too large for 2 classes"));
         let fewer = fit(dataset(&[4], Images::U8(vec![0; 4])), &network(&[4], 5), auto).unwrap();
         assert!(fewer.notes[0].contains("2 classes, the network 5 outputs"));
     }

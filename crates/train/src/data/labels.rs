@@ -1,6 +1,7 @@
 //! Arrays of labels.
 
 use super::npy::{Array, Values};
+use bitbudget_report::counted;
 
 /// The labels of examples.
 #[derive(Debug, PartialEq)]
@@ -9,7 +10,7 @@ pub(super) struct Labels {
     pub(super) classes: Vec<u32>,
     /// The number of columns of one-hot labels.
     pub(super) columns: Option<usize>,
-    /// What was assumed.
+    /// The assumption that was made, if any.
     pub(super) note: Option<String>,
 }
 
@@ -80,18 +81,19 @@ fn no_class(values: &Values, index: usize, outputs: usize) -> String {
     if label < 0 {
         return format!("{at}, but labels count from 0: number the classes from 0, or remove such examples");
     }
-    let outputs_have = format!("the network has {outputs} output{}", if outputs == 1 { "" } else { "s" });
-    let counted = format!("{at}, but {outputs_have} and labels count from 0, so the largest is {}", outputs.max(1) - 1);
+    let network_has = format!("the network has {}", super::outputs(outputs));
+    let why = format!("{at}, but {network_has} and labels count from 0, so the largest is {}", outputs.max(1) - 1);
     let all: Option<Vec<i128>> = (0..len(values)).map(|index| values.whole(index)).collect();
     let range = all.and_then(|all| all.iter().copied().min().zip(all.iter().copied().max()));
     match range {
         Some((1, largest)) if largest <= outputs as i128 => {
-            format!("{counted}; no label is 0, so they seem to count from 1: subtract 1 from each")
+            format!("{why}; no label is 0, so they seem to count from 1: subtract 1 from each")
         }
         Some((0.., largest)) if largest < 1 << 16 => {
-            format!("{counted}; use a network with at least {} outputs, or correct such labels", largest + 1)
+            let needed = super::outputs(largest as usize + 1);
+            format!("{why}; use a network with at least {needed}, or correct such labels")
         }
-        _ => format!("{counted}; number the classes from 0"),
+        _ => format!("{why}; number the classes from 0"),
     }
 }
 
@@ -127,11 +129,15 @@ fn one_hot(y: &Array, columns: usize, outputs: usize) -> Result<Labels, String> 
     }
     if columns != outputs {
         return Err(format!(
-            "has shape {shape:?} ({}), one-hot labels of {columns} classes, but the network has {outputs} outputs: use a network \
-             with {columns} outputs, or store numpy.argmax(y, axis=1)",
-            y.elements
+            "has shape {shape:?} ({}), one-hot labels of {}, but the network has {}: use a network with {}, or store \
+             numpy.argmax(y, axis=1)",
+            y.elements,
+            counted(columns as u64, "class", "classes"),
+            super::outputs(outputs),
+            super::outputs(columns)
         ));
     }
-    let note = Some(format!("has shape {shape:?}: it is taken for one-hot labels of {columns} classes"));
+    let classes_of = counted(columns as u64, "class", "classes");
+    let note = Some(format!("has shape {shape:?}: it is taken for one-hot labels of {classes_of}"));
     Ok(Labels { classes, columns: Some(columns), note })
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use bitbudget_report::counted;
 use flate2::read::MultiGzDecoder;
 
 use super::source::{check_folder, no_test_note};
@@ -86,10 +87,11 @@ fn read_split(folder: &Path, stem: &str) -> Result<Option<Pair>> {
         return Err(Error::new(
             ErrorKind::Mismatch,
             format!(
-                "{} has {count} images but {} has {} labels",
+                "{} has {} but {} has {}",
                 images_file.display(),
+                counted(count as u64, "image", "images"),
                 labels_file.display(),
-                labels.len()
+                counted(labels.len() as u64, "label", "labels")
             ),
         ));
     }

@@ -23,6 +23,12 @@ pub use resize::Resize;
 pub use source::{DataSpec, load};
 
 use crate::{Error, ErrorKind, Result};
+use bitbudget_report::counted;
+
+/// A number of a network's outputs.
+fn outputs(n: usize) -> String {
+    counted(n as u64, "output", "outputs")
+}
 
 /// The network that data are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +107,7 @@ pub struct Dataset {
     pub channels_last: bool,
     /// How stored values become the network's input. An evaluation uses that of the training data.
     pub normalization: Normalization,
-    /// What was assumed or changed, in sentences for the user.
+    /// Assumptions and changes, in sentences for the user.
     pub notes: Vec<String>,
 }
 
@@ -123,9 +129,9 @@ impl Dataset {
         }
         if !self.normalization.fits(length) {
             problems.push(format!(
-                "the normalisation ({} means, {} deviations, divisor {}) does not fit examples of shape {:?}",
-                self.normalization.mean.len(),
-                self.normalization.std.len(),
+                "the normalisation ({}, {}, divisor {}) does not fit examples of shape {:?}",
+                counted(self.normalization.mean.len() as u64, "mean", "means"),
+                counted(self.normalization.std.len() as u64, "deviation", "deviations"),
                 self.normalization.divisor,
                 self.shape
             ));
@@ -136,15 +142,16 @@ impl Dataset {
             }
             if Some(split.images.len()) != split.len().checked_mul(length) {
                 problems.push(format!(
-                    "{} {name} values are not {} examples of shape {:?}",
-                    split.images.len(),
-                    split.len(),
+                    "{} cannot be {} of shape {:?}",
+                    counted(split.images.len() as u64, &format!("{name} value"), &format!("{name} values")),
+                    counted(split.len() as u64, "example", "examples"),
                     self.shape
                 ));
             }
             if let Some(index) = split.labels.iter().position(|&label| label as usize >= self.classes) {
                 let label = split.labels[index];
-                problems.push(format!("{name} label {label} (example {index}) is not below {} classes", self.classes));
+                let classes = counted(self.classes as u64, "class", "classes");
+                problems.push(format!("{name} label {label} (example {index}) is too large for {classes}"));
             }
         }
         match problems.is_empty() {

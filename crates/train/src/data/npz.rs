@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use bitbudget_report::counted;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -15,14 +16,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Reads `x` of shape [N, ...] with labels `y` of N examples, or `x` of [steps, batch, ...] with `y` of [steps, batch].
 pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
-    let mut start = [0; 6];
-    let mut file = File::open(path).map_err(|error| Error::io(path, "read", &error))?;
-    if file.read_exact(&mut start).is_ok() && start == *b"\x93NUMPY" {
-        let message = "it is a single NumPy array; write both with numpy.savez(file, x=..., y=...)";
-        return Err(Error::corrupt(path, message));
-    }
-    file.rewind().map_err(|error| Error::io(path, "read", &error))?;
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| zip_error(path, error))?;
+    let mut archive = open(path)?;
     let mut notes = Vec::new();
     let (x, y) = (read(path, &mut archive, "x")?, read(path, &mut archive, "y")?);
     let missing = match (&x, &y) {
@@ -90,6 +84,29 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
     })
 }
 
+/// Opens an archive; anything else is refused by its first bytes, with how to write one.
+fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+    let unreadable = |error| Error::io(path, "read", &error);
+    let mut file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        let message =
+            format!("{} is a folder, not an npz file: name the file in it, as in npz:DIR/FILE.npz", path.display());
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let mut start = Vec::new();
+    file.by_ref().take(6).read_to_end(&mut start).map_err(unreadable)?;
+    file.rewind().map_err(unreadable)?;
+    let what = match start.as_slice() {
+        b"\x93NUMPY" => "it is a single NumPy array; write both",
+        [] => "it is empty, not an npz file; write one",
+        [b'P', b'K', ..] => {
+            return ZipArchive::new(BufReader::new(file)).map_err(|error| zip_error(path, error));
+        }
+        _ => "it is not an npz file, a zip archive of arrays; write one",
+    };
+    Err(Error::corrupt(path, format!("{what} with numpy.savez(file, x=..., y=...)")))
+}
+
 /// A number with three decimal places at most, or as a power of ten where that says too little.
 fn short(number: f32) -> String {
     match number.abs() {
@@ -130,7 +147,7 @@ fn zip_error(path: &Path, error: ZipError) -> Error {
             ErrorKind::Unsupported,
             format!("{}: {what}: write it with numpy.savez or numpy.savez_compressed", path.display()),
         ),
-        error => Error::corrupt(path, format!("not a readable npz archive ({error}): write it again")),
+        error => Error::corrupt(path, format!("the npz file is truncated or damaged ({error}): write it again")),
     }
 }
 
@@ -187,8 +204,10 @@ fn examples(
     if lead == 2 {
         let count = y.shape[0] * y.shape[1];
         notes.push(format!(
-            "x and y hold {} steps of {}: they are taken as {count} examples in that order.",
-            y.shape[0], y.shape[1]
+            "x and y hold {} of {}: they are taken as {} in that order.",
+            counted(y.shape[0] as u64, "step", "steps"),
+            y.shape[1],
+            counted(count as u64, "example", "examples")
         ));
         y.shape = vec![count];
     }
@@ -232,4 +251,32 @@ fn is_in_steps(x: &Array, y: &Array, network: &Network) -> bool {
     // An example that has the input's values as it is needs no other reading.
     let fits = is_led && count(&x.shape[1..]) == count(&network.shape);
     is_led && !fits && x.shape.len() == network.shape.len() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_an_archive_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str| {
+            let error = open(&folder.path().join(name)).unwrap_err();
+            (error.kind(), error.to_string())
+        };
+        let (kind, message) = refused("");
+        assert!(kind == ErrorKind::Invalid && message.contains("is a folder, not an npz file"), "{message}");
+        assert!(message.contains("npz:DIR/FILE.npz"), "{message}");
+        for (name, bytes, words) in [
+            ("text.npz", b"label,pixel\n".as_slice(), "it is not an npz file, a zip archive of arrays; write one"),
+            ("short.npz", b"abc", "it is not an npz file"),
+            ("empty.npz", b"", "it is empty, not an npz file; write one with numpy.savez(file, x=..., y=...)"),
+            ("array.npz", b"\x93NUMPY\x01\x00", "it is a single NumPy array; write both with numpy.savez"),
+            ("cut.npz", b"PK\x03\x04", "the npz file is truncated or damaged"),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            let (kind, message) = refused(name);
+            assert!(kind == ErrorKind::Corrupt && message.contains(&format!("{name}: {words}")), "{message}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::change::Change;
 use crate::{Error, ErrorKind, Result};
 
-/// What may be done to images of another size.
+/// How images of another size are adapted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Resize {
     /// Zeros around an image that is smaller by at most a quarter of its side in each direction; interpolation to a size of the

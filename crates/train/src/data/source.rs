@@ -37,11 +37,11 @@ impl FromStr for DataSpec {
         };
         let path = |what: &str| match rest {
             Some(rest) if !rest.is_empty() => Ok(PathBuf::from(rest)),
-            _ => Err(invalid(format!("data `{text}` lacks its place: write {name}:{what}"))),
+            _ => Err(invalid(format!("data `{text}` does not say where it is: write {name}:{what}"))),
         };
         match name {
             "digits" if rest.is_none() => Ok(DataSpec::Digits),
-            "digits" => Err(invalid(format!("data `{text}`: digits are built in and take no place, write digits"))),
+            "digits" => Err(invalid(format!("data `{text}`: digits are built in: write digits, without a place"))),
             "mnist" => Ok(DataSpec::Mnist(path("DIR")?)),
             "cifar10" => Ok(DataSpec::Cifar10(path("DIR")?)),
             "cifar100" => Ok(DataSpec::Cifar100(path("DIR")?)),
@@ -49,7 +49,9 @@ impl FromStr for DataSpec {
             "synthetic" => match rest.map(str::parse::<usize>) {
                 None => Ok(DataSpec::Synthetic(SYNTHETIC_EXAMPLES)),
                 Some(Ok(examples)) if examples > 0 => Ok(DataSpec::Synthetic(examples)),
-                Some(_) => Err(invalid(format!("data `{text}`: N of synthetic:N is a number of examples above 0"))),
+                Some(_) => {
+                    Err(invalid(format!("data `{text}`: N of synthetic:N must be a number of examples, at least 1")))
+                }
             },
             _ => Err(invalid(format!(
                 "unknown data `{text}`: write digits, mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE or synthetic[:N]"
@@ -161,8 +163,8 @@ mod tests {
             ("mnist", "write mnist:DIR"),
             ("npz:", "write npz:FILE"),
             ("digits:x", "write digits"),
-            ("synthetic:0", "above 0"),
-            ("synthetic:many", "above 0"),
+            ("synthetic:0", "at least 1"),
+            ("synthetic:many", "at least 1"),
             ("imagenet", "unknown data `imagenet`"),
         ] {
             let error = text.parse::<DataSpec>().unwrap_err();

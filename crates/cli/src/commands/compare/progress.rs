@@ -5,14 +5,14 @@ use crate::progress::steps_bar;
 use indicatif::ProgressBar;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is waited for.
+/// The kinds of work that are waited for.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Assignment,
     Training,
 }
 
-/// What is known of one kind.
+/// The progress of one kind.
 #[derive(Clone, Copy, Default)]
 struct Count {
     total: usize,
@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// So many need not be waited for.
+    /// Takes `many` of one kind out of the total: they need not be waited for.
     pub(super) fn dropped(&self, kind: Kind, many: usize) {
         self.counts()[kind as usize].total -= many;
         self.bar.dec_length(many as u64);

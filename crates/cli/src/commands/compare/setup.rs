@@ -1,11 +1,11 @@
-//! What all cases of a comparison have in common.
+//! The common parts of all cases of a comparison.
 
 use super::state::{Entry, State};
 use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
 use crate::commands::train::settings;
 use crate::data::{check_batches, dataset};
 use crate::model::{Loaded, Request, load, options, updates, warn};
-use crate::output::remark;
+use crate::output::{counted, remark};
 use crate::report::Inputs;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// What is compared, on what.
+/// The subject of a comparison: network, cases and data.
 pub(super) struct Setup {
     pub(super) cases: Vec<Case>,
     pub(super) model: Model,
@@ -25,7 +25,7 @@ pub(super) struct Setup {
     pub(super) options: Options,
     /// By what costs are counted; the limit is that of a case.
     pub(super) measure: Budget,
-    /// What is trained on, and how; the seed is one of several.
+    /// The data and how to train; the seed is one of several.
     pub(super) training: Option<(Dataset, Settings)>,
     pub(super) promotion: bitbudget::Promotion,
     pub(super) threads: usize,
@@ -55,7 +55,7 @@ impl Setup {
         let updates = updates(args.settings.loss_scale);
         let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
         let mut options = options(&assignment(&args.precision), &args.optimizer, request, None)?;
-        let measure = options.budget.take().context("there is no budget to count costs by")?;
+        let measure = options.budget.take().context("no budget to count costs by")?;
         let measure = Budget { effort: Some(args.precision.effort as usize), ..measure };
         let training = args.data.as_ref().map(|data| training(args, data, &model.graph, &options)).transpose()?;
         let question = question(args, &model, &options, &measure, training.as_ref(), threads);
@@ -139,7 +139,7 @@ fn training(args: &CompareArgs, spec: &DataSpec, graph: &Graph, options: &Option
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
-    let settings = settings(&args.settings, length, options.batch)?;
+    let settings = settings(&args.settings, length, options.batch);
     let mut dataset = dataset(spec, args.fitting, &network(graph, options.batch)?, args.settings.seed)?;
     check_batches(&mut dataset, &settings)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
@@ -148,11 +148,11 @@ fn training(args: &CompareArgs, spec: &DataSpec, graph: &Graph, options: &Option
     Ok((dataset, settings))
 }
 
-/// What data have to know of a network.
+/// The input and classes of a network, which data have to fit.
 fn network(graph: &Graph, batch: usize) -> Result<Network> {
     let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
     let (_, scores) = graph.outputs().first().context("the network has no output")?;
-    let classes = graph.ty(*scores).shape.at(batch).get(1).copied().context("the output is no [N, classes]")?;
+    let classes = graph.ty(*scores).shape.at(batch).get(1).copied().context("the output is not [N, classes]")?;
     let shape = graph.ty(input).shape.at(batch).into_iter().skip(1).collect();
     Ok(Network { input: graph.op(input).source_name().unwrap_or_default().into(), shape, classes })
 }
@@ -183,8 +183,8 @@ fn question(
     }
     if let Some((_, how)) = training {
         let length = match how.length {
-            Length::Epochs(epochs) => format!("{epochs} epochs"),
-            Length::Steps(steps) => format!("{steps} steps"),
+            Length::Epochs(epochs) => counted(epochs, "epoch", "epochs"),
+            Length::Steps(steps) => counted(steps, "step", "steps"),
         };
         settings.extend([
             ("length", length),
@@ -231,7 +231,7 @@ fn hash(dataset: &Dataset) -> String {
     all.digits()
 }
 
-/// What the program's results depend on beside its input: itself, and the processor's instructions.
+/// Everything beside its input that the program's results depend on: itself, and the processor's instructions.
 fn machine() -> Result<Value> {
     let path = std::env::current_exe().context("cannot find this program's file")?;
     let program = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,11 +1,11 @@
 //! A comparison as a table, as lines of CSV, and its parts in words.
 
-use crate::output::{bytes, say, show_table, table};
+use crate::output::{bytes, counted, say, show_table, table};
 use anyhow::Result;
 use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Refused, Summarised, Timing, Trained, TrainingRecord};
 use serde::Serialize;
 
-/// What became of a case, in words.
+/// The outcome of a case, in words.
 pub(super) fn outcome(record: &CaseRecord) -> String {
     match &record.assigned {
         Assigned::Fits(fitting) => {
@@ -33,7 +33,8 @@ pub(super) fn trained(record: &TrainingRecord) -> String {
 pub(super) fn show(comparison: &Comparison) -> Result<()> {
     let question = &comparison.question;
     let on = question.data.as_ref().map_or(String::new(), |data| format!(" on {data}"));
-    say(format!("{}{on} at batch {}, {} threads\n", question.network, question.batch, question.threads))?;
+    let threads = counted(question.threads as u64, "thread", "threads");
+    say(format!("{}{on} at batch {}, {threads}\n", question.network, question.batch))?;
     let header = ["method", "budget", "peak", "of fp32", "bits", "cost", "accuracy", "least", "most", "ms a step", ""];
     let is_trained = comparison.cases.iter().any(|case| !case.trainings.is_empty());
     let shown: Vec<usize> = (0..header.len()).filter(|&at| is_trained || !(6..10).contains(&at)).collect();
