@@ -132,7 +132,10 @@ fn a_comparison_marks_what_diverged() {
     let folder = Folder::new();
     let compare =
         "compare net.onnx --data synthetic:40 --batch 8 --steps 3 --methods fp32,uniform-low --seeds 2 --threads 1";
-    let run = folder.succeed(&format!("{compare} --lr 1e38 --json c.json --csv c.csv --html c.html"));
+    let run = folder.run(&format!("{compare} --lr 1e38 --json c.json --csv c.csv --html c.html"));
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    let all = "error: all 4 trainings diverged, so there is nothing to compare; fp32, seed 0: the run diverged";
+    assert!(run.stderr.contains(all), "{}", run.stderr);
     assert!(run.stderr.contains("fp32, seed 0: diverged"), "{}", run.stderr);
     let json = folder.json("c.json");
     let cases = json["cases"].as_array().unwrap();
@@ -149,7 +152,7 @@ fn a_comparison_marks_what_diverged() {
         let fields: Vec<&str> = line.split(',').collect();
         assert_eq!((fields[at("diverged")], fields[at("front")], fields[at("test_accuracy")]), ("true", "false", ""));
     }
-    let table = folder.succeed(&format!("{compare} --lr 1e38"));
+    let table = folder.run(&format!("{compare} --lr 1e38"));
     let rows: Vec<&str> =
         table.stdout.lines().filter(|line| line.starts_with(" fp32") || line.starts_with(" uniform")).collect();
     assert!(
@@ -158,4 +161,7 @@ fn a_comparison_marks_what_diverged() {
         table.stdout
     );
     assert!(String::from_utf8(folder.read("c.html")).unwrap().contains(r#""outcome":"diverged""#));
+    // Where some diverged, the others are a result: gradients of this scale fit FP32 and no format of 8 bits.
+    let some = folder.succeed(&format!("{compare} --lr 0.05 --loss-scale 1e30"));
+    assert!(some.stderr.contains("note: 2 of 4 trainings diverged; uniform-low, seed 0: the run"), "{}", some.stderr);
 }
