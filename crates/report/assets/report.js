@@ -46,7 +46,7 @@ function sentences({ verdict, memory, training }) {
     const promoted = training.promotions.filter((p) => p.from !== p.to).length;
     const stay = training.promotions.length - promoted;
     texts.push(`Trained for ${grouped(training.steps)} steps in ${training.seconds.toFixed(1)} s${training.data ? ` on ${training.data}` : ""}: `
-      + `${promoted} ${promoted === 1 ? "tensor was" : "tensors were"} promoted${stay > 0 ? `, ${stay} more overflow for want of memory` : ""}, `
+      + `${promoted} ${promoted === 1 ? "tensor was" : "tensors were"} promoted${stay > 0 ? `, ${stay} more overflow, with no memory for more bits` : ""}, `
       + `${grouped(training.skipped)} ${training.skipped === 1 ? "step was" : "steps were"} skipped (${percent(training.skipped / Math.max(training.steps, 1))}).`);
   }
   const fits = el("p", {}, budget
@@ -54,7 +54,8 @@ function sentences({ verdict, memory, training }) {
       ? `It fits: ${bytes(predicted)} of ${bytes(budget)} (method ${method}).`
       : `It does not fit: ${bytes(predicted)} instead of ${bytes(budget)} (method ${method}).`)
     : el("strong", {}, `It takes ${bytes(predicted)} (method ${method}); no budget was given.`));
-  return [fits, ...texts.map((text) => el("p", {}, text))];
+  const diverged = training?.diverged ? [el("p", {}, el("strong", { class: "alarm" }, `${training.diverged}.`))] : [];
+  return [fits, ...diverged, ...texts.map((text) => el("p", {}, text))];
 }
 
 function rerunFacts({ rerun }) {

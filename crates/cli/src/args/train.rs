@@ -21,7 +21,8 @@ use std::str::FromStr;
   synthetic[:N]          generated patterns
 
 Exit status: 0 success; 2 a wrong argument, file or network; 3 the run diverged: a loss, a parameter or a state was not finite,
-or nearly all steps were skipped. Then nothing is saved, and a file that is there stays as it was.
+or nearly all steps were skipped. Then no network is saved, and a file that is there stays as it was; --json, --metrics and
+--html are written, and say so.
 
 Examples:
   bitbudget train net.onnx --data digits --batch 64 --epochs 10 --lr 0.05

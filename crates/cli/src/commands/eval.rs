@@ -2,15 +2,15 @@
 
 use crate::args::{EvalArgs, OptimizerArgs};
 use crate::data::dataset;
-use crate::divergence::Diverged;
+use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
 use crate::model::{Request, compiled, executor, network};
-use crate::output::{json, remark, say};
-use crate::report::Inputs;
+use crate::output::{json, remark, say, small};
+use crate::report;
 use anyhow::Result;
-use bitbudget_exec::Values;
+use bitbudget_exec::{Inputs, Values};
 use bitbudget_precision::Method;
-use bitbudget_train::evaluation::evaluate;
+use bitbudget_train::evaluation::{batch_with, evaluate};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ struct EvalRecord {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+    let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &OptimizerArgs::default(), request)?;
@@ -39,8 +39,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
+    let fp32 = compiled.evaluate_fp32()?;
     let rounded = evaluate(&mut executor, &mut values, &compiled.evaluate, &dataset, split)?;
-    let exact = evaluate(&mut executor, &mut values, &compiled.evaluate_fp32()?, &dataset, split)?;
+    let exact = evaluate(&mut executor, &mut values, &fp32, &dataset, split)?;
     let record = EvalRecord {
         data: dataset.name.clone(),
         examples: split.len(),
@@ -57,26 +58,32 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     if !args.quiet && !outputs.on_standard_output {
         say(format!(
-            "{} examples of {}: {} loss {:.4} accuracy {:.2}%; fp32 loss {:.4} accuracy {:.2}%",
+            "{} examples of {}: {} loss {} accuracy {:.2}%; fp32 loss {} accuracy {:.2}%",
             record.examples,
             record.data,
             record.method,
-            record.loss,
+            small(record.loss),
             100.0 * record.accuracy,
-            record.loss_fp32,
+            small(record.loss_fp32),
             100.0 * record.accuracy_fp32
         ))?;
     }
-    let (of, method) = (record.examples, record.method.as_str());
-    match (record.not_finite, record.not_finite_fp32) {
-        (0, 0) => Ok(()),
-        (0, many) => Err(not_finite("fp32", many, of)),
-        (many, _) => Err(not_finite(method, many, of)),
+    for (is_exact, evaluation) in [(false, rounded), (true, exact)] {
+        let Some(example) = evaluation.first_not_finite else { continue };
+        let (method, size) = match is_exact {
+            true => ("fp32", fp32.batch),
+            false => (record.method.as_str(), compiled.evaluate.batch),
+        };
+        let batch = batch_with(&dataset, split, size, example)?;
+        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
+        let place = place_in_evaluation(&compiled, &mut executor, &mut values, &inputs, is_exact);
+        let (many, of) = (evaluation.not_finite, evaluation.examples);
+        // The result is written, but the command does not end as a success.
+        let text = format!(
+            "{method}: the scores of {many} of {of} examples are not finite; they count as wrong. The first is example \
+             {example}: {place}"
+        );
+        return Err(Diverged(text).into());
     }
-}
-
-/// The result is written, but the command does not end as a success.
-fn not_finite(method: &str, many: u64, of: usize) -> anyhow::Error {
-    let text = format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong");
-    Diverged(text).into()
+    Ok(())
 }
