@@ -12,7 +12,7 @@ use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::{FinalRecord, Promotion, Record};
 use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
-use bitbudget_train::run::{Length, Programs, Promoted, Settings, train};
+use bitbudget_train::run::{Length, Programs, Promoted, Settings, Training, train};
 use bitbudget_zoo::{Network, Spec, build};
 
 const BATCH: usize = 32;
@@ -46,10 +46,7 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
     let record = train(
         &mut executor,
         &mut values,
-        start,
-        &exact,
-        &dataset,
-        &settings,
+        Training { programs: start, fp32: &exact, dataset: &dataset, settings: &settings },
         &mut |tensors| {
             let nodes: Vec<u32> = tensors.iter().map(|over| over.tensor).collect();
             let promoted = compiled.promote(&nodes, bitbudget::Promotion::Fitting).unwrap();

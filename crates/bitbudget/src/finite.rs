@@ -1,22 +1,67 @@
-//! Which tensor of a training step is the first that is not finite.
+//! Which tensor of a step is to blame for numbers that are not finite.
 
 use crate::lowered::{described, workspace};
 use crate::{CompileError, Compiled};
+use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{ExecError, Executor, Inputs, Values};
-use bitbudget_ir::{NodeId, Op, Role};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_lower::lower;
+use bitbudget_precision::{Assignment, may_have, node_names};
 use bitbudget_program::BufferId;
 use bitbudget_schedule::{Setting, plan_one_by_one};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A tensor of a training step.
+/// What made numbers of a step not finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    /// The first tensor that is not finite.
+    pub first: NamedTensor,
+    /// The forward tensor of which most saturates its format in the same step, if any does.
+    pub saturated: Option<Saturated>,
+    /// Whether all numbers are finite once forward tensors that saturate are FP32.
+    pub is_saturation: bool,
+}
+
+/// A tensor of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTensor {
+    /// Its name or, for a gradient without one, that of the tensor whose gradient it is.
+    pub name: String,
     /// Its computation, in words, with its name.
     pub computes: String,
     /// Whether it is a gradient.
     pub is_gradient: bool,
     /// The format in which it is stored.
-    pub format: String,
+    pub format: Format,
+}
+
+/// A forward tensor with numbers that its format does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Saturated {
+    /// Its name, as pins have it.
+    pub name: String,
+    /// The format in which it is stored.
+    pub format: Format,
+    /// Whether it is pinned to that.
+    pub is_pinned: bool,
+    /// The magnitude of its largest number before rounding.
+    pub largest: f32,
+    /// The share of its numbers that saturate.
+    pub share: f64,
+    /// A format that holds its largest number.
+    pub wider: Format,
+    /// The names of other tensors that saturate in the same step.
+    pub others: Vec<String>,
+}
+
+/// A parameter or a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is, in words, with its name.
+    pub words: String,
+    /// Whether it is a running statistic; otherwise the optimizer updates it.
+    pub is_statistic: bool,
 }
 
 /// Why a step cannot be looked at again.
@@ -30,80 +75,262 @@ pub enum ProbeError {
     Exec(#[from] ExecError),
 }
 
+/// What is run again.
+#[derive(Clone, Copy)]
+enum Probed {
+    /// The forward and backward pass of a training step.
+    Step,
+    /// An evaluation.
+    Evaluation,
+}
+
+/// What a step that was run again held.
+struct Seen {
+    /// The first tensor that is not finite.
+    first: Option<NamedTensor>,
+    /// The magnitude of the largest number of each tensor of the assignment, after rounding.
+    largest: BTreeMap<usize, f32>,
+    /// The share of numbers that saturate, of the tensors of the assignment of which any do.
+    saturated: BTreeMap<usize, f64>,
+}
+
+/// How often tensors are widened that saturate only because others do not any more.
+const WIDENINGS: usize = 8;
+
 impl Compiled {
-    /// The first tensor of a step's forward and backward pass that is not finite, in the order of the training graph.
+    /// Which tensor of a step's forward and backward pass made its numbers not finite; nothing if they are all finite.
     ///
     /// Runs the step again with the same formats, every tensor in a place of its own and nothing updated; `values` are those
-    /// before the step, of which the forward pass reads no running statistics that it updates.
+    /// before the step, of which the forward pass reads no running statistics that it updates. Where forward tensors saturate,
+    /// runs it with these in FP32 too.
     ///
     /// # Errors
     /// If the step cannot be lowered or fails.
-    pub fn first_not_finite(
+    pub fn cause_in_step(
         &self,
         executor: &mut Executor,
         values: &mut Values,
         inputs: &Inputs<'_>,
-    ) -> Result<Option<NamedTensor>, ProbeError> {
-        let (training, formats) = (&self.training, &self.assignment.formats);
+    ) -> Result<Option<Cause>, ProbeError> {
+        self.cause(false, |formats| self.seen(Probed::Step, formats, executor, values, inputs))
+    }
+
+    /// The same for the evaluation of a batch, of any size, with or without rounding.
+    ///
+    /// # Errors
+    /// As for [`Compiled::cause_in_step`].
+    pub fn cause_in_evaluation(
+        &self,
+        executor: &mut Executor,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+        fp32: bool,
+    ) -> Result<Option<Cause>, ProbeError> {
+        self.cause(fp32, |formats| self.seen(Probed::Evaluation, formats, executor, values, inputs))
+    }
+
+    /// The cause of what `run` shows with formats of the training graph's nodes.
+    fn cause(
+        &self,
+        fp32: bool,
+        mut run: impl FnMut(&[Format]) -> Result<Seen, ProbeError>,
+    ) -> Result<Option<Cause>, ProbeError> {
+        let Seen { first, saturated, .. } = run(&self.assignment.formats)?;
+        let first = if fp32 { run(&vec![Format::FP32; self.training.len()])?.first } else { first };
+        let Some(first) = first else { return Ok(None) };
+        // The first of equal ones.
+        let worst = saturated.iter().rev().max_by(|a, b| a.1.total_cmp(b.1));
+        let Some((&at, &share)) = worst else {
+            return Ok(Some(Cause { first, saturated: None, is_saturation: false }));
+        };
+        // Its numbers before rounding.
+        let largest = run(&self.widened(&BTreeSet::from([at])))?.largest.get(&at).copied();
+        let others = saturated.keys().copied().filter(|&other| other != at).collect::<Vec<_>>();
+        let worst = self.saturated(at, share, largest.unwrap_or(f32::INFINITY), &others);
+        let is_saturation = !fp32 && self.is_finite_without(saturated.into_keys().collect(), run)?;
+        Ok(Some(Cause { first, saturated: Some(worst), is_saturation }))
+    }
+
+    /// Whether all numbers are finite with tensors in FP32 that saturate, and those that saturate only then.
+    fn is_finite_without(
+        &self,
+        mut saturated: BTreeSet<usize>,
+        mut run: impl FnMut(&[Format]) -> Result<Seen, ProbeError>,
+    ) -> Result<bool, ProbeError> {
+        for _ in 0..WIDENINGS {
+            let seen = run(&self.widened(&saturated))?;
+            let before = saturated.len();
+            saturated.extend(seen.saturated.into_keys());
+            if seen.first.is_none() || saturated.len() == before {
+                return Ok(seen.first.is_none());
+            }
+        }
+        Ok(false)
+    }
+
+    /// The formats of the training graph's nodes with some tensors of the assignment in FP32.
+    fn widened(&self, wide: &BTreeSet<usize>) -> Vec<Format> {
+        let is_wide = |id: NodeId| {
+            let owner = self.assignment.forward_tensor(&self.training, id);
+            owner.is_some_and(|at| wide.contains(&at))
+        };
+        let formats = self.training.ids().zip(&self.assignment.formats);
+        formats.map(|(id, &format)| if is_wide(id) { Format::FP32 } else { format }).collect()
+    }
+
+    /// A tensor that saturates, by its position in the assignment, beside others.
+    fn saturated(&self, at: usize, share: f64, largest: f32, others: &[usize]) -> Saturated {
+        let names = node_names(&self.training);
+        let name = |at: usize| {
+            let node = self.assignment.tensors[at].node;
+            names[node.index()].clone().unwrap_or_else(|| node.to_string())
+        };
+        let Assignment { by_level, method, tensors, chosen, .. } = &self.assignment;
+        let holds = |wider: &Format| {
+            wider.overflow_threshold() > largest && may_have(&self.training, &tensors[at], *wider, *method, by_level)
+        };
+        let narrow = [by_level.high, Format::PAPER_HIGH, Format::BF16].into_iter().filter(|&f| f != Format::FP32);
+        Saturated {
+            name: name(at),
+            format: chosen[at],
+            is_pinned: self.pinned.contains_key(&at),
+            largest,
+            share,
+            wider: narrow.into_iter().find(holds).unwrap_or(Format::FP32),
+            others: others.iter().map(|&other| name(other)).collect(),
+        }
+    }
+
+    /// Runs a step or an evaluation node by node, with formats of the training graph's nodes.
+    fn seen(
+        &self,
+        what: Probed,
+        formats: &[Format],
+        executor: &mut Executor,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+    ) -> Result<Seen, ProbeError> {
+        let training = &self.training;
+        let loss = training.output("loss");
+        let (probe, formats, origins) = match what {
+            Probed::Step => (self.both_passes(loss), formats.to_vec(), training.ids().map(Some).collect()),
+            Probed::Evaluation => {
+                let (graph, from) = (&self.evaluation.graph, &self.evaluation.from_training);
+                let mut renamed = vec![Format::FP32; graph.len()];
+                let mut origins = vec![None; graph.len()];
+                for (node, id) in training.ids().zip(from).filter_map(|(node, id)| Some((node, (*id)?))) {
+                    (renamed[id.index()], origins[id.index()]) = (formats[node.index()], Some(node));
+                }
+                (graph.clone(), renamed, origins)
+            }
+        };
+        let batch = inputs.labels.len();
+        let workspace = workspace(&probe, &formats, batch);
+        let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
+        let schedule = plan_one_by_one(&probe, &formats, &setting);
+        let mut program = lower(&probe, &formats, &schedule, &setting).map_err(CompileError::from)?;
+        // Results are looked at as they are written.
+        program.outputs.clear();
+        let mut first = None;
+        let mut largest = vec![0.0f32; probe.len()];
+        let mut look = |id: BufferId, numbers: &[f32]| {
+            if first.is_none() && !numbers.iter().all(|x| x.is_finite()) {
+                first = Some(id);
+            }
+            if let Some(largest) = largest.get_mut(id.index()) {
+                *largest = numbers.iter().fold(0.0, |largest, x| x.abs().max(largest));
+            }
+        };
+        let step = executor.run_observed(&program, values, inputs, &mut look)?;
+        // Buffers have the ids of the nodes that they were lowered from.
+        let owner = |node: u32| self.assignment.forward_tensor(training, origins.get(node as usize).copied()??);
+        let named = |id: BufferId| {
+            let (node, origin) = (NodeId(id.0), origins[id.index()]);
+            let is_gradient = matches!(what, Probed::Step) && loss.is_some_and(|loss| loss < node);
+            NamedTensor {
+                name: self.short_name(&probe, node, origin),
+                computes: described(training, probe.op(node).name(), &probe.node(node).name, origin),
+                is_gradient,
+                format: formats[node.index()],
+            }
+        };
+        let saturated = step.overflows.iter().filter(|count| count.counts.overflow > 0).filter_map(|count| {
+            Some((owner(count.tensor)?, count.counts.overflow as f64 / count.elements.max(1) as f64))
+        });
+        let saturated: BTreeMap<usize, f64> = saturated.collect();
+        let largest = (0..).zip(largest).filter_map(|(node, largest)| Some((owner(node)?, largest)));
+        let mut of: BTreeMap<usize, f32> = BTreeMap::new();
+        largest.for_each(|(at, largest)| {
+            let most = of.entry(at).or_default();
+            *most = most.max(largest);
+        });
+        Ok(Seen { first: first.map(named), largest: of, saturated })
+    }
+
+    /// The training graph's forward and backward pass without updates.
+    fn both_passes(&self, loss: Option<NodeId>) -> Graph {
+        let training = &self.training;
         let mut probe = training.clone();
         probe.clear_updates();
         probe.clear_outputs();
         let is_gradient =
             |id: NodeId| matches!(training.node(id).role, Role::OutputGradient { .. } | Role::ParameterGradient { .. });
-        let loss = training.output("loss");
         for id in loss.into_iter().chain(training.ids().filter(|&id| is_gradient(id))) {
             probe.set_output(id.to_string(), id);
         }
-        let batch = self.assignment.batch;
-        let workspace = workspace(&probe, formats, batch);
-        let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
-        let schedule = plan_one_by_one(&probe, formats, &setting);
-        let mut program = lower(&probe, formats, &schedule, &setting).map_err(CompileError::from)?;
-        // Results are looked at as they are written.
-        program.outputs.clear();
-        let mut first = None;
-        let mut look = |id: BufferId, numbers: &[f32]| {
-            if first.is_none() && !numbers.iter().all(|x| x.is_finite()) {
-                first = Some(id);
-            }
-        };
-        executor.run_observed(&program, values, inputs, &mut look)?;
-        // Buffers have the ids of the nodes that they were lowered from.
-        let named = |id: BufferId| {
-            let node = NodeId(id.0);
-            NamedTensor {
-                computes: described(training, training.op(node).name(), &training.node(node).name, Some(node)),
-                is_gradient: loss.is_some_and(|loss| loss < node),
-                format: formats[node.index()].to_string(),
-            }
-        };
-        Ok(first.map(named))
+        probe
     }
 
-    /// What a parameter or a state is, in words, with its name.
-    pub fn kept(&self, name: &str) -> String {
+    /// The name of a node of a graph, or of the tensor whose gradient it is.
+    fn short_name(&self, graph: &Graph, node: NodeId, origin: Option<NodeId>) -> String {
+        let of = match origin.map(|origin| self.training.node(origin).role) {
+            Some(Role::OutputGradient { of } | Role::ParameterGradient { of }) => self.training.node(of).name.as_str(),
+            _ => "",
+        };
+        let names = [graph.node(node).name.as_str(), of];
+        names.into_iter().find(|name| !name.is_empty()).map_or_else(|| node.to_string(), str::to_string)
+    }
+
+    /// The optimizer, as the training graph has it; betas are those of the default.
+    pub fn optimizer(&self) -> Option<Optimizer> {
+        let decay = |id: NodeId| match self.training.op(id) {
+            Op::SgdVelocity(op) => Some(Optimizer::Sgd { momentum: op.momentum.0, weight_decay: op.weight_decay.0 }),
+            Op::AdamwParameter(op) => match Optimizer::adamw() {
+                Optimizer::AdamW { betas, .. } => {
+                    Some(Optimizer::AdamW { betas, epsilon: op.epsilon.0, weight_decay: op.weight_decay.0 })
+                }
+                sgd @ Optimizer::Sgd { .. } => Some(sgd),
+            },
+            _ => None,
+        };
+        self.training.ids().find_map(decay)
+    }
+
+    /// What a parameter or a state of a name is.
+    pub fn kept(&self, name: &str) -> Kept {
         let training = &self.training;
         let update = training.updates().iter().find(|(target, _)| training.op(*target).source_name() == Some(name));
-        let of = |value: NodeId, operand: usize| {
-            let statistic = training.operands(value).get(operand).copied()?;
+        let of = |value: NodeId| {
+            let statistic = training.operands(value).get(1).copied()?;
             let x = training.operands(statistic).first().copied()?;
             Some(training.node(x).name.clone()).filter(|name| !name.is_empty())
         };
-        let statistic = |what: &str, value: NodeId| match of(value, 1) {
+        let statistic = |what: &str, value: NodeId| match of(value) {
             Some(x) => format!("the {what} `{name}` of `{x}`"),
             None => format!("the {what} `{name}`"),
         };
-        match update {
+        let (is_statistic, words) = match update {
             Some(&(_, value)) if matches!(training.op(value), Op::RunningAverage(_)) => {
-                statistic("running mean", value)
+                (true, statistic("running mean", value))
             }
             Some(&(_, value)) if matches!(training.op(value), Op::RunningVariance(_)) => {
-                statistic("running variance", value)
+                (true, statistic("running variance", value))
             }
             Some(&(target, _)) if matches!(training.op(target), Op::State(_)) => {
-                format!("the optimizer's state `{name}`")
+                (false, format!("the optimizer's state `{name}`"))
             }
-            _ => format!("the parameter `{name}`"),
-        }
+            _ => (false, format!("the parameter `{name}`")),
+        };
+        Kept { words, is_statistic }
     }
 }

@@ -1,11 +1,11 @@
 //! The first tensor of a step that is not finite is that of the reference interpreter.
 #![allow(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
-use bitbudget::{Options, compile};
+use bitbudget::{Cause, Options, Saturated, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Bindings, Graph, Model, Op, interpret};
-use bitbudget_precision::Method;
+use bitbudget_precision::{Method, Pin};
 use bitbudget_testkit::numbers;
 use std::collections::BTreeMap;
 
@@ -72,10 +72,10 @@ fn the_first_tensor_that_is_not_finite_is_named() {
         let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
         let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], ..Inputs::default() };
         let before = kept.download().unwrap();
-        let found = compiled.first_not_finite(&mut executor, &mut kept, &inputs).unwrap();
+        let found = compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap().map(|cause| cause.first);
         assert_eq!(kept.download().unwrap(), before, "nothing is updated");
         assert_eq!(found.as_ref().map_or("none", |found| found.computes.as_str()), expected, "{fault:?}");
-        assert!(found.is_none_or(|found| !found.is_gradient && found.format == "fp32"));
+        assert!(found.is_none_or(|found| !found.is_gradient && found.format == Format::FP32));
 
         values.insert("x".into(), examples);
         let bindings = Bindings { batch: BATCH, values };
@@ -101,12 +101,67 @@ fn a_gradient_that_overflows_its_format_is_named_in_every_method() {
         let examples = numbers(BATCH * 32, 11);
         let mut first = |loss_scale| {
             let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, ..Inputs::default() };
-            compiled.first_not_finite(&mut executor, &mut kept, &inputs).unwrap()
+            compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap().map(|cause| cause.first)
         };
         assert_eq!(first(1.0), None, "{method}");
         let found = first(1e38).unwrap();
         assert!(found.is_gradient, "{method}: {found:?}");
         assert!(method == Method::Amp || found.computes.starts_with("nll_loss_grad"), "{method}: {found:?}");
-        assert!(found.format.parse::<Format>().is_ok());
+        assert!(method == Method::Amp || found.format != Format::FP32, "{method}: {found:?}");
+    }
+}
+
+/// The logarithm of what is left of `fc1` over the largest number of a narrow format.
+const LOGARITHM: &str = r#"graph "net" {
+  %0 = input {name="x"} : f32[N,2]
+  %1 = parameter {name="w"} : f32[2,2]
+  %2 = matmul(%0, %1) {trans_a=false, trans_b=true} : f32[N,2] output "fc1"
+  %3 = constant {name="c"} : f32[2]
+  %4 = sub(%2, %3) : f32[N,2] output "rest"
+  %5 = log(%4) : f32[N,2] output "log"
+  %6 = parameter {name="v"} : f32[3,2]
+  %7 = matmul(%5, %6) {trans_a=false, trans_b=true} : f32[N,3] output "fc2"
+  return "scores" = %7
+}"#;
+
+#[test]
+fn a_tensor_that_saturates_is_to_blame_where_it_makes_others_not_finite() {
+    let graph: Graph = LOGARITHM.parse().unwrap();
+    let narrow: Format = "1-2-3".parse().unwrap();
+    let values = |c: f32| -> BTreeMap<String, Vec<f32>> {
+        let all = [("w", vec![10.0, 0.0, 0.0, -10.0]), ("c", vec![c; 2]), ("v", vec![0.5, 0.25, 0.5, 1.0, -1.0, 2.0])];
+        all.into_iter().map(|(name, values)| (name.to_string(), values)).collect()
+    };
+    let cause = |c: f32, examples: &[f32], in_evaluation: bool| {
+        let pins = vec![Pin { pattern: "fc1".into(), formats: Some("1-2-3/fp32".parse().unwrap()) }];
+        let options = Options { batch: 2, method: Method::Fp32, pins, ..Options::default() };
+        let compiled = compile(Model { graph: graph.clone(), values: values(c) }, &options).unwrap();
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+        let mut kept = Values::new(&compiled.train, &values(c), executor.device()).unwrap();
+        let inputs = Inputs { examples, labels: &[0, 2], ..Inputs::default() };
+        match in_evaluation {
+            true => compiled.cause_in_evaluation(&mut executor, &mut kept, &inputs, false).unwrap(),
+            false => compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap(),
+        }
+    };
+    let examples = [2.0, -2.5, 1.5, -1.25];
+    for in_evaluation in [false, true] {
+        // 20, 25, 15 and 12.5 are clamped to the end of the format, over which nothing is left.
+        let Cause { first, saturated, is_saturation } = cause(narrow.max_finite(), &examples, in_evaluation).unwrap();
+        let expected = Saturated {
+            name: "fc1".into(),
+            format: narrow,
+            is_pinned: true,
+            largest: 25.0,
+            share: 1.0,
+            wider: Format::PAPER_HIGH,
+            others: Vec::new(),
+        };
+        assert_eq!((saturated, is_saturation), (Some(expected), true));
+        assert_eq!(first.computes, "log `log`");
+        // Nothing is left of smaller numbers either, in any format: then the first tensor is to blame.
+        let Cause { first, is_saturation, .. } = cause(30.0, &examples, in_evaluation).unwrap();
+        assert_eq!((first.name.as_str(), is_saturation), ("log", false));
+        assert_eq!(cause(narrow.max_finite() - 1.0, &examples, in_evaluation), None);
     }
 }

@@ -1,11 +1,17 @@
 //! A run that diverged, in words.
 
+use crate::advice::{Extremes, Formats, extremes, update};
+use crate::output::{number, percent};
 use anyhow::Error;
-use bitbudget::{Compiled, NamedTensor};
+use bitbudget::{Cause, Compiled, NamedTensor, ProbeError, Saturated};
 use bitbudget_exec::{Executor, Inputs, Values};
 use bitbudget_profile::ProfileError;
 use bitbudget_train::divergence::{Divergence, NotFinite};
+use bitbudget_train::evaluation::Evaluation;
 use bitbudget_train::loss_scale::{LossScaling, SMALLEST_SCALE};
+use bitbudget_train::metrics;
+use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
+use bitbudget_train::run::Settings;
 use std::path::Path;
 
 /// The exit status of a command whose numbers are not finite.
@@ -29,83 +35,211 @@ pub(crate) fn is_divergence(error: &Error) -> bool {
     error.is::<Diverged>() || error.downcast_ref::<ProfileError>().is_some_and(profiled)
 }
 
+/// How a run was set up.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) formats: Formats<'a>,
+}
+
 /// What was not finite in a run, where, and what to do.
 pub(crate) fn explained(
     divergence: &Divergence,
     compiled: &Compiled,
     executor: &mut Executor,
     values: &mut Values,
-    scaling: LossScaling,
-) -> String {
-    let Divergence { found, step, loss_scale, learning_rate, steps, skipped, batch } = divergence;
-    let examples = batch.images.len() / batch.labels.len().max(1);
-    let bad = batch.images.iter().position(|x| !x.is_finite());
-    if let Some(example) = bad.and_then(|at| at.checked_div(examples)) {
-        return format!(
-            "the run diverged: example {example} of the batch of step {step} holds {}; it is in the data, remove it there",
-            batch.images[bad.unwrap_or(0)]
+    setup: Setup<'_>,
+) -> metrics::Diverged {
+    let extremes = extremes(divergence, compiled, setup.settings);
+    let mut run = Run { divergence, compiled, executor, values, setup, extremes };
+    let (tensor, what) = match (run.bad_example(), &divergence.found) {
+        (Some(text), _) => (None, text),
+        (None, NotFinite::Loss) => run.loss(),
+        (None, NotFinite::Gradients) => run.gradients(),
+        (None, NotFinite::Kept(name)) => (Some(name.clone()), run.kept(name)),
+        (None, NotFinite::Scores { fp32, test, evaluation }) => run.scores(*fp32, *test, evaluation),
+    };
+    metrics::Diverged { step: divergence.step, tensor, message: format!("the run diverged: {what}") }
+}
+
+/// A run that diverged, with what is needed to run its last step again. What is found is a tensor's name and a text.
+struct Run<'a> {
+    divergence: &'a Divergence,
+    compiled: &'a Compiled,
+    executor: &'a mut Executor,
+    values: &'a mut Values,
+    setup: Setup<'a>,
+    extremes: Extremes,
+}
+
+impl Run<'_> {
+    /// An example that is not finite itself.
+    fn bad_example(&self) -> Option<String> {
+        let Divergence { batch, step, .. } = self.divergence;
+        let at = batch.images.iter().position(|x| !x.is_finite())?;
+        let example = at.checked_div(batch.images.len() / batch.labels.len().max(1))?;
+        let x = batch.images[at];
+        Some(format!("example {example} of the batch of step {step} holds {x}; it is in the data, remove it there"))
+    }
+
+    /// The cause in the last step, with a loss scale.
+    fn step(&mut self, loss_scale: f32) -> Found {
+        let Divergence { batch, learning_rate, .. } = self.divergence;
+        let (examples, labels, learning_rate) = (&batch.images, &batch.labels, *learning_rate);
+        let inputs = Inputs { examples, labels, loss_scale, learning_rate, ..Inputs::default() };
+        self.compiled.cause_in_step(self.executor, self.values, &inputs)
+    }
+
+    fn loss(&mut self) -> (Option<String>, String) {
+        let Divergence { step, loss_scale, .. } = *self.divergence;
+        let cause = self.step(loss_scale);
+        let advice = advice(&cause, &self.extremes, self.setup);
+        (tensor(&cause), format!("the loss was not finite at step {step}: {}; {advice}", place(&cause)))
+    }
+
+    fn gradients(&mut self) -> (Option<String>, String) {
+        let Divergence { step, loss_scale, ref record, .. } = *self.divergence;
+        let cause = self.step(loss_scale);
+        let is_gradient = matches!(&cause, Ok(Some(Cause { first, is_saturation: false, .. })) if first.is_gradient);
+        let mut lower = [1024.0, 1.0, SMALLEST_SCALE].into_iter().filter(|&scale| is_gradient && scale < loss_scale);
+        let advice = match lower.find(|&scale| matches!(self.step(scale), Ok(None))) {
+            Some(scale) => {
+                let widen = much(&cause).map_or(String::new(), |s| format!("; and {}", self.setup.formats.widen(s)));
+                scaled_down(scale, self.setup.settings.loss_scale) + &widen
+            }
+            None => advice(&cause, &self.extremes, self.setup),
+        };
+        let text = format!(
+            "{} of {} steps ({}) were skipped, since gradients were not finite while the loss was: at step {step}, with \
+             loss scale {}, {}; {advice}",
+            record.skipped,
+            record.steps,
+            percent(record.skipped_share),
+            number(f64::from(loss_scale)),
+            place(&cause)
         );
+        (tensor(&cause), text)
     }
-    let inputs = Inputs {
-        examples: &batch.images,
-        labels: &batch.labels,
-        loss_scale: *loss_scale,
-        learning_rate: *learning_rate,
-        ..Inputs::default()
-    };
-    let mut first = || match compiled.first_not_finite(executor, values, &inputs) {
-        Ok(Some(tensor)) => place(&tensor),
-        Ok(None) => "no tensor of the step alone tells why".to_string(),
-        Err(error) => format!("which tensor is the first cannot be told ({error})"),
-    };
-    let lower = match step {
-        0 => "it is the first step, so scale the data or the initial weights down, or give the tensor a wider format (--pin); \
-              --lr has no part in it"
-            .to_string(),
-        _ => format!("lower --lr (it was {})", number(*learning_rate)),
-    };
-    match found {
-        NotFinite::Loss => format!("the run diverged: the loss was not finite at step {step}: {}; {lower}", first()),
-        NotFinite::Gradients => {
-            let share = 100.0 * *skipped as f64 / (*steps).max(1) as f64;
-            let advice = match scaling {
-                LossScaling::Dynamic if *loss_scale > SMALLEST_SCALE => {
-                    "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale 1024)"
-                }
-                LossScaling::Dynamic => "lower --lr, or give the gradient a wider format (--pin)",
-                LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
-            };
-            format!(
-                "the run diverged: {skipped} of {steps} steps ({share:.1}%) were skipped, since gradients were not finite \
-                 while the loss was: at step {step}, with loss scale {}, {}; {advice}",
-                number(*loss_scale),
-                first()
-            )
+
+    fn kept(&self, name: &str) -> String {
+        let Divergence { step, learning_rate, record, .. } = self.divergence;
+        let (kept, extremes) = (self.compiled.kept(name), &self.extremes);
+        let mut text = format!("{} was not finite after step {step}", kept.words);
+        let update = update(self.compiled, *learning_rate);
+        if let Some(update) = update.filter(|_| !kept.is_statistic && !extremes.of_updates) {
+            text += &format!("; the update was {update}");
         }
-        NotFinite::Kept(name) => {
-            let advice = match *learning_rate {
-                0.0 => "scale the data down".to_string(),
-                rate => format!("lower --lr (it was {})", number(rate)),
-            };
-            format!("the run diverged: {} was not finite after step {step}; {advice}", compiled.kept(name))
+        let worst = record.overflows.iter().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
+        let worst = worst.filter(|worst| extremes.is_empty() && worst.ratio >= OVERFLOW_THRESHOLD);
+        if let Some(metrics::Overflow { tensor, ratio, step }) = worst {
+            text += &format!(
+                "; {} of `{tensor}` saturated its format at step {step}: give it one with more exponent bits (--pin), or",
+                percent(*ratio)
+            );
+        } else {
+            text += ";";
         }
-        NotFinite::Scores { fp32, examples, of } => format!(
-            "the run diverged: after the last step, step {step}, the scores of {examples} of {of} test examples are not finite{}; \
-             lower --lr",
-            if *fp32 { " when evaluated in fp32" } else { "" }
+        format!("{text} {}", extremes.advice())
+    }
+
+    fn scores(&mut self, fp32: bool, test: bool, evaluation: &Evaluation) -> (Option<String>, String) {
+        let Divergence { step, batch, .. } = self.divergence;
+        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
+        let cause = self.compiled.cause_in_evaluation(self.executor, self.values, &inputs, fp32);
+        let text = format!(
+            "after the last step, step {step}, the scores of {} of {} {} examples are not finite{}: {}; {}",
+            evaluation.not_finite,
+            evaluation.examples,
+            if test { "test" } else { "training" },
+            if fp32 { " when evaluated in fp32" } else { "" },
+            place(&cause),
+            advice(&cause, &self.extremes, self.setup)
+        );
+        (tensor(&cause), text)
+    }
+}
+
+type Found = Result<Option<Cause>, ProbeError>;
+
+fn tensor(cause: &Found) -> Option<String> {
+    let cause = cause.as_ref().ok()?.as_ref()?;
+    let saturated = cause.saturated.as_ref().filter(|_| cause.is_saturation);
+    Some(saturated.map_or(&cause.first.name, |saturated| &saturated.name).clone())
+}
+
+/// The tensor that saturates, where that is the cause or concerns more than single numbers.
+fn much(cause: &Found) -> Option<&Saturated> {
+    let cause = cause.as_ref().ok()?.as_ref()?;
+    cause.saturated.as_ref().filter(|saturated| cause.is_saturation || saturated.share >= OVERFLOW_THRESHOLD)
+}
+
+/// What to do where gradients are finite with a lower loss scale.
+fn scaled_down(scale: f32, scaling: LossScaling) -> String {
+    let scale = number(f64::from(scale));
+    match scaling {
+        LossScaling::Dynamic => format!(
+            "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale {scale})"
         ),
+        LossScaling::Fixed(_) | LossScaling::None => {
+            format!("use --loss-scale dynamic or a smaller number (--loss-scale {scale})")
+        }
     }
 }
 
-/// A number with few digits, whatever its size.
-fn number(x: f32) -> String {
-    if (1e-3..1e7).contains(&x) { x.to_string() } else { format!("{x:e}") }
+/// What to do about the cause: settings that are out of the ordinary come first, then the tensor's format.
+fn advice(cause: &Found, extremes: &Extremes, setup: Setup<'_>) -> String {
+    // Weights that grow without bound fit no format.
+    let saturated = much(cause).filter(|_| !extremes.of_updates).map(|saturated| setup.formats.widen(saturated));
+    let is_gradient = matches!(cause, Ok(Some(Cause { first, is_saturation: false, .. })) if first.is_gradient);
+    let gradient = is_gradient && extremes.is_empty();
+    let gradient = gradient.then(|| "give the gradient a format with more exponent bits (--pin)".to_string());
+    let settings = Some(extremes.advice()).filter(|_| saturated.is_none() || !extremes.is_empty());
+    [settings, gradient, saturated].into_iter().flatten().collect::<Vec<_>>().join(", or ")
 }
 
-fn place(tensor: &NamedTensor) -> String {
-    let NamedTensor { computes, is_gradient, format } = tensor;
+/// Which tensor it is.
+fn place(cause: &Found) -> String {
+    match (cause, much(cause)) {
+        (Ok(Some(Cause { is_saturation: true, .. })), Some(saturated)) => saturates(saturated),
+        (Ok(Some(Cause { first, .. })), Some(saturated)) => {
+            format!("{}; in the formats of the run {}", self::first(first), saturates(saturated))
+        }
+        (Ok(Some(Cause { first, .. })), None) => self::first(first),
+        (Ok(None), _) => "no tensor is not finite when they are computed one by one".to_string(),
+        (Err(error), _) => format!("which tensor is the first cannot be told ({error})"),
+    }
+}
+
+fn first(tensor: &NamedTensor) -> String {
+    let NamedTensor { computes, is_gradient, format, .. } = tensor;
     let what = if *is_gradient { "gradient" } else { "tensor" };
     format!("{computes}, stored in {format}, is the first {what} that is not finite")
+}
+
+fn saturates(saturated: &Saturated) -> String {
+    let Saturated { name, format, largest, share, others, .. } = saturated;
+    let end = number(f64::from(format.max_finite()));
+    let others = match others.as_slice() {
+        [] => String::new(),
+        [one] => format!("; `{one}` saturates too"),
+        [one, rest @ ..] => format!("; `{one}` and {} more saturate too", rest.len()),
+    };
+    format!(
+        "`{name}` saturates: it is stored in {format}, which ends at {end}, but {} of its numbers are larger, up to {}{others}",
+        percent(*share),
+        number(f64::from(*largest))
+    )
+}
+
+/// Which tensor makes scores of an evaluated batch not finite.
+pub(crate) fn place_in_evaluation(
+    compiled: &Compiled,
+    executor: &mut Executor,
+    values: &mut Values,
+    inputs: &Inputs<'_>,
+    fp32: bool,
+) -> String {
+    place(&compiled.cause_in_evaluation(executor, values, inputs, fp32))
 }
 
 /// What becomes of the file of a network that was not trained to its end.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 2 a wrong argument, file or network, 3 numbers that are not finite, 4 too little memory; messages go to
 //! standard error.
 
+mod advice;
 mod args;
 mod budget;
 mod commands;

@@ -11,7 +11,7 @@ use std::path::Path;
 use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
-pub(crate) use bitbudget_report::{Rounding, amounts, bytes, counted, grouped, percent, percents, small};
+pub(crate) use bitbudget_report::{Rounding, amounts, bytes, counted, grouped, number, percent, percents, small};
 
 /// The most columns that tables and text take.
 const WIDTH: u16 = 100;

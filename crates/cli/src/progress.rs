@@ -1,6 +1,6 @@
 //! The progress of a training run: a bar on a terminal, a line per epoch elsewhere.
 
-use crate::output::{bytes, tell};
+use crate::output::{bytes, number, small, tell};
 use bitbudget_train::metrics::{EpochRecord, Promotion, Record, StepRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -50,22 +50,25 @@ impl Progress {
             self.line(promoted(promotion));
         }
         self.bar.set_message(format!(
-            "loss {:.4}, scale {}, {} promoted, {:.0} images/s",
-            self.loss, step.loss_scale, self.promotions, self.images_per_second
+            "loss {}, scale {}, {} promoted, {:.0} images/s",
+            small(self.loss),
+            number(f64::from(step.loss_scale)),
+            self.promotions,
+            self.images_per_second
         ));
         self.bar.inc(1);
     }
 
     fn epoch(&mut self, epoch: &EpochRecord) {
         let test = match (epoch.test_loss, epoch.test_accuracy) {
-            (Some(loss), Some(accuracy)) => format!(", test loss {loss:.4} accuracy {:.2}%", 100.0 * accuracy),
+            (Some(loss), Some(accuracy)) => format!(", test loss {} accuracy {:.2}%", small(loss), 100.0 * accuracy),
             _ => String::new(),
         };
         let skipped = if epoch.skipped > 0 { format!(", {} skipped", epoch.skipped) } else { String::new() };
         let line = format!(
-            "epoch {}: train loss {:.4} accuracy {:.2}%{test}{skipped}, {:.0} images/s",
+            "epoch {}: train loss {} accuracy {:.2}%{test}{skipped}, {:.0} images/s",
             epoch.epoch + 1,
-            epoch.train_loss,
+            small(epoch.train_loss),
             100.0 * epoch.train_accuracy,
             epoch.images_per_second
         );

@@ -67,6 +67,7 @@ impl Run {
             epochs: self.epochs,
             promotions: end.promotions.into_iter().map(promotion).collect(),
             overflows: end.overflows.into_iter().map(overflow).collect(),
+            diverged: end.divergence.map(|divergence| divergence.message),
         })
     }
 }
@@ -172,7 +173,7 @@ pub(crate) fn rerun(inputs: &Inputs<'_>, seed: Option<u64>, threads: usize) -> R
 }
 
 /// An argument as a shell reads it.
-fn quoted(argument: &str) -> String {
+pub(crate) fn quoted(argument: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%+@".contains(c);
     match !argument.is_empty() && argument.chars().all(plain) {
         true => argument.to_string(),

@@ -16,7 +16,7 @@ pub enum ProfileError {
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// A number overflowed FP32, so that there is nothing to compare with.
     #[error(
-        "{kind} `{name}` has numbers that are not finite in FP32{}, or a network that does not diverge",
+        "{kind} `{name}` has numbers that are not finite in FP32{}, or take a network that has not diverged",
         match gradient {
             true => format!(" at loss scale {loss_scale:?}; use a smaller loss scale or learning rate"),
             false => "; scale the data down".to_string(),

@@ -54,7 +54,8 @@ function sentences({ verdict, memory, training }) {
       ? `It fits: ${bytes(predicted)} of ${bytes(budget)} (method ${method}).`
       : `It does not fit: ${bytes(predicted)} instead of ${bytes(budget)} (method ${method}).`)
     : el("strong", {}, `It takes ${bytes(predicted)} (method ${method}); no budget was given.`));
-  return [fits, ...texts.map((text) => el("p", {}, text))];
+  const diverged = training?.diverged ? [el("p", {}, el("strong", { class: "alarm" }, `${training.diverged}.`))] : [];
+  return [fits, ...diverged, ...texts.map((text) => el("p", {}, text))];
 }
 
 function rerunFacts({ rerun }) {

@@ -271,6 +271,9 @@ pub struct Training {
     pub promotions: Vec<Promotion>,
     /// The tensors whose overflows were counted.
     pub overflows: Vec<Overflow>,
+    /// Where and why the run diverged, in words, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<String>,
 }
 
 /// A run by steps, thinned so that it has no more than some hundred points.

@@ -23,4 +23,4 @@ pub use data::{
 };
 pub use page::page;
 pub use shell::shell;
-pub use text::{Rounding, amounts, bytes, counted, grouped, percent, percents, small};
+pub use text::{Rounding, amounts, bytes, counted, grouped, number, percent, percents, small};

@@ -110,8 +110,28 @@ pub fn counted(n: u64, one: &str, many: &str) -> String {
 pub fn small(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_string(),
+        size if size >= 1e6 => format!("{x:.4e}"),
         size if size >= 0.001 => format!("{x:.4}"),
         _ => format!("{x:.1e}"),
+    }
+}
+
+/// A number with up to four digits that count, without zeros at its end; in scientific notation where it is very large or small.
+pub fn number(x: f64) -> String {
+    let trimmed = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_string();
+    let size = x.abs();
+    if x == 0.0 || !x.is_finite() || size.fract() == 0.0 && size < 1e7 {
+        return x.to_string();
+    }
+    if (1e-3..1e5).contains(&size) {
+        let digits = (3 - size.log10().floor() as i32).max(0) as usize;
+        let text = format!("{x:.digits$}");
+        return if digits > 0 { trimmed(&text) } else { text };
+    }
+    let text = format!("{x:.3e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => format!("{}e{exponent}", trimmed(digits)),
+        None => text,
     }
 }
 
@@ -138,6 +158,10 @@ mod tests {
         assert_eq!([0.0, 512.0, 1024.0, 1.5 * 1048576.0].map(bytes), ["0 B", "512 B", "1.0 KiB", "1.5 MiB"]);
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 0.00004, 0.01234, 12.0].map(small), ["0", "4.0e-5", "0.0123", "12.0000"]);
+        assert_eq!([1e37, 1234567.0, f64::NAN].map(small), ["1.0000e37", "1.2346e6", "NaN"]);
+        assert_eq!([0.0, 0.05, 57.25, 65536.0, 12345.6].map(number), ["0", "0.05", "57.25", "65536", "12346"]);
+        let large = [9_999.96, 1e37, 0.00005, 3.4e38, 6.103515625e-5];
+        assert_eq!(large.map(number), ["10000", "1e37", "5e-5", "3.4e38", "6.104e-5"]);
         assert_eq!([0.0, 0.0004, 0.0005, 0.5, 1.0].map(percent), ["0.0%", "below 0.1%", "0.1%", "50.0%", "100.0%"]);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::batches::Batch;
+use crate::evaluation::Evaluation;
 use crate::metrics::FinalRecord;
 
 /// How a run ended.
@@ -20,20 +21,18 @@ pub struct Divergence {
     pub found: NotFinite,
     /// The step, counted from 0. After a step whose loss was not finite parameters are as they were before it.
     pub step: u64,
-    /// The batch of the step.
+    /// The batch of the step; for scores that are not finite, the first evaluated batch with such scores.
     pub batch: Batch,
     /// The loss scale of the step.
     pub loss_scale: f32,
     /// The learning rate of the step.
     pub learning_rate: f32,
-    /// The steps that were made.
-    pub steps: u64,
-    /// How many of them were skipped.
-    pub skipped: u64,
+    /// What the run recorded up to there.
+    pub record: FinalRecord,
 }
 
 /// What was not finite.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum NotFinite {
     /// The loss of the step.
     Loss,
@@ -41,14 +40,14 @@ pub enum NotFinite {
     Gradients,
     /// A parameter or a state, by its name, after the step.
     Kept(String),
-    /// Scores of test examples, after the last step.
+    /// Scores of examples that were evaluated after the last step.
     Scores {
         /// Whether the evaluation was the one without rounding.
         fp32: bool,
-        /// How many examples have such scores.
-        examples: u64,
-        /// How many examples there are.
-        of: u64,
+        /// Whether they are test examples; without any, a batch of training examples is evaluated.
+        test: bool,
+        /// The evaluation.
+        evaluation: Evaluation,
     },
 }
 

@@ -16,6 +16,8 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Examples whose scores are not finite; they count as wrong.
     pub not_finite: u64,
+    /// The number of the first of them.
+    pub first_not_finite: Option<u64>,
     /// All examples.
     pub examples: u64,
 }
@@ -48,17 +50,22 @@ pub fn evaluate(
         loss: loss / examples as f64,
         accuracy: scores.correct as f64 / examples as f64,
         not_finite: scores.not_finite,
+        first_not_finite: scores.first_not_finite,
         examples: examples as u64,
     })
 }
 
-pub(crate) fn evaluate_test(
-    executor: &mut Executor,
-    values: &mut Values,
-    program: &Program,
-    dataset: &Dataset,
-) -> Result<Option<Evaluation>> {
-    dataset.test.as_ref().map(|split| evaluate(executor, values, program, dataset, split)).transpose()
+/// The batch of an evaluation in batches of `size` in which an example is, by its number.
+///
+/// # Errors
+/// If the data do not fit.
+pub fn batch_with(dataset: &Dataset, split: &Split, size: usize, example: u64) -> Result<Batch> {
+    let mut batches = EvalBatches::new(dataset, split, size)?;
+    let mut batch = Batch::default();
+    for _ in 0..=example / size.max(1) as u64 {
+        batches.next_into(&mut batch);
+    }
+    Ok(batch)
 }
 
 /// The rows of an output with one row per example.
@@ -73,7 +80,9 @@ pub(crate) fn rows<'s>(step: &'s Step, name: &str, examples: usize) -> Result<st
 #[derive(Debug, Default)]
 pub(crate) struct Scores {
     pub(crate) correct: u64,
+    examples: u64,
     not_finite: u64,
+    first_not_finite: Option<u64>,
 }
 
 impl Scores {
@@ -84,8 +93,12 @@ impl Scores {
             let larger = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
             match row.iter().all(|score| score.is_finite()) {
                 true => self.correct += u64::from((0..row.len()).fold(0, larger) == label as usize),
-                false => self.not_finite += 1,
+                false => {
+                    self.not_finite += 1;
+                    self.first_not_finite.get_or_insert(self.examples);
+                }
             }
+            self.examples += 1;
         }
     }
 }

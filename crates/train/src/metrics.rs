@@ -72,7 +72,7 @@ pub struct FinalRecord {
     pub train_loss: f64,
     /// Accuracy of the last epoch on training images, 0 to 1.
     pub train_accuracy: f64,
-    /// Mean loss over the test images, where there are any.
+    /// Mean loss over the test images, where there are any and the run came to its end.
     pub test_loss: Option<f64>,
     /// Accuracy on the test images, 0 to 1.
     pub test_accuracy: Option<f64>,
@@ -93,6 +93,24 @@ pub struct FinalRecord {
     /// The parameters and outputs that overflowed at all, in the order of the program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overflows: Vec<Overflow>,
+    /// Whether the run diverged, so that no network was saved.
+    #[serde(default)]
+    pub diverged: bool,
+    /// Where it diverged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<Diverged>,
+}
+
+/// Where a run diverged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// The step, counted from 0.
+    pub step: u64,
+    /// The first tensor that was not finite, or the one that overflowed its format and so made others not finite; nothing
+    /// where none can be told.
+    pub tensor: Option<String>,
+    /// What happened and what to do, in words.
+    pub message: String,
 }
 
 /// The step in which most of a tensor overflowed.
@@ -185,6 +203,8 @@ mod tests {
             skipped_share: 0.25,
             promotions: vec![promotion()],
             overflows: vec![Overflow { tensor: "conv1.weight".into(), ratio: 0.25, step: 3 }],
+            diverged: true,
+            divergence: Some(Diverged { step: 3, tensor: Some("conv1".into()), message: "no".into() }),
         });
         for record in [step(0.5), end] {
             let line = record.line().unwrap();

@@ -9,7 +9,7 @@ use bitbudget_program::{Instruction, Program, Progress};
 use crate::batches::{Batch, TrainBatches, TrainOptions};
 use crate::data::Dataset;
 use crate::divergence::{Divergence, Ended, NotFinite, Stop};
-use crate::evaluation::{Evaluation, Scores, evaluate_test, rows};
+use crate::evaluation::{Evaluation, Scores, batch_with, evaluate, rows};
 use crate::learning_rate::LearningRate;
 use crate::loss_scale::{LossScaler, LossScaling, SMALLEST_SCALE};
 use crate::metrics::{self, EpochRecord, FinalRecord, Promotion, Record, StepRecord};
@@ -85,50 +85,47 @@ impl From<ExecError> for Error {
     }
 }
 
+/// What to train, on what, and how.
+#[derive(Debug)]
+pub struct Training<'a> {
+    /// The programs to begin with.
+    pub programs: Programs,
+    /// The evaluation without rounding, for the final record.
+    pub fp32: &'a Program,
+    /// The examples.
+    pub dataset: &'a Dataset,
+    /// How to train.
+    pub settings: &'a Settings,
+}
+
+/// Gets the tensors whose overflow ratio reached the threshold, the worst first, and gives the programs to go on with, or
+/// nothing if none of them could be promoted.
+pub type Promote<'a> = &'a mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>;
+
+/// Called after each step and epoch.
+pub type Observe<'a> = &'a mut dyn FnMut(&Record) -> Result<()>;
+
 /// Trains: changes `values`, calls `observe` after each step and epoch, and returns how the run ended.
 ///
 /// The run diverges, and ends, at the first step whose loss is not finite or which leaves a parameter or a state that is
-/// not; when gradients are not finite in so many steps that nothing is trained; and when scores of test examples are not
-/// finite at its end.
-///
-/// `promoted` gets the tensors whose overflow ratio reached the threshold, the worst first, and gives the programs to go on
-/// with, or nothing if no tensor could be promoted. `fp32` is the evaluation without rounding, for the final record.
+/// not; when gradients are not finite in so many steps that nothing is trained; and when scores of test examples, or without
+/// any those of a batch of training examples, are not finite at its end.
 ///
 /// # Errors
 /// If the data do not fit, the device fails, or the network is not finite before the first step.
 pub fn train(
     executor: &mut Executor,
     values: &mut Values,
-    programs: Programs,
-    fp32: &Program,
-    dataset: &Dataset,
-    settings: &Settings,
-    promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
-    observe: &mut dyn FnMut(&Record) -> Result<()>,
+    training: Training<'_>,
+    promoted: Promote<'_>,
+    observe: Observe<'_>,
 ) -> Result<Ended> {
-    match train_all(executor, values, programs, fp32, dataset, settings, promoted, observe) {
-        Ok(record) => Ok(Ended::Finished(record)),
-        Err(Stop::Diverged(divergence)) => Ok(Ended::Diverged(divergence)),
-        Err(Stop::Failed(error)) => Err(error),
-    }
-}
-
-fn train_all(
-    executor: &mut Executor,
-    values: &mut Values,
-    programs: Programs,
-    fp32: &Program,
-    dataset: &Dataset,
-    settings: &Settings,
-    promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
-    observe: &mut dyn FnMut(&Record) -> Result<()>,
-) -> std::result::Result<FinalRecord, Stop> {
+    let Training { programs, fp32, dataset, settings } = training;
     if let Some(name) = executor.first_not_finite(&programs.train, values)? {
         let message =
             format!("`{name}` of the network holds numbers that are not finite; take one that did not diverge");
-        return Err(Error::new(ErrorKind::Invalid, message).into());
+        return Err(Error::new(ErrorKind::Invalid, message));
     }
-    let start = Instant::now();
     let per_epoch = TrainBatches::new(dataset, &settings.batches, 0)?.len() as u64;
     let steps = match settings.length {
         Length::Epochs(epochs) => epochs.saturating_mul(per_epoch),
@@ -139,53 +136,26 @@ fn train_all(
         executor,
         values,
         programs,
+        dataset,
         settings,
         scaler,
+        start: Instant::now(),
         steps,
         step: 0,
         hopeless: 0,
         skipped: 0,
         last_skipped: None,
+        last: EpochSums::default(),
+        test: None,
+        exact: None,
         promotions: Vec::new(),
         worst: BTreeMap::new(),
     };
-    let mut last = EpochSums::default();
-    let mut epoch = 0;
-    let mut test = None;
-    while run.step < steps {
-        let begin = Instant::now();
-        last = run.epoch(dataset, epoch, promoted, observe)?;
-        let training = begin.elapsed().as_secs_f64();
-        test = evaluate_test(run.executor, run.values, &run.programs.evaluate, dataset)?;
-        observe(&Record::Epoch(EpochRecord {
-            epoch,
-            steps: run.step,
-            train_loss: last.loss(),
-            train_accuracy: last.accuracy(),
-            test_loss: test.map(|t| t.loss),
-            test_accuracy: test.map(|t| t.accuracy),
-            skipped: last.skipped,
-            seconds: begin.elapsed().as_secs_f64(),
-            images_per_second: last.examples as f64 / training,
-        }))?;
-        epoch += 1;
+    match run.epochs(promoted, observe).and_then(|()| run.check_end(fp32)) {
+        Ok(()) => Ok(Ended::Finished(run.record())),
+        Err(Stop::Diverged(divergence)) => Ok(Ended::Diverged(divergence)),
+        Err(Stop::Failed(error)) => Err(error),
     }
-    run.check_skipped()?;
-    let exact = evaluate_test(run.executor, run.values, fp32, dataset)?;
-    run.check_scores(&[(false, test), (true, exact)])?;
-    Ok(FinalRecord {
-        train_loss: last.loss(),
-        train_accuracy: last.accuracy(),
-        test_loss: test.map(|t| t.loss),
-        test_accuracy: test.map(|t| t.accuracy),
-        test_accuracy_fp32: exact.map(|t| t.accuracy),
-        seconds: start.elapsed().as_secs_f64(),
-        steps: run.step,
-        skipped: run.skipped,
-        skipped_share: run.skipped as f64 / run.step.max(1) as f64,
-        promotions: run.promotions,
-        overflows: run.worst.into_values().collect(),
-    })
 }
 
 /// Sums over an epoch.
@@ -212,8 +182,10 @@ struct Run<'a> {
     executor: &'a mut Executor,
     values: &'a mut Values,
     programs: Programs,
+    dataset: &'a Dataset,
     settings: &'a Settings,
     scaler: LossScaler,
+    start: Instant,
     steps: u64,
     step: u64,
     /// Steps in a row that were skipped at a loss scale that falls no further.
@@ -221,33 +193,58 @@ struct Run<'a> {
     skipped: u64,
     /// The step that was skipped last, with its batch.
     last_skipped: Option<(StepRecord, Batch)>,
+    /// The last epoch, as far as it came.
+    last: EpochSums,
+    /// The evaluation of test examples after the last epoch.
+    test: Option<Evaluation>,
+    /// The same without rounding.
+    exact: Option<Evaluation>,
     promotions: Vec<Promotion>,
     /// The step in which most of each tensor overflowed, by the number that the program counts it by.
     worst: BTreeMap<u32, metrics::Overflow>,
 }
 
 impl Run<'_> {
-    fn epoch(
-        &mut self,
-        dataset: &Dataset,
-        epoch: u64,
-        promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
-        observe: &mut dyn FnMut(&Record) -> Result<()>,
-    ) -> std::result::Result<EpochSums, Stop> {
-        let mut batches = TrainBatches::new(dataset, &self.settings.batches, epoch)?;
+    fn epochs(&mut self, promoted: Promote<'_>, observe: Observe<'_>) -> std::result::Result<(), Stop> {
+        let mut epoch = 0;
+        while self.step < self.steps {
+            let begin = Instant::now();
+            (self.last, self.test) = (EpochSums::default(), None);
+            self.epoch(epoch, &mut *promoted, &mut *observe)?;
+            let training = begin.elapsed().as_secs_f64();
+            if let Some(split) = &self.dataset.test {
+                self.test = Some(evaluate(self.executor, self.values, &self.programs.evaluate, self.dataset, split)?);
+            }
+            observe(&Record::Epoch(EpochRecord {
+                epoch,
+                steps: self.step,
+                train_loss: self.last.loss(),
+                train_accuracy: self.last.accuracy(),
+                test_loss: self.test.map(|t| t.loss),
+                test_accuracy: self.test.map(|t| t.accuracy),
+                skipped: self.last.skipped,
+                seconds: begin.elapsed().as_secs_f64(),
+                images_per_second: self.last.examples as f64 / training,
+            }))?;
+            epoch += 1;
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, epoch: u64, promoted: Promote<'_>, observe: Observe<'_>) -> std::result::Result<(), Stop> {
+        let mut batches = TrainBatches::new(self.dataset, &self.settings.batches, epoch)?;
         let mut batch = Batch::default();
-        let mut sums = EpochSums::default();
         while self.step < self.steps && batches.next_into(&mut batch) {
             let begin = Instant::now();
             let (step, mut record) = self.one(&batch, epoch)?;
-            sums.steps += 1;
-            sums.loss += record.loss;
-            sums.examples += batch.labels.len() as u64;
-            sums.skipped += u64::from(record.skipped);
+            self.last.steps += 1;
+            self.last.loss += record.loss;
+            self.last.examples += batch.labels.len() as u64;
+            self.last.skipped += u64::from(record.skipped);
             let found = self.not_finite(&record)?;
             if found != Some(NotFinite::Loss) {
-                sums.scores.add(rows(&step, "logits", batch.labels.len())?, &batch.labels);
-                record.promoted = self.promote(&step, promoted)?;
+                self.last.scores.add(rows(&step, "logits", batch.labels.len())?, &batch.labels);
+                record.promoted = self.promote(&step, &mut *promoted)?;
             }
             record.seconds = begin.elapsed().as_secs_f64();
             record.images_per_second = batch.labels.len() as f64 / record.seconds;
@@ -260,7 +257,26 @@ impl Run<'_> {
                 self.last_skipped = Some((record, batch.clone()));
             }
         }
-        Ok(sums)
+        Ok(())
+    }
+
+    /// What the run came to so far.
+    fn record(&self) -> FinalRecord {
+        FinalRecord {
+            train_loss: self.last.loss(),
+            train_accuracy: self.last.accuracy(),
+            test_loss: self.test.map(|t| t.loss),
+            test_accuracy: self.test.map(|t| t.accuracy),
+            test_accuracy_fp32: self.exact.map(|t| t.accuracy),
+            seconds: self.start.elapsed().as_secs_f64(),
+            steps: self.step,
+            skipped: self.skipped,
+            skipped_share: self.skipped as f64 / self.step.max(1) as f64,
+            promotions: self.promotions.clone(),
+            overflows: self.worst.values().cloned().collect(),
+            diverged: false,
+            divergence: None,
+        }
     }
 
     /// One step, with its record but for what follows from it.
@@ -307,28 +323,33 @@ impl Run<'_> {
 
     fn diverged(&self, found: NotFinite, record: &StepRecord, batch: Batch) -> Stop {
         let &StepRecord { step, loss_scale, learning_rate, .. } = record;
-        let (steps, skipped) = (self.step, self.skipped);
-        Stop::Diverged(Box::new(Divergence { found, step, batch, loss_scale, learning_rate, steps, skipped }))
+        let record = FinalRecord { diverged: true, ..self.record() };
+        Stop::Diverged(Box::new(Divergence { found, step, batch, loss_scale, learning_rate, record }))
     }
 
-    /// Stops the run if nearly all its steps were skipped.
-    fn check_skipped(&mut self) -> std::result::Result<(), Stop> {
+    /// Stops the run if nearly all its steps were skipped, or the network that it came to has scores that are not finite:
+    /// for test examples or, without any, for a batch of training examples; with or without rounding.
+    fn check_end(&mut self, fp32: &Program) -> std::result::Result<(), Stop> {
         let nearly_all = self.skipped as f64 >= SKIPPED_SHARE * self.step as f64;
-        match self.last_skipped.take().filter(|_| nearly_all) {
-            Some((record, batch)) => Err(self.diverged(NotFinite::Gradients, &record, batch)),
-            None => Ok(()),
+        if let Some((record, batch)) = self.last_skipped.take().filter(|_| nearly_all) {
+            return Err(self.diverged(NotFinite::Gradients, &record, batch));
         }
-    }
-
-    /// Stops the run if scores of test examples are not finite; evaluations are told apart by whether they round nothing.
-    fn check_scores(&self, evaluations: &[(bool, Option<Evaluation>)]) -> std::result::Result<(), Stop> {
-        for &(fp32, evaluation) in evaluations {
-            let Some(Evaluation { not_finite: examples @ 1.., examples: of, .. }) = evaluation else { continue };
-            let (found, step) = (NotFinite::Scores { fp32, examples, of }, self.step.saturating_sub(1));
-            let (batch, learning_rate) =
-                (Batch::default(), self.settings.schedule.at(self.settings.learning_rate, step, self.steps));
-            let (loss_scale, steps, skipped) = (self.scaler.scale(), self.step, self.skipped);
-            let divergence = Divergence { found, step, batch, loss_scale, learning_rate, steps, skipped };
+        let (dataset, first) = (self.dataset, self.dataset.first(self.settings.batches.batch));
+        let split = dataset.test.as_ref().unwrap_or(&first);
+        let rounded = match self.test {
+            Some(evaluation) => evaluation,
+            None => evaluate(self.executor, self.values, &self.programs.evaluate, dataset, split)?,
+        };
+        let exact = evaluate(self.executor, self.values, fp32, dataset, split)?;
+        let test = dataset.test.is_some();
+        self.exact = Some(exact).filter(|_| test);
+        for (fp32, size, evaluation) in [(false, self.programs.evaluate.batch, rounded), (true, fp32.batch, exact)] {
+            let Some(example) = evaluation.first_not_finite else { continue };
+            let (batch, step) = (batch_with(dataset, split, size, example)?, self.step.saturating_sub(1));
+            let record = FinalRecord { diverged: true, ..self.record() };
+            let learning_rate = self.settings.schedule.at(self.settings.learning_rate, step, self.steps);
+            let (found, loss_scale) = (NotFinite::Scores { fp32, test, evaluation }, self.scaler.scale());
+            let divergence = Divergence { found, step, batch, loss_scale, learning_rate, record };
             return Err(Stop::Diverged(Box::new(divergence)));
         }
         Ok(())
@@ -346,11 +367,7 @@ impl Run<'_> {
     }
 
     /// Promotes what overflowed in a step; returns what became of it.
-    fn promote(
-        &mut self,
-        step: &Step,
-        promoted: &mut dyn FnMut(&[Overflow]) -> Result<Option<Promoted>>,
-    ) -> Result<Vec<Promotion>> {
+    fn promote(&mut self, step: &Step, promoted: Promote<'_>) -> Result<Vec<Promotion>> {
         self.remember(step);
         let Some(threshold) = self.settings.promotion else { return Ok(Vec::new()) };
         let count = |o: &bitbudget_exec::OverflowCount| OverflowCount {

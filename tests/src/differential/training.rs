@@ -12,7 +12,7 @@ use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::Record;
 use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
-use bitbudget_train::run::{self, Length, Programs, Settings};
+use bitbudget_train::run::{self, Length, Programs, Settings, Training};
 use std::collections::BTreeMap;
 
 /// A network after its steps.
@@ -75,10 +75,7 @@ pub(crate) fn train_on(
     let ended = run::train(
         &mut executor,
         &mut values,
-        programs,
-        &fp32,
-        dataset,
-        settings,
+        Training { programs, fp32: &fp32, dataset, settings },
         &mut |over| {
             let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
             let promoted =

@@ -22,8 +22,8 @@ use std::path::PathBuf;
   bitbudget compare net.onnx --data mnist:data/mnist --batch 64 --lr 0.05 --epochs 3 --seeds 3 --html compare.html
   bitbudget compare net.onnx --methods ilp,demote,fp32 --profile net.json --json - --quiet
 
-A budget that is too small for a method is a result too: the table says how much the method would need. random draws its \
-order of groups with the first seed.")]
+A budget that is too small for a method is a result: the table says how much the method would need. So is a training that \
+diverges; the exit status is 3 if all do. random draws its order of groups with the first seed.")]
 pub(crate) struct CompareArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,

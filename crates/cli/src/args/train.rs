@@ -23,8 +23,8 @@ use std::str::FromStr;
 Exit status:
   0  success
   2  a wrong argument, file or network
-  3  the run diverged: a loss, a parameter or a state was not finite, or nearly all steps were skipped; nothing is saved \
-then, and an existing file stays as it was
+  3  the run diverged: a loss, a parameter or a state was not finite, or nearly all steps were skipped; no network is saved \
+then, and an existing file stays as it was; --json, --metrics and --html are written, and say so
   4  too little memory
 
 Examples:

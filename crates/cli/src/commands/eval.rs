@@ -2,16 +2,16 @@
 
 use crate::args::EvalArgs;
 use crate::data::dataset;
-use crate::divergence::Diverged;
+use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
 use crate::model::{Request, compiled, executor, network};
-use crate::output::{counted, json, remark, say};
-use crate::report::Inputs;
+use crate::output::{counted, json, remark, say, small};
+use crate::report;
 use anyhow::Result;
-use bitbudget_exec::Values;
+use bitbudget_exec::{Inputs, Values};
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
-use bitbudget_train::evaluation::evaluate;
+use bitbudget_train::evaluation::{batch_with, evaluate};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -29,7 +29,7 @@ struct EvalRecord {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &args.assignment) };
+    let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
@@ -40,11 +40,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
+    let fp32 = compiled.evaluate_fp32()?;
     let rounded = evaluate(&mut executor, &mut values, &compiled.evaluate, &dataset, split)?;
     // Where nothing is rounded, both are the same.
     let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
     let exact = match is_rounded {
-        true => evaluate(&mut executor, &mut values, &compiled.evaluate_fp32()?, &dataset, split)?,
+        true => evaluate(&mut executor, &mut values, &fp32, &dataset, split)?,
         false => rounded,
     };
     let record = EvalRecord {
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     if !args.quiet && !outputs.on_standard_output {
         let line =
-            |of: &str, loss: f64, accuracy: f64| format!("{of} loss {loss:.4} accuracy {:.2}%", 100.0 * accuracy);
+            |of: &str, loss: f64, accuracy: f64| format!("{of} loss {} accuracy {:.2}%", small(loss), 100.0 * accuracy);
         let examples = counted(record.examples as u64, "example", "examples");
         let mut text = format!("{examples} of {}: {}", record.data, line(&record.method, record.loss, record.accuracy));
         if is_rounded {
@@ -71,20 +72,22 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         }
         say(text)?;
     }
-    let (of, method) = (record.examples, record.method.as_str());
-    match (record.not_finite, record.not_finite_fp32) {
-        (0, 0) => Ok(()),
-        (0, many) => Err(not_finite("fp32", many, of)),
-        (many, _) => Err(not_finite(method, many, of)),
+    for (is_exact, evaluation) in [(false, rounded), (true, exact)] {
+        let Some(example) = evaluation.first_not_finite else { continue };
+        let (method, size) = match is_exact {
+            true => ("fp32", fp32.batch),
+            false => (record.method.as_str(), compiled.evaluate.batch),
+        };
+        let batch = batch_with(&dataset, split, size, example)?;
+        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
+        let place = place_in_evaluation(&compiled, &mut executor, &mut values, &inputs, is_exact);
+        let (many, of) = (evaluation.not_finite, evaluation.examples);
+        // The result is written, but the command does not end as a success.
+        let text = format!(
+            "{method}: the scores of {many} of {of} examples are not finite; they count as wrong. The first is example \
+             {example}: {place}"
+        );
+        return Err(Diverged(text).into());
     }
-}
-
-/// The result is written, but the command does not end as a success.
-fn not_finite(method: &str, many: u64, of: usize) -> anyhow::Error {
-    let text = match (many, of) {
-        (1, 1) => format!("{method}: the scores of the only example are not finite; it counts as wrong"),
-        (1, _) => format!("{method}: the scores of 1 of {of} examples are not finite; it counts as wrong"),
-        _ => format!("{method}: the scores of {many} of {of} examples are not finite; they count as wrong"),
-    };
-    Diverged(text).into()
+    Ok(())
 }

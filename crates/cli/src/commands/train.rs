@@ -1,16 +1,19 @@
 //! `bitbudget train`.
 
+mod records;
+
+use crate::advice::Formats;
 use crate::args::{SettingsArgs, TrainArgs};
-use crate::budget::{SolverRecord, lines, record as solver_record};
+use crate::budget::lines;
 use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
-use crate::divergence::{Diverged, explained, unsaved};
-use crate::files::{Folder, Growing, check, check_folder, rehearse, save};
+use crate::divergence::{Diverged, Setup, explained, unsaved};
+use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
-use crate::output::{counted, json, remark, say, together};
+use crate::model::{Request, check_training, compiled_from, executor, network, threads, updates};
+use crate::output::{counted, remark, say, small, together};
 use crate::progress::Progress;
-use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
+use crate::report::Inputs;
 use anyhow::{Context, Result};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
@@ -23,10 +26,9 @@ use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::Dataset;
 use bitbudget_train::divergence::Ended;
-use bitbudget_train::metrics::{self, FinalRecord, Record};
-use bitbudget_train::run::{Length, Overflow, Programs, Settings};
-use bitbudget_train::tensorboard::Events;
-use serde::Serialize;
+use bitbudget_train::metrics::{self, FinalRecord};
+use bitbudget_train::run::{Length, Overflow, Programs, Settings, Training, train};
+use records::Records;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -44,94 +46,39 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let updates = updates(args.settings.loss_scale);
     let threads = threads(&args.device);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
-    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
     check_training(&compiled, compiled.assignment.batch)?;
-    let length = match (args.epochs, args.steps) {
-        (_, Some(steps)) => Length::Steps(steps),
-        (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
-    };
-    let settings = settings(&args.settings, length, compiled.assignment.batch);
+    let settings = settings(&args.settings, length(args), compiled.assignment.batch);
     let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
     // What does not fit is refused before any file is made.
     check_batches(&mut dataset, &settings)?;
-    if let Some(path) = &args.save {
-        // What cannot be saved is refused before it is trained.
-        rehearse(path, &trained(path, &compiled)?)?;
-        if let Some(note) = ending_note(path).filter(|_| !args.quiet) {
-            remark("note", note);
-        }
+    rehearsed(args, &compiled)?;
+    let mut records = Records::begin(args, &inputs, compiled.assignment.low_ratio_elements(), threads)?;
+    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+        remark("note", note);
     }
-    let mut metrics = args.metrics.as_deref().map(Growing::create).transpose()?;
-    let low_ratio = compiled.assignment.low_ratio_elements();
-    let mut events = args.tensorboard.as_deref().map(|folder| event_file(folder, low_ratio)).transpose()?;
-    if !args.quiet {
-        for note in &dataset.notes {
-            remark("note", note);
-        }
-    }
-    // Files are hashed as they are read, not as they are when the run is over.
-    let mut page = match &args.page.html {
-        Some(_) => Some((Run::default(), rerun(&inputs, Some(seed), threads)?)),
-        None => None,
-    };
-    let resident = Resident::start();
-    let mut executor = executor(&args.device)?;
-    let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
-    values.progress = compiled.progress;
-    let mut progress = Progress::new(steps(&settings, &dataset), args.quiet);
-    let programs = programs(&compiled);
-    let fp32 = compiled.evaluate_fp32()?;
-    let record = bitbudget_train::run::train(
-        &mut executor,
-        &mut values,
-        programs,
-        &fp32,
-        &dataset,
-        &settings,
-        &mut |tensors| promote(&mut compiled, tensors, args.settings.promotion.promotion),
-        &mut |record| {
-            progress.show(record);
-            if let Some((file, events)) = &mut events {
-                file.append(&events.record(record));
-            }
-            if let Some((run, _)) = &mut page {
-                run.see(record);
-            }
-            metrics.as_mut().map_or(Ok(()), |metrics| append(metrics, record))
-        },
-    );
-    progress.finish();
-    let record = match record? {
-        Ended::Finished(record) => record,
-        Ended::Diverged(divergence) => {
-            let scaling = settings.loss_scale;
-            let why = explained(&divergence, &compiled, &mut executor, &mut values, scaling);
-            return Err(Diverged(why + &unsaved(args.save.as_deref())).into());
+    let formats = match (&args.assignment.assignment, options) {
+        (Some(path), _) => Formats::Assignment(path),
+        (None, None) => Formats::Trainer(&args.model),
+        (None, Some(options)) => {
+            Formats::Options { budget: options.budget.is_some(), promotion: settings.promotion.is_some() }
         }
     };
-    let memory = memory(&compiled, &fp32, &executor).measured(&executor, &values, resident.growth());
-    let saved = args.save.as_ref().map_or(Ok(()), |path| {
-        (compiled.values, compiled.progress) = (values.download()?, values.progress);
-        save(path, &trained(path, &compiled)?)
-    });
-    let metrics = metrics.map_or(Ok(()), |mut metrics| {
-        append(&mut metrics, &Record::Final(record.clone()))?;
-        metrics.finish()
-    });
-    let events = events.map_or(Ok(()), |(file, _)| file.finish());
-    let page = page.map_or(Ok(()), |(mut run, rerun)| {
-        run.end = Some(record.clone());
-        let training = run.training(Some(format!("{}{}", args.data, args.fitting.fitting())), low_ratio)?;
-        let mut report = bitbudget::report(&compiled, executor.threads(), Some(training))?;
-        MeasuredMemory::from(&memory).put(&mut report);
-        report.rerun = rerun;
-        save_page(args.page.html.as_deref(), &report)
-    });
-    let written = args.json.as_ref().map_or(Ok(()), |path| {
-        let solver = solver_record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
-        json(path, &Outcome { record: &record, memory: &memory, solver })
-    });
-    together([saved, metrics, events, page, written])?;
+    let mut machine = Machine::start(args, &compiled)?;
+    let (record, memory) =
+        machine.trained(args, &mut compiled, &dataset, Setup { settings: &settings, formats }, &mut records)?;
+    let saved = match &args.save {
+        Some(path) if !record.diverged => saved(path, &mut compiled, &machine.values),
+        _ => Ok(()),
+    };
+    let written = records.finish(&compiled, machine.executor.threads(), &record, &memory);
+    let written = together([saved].into_iter().chain(written));
+    if let Some(divergence) = record.divergence {
+        // That is what the command ends with, whatever else failed.
+        written.unwrap_or_else(|error| remark("error", format!("{error:#}")));
+        return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
+    }
+    written?;
     if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
         if let Some(solved) = &compiled.solved {
@@ -142,14 +89,81 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     Ok(())
 }
 
-/// The final record with what the run took in memory.
-#[derive(Serialize)]
-struct Outcome<'a> {
-    #[serde(flatten)]
-    record: &'a FinalRecord,
-    memory: &'a MemoryRecord,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    solver: Option<SolverRecord>,
+/// How long to train.
+fn length(args: &TrainArgs) -> Length {
+    match (args.epochs, args.steps) {
+        (_, Some(steps)) => Length::Steps(steps),
+        (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
+    }
+}
+
+/// Refuses what cannot be saved before it is trained.
+fn rehearsed(args: &TrainArgs, compiled: &Compiled) -> Result<()> {
+    let Some(path) = &args.save else { return Ok(()) };
+    rehearse(path, &trained(path, compiled)?)?;
+    if let Some(note) = ending_note(path).filter(|_| !args.quiet) {
+        remark("note", note);
+    }
+    Ok(())
+}
+
+/// Saves the network with the values that it was trained to.
+fn saved(path: &Path, compiled: &mut Compiled, values: &Values) -> Result<()> {
+    (compiled.values, compiled.progress) = (values.download()?, values.progress);
+    save(path, &trained(path, compiled)?)
+}
+
+/// What a run runs on.
+struct Machine {
+    resident: Resident,
+    executor: Executor,
+    values: Values,
+    fp32: Program,
+}
+
+impl Machine {
+    fn start(args: &TrainArgs, compiled: &Compiled) -> Result<Machine> {
+        let resident = Resident::start();
+        let executor = executor(&args.device)?;
+        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+        values.progress = compiled.progress;
+        Ok(Machine { resident, executor, values, fp32: compiled.evaluate_fp32()? })
+    }
+
+    /// Trains; how that ended and, if it diverged, why, with the memory that it took.
+    fn trained(
+        &mut self,
+        args: &TrainArgs,
+        compiled: &mut Compiled,
+        dataset: &Dataset,
+        setup: Setup<'_>,
+        records: &mut Records<'_>,
+    ) -> Result<(FinalRecord, MemoryRecord)> {
+        let Machine { resident, executor, values, fp32 } = self;
+        let mut progress = Progress::new(steps(setup.settings, dataset), args.quiet);
+        let training = Training { programs: programs(compiled), fp32, dataset, settings: setup.settings };
+        let ended = train(
+            executor,
+            values,
+            training,
+            &mut |tensors| promote(compiled, tensors, args.settings.promotion.promotion),
+            &mut |record| {
+                progress.show(record);
+                records.see(record)
+            },
+        );
+        progress.finish();
+        let ended = ended?;
+        let memory = memory(compiled, fp32, executor).measured(executor, values, resident.growth());
+        let record = match ended {
+            Ended::Finished(record) => record,
+            Ended::Diverged(divergence) => {
+                let why = explained(&divergence, compiled, executor, values, setup);
+                FinalRecord { divergence: Some(why), ..divergence.record }
+            }
+        };
+        Ok((record, memory))
+    }
 }
 
 /// The memory of a run with its evaluations: an evaluation without rounding can need more than a training step.
@@ -215,17 +229,6 @@ pub(crate) fn promote(
     Ok((!tensors.is_empty()).then(|| bitbudget_train::run::Promoted { programs: programs(compiled), tensors }))
 }
 
-/// A new event file for TensorBoard in a folder, and what it gets.
-fn event_file(folder: &Path, low_ratio: f64) -> Result<(Growing, Events)> {
-    let file = Growing::create_in(Folder::make(folder)?, &Events::file_name(), &Events::head())?;
-    Ok((file, Events::new(low_ratio)))
-}
-
-fn append(metrics: &mut Growing, record: &Record) -> bitbudget_train::Result<()> {
-    metrics.append(record.line()?.as_bytes());
-    Ok(())
-}
-
 /// The ending of a file in lower case.
 fn ending(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
@@ -272,18 +275,14 @@ fn checkpoint(compiled: &Compiled) -> Checkpoint {
 }
 
 fn report(compiled: &Compiled, record: &FinalRecord) -> String {
-    let percent = |x: Option<f64>| x.map_or("none".to_string(), |x| format!("{:.2}%", 100.0 * x));
     let summary = summary(&compiled.assignment, &compiled.training);
     let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
-    let exact = format!(" ({} when evaluated in fp32)", percent(record.test_accuracy_fp32));
-    let exact = if is_rounded { exact } else { String::new() };
     let (promoted, low): (Vec<_>, Vec<_>) = record.promotions.iter().partition(|promotion| promotion.is_promoted());
     let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(
-        "test accuracy {}{exact}, train loss {:.4} accuracy {:.2}%\n{} in {:.1} s, {} \
-         promoted{}, {} skipped ({:.1}%){}",
-        percent(record.test_accuracy),
-        record.train_loss,
+        "{}, train loss {} accuracy {:.2}%\n{} in {:.1} s, {} promoted{}, {} skipped ({:.1}%){}",
+        tested(record, is_rounded),
+        small(record.train_loss),
         100.0 * record.train_accuracy,
         counted(record.steps, "step", "steps"),
         record.seconds,
@@ -297,4 +296,15 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
         100.0 * record.skipped_share,
         totals(&summary)
     )
+}
+
+/// The accuracies on test examples, if there are any.
+fn tested(record: &FinalRecord, is_rounded: bool) -> String {
+    match (record.test_accuracy, record.test_accuracy_fp32) {
+        (Some(accuracy), _) if !is_rounded => format!("test accuracy {:.2}%", 100.0 * accuracy),
+        (Some(rounded), Some(exact)) => {
+            format!("test accuracy {:.2}% ({:.2}% when evaluated in fp32)", 100.0 * rounded, 100.0 * exact)
+        }
+        _ => "no test examples".to_string(),
+    }
 }

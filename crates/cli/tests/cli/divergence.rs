@@ -44,6 +44,104 @@ fn weights_that_become_infinite_at_the_last_step_are_not_saved() {
     );
 }
 
+#[test]
+fn the_option_that_is_out_of_the_ordinary_is_named_with_the_update() {
+    let folder = Folder::new();
+    let run = format!("{TRAIN} --data synthetic:40 --steps 4 --method fp32");
+    let decayed = ["lower --weight-decay (it was 1e38)", "w - 0.05 v with v = 0.9 v + gradient + 1e38 w"];
+    folder.diverges(&format!("{run} --lr 0.05 --weight-decay 1e38"), &decayed);
+    let kept = ["was not finite after step 0", "lower --weight-decay (it was 3e38)", "gradient + 3e38 w"];
+    folder.diverges(&format!("{run} --lr 1 --steps 1 --weight-decay 3e38").replace("--steps 4 ", ""), &kept);
+    let adamw = ["lower --weight-decay (it was 1e38)", "w - 0.05 (m / (sqrt(v) + 1e-8) + 1e38 w)"];
+    folder.diverges(&format!("{run} --lr 0.05 --weight-decay 1e38 --optimizer adamw"), &adamw);
+    folder.diverges(&format!("{run} --lr 1e38"), &["lower --lr (it was 1e38)", "w - 1e38 v"]);
+    for (options, not) in [("--lr 0.05 --weight-decay 1e38", "--lr"), ("--lr 1e38", "--weight-decay")] {
+        let said = folder.run(&format!("{run} {options}")).stderr;
+        assert!(!said.contains(not), "{said}");
+    }
+}
+
+#[test]
+fn a_forward_tensor_that_saturates_is_named_with_its_format_and_its_largest_number() {
+    let folder = Folder::new();
+    // Normalising what is clamped to both ends of a narrow format divides by small deviations, over and over, so that gradients
+    // overflow at any loss scale.
+    let run = format!("{TRAIN} --data digits --steps 20 --lr 0.05 --method fp32 --save x.onnx");
+    let run = format!("{run} --pin *conv?=1-3-4@8/1-5-2 --loss-scale 1024");
+    let said = folder.run(&run);
+    let words = [
+        "20 of 20 steps (100.0%) were skipped",
+        "conv1` saturates: it is stored in 1-3-4@8, which ends at 0.1211, but ",
+        "of its numbers are larger, up to ",
+        "a format with more exponent bits (--pin with 1-6-9 in place of 1-3-4@8)",
+    ];
+    folder.diverges(&run, &words);
+    assert!(!said.stderr.contains("more steps") && !said.stderr.contains("--loss-scale"), "{}", said.stderr);
+    // With the advice it trains.
+    folder.succeed(&run.replace("1-3-4@8", "1-6-9"));
+    // Clamped weights look small in training, whatever they grow to; in FP32 the network is not finite.
+    let scores = format!("{TRAIN} --data digits --steps 60 --promotion off --lr 0.05 --method uniform-low");
+    let run = format!("{scores} --low-forward 1-2-5@6");
+    let words = [
+        "in the formats of the run `",
+        "stored in 1-2-5@6, which ends at 0.123",
+        "or --low-forward ",
+        "or --promotion on",
+    ];
+    folder.diverges(&run, &words);
+}
+
+#[test]
+fn without_test_examples_the_network_is_tried_on_training_examples_before_it_is_saved() {
+    let folder = Folder::new();
+    data(&folder, "train.npz", 0, 1.0);
+    folder.write("old.onnx", b"old");
+    // Weights of 1e28 and more are finite, their products are not.
+    let run = "train net.onnx --batch 2 --data npz:train.npz --steps 1 --lr 1e30 --method fp32 --save old.onnx --quiet";
+    let words = [
+        "the scores of 2 of 2 training examples are not finite",
+        "`, stored in fp32, is the first tensor",
+        "lower --lr",
+    ];
+    folder.diverges(run, &words);
+    assert_eq!(folder.read("old.onnx"), b"old");
+    let shown = folder.succeed(&run.replace("--lr 1e30", "--lr 0.01").replace(" --quiet", ""));
+    assert!(shown.stdout.starts_with("no test examples, train loss "), "{}", shown.stdout);
+}
+
+#[test]
+fn records_of_a_run_that_diverged_are_written() {
+    let folder = Folder::new();
+    folder.write("old.onnx", b"old");
+    let run = folder.run(&format!(
+        "{TRAIN} --data digits --steps 4 --lr 1e38 --method fp32 --save old.onnx --json r.json --metrics m --html p.html \
+         --tensorboard events"
+    ));
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(folder.read("old.onnx"), b"old");
+    let record = folder.json("r.json");
+    let text = String::from_utf8(folder.read("m")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, second, last] = &lines[..] else { panic!("{text}") };
+    assert_eq!((&first["record"], &second["record"], &second["loss"]), (&"step".into(), &"step".into(), &Value::Null));
+    assert_eq!(last["record"], "final");
+    for end in [last, &record] {
+        assert_eq!((&end["diverged"], end["steps"].as_u64()), (&Value::Bool(true), Some(2)));
+        assert_eq!((&end["train_loss"], &end["test_accuracy"]), (&Value::Null, &Value::Null));
+        assert_eq!((end["divergence"]["step"].as_u64(), &end["divergence"]["tensor"]), (Some(1), &"conv1".into()));
+        let message = end["divergence"]["message"].as_str().unwrap();
+        assert!(run.stderr.contains(message) && message.contains("at step 1: conv `conv1`"), "{message}");
+    }
+    assert!(record["memory"]["predicted"].as_u64() > Some(0));
+    let page = String::from_utf8(folder.read("p.html")).unwrap();
+    assert!(page.contains(r#""diverged":"the run diverged: the loss was not finite at step 1"#));
+    assert!(folder.files().contains(&"events".to_string()));
+    // A run that ends well says so too.
+    folder.succeed(&format!("{TRAIN} --data digits --steps 1 --lr 0.01 --json r.json"));
+    let record = folder.json("r.json");
+    assert_eq!((&record["diverged"], record.get("divergence")), (&Value::Bool(false), None));
+}
+
 /// Four batches of 2 examples of ordinary numbers, but for those of one example.
 fn data(folder: &Folder, name: &str, example: usize, x: f32) {
     let mut numbers: Vec<f32> = (0..8 * 768).map(|i| ((i * 7919) % 97) as f32 / 97.0).collect();
@@ -59,11 +157,19 @@ fn running_statistics_that_one_batch_makes_infinite_are_caught() {
     let run = "train net.onnx --batch 2 --method fp32 --lr 0.01 --epochs 1 --no-shuffle --data npz:large.npz --save x.onnx --quiet";
     folder.diverges(
         run,
-        &["the running variance `", "` of `conv1` was not finite after step 2", "x.onnx was not written"],
+        &[
+            "the running variance `",
+            "` of `conv1` was not finite after step 2",
+            "scale the data down",
+            "x.onnx was not written",
+        ],
     );
     data(&folder, "larger.npz", 1, 3e38);
     let first = run.replace("large.npz", "larger.npz");
-    folder.diverges(&first, &["the loss was not finite at step 0: conv `conv1`", "scale the data"]);
+    folder.diverges(
+        &first,
+        &["the loss was not finite at step 0: conv `conv1`", "scale the data down (the batch holds "],
+    );
     // A number that is not finite itself is found when the data are read.
     data(&folder, "infinite.npz", 6, f32::INFINITY);
     folder.refused(&run.replace("large.npz", "infinite.npz"), &["infinite.npz: x has", "in example 6"]);
@@ -110,6 +216,11 @@ fn scores_that_are_not_finite_are_wrong() {
     let run = folder.run("eval broken.onnx --data digits --json r.json");
     assert_eq!(run.code, Some(3));
     assert!(run.stderr.contains("error: fp32: the scores of 359 of 359 examples are not finite"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("The first is example 0: conv `conv1`, stored in fp32, is the first"),
+        "{}",
+        run.stderr
+    );
     let record = folder.json("r.json");
     for which in ["", "_fp32"] {
         assert_eq!(record[format!("accuracy{which}")].as_f64(), Some(0.0));
@@ -118,7 +229,11 @@ fn scores_that_are_not_finite_are_wrong() {
     }
     folder.diverges(
         "train broken.onnx --data digits --steps 1 --batch 8 --method fp32 --quiet",
-        &["the loss was not finite at step 0", "conv `conv1`"],
+        &[
+            "the loss was not finite at step 0",
+            "conv `conv1`",
+            "scale the parameter `conv1.weight` down (it holds 3e38)",
+        ],
     );
     folder
         .diverges("profile broken.onnx --data digits -o p.json --batches 1 --quiet", &["output `conv1`", "not finite"]);
@@ -132,7 +247,10 @@ fn a_comparison_marks_what_diverged() {
     let folder = Folder::new();
     let compare =
         "compare net.onnx --data synthetic:40 --batch 8 --steps 3 --methods fp32,uniform-low --seeds 2 --threads 1";
-    let run = folder.succeed(&format!("{compare} --lr 1e38 --json c.json --csv c.csv --html c.html"));
+    let run = folder.run(&format!("{compare} --lr 1e38 --json c.json --csv c.csv --html c.html"));
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    let all = "error: all 4 trainings diverged, so there is nothing to compare; fp32, seed 0: the run diverged";
+    assert!(run.stderr.contains(all), "{}", run.stderr);
     assert!(run.stderr.contains("fp32, seed 0: diverged"), "{}", run.stderr);
     let json = folder.json("c.json");
     let cases = json["cases"].as_array().unwrap();
@@ -149,7 +267,7 @@ fn a_comparison_marks_what_diverged() {
         let fields: Vec<&str> = line.split(',').collect();
         assert_eq!((fields[at("diverged")], fields[at("front")], fields[at("test_accuracy")]), ("true", "false", ""));
     }
-    let table = folder.succeed(&format!("{compare} --lr 1e38"));
+    let table = folder.run(&format!("{compare} --lr 1e38"));
     let rows: Vec<&str> =
         table.stdout.lines().filter(|line| line.starts_with(" fp32") || line.starts_with(" uniform")).collect();
     assert!(
@@ -158,4 +276,7 @@ fn a_comparison_marks_what_diverged() {
         table.stdout
     );
     assert!(String::from_utf8(folder.read("c.html")).unwrap().contains(r#""outcome":"diverged""#));
+    // Where some diverged, the others are a result: gradients of this scale fit FP32 and no format of 8 bits.
+    let some = folder.succeed(&format!("{compare} --lr 0.05 --loss-scale 1e30"));
+    assert!(some.stderr.contains("note: 2 of 4 trainings diverged; uniform-low, seed 0: the run"), "{}", some.stderr);
 }

@@ -112,6 +112,17 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// The first so many training examples, or all if there are fewer.
+    pub fn first(&self, examples: usize) -> Split {
+        let examples = examples.min(self.train.len());
+        let values = (examples * self.example_len()).min(self.train.images.len());
+        let images = match &self.train.images {
+            Images::U8(all) => Images::U8(all[..values].to_vec()),
+            Images::F32(all) => Images::F32(all[..values].to_vec()),
+        };
+        Split { images, labels: self.train.labels[..examples].to_vec() }
+    }
+
     /// The number of values of one example.
     pub fn example_len(&self) -> usize {
         self.shape.iter().product()

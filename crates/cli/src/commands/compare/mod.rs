@@ -8,10 +8,11 @@ mod table;
 mod train;
 
 use crate::args::CompareArgs;
+use crate::divergence::Diverged;
 use crate::files::{check, check_folder, save};
-use crate::output::json;
+use crate::output::{json, remark};
 use anyhow::Result;
-use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Timing, TrainingRecord, comparison};
+use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Timing, Trained, TrainingRecord, comparison};
 use bitbudget_report::comparison::page;
 use parallel::in_parallel;
 use progress::{Kind, Progress};
@@ -61,7 +62,38 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     if !args.quiet && !outputs.on_standard_output {
         table::show(&comparison)?;
     }
-    Ok(())
+    judged(&comparison, args.quiet)
+}
+
+/// Says how many trainings diverged.
+///
+/// # Errors
+/// If all did.
+fn judged(comparison: &Comparison, quiet: bool) -> Result<()> {
+    let trainings: usize = comparison.cases.iter().map(|case| case.trainings.len()).sum();
+    let diverged: usize = comparison.cases.iter().map(|case| case.diverged).sum();
+    let mut messages = comparison.cases.iter().flat_map(|case| {
+        let budget = case.budget.as_ref().map_or(String::new(), |budget| format!(" {budget}"));
+        let named = move |training: &TrainingRecord| match &training.trained {
+            Trained::Diverged { message } => {
+                Some(format!("{}{budget}, seed {}: {message}", case.method, training.seed))
+            }
+            Trained::Finished { .. } => None,
+        };
+        case.trainings.iter().filter_map(named)
+    });
+    match (diverged, messages.next()) {
+        (_, Some(first)) if diverged == trainings => {
+            let all =
+                if trainings == 1 { "the only training".to_string() } else { format!("all {trainings} trainings") };
+            Err(Diverged(format!("{all} diverged, so there is nothing to compare; {first}")).into())
+        }
+        (_, Some(first)) if !quiet => {
+            remark("note", format!("{diverged} of {trainings} trainings diverged; {first}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The records of all cases side by side.

@@ -2,8 +2,9 @@
 
 use super::setup::Setup;
 use super::state::Entry;
+use crate::advice::Formats;
 use crate::commands::train::{programs, promote};
-use crate::divergence::explained;
+use crate::divergence::{self, explained};
 use crate::model::{check_training, executor};
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
@@ -12,7 +13,7 @@ use bitbudget_exec::{Footprint, Values};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::Ended;
 use bitbudget_train::metrics::{FinalRecord, Record};
-use bitbudget_train::run::{Settings, train};
+use bitbudget_train::run::{Settings, Training, train};
 use serde_json::json;
 use std::time::Instant;
 
@@ -40,15 +41,13 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         check_training(&compiled, compiled.assignment.batch)?;
         let mut executor = executor(&setup.device)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
-        let (first, fp32) = (programs(&compiled), compiled.evaluate_fp32()?);
+        let fp32 = compiled.evaluate_fp32()?;
         let mut steps = Vec::new();
+        let training = Training { programs: programs(&compiled), fp32: &fp32, dataset, settings: &settings };
         let ended = train(
             &mut executor,
             &mut values,
-            first,
-            &fp32,
-            dataset,
-            &settings,
+            training,
             &mut |tensors| promote(&mut compiled, tensors, setup.promotion),
             &mut |record| {
                 if let Record::Step(step) = record {
@@ -59,9 +58,13 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         );
         let trained = match ended? {
             Ended::Finished(record) => finished(&record, &compiled, setup.threads),
-            Ended::Diverged(divergence) => Trained::Diverged {
-                message: explained(&divergence, &compiled, &mut executor, &mut values, settings.loss_scale),
-            },
+            Ended::Diverged(divergence) => {
+                let formats =
+                    Formats::Options { budget: compiled.budget.is_some(), promotion: settings.promotion.is_some() };
+                let run = divergence::Setup { settings: &settings, formats };
+                let why = explained(&divergence, &compiled, &mut executor, &mut values, run);
+                Trained::Diverged { message: why.message }
+            }
         };
         Ok((TrainingRecord { seed, trained }, start.elapsed().as_secs_f64(), median(&steps)))
     })
