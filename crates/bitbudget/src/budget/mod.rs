@@ -8,6 +8,7 @@ mod error;
 mod frame;
 mod least;
 mod limit;
+mod others;
 #[cfg(test)]
 mod predicted;
 mod search;
@@ -193,9 +194,10 @@ pub(crate) fn fit(
 ) -> Result<(Assignment, Solved), CompileError> {
     let Options { batch, formats, method, low_ratio, seed, .. } = *options;
     let none = Overflowed::new();
-    let search = Search::new(training, batch, options.lowering(), budget, formats, &none, pinned)?;
+    let mut search = Search::new(training, batch, options.lowering(), budget, formats, &none, pinned)?;
+    search.seed = seed;
     let assigned = |method, low_ratio| assign_with(training, batch, method, low_ratio, seed, formats, pinned);
-    let most = fp32_peak(training, options, budget)?;
+    let most = fp32_peak(training, options)?;
     let bytes = budget.bytes(most);
     let demote_allowed = method == Method::Ilp && budget.allows(&formats);
     let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote, demote_allowed };
@@ -210,8 +212,8 @@ pub(crate) fn fit(
                 return Ok((assignment, solved(peak, None, None)));
             }
             let (assignment, peak, certificate) = search.solved(bytes, 1.0)?;
-            let demote = demote_allowed.then(|| search.demoted(Method::Demote, seed, bytes)).transpose()?.flatten();
-            let demote = demote.map(|(assignment, peak)| Demoted {
+            let demote = demote_allowed.then(|| search.demoted(Method::Demote, bytes)).transpose()?;
+            let demote = demote.filter(|&(_, peak)| peak <= bytes).map(|(assignment, peak)| Demoted {
                 low_ratio: assignment.low_ratio_elements(),
                 peak,
                 cost: search.cost(&assignment),
@@ -219,10 +221,8 @@ pub(crate) fn fit(
             Ok((assignment, solved(peak, Some(certificate), demote)))
         }
         Method::Demote | Method::DemoteSmallest | Method::Random => {
-            let Some((assignment, peak)) = search.demoted(method, seed, bytes)? else {
-                return Err(too_large(search.peak(&assigned(method, 1.0)?)?));
-            };
-            Ok((assignment, solved(peak, None, None)))
+            let (assignment, peak) = search.demoted(method, bytes)?;
+            if peak > bytes { Err(too_large(peak)) } else { Ok((assignment, solved(peak, None, None))) }
         }
         method => {
             let assignment = assigned(method, low_ratio)?;
@@ -242,8 +242,8 @@ pub(crate) fn check(
     budget: &Budget,
     assignment: &Assignment,
 ) -> Result<Solved, CompileError> {
-    let fp32 = fp32_peak(training, options, budget)?;
-    let (peak, bytes) = (search::peak(training, assignment, options.lowering(), budget)?, budget.bytes(fp32));
+    let fp32 = fp32_peak(training, options)?;
+    let (peak, bytes) = (search::peak(training, assignment, options.lowering())?, budget.bytes(fp32));
     match peak > bytes {
         true => Err(BudgetError::Exceeded { peak, budget: bytes, fp32 }.into()),
         false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false }),
@@ -251,8 +251,8 @@ pub(crate) fn check(
 }
 
 /// The peak in bytes of the FP32 assignment, without pins.
-fn fp32_peak(training: &Graph, options: &Options, budget: &Budget) -> Result<usize, CompileError> {
+fn fp32_peak(training: &Graph, options: &Options) -> Result<usize, CompileError> {
     let Options { batch, formats, .. } = *options;
     let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
-    search::peak(training, &fp32, options.lowering(), budget)
+    search::peak(training, &fp32, options.lowering())
 }

@@ -108,7 +108,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             return Err(Diverged(why + &unsaved(args.save.as_deref())).into());
         }
     };
-    let memory = memory(&compiled, &fp32, &executor).measured(&executor, &values, resident.growth());
+    let evaluations = dataset.test.as_ref().map(|_| [&compiled.evaluate, &fp32]);
+    let memory = memory(&compiled, evaluations, &executor).measured(&executor, &values, resident.growth());
     let saved = args.save.as_ref().map_or(Ok(()), |path| {
         (compiled.values, compiled.progress) = (values.download()?, values.progress);
         save(path, &trained(path, &compiled)?)
@@ -151,10 +152,11 @@ struct Outcome<'a> {
     solver: Option<SolverRecord>,
 }
 
-/// What a run with its evaluations takes: an evaluation without rounding can need more than a training step.
-fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRecord {
+/// What a run takes with its evaluations, if there are test examples: one without rounding can need more than a training step.
+fn memory(compiled: &Compiled, evaluations: Option<[&Program; 2]>, executor: &Executor) -> MemoryRecord {
     let step = MemoryRecord::predicted(compiled, executor.threads());
-    let programs = [&compiled.train, &compiled.evaluate, fp32].map(|program| executor.predicted(program));
+    let programs = evaluations.into_iter().flatten().chain([&compiled.train]).map(|program| executor.predicted(program));
+    let programs: Vec<Footprint> = programs.collect();
     let largest = |pick: fn(&Footprint) -> usize| programs.iter().map(pick).max().unwrap_or(0);
     MemoryRecord { predicted: largest(|f| f.kept) + largest(|f| f.arena) + largest(|f| f.scratch), ..step }
 }
