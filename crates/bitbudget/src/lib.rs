@@ -81,7 +81,8 @@ pub struct Options {
     pub storage: Storage,
     /// By which rules graphs are rewritten. Without, tensors that can be computed in passing are stored too.
     pub rewrite: Option<Rules>,
-    /// Threads of the run where there is no budget, which has its own; each has scratch memory.
+    /// Threads of the run where there is no budget, which has its own: each has scratch memory, which counts where a program is chosen
+    /// for the memory that it takes. 0 leaves scratch memory out.
     pub threads: usize,
     /// The memory that the training step may take; `None` for as much as the method takes.
     pub budget: Option<Budget>,
@@ -104,7 +105,7 @@ impl Default for Options {
             pins,
             storage,
             rewrite: Some(Rules::Exact),
-            threads: 1,
+            threads: 0,
             budget: None,
         }
     }

@@ -16,7 +16,7 @@ pub struct Lowering {
     pub storage: Storage,
     /// By which rules graphs are rewritten. Without, tensors that can be computed in passing are stored too.
     pub rewrite: Option<Rules>,
-    /// Threads of the run, each of which has scratch memory.
+    /// Threads of the run, each of which has scratch memory; 0 leaves that out.
     pub threads: usize,
 }
 

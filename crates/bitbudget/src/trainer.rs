@@ -197,6 +197,7 @@ impl BudgetRecord {
             solver: None,
             demote: None,
             demote_allowed: false,
+            instead: None,
         });
         Ok(())
     }

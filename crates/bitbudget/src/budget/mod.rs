@@ -135,6 +135,8 @@ pub struct Solved {
     pub demote: Option<Demoted>,
     /// Whether demotion was tried: only where the budget allows all its formats, so that the two can be compared.
     pub demote_allowed: bool,
+    /// The method whose assignment method ilp took, since nothing fits that keeps input and loss in FP32.
+    pub instead: Option<Method>,
 }
 
 /// What a solver says of its solution.
@@ -200,7 +202,15 @@ pub(crate) fn fit(
     let most = fp32_peak(training, options)?;
     let bytes = budget.bytes(most);
     let demote_allowed = method == Method::Ilp && budget.allows(&formats);
-    let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote, demote_allowed };
+    let solved = |peak, solver, demote| Solved {
+        budget: bytes,
+        fp32: most,
+        peak,
+        solver,
+        demote,
+        demote_allowed,
+        instead: None,
+    };
     let too_large = |peak| CompileError::from(BudgetError::TooLarge { method, peak, budget: bytes, fp32: most });
     match method {
         Method::Ilp => {
@@ -218,7 +228,8 @@ pub(crate) fn fit(
                 peak,
                 cost: search.cost(&assignment),
             });
-            Ok((assignment, solved(peak, Some(certificate), demote)))
+            let instead = Some(assignment.method).filter(|&method| method != Method::Ilp);
+            Ok((assignment, Solved { instead, ..solved(peak, Some(certificate), demote) }))
         }
         Method::Demote | Method::DemoteSmallest | Method::Random => {
             let (assignment, peak) = search.demoted(method, bytes)?;
@@ -246,7 +257,7 @@ pub(crate) fn check(
     let (peak, bytes) = (search::peak(training, assignment, options.lowering())?, budget.bytes(fp32));
     match peak > bytes {
         true => Err(BudgetError::Exceeded { peak, budget: bytes, fp32 }.into()),
-        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false }),
+        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false, instead: None }),
     }
 }
 

@@ -117,7 +117,7 @@ fn the_help_says_what_methods_do_with_input_and_loss() {
     }
     let help = folder.succeed("assign --help").stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in [
-        "fp32 keeps them in FP32, and ilp too whatever the budget.",
+        "fp32 keeps them in FP32, and ilp too, unless nothing but another method's assignment fits the budget.",
         "operator and amp keep them high.",
         "uniform-high makes them high, uniform-low low, and demote, demote-smallest and random lower the input with the first group",
     ] {
