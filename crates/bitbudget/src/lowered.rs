@@ -51,6 +51,8 @@ pub(crate) struct Lowered {
     /// The node of the training graph that each node of the graph computes, if it has one.
     pub(crate) origins: Vec<Option<NodeId>>,
     pub(crate) form: Form,
+    /// Whether anything is computed in passing.
+    derives: bool,
 }
 
 impl Lowered {
@@ -88,6 +90,9 @@ pub(crate) fn smallest(
     let (first, others) = lowering.forms();
     let mut smallest = in_form(rewritten, recomputed, batch, lowering, first)?;
     for &form in others {
+        if form == Form::Stored && !smallest.derives {
+            continue;
+        }
         let other = match form {
             Form::Plain => in_form(&unchanged(graph, formats), recomputed, batch, lowering, form)?,
             form => in_form(rewritten, recomputed, batch, lowering, form)?,
@@ -122,13 +127,14 @@ pub(crate) fn in_form(
     let workspace = workspace(&ordered.graph, &ordered.formats, batch);
     let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
     let schedule = ordered.schedule(&ordered.formats, &setting);
-    let Ordered { graph, formats, origins: copied, .. } = ordered;
+    let Ordered { graph, formats, origins: copied, derived, .. } = ordered;
+    let derives = derived.contains(&true);
     let mut program = lower(&graph, &formats, &schedule, &setting)?;
     let origins: Vec<Option<NodeId>> = copied.iter().map(|copy| rewritten.origins[copy.node.index()]).collect();
     // Overflows are counted by nodes of the training graph, and once.
     let counted = |id: usize| origins[id].filter(|_| !copied[id].again).map(|origin| origin.0);
     program.count_as(&|id| copied.get(id as usize).and_then(|_| counted(id as usize)));
-    Ok(Lowered { program, graph, schedule, origins, form })
+    Ok(Lowered { program, graph, schedule, origins, form, derives })
 }
 
 /// The graph with the operators that keep least, or as it is.

@@ -64,7 +64,9 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
         text += &format!("; 10 MiB more would save about {}", small(record.price_of_10_mib.min(record.cost)));
     }
     if let Some(method) = instead {
-        text += &format!("\nnothing fits with input and loss in FP32: this is the assignment of method {method}, which rounds them");
+        text += &format!(
+            "\nnothing fits with input and loss in FP32: this is the assignment of method {method}, which rounds them"
+        );
     }
     text += &match demote {
         Some(Demoted { low_ratio, cost, .. }) => format!(
@@ -105,7 +107,10 @@ mod tests {
              below 0.1% of a step\ndemote on this budget: low ratio 0.50, 103,809,024 B used, cost 4.0e-5"
         );
         let low = Solved { instead: Some(Method::UniformLow), ..solved.clone() };
-        assert!(lines(&low, 0).contains("nothing fits with input and loss in FP32: this is the assignment of method uniform-low"));
+        assert!(
+            lines(&low, 0)
+                .contains("nothing fits with input and loss in FP32: this is the assignment of method uniform-low")
+        );
         let other = Solved { demote: None, demote_allowed: false, ..solved };
         assert!(
             lines(&other, 0).contains("nothing recomputed\ndemote is not compared: it rounds to formats that were not")

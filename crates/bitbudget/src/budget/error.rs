@@ -172,7 +172,14 @@ mod tests {
              state alone take 98.0 MiB. What helps: give 162.0 MiB or more, allow narrower formats, or take a smaller \
              network or an optimizer with less state"
         );
-        let near = Shortage { budget: 943_718, smallest: Some(944_000), bound: 944_000, kept: 400_000, ..shortage() };
+        let near = Shortage {
+            budget: 943_718,
+            smallest: Some(944_000),
+            bound: 944_000,
+            kept: 400_000,
+            kernels: 0,
+            ..shortage()
+        };
         assert_eq!(
             infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
             "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \

@@ -46,12 +46,7 @@ impl Frame {
     ///
     /// # Errors
     /// As for [`Frame::new`].
-    pub(super) fn of(
-        training: &Graph,
-        batch: usize,
-        lowering: Lowering,
-        form: Form,
-    ) -> Result<Frame, CompileError> {
+    pub(super) fn of(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
         let rewritten = match form {
             Form::Plain => unchanged(training, &fp32),

@@ -127,9 +127,7 @@ impl Search<'_> {
             self.tensors[at].elements as usize * (Format::FP32.bytes() - narrowest) + ALIGNMENT
         };
         let exact: usize = (0..self.tensors.len()).filter(|&at| self.is_exact(at)).map(spread).sum();
-        bytes
-            .saturating_sub(frame.beside - frame.beside_least)
-            .saturating_sub(frame.workspace_spread() + spare + exact)
+        bytes.saturating_sub(frame.beside - frame.beside_least).saturating_sub(frame.workspace_spread() + spare + exact)
     }
 
     /// A solution with a little more memory than `bound`, if one is found below `smallest`.

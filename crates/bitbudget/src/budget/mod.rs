@@ -257,7 +257,9 @@ pub(crate) fn check(
     let (peak, bytes) = (search::peak(training, assignment, options.lowering())?, budget.bytes(fp32));
     match peak > bytes {
         true => Err(BudgetError::Exceeded { peak, budget: bytes, fp32 }.into()),
-        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false, instead: None }),
+        false => {
+            Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false, instead: None })
+        }
     }
 }
 

@@ -155,7 +155,8 @@ struct Outcome<'a> {
 /// What a run takes with its evaluations, if there are test examples: one without rounding can need more than a training step.
 fn memory(compiled: &Compiled, evaluations: Option<[&Program; 2]>, executor: &Executor) -> MemoryRecord {
     let step = MemoryRecord::predicted(compiled, executor.threads());
-    let programs = evaluations.into_iter().flatten().chain([&compiled.train]).map(|program| executor.predicted(program));
+    let programs =
+        evaluations.into_iter().flatten().chain([&compiled.train]).map(|program| executor.predicted(program));
     let programs: Vec<Footprint> = programs.collect();
     let largest = |pick: fn(&Footprint) -> usize| programs.iter().map(pick).max().unwrap_or(0);
     MemoryRecord { predicted: largest(|f| f.kept) + largest(|f| f.arena) + largest(|f| f.scratch), ..step }
