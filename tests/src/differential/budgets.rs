@@ -59,7 +59,11 @@ fn smallest(case: &Case, model: &Model, exact: &Trained) -> Result<(), String> {
         let peak = |rewrite| {
             let options = Options { rewrite, threads: 1, low_ratio: 1.0, ..options(case, method) };
             let compiled = compile(model.clone(), &options).map_err(text)?;
-            Ok::<usize, String>(Footprint::predicted(&compiled.train, 1).total())
+            let [step, evaluation] = [&compiled.train, &compiled.evaluate].map(|of| Footprint::predicted(of, 1));
+            if evaluation.scratch > step.scratch {
+                return Err(format!("{method}: an evaluation takes {evaluation:?}, a step {step:?}"));
+            }
+            Ok(step.total())
         };
         let (rewritten, plain) = (peak(Some(Rules::Exact))?, peak(None)?);
         if rewritten > plain {

@@ -8,6 +8,7 @@ use bitbudget_precision::{Assignment, Method};
 use bitbudget_schedule::ALIGNMENT;
 use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
 use std::cmp::Ordering;
+use std::iter;
 
 /// How much is searched, the same for all budgets, so that what is said of one holds for the others.
 const EFFORT: usize = 60;
@@ -33,28 +34,30 @@ impl Search<'_> {
         part: f64,
         impossible: bool,
     ) -> Result<(Assignment, usize, Certificate), CompileError> {
-        let frame = self.lowest();
-        // Limits that do not depend on the budget, so that the search for each is the same.
-        let reference = frame.fp32.saturating_sub(frame.beside);
-        let program = self.optimistic(costs, reference);
-        // Everything in its first format and kept is a choice, if a large one.
-        let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
-        let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
-        let lowest = |excess: i64| {
-            let arena = (reference as i64).saturating_add(excess).max(0) as usize;
-            frame.beside_least + arena.saturating_sub(program.spare)
-        };
-        let (weights, bound) = match &found {
-            Some(found) => (found.weights.clone(), lowest(found.bound)),
-            None => (vec![0.0; program.problem.limits.len()], 0),
-        };
-        let proven = if impossible { self.possible_from(budget + 1, program.spare) } else { 0 };
-        let bound = bound.max(proven).max(frame.beside_least);
+        let (mut weights, mut bound, mut spare) = (Vec::new(), 0, 0);
         let mut least: Option<Placed> = None;
-        if let Some(Smallest { picks, .. }) = found {
-            least = Some(self.placed(program, picks)?);
+        // What is proven is what the last one proves.
+        for frame in iter::once(&self.frame).chain(&self.lowest) {
+            // Limits that do not depend on the budget, so that the search for each is the same.
+            let reference = frame.fp32.saturating_sub(frame.beside);
+            let program = self.optimistic(frame, costs, reference);
+            // Everything in its first format and kept is a choice, if a large one.
+            let start = Some(vec![0; program.problem.items.len()]);
+            let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
+            let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
+            (weights, bound, spare) = (vec![0.0; program.problem.limits.len()], frame.beside_least, program.spare);
+            if let Some(Smallest { picks, bound: proven, weights: of_steps, .. }) = found {
+                let arena = (reference as i64).saturating_add(proven).max(0) as usize;
+                (weights, bound) = (of_steps, frame.beside_least + arena.saturating_sub(program.spare));
+                let other = self.placed(program, picks)?;
+                if least.as_ref().is_none_or(|least| other.peak < least.peak) {
+                    least = Some(other);
+                }
+            }
         }
+        let frame = self.lowest.as_ref().unwrap_or(&self.frame);
+        let proven = if impossible { self.possible_from(budget + 1, spare) } else { 0 };
+        let bound = bound.max(proven);
         if let Some(other) = self.nearer(costs, bound, least.as_ref().map_or(usize::MAX, |least| least.peak), part)?
             && least.as_ref().is_none_or(|least| other.peak < least.peak)
         {

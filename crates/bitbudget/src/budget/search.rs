@@ -264,20 +264,15 @@ impl<'a> Search<'a> {
         integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
     }
 
-    /// The program whose least memory no assignment of any method undercuts in its order of steps: with the workspace of the formats
+    /// The program of a frame whose least memory no assignment of any method undercuts in its order of steps: with the workspace of the formats
     /// that need least, and all formats for input and loss.
-    pub(super) fn optimistic(&self, costs: &Costs, memory: usize) -> Program {
+    pub(super) fn optimistic(&self, frame: &Frame, costs: &Costs, memory: usize) -> Program {
         let mut allowed = self.all_allowed();
         for (at, formats) in allowed.formats.iter_mut().enumerate().filter(|&(at, _)| self.is_exact(at)) {
             formats.extend(self.given(at).iter().filter(|&&format| format != Format::FP32));
         }
-        let skeleton = self.lowest().optimistic(self.training);
+        let skeleton = frame.optimistic(self.training);
         integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
-    }
-
-    /// The frame of [`Search::optimistic`].
-    pub(super) fn lowest(&self) -> &Frame {
-        self.lowest.as_ref().unwrap_or(&self.frame)
     }
 
     /// Whether a tensor is in FP32 although the budget allows other formats.

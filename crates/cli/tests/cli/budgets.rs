@@ -83,6 +83,28 @@ fn what_is_needed_is_told_apart_from_the_budget_and_is_enough() {
 }
 
 #[test]
+fn peaks_of_very_small_networks_are_those_of_kernels_and_rewriting_does_not_raise_them() {
+    let folder = Folder::new();
+    folder.write("small.onnx", &small());
+    let peak = |options: &str| {
+        folder.succeed(&format!("assign small.onnx --batch 2 {options} --quiet --json a.json"));
+        folder.json("a.json")["memory"]["predicted"].as_u64().unwrap()
+    };
+    let refused = folder.run("assign small.onnx --batch 2 --budget 1B --solve-seconds 5").stderr;
+    assert!(refused.contains(", kernels' workspace and "), "{refused}");
+    let (_, stated) = refused.split_once(" needs ").unwrap();
+    let kibibytes: f64 = stated.split_once(" KiB").unwrap().0.replace(',', "").parse().unwrap();
+    for method in ["fp32", "uniform-high", "uniform-low", "operator", "amp", "demote --low-ratio 1"] {
+        let rewritten = peak(&format!("--method {method}"));
+        assert!(rewritten <= peak(&format!("--method {method} --no-rewrite")), "{method}");
+        // What is stated is rounded up.
+        assert!(rewritten as f64 / 1024.0 > kibibytes - 0.1, "{method}: {rewritten} B, {kibibytes} KiB stated");
+        folder.succeed(&format!("explain small.onnx --batch 2 --method {method} --json e.json"));
+        assert_eq!(folder.json("e.json")["peak"].as_u64(), Some(rewritten), "{method}");
+    }
+}
+
+#[test]
 fn only_what_is_allowed_is_compared() {
     let folder = Folder::new();
     let compared = folder.succeed(&format!("{ASSIGN} --budget 90%")).stdout;
