@@ -32,6 +32,12 @@ pub(crate) enum Form {
 }
 
 impl Lowering {
+    /// All forms that a program may have.
+    pub(crate) fn all_forms(self) -> impl Iterator<Item = Form> {
+        let (first, others) = self.forms();
+        std::iter::once(first).chain(others.iter().copied())
+    }
+
     /// The form that a program has, and those that it has where they take less memory.
     fn forms(self) -> (Form, &'static [Form]) {
         match self.rewrite {

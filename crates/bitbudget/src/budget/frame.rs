@@ -1,6 +1,6 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
-use crate::lowered::{Form, Ordered, described, ordered, program, rewritten, scratch, unchanged, workspace};
+use crate::lowered::{Form, Ordered, described, in_form, ordered, program, rewritten, scratch, unchanged, workspace};
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
@@ -26,6 +26,8 @@ pub(super) struct Frame {
     /// Bytes that are taken beside the arena at most, and at least, whatever the formats.
     pub(super) beside: usize,
     pub(super) beside_least: usize,
+    /// The least that programs of the frame's own form take.
+    pub(super) beside_least_in_form: usize,
     /// Bytes of masters and optimizer state, which all assignments take.
     pub(super) kept: usize,
     /// The peak in bytes.
@@ -48,10 +50,11 @@ impl Frame {
     /// As for [`Frame::new`].
     pub(super) fn of(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
-        let rewritten = match form {
-            Form::Plain => unchanged(training, &fp32),
-            Form::Stored | Form::Derived => rewritten(training, &fp32, lowering)?,
+        let rewritten_for = |graph: &Graph, formats: &[Format]| match form {
+            Form::Plain => Ok(unchanged(graph, formats)),
+            Form::Stored | Form::Derived => rewritten(graph, formats, lowering),
         };
+        let rewritten = rewritten_for(training, &fp32)?;
         let ordered = ordered(&rewritten, batch, form)?;
         let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
         let schedule = ordered.schedule(&ordered.formats, &setting);
@@ -59,6 +62,7 @@ impl Frame {
         let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
         let mut scratch_least = vec![usize::MAX; graph.len()];
         let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
+        let mut beside_least_in_form = usize::MAX;
         // Kernels need other workspace for other widths; the most of all counts.
         let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
         for (format, input) in [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)] {
@@ -73,6 +77,9 @@ impl Frame {
             let lowered = program(training, &formats, &[], batch, lowering)?.program;
             let footprint = Footprint::predicted(&lowered, lowering.threads);
             beside = beside.max(footprint.total() - footprint.arena);
+            let in_form = in_form(&rewritten_for(training, &formats)?, &[], batch, lowering, form)?.program;
+            let in_form = Footprint::predicted(&in_form, lowering.threads);
+            beside_least_in_form = beside_least_in_form.min(in_form.total() - in_form.arena);
             kept = kept.min(footprint.kept);
             if format == Format::FP32 {
                 fp32_peak = footprint.total();
@@ -102,6 +109,7 @@ impl Frame {
             workspace_least,
             form,
             beside,
+            beside_least_in_form,
             beside_least,
             kept,
             fp32: fp32_peak,

@@ -34,28 +34,34 @@ impl Search<'_> {
         part: f64,
         impossible: bool,
     ) -> Result<(Assignment, usize, Certificate), CompileError> {
-        let (mut weights, mut bound, mut spare) = (Vec::new(), 0, 0);
+        let frame = &self.frame;
+        let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
-        // What is proven is what the last one proves.
-        for frame in iter::once(&self.frame).chain(&self.lowest) {
+        for of in iter::once(frame).chain(&self.others) {
             // Limits that do not depend on the budget, so that the search for each is the same.
-            let reference = frame.fp32.saturating_sub(frame.beside);
-            let program = self.optimistic(frame, costs, reference);
+            let reference = of.fp32.saturating_sub(of.beside);
+            let program = self.optimistic(of, costs, reference);
             // Everything in its first format and kept is a choice, if a large one.
             let start = Some(vec![0; program.problem.items.len()]);
             let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
             let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
-            (weights, bound, spare) = (vec![0.0; program.problem.limits.len()], frame.beside_least, program.spare);
-            if let Some(Smallest { picks, bound: proven, weights: of_steps, .. }) = found {
-                let arena = (reference as i64).saturating_add(proven).max(0) as usize;
-                (weights, bound) = (of_steps, frame.beside_least + arena.saturating_sub(program.spare));
+            // What is computed in passing takes scratch memory; one frame alone stands for programs that store it too.
+            let beside = if self.others.is_empty() { of.beside_least } else { of.beside_least_in_form };
+            spare = program.spare.max(spare);
+            let mut proven = beside;
+            if let Some(Smallest { picks, bound, weights: of_steps, .. }) = found {
+                let arena = (reference as i64).saturating_add(bound).max(0) as usize;
+                proven += arena.saturating_sub(program.spare);
+                if weights.is_empty() {
+                    weights = of_steps;
+                }
                 let other = self.placed(program, picks)?;
                 if least.as_ref().is_none_or(|least| other.peak < least.peak) {
                     least = Some(other);
                 }
             }
+            bound = bound.min(proven);
         }
-        let frame = self.lowest.as_ref().unwrap_or(&self.frame);
         let proven = if impossible { self.possible_from(budget + 1, spare) } else { 0 };
         let bound = bound.max(proven);
         if let Some(other) = self.nearer(costs, bound, least.as_ref().map_or(usize::MAX, |least| least.peak), part)?
@@ -124,7 +130,10 @@ impl Search<'_> {
     /// From how many bytes on there may be an assignment, where the program has no solution below `bytes`: it counts the workspace of
     /// the formats that need most, and input and loss in FP32.
     fn possible_from(&self, bytes: usize, spare: usize) -> usize {
-        let Self { frame, lowest: None, .. } = self else { return 0 };
+        let Self { frame, others, .. } = self;
+        if !others.is_empty() {
+            return 0;
+        }
         let spread = |at: usize| {
             let narrowest = self.given(at).iter().map(|format| format.bytes()).min().unwrap_or(0);
             self.tensors[at].elements as usize * (Format::FP32.bytes() - narrowest) + ALIGNMENT

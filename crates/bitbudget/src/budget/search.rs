@@ -102,8 +102,8 @@ pub(crate) struct Search<'a> {
     /// The seed of methods that choose at random.
     pub(super) seed: u64,
     pub(super) frame: Frame,
-    /// Where the frame stores what can be computed in passing, the one that does not, which no assignment undercuts.
-    pub(super) lowest: Option<Frame>,
+    /// Where the frame stores what can be computed in passing, those of the other forms that programs may have.
+    pub(super) others: Vec<Frame>,
 }
 
 impl<'a> Search<'a> {
@@ -123,9 +123,10 @@ impl<'a> Search<'a> {
         let tensors = tensors(training, batch);
         let allowed = allowed(training, &tensors, budget, overflowed, pinned);
         let frame = Frame::new(training, batch, lowering)?;
-        let is_lowest = lowering.rewrite.is_none() || frame.form == Form::Derived;
-        let lowest = (!is_lowest).then(|| Frame::of(training, batch, lowering, Form::Derived)).transpose()?;
-        Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, seed: 0, frame, lowest })
+        let other = |&form: &Form| frame.form != Form::Derived && form != frame.form;
+        let others = lowering.all_forms().filter(other).map(|form| Frame::of(training, batch, lowering, form));
+        let others = others.collect::<Result<_, _>>()?;
+        Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, seed: 0, frame, others })
     }
 
     /// The peak in bytes of an assignment's training step.
