@@ -1,8 +1,8 @@
 //! The effect of rewriting on a trainer, and the saving of each rule.
 
 use crate::budget::costs::{BYTES, FLOPS};
-use crate::lowered::{Lowered, described, program_of, rewritten};
-use crate::{CompileError, Compiled, Lowering};
+use crate::lowered::{Form, Lowered, described, in_form, smallest, unchanged};
+use crate::{CompileError, Compiled};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, TensorType};
 use bitbudget_precision::Assignment;
@@ -28,9 +28,9 @@ pub struct Firing {
 /// The effect of rewriting on a training step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explained {
-    /// Bytes at the peak, and the same without any rewriting.
+    /// Bytes at the peak, scratch memory of threads included.
     pub peak: usize,
-    /// The peak of the training graph as it is.
+    /// The same without any rewriting.
     pub plain_peak: usize,
     /// Estimated seconds of a step, and of one without any rewriting.
     pub seconds: f64,
@@ -48,48 +48,61 @@ pub struct Explained {
     pub note: Option<String>,
 }
 
-/// Explains the rewriting of a trainer.
+/// Explains the rewriting of a trainer, with the memory that so many threads take.
 ///
 /// # Errors
 /// If the graph cannot be lowered.
-pub fn explain(compiled: &Compiled) -> Result<Explained, CompileError> {
+pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, CompileError> {
     let (training, lowering) = (&compiled.training, compiled.lowering);
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
-    let lowered = |graph: &Rewritten, lowering| program_of(graph, recomputed, *batch, lowering);
-    let plain = Lowering { rewrite: None, ..lowering };
+    let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
+    let lowered = |graph: &Rewritten| smallest(training, graph, formats, recomputed, *batch, lowering, &bytes);
+    let plain = unchanged(training, formats);
     let found = lowering.rewrite.map(|rules| (rules, alternatives(training, formats, rules, &Limits::default())));
     let graph = match &found {
         Some((_, found)) => extract(training, found)?,
-        None => rewritten(training, formats, plain)?,
+        None => plain.clone(),
     };
-    let now = lowered(&graph, lowering)?;
-    let (peak, seconds) = (now.schedule.peak.total(), seconds(&now, formats, *batch));
+    let now = lowered(&graph)?;
+    let (peak, seconds) = (now.bytes(threads), seconds(&now, formats, *batch));
     let difference = |other: &Lowered| -> (i64, f64) {
-        (other.schedule.peak.total() as i64 - peak as i64, self::seconds(other, formats, *batch) - seconds)
+        (other.bytes(threads) as i64 - peak as i64, self::seconds(other, formats, *batch) - seconds)
     };
     let mut rules = Vec::new();
     let fired = found.iter().flat_map(|(by, found)| found.fired.iter().map(|&(rule, times)| (*by, rule, times)));
     for (by, rule, fired) in fired {
         let mut firing = Firing { rule, fired, bytes: 0, seconds: 0.0, nodes: Vec::new() };
-        if fired > 0 {
+        if fired > 0 && now.form != Form::Plain {
             let without = alternatives_without(training, formats, by, &Limits::default(), rule);
             let without = extract(training, &without)?;
-            (firing.bytes, firing.seconds) = difference(&lowered(&without, lowering)?);
+            (firing.bytes, firing.seconds) = difference(&lowered(&without)?);
             firing.nodes = changed(training, &graph, &without);
         }
         rules.push(firing);
     }
-    let stored = lowered(&graph, plain)?;
-    let (bytes, longer) = difference(&stored);
-    let (readers, otherwise) = (readers(training, &now), readers(training, &stored));
-    let nodes = readers.keys().filter(|id| !otherwise.contains_key(id)).map(|&id| named(training, id));
-    let nodes: Vec<String> = nodes.collect();
-    let derived = Firing { rule: "computed-in-passing", fired: nodes.len(), bytes, seconds: longer, nodes };
+    let readers = readers(training, &now);
+    let mut derived = Firing { rule: "computed-in-passing", fired: 0, bytes: 0, seconds: 0.0, nodes: Vec::new() };
+    if now.form == Form::Derived {
+        let stored = in_form(&graph, recomputed, *batch, lowering, Form::Stored)?;
+        (derived.bytes, derived.seconds) = difference(&stored);
+        let otherwise = self::readers(training, &stored);
+        let nodes = readers.keys().filter(|id| !otherwise.contains_key(id)).map(|&id| named(training, id));
+        derived.nodes = nodes.collect();
+        derived.fired = derived.nodes.len();
+    }
     let all = Rules::Reassociating.names().into_iter().filter(|_| found.is_some());
     let reassociations = all.filter(|name| rules.iter().all(|firing| firing.rule != *name)).collect();
-    let note = found.map_or(Some("rewriting is off".to_string()), |(_, found)| found.note);
-    let before = lowered(&rewritten(training, formats, plain)?, plain)?;
-    let (plain_peak, plain_seconds) = (before.schedule.peak.total(), self::seconds(&before, formats, *batch));
+    let note = match (found, now.form) {
+        (None, _) => Some("rewriting is off".to_string()),
+        (Some(_), Form::Plain) => Some("no rule is applied: that takes the least memory here".to_string()),
+        (Some((_, found)), Form::Derived) => found.note,
+        (Some((_, found)), Form::Stored) => {
+            let stored = "nothing is computed in passing: scratch memory for that is more than it saves here";
+            Some(found.note.map_or(stored.to_string(), |note| format!("{note}; {stored}")))
+        }
+    };
+    let before = in_form(&plain, recomputed, *batch, lowering, Form::Plain)?;
+    let (plain_peak, plain_seconds) = (before.bytes(threads), self::seconds(&before, formats, *batch));
     Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, reassociations, derived, readers, note })
 }
 

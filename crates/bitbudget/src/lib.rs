@@ -28,6 +28,7 @@ mod report;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
+use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
 use bitbudget_lower::LowerError;
@@ -38,7 +39,7 @@ use bitbudget_profile::ProfileError;
 use bitbudget_program::{Program, Progress};
 use bitbudget_schedule::Schedule;
 use budget::Overflowed;
-use lowered::{Lowered, computes, is_view, program};
+use lowered::{Lowered, computes, is_view, program, rewritten, smallest};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
@@ -80,6 +81,9 @@ pub struct Options {
     pub storage: Storage,
     /// By which rules graphs are rewritten. Without, tensors that can be computed in passing are stored too.
     pub rewrite: Option<Rules>,
+    /// Threads of the run where there is no budget, which has its own: each has scratch memory, which counts where a program is chosen
+    /// for the memory that it takes. 0 leaves scratch memory out.
+    pub threads: usize,
     /// The memory that the training step may take; `None` for as much as the method takes.
     pub budget: Option<Budget>,
 }
@@ -101,6 +105,7 @@ impl Default for Options {
             pins,
             storage,
             rewrite: Some(Rules::Exact),
+            threads: 0,
             budget: None,
         }
     }
@@ -109,7 +114,8 @@ impl Default for Options {
 impl Options {
     /// How the options have graphs lowered.
     pub fn lowering(&self) -> Lowering {
-        Lowering { storage: self.storage, rewrite: self.rewrite }
+        let threads = self.budget.as_ref().map_or(self.threads, |budget| budget.threads);
+        Lowering { storage: self.storage, rewrite: self.rewrite, threads }
     }
 }
 
@@ -265,7 +271,7 @@ impl Compiled {
     ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
         let batch = assignment.batch;
-        let Lowered { program: train, graph, schedule, origins } =
+        let Lowered { program: train, graph, schedule, origins, .. } =
             program(&training, &assignment.formats, &assignment.recomputed, batch, lowering)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
         let evaluate = evaluating(&evaluation, &formats, &train, lowering)?;
@@ -304,7 +310,7 @@ impl Compiled {
     /// If the graph cannot be lowered.
     fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
         let Assignment { formats, recomputed, batch, .. } = &assignment;
-        let Lowered { program: train, graph, schedule, origins } =
+        let Lowered { program: train, graph, schedule, origins, .. } =
             program(&self.training, formats, recomputed, *batch, self.lowering)?;
         let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
         self.evaluate = evaluating(&self.evaluation, &formats, &train, self.lowering)?;
@@ -315,17 +321,24 @@ impl Compiled {
     }
 }
 
-/// The evaluation as a program, at the largest batch (half that of training, and so on) at which it takes no more memory
-/// than a training step.
+/// The evaluation as a program, at the largest batch (half that of training, and so on) at which its tensors take no more
+/// memory than those of a training step; of the forms that it can have, the one that adds least to a training step's memory.
 fn evaluating(
     evaluation: &Evaluation,
     formats: &[Format],
     train: &Program,
     lowering: Lowering,
 ) -> Result<Program, CompileError> {
+    let step = Footprint::predicted(train, lowering.threads);
+    let beyond = |lowered: &Lowered| {
+        let Footprint { arena, scratch, .. } = Footprint::predicted(&lowered.program, lowering.threads);
+        arena.saturating_sub(step.arena) + scratch.saturating_sub(step.scratch)
+    };
+    let graph = &evaluation.graph;
+    let rewritten = rewritten(graph, formats, lowering)?;
     let mut batch = train.batch;
     loop {
-        let program = program(&evaluation.graph, formats, &[], batch, lowering)?.program;
+        let program = smallest(graph, &rewritten, formats, &[], batch, lowering, &beyond)?.program;
         if program.arena <= train.arena || batch <= 1 {
             return Ok(program);
         }

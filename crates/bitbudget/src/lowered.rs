@@ -1,8 +1,9 @@
 //! From a graph with formats to a program.
 
 use crate::{CompileError, Storage};
+use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Role};
+use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
 use bitbudget_rewrite::{Copied, Origin, Rewritten, Rules, derive, recompute, rewrite};
@@ -15,6 +16,37 @@ pub struct Lowering {
     pub storage: Storage,
     /// By which rules graphs are rewritten. Without, tensors that can be computed in passing are stored too.
     pub rewrite: Option<Rules>,
+    /// Threads of the run, each of which has scratch memory; 0 leaves that out.
+    pub threads: usize,
+}
+
+/// How a graph becomes a program. All forms that a [`Lowering`] chooses from compute the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The graph's own operators.
+    Plain,
+    /// Rewritten operators, whose results are stored.
+    Stored,
+    /// Rewritten operators, and what can be computed in passing is stored nowhere.
+    Derived,
+}
+
+impl Lowering {
+    /// All forms that a program may have.
+    pub(crate) fn all_forms(self) -> impl Iterator<Item = Form> {
+        let (first, others) = self.forms();
+        std::iter::once(first).chain(others.iter().copied())
+    }
+
+    /// The form that a program has, and those that it has where they take less memory.
+    fn forms(self) -> (Form, &'static [Form]) {
+        match self.rewrite {
+            None => (Form::Plain, &[]),
+            Some(Rules::Exact) => (Form::Derived, &[Form::Stored, Form::Plain]),
+            // The graph's own operators round in another way.
+            Some(Rules::Reassociating) => (Form::Derived, &[Form::Stored]),
+        }
+    }
 }
 
 /// A program with the graph and the schedule that it was lowered from.
@@ -24,9 +56,20 @@ pub(crate) struct Lowered {
     pub(crate) schedule: Schedule,
     /// The node of the training graph that each node of the graph computes, if it has one.
     pub(crate) origins: Vec<Option<NodeId>>,
+    pub(crate) form: Form,
+    /// Whether anything is computed in passing.
+    derives: bool,
 }
 
-/// From a graph with formats to a program; the backward pass computes the nodes in `recomputed` again.
+impl Lowered {
+    /// Bytes of a step at its peak with so many threads.
+    pub(crate) fn bytes(&self, threads: usize) -> usize {
+        Footprint::predicted(&self.program, threads).total()
+    }
+}
+
+/// From a graph with formats to a program, of the form that takes the least memory; the backward pass computes the nodes in
+/// `recomputed` again.
 pub(crate) fn program(
     graph: &Graph,
     formats: &[Format],
@@ -34,17 +77,48 @@ pub(crate) fn program(
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
-    program_of(&rewritten(graph, formats, lowering)?, recomputed, batch, lowering)
+    let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
+    smallest(graph, &rewritten(graph, formats, lowering)?, formats, recomputed, batch, lowering, &bytes)
 }
 
-/// The same from a rewritten graph.
-pub(crate) fn program_of(
+/// The same, where the graph was rewritten before and `bytes` says what counts.
+///
+/// Computing in passing takes scratch memory: in small networks more than it saves.
+pub(crate) fn smallest(
+    graph: &Graph,
+    rewritten: &Rewritten,
+    formats: &[Format],
+    recomputed: &[NodeId],
+    batch: usize,
+    lowering: Lowering,
+    bytes: &dyn Fn(&Lowered) -> usize,
+) -> Result<Lowered, CompileError> {
+    let (first, others) = lowering.forms();
+    let mut smallest = in_form(rewritten, recomputed, batch, lowering, first)?;
+    for &form in others {
+        if form == Form::Stored && !smallest.derives {
+            continue;
+        }
+        let other = match form {
+            Form::Plain => in_form(&unchanged(graph, formats), recomputed, batch, lowering, form)?,
+            form => in_form(rewritten, recomputed, batch, lowering, form)?,
+        };
+        if bytes(&other) < bytes(&smallest) {
+            smallest = other;
+        }
+    }
+    Ok(smallest)
+}
+
+/// A program of one form, from the graph that was rewritten for it.
+pub(crate) fn in_form(
     rewritten: &Rewritten,
     recomputed: &[NodeId],
     batch: usize,
     lowering: Lowering,
+    form: Form,
 ) -> Result<Lowered, CompileError> {
-    let mut ordered = ordered(rewritten, batch, lowering)?;
+    let mut ordered = ordered(rewritten, batch, form)?;
     let again: Vec<NodeId> = recomputed.iter().filter_map(|id| rewritten.values[id.index()]).collect();
     if !again.is_empty() {
         let copies = |id: &NodeId| again.contains(&ordered.origins[id.index()].node);
@@ -59,13 +133,14 @@ pub(crate) fn program_of(
     let workspace = workspace(&ordered.graph, &ordered.formats, batch);
     let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
     let schedule = ordered.schedule(&ordered.formats, &setting);
-    let Ordered { graph, formats, origins: copied, .. } = ordered;
+    let Ordered { graph, formats, origins: copied, derived, .. } = ordered;
+    let derives = derived.contains(&true);
     let mut program = lower(&graph, &formats, &schedule, &setting)?;
     let origins: Vec<Option<NodeId>> = copied.iter().map(|copy| rewritten.origins[copy.node.index()]).collect();
     // Overflows are counted by nodes of the training graph, and once.
     let counted = |id: usize| origins[id].filter(|_| !copied[id].again).map(|origin| origin.0);
     program.count_as(&|id| copied.get(id as usize).and_then(|_| counted(id as usize)));
-    Ok(Lowered { program, graph, schedule, origins })
+    Ok(Lowered { program, graph, schedule, origins, form, derives })
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -73,8 +148,13 @@ pub(crate) fn rewritten(graph: &Graph, formats: &[Format], lowering: Lowering) -
     if let Some(rules) = lowering.rewrite {
         return Ok(rewrite(graph, formats, rules)?);
     }
+    Ok(unchanged(graph, formats))
+}
+
+/// A graph that nothing rewrites.
+pub(crate) fn unchanged(graph: &Graph, formats: &[Format]) -> Rewritten {
     let same: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
-    Ok(Rewritten { graph: graph.clone(), formats: formats.to_vec(), origins: same.clone(), values: same })
+    Rewritten { graph: graph.clone(), formats: formats.to_vec(), origins: same.clone(), values: same }
 }
 
 /// A graph with copies of what is stored nowhere.
@@ -104,9 +184,9 @@ impl Ordered {
 }
 
 /// The rewritten graph with copies of what need not be stored, in the order of computation.
-pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, lowering: Lowering) -> Result<Ordered, CompileError> {
+pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, form: Form) -> Result<Ordered, CompileError> {
     let Rewritten { graph, formats, .. } = rewritten;
-    if lowering.rewrite.is_none() {
+    if form != Form::Derived {
         // Ids stay.
         let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
         let (graph, formats) = (graph.clone(), formats.clone());
@@ -133,11 +213,26 @@ fn setting(batch: usize) -> Setting<'static> {
 
 /// Bytes that every node's kernel needs beside operands and result.
 pub(crate) fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
+    of_kernels(graph, formats, batch, bitbudget_exec::workspace)
+}
+
+/// Bytes of scratch memory that every node's kernel asks of a thread at least.
+pub(crate) fn scratch(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
+    of_kernels(graph, formats, batch, bitbudget_exec::kernel_scratch)
+}
+
+/// What nodes need by their operators, their operands' shapes and formats and their results' shapes.
+fn of_kernels(
+    graph: &Graph,
+    formats: &[Format],
+    batch: usize,
+    needed: impl Fn(&Op, &[(Vec<usize>, Format)], &[usize]) -> usize,
+) -> Vec<usize> {
     let of = |id: NodeId| {
         let operands = graph.operands(id);
         let shape = |id: NodeId| graph.ty(id).shape.at(batch);
         let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), formats[o.index()])).collect();
-        bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
+        needed(graph.op(id), &operands, &shape(id))
     };
     graph.ids().map(of).collect()
 }

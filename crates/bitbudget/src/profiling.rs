@@ -16,7 +16,7 @@ pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), Co
     let tensors: Vec<Tensor> = precision::tensors(training, batch).iter().map(tensor).collect();
     let probe = Probe::new(training, &differentiated(training)?, &tensors);
     // Programs have the ids of the graphs, since nothing is rewritten.
-    let lowering = Lowering { storage: Storage::Packed, rewrite: None };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1 };
     let compiled = |graph: &Graph| -> Result<_, CompileError> {
         Ok(program(graph, &vec![Format::FP32; graph.len()], &[], batch, lowering)?.program)
     };

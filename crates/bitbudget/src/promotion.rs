@@ -150,6 +150,6 @@ impl Compiled {
 
     /// Bytes that a training step takes at its peak.
     pub(crate) fn step_bytes(&self) -> usize {
-        Footprint::predicted(&self.train, self.budget.as_ref().map_or(1, |budget| budget.threads)).total()
+        Footprint::predicted(&self.train, self.lowering.threads.max(1)).total()
     }
 }

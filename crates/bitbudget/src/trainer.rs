@@ -88,6 +88,7 @@ impl Compiled {
             "batch": assignment.batch,
             "simulated": lowering.storage == Storage::Simulated,
             "rewrite": lowering.rewrite.is_some(),
+            "threads": lowering.threads,
             "reassociation": lowering.rewrite == Some(Rules::Reassociating),
             "demoted": assignment.demoted,
             "high": high.to_string(),
@@ -120,6 +121,7 @@ struct Record {
     batch: usize,
     simulated: bool,
     rewrite: bool,
+    threads: usize,
     reassociation: bool,
     demoted: Vec<usize>,
     high: String,
@@ -195,6 +197,7 @@ impl BudgetRecord {
             solver: None,
             demote: None,
             demote_allowed: false,
+            instead: None,
         });
         Ok(())
     }
@@ -225,5 +228,5 @@ fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Lowering), 
     assignment.demoted = record.demoted.clone();
     let storage = if record.simulated { Storage::Simulated } else { Storage::Packed };
     let rules = if record.reassociation { Rules::Reassociating } else { Rules::Exact };
-    Ok((assignment, Lowering { storage, rewrite: record.rewrite.then_some(rules) }))
+    Ok((assignment, Lowering { storage, rewrite: record.rewrite.then_some(rules), threads: record.threads }))
 }

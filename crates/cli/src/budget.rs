@@ -37,7 +37,7 @@ pub(crate) fn record(solved: Option<&Solved>, recomputed: usize) -> Option<Solve
 
 /// The same for people.
 pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
-    let &Solved { budget, fp32, peak, demote, demote_allowed, .. } = solved;
+    let &Solved { budget, fp32, peak, demote, demote_allowed, instead, .. } = solved;
     let demoted = demote.map_or(peak, |demote| demote.peak);
     let [budget_text, fp32_text, peak_text, demoted_text] =
         amounts([budget, fp32, peak, demoted].map(|n| (n, Nearest)));
@@ -65,6 +65,11 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
     if record.price_of_10_mib > 0.0 && record.cost > 0.0 {
         text += &format!("; 10 MiB more would save about {}", small(record.price_of_10_mib.min(record.cost)));
     }
+    if let Some(method) = instead {
+        text += &format!(
+            "\nnothing fits with input and loss in FP32: this is the assignment of method {method}, which rounds them"
+        );
+    }
     text += &match demote {
         Some(Demoted { low_ratio, cost, .. }) => format!(
             "\ndemote on this budget: low ratio {low_ratio:.2}, {demoted_text} used, cost {}",
@@ -79,6 +84,7 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bitbudget_precision::Method;
 
     #[test]
     fn lines_hide_no_difference() {
@@ -95,12 +101,17 @@ mod tests {
         };
         let demote = Some(Demoted { low_ratio: 0.5, peak: 99 << 20, cost: Some(0.00004) });
         let (budget, peak, solver) = (100 << 20, (100 << 20) - 1, Some(certificate));
-        let solved = Solved { budget, fp32: 200 << 20, peak, solver, demote, demote_allowed: true };
+        let solved = Solved { budget, fp32: 200 << 20, peak, solver, demote, demote_allowed: true, instead: None };
         assert_eq!(
             lines(&solved, 2),
             "\nbudget 104,857,600 B (50.0% of FP32's 200.0 MiB): 104,857,599 B used (99.9% of the budget)\nembedded solver, 1.0 \
              s, costs by elements and mantissa bits: cost 2.0e-5, at least 2.0e-5 (gap below 0.1%); 2 nodes recomputed, \
              below 0.1% of a step\ndemote on this budget: low ratio 0.50, 103,809,024 B used, cost 4.0e-5"
+        );
+        let low = Solved { instead: Some(Method::UniformLow), ..solved.clone() };
+        assert!(
+            lines(&low, 0)
+                .contains("nothing fits with input and loss in FP32: this is the assignment of method uniform-low")
         );
         let other = Solved { demote: None, demote_allowed: false, ..solved };
         assert!(

@@ -183,6 +183,7 @@ pub(crate) fn options(
     };
     options.optimizer = self::optimizer(optimizer, options.optimizer)?;
     (options.updates, options.storage) = (request.updates, request.storage);
+    options.threads = request.threads;
     options.rewrite = rules(args);
     options.seed = request.seed.unwrap_or(options.seed);
     options.budget = budget(&args.budget, options.budget, plan.and_then(Plan::profile), request.threads)?;

@@ -49,7 +49,7 @@ mod test_device;
 mod values;
 
 pub use ceilings::{Ceilings, ceilings};
-pub use cpu::workspace;
+pub use cpu::{kernel_scratch, workspace};
 pub use error::ExecError;
 pub use executor::{Executor, Inputs, OverflowCount, Step, Target};
 pub use footprint::{DeviceMemory, Footprint};

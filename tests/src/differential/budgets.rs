@@ -1,8 +1,8 @@
 //! What is trained under a budget takes no more; with FP32 alone, recomputation changes no bit.
 
 use super::training::{same_bits, train_compiled};
-use super::{Case, Checked, Findings, Trained, diverged, options};
-use bitbudget::{Budget, CompileError, Limit, Options, compile};
+use super::{Case, Checked, Findings, Trained, diverged, options, text};
+use bitbudget::{Budget, BudgetError, CompileError, Limit, Options, Rules, Shortage, compile};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Model, NodeId};
@@ -14,6 +14,7 @@ const SHARES: [f64; 3] = [0.75, 0.5, 0.3];
 const FP32_SHARES: [f64; 2] = [0.9, 0.7];
 
 pub(super) fn check(case: &Case, model: &Model, exact: &Trained, findings: &mut Findings) {
+    findings.run("smallest budget", || smallest(case, model, exact));
     for share in SHARES {
         for method in [Method::Ilp, Method::Demote] {
             let options = Options { budget: Some(budget(exact, share)), ..options(case, method) };
@@ -30,6 +31,49 @@ pub(super) fn check(case: &Case, model: &Model, exact: &Trained, findings: &mut 
         };
         findings.may_refuse(&name, || within(case, model, &options, &same));
     }
+}
+
+/// The smallest budget that is stated is enough, no other method needs less, and rewriting adds nothing to what a method needs.
+fn smallest(case: &Case, model: &Model, exact: &Trained) -> Result<(), String> {
+    let search = |bytes| {
+        let budget = Budget { limit: Limit::Bytes(bytes), ..budget(exact, 1.0) };
+        compile(model.clone(), &Options { budget: Some(budget), ..options(case, Method::Ilp) })
+    };
+    let Err(CompileError::Budget(BudgetError::Infeasible(shortage))) = search(1) else {
+        return Err("one byte is enough".into());
+    };
+    let Shortage { smallest, bound, .. } = *shortage;
+    let smallest = smallest.ok_or("no smallest budget is stated")?;
+    if bound > smallest {
+        return Err(format!("{bound} bytes are proven, {smallest} stated"));
+    }
+    let enough = search(smallest).map_err(|e| format!("{smallest} bytes are stated: {e}"))?;
+    let trained = match train_compiled(case, enough, case.loss_scale, 1) {
+        Err(refusal) if diverged(&refusal) => None,
+        trained => Some(trained?.allocated.total()),
+    };
+    if trained.is_some_and(|allocated| allocated > smallest) {
+        return Err(format!("{smallest} bytes are stated, {trained:?} allocated"));
+    }
+    for method in Method::ALL.into_iter().filter(|&method| method != Method::Ilp) {
+        let peak = |rewrite| {
+            let options = Options { rewrite, threads: 1, low_ratio: 1.0, ..options(case, method) };
+            let compiled = compile(model.clone(), &options).map_err(text)?;
+            let [step, evaluation] = [&compiled.train, &compiled.evaluate].map(|of| Footprint::predicted(of, 1));
+            if evaluation.scratch > step.scratch {
+                return Err(format!("{method}: an evaluation takes {evaluation:?}, a step {step:?}"));
+            }
+            Ok(step.total())
+        };
+        let (rewritten, plain) = (peak(Some(Rules::Exact))?, peak(None)?);
+        if rewritten > plain {
+            return Err(format!("{method} needs {rewritten} bytes, {plain} without rewriting"));
+        }
+        if rewritten < smallest {
+            return Err(format!("{method} needs {rewritten} bytes, and {smallest} are stated as the smallest budget"));
+        }
+    }
+    Ok(())
 }
 
 /// What is recomputed, by operator and name.

@@ -61,7 +61,7 @@ fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
 /// gradient has may decide what comes first.
 fn footprint(search: &Search<'_>, assignment: &Assignment) -> Option<Footprint> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
     let lowered = program(search.training, formats, recomputed, *batch, lowering).unwrap();
     let skeleton = search.frame.skeleton(search.training);
     let known = skeleton.steps.iter().flatten().map(|id| skeleton.origins[skeleton.nodes[id.index()].index()]);
@@ -120,7 +120,7 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
     let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
     let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(limit, 1) };
     let none = Overflowed::new();
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
     let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, pinned).unwrap();
     let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
     let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();
@@ -134,7 +134,8 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
             let cost = cost(&search, &costs, &assignment);
             let said = certificate.cost;
             prop_assert!((cost - said).abs() < 1e-9 * (1.0 + cost), "{} said, {} true", said, cost);
-            let is_known = needed(&search, &assignment).is_some();
+            // Another method's assignment, which fits where none with input and loss in FP32 does, is none of those tried here.
+            let is_known = assignment.method == Method::Ilp && needed(&search, &assignment).is_some();
             prop_assert!(least.is_some() || !is_known);
             let Some((least, best)) = least.map(|(least, best)| (least, described(&best))) else { return Ok(()) };
             prop_assert!(certificate.bound <= least + 1e-6, "bound {} of {}: {}", certificate.bound, least, best);
@@ -162,7 +163,7 @@ fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned)
     let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
     let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(Limit::Share(1.0), 1) };
     let none = Overflowed::new();
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
     let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, pinned).unwrap();
     let (mut least, mut least_in_order) = (usize::MAX, usize::MAX);
     for_all(&search, recompute, |assignment| {
@@ -170,6 +171,9 @@ fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned)
         least_in_order = least_in_order.min(in_order.unwrap_or(usize::MAX));
         least = least.min(in_order.unwrap_or_else(|| search.peak(&assignment).unwrap()));
     });
+    // Other methods round the input too.
+    let others: Vec<usize> = search.others(1).unwrap().into_iter().map(|(_, peak)| peak).collect();
+    least = others.iter().copied().fold(least, usize::min);
     let (kept, beside) = (search.frame.kept, search.frame.beside);
     let mut said = BTreeSet::new();
     for bytes in [1, kept / 2, kept, kept + 1, beside, (kept + least) / 2, least - least / 50, least - 1] {
@@ -181,6 +185,7 @@ fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned)
         };
         let Shortage { budget, fp32, smallest, bound, kept: stated, .. } = *shortage;
         let smallest = smallest.unwrap();
+        prop_assert!(others.iter().all(|&other| smallest <= other), "{} {:?}", smallest, others);
         prop_assert!(bound <= least_in_order, "{} is proven, {} is enough", bound, least_in_order);
         prop_assert!(kept.min(least) <= bound && least <= smallest, "{} {} {}", kept, bound, smallest);
         prop_assert_eq!((budget, stated, is_proven), (bytes, kept, bound > bytes));
@@ -336,7 +341,7 @@ fn a_rectifier_has_a_narrower_format_than_its_input() {
         let backward = vec![Format::FP32];
         let budget = Budget { backward, recompute, seconds: 5.0, ..Budget::new(Limit::Share(1.0), 1) };
         let none = Overflowed::new();
-        let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+        let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
         let search = Search::new(&training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
         let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();
         let bytes = search.frame.beside + (fp32 - search.frame.beside) * 3 / 4;

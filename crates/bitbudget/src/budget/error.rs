@@ -71,6 +71,10 @@ pub struct Shortage {
     pub bound: usize,
     /// What masters and optimizer state take in every assignment.
     pub kept: usize,
+    /// What kernels' workspace and scratch memory take at the smallest peak that was found.
+    pub kernels: usize,
+    /// Threads of the run, each of which has scratch memory.
+    pub threads: usize,
     /// What the steps compute at which the memory is needed.
     pub dominated: Vec<String>,
     /// Whether tensors may be recomputed.
@@ -80,11 +84,12 @@ pub struct Shortage {
 impl Shortage {
     /// The budget, and what is known of it.
     fn text(&self) -> String {
-        let Shortage { budget, fp32, smallest, bound, kept, .. } = *self;
+        let Shortage { budget, fp32, smallest, bound, kept, kernels, threads, .. } = *self;
         let needed = smallest.unwrap_or(bound);
         let all = [(budget, Nearest), (needed, Up), (bound, Down)];
         let [budget_share, needed_share, bound_share] = percents(all, fp32);
-        let [budget_text, needed_text, bound_text, kept_text] = amounts([all[0], all[1], all[2], (kept, Nearest)]);
+        let [budget_text, needed_text, bound_text, kept_text, kernels_text] =
+            amounts([all[0], all[1], all[2], (kept, Nearest), (kernels, Nearest)]);
         let proven = format!("below {bound_text} ({bound_share}) is proven impossible in this order of steps");
         let found = match smallest {
             None => format!("the search found none at all in its time; {proven}"),
@@ -104,6 +109,16 @@ impl Shortage {
         if !self.recompute {
             advice.push("allow recomputation".into());
         }
+        // In very small networks what kernels take beside tensors is most of it.
+        let are_most = smallest.is_some_and(|least| kernels > least / 2);
+        if are_most && threads > 1 {
+            advice.push("run with fewer threads (`--threads 1`)".into());
+        }
+        let beside = match (are_most, threads) {
+            (false, _) => String::new(),
+            (true, 1) => format!(", kernels' workspace and scratch memory {kernels_text}"),
+            (true, _) => format!(", kernels' workspace and the scratch memory of {threads} threads {kernels_text}"),
+        };
         if budget > kept {
             advice.push("try other methods or no rewriting (their steps come in another order)".into());
         }
@@ -113,7 +128,7 @@ impl Shortage {
         };
         format!(
             "{budget_text} ({budget_share} of FP32's peak): {found}. The peak is at {}. Masters and optimizer state {alone}take \
-             {kept_text}. What helps: {}, or {less}",
+             {kept_text}{beside}. What helps: {}, or {less}",
             self.dominated.join("; "),
             advice.join(", ")
         )
@@ -140,6 +155,8 @@ mod tests {
             smallest: Some(162 * MIB),
             bound: 150 * MIB,
             kept: 98 * MIB,
+            kernels: 3 * MIB,
+            threads: 2,
             dominated: vec!["conv `a`".into(), "relu `b`".into()],
             recompute: true,
         }
@@ -155,7 +172,14 @@ mod tests {
              state alone take 98.0 MiB. What helps: give 162.0 MiB or more, allow narrower formats, or take a smaller \
              network or an optimizer with less state"
         );
-        let near = Shortage { budget: 943_718, smallest: Some(944_000), bound: 944_000, kept: 400_000, ..shortage() };
+        let near = Shortage {
+            budget: 943_718,
+            smallest: Some(944_000),
+            bound: 944_000,
+            kept: 400_000,
+            kernels: 0,
+            ..shortage()
+        };
         assert_eq!(
             infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
             "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \
@@ -163,6 +187,13 @@ mod tests {
              helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, try \
              other methods or no rewriting (their steps come in another order), or use a smaller batch"
         );
+        let tiny = Shortage { budget: 480 << 10, smallest: Some(520 << 10), bound: 500 << 10, kept: 700, ..shortage() };
+        let tiny = |threads| Shortage { fp32: 600 << 10, kernels: 514 << 10, threads, ..tiny.clone() };
+        let (one, two) = (infeasible(tiny(1)), infeasible(tiny(2)));
+        assert!(one.contains("take 700 B, kernels' workspace and scratch memory 514.0 KiB. What helps"), "{one}");
+        assert!(!one.contains("--threads"), "{one}");
+        assert!(two.contains("kernels' workspace and the scratch memory of 2 threads 514.0 KiB. What helps"), "{two}");
+        assert!(two.contains("run with fewer threads (`--threads 1`)"), "{two}");
         assert_eq!(
             BudgetError::Unknown(Box::new(Shortage { budget: 155 * MIB, ..shortage() })).to_string(),
             "found no assignment that fits 155.0 MiB (38.8% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); only \

@@ -1,7 +1,6 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
-use super::Budget;
-use crate::lowered::{Ordered, described, ordered, program, rewritten, workspace};
+use crate::lowered::{Form, Ordered, described, in_form, ordered, program, rewritten, scratch, unchanged, workspace};
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
@@ -23,9 +22,12 @@ pub(super) struct Frame {
     /// By step, for the formats that need most and for those that need least.
     workspace: Vec<usize>,
     workspace_least: Vec<usize>,
-    /// Bytes that are taken beside the arena, in the same two cases.
+    pub(super) form: Form,
+    /// Bytes that are taken beside the arena at most, and at least, whatever the formats.
     pub(super) beside: usize,
     pub(super) beside_least: usize,
+    /// The least that programs of the frame's own form take.
+    pub(super) beside_least_in_form: usize,
     /// Bytes of masters and optimizer state, which all assignments take.
     pub(super) kept: usize,
     /// The peak in bytes.
@@ -33,40 +35,59 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The frame of a training graph.
+    /// The frame of a training graph in the form that its FP32 program has.
     ///
     /// # Errors
     /// If the graph cannot be rewritten or lowered.
-    pub(super) fn new(
-        training: &Graph,
-        batch: usize,
-        lowering: Lowering,
-        budget: &Budget,
-    ) -> Result<Frame, CompileError> {
+    pub(super) fn new(training: &Graph, batch: usize, lowering: Lowering) -> Result<Frame, CompileError> {
+        let exact = program(training, &vec![Format::FP32; training.len()], &[], batch, lowering)?;
+        Frame::of(training, batch, lowering, exact.form)
+    }
+
+    /// The frame of a training graph in a form.
+    ///
+    /// # Errors
+    /// As for [`Frame::new`].
+    pub(super) fn of(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Frame, CompileError> {
         let fp32 = vec![Format::FP32; training.len()];
-        let rewritten = rewritten(training, &fp32, lowering)?;
-        let ordered = ordered(&rewritten, batch, lowering)?;
+        let rewritten_for = |graph: &Graph, formats: &[Format]| match form {
+            Form::Plain => Ok(unchanged(graph, formats)),
+            Form::Stored | Form::Derived => rewritten(graph, formats, lowering),
+        };
+        let rewritten = rewritten_for(training, &fp32)?;
+        let ordered = ordered(&rewritten, batch, form)?;
         let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
         let schedule = ordered.schedule(&ordered.formats, &setting);
         let Ordered { graph, origins, .. } = ordered;
         let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
-        let (mut beside, mut beside_least, mut kept, mut fp32_peak) = (0, usize::MAX, usize::MAX, 0);
+        let mut scratch_least = vec![usize::MAX; graph.len()];
+        let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
+        let mut beside_least_in_form = usize::MAX;
         // Kernels need other workspace for other widths; the most of all counts.
-        for format in [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD] {
-            let formats: Vec<Format> = graph.ids().map(|id| tensor_format(&graph, id, format)).collect();
+        let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
+        for (format, input) in [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)] {
+            let formats: Vec<Format> = graph.ids().map(|id| tensor_format(&graph, id, format, input)).collect();
             for (at, bytes) in workspace(&graph, &formats, batch).into_iter().enumerate() {
                 (needs[at], needs_least[at]) = (bytes.max(needs[at]), bytes.min(needs_least[at]));
             }
-            let formats: Vec<Format> = training.ids().map(|id| tensor_format(training, id, format)).collect();
+            for (least, bytes) in scratch_least.iter_mut().zip(scratch(&graph, &formats, batch)) {
+                *least = bytes.min(*least);
+            }
+            let formats: Vec<Format> = training.ids().map(|id| tensor_format(training, id, format, input)).collect();
             let lowered = program(training, &formats, &[], batch, lowering)?.program;
-            let footprint = Footprint::predicted(&lowered, budget.threads);
+            let footprint = Footprint::predicted(&lowered, lowering.threads);
             beside = beside.max(footprint.total() - footprint.arena);
-            beside_least = beside_least.min(footprint.total() - footprint.arena);
+            let in_form = in_form(&rewritten_for(training, &formats)?, &[], batch, lowering, form)?.program;
+            let in_form = Footprint::predicted(&in_form, lowering.threads);
+            beside_least_in_form = beside_least_in_form.min(in_form.total() - in_form.arena);
             kept = kept.min(footprint.kept);
             if format == Format::FP32 {
                 fp32_peak = footprint.total();
             }
         }
+        let computed = schedule.steps.iter().flat_map(|step| &step.nodes);
+        let scratch = computed.map(|id| scratch_least[id.index()]).max().unwrap_or(0);
+        let beside_least = kept + scratch * lowering.threads;
         let step = |nodes: &Vec<NodeId>, needs: &[usize]| {
             let most = nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
             most.next_multiple_of(ALIGNMENT)
@@ -86,7 +107,9 @@ impl Frame {
             replaced,
             workspace,
             workspace_least,
+            form,
             beside,
+            beside_least_in_form,
             beside_least,
             kept,
             fp32: fp32_peak,
@@ -124,7 +147,8 @@ impl Frame {
 
     /// What the steps of the largest weights compute, in words, the largest first; at most `count`.
     pub(super) fn largest(&self, training: &Graph, weights: &[f64], count: usize) -> Vec<String> {
-        let mut steps: Vec<usize> = (0..self.steps.len()).filter(|&step| weights[step] > 0.0).collect();
+        let is_heavy = |&step: &usize| weights.get(step).is_some_and(|&weight| weight > 0.0);
+        let mut steps: Vec<usize> = (0..self.steps.len()).filter(is_heavy).collect();
         steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
         let node = |&id: &NodeId| {
             let (node, origin) = (self.graph.node(id), self.rewritten.origins[self.nodes[id.index()].index()]);
@@ -135,11 +159,11 @@ impl Frame {
     }
 }
 
-/// The format of a node if every tensor that has one is in `format`.
-fn tensor_format(graph: &Graph, id: NodeId, format: Format) -> Format {
+/// The format of a node if every tensor that has one is in `format`, but the network's input.
+fn tensor_format(graph: &Graph, id: NodeId, format: Format, input: Format) -> Format {
     match graph.node(id).role {
         Role::Internal => Format::FP32,
-        _ if matches!(graph.op(id), Op::Input(_)) => Format::FP32,
+        _ if matches!(graph.op(id), Op::Input(_)) => input,
         _ => format,
     }
 }

@@ -3,8 +3,12 @@
 use super::search::{BINDING, Placed, Search};
 use super::{BudgetError, Certificate, Costs, Engine, Shortage};
 use crate::CompileError;
-use bitbudget_precision::Assignment;
+use bitbudget_formats::Format;
+use bitbudget_precision::{Assignment, Method};
+use bitbudget_schedule::ALIGNMENT;
 use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
+use std::cmp::Ordering;
+use std::iter;
 
 /// How much is searched, the same for all budgets, so that what is said of one holds for the others.
 const EFFORT: usize = 60;
@@ -18,9 +22,10 @@ const NEARER: f64 = 0.25;
 const MORE: [f64; 4] = [1.12, 1.2, 1.5, 2.2];
 
 impl Search<'_> {
-    /// The assignment of the least peak if that fits, with a cost that is proven to be at least zero only.
+    /// The cheapest of what fits among the assignment of the least peak that is found and those of other methods, with a cost that is
+    /// proven to be at least zero only.
     ///
-    /// If it does not fit, the error says what it takes, what is proven, and where the memory goes. `impossible` says that the
+    /// If nothing fits, the error says what it takes, what is proven, and where the memory goes. `impossible` says that the
     /// program has no solution within the budget.
     pub(super) fn least(
         &self,
@@ -29,60 +34,112 @@ impl Search<'_> {
         part: f64,
         impossible: bool,
     ) -> Result<(Assignment, usize, Certificate), CompileError> {
-        // Limits that do not depend on the budget, so that the search for each is the same.
-        let reference = self.frame.fp32.saturating_sub(self.frame.beside);
-        let program = self.optimistic(costs, reference);
-        // Everything in its first format and kept is a choice, if a large one.
-        let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
-        let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
-        let lowest = |excess: i64| {
-            let arena = (reference as i64).saturating_add(excess).max(0) as usize;
-            self.frame.beside_least + arena.saturating_sub(program.spare)
-        };
-        let proven = if impossible { self.possible_from(budget + 1, program.spare) } else { 0 };
-        let kept = self.frame.kept;
-        let (weights, bound) = match &found {
-            Some(found) => (found.weights.clone(), lowest(found.bound).max(kept)),
-            None => (vec![0.0; program.problem.limits.len()], kept),
-        };
+        let frame = &self.frame;
+        let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
-        if let Some(Smallest { picks, .. }) = found {
-            least = Some(self.placed(program, picks)?);
+        for of in iter::once(frame).chain(&self.others) {
+            // Limits that do not depend on the budget, so that the search for each is the same.
+            let reference = of.fp32.saturating_sub(of.beside);
+            let program = self.optimistic(of, costs, reference);
+            // Everything in its first format and kept is a choice, if a large one.
+            let start = Some(vec![0; program.problem.items.len()]);
+            let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
+            let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
+            // What is computed in passing takes scratch memory; one frame alone stands for programs that store it too.
+            let beside = if self.others.is_empty() { of.beside_least } else { of.beside_least_in_form };
+            spare = program.spare.max(spare);
+            let mut proven = beside;
+            if let Some(Smallest { picks, bound, weights: of_steps, .. }) = found {
+                let arena = (reference as i64).saturating_add(bound).max(0) as usize;
+                proven += arena.saturating_sub(program.spare);
+                if weights.is_empty() {
+                    weights = of_steps;
+                }
+                let other = self.placed(program, picks)?;
+                if least.as_ref().is_none_or(|least| other.peak < least.peak) {
+                    least = Some(other);
+                }
+            }
+            bound = bound.min(proven);
         }
+        let proven = if impossible { self.possible_from(budget + 1, spare) } else { 0 };
+        let bound = bound.max(proven);
         if let Some(other) = self.nearer(costs, bound, least.as_ref().map_or(usize::MAX, |least| least.peak), part)?
             && least.as_ref().is_none_or(|least| other.peak < least.peak)
         {
             least = Some(other);
         }
-        if let Some(Placed { program, picks, assignment, peak }) = least.take_if(|least| least.peak <= budget) {
-            let items = program.problem.items.iter().zip(&picks);
-            let cost: f64 = items.map(|(item, &pick)| item.options[pick as usize].cost).sum();
-            let prices = vec![0.0; program.problem.limits.len()];
-            let engine = self.budget.engine.name();
-            let solution = Solution { picks, cost, bound: 0.0, prices, engine, seconds: 0.0 };
-            let certificate = self.certificate(&program, &solution, costs, &assignment);
-            return Ok((assignment, peak, certificate));
+        let mut all = self.others(budget)?;
+        let others = all.iter().filter(|(_, peak)| *peak <= budget);
+        let certified = others.map(|(assignment, peak)| {
+            let cost = self.cost(assignment).unwrap_or(f64::INFINITY);
+            (assignment.clone(), *peak, self.uncertain(cost, costs, assignment))
+        });
+        let mut fitting: Vec<(Assignment, usize, Certificate)> = certified.collect();
+        if let Some(Placed { program, picks, assignment, peak }) = least {
+            if peak <= budget {
+                let items = program.problem.items.iter().zip(&picks);
+                let cost: f64 = items.map(|(item, &pick)| item.options[pick as usize].cost).sum();
+                let certificate = self.uncertain(cost + program.fixed_cost, costs, &assignment);
+                let choices = self.priced(&program, &picks, &vec![0.0; program.problem.limits.len()]);
+                fitting.push((assignment.clone(), peak, Certificate { choices, ..certificate }));
+            }
+            all.push((assignment, peak));
         }
-        let smallest = least.map(|least| least.peak);
-        let bound = bound.max(proven).min(smallest.unwrap_or(usize::MAX));
+        // Input and loss stay in FP32 if anything fits so.
+        let order = |(assignment, _, certificate): &(Assignment, usize, Certificate)| {
+            (assignment.method != Method::Ilp, certificate.cost)
+        };
+        let compare = |a: &_, b: &_| order(a).partial_cmp(&order(b)).unwrap_or(Ordering::Equal);
+        if let Some(cheapest) = fitting.into_iter().min_by(compare) {
+            return Ok(cheapest);
+        }
+        let smallest = all.into_iter().min_by_key(|&(_, peak)| peak);
+        let least = smallest.as_ref().map_or(usize::MAX, |&(_, peak)| peak);
         let shortage = Box::new(Shortage {
             budget,
-            fp32: self.frame.fp32,
-            smallest,
-            bound,
-            kept,
-            dominated: self.frame.largest(self.training, &weights, BINDING),
+            fp32: frame.fp32,
+            // The order of the smallest one's steps can be another one.
+            bound: if least < bound { frame.beside_least } else { bound },
+            kept: frame.kept,
+            kernels: smallest.as_ref().map(|(assignment, _)| self.kernels(assignment)).transpose()?.unwrap_or_default(),
+            threads: self.budget.threads,
+            smallest: smallest.map(|(_, peak)| peak),
+            dominated: frame.largest(self.training, &weights, BINDING),
             recompute: self.budget.recompute,
         });
-        Err(if bound > budget { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) }.into())
+        let is_proven = shortage.bound > budget;
+        Err(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) }.into())
+    }
+
+    /// What is said of an assignment that nothing is proven of.
+    fn uncertain(&self, cost: f64, costs: &Costs, assignment: &Assignment) -> Certificate {
+        Certificate {
+            name: self.budget.engine.name().to_string(),
+            profile: self.budget.measured.as_ref().map(|measured| measured.name.clone()),
+            seconds: 0.0,
+            cost,
+            bound: 0.0,
+            price: 0.0,
+            binds: Vec::new(),
+            slowdown: costs.again(&assignment.recomputed).1,
+            choices: vec![Vec::new(); self.tensors.len()],
+        }
     }
 
     /// From how many bytes on there may be an assignment, where the program has no solution below `bytes`: it counts the workspace of
-    /// the formats that need most.
+    /// the formats that need most, and input and loss in FP32.
     fn possible_from(&self, bytes: usize, spare: usize) -> usize {
-        let Self { frame, .. } = self;
-        bytes.saturating_sub(frame.beside - frame.beside_least).saturating_sub(frame.workspace_spread() + spare)
+        let Self { frame, others, .. } = self;
+        if !others.is_empty() {
+            return 0;
+        }
+        let spread = |at: usize| {
+            let narrowest = self.given(at).iter().map(|format| format.bytes()).min().unwrap_or(0);
+            self.tensors[at].elements as usize * (Format::FP32.bytes() - narrowest) + ALIGNMENT
+        };
+        let exact: usize = (0..self.tensors.len()).filter(|&at| self.is_exact(at)).map(spread).sum();
+        bytes.saturating_sub(frame.beside - frame.beside_least).saturating_sub(frame.workspace_spread() + spare + exact)
     }
 
     /// A solution with a little more memory than `bound`, if one is found below `smallest`.

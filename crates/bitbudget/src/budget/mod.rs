@@ -8,6 +8,7 @@ mod error;
 mod frame;
 mod least;
 mod limit;
+mod others;
 #[cfg(test)]
 mod predicted;
 mod search;
@@ -134,6 +135,8 @@ pub struct Solved {
     pub demote: Option<Demoted>,
     /// Whether demotion was tried: only where the budget allows all its formats, so that the two can be compared.
     pub demote_allowed: bool,
+    /// The method whose assignment method ilp took, since nothing fits that keeps input and loss in FP32.
+    pub instead: Option<Method>,
 }
 
 /// What a solver says of its solution.
@@ -193,12 +196,21 @@ pub(crate) fn fit(
 ) -> Result<(Assignment, Solved), CompileError> {
     let Options { batch, formats, method, low_ratio, seed, .. } = *options;
     let none = Overflowed::new();
-    let search = Search::new(training, batch, options.lowering(), budget, formats, &none, pinned)?;
+    let mut search = Search::new(training, batch, options.lowering(), budget, formats, &none, pinned)?;
+    search.seed = seed;
     let assigned = |method, low_ratio| assign_with(training, batch, method, low_ratio, seed, formats, pinned);
-    let most = fp32_peak(training, options, budget)?;
+    let most = fp32_peak(training, options)?;
     let bytes = budget.bytes(most);
     let demote_allowed = method == Method::Ilp && budget.allows(&formats);
-    let solved = |peak, solver, demote| Solved { budget: bytes, fp32: most, peak, solver, demote, demote_allowed };
+    let solved = |peak, solver, demote| Solved {
+        budget: bytes,
+        fp32: most,
+        peak,
+        solver,
+        demote,
+        demote_allowed,
+        instead: None,
+    };
     let too_large = |peak| CompileError::from(BudgetError::TooLarge { method, peak, budget: bytes, fp32: most });
     match method {
         Method::Ilp => {
@@ -210,19 +222,18 @@ pub(crate) fn fit(
                 return Ok((assignment, solved(peak, None, None)));
             }
             let (assignment, peak, certificate) = search.solved(bytes, 1.0)?;
-            let demote = demote_allowed.then(|| search.demoted(Method::Demote, seed, bytes)).transpose()?.flatten();
-            let demote = demote.map(|(assignment, peak)| Demoted {
+            let demote = demote_allowed.then(|| search.demoted(Method::Demote, bytes)).transpose()?;
+            let demote = demote.filter(|&(_, peak)| peak <= bytes).map(|(assignment, peak)| Demoted {
                 low_ratio: assignment.low_ratio_elements(),
                 peak,
                 cost: search.cost(&assignment),
             });
-            Ok((assignment, solved(peak, Some(certificate), demote)))
+            let instead = Some(assignment.method).filter(|&method| method != Method::Ilp);
+            Ok((assignment, Solved { instead, ..solved(peak, Some(certificate), demote) }))
         }
         Method::Demote | Method::DemoteSmallest | Method::Random => {
-            let Some((assignment, peak)) = search.demoted(method, seed, bytes)? else {
-                return Err(too_large(search.peak(&assigned(method, 1.0)?)?));
-            };
-            Ok((assignment, solved(peak, None, None)))
+            let (assignment, peak) = search.demoted(method, bytes)?;
+            if peak > bytes { Err(too_large(peak)) } else { Ok((assignment, solved(peak, None, None))) }
         }
         method => {
             let assignment = assigned(method, low_ratio)?;
@@ -242,17 +253,19 @@ pub(crate) fn check(
     budget: &Budget,
     assignment: &Assignment,
 ) -> Result<Solved, CompileError> {
-    let fp32 = fp32_peak(training, options, budget)?;
-    let (peak, bytes) = (search::peak(training, assignment, options.lowering(), budget)?, budget.bytes(fp32));
+    let fp32 = fp32_peak(training, options)?;
+    let (peak, bytes) = (search::peak(training, assignment, options.lowering())?, budget.bytes(fp32));
     match peak > bytes {
         true => Err(BudgetError::Exceeded { peak, budget: bytes, fp32 }.into()),
-        false => Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false }),
+        false => {
+            Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false, instead: None })
+        }
     }
 }
 
 /// The peak in bytes of the FP32 assignment, without pins.
-fn fp32_peak(training: &Graph, options: &Options, budget: &Budget) -> Result<usize, CompileError> {
+fn fp32_peak(training: &Graph, options: &Options) -> Result<usize, CompileError> {
     let Options { batch, formats, .. } = *options;
     let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
-    search::peak(training, &fp32, options.lowering(), budget)
+    search::peak(training, &fp32, options.lowering())
 }

@@ -51,7 +51,7 @@ fn fire_modules() -> Graph {
 /// The peak that the rows state and the true one, as parts of FP32's, for some budgets.
 fn peaks(training: &Graph, recompute: bool, percents: &[usize]) -> Vec<[f64; 2]> {
     let (batch, none, pinned) = (32, Overflowed::new(), Pinned::new());
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact) };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
     let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, Formats::PAPER).unwrap();
     let budget = Budget { recompute, ..Budget::new(Limit::Share(1.0), 1) };
     let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();

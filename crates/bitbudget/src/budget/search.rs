@@ -3,12 +3,13 @@
 use super::costs::{Harm, costs};
 use super::frame::Frame;
 use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
-use crate::lowered::{Lowered, program};
+use crate::lowered::{Form, program};
 use crate::{Available, CompileError, Lowering};
-use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::Graph;
-use bitbudget_precision::budget::{Allowed, Choices, Costs, Program, program as integer_program, repeats, stays_exact};
+use bitbudget_ir::{Graph, NodeId};
+use bitbudget_precision::budget::{
+    Allowed, Choices, Costs, Priced, Program, program as integer_program, repeats, stays_exact,
+};
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pinned, Tensor, tensors};
 use bitbudget_solver::{Outcome, Settings, Solution, Solver, in_threads, memory, solve};
 use std::time::Instant;
@@ -98,7 +99,11 @@ pub(crate) struct Search<'a> {
     pub(super) budget: &'a Budget,
     pub(super) tensors: Vec<Tensor>,
     pub(super) allowed: Vec<Vec<Format>>,
+    /// The seed of methods that choose at random.
+    pub(super) seed: u64,
     pub(super) frame: Frame,
+    /// Where the frame stores what can be computed in passing, those of the other forms that programs may have.
+    pub(super) others: Vec<Frame>,
 }
 
 impl<'a> Search<'a> {
@@ -117,8 +122,11 @@ impl<'a> Search<'a> {
     ) -> Result<Search<'a>, CompileError> {
         let tensors = tensors(training, batch);
         let allowed = allowed(training, &tensors, budget, overflowed, pinned);
-        let frame = Frame::new(training, batch, lowering, budget)?;
-        Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, frame })
+        let frame = Frame::new(training, batch, lowering)?;
+        let other = |&form: &Form| frame.form != Form::Derived && form != frame.form;
+        let others = lowering.all_forms().filter(other).map(|form| Frame::of(training, batch, lowering, form));
+        let others = others.collect::<Result<_, _>>()?;
+        Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, seed: 0, frame, others })
     }
 
     /// The peak in bytes of an assignment's training step.
@@ -126,7 +134,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// If it cannot be lowered.
     pub(crate) fn peak(&self, assignment: &Assignment) -> Result<usize, CompileError> {
-        peak(self.training, assignment, self.lowering, self.budget)
+        peak(self.training, assignment, self.lowering)
     }
 
     /// What an assignment's formats cost in the integer program's measure, if that knows them.
@@ -257,10 +265,28 @@ impl<'a> Search<'a> {
         integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
     }
 
-    /// The same with the workspace of the formats that need least: no assignment needs less than this program's.
-    pub(super) fn optimistic(&self, costs: &Costs, memory: usize) -> Program {
-        let (skeleton, allowed) = (self.frame.optimistic(self.training), self.all_allowed());
+    /// The program of a frame whose least memory no assignment of any method undercuts in its order of steps: with the workspace of the formats
+    /// that need least, and all formats for input and loss.
+    pub(super) fn optimistic(&self, frame: &Frame, costs: &Costs, memory: usize) -> Program {
+        let mut allowed = self.all_allowed();
+        for (at, formats) in allowed.formats.iter_mut().enumerate().filter(|&(at, _)| self.is_exact(at)) {
+            formats.extend(self.given(at).iter().filter(|&&format| format != Format::FP32));
+        }
+        let skeleton = frame.optimistic(self.training);
         integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
+    }
+
+    /// Whether a tensor is in FP32 although the budget allows other formats.
+    pub(super) fn is_exact(&self, at: usize) -> bool {
+        !self.pinned.contains_key(&at) && stays_exact(self.training, &self.tensors[at])
+    }
+
+    /// The formats that the budget gives to tensors of a tensor's kind.
+    pub(super) fn given(&self, at: usize) -> &[Format] {
+        match self.tensors[at].kind {
+            Kind::Parameter | Kind::Output => &self.budget.forward,
+            Kind::OutputGradient | Kind::ParameterGradient => &self.budget.backward,
+        }
     }
 
     fn all_allowed(&self) -> Allowed {
@@ -268,7 +294,7 @@ impl<'a> Search<'a> {
         Allowed { formats: self.allowed.clone(), recompute, granularity }
     }
 
-    pub(super) fn certificate(
+    fn certificate(
         &self,
         program: &Program,
         solution: &Solution,
@@ -286,10 +312,23 @@ impl<'a> Search<'a> {
             price: prices.iter().sum(),
             binds: self.frame.largest(self.training, prices, BINDING),
             slowdown: costs.again(&assignment.recomputed).1,
-            choices: (0..self.tensors.len())
-                .map(|tensor| program.priced(tensor, &solution.picks, &solution.prices))
-                .collect(),
+            choices: self.priced(program, &solution.picks, &solution.prices),
         }
+    }
+
+    /// What the choices for each tensor cost at these prices of the program's limits.
+    pub(super) fn priced(&self, program: &Program, picks: &[u32], prices: &[f64]) -> Vec<Vec<Priced>> {
+        (0..self.tensors.len()).map(|tensor| program.priced(tensor, picks, prices)).collect()
+    }
+
+    /// Bytes of kernels' workspace (with gaps between tensors) and scratch memory at an assignment's peak.
+    ///
+    /// # Errors
+    /// If it cannot be lowered.
+    pub(super) fn kernels(&self, assignment: &Assignment) -> Result<usize, CompileError> {
+        let Assignment { formats, recomputed, batch, .. } = assignment;
+        let lowered = program(self.training, formats, recomputed, *batch, self.lowering)?;
+        Ok(lowered.bytes(self.lowering.threads) - lowered.schedule.peak.total() + lowered.schedule.peak.workspace)
     }
 
     /// What a choice comes to.
@@ -300,7 +339,13 @@ impl<'a> Search<'a> {
     }
 
     fn assignment(&self, choices: Choices) -> Result<Assignment, CompileError> {
-        let Choices { formats, recomputed } = choices;
+        self.chosen(choices.formats, choices.recomputed)
+    }
+
+    /// This method's assignment with some formats, but FP32 for input and loss, and recomputed nodes.
+    pub(super) fn chosen(&self, formats: Vec<Format>, recomputed: Vec<NodeId>) -> Result<Assignment, CompileError> {
+        let format = |(at, format): (usize, Format)| if self.is_exact(at) { Format::FP32 } else { format };
+        let formats = formats.into_iter().enumerate().map(format).collect();
         Ok(Assignment::of_choices(self.training, self.batch, Method::Ilp, self.formats, formats, recomputed)?)
     }
 }
@@ -309,15 +354,9 @@ impl<'a> Search<'a> {
 ///
 /// # Errors
 /// If it cannot be lowered.
-pub(super) fn peak(
-    training: &Graph,
-    assignment: &Assignment,
-    lowering: Lowering,
-    budget: &Budget,
-) -> Result<usize, CompileError> {
+pub(super) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    let Lowered { program, .. } = program(training, formats, recomputed, *batch, lowering)?;
-    Ok(Footprint::predicted(&program, budget.threads).total())
+    Ok(program(training, formats, recomputed, *batch, lowering)?.bytes(lowering.threads))
 }
 
 /// The formats that each tensor may have; a pinned one only what it is pinned to.

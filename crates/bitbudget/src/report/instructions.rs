@@ -33,7 +33,7 @@ impl Instructions {
 
 /// The instructions of a lowered training graph; threads take so much scratch memory.
 pub(super) fn instructions(training: &Graph, lowered: &Lowered, scratch: usize) -> Instructions {
-    let Lowered { graph, schedule, origins, program } = lowered;
+    let Lowered { graph, schedule, origins, program, .. } = lowered;
     // Views are no instructions: what begins there begins with the next one, what ends there has ended with the one before.
     let mut before = vec![0];
     for step in &schedule.steps {

@@ -97,10 +97,13 @@ fn format(compiled: &Compiled, at: usize, stored: &Stored<'_>) -> String {
     }
     match (method, &compiled.solved) {
         (Method::Ilp, _) if stays_exact(&compiled.training, tensor) => {
-            "The network's input and the loss stay in fp32 whatever the budget.".into()
+            "The network's input and the loss stay in fp32 wherever anything fits the budget so.".into()
         }
         (Method::Ilp, Some(solved)) if solved.solver.is_some() => match stored.choices {
-            [] => format!("It takes no memory to speak of at any price, so the solver left it in {format}."),
+            [] => format!(
+                "It stays in {format}: other formats have no price, since it takes no memory to speak of or since only the formats of \
+                 another method fit."
+            ),
             [first, rest @ ..] if first.chosen && first.format == format.to_string() => {
                 chosen(solved, first, rest, stored)
             }

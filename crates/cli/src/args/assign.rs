@@ -21,9 +21,10 @@ in any case) selects all tensors of these operators, parameters and gradients in
 tensors whose names it matches, with their gradients. Names beat types, then patterns without * and ? beat those with \
 them. Pinned tensors are not promoted in training. The network's input and the loss cannot be pinned.
 
-The network's input and the loss: fp32 keeps them in FP32, and ilp too whatever the budget. operator and amp keep them \
-high. The other methods treat them as any tensor, as in the paper: uniform-high makes them high, uniform-low low, and \
-demote, demote-smallest and random lower the input with the first group and the loss with the last one.")]
+The network's input and the loss: fp32 keeps them in FP32, and ilp too, unless nothing but another method's assignment \
+fits the budget. operator and amp keep them high. The other methods treat them as any tensor, as in the paper: \
+uniform-high makes them high, uniform-low low, and demote, demote-smallest and random lower the input with the first \
+group and the loss with the last one.")]
 pub(crate) struct AssignArgs {
     /// An ONNX network.
     pub(crate) model: PathBuf,

@@ -2,6 +2,7 @@
 
 use crate::args::ExplainArgs;
 use crate::files::check;
+use crate::memory::default_threads;
 use crate::model::{Request, compiled};
 use crate::output::{bytes, json, print, say, show_table, small, table};
 use crate::report::Inputs;
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let request = Request::default();
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let explained = explain(&compiled)?;
+    let explained = explain(&compiled, default_threads())?;
     let mut record = record(&compiled, &explained);
     if let Some(name) = &args.tensor {
         record.tensors.retain(|tensor| tensor.name == *name);

@@ -10,17 +10,14 @@ fn named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
 #[test]
 fn rules_say_what_they_saved() {
     let folder = Folder::new();
-    let text = folder.succeed("explain net.onnx --batch 16 --method fp32 --json e.json").stdout;
+    let text = folder.succeed("explain net.onnx --batch 64 --method fp32 --json e.json").stdout;
     let record = folder.json("e.json");
     let number = |key: &str| record[key].as_f64().unwrap();
-    assert!(number("peak") < 0.7 * number("peak_without_rewriting"));
+    assert!(number("peak") < 0.75 * number("peak_without_rewriting"));
     assert!(number("step_seconds") < number("step_seconds_without_rewriting"));
     for (key, peak) in [("--no-rewrite", "peak_without_rewriting"), ("", "peak")] {
-        folder.succeed(&format!("inspect net.onnx --batch 16 --method fp32 {key} --json i.json"));
-        let breakdown = folder.json("i.json")["memory"]["breakdown"].clone();
-        let total: f64 = breakdown.as_object().unwrap().values().map(|bytes| bytes.as_f64().unwrap()).sum();
-        // The threads' scratch memory comes on top.
-        assert!(total >= number(peak) && total - number(peak) < 4e6, "{total} {}", number(peak));
+        folder.succeed(&format!("inspect net.onnx --batch 64 --method fp32 {key} --json i.json"));
+        assert_eq!(folder.json("i.json")["memory"]["predicted"], record[peak], "{key}");
     }
     let rule = named(&record["rules"], "rule", "relu-grad-from-output");
     assert!(rule["fired"].as_u64() > Some(5) && !rule["nodes"].as_array().unwrap().is_empty());

@@ -16,4 +16,4 @@ pub(crate) use arena::Arena;
 pub(crate) use fresh::{compute_new, numbers};
 pub(crate) use step::run;
 pub(crate) use workspace::scratch;
-pub use workspace::workspace;
+pub use workspace::{kernel_scratch, workspace};

@@ -27,6 +27,24 @@ pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
     elements.saturating_mul(size_of::<f32>())
 }
 
+/// Bytes of scratch memory that each thread needs at least where a program has this operator, derived operands apart.
+pub fn kernel_scratch(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
+    let geometry = match (op, operands) {
+        (Op::Conv(op), [(x, fx), (w, fw), ..]) => conv2d(op, x, w).map(|g| g.scratch(Pass::Forward, *fx, *fw)),
+        (Op::ConvGradInput(op), [(_, fdy), (w, fw)]) => {
+            conv2d(&op.forward(), shape, w).map(|g| g.scratch(Pass::GradInput, *fdy, *fw))
+        }
+        (Op::ConvGradWeight(op), [(x, fx), (_, fdy)]) => {
+            conv2d(&op.forward(), x, shape).map(|g| g.scratch(Pass::GradWeight, *fx, *fdy))
+        }
+        (Op::Matmul(op), [(a, fa), (_, fb)]) => {
+            product(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, *fa, *fb))
+        }
+        _ => Ok(0),
+    };
+    geometry.unwrap_or(0).saturating_mul(size_of::<f32>()).max(SCRATCH)
+}
+
 /// Bytes that each thread needs to run a program.
 pub(crate) fn scratch(program: &Program) -> usize {
     let parts = program.instructions.iter().filter_map(|instruction| match instruction {
@@ -34,30 +52,15 @@ pub(crate) fn scratch(program: &Program) -> usize {
         _ => None,
     });
     let of_kernel = |part: &Part| {
-        let stored = |i: usize| part.inputs.get(i).map(|&id| program.buffer(id)).map(|b| (&b.shape, b.format));
-        let shape = &program.buffer(part.output).shape;
-        let geometry = match (&part.op, stored(0), stored(1)) {
-            (Op::Conv(op), Some((x, fx)), Some((w, fw))) => conv2d(op, x, w).map(|g| g.scratch(Pass::Forward, fx, fw)),
-            (Op::ConvGradInput(op), Some((_, fdy)), Some((w, fw))) => {
-                conv2d(&op.forward(), shape, w).map(|g| g.scratch(Pass::GradInput, fdy, fw))
-            }
-            (Op::ConvGradWeight(op), Some((x, fx)), Some((_, fdy))) => {
-                conv2d(&op.forward(), x, shape).map(|g| g.scratch(Pass::GradWeight, fx, fdy))
-            }
-            (Op::Matmul(op), Some((a, fa)), Some((_, fb))) => {
-                product(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, fa, fb))
-            }
-            _ => Ok(0),
-        };
-        geometry.unwrap_or(0)
+        let stored = |&id: &BufferId| (program.buffer(id).shape.clone(), program.buffer(id).format);
+        let operands: Vec<Stored> = part.inputs.iter().map(stored).collect();
+        kernel_scratch(&part.op, &operands, &program.buffer(part.output).shape)
     };
-    let least = SCRATCH / size_of::<f32>();
     let of_instruction = |parts: &[Part]| {
-        let kernels = parts.iter().map(of_kernel).max().unwrap_or(0).max(least);
-        kernels.saturating_add(derived(program, parts))
+        let kernels = parts.iter().map(of_kernel).max().unwrap_or(SCRATCH);
+        kernels.saturating_add(derived(program, parts).saturating_mul(size_of::<f32>()))
     };
-    let elements = parts.map(|parts| of_instruction(parts)).max().unwrap_or(least);
-    elements.saturating_mul(size_of::<f32>()).next_multiple_of(64)
+    parts.map(|parts| of_instruction(parts)).max().unwrap_or(SCRATCH).next_multiple_of(64)
 }
 
 /// Elements that a thread needs to derive the parts of an instruction that are stored nowhere.

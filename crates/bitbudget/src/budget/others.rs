@@ -1,0 +1,55 @@
+//! What methods that do not search come to: no search needs more memory than they do.
+
+use super::Granularity;
+use super::search::Search;
+use crate::CompileError;
+use bitbudget_formats::Format;
+use bitbudget_precision::{Assignment, Method, assign_with};
+
+impl Search<'_> {
+    /// The assignments of other methods that the budget allows, with their true peaks: each with input and loss in FP32, as this method
+    /// has them, and as it is, which keeps the other method's name.
+    ///
+    /// Those of demotion have as few groups low as fit `bytes`.
+    ///
+    /// # Errors
+    /// If the graph cannot be lowered.
+    pub(super) fn others(&self, bytes: usize) -> Result<Vec<(Assignment, usize)>, CompileError> {
+        if self.budget.granularity == Granularity::Group {
+            // Other methods give one group several formats.
+            return Ok(Vec::new());
+        }
+        let mut found: Vec<(Assignment, usize)> = Vec::new();
+        for method in Method::ALL.into_iter().filter(|&method| method != Method::Ilp) {
+            let (assignment, peak) = match method {
+                Method::Demote | Method::DemoteSmallest | Method::Random => self.demoted(method, bytes)?,
+                _ => {
+                    let Search { training, batch, seed, formats, pinned, .. } = *self;
+                    let assignment = assign_with(training, batch, method, 0.0, seed, formats, pinned)?;
+                    let peak = self.peak(&assignment)?;
+                    (assignment, peak)
+                }
+            };
+            if !self.permits(&assignment) || found.iter().any(|(other, _)| other.chosen == assignment.chosen) {
+                continue;
+            }
+            let exact = self.chosen(assignment.chosen.clone(), Vec::new())?;
+            if exact.chosen == assignment.chosen {
+                found.push((exact, peak));
+                continue;
+            }
+            let peak_of_exact = self.peak(&exact)?;
+            found.extend([(exact, peak_of_exact), (assignment, peak)]);
+        }
+        Ok(found)
+    }
+
+    /// Whether the budget allows an assignment's formats.
+    fn permits(&self, assignment: &Assignment) -> bool {
+        let permits = |(at, format): (usize, &Format)| match self.is_exact(at) {
+            true => *format == Format::FP32 || self.given(at).contains(format),
+            false => self.allowed[at].contains(format),
+        };
+        assignment.chosen.iter().enumerate().all(permits)
+    }
+}
