@@ -4,7 +4,7 @@
 
 use bitbudget::{Options, Rules, compile};
 use bitbudget_exec::{Executor, Inputs, Target, Values};
-use bitbudget_formats::{Counts, Format};
+use bitbudget_formats::Counts;
 use bitbudget_ir::{NodeId, Op};
 use bitbudget_precision::Method;
 use bitbudget_schedule::{Place, Setting, Storage, derivable, plan, plan_in_order};
@@ -87,20 +87,18 @@ fn what_is_derived_is_stored_nowhere() {
     for network in Network::ALL {
         let forward = build(&spec(network)).unwrap().graph;
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
-        let exact = vec![Format::FP32; training.len()];
-        let bitbudget_rewrite::Rewritten { graph, formats: exact, .. } =
-            bitbudget_rewrite::rewrite(&training, &exact, Rules::Exact).unwrap();
+        let graph = bitbudget_rewrite::rewrite(&training, Rules::Exact).unwrap().graph;
         let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
-        let schedule = plan(&graph, &exact, &setting);
+        let schedule = plan(&graph, &setting);
         let derived = derivable(&graph, &schedule, BATCH);
         let rectified = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
         let of_these = derived.keys().filter(|&&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
         assert!(of_these * 2 >= rectified, "{network}: {of_these} of {rectified}");
 
         let steps: Vec<Vec<NodeId>> = schedule.steps.iter().map(|step| step.nodes.clone()).collect();
-        let copied = bitbudget_rewrite::derive(&graph, &exact, &steps, &derived).unwrap();
+        let copied = bitbudget_rewrite::derive(&graph, &steps, &derived).unwrap();
         let marked: Vec<bool> = copied.origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
-        let after = plan_in_order(&copied.graph, &copied.formats, &setting, &marked);
+        let after = plan_in_order(&copied.graph, &setting, &marked);
         for id in copied.graph.ids().filter(|id| marked[id.index()]) {
             let place = after.places[id.index()];
             assert!(matches!(place, Some(Place::Inside | Place::Alias)), "{network}: {id} lies at {place:?}");

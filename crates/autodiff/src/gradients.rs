@@ -100,7 +100,7 @@ fn contribution(
     let fresh =
         gradient.index() >= first && !graph.has_readers(gradient) && graph.node(gradient).role == Role::Internal;
     let relabels = graph.op(gradient).precision() == Precision::Relabel;
-    let of = owner(graph, operand);
+    let of = graph.owner(operand);
     let role = match graph.node(of).role {
         Role::Parameter => Role::ParameterGradient { of },
         _ => Role::OutputGradient { of },
@@ -111,15 +111,4 @@ fn contribution(
     let node = if own { gradient } else { graph.add(Cast {}, &[gradient])? };
     graph.set_role(node, role);
     Ok(node)
-}
-
-/// The tensor that a chain of relabelling operators shows.
-fn owner(graph: &Graph, mut id: NodeId) -> NodeId {
-    while graph.op(id).precision() == Precision::Relabel {
-        match graph.operands(id).first() {
-            Some(&operand) => id = operand,
-            None => break,
-        }
-    }
-    id
 }

@@ -56,11 +56,12 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
     let (training, lowering) = (&compiled.training, compiled.lowering);
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
     let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
-    let lowered = |graph: &Rewritten| smallest(training, graph, formats, recomputed, *batch, lowering, &bytes);
-    let plain = unchanged(training, formats);
-    let found = lowering.rewrite.map(|rules| (rules, alternatives(training, formats, rules, &Limits::default())));
+    let stored = training.stored_in(formats);
+    let lowered = |graph: &Rewritten| smallest(&stored, graph, recomputed, *batch, lowering, &bytes);
+    let plain = unchanged(&stored);
+    let found = lowering.rewrite.map(|rules| (rules, alternatives(&stored, rules, &Limits::default())));
     let graph = match &found {
-        Some((_, found)) => extract(training, found)?,
+        Some((_, found)) => extract(&stored, found)?,
         None => plain.clone(),
     };
     let now = lowered(&graph)?;
@@ -73,8 +74,8 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
     for (by, rule, fired) in fired {
         let mut firing = Firing { rule, fired, bytes: 0, seconds: 0.0, nodes: Vec::new() };
         if fired > 0 && now.form != Form::Plain {
-            let without = alternatives_without(training, formats, by, &Limits::default(), rule);
-            let without = extract(training, &without)?;
+            let without = alternatives_without(&stored, by, &Limits::default(), rule);
+            let without = extract(&stored, &without)?;
             (firing.bytes, firing.seconds) = difference(&lowered(&without)?);
             firing.nodes = changed(training, &graph, &without);
         }
@@ -115,7 +116,7 @@ fn changed(training: &Graph, a: &Rewritten, b: &Rewritten) -> Vec<String> {
     let way = |of: &Rewritten, id: NodeId| {
         let new = of.values[id.index()]?;
         let operands = of.graph.operands(new).iter().map(|o| of.origins[o.index()]).collect::<Vec<_>>();
-        Some((of.graph.op(new).clone(), operands, of.formats[new.index()]))
+        Some((of.graph.op(new).clone(), operands, of.graph.format(new)))
     };
     let differs = |id: &NodeId| way(a, *id) != way(b, *id);
     training.ids().filter(differs).map(|id| named(training, id)).collect()

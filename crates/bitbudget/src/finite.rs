@@ -225,10 +225,11 @@ impl Compiled {
             }
         };
         let batch = inputs.labels.len();
-        let workspace = workspace(&probe, &formats, batch);
+        let probe = probe.stored_in(&formats);
+        let workspace = workspace(&probe, batch);
         let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
-        let schedule = plan_one_by_one(&probe, &formats, &setting);
-        let mut program = lower(&probe, &formats, &schedule, &setting).map_err(CompileError::from)?;
+        let schedule = plan_one_by_one(&probe, &setting);
+        let mut program = lower(&probe, &schedule, &setting).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();
         let mut first = None;
@@ -251,7 +252,7 @@ impl Compiled {
                 name: self.short_name(&probe, node, origin),
                 computes: described(training, probe.op(node).name(), &probe.node(node).name, origin),
                 is_gradient,
-                format: formats[node.index()],
+                format: probe.format(node),
             }
         };
         let saturated = step.overflows.iter().filter(|count| count.counts.overflow > 0).filter_map(|count| {

@@ -29,7 +29,6 @@ mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
 use bitbudget_exec::Footprint;
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
 use bitbudget_lower::LowerError;
 use bitbudget_precision::{
@@ -272,9 +271,9 @@ impl Compiled {
         let evaluation = evaluation(&training)?;
         let batch = assignment.batch;
         let Lowered { program: train, graph, schedule, origins, .. } =
-            program(&training, &assignment.formats, &assignment.recomputed, batch, lowering)?;
+            program(&training.stored_in(&assignment.formats), &assignment.recomputed, batch, lowering)?;
         let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
-        let evaluate = evaluating(&evaluation, &formats, &train, lowering)?;
+        let evaluate = evaluating(&evaluation.graph.stored_in(&formats), &train, lowering)?;
         let peak = peak(&training, &graph, &schedule, &origins);
         let Model { graph: forward, values } = model;
         Ok(Compiled {
@@ -301,7 +300,7 @@ impl Compiled {
     /// # Errors
     /// If the graph cannot be lowered.
     pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
-        evaluating(&self.evaluation, &vec![Format::FP32; self.evaluation.graph.len()], &self.train, self.lowering)
+        evaluating(&self.evaluation.graph, &self.train, self.lowering)
     }
 
     /// Takes another assignment of the same training graph.
@@ -311,9 +310,9 @@ impl Compiled {
     fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
         let Assignment { formats, recomputed, batch, .. } = &assignment;
         let Lowered { program: train, graph, schedule, origins, .. } =
-            program(&self.training, formats, recomputed, *batch, self.lowering)?;
+            program(&self.training.stored_in(formats), recomputed, *batch, self.lowering)?;
         let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
-        self.evaluate = evaluating(&self.evaluation, &formats, &train, self.lowering)?;
+        self.evaluate = evaluating(&self.evaluation.graph.stored_in(&formats), &train, self.lowering)?;
         self.peak = peak(&self.training, &graph, &schedule, &origins);
         self.train = train;
         self.assignment = assignment;
@@ -323,22 +322,16 @@ impl Compiled {
 
 /// The evaluation as a program, at the largest batch (half that of training, and so on) at which its tensors take no more
 /// memory than those of a training step; of the forms that it can have, the one that adds least to a training step's memory.
-fn evaluating(
-    evaluation: &Evaluation,
-    formats: &[Format],
-    train: &Program,
-    lowering: Lowering,
-) -> Result<Program, CompileError> {
+fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Program, CompileError> {
     let step = Footprint::predicted(train, lowering.threads);
     let beyond = |lowered: &Lowered| {
         let Footprint { arena, scratch, .. } = Footprint::predicted(&lowered.program, lowering.threads);
         arena.saturating_sub(step.arena) + scratch.saturating_sub(step.scratch)
     };
-    let graph = &evaluation.graph;
-    let rewritten = rewritten(graph, formats, lowering)?;
+    let rewritten = rewritten(graph, lowering)?;
     let mut batch = train.batch;
     loop {
-        let program = smallest(graph, &rewritten, formats, &[], batch, lowering, &beyond)?.program;
+        let program = smallest(graph, &rewritten, &[], batch, lowering, &beyond)?.program;
         if program.arena <= train.arena || batch <= 1 {
             return Ok(program);
         }

@@ -68,17 +68,16 @@ impl Lowered {
     }
 }
 
-/// From a graph with formats to a program, of the form that takes the least memory; the backward pass computes the nodes in
-/// `recomputed` again.
+/// From a graph to a program, of the form that takes the least memory; the backward pass computes the nodes in `recomputed`
+/// again.
 pub(crate) fn program(
     graph: &Graph,
-    formats: &[Format],
     recomputed: &[NodeId],
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
     let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
-    smallest(graph, &rewritten(graph, formats, lowering)?, formats, recomputed, batch, lowering, &bytes)
+    smallest(graph, &rewritten(graph, lowering)?, recomputed, batch, lowering, &bytes)
 }
 
 /// The same, where the graph was rewritten before and `bytes` says what counts.
@@ -87,7 +86,6 @@ pub(crate) fn program(
 pub(crate) fn smallest(
     graph: &Graph,
     rewritten: &Rewritten,
-    formats: &[Format],
     recomputed: &[NodeId],
     batch: usize,
     lowering: Lowering,
@@ -100,7 +98,7 @@ pub(crate) fn smallest(
             continue;
         }
         let other = match form {
-            Form::Plain => in_form(&unchanged(graph, formats), recomputed, batch, lowering, form)?,
+            Form::Plain => in_form(&unchanged(graph), recomputed, batch, lowering, form)?,
             form => in_form(rewritten, recomputed, batch, lowering, form)?,
         };
         if bytes(&other) < bytes(&smallest) {
@@ -123,19 +121,18 @@ pub(crate) fn in_form(
     if !again.is_empty() {
         let copies = |id: &NodeId| again.contains(&ordered.origins[id.index()].node);
         let again: Vec<NodeId> = ordered.graph.ids().filter(copies).collect();
-        let Copied { graph, formats, origins } =
-            recompute(&ordered.graph, &ordered.formats, &steps(&ordered, batch), &again)?;
+        let Copied { graph, origins } = recompute(&ordered.graph, &steps(&ordered, batch), &again)?;
         let before = |origin: &Origin| ordered.origins[origin.node.index()];
         let derived = origins.iter().map(|origin| ordered.is_derived(origin.node)).collect();
         let origins = origins.iter().map(|o| Origin { again: o.again || before(o).again, ..before(o) }).collect();
-        ordered = Ordered { graph, formats, origins, derived, in_order: true };
+        ordered = Ordered { graph, origins, derived, in_order: true };
     }
-    let workspace = workspace(&ordered.graph, &ordered.formats, batch);
+    let workspace = workspace(&ordered.graph, batch);
     let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
-    let schedule = ordered.schedule(&ordered.formats, &setting);
-    let Ordered { graph, formats, origins: copied, derived, .. } = ordered;
+    let schedule = ordered.schedule(&setting);
+    let Ordered { graph, origins: copied, derived, .. } = ordered;
     let derives = derived.contains(&true);
-    let mut program = lower(&graph, &formats, &schedule, &setting)?;
+    let mut program = lower(&graph, &schedule, &setting)?;
     let origins: Vec<Option<NodeId>> = copied.iter().map(|copy| rewritten.origins[copy.node.index()]).collect();
     // Overflows are counted by nodes of the training graph, and once.
     let counted = |id: usize| origins[id].filter(|_| !copied[id].again).map(|origin| origin.0);
@@ -144,23 +141,22 @@ pub(crate) fn in_form(
 }
 
 /// The graph with the operators that keep least, or as it is.
-pub(crate) fn rewritten(graph: &Graph, formats: &[Format], lowering: Lowering) -> Result<Rewritten, CompileError> {
+pub(crate) fn rewritten(graph: &Graph, lowering: Lowering) -> Result<Rewritten, CompileError> {
     if let Some(rules) = lowering.rewrite {
-        return Ok(rewrite(graph, formats, rules)?);
+        return Ok(rewrite(graph, rules)?);
     }
-    Ok(unchanged(graph, formats))
+    Ok(unchanged(graph))
 }
 
 /// A graph that nothing rewrites.
-pub(crate) fn unchanged(graph: &Graph, formats: &[Format]) -> Rewritten {
+pub(crate) fn unchanged(graph: &Graph) -> Rewritten {
     let same: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
-    Rewritten { graph: graph.clone(), formats: formats.to_vec(), origins: same.clone(), values: same }
+    Rewritten { graph: graph.clone(), origins: same.clone(), values: same }
 }
 
 /// A graph with copies of what is stored nowhere.
 pub(crate) struct Ordered {
     pub(crate) graph: Graph,
-    pub(crate) formats: Vec<Format>,
     /// The node of the rewritten graph that each node is.
     pub(crate) origins: Vec<Origin>,
     /// The nodes that are computed inside the step that reads them, by node id.
@@ -174,35 +170,39 @@ impl Ordered {
         self.derived.get(id.index()).copied().unwrap_or(false)
     }
 
-    /// The schedule of the graph in some formats.
-    pub(crate) fn schedule(&self, formats: &[Format], setting: &Setting<'_>) -> Schedule {
+    pub(crate) fn schedule(&self, setting: &Setting<'_>) -> Schedule {
+        self.schedule_of(&self.graph, setting)
+    }
+
+    /// The schedule of the graph, with its tensors stored in any way.
+    fn schedule_of(&self, graph: &Graph, setting: &Setting<'_>) -> Schedule {
         match self.in_order {
-            true => plan_in_order(&self.graph, formats, setting, &self.derived),
-            false => plan(&self.graph, formats, setting),
+            true => plan_in_order(graph, setting, &self.derived),
+            false => plan(graph, setting),
         }
     }
 }
 
 /// The rewritten graph with copies of what need not be stored, in the order of computation.
 pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, form: Form) -> Result<Ordered, CompileError> {
-    let Rewritten { graph, formats, .. } = rewritten;
+    let graph = &rewritten.graph;
     if form != Form::Derived {
         // Ids stay.
         let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
-        let (graph, formats) = (graph.clone(), formats.clone());
-        return Ok(Ordered { graph, formats, origins, derived: Vec::new(), in_order: false });
+        return Ok(Ordered { graph: graph.clone(), origins, derived: Vec::new(), in_order: false });
     }
-    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting(batch));
-    let derived = derivable(graph, &schedule, batch);
+    let exact = graph.exact();
+    let schedule = plan(&exact, &setting(batch));
+    let derived = derivable(&exact, &schedule, batch);
     let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
-    let Copied { graph, formats, origins } = derive(graph, formats, &steps, &derived)?;
+    let Copied { graph, origins } = derive(graph, &steps, &derived)?;
     let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
-    Ok(Ordered { graph, formats, origins, derived, in_order: true })
+    Ok(Ordered { graph, origins, derived, in_order: true })
 }
 
 /// The steps in which nodes are computed, whatever their formats.
 fn steps(ordered: &Ordered, batch: usize) -> Vec<Vec<NodeId>> {
-    let schedule = ordered.schedule(&vec![Format::FP32; ordered.graph.len()], &setting(batch));
+    let schedule = ordered.schedule_of(&ordered.graph.exact(), &setting(batch));
     schedule.steps.into_iter().map(|step| step.nodes).collect()
 }
 
@@ -212,26 +212,25 @@ fn setting(batch: usize) -> Setting<'static> {
 }
 
 /// Bytes that every node's kernel needs beside operands and result.
-pub(crate) fn workspace(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
-    of_kernels(graph, formats, batch, bitbudget_exec::workspace)
+pub(crate) fn workspace(graph: &Graph, batch: usize) -> Vec<usize> {
+    of_kernels(graph, batch, bitbudget_exec::workspace)
 }
 
 /// Bytes of scratch memory that every node's kernel asks of a thread at least.
-pub(crate) fn scratch(graph: &Graph, formats: &[Format], batch: usize) -> Vec<usize> {
-    of_kernels(graph, formats, batch, bitbudget_exec::kernel_scratch)
+pub(crate) fn scratch(graph: &Graph, batch: usize) -> Vec<usize> {
+    of_kernels(graph, batch, bitbudget_exec::kernel_scratch)
 }
 
 /// What nodes need by their operators, their operands' shapes and formats and their results' shapes.
 fn of_kernels(
     graph: &Graph,
-    formats: &[Format],
     batch: usize,
     needed: impl Fn(&Op, &[(Vec<usize>, Format)], &[usize]) -> usize,
 ) -> Vec<usize> {
     let of = |id: NodeId| {
         let operands = graph.operands(id);
         let shape = |id: NodeId| graph.ty(id).shape.at(batch);
-        let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), formats[o.index()])).collect();
+        let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), graph.format(o))).collect();
         needed(graph.op(id), &operands, &shape(id))
     };
     graph.ids().map(of).collect()

@@ -3,7 +3,6 @@
 use crate::lowered::program;
 use crate::{CompileError, Lowering, Storage};
 use bitbudget_autodiff::gradients;
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
 use bitbudget_precision as precision;
 use bitbudget_profile::{Kind, Probe, Programs, Tensor};
@@ -17,9 +16,8 @@ pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), Co
     let probe = Probe::new(training, &differentiated(training)?, &tensors);
     // Programs have the ids of the graphs, since nothing is rewritten.
     let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1 };
-    let compiled = |graph: &Graph| -> Result<_, CompileError> {
-        Ok(program(graph, &vec![Format::FP32; graph.len()], &[], batch, lowering)?.program)
-    };
+    let compiled =
+        |graph: &Graph| -> Result<_, CompileError> { Ok(program(&graph.exact(), &[], batch, lowering)?.program) };
     let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);
     Ok((probe, Programs { step, forward, training }))
 }

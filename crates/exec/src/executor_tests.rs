@@ -45,6 +45,7 @@ fn program(graph: &Graph, formats: &[Format]) -> Program {
 }
 
 pub(super) fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
+    let graph = graph.stored_in(formats);
     let shape = |id: NodeId| graph.ty(id).shape.at(BATCH);
     let workspace = |id: NodeId| {
         let operands: Vec<_> = graph.operands(id).into_iter().map(|o| (shape(o), formats[o.index()])).collect();
@@ -52,7 +53,7 @@ pub(super) fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> 
     };
     let workspace: Vec<usize> = graph.ids().map(workspace).collect();
     let setting = Setting { batch: BATCH, storage, workspace: &workspace };
-    bitbudget_lower::lower(graph, formats, &plan(graph, formats, &setting), &setting).unwrap()
+    bitbudget_lower::lower(&graph, &plan(&graph, &setting), &setting).unwrap()
 }
 
 pub(super) fn kernels() -> Engine {

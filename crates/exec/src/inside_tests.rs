@@ -255,12 +255,12 @@ const SHUFFLE: &str = r#"graph "shuffle" {
 #[test]
 fn views_of_what_is_stored_nowhere_are_lowered() {
     let graph: Graph = SHUFFLE.parse().unwrap();
-    let (formats, workspace) = (vec![Format::FP32; graph.len()], vec![1 << 16; graph.len()]);
+    let workspace = vec![1 << 16; graph.len()];
     let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &workspace };
     let lowered = |derived: &[usize]| {
         let derived: Vec<bool> = (0..graph.len()).map(|i| derived.contains(&i)).collect();
-        let schedule = plan_in_order(&graph, &formats, &setting, &derived);
-        let program = bitbudget_lower::lower(&graph, &formats, &schedule, &setting).unwrap();
+        let schedule = plan_in_order(&graph, &setting, &derived);
+        let program = bitbudget_lower::lower(&graph, &schedule, &setting).unwrap();
         Program::decode(&program.encode()).unwrap_or_else(|e| panic!("{e}\n{program}"))
     };
     let (stored, inside) = (lowered(&[]), lowered(&[4, 5, 6, 7]));

@@ -10,7 +10,6 @@ use bitbudget_testkit::values;
 use std::collections::BTreeMap;
 
 fn lowered(graph: &Graph, batch: usize) -> Program {
-    let formats = vec![Format::FP32; graph.len()];
     let shape = |id: NodeId| graph.ty(id).shape.at(batch);
     let workspace = |id: NodeId| {
         let operands: Vec<_> = graph.operands(id).into_iter().map(|o| (shape(o), Format::FP32)).collect();
@@ -18,7 +17,7 @@ fn lowered(graph: &Graph, batch: usize) -> Program {
     };
     let workspace: Vec<usize> = graph.ids().map(workspace).collect();
     let setting = Setting { batch, storage: Storage::Packed, workspace: &workspace };
-    bitbudget_lower::lower(graph, &formats, &plan(graph, &formats, &setting), &setting).unwrap()
+    bitbudget_lower::lower(graph, &plan(graph, &setting), &setting).unwrap()
 }
 
 /// What every buffer of the lowered sample held.

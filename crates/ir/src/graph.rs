@@ -3,7 +3,9 @@
 use crate::error::{GraphError, Reason};
 use crate::facts::Facts;
 use crate::ops::{Op, ScalarKind};
+use crate::storage::Stored;
 use crate::types::{Shape, TensorType};
+use bitbudget_formats::Format;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
@@ -60,8 +62,17 @@ pub struct Node {
     pub ty: TensorType,
     /// What the tensor is to the training step.
     pub role: Role,
+    /// How the tensor is stored.
+    pub stored: Stored,
     /// Where it comes from, for people: an ONNX node's name, say; may be empty.
     pub name: String,
+}
+
+impl Node {
+    /// A node whose tensor is stored in FP32.
+    pub(crate) fn new(op: Op, ty: TensorType, role: Role, name: String) -> Node {
+        Node { op, ty, role, stored: Stored::of(role, Format::FP32), name }
+    }
 }
 
 /// A node with the facts of its operator on its operands.
@@ -95,7 +106,7 @@ impl Graph {
     pub fn source(&mut self, op: impl Into<Op>, ty: TensorType) -> NodeId {
         let op = op.into();
         let name = op.source_name().unwrap_or_default().to_string();
-        self.insert(Node { op, ty, role: Role::Internal, name }, &[])
+        self.insert(Node::new(op, ty, Role::Internal, name), &[])
     }
 
     /// Adds an operator on `operands`; its type is inferred, its role is [`Role::Output`] and its name empty.
@@ -113,7 +124,7 @@ impl Graph {
     pub fn add_named(&mut self, op: impl Into<Op>, operands: &[NodeId], name: &str) -> Result<NodeId, GraphError> {
         let op = op.into();
         let ty = self.infer(&op, operands, name)?;
-        Ok(self.insert(Node { op, ty, role: Role::Output, name: name.to_string() }, operands))
+        Ok(self.insert(Node::new(op, ty, Role::Output, name.to_string()), operands))
     }
 
     /// The type that `op` gives on `operands`.
@@ -218,7 +229,15 @@ impl Graph {
 
     /// Sets what a tensor is to the training step.
     pub fn set_role(&mut self, id: NodeId, role: Role) {
-        self.graph[id.petgraph()].node.role = role;
+        let node = &mut self.graph[id.petgraph()].node;
+        node.role = role;
+        node.stored = Stored::of(role, node.stored.format);
+    }
+
+    /// Sets the format in which a tensor is stored.
+    pub fn set_format(&mut self, id: NodeId, format: Format) {
+        let node = &mut self.graph[id.petgraph()].node;
+        node.stored.format = format;
     }
 
     /// Sets a node's name for people.

@@ -9,14 +9,15 @@
 //! }
 //! ```
 //!
-//! After the type stands the role (`output`, `parameter`, `gradient of %1`, `parameter_gradient of %1`; nothing for internal tensors) and
-//! the node's name unless it is empty or that of a source. `return` names outputs, `update %1 <- %7` says what replaces
+//! After the type stand the role (`output`, `parameter`, `gradient of %1`, `parameter_gradient of %1`; nothing for internal tensors),
+//! the format in which the tensor is stored (`in 1-4-3`; nothing for FP32), and the node's name unless it is empty or that of a source. `return` names outputs, `update %1 <- %7` says what replaces
 //! a parameter or state after the step.
 
 use crate::attribute::{Attribute, Real};
 use crate::graph::{Graph, Node, NodeId, Role};
 use crate::ops::Op;
 use crate::types::{DType, Dim, Shape, TensorType};
+use bitbudget_formats::Format;
 use std::fmt;
 use std::str::FromStr;
 
@@ -41,6 +42,9 @@ impl fmt::Display for Graph {
                 Role::Parameter => write!(f, " parameter")?,
                 Role::OutputGradient { of } => write!(f, " gradient of {of}")?,
                 Role::ParameterGradient { of } => write!(f, " parameter_gradient of {of}")?,
+            }
+            if node.stored.format != Format::FP32 {
+                write!(f, " in {}", node.stored.format)?;
             }
             if !node.name.is_empty() && node.op.source_name() != Some(node.name.as_str()) {
                 write!(f, " {:?}", node.name)?;
@@ -212,9 +216,11 @@ impl<'t> Cursor<'t> {
         self.need(":")?;
         let ty = self.tensor_type()?;
         let role = self.role(graph)?;
+        let format = self.format()?;
         let label = if self.rest.starts_with('"') { Some(self.string()?) } else { None };
         let label = label.or_else(|| op.source_name().map(String::from)).unwrap_or_default();
-        graph.insert(Node { op, ty, role, name: label }, &operands);
+        let id = graph.insert(Node::new(op, ty, role, label), &operands);
+        graph.set_format(id, format);
         Ok(())
     }
 
@@ -271,6 +277,14 @@ impl<'t> Cursor<'t> {
         };
         self.need("[")?;
         Ok(TensorType { dtype, shape: Shape(self.list("]", Cursor::dim)?) })
+    }
+
+    fn format(&mut self) -> Parsed<Format> {
+        if !self.eat("in ") {
+            return Ok(Format::FP32);
+        }
+        let token = self.take_while(|c| c.is_alphanumeric() || c == '-');
+        token.parse().map_err(|e| format!("`{token}` is not a format: {e}"))
     }
 
     fn role(&mut self, graph: &Graph) -> Parsed<Role> {

@@ -1,43 +1,33 @@
-//! Turns a graph, the formats of its tensors and a schedule into a program.
+//! Turns a graph and its schedule into a program.
 //!
 //! Values and gradients keep their meaning: parameters and outputs saturate, gradients become not finite. Kept tensors are
 //! replaced in place where the schedule says so, else by a copy as soon as nothing reads the old value any more. This crate
 //! knows nothing of devices.
 //!
 //! ```
-//! use bitbudget_formats::Format;
 //! use bitbudget_ir::Graph;
 //! use bitbudget_schedule::{Setting, Storage, plan};
 //!
 //! let graph: Graph = r#"graph "g" {
 //!   %0 = input {name="x"} : f32[N,4]
-//!   %1 = relu(%0) : f32[N,4] output "relu"
+//!   %1 = relu(%0) : f32[N,4] output in 1-6-9 "relu"
 //!   return "y" = %1
 //! }"#.parse()?;
-//! let formats = [Format::FP32, Format::PAPER_HIGH];
 //! let setting = Setting { batch: 8, storage: Storage::Packed, workspace: &[0; 2] };
-//! let schedule = plan(&graph, &formats, &setting);
-//! let program = bitbudget_lower::lower(&graph, &formats, &schedule, &setting)?;
+//! let schedule = plan(&graph, &setting);
+//! let program = bitbudget_lower::lower(&graph, &schedule, &setting)?;
 //! assert!(program.to_string().contains(r#"b1 = relu(b0) : 1-6-9[8, 4]@0 "relu" saturate counted %1"#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{Graph, NodeId, Op, Precision, Role};
+use bitbudget_ir::{Graph, NodeId, Op, Stored};
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, ProgramError, Rounding, Source, Workspace};
-use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, is_alias, storage};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage};
 
 /// Why a graph cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
-    /// The formats are not one per node.
-    #[error("{formats} formats for {nodes} nodes")]
-    Formats {
-        /// Formats given.
-        formats: usize,
-        /// Nodes in the graph.
-        nodes: usize,
-    },
     /// The batch size is zero.
     #[error("the batch size must be at least 1")]
     Batch,
@@ -67,27 +57,18 @@ pub enum LowerError {
 /// The largest tensor in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
 
-/// The program of `graph`, each tensor stored in its format (by node id), in the schedule's order and places, which were
-/// made with the same formats and setting.
+/// The program of `graph`, each tensor stored in its format, in the schedule's order and places, which were made of the
+/// same graph with the same setting.
 ///
 /// # Errors
-/// If the formats are not one per node, a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
-pub fn lower(
-    graph: &Graph,
-    formats: &[Format],
-    schedule: &Schedule,
-    setting: &Setting<'_>,
-) -> Result<Program, LowerError> {
-    if formats.len() != graph.len() {
-        return Err(LowerError::Formats { formats: formats.len(), nodes: graph.len() });
-    }
+/// If a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
+pub fn lower(graph: &Graph, schedule: &Schedule, setting: &Setting<'_>) -> Result<Program, LowerError> {
     if setting.batch == 0 {
         return Err(LowerError::Batch);
     }
-    let buffers: Result<Vec<Buffer>, LowerError> =
-        graph.ids().map(|id| buffer(graph, formats, schedule, setting, id)).collect();
-    let mut lowering = Lowering { graph, formats, schedule, setting, buffers: buffers?, instructions: Vec::new() };
-    let stores = stores(graph, formats, schedule);
+    let buffers: Result<Vec<Buffer>, LowerError> = graph.ids().map(|id| buffer(graph, schedule, setting, id)).collect();
+    let mut lowering = Lowering { graph, schedule, setting, buffers: buffers?, instructions: Vec::new() };
+    let stores = stores(graph, schedule);
     for (position, step) in schedule.steps.iter().enumerate() {
         lowering.step(step);
         let due = stores.iter().filter(|store| store.after == position);
@@ -103,7 +84,6 @@ pub fn lower(
 
 struct Lowering<'a> {
     graph: &'a Graph,
-    formats: &'a [Format],
     schedule: &'a Schedule,
     setting: &'a Setting<'a>,
     buffers: Vec<Buffer>,
@@ -121,10 +101,8 @@ impl Lowering<'_> {
 
     fn step(&mut self, step: &Step) {
         // What shows a result of the step comes behind it; nothing in the step reads it then.
-        let (behind, nodes): (Vec<NodeId>, Vec<NodeId>) = step
-            .nodes
-            .iter()
-            .partition(|&&id| self.is_view(id) && step.nodes.contains(&storage(self.graph, self.formats, id)));
+        let (behind, nodes): (Vec<NodeId>, Vec<NodeId>) =
+            step.nodes.iter().partition(|&&id| self.is_view(id) && step.nodes.contains(&self.graph.storage(id)));
         let parts: Vec<Part> = nodes.into_iter().filter_map(|id| self.part(id)).collect();
         if !parts.is_empty() {
             let bytes = step.nodes.iter().filter_map(|id| self.setting.workspace.get(id.index())).max();
@@ -137,8 +115,8 @@ impl Lowering<'_> {
 
     /// Whether a node becomes a view: an alias, unless it shows what only its step knows.
     fn is_view(&self, id: NodeId) -> bool {
-        let storage = storage(self.graph, self.formats, id);
-        is_alias(self.graph, self.formats, id) && self.schedule.places[storage.index()] != Some(Place::Inside)
+        let storage = self.graph.storage(id);
+        self.graph.is_alias(id) && self.schedule.places[storage.index()] != Some(Place::Inside)
     }
 
     fn view(&mut self, id: NodeId) {
@@ -154,7 +132,7 @@ impl Lowering<'_> {
         }
         let output = self.buffer(id);
         let inputs: Vec<BufferId> = self.graph.operands(id).iter().map(|&o| self.buffer(o)).collect();
-        let rounding = rounding(self.graph, self.formats, id);
+        let rounding = rounding(self.graph, id);
         if let Op::Input(_) = self.graph.op(id) {
             // The batch comes in FP32; its rounded form is a buffer of its own.
             let raw = BufferId(self.buffers.len() as u32);
@@ -167,13 +145,7 @@ impl Lowering<'_> {
     }
 }
 
-fn buffer(
-    graph: &Graph,
-    formats: &[Format],
-    schedule: &Schedule,
-    setting: &Setting<'_>,
-    id: NodeId,
-) -> Result<Buffer, LowerError> {
+fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting<'_>, id: NodeId) -> Result<Buffer, LowerError> {
     let (node, batch) = (graph.node(id), setting.batch);
     let source = match &node.op {
         Op::Input(_) => Source::Input,
@@ -189,7 +161,7 @@ fn buffer(
         1..=MAX_ELEMENTS => {}
         _ => return Err(LowerError::Size { name, shape, batch }),
     }
-    let format = formats[storage(graph, formats, id).index()];
+    let format = graph.format(graph.storage(id));
     let packed = setting.storage == Storage::Packed;
     let offset = match schedule.places[id.index()] {
         Some(Place::Arena(offset)) => Some(offset),
@@ -199,19 +171,10 @@ fn buffer(
     Ok(Buffer { name, shape, dtype, format, packed, source, offset })
 }
 
-/// How a node's result is rounded: not at all where it only relabels, for its operand's numbers are of the format.
-fn rounding(graph: &Graph, formats: &[Format], id: NodeId) -> Option<Rounding> {
-    if formats[id.index()] == Format::FP32 || graph.op(id).precision() == Precision::Relabel {
-        return None;
-    }
-    Some(match graph.node(id).role {
-        Role::OutputGradient { .. } | Role::ParameterGradient { .. } => {
-            Rounding { overflow: Overflow::NotFinite, counted: None }
-        }
-        Role::Output | Role::Parameter | Role::Internal => {
-            Rounding { overflow: Overflow::Saturate, counted: Some(id.0) }
-        }
-    })
+/// How a node's result is rounded, and for which node its overflows are counted.
+fn rounding(graph: &Graph, id: NodeId) -> Option<Rounding> {
+    let Stored { overflow, .. } = graph.rounding(id)?;
+    Some(Rounding { overflow, counted: (overflow == Overflow::Saturate).then_some(id.0) })
 }
 
 /// A kept tensor's replacement and the step after which it is due.
@@ -222,18 +185,18 @@ struct Store {
 }
 
 /// A kept tensor that is not replaced in place is when its new value is there and the old one was read for the last time.
-fn stores(graph: &Graph, formats: &[Format], schedule: &Schedule) -> Vec<Store> {
+fn stores(graph: &Graph, schedule: &Schedule) -> Vec<Store> {
     let mut last = vec![0; graph.len()];
     for (position, step) in schedule.steps.iter().enumerate() {
         for &id in &step.nodes {
-            last[storage(graph, formats, id).index()] = position;
+            last[graph.storage(id).index()] = position;
             for operand in graph.operands(id) {
-                last[storage(graph, formats, operand).index()] = position;
+                last[graph.storage(operand).index()] = position;
             }
         }
     }
     let replaced = |&(target, value): &(NodeId, NodeId)| {
-        let value = storage(graph, formats, value);
+        let value = graph.storage(value);
         let after = last[target.index()].max(last[value.index()]);
         Store { target, value, after }
     };

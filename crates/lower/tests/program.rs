@@ -25,19 +25,17 @@ fn a_small_program_is_what_it_was() {
 
 #[test]
 fn what_cannot_be_a_program_is_refused() {
-    let lower = |text: &str, formats: usize, batch: usize| {
+    let lower = |text: &str, batch: usize| {
         let graph: Graph = text.parse().unwrap();
-        let formats = vec![Format::FP32; formats];
         let setting = Setting { batch, storage: Storage::Packed, workspace: &[0; 1] };
-        let schedule = plan(&graph, &vec![Format::FP32; graph.len()], &setting);
-        bitbudget_lower::lower(&graph, &formats, &schedule, &setting).unwrap_err().to_string()
+        let schedule = plan(&graph, &setting);
+        bitbudget_lower::lower(&graph, &schedule, &setting).unwrap_err().to_string()
     };
     let empty = "graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,0]\n  return \"y\" = %0\n}";
     let huge = "graph \"g\" {\n  %0 = input {name=\"x\"} : f32[N,1099511627776]\n  return \"y\" = %0\n}";
-    assert!(lower(empty, 1, 2).contains("`x` of shape [N,0] has a dimension of size zero"));
-    assert!(lower(huge, 1, 2).contains("too large at batch 2; use a smaller batch"));
-    assert_eq!(lower(huge, 1, 0), "the batch size must be at least 1");
-    assert_eq!(lower(huge, 2, 1), "2 formats for 1 nodes");
+    assert!(lower(empty, 2).contains("`x` of shape [N,0] has a dimension of size zero"));
+    assert!(lower(huge, 2).contains("too large at batch 2; use a smaller batch"));
+    assert_eq!(lower(huge, 0), "the batch size must be at least 1");
 }
 
 /// The buffer whose storage each buffer shows.

@@ -5,7 +5,7 @@ use crate::groups::{Group, groups_of};
 use crate::method::Method;
 use crate::operators::{Levels, amp, hybrid};
 use crate::pins::Pinned;
-use crate::tensors::{Formats, Kind, Level, Tensor, operators, owner, tensors};
+use crate::tensors::{Formats, Kind, Level, Tensor, operators, tensors};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Precision, Role};
 
@@ -256,7 +256,7 @@ impl Assignment {
     /// keep their formats; relabelling nodes follow. Returns the tensors that were low before, in execution order.
     pub fn promote(&mut self, graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
         let mut promoted = Vec::new();
-        for node in nodes.iter().filter(|&&node| graph.contains(node)).map(|&node| owner(graph, node)) {
+        for node in nodes.iter().filter(|&&node| graph.contains(node)).map(|&node| graph.owner(node)) {
             for ((tensor, level), chosen) in self.tensors.iter().zip(&mut self.levels).zip(&mut self.chosen) {
                 let forward = matches!(tensor.kind, Kind::Parameter | Kind::Output);
                 if forward && tensor.node == node && *level == Level::Low {
@@ -275,7 +275,7 @@ impl Assignment {
 
     /// The position of the parameter or output that a node shows.
     pub fn forward_tensor(&self, graph: &Graph, node: NodeId) -> Option<usize> {
-        let node = graph.contains(node).then(|| owner(graph, node))?;
+        let node = graph.contains(node).then(|| graph.owner(node))?;
         self.tensors.iter().position(|t| matches!(t.kind, Kind::Parameter | Kind::Output) && t.node == node)
     }
 
@@ -329,7 +329,7 @@ fn formats_of(graph: &Graph, tensors: &[Tensor], chosen: &[Format]) -> Vec<Forma
         match (node.op.precision(), node.role, graph.operands(id).first()) {
             (Precision::Relabel, _, Some(operand)) => formats[id.index()] = formats[operand.index()],
             (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
-                formats[id.index()] = gradients[owner(graph, of).index()];
+                formats[id.index()] = gradients[graph.owner(of).index()];
             }
             _ => {}
         }

@@ -92,17 +92,6 @@ pub(crate) struct Operator {
     pub(crate) parameters: Vec<NodeId>,
 }
 
-/// The node whose tensor a chain of relabelling operators shows.
-pub(crate) fn owner(graph: &Graph, mut id: NodeId) -> NodeId {
-    while graph.op(id).precision() == Precision::Relabel {
-        match graph.operands(id).first() {
-            Some(&operand) => id = operand,
-            None => break,
-        }
-    }
-    id
-}
-
 fn is_operator(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let computes = node.role == Role::Output && node.op.precision() != Precision::Relabel;
@@ -115,7 +104,7 @@ pub(crate) fn operators(graph: &Graph) -> Vec<Operator> {
     let mut position = vec![None; graph.len()];
     let mut read = vec![false; graph.len()];
     for id in graph.ids().filter(|&id| is_operator(graph, id)) {
-        let owners: Vec<NodeId> = graph.operands(id).into_iter().map(|operand| owner(graph, operand)).collect();
+        let owners: Vec<NodeId> = graph.operands(id).into_iter().map(|operand| graph.owner(operand)).collect();
         let reads = owners.iter().filter_map(|o| position[o.index()]).collect();
         let mut parameters = Vec::new();
         for o in owners {

@@ -16,15 +16,12 @@
 //! 9. A computed buffer without a place is read in its own instruction only.
 
 use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
-use bitbudget_ir::{Facts, Read, Shape, TensorType, ops};
+use bitbudget_ir::{ALIGNMENT, Facts, Read, Shape, TensorType, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The largest buffer in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
-
-/// Buffers start at multiples of this many bytes: a cache line.
-pub(crate) const ALIGNMENT: usize = 64;
 
 /// What a buffer shows at some point of the program.
 #[derive(Clone, Copy, PartialEq)]

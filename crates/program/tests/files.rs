@@ -32,9 +32,10 @@ fn program(graph: &Graph, choice: &[Index], batch: usize) -> Program {
 }
 
 fn lowered(graph: &Graph, formats: &[Format], batch: usize) -> Program {
+    let graph = graph.stored_in(formats);
     let workspace: Vec<usize> = graph.ids().map(|id| 100 * (id.index() % 3)).collect();
     let setting = Setting { batch, storage: Storage::Packed, workspace: &workspace };
-    bitbudget_lower::lower(graph, formats, &plan(graph, formats, &setting), &setting).unwrap()
+    bitbudget_lower::lower(&graph, &plan(&graph, &setting), &setting).unwrap()
 }
 
 fn trainer(choice: &[Index], batch: usize) -> Trainer {

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn report(path: &str, formats: &str, graph: &Graph, of: &[Format]) -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
-    let found = alternatives(graph, of, Rules::Reassociating, &Limits::default());
+    let found = alternatives(&graph.stored_in(of), Rules::Reassociating, &Limits::default());
     let saturated = start.elapsed();
     let rewritten = extract(graph, &found)?;
     let extracted = start.elapsed() - saturated;

@@ -1,11 +1,11 @@
 //! All that a training graph might compute instead, as plain data.
 
 use crate::egraph::{Limits, Saturated};
-use crate::exact::{Exact, Rounding};
+use crate::exact::Exact;
 use crate::rules::{Rule, Rules};
 use crate::term::Head;
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{Graph, NodeId, Op, TensorType};
+use bitbudget_ir::{Graph, NodeId, Op, Stored, TensorType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A class: terms that give the same tensor.
@@ -25,7 +25,7 @@ pub enum Computes {
     /// The operator, in FP32.
     Op(Op),
     /// The rounding of its one operand.
-    Round(Rounding),
+    Round(Stored),
 }
 
 /// One way to compute a tensor.
@@ -63,8 +63,6 @@ pub struct Alternatives {
     pub classes: Vec<Class>,
     /// The class of each node of the training graph.
     pub of: Vec<ClassId>,
-    /// The format of each node of the training graph.
-    pub formats: Vec<Format>,
     /// The classes of outputs and of updates' targets and values.
     pub roots: Vec<ClassId>,
     /// How often each rule merged two classes, in the order of the rules.
@@ -73,24 +71,18 @@ pub struct Alternatives {
     pub note: Option<String>,
 }
 
-/// The alternatives of a training graph whose tensors have these formats.
-pub fn alternatives(graph: &Graph, formats: &[Format], rules: Rules, limits: &Limits) -> Alternatives {
-    by_rules(graph, formats, rules.all(), limits)
+/// The alternatives of a training graph, given the formats of its tensors.
+pub fn alternatives(graph: &Graph, rules: Rules, limits: &Limits) -> Alternatives {
+    by_rules(graph, rules.all(), limits)
 }
 
 /// The alternatives without one of the rules, to see what that one does.
-pub fn alternatives_without(
-    graph: &Graph,
-    formats: &[Format],
-    rules: Rules,
-    limits: &Limits,
-    without: &str,
-) -> Alternatives {
-    by_rules(graph, formats, rules.all().into_iter().filter(|rule| rule.name != without).collect(), limits)
+pub fn alternatives_without(graph: &Graph, rules: Rules, limits: &Limits, without: &str) -> Alternatives {
+    by_rules(graph, rules.all().into_iter().filter(|rule| rule.name != without).collect(), limits)
 }
 
-fn by_rules(graph: &Graph, formats: &[Format], rules: Vec<&Rule>, limits: &Limits) -> Alternatives {
-    let mut saturated = Saturated::new(graph, formats, rules.len());
+fn by_rules(graph: &Graph, rules: Vec<&Rule>, limits: &Limits) -> Alternatives {
+    let mut saturated = Saturated::new(graph, rules.len());
     saturated.saturate(&rules, limits);
     let Saturated { egraph, of, root, made, fired, note } = saturated;
     let name = |id: egg::Id| made[usize::from(id)].map(|rule: usize| rules[rule].name);
@@ -126,7 +118,7 @@ fn by_rules(graph: &Graph, formats: &[Format], rules: Vec<&Rule>, limits: &Limit
     let roots = operands(egraph.id_to_node(root));
     let of = of.into_iter().filter_map(|id| number.get(&egraph.find(id)).copied()).collect();
     let fired = rules.iter().map(|rule| rule.name).zip(fired).collect();
-    Alternatives { classes, of, formats: formats.to_vec(), roots, fired, note }
+    Alternatives { classes, of, roots, fired, note }
 }
 
 impl Alternatives {

@@ -1,7 +1,6 @@
 //! Tensors that are stored nowhere: whatever reads one computes it in passing.
 
 use crate::writing::{Copied, Writing};
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, NodeId};
 use std::collections::BTreeMap;
 
@@ -13,13 +12,8 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// If `steps` are none of the graph, or a derived node is a result of the graph.
-pub fn derive(
-    graph: &Graph,
-    formats: &[Format],
-    steps: &[Vec<NodeId>],
-    derived: &BTreeMap<NodeId, usize>,
-) -> Result<Copied, GraphError> {
-    let mut writing = Writing::begin(graph, formats, steps)?;
+pub fn derive(graph: &Graph, steps: &[Vec<NodeId>], derived: &BTreeMap<NodeId, usize>) -> Result<Copied, GraphError> {
+    let mut writing = Writing::begin(graph, steps)?;
     for (at, step) in steps.iter().enumerate() {
         let mut copies = Copies { derived, step: at, made: BTreeMap::new() };
         for &id in step.iter().filter(|id| !derived.contains_key(id)) {

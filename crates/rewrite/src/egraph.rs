@@ -1,10 +1,9 @@
 //! The e-graph of a training graph, and its saturation.
 
-use crate::exact::{Exact, Rounding, kept};
+use crate::exact::{Exact, kept};
 use crate::rules::Rule;
 use crate::term::{Expr, Head, Term};
-use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role, TensorType};
+use bitbudget_ir::{DType, Graph, Op, TensorType};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -85,30 +84,15 @@ pub(crate) struct Saturated {
     pub(crate) note: Option<String>,
 }
 
-/// How a node's result is rounded: not at all in FP32, or where it only relabels.
-pub(crate) fn rounding(graph: &Graph, formats: &[Format], id: NodeId) -> Option<Rounding> {
-    let format = formats[id.index()];
-    let stays = format == Format::FP32 || graph.op(id).precision() == Precision::Relabel;
-    (!stays).then(|| Rounding { format, overflow: overflow(graph.node(id).role) })
-}
-
-/// What becomes of numbers that a tensor's format cannot hold.
-pub(crate) fn overflow(role: Role) -> Overflow {
-    match role {
-        Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Overflow::NotFinite,
-        Role::Output | Role::Parameter | Role::Internal => Overflow::Saturate,
-    }
-}
-
 impl Saturated {
     /// The training graph's own terms.
-    pub(crate) fn new(graph: &Graph, formats: &[Format], rules: usize) -> Saturated {
+    pub(crate) fn new(graph: &Graph, rules: usize) -> Saturated {
         let mut egraph = EGraph::new(Knowledge::default());
         let mut of: Vec<Id> = Vec::with_capacity(graph.len());
         for id in graph.ids() {
             let node = graph.node(id);
             let operands: Vec<Id> = graph.operands(id).iter().map(|o| of[o.index()]).collect();
-            let rounding = rounding(graph, formats, id);
+            let rounding = graph.rounding(id);
             let exact = match (&node.op, rounding) {
                 // A rounded copy is the rounding itself.
                 (Op::Cast(_), Some(_)) => operands[0],

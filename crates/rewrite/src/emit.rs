@@ -10,8 +10,6 @@ use bitbudget_ir::{DType, Graph, GraphError, NodeId, Precision, Reason, Role};
 pub struct Rewritten {
     /// The graph, without what nothing needs; nodes stand where their origins stood.
     pub graph: Graph,
-    /// The formats of its nodes.
-    pub formats: Vec<Format>,
     /// By node, the first node of the training graph that has the same tensor after rounding, if one has.
     pub origins: Vec<Option<NodeId>>,
     /// By node of the training graph, the node that has its tensor, if anything needs that.
@@ -24,7 +22,6 @@ struct Emission<'a> {
     selection: &'a Selection<'a>,
     nodes: Vec<Option<NodeId>>,
     graph: Graph,
-    formats: Vec<Format>,
     origins: Vec<Option<NodeId>>,
 }
 
@@ -39,8 +36,7 @@ pub(crate) fn emit(
 ) -> Result<Rewritten, GraphError> {
     let nodes = vec![None; selection.members.len()];
     let graph = Graph::new(training.name());
-    let (formats, origins) = (Vec::new(), Vec::new());
-    let mut emission = Emission { training, alternatives, selection, nodes, graph, formats, origins };
+    let mut emission = Emission { training, alternatives, selection, nodes, graph, origins: Vec::new() };
     for (id, &class) in training.ids().zip(&alternatives.of) {
         if selection.members[class.index()].first() == Some(&id) && selection.choice(class).is_some() {
             emission.emit(class)?;
@@ -48,14 +44,14 @@ pub(crate) fn emit(
     }
     let values: Vec<Option<NodeId>> = alternatives.of.iter().map(|class| emission.nodes[class.index()]).collect();
     let value = |id: NodeId| values[id.index()].ok_or_else(|| missing(training, id));
-    let Emission { mut graph, formats, origins, .. } = emission;
+    let Emission { mut graph, origins, .. } = emission;
     for (name, id) in training.outputs() {
         graph.set_output(name.clone(), value(*id)?);
     }
     for &(target, new) in training.updates() {
         graph.add_update(value(target)?, value(new)?);
     }
-    Ok(Rewritten { graph, formats, origins, values })
+    Ok(Rewritten { graph, origins, values })
 }
 
 fn missing(training: &Graph, id: NodeId) -> GraphError {
@@ -103,12 +99,12 @@ impl Emission<'_> {
         let relabelled = operands.first().filter(|_| choice.op.precision() == Precision::Relabel);
         let format = match (choice.rounding, relabelled) {
             (Some(rounding), _) => rounding.format,
-            (None, Some(operand)) => self.formats[operand.index()],
+            (None, Some(operand)) => self.graph.format(*operand),
             (None, None) if self.graph.ty(new).dtype != DType::F32 => Format::FP32,
             (None, None) if role == Role::Internal && origin.is_some() => Format::FP32,
             (None, None) => self.selection.format(class),
         };
-        self.formats.push(format);
+        self.graph.set_format(new, format);
         self.origins.push(origin);
         self.nodes[class.index()] = Some(new);
         Ok(())

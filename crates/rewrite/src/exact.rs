@@ -1,25 +1,16 @@
 //! Which formats hold all numbers of a tensor.
 
 use bitbudget_formats::{Format, Overflow, Rounder};
-use bitbudget_ir::{Numbers, Op, Shape, TensorType};
+use bitbudget_ir::{Numbers, Op, Shape, Stored, TensorType};
 use egg::DidMerge;
-
-/// A rounding to a format other than FP32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rounding {
-    /// The format.
-    pub format: Format,
-    /// What becomes of numbers that it cannot hold.
-    pub overflow: Overflow,
-}
 
 /// Roundings that change nothing: the tensor's numbers are theirs already. In order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Exact(pub(crate) Vec<Rounding>);
+pub(crate) struct Exact(pub(crate) Vec<Stored>);
 
 impl Exact {
     /// Whether a rounding changes nothing.
-    pub(crate) fn holds(&self, rounding: Rounding) -> bool {
+    pub(crate) fn holds(&self, rounding: Stored) -> bool {
         self.0.iter().any(|&known| is_within(known, rounding))
     }
 
@@ -41,7 +32,7 @@ impl Exact {
 }
 
 /// Whether everything that `known` leaves as it is, `other` does too.
-fn is_within(known: Rounding, other: Rounding) -> bool {
+fn is_within(known: Stored, other: Stored) -> bool {
     // Saturation gives no infinity, which saturating again would change.
     let infinite = known.overflow == Overflow::NotFinite && other.overflow == Overflow::Saturate;
     !infinite && known.format.is_subset_of(other.format)
@@ -55,22 +46,22 @@ pub(crate) fn kept(op: &Op, operands: &[(&TensorType, &Exact)], ty: &TensorType)
         Numbers::New | Numbers::SomeOf(_) => Exact::default(),
         Numbers::Of(operand) => of(operand).cloned().unwrap_or_default(),
         Numbers::OfEvery => {
-            let everywhere = |r: &&Rounding| operands.iter().all(|(_, exact)| exact.holds(**r));
-            let mut all: Vec<Rounding> =
+            let everywhere = |r: &&Stored| operands.iter().all(|(_, exact)| exact.holds(**r));
+            let mut all: Vec<Stored> =
                 operands.iter().flat_map(|(_, exact)| &exact.0).filter(everywhere).copied().collect();
             all.sort_unstable();
             all.dedup();
             Exact(all)
         }
         Numbers::Clamped(min, max) => {
-            let bounds_are_numbers = |r: &&Rounding| [min, max].iter().all(|&bound| is_number(**r, bound));
+            let bounds_are_numbers = |r: &&Stored| [min, max].iter().all(|&bound| is_number(**r, bound));
             Exact(of(0).into_iter().flat_map(|exact| &exact.0).filter(bounds_are_numbers).copied().collect())
         }
     }
 }
 
 /// Whether a bound is a number of a format, or there is none.
-fn is_number(rounding: Rounding, bound: f64) -> bool {
+fn is_number(rounding: Stored, bound: f64) -> bool {
     let x = bound as f32;
     x.is_infinite() || Rounder::new(rounding.format, rounding.overflow).round(x).to_bits() == x.to_bits()
 }

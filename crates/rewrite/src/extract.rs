@@ -5,11 +5,9 @@
 //! graph's order, so that the choice has no cycles and the order stays.
 
 use crate::alternatives::{Alternatives, ClassId, Computes};
-use crate::egraph::overflow;
-use crate::exact::Rounding;
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::ops::Cast;
-use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role, TensorType};
+use bitbudget_ir::{Graph, NodeId, Op, Precision, Role, Stored, TensorType};
 
 /// The batch at which costs are compared.
 const BATCH: usize = 64;
@@ -25,7 +23,7 @@ const PASSES: usize = 4;
 pub(crate) struct Candidate {
     pub(crate) op: Op,
     pub(crate) operands: Vec<ClassId>,
-    pub(crate) rounding: Option<Rounding>,
+    pub(crate) rounding: Option<Stored>,
 }
 
 /// Where a class stands: behind a node of the training graph, and behind so many classes that this does not have.
@@ -80,7 +78,7 @@ pub(crate) fn select<'a>(graph: &Graph, alternatives: &'a Alternatives) -> Selec
         backward: members.iter().map(|members| first(members).is_some_and(|id| is_backward[id.index()])).collect(),
         overflow: members
             .iter()
-            .map(|m| first(m).map_or(Overflow::Saturate, |id| overflow(graph.node(id).role)))
+            .map(|m| first(m).map_or(Overflow::Saturate, |id| graph.node(id).stored.overflow))
             .collect(),
         formats: Vec::new(),
         is_rounded: members.iter().map(|m| first(m).is_some_and(|id| graph.node(id).role != Role::Internal)).collect(),
@@ -149,7 +147,7 @@ impl Selection<'_> {
     /// numbers where that is internal.
     fn stored_in(&self, graph: &Graph, class: usize) -> Format {
         let Some(&first) = self.members[class].first() else { return Format::FP32 };
-        let format = self.alternatives.formats[first.index()];
+        let format = graph.format(first);
         let is_internal = graph.node(first).role == Role::Internal && graph.op(first).source_name().is_none();
         let overflow = if self.backward[class] { Overflow::NotFinite } else { Overflow::Saturate };
         match is_internal && format == Format::FP32 {
@@ -331,11 +329,8 @@ impl Selection<'_> {
     fn bytes(&self, class: ClassId) -> i64 {
         let of = &self.alternatives.classes[class.index()];
         let is_source = matches!(&of.terms[0].computes, Computes::Op(op) if op.source_name().is_some());
-        let width = match of.ty.dtype {
-            DType::Index8 => 1,
-            DType::F32 | DType::Label => 4,
-        };
-        if is_source { 0 } else { of.ty.shape.elements(BATCH).saturating_mul(width).min(1 << 40) as i64 }
+        let bytes = Stored::of(Role::Internal, Format::FP32).bytes(of.ty.dtype, of.ty.shape.elements(BATCH));
+        if is_source { 0 } else { bytes.min(1 << 40) as i64 }
     }
 
     /// Bytes that computing a class in FP32 takes.

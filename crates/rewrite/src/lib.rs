@@ -22,13 +22,13 @@
 //! }"#.parse()?;
 //!
 //! // The output tells as much as the input if it is rounded to the same format, and is kept anyway.
-//! let found = rewrite(&graph, &[Format::FP32; 6], Rules::Exact)?;
+//! let found = rewrite(&graph, Rules::Exact)?;
 //! assert!(found.graph.to_string().contains("relu_grad(%4, %2)"));
 //! assert_eq!(found.origins[5], Some(NodeId(5)));
 //!
-//! let mut formats = [Format::FP32; 6];
-//! formats[2] = Format::PAPER_LOW_FORWARD;
-//! let found = rewrite(&graph, &formats, Rules::Exact)?;
+//! let mut narrow = graph;
+//! narrow.set_format(NodeId(2), Format::PAPER_LOW_FORWARD);
+//! let found = rewrite(&narrow, Rules::Exact)?;
 //! assert!(found.graph.to_string().contains("relu_grad(%4, %1)"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -49,24 +49,22 @@ mod rules;
 mod term;
 mod writing;
 
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError};
 
 pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives, alternatives_without};
 pub use derive::derive;
 pub use egraph::Limits;
 pub use emit::Rewritten;
-pub use exact::Rounding;
 pub use recompute::recompute;
 pub use rules::Rules;
 pub use writing::{Copied, Origin};
 
-/// The graph with the operators that keep least, and the formats of its tensors.
+/// The graph with the operators that keep least, given the formats of its tensors.
 ///
 /// # Errors
 /// If a rule made a graph that is not well formed, which would be a fault of the rule.
-pub fn rewrite(graph: &Graph, formats: &[Format], rules: Rules) -> Result<Rewritten, GraphError> {
-    extract(graph, &alternatives(graph, formats, rules, &Limits::default()))
+pub fn rewrite(graph: &Graph, rules: Rules) -> Result<Rewritten, GraphError> {
+    extract(graph, &alternatives(graph, rules, &Limits::default()))
 }
 
 /// The graph of the alternatives that cost least: bytes that are kept for the backward pass, bytes that are stored, work.

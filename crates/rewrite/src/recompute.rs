@@ -1,7 +1,6 @@
 //! Tensors that the backward pass computes again.
 
 use crate::writing::{Copied, Writing};
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op};
 
 /// The training graph in which the backward pass reads copies of the nodes in `again`, computed just before it needs them.
@@ -12,19 +11,14 @@ use bitbudget_ir::{Graph, GraphError, NodeId, Op};
 ///
 /// # Errors
 /// If `steps` are none of the graph.
-pub fn recompute(
-    graph: &Graph,
-    formats: &[Format],
-    steps: &[Vec<NodeId>],
-    again: &[NodeId],
-) -> Result<Copied, GraphError> {
+pub fn recompute(graph: &Graph, steps: &[Vec<NodeId>], again: &[NodeId]) -> Result<Copied, GraphError> {
     let mut marked = vec![false; graph.len()];
     again.iter().for_each(|id| marked[id.index()] = true);
     // What only shows a recomputed tensor is shown anew.
     for id in graph.ids().filter(|&id| matches!(graph.op(id), Op::Reshape(_))) {
         marked[id.index()] |= graph.operands(id).first().is_some_and(|operand| marked[operand.index()]);
     }
-    let writing = Writing::begin(graph, formats, steps)?;
+    let writing = Writing::begin(graph, steps)?;
     let mut copying = Copying { writing, again: &marked, copies: vec![None; graph.len()] };
     let mut late = graph.backward();
     for step in steps {

@@ -1,7 +1,6 @@
 //! The terms of the e-graph.
 
-use crate::exact::Rounding;
-use bitbudget_ir::{Op, TensorType};
+use bitbudget_ir::{Op, Stored, TensorType};
 use egg::{Id, Language};
 use std::mem::{Discriminant, discriminant};
 
@@ -13,7 +12,7 @@ pub(crate) enum Head {
     /// An operator, in FP32.
     Op(Op),
     /// The rounding of one tensor.
-    Round(Rounding),
+    Round(Stored),
     /// Everything that the step has to give: outputs and updates.
     Root,
 }
@@ -62,7 +61,7 @@ impl Language for Term {
 pub(crate) enum Expr {
     Class(Id),
     Op(Op, Vec<Expr>),
-    Round(Rounding, Box<Expr>),
+    Round(Stored, Box<Expr>),
 }
 
 impl From<&Id> for Expr {
@@ -77,6 +76,6 @@ pub(crate) fn op<E: Into<Expr>>(op: impl Into<Op>, operands: impl IntoIterator<I
 }
 
 /// The rounding of a class or term.
-pub(crate) fn round(rounding: Rounding, operand: impl Into<Expr>) -> Expr {
+pub(crate) fn round(rounding: Stored, operand: impl Into<Expr>) -> Expr {
     Expr::Round(rounding, Box::new(operand.into()))
 }

@@ -1,6 +1,5 @@
 //! A graph written anew from another one, some of its nodes several times.
 
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, GraphError, NodeId, Reason, Role};
 
 /// Where a node of a graph with copies comes from.
@@ -15,10 +14,8 @@ pub struct Origin {
 /// A graph that computes some tensors several times.
 #[derive(Clone, Debug)]
 pub struct Copied {
-    /// The graph, in the order in which its nodes shall be computed.
+    /// The graph, in the order in which its nodes shall be computed; a copy is stored as its original.
     pub graph: Graph,
-    /// The formats of its nodes; a copy has that of its original.
-    pub formats: Vec<Format>,
     /// Where each node comes from.
     pub origins: Vec<Origin>,
 }
@@ -26,7 +23,6 @@ pub struct Copied {
 /// A graph on its way from another one.
 pub(crate) struct Writing<'a> {
     pub(crate) source: &'a Graph,
-    formats: &'a [Format],
     result: Copied,
     /// The new id of each node.
     pub(crate) renamed: Vec<Option<NodeId>>,
@@ -36,15 +32,10 @@ pub(crate) struct Writing<'a> {
 
 impl<'a> Writing<'a> {
     /// The graph's sources, as far as something needs them and `steps` do not compute them.
-    pub(crate) fn begin(
-        source: &'a Graph,
-        formats: &'a [Format],
-        steps: &[Vec<NodeId>],
-    ) -> Result<Writing<'a>, GraphError> {
+    pub(crate) fn begin(source: &'a Graph, steps: &[Vec<NodeId>]) -> Result<Writing<'a>, GraphError> {
         let mut writing = Writing {
             source,
-            formats,
-            result: Copied { graph: Graph::new(source.name()), formats: Vec::new(), origins: Vec::new() },
+            result: Copied { graph: Graph::new(source.name()), origins: Vec::new() },
             renamed: vec![None; source.len()],
             first: vec![None; source.len()],
         };
@@ -80,7 +71,7 @@ impl<'a> Writing<'a> {
             None => self.result.graph.add_named(node.op.clone(), operands, &node.name)?,
         };
         self.result.graph.set_role(new, self.role(node.role));
-        self.result.formats.push(self.formats[id.index()]);
+        self.result.graph.set_format(new, node.stored.format);
         self.result.origins.push(Origin { node: id, again });
         self.first[id.index()].get_or_insert(new);
         Ok(new)

@@ -26,12 +26,12 @@ proptest! {
         let first = |id: NodeId| graph.readers(id).first().and_then(|&reader| step(reader)).unwrap_or(0);
         let derived: BTreeMap<NodeId, usize> = picked.map(|(id, _)| (id, first(id))).collect();
         let formats: Vec<Format> = graph.ids().map(|id| [Format::FP32, Format::BF16][id.index() % 2]).collect();
-        let found = derive(&graph, &formats, &steps, &derived).unwrap();
+        let found = derive(&graph.stored_in(&formats), &steps, &derived).unwrap();
         prop_assert_eq!(run(&found.graph), run(&graph));
         let mut counted = BTreeMap::new();
         for id in found.graph.ids() {
             let origin = found.origins[id.index()];
-            prop_assert_eq!(found.formats[id.index()], formats[origin.node.index()]);
+            prop_assert_eq!(found.graph.format(id), formats[origin.node.index()]);
             prop_assert_eq!(found.graph.op(id), graph.op(origin.node));
             prop_assert!(!origin.again || derived.contains_key(&origin.node));
             *counted.entry(origin.node).or_insert(0) += usize::from(!origin.again);
@@ -50,7 +50,7 @@ fn every_step_has_copies_of_its_own() {
     let steps: Vec<Vec<NodeId>> =
         graph.ids().filter(|&id| graph.op(id).source_name().is_none()).map(|id| vec![id]).collect();
     let derived = BTreeMap::from([(relu, 0), (normalized, 0)]);
-    let found = derive(&graph, &vec![Format::FP32; graph.len()], &steps, &derived).unwrap();
+    let found = derive(&graph, &steps, &derived).unwrap();
     let copies = |of| found.origins.iter().filter(|origin| origin.node == of).count();
     // Readers of the rectifier: two convolutions' passes, an addition; its gradient reads what was normalized.
     assert_eq!(copies(relu), graph.readers(relu).len());

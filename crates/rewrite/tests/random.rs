@@ -99,7 +99,7 @@ proptest! {
     ) {
         let steps: Vec<[usize; 5]> = steps.into_iter().map(|(a, b, c, d, e)| [a, b, c, d, e]).collect();
         let (graph, formats) = random(&steps);
-        common::check(&graph, &formats, seed, special);
+        common::check(&graph.stored_in(&formats), seed, special);
     }
 }
 
@@ -131,12 +131,7 @@ fn long_chains_take_time_in_proportion() {
     for nodes in [2_500, 5_000, 10_000, 20_000] {
         let graph = chain(nodes);
         let start = Instant::now();
-        let found = alternatives(
-            &graph,
-            &vec![Format::FP32; graph.len()],
-            Rules::Exact,
-            &Limits { time: Duration::from_secs(60), ..Limits::default() },
-        );
+        let found = alternatives(&graph, Rules::Exact, &Limits { time: Duration::from_secs(60), ..Limits::default() });
         let saturated = start.elapsed();
         let rewritten = extract(&graph, &found).unwrap();
         let terms: usize = found.classes.iter().map(|class| class.terms.len()).sum();
@@ -155,10 +150,9 @@ fn long_chains_take_time_in_proportion() {
 #[test]
 fn limits_are_kept_and_said() {
     let graph = chain(200);
-    let formats = vec![Format::FP32; graph.len()];
-    let some = alternatives(&graph, &formats, Rules::Exact, &Limits { terms: graph.len() + 10, ..Limits::default() });
+    let some = alternatives(&graph, Rules::Exact, &Limits { terms: graph.len() + 10, ..Limits::default() });
     assert!(some.note.as_ref().unwrap().starts_with("stopped at"), "{:?}", some.note);
-    let none = alternatives(&graph, &formats, Rules::Exact, &Limits { time: Duration::ZERO, ..Limits::default() });
+    let none = alternatives(&graph, Rules::Exact, &Limits { time: Duration::ZERO, ..Limits::default() });
     assert!(none.note.as_ref().unwrap().starts_with("stopped after"), "{:?}", none.note);
     // What was found by then is as good as any.
     for found in [some, none] {

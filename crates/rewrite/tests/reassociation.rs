@@ -4,7 +4,6 @@
 mod common;
 
 use bitbudget_autodiff::{Optimizer, training};
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Op};
 use bitbudget_rewrite::Rules;
 use common::{check_within, in_all_formats, parse};
@@ -29,17 +28,17 @@ const NORMALISED: &str = "
     return \"db\" = %11";
 
 /// A unit in the last place of each element of the gradient: what rounding may move its sum by.
-fn tolerance(graph: &Graph, formats: &[Format], seed: usize) -> f32 {
-    let results = common::run(graph, formats, &common::values(graph, seed, false));
+fn tolerance(graph: &Graph, seed: usize) -> f32 {
+    let results = common::run(graph, &common::values(graph, seed, false));
     let dx = graph.ids().find(|&id| matches!(graph.op(id), Op::BatchNormGradInput(_))).unwrap();
     let total: f32 = results[dx.index()].data.iter().map(|x| x.abs()).sum();
-    total * 2f32.powi(-i32::try_from(formats[dx.index()].mantissa_bits()).unwrap())
+    total * 2f32.powi(-i32::try_from(graph.format(dx).mantissa_bits()).unwrap())
 }
 
 /// How often the rule merges classes, after all alternatives were checked, and the graph that was extracted.
 fn fired(lines: &str) -> (usize, String) {
-    let (graph, formats) = parse(lines);
-    let found = [1, 2, 9].map(|seed| check_within(&graph, &formats, seed, tolerance(&graph, &formats, seed)));
+    let graph = parse(lines);
+    let found = [1, 2, 9].map(|seed| check_within(&graph, seed, tolerance(&graph, seed)));
     let [(found, rewritten), ..] = &found;
     (found.fired.iter().find(|(name, _)| *name == RULE).unwrap().1, rewritten.graph.to_string())
 }
@@ -55,9 +54,9 @@ fn sum_of_batch_norm_grad() {
 
 #[test]
 fn the_tolerance_tells_zero_from_another_sum() {
-    let (graph, formats) = parse(&NORMALISED.replace("FORMAT", "fp32"));
-    let results = common::run(&graph, &formats, &common::values(&graph, 1, false));
-    let within = tolerance(&graph, &formats, 1);
+    let graph = parse(&NORMALISED.replace("FORMAT", "fp32"));
+    let results = common::run(&graph, &common::values(&graph, 1, false));
+    let within = tolerance(&graph, 1);
     assert!(results[11].data.iter().all(|sum| sum.abs() <= within), "{:?} {within}", results[11]);
     assert!(results[8].data.iter().all(|sum| sum.abs() > 1000.0 * within), "{:?} {within}", results[8]);
 }
@@ -83,8 +82,8 @@ fn sum_of_batch_norm_grad_needs_mean_and_sum_of_its_own_operands_over_all_but_ch
 #[test]
 fn nothing_is_reassociated_unless_that_is_allowed() {
     assert!(Rules::Reassociating.names().contains(&RULE) && !Rules::Exact.names().contains(&RULE));
-    let (graph, formats) = parse(&NORMALISED.replace("FORMAT", "fp32"));
-    let rewritten = bitbudget_rewrite::rewrite(&graph, &formats, Rules::Exact).unwrap();
+    let graph = parse(&NORMALISED.replace("FORMAT", "fp32"));
+    let rewritten = bitbudget_rewrite::rewrite(&graph, Rules::Exact).unwrap();
     assert_eq!(rewritten.graph.to_string(), graph.to_string());
 }
 
@@ -109,7 +108,7 @@ const BIASED: &str = r#"graph "biased" {
 #[test]
 fn a_whole_training_step_stays_within_rounding() {
     let graph = training(&BIASED.parse().unwrap(), &Optimizer::sgd()).unwrap();
-    let (found, rewritten) = check_within(&graph, &vec![Format::FP32; graph.len()], 3, 1e-5);
+    let (found, rewritten) = check_within(&graph, 3, 1e-5);
     assert_eq!(found.fired.iter().find(|(name, _)| *name == RULE).unwrap().1, 1);
     let sums = |graph: &Graph| graph.ids().filter(|&id| matches!(graph.op(id), Op::ReduceSum(_))).count();
     assert_eq!((sums(&graph), sums(&rewritten.graph)), (2, 1), "{}", rewritten.graph);

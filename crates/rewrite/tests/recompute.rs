@@ -12,7 +12,7 @@ use training::{network, run, steps};
 #[test]
 fn nothing_changes_without_recomputed_tensors() {
     let graph = network();
-    let same = recompute(&graph, &vec![Format::FP32; graph.len()], &steps(&graph), &[]).unwrap();
+    let same = recompute(&graph, &steps(&graph), &[]).unwrap();
     assert_eq!(same.graph.len(), graph.len());
     assert!(same.origins.iter().all(|origin| !origin.again));
     assert_eq!(run(&same.graph), run(&graph));
@@ -23,7 +23,7 @@ fn steps_that_lack_operands_are_an_error() {
     let graph = network();
     let mut reversed = steps(&graph);
     reversed.reverse();
-    let error = recompute(&graph, &vec![Format::FP32; graph.len()], &reversed, &[]).unwrap_err();
+    let error = recompute(&graph, &reversed, &[]).unwrap_err();
     assert!(error.to_string().contains("in the order"), "{error}");
 }
 
@@ -38,12 +38,12 @@ proptest! {
         let candidates = graph.ids().filter(forward);
         let again: Vec<NodeId> = candidates.zip(&picks).filter_map(|(id, &pick)| pick.then_some(id)).collect();
         let formats: Vec<Format> = graph.ids().map(|id| [Format::FP32, Format::BF16][id.index() % 2]).collect();
-        let found = recompute(&graph, &formats, &steps(&graph), &again).unwrap();
+        let found = recompute(&graph.stored_in(&formats), &steps(&graph), &again).unwrap();
         prop_assert_eq!(run(&found.graph), run(&graph));
         let behind = found.graph.backward();
         for id in found.graph.ids() {
             let origin = found.origins[id.index()];
-            prop_assert_eq!(found.formats[id.index()], formats[origin.node.index()]);
+            prop_assert_eq!(found.graph.format(id), formats[origin.node.index()]);
             prop_assert_eq!(found.graph.op(id), graph.op(origin.node));
             if let (Role::OutputGradient { of }, Role::OutputGradient { of: old }) =
                 (found.graph.node(id).role, graph.node(origin.node).role)

@@ -14,11 +14,11 @@ use common::{FORMATS, in_all_formats, parse};
 use std::collections::BTreeMap;
 
 /// How often a rule merges classes of a graph, after all alternatives were checked, and the graph that was extracted.
-fn fired(rule: &str, graph: &Graph, formats: &[Format]) -> (usize, String) {
+fn fired(rule: &str, graph: &Graph) -> (usize, String) {
     let mut text = String::new();
     let mut times = 0;
     for (seed, special) in [(1, false), (2, true), (9, true)] {
-        let (found, rewritten) = common::check(graph, formats, seed, special);
+        let (found, rewritten) = common::check(graph, seed, special);
         times = found.fired.iter().find(|(name, _)| *name == rule).unwrap().1;
         text = rewritten.graph.to_string();
     }
@@ -27,8 +27,8 @@ fn fired(rule: &str, graph: &Graph, formats: &[Format]) -> (usize, String) {
 
 /// Checks that a rule holds and gives these lines.
 fn holds(rule: &str, lines: &str, expected: &[&str]) {
-    let (graph, formats) = parse(lines);
-    let (times, text) = fired(rule, &graph, &formats);
+    let graph = parse(lines);
+    let (times, text) = fired(rule, &graph);
     assert!(times > 0, "{rule} on {graph}");
     let mut rest = text.as_str();
     for line in expected {
@@ -38,8 +38,8 @@ fn holds(rule: &str, lines: &str, expected: &[&str]) {
 
 /// Checks that a rule does not hold.
 fn fails(rule: &str, lines: &str) {
-    let (graph, formats) = parse(lines);
-    assert_eq!(fired(rule, &graph, &formats).0, 0, "{rule} on {graph}");
+    let graph = parse(lines);
+    assert_eq!(fired(rule, &graph).0, 0, "{rule} on {graph}");
 }
 
 /// A gradient that passes a pooling of a concatenation of rectified tensors.
@@ -78,8 +78,8 @@ fn relu_grad_of_slices_needs_one_region_and_the_same_formats() {
     let lines = POOLED.replace("GRADIENT", "1-5-2").replace("FORMAT", "1-4-3");
     // The second gradient is that of the first part.
     let crossed = lines.replace("%12 = slice(%10) {begin=[0,2,0,0]", "%12 = slice(%10) {begin=[0,1,0,0]");
-    let (graph, formats) = parse(&crossed);
-    assert_eq!(fired("relu-grad-of-slices", &graph, &formats).0, 1);
+    let graph = parse(&crossed);
+    assert_eq!(fired("relu-grad-of-slices", &graph).0, 1);
     // The whole lacks small numbers of its parts.
     let narrower = lines.replacen(
         "concat(%4, %5) {axis=1} : f32[N,4,4,4] output in 1-4-3",
@@ -119,8 +119,8 @@ fn slice_of_shuffle() {
     let second = "= slice(%1) {begin=[0,5,1,0], step=[1,3,1,1], shape=<N,1,1,1>}";
     in_all_formats(SHUFFLED, |lines| {
         holds("slice-of-shuffle", lines, &[first, second]);
-        let (graph, formats) = parse(lines);
-        let text = fired("slice-of-shuffle", &graph, &formats).1;
+        let graph = parse(lines);
+        let text = fired("slice-of-shuffle", &graph).1;
         assert!(!text.contains("transpose"), "{text}");
     });
 }
@@ -134,8 +134,8 @@ fn slice_of_shuffle_needs_a_part_of_one_group_of_channels() {
         );
         let text =
             lines.replace("%5 = slice(%4) {begin=[0,2,0,0], step=[1,1,1,1], shape=<N,2,2,1>} : f32[N,2,2,1]", &part);
-        let (graph, formats) = parse(&text);
-        fired("slice-of-shuffle", &graph, &formats).0
+        let graph = parse(&text);
+        fired("slice-of-shuffle", &graph).0
     };
     // The second part counts in all of them.
     assert_eq!([first("2", "1", "2"), first("1", "1", "2"), first("2", "1", "3"), first("4", "-1", "2")], [2, 1, 1, 1]);
@@ -187,8 +187,8 @@ fn gradients_read_outputs_of_the_same_format() {
 #[test]
 fn gradients_read_inputs_of_wider_formats_and_of_other_kinks() {
     for kink in KINKS {
-        let (graph, formats) = parse(&kinked(kink, "1-6-9", "1-4-3"));
-        assert!(fired(kink.0, &graph, &formats).1.contains("_grad(%4, %2)"));
+        let graph = parse(&kinked(kink, "1-6-9", "1-4-3"));
+        assert!(fired(kink.0, &graph).1.contains("_grad(%4, %2)"));
     }
     let [relu, clip, leaky] = KINKS.map(|kink| kinked(kink, "1-6-9", "1-6-9"));
     fails("relu-grad-from-output", &relu.replace("= relu(%2)", "= sigmoid(%2)"));
@@ -197,8 +197,8 @@ fn gradients_read_inputs_of_wider_formats_and_of_other_kinks() {
     fails("leaky-relu-grad-from-output", &leaky.replacen("alpha=0.1", "alpha=0.2", 1));
     fails("leaky-relu-grad-from-output", &leaky.replace("alpha=0.1", "alpha=-0.1"));
     // The bound is no number of the format: rounded, the output may stand beyond it.
-    let (graph, formats) = parse(&clip.replace("max=6.0", "max=6.0001"));
-    assert!(fired("clip-grad-from-output", &graph, &formats).1.contains("clip_grad(%4, %2)"));
+    let graph = parse(&clip.replace("max=6.0", "max=6.0001"));
+    assert!(fired("clip-grad-from-output", &graph).1.contains("clip_grad(%4, %2)"));
 }
 
 #[test]
@@ -277,10 +277,10 @@ fn sum_of_parts() {
 
 /// The format in which the rewritten graph stores what an operator gives.
 fn stored(lines: &str, operator: &str) -> Format {
-    let (graph, formats) = parse(lines);
-    let rewritten = common::check(&graph, &formats, 1, false).1;
+    let graph = parse(lines);
+    let rewritten = common::check(&graph, 1, false).1;
     let id = rewritten.graph.ids().find(|&id| rewritten.graph.op(id).name() == operator).unwrap();
-    rewritten.formats[id.index()]
+    rewritten.graph.format(id)
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_sum_that_became_a_concatenation_is_stored_as_its_parts_are() {
     let lines = lines.replace("gradient of %0\n", "gradient of %0 in FORMAT\n");
     let lines = lines.replace("gradient of %1\n", "gradient of %1 in FORMAT\n");
     in_all_formats(&lines, |lines| {
-        let format = parse(lines).1[5];
+        let format = parse(lines).format(bitbudget_ir::NodeId(5));
         assert_eq!(stored(lines, "concat"), format);
     });
 }
@@ -315,8 +315,8 @@ fn part_of_concat_is_no_slice_of_a_coarser_whole() {
         "concat(%4, %5) {axis=1} : f32[N,4,4,4] output in 1-4-3",
         1,
     );
-    let (graph, formats) = parse(&coarser);
-    let text = fired("part-of-concat", &graph, &formats).1;
+    let graph = parse(&coarser);
+    let text = fired("part-of-concat", &graph).1;
     assert!(text.contains("relu_grad(%11, %4)") && text.contains("relu_grad(%12, %5)"), "{text}");
 }
 
@@ -332,8 +332,8 @@ fn state_keeps_its_names_and_equal_nodes_become_one() {
         return \"y\" = %2
         update %0 <- %3
         update %1 <- %4";
-    let (graph, formats) = parse(lines);
-    let (_, rewritten) = common::check(&graph, &formats, 1, true);
+    let graph = parse(lines);
+    let (_, rewritten) = common::check(&graph, 1, true);
     assert_eq!(rewritten.graph.len(), 4, "{}", rewritten.graph);
     assert_eq!(rewritten.values[2], rewritten.values[3]);
     assert_eq!(rewritten.values[5], None);
@@ -363,8 +363,8 @@ fn every_rule_fires_on_a_network() {
     for (name, forward) in zoo.into_iter().chain(small) {
         let graph = training(&forward, &Optimizer::sgd()).unwrap();
         let mixed = assign(&graph, 8, Method::Demote, 0.5, 0, Formats::PAPER).unwrap().formats;
-        for formats in [vec![Format::FP32; graph.len()], mixed] {
-            let found = bitbudget_rewrite::alternatives(&graph, &formats, Rules::Reassociating, &Limits::default());
+        for graph in [graph.clone(), graph.stored_in(&mixed)] {
+            let found = bitbudget_rewrite::alternatives(&graph, Rules::Reassociating, &Limits::default());
             println!("{name}: {:?}", found.fired.iter().filter(|(_, times)| *times > 0).collect::<Vec<_>>());
             found.fired.iter().for_each(|&(rule, times)| *all.entry(rule).or_default() += times);
         }
@@ -378,8 +378,8 @@ fn a_whole_training_step_gives_the_same_bits() {
     for text in [NETWORK, OTHERS] {
         let graph = training(&text.parse().unwrap(), &Optimizer::sgd()).unwrap();
         for method in [Method::Fp32, Method::UniformHigh, Method::UniformLow, Method::Demote, Method::Operator] {
-            let formats = assign(&graph, 2, method, 0.5, 0, Formats::PAPER).unwrap().formats;
-            let (_, rewritten) = common::check(&graph, &formats, 3, false);
+            let graph = graph.stored_in(&assign(&graph, 2, method, 0.5, 0, Formats::PAPER).unwrap().formats);
+            let (_, rewritten) = common::check(&graph, 3, false);
             assert_ne!(rewritten.graph.to_string(), graph.to_string());
         }
     }

@@ -1,7 +1,6 @@
 //! Tensors that need not be stored, since what reads them can compute them in passing.
 
-use crate::{Place, Schedule, storage};
-use bitbudget_formats::Format;
+use crate::{Place, Schedule};
 use bitbudget_ir::{DType, Form, Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +14,7 @@ const SMALL: usize = 16;
 ///
 /// They are cheap functions of tensors that are stored anyway for as long as something reads them, and everything that
 /// reads them can compute them in passing. What a rectifier lets through of a gradient is such a function, too, though the
-/// gradient is kept in its place. `schedule` is the graph's, in FP32. A step that computes every element of a copy
+/// gradient is kept in its place. `schedule` is the graph's; both are in FP32. A step that computes every element of a copy
 /// exactly once counts at no cost; where there is none, the first step that has a copy does.
 pub fn derivable(graph: &Graph, schedule: &Schedule, batch: usize) -> BTreeMap<NodeId, usize> {
     let deriving = Deriving::new(graph, schedule, batch);
@@ -95,8 +94,7 @@ struct Work {
 
 impl<'a> Deriving<'a> {
     fn new(graph: &'a Graph, schedule: &'a Schedule, batch: usize) -> Deriving<'a> {
-        let exact = vec![Format::FP32; graph.len()];
-        let root: Vec<NodeId> = graph.ids().map(|id| storage(graph, &exact, id)).collect();
+        let root: Vec<NodeId> = graph.ids().map(|id| graph.storage(id)).collect();
         let mut readers = vec![Vec::new(); graph.len()];
         let mut last = vec![0; graph.len()];
         for (at, step) in schedule.steps.iter().enumerate() {

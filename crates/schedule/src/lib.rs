@@ -7,7 +7,6 @@
 //! and does not choose formats.
 //!
 //! ```
-//! use bitbudget_formats::Format;
 //! use bitbudget_ir::Graph;
 //! use bitbudget_schedule::{Setting, Storage, plan};
 //!
@@ -19,13 +18,12 @@
 //!   return "y" = %3
 //! }"#.parse()?;
 //! let setting = Setting { batch: 16, storage: Storage::Packed, workspace: &[0; 4] };
-//! let schedule = plan(&graph, &[Format::FP32; 4], &setting);
+//! let schedule = plan(&graph, &setting);
 //! assert_eq!(schedule.steps.len(), 2); // The exponential and the rectifier are one step, in the sum's place.
 //! assert_eq!(schedule.arena, 64);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod alias;
 mod derive;
 mod fuse;
 mod lifetimes;
@@ -35,9 +33,8 @@ mod pack;
 mod place;
 
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Op};
+use bitbudget_ir::{Graph, NodeId, Op, Stored};
 
-pub use alias::{is_alias, storage};
 pub use derive::derivable;
 pub use memory::{Life, Memory, Use};
 
@@ -101,26 +98,23 @@ pub struct Schedule {
     pub peak: Memory,
 }
 
-/// Tensors start at multiples of this many bytes: a cache line.
-pub const ALIGNMENT: usize = 64;
-
-/// Orders the nodes of `graph`, whose tensors are stored in `formats` (by node id), and gives their results places.
-pub fn plan(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, formats, setting, derived: &[], live: graph.live() };
+/// Orders the nodes of `graph` and gives their results places.
+pub fn plan(graph: &Graph, setting: &Setting<'_>) -> Schedule {
+    let tensors = Tensors { graph, setting, derived: &[], live: graph.live() };
     place_in(&tensors, fuse::units(&tensors, &order::order(&tensors)))
 }
 
 /// As [`plan`], with the nodes in the graph's own order. Those that `derived` marks, by node id, are computed inside the step
 /// that reads them.
-pub fn plan_in_order(graph: &Graph, formats: &[Format], setting: &Setting<'_>, derived: &[bool]) -> Schedule {
-    let tensors = Tensors { graph, formats, setting, derived, live: graph.live() };
+pub fn plan_in_order(graph: &Graph, setting: &Setting<'_>, derived: &[bool]) -> Schedule {
+    let tensors = Tensors { graph, setting, derived, live: graph.live() };
     let order: Vec<NodeId> = graph.ids().filter(|&id| tensors.is_computed(id)).collect();
     place_in(&tensors, fuse::units(&tensors, &order))
 }
 
 /// As [`plan`], with the nodes in the graph's own order and each in a step of its own, so that every result is stored.
-pub fn plan_one_by_one(graph: &Graph, formats: &[Format], setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, formats, setting, derived: &[], live: graph.live() };
+pub fn plan_one_by_one(graph: &Graph, setting: &Setting<'_>) -> Schedule {
+    let tensors = Tensors { graph, setting, derived: &[], live: graph.live() };
     let units = graph.ids().filter(|&id| tensors.is_computed(id)).map(|id| vec![id]).collect();
     place_in(&tensors, units)
 }
@@ -151,7 +145,6 @@ const MOST: usize = 1 << 46;
 /// A graph with what the passes ask of its tensors.
 pub(crate) struct Tensors<'a> {
     pub(crate) graph: &'a Graph,
-    pub(crate) formats: &'a [Format],
     setting: &'a Setting<'a>,
     derived: &'a [bool],
     live: Vec<bool>,
@@ -166,7 +159,7 @@ impl Tensors<'_> {
 
     /// Whether the node is an input that is stored in a format of its own.
     pub(crate) fn is_rounded_input(&self, id: NodeId) -> bool {
-        matches!(self.graph.op(id), Op::Input(_)) && self.formats[id.index()] != Format::FP32
+        matches!(self.graph.op(id), Op::Input(_)) && self.graph.format(id) != Format::FP32
     }
 
     /// Whether the node is computed inside the step that reads it.
@@ -176,31 +169,26 @@ impl Tensors<'_> {
 
     /// The node whose storage the result of `id` lies in.
     pub(crate) fn root(&self, id: NodeId) -> NodeId {
-        storage(self.graph, self.formats, id)
+        self.graph.storage(id)
     }
 
     pub(crate) fn is_alias(&self, id: NodeId) -> bool {
-        is_alias(self.graph, self.formats, id)
-    }
-
-    /// Bytes of one element.
-    pub(crate) fn width(&self, id: NodeId) -> usize {
-        match (self.graph.ty(id).dtype, self.setting.storage) {
-            (DType::Index8, _) => 1,
-            (DType::F32, Storage::Packed) => self.formats[id.index()].bytes(),
-            (DType::F32, Storage::Simulated) | (DType::Label, _) => 4,
-        }
+        self.graph.is_alias(id)
     }
 
     /// Bytes of a tensor, at most [`MOST`].
     pub(crate) fn bytes(&self, id: NodeId) -> usize {
-        self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(self.width(id)).min(MOST)
+        match self.setting.storage {
+            Storage::Packed => self.graph.bytes(id, self.setting.batch).min(MOST),
+            Storage::Simulated => self.size(id),
+        }
     }
 
     /// Bytes of a tensor before formats are chosen. Order and steps go by these, so that they are the same for all formats.
     pub(crate) fn size(&self, id: NodeId) -> usize {
-        let width = if self.graph.ty(id).dtype == DType::Index8 { 1 } else { 4 };
-        self.graph.ty(id).shape.elements(self.setting.batch).saturating_mul(width).min(MOST)
+        let node = self.graph.node(id);
+        let exact = Stored::of(node.role, Format::FP32);
+        exact.bytes(node.ty.dtype, node.ty.shape.elements(self.setting.batch)).min(MOST)
     }
 
     /// Bytes of workspace that a step of these nodes needs.

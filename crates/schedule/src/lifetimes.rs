@@ -110,7 +110,7 @@ impl Walk<'_> {
                 && self.may_replace(at, value, target)
                 && !graph.outputs().iter().any(|&(_, id)| [target, value].contains(&tensors.root(id)))
                 && self.last[target.index()] <= at
-                && tensors.width(target) == tensors.width(value)
+                && tensors.bytes(target) == tensors.bytes(value)
                 && graph.ty(target) == graph.ty(value);
             if in_place {
                 places[value.index()] = Some(Place::Kept(target));
@@ -163,8 +163,7 @@ impl Walk<'_> {
             let root = tensors.root(operand);
             let item = items[root.index()]?;
             let ends = self.last[root.index()] == at && self.unit[root.index()] != Some(at);
-            let (format, own) = (tensors.formats[root.index()], tensors.formats[id.index()]);
-            let alike = format == own && tensors.width(root) == tensors.width(id);
+            let alike = graph.format(root) == graph.format(id) && tensors.bytes(root) == tensors.bytes(id);
             let same = alike && lives.items[item].tensors.last() == Some(&root);
             (ends && same && !taken.contains(&item) && self.may_replace(at, id, root)).then_some(item)
         })

@@ -1,8 +1,8 @@
 //! Offsets in one block of memory for tensors of known lifetimes.
 
-use crate::ALIGNMENT;
 use crate::lifetimes::Item;
 use crate::pack::Packing;
+use bitbudget_ir::ALIGNMENT;
 
 /// The offset of every item, and the size of the block.
 pub(crate) struct Placed {

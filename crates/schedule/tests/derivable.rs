@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_autodiff::{Optimizer, training};
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_schedule::{Schedule, Setting, Storage, derivable, plan};
 use std::collections::BTreeMap;
@@ -48,7 +47,7 @@ fn network(normalized: bool) -> Graph {
 
 fn derived(graph: &Graph) -> (Schedule, BTreeMap<NodeId, usize>) {
     let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
-    let schedule = plan(graph, &vec![Format::FP32; graph.len()], &setting);
+    let schedule = plan(graph, &setting);
     let found = derivable(graph, &schedule, BATCH);
     (schedule, found)
 }

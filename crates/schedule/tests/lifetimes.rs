@@ -3,8 +3,8 @@
 
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Op, Role};
-use bitbudget_schedule::{ALIGNMENT, Life, Memory, Place, Schedule, Setting, Storage, is_alias, plan, storage};
+use bitbudget_ir::{ALIGNMENT, DType, Graph, NodeId, Op, Role};
+use bitbudget_schedule::{Life, Memory, Place, Schedule, Setting, Storage, plan};
 use bitbudget_testkit::NETWORK;
 use bitbudget_zoo::{Network, Spec, build};
 use proptest::prelude::*;
@@ -30,16 +30,20 @@ impl Case<'_> {
     }
 
     fn plan(&self) -> Schedule {
-        plan(self.graph, self.formats, &Setting { batch: BATCH, storage: self.storage, workspace: &self.workspace })
+        plan(
+            &self.graph.stored_in(self.formats),
+            &Setting { batch: BATCH, storage: self.storage, workspace: &self.workspace },
+        )
     }
 
     fn root(&self, id: NodeId) -> NodeId {
-        storage(self.graph, self.formats, id)
+        self.graph.stored_in(self.formats).storage(id)
     }
 
     /// Plays the schedule, byte ranges and all.
     fn check(&self) {
         let (graph, schedule) = (self.graph, self.plan());
+        let stored = graph.stored_in(self.formats);
         let mut computed: BTreeSet<NodeId> = graph.ids().filter(|&id| graph.op(id).source_name().is_some()).collect();
         let rounded = |id: NodeId| matches!(graph.op(id), Op::Input(_)) && self.formats[id.index()] != Format::FP32;
         computed.retain(|&id| !rounded(id));
@@ -63,7 +67,7 @@ impl Case<'_> {
                     reads.insert(root);
                 }
                 assert!(computed.insert(id), "{id} is computed twice");
-                assert_eq!(schedule.places[id.index()] == Some(Place::Alias), is_alias(graph, self.formats, id));
+                assert_eq!(schedule.places[id.index()] == Some(Place::Alias), stored.is_alias(id));
             }
             for &id in &step.nodes {
                 match schedule.places[id.index()] {

@@ -62,7 +62,7 @@ fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
 fn footprint(search: &Search<'_>, assignment: &Assignment) -> Option<Footprint> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
     let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-    let lowered = program(search.training, formats, recomputed, *batch, lowering).unwrap();
+    let lowered = program(&search.training.stored_in(formats), recomputed, *batch, lowering).unwrap();
     let skeleton = search.frame.skeleton(search.training);
     let known = skeleton.steps.iter().flatten().map(|id| skeleton.origins[skeleton.nodes[id.index()].index()]);
     let steps = lowered.schedule.steps.iter().flat_map(|step| &step.nodes);

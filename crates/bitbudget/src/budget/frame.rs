@@ -4,10 +4,10 @@ use crate::lowered::{Form, Ordered, described, in_form, ordered, program, rewrit
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Op, Role};
+use bitbudget_ir::{ALIGNMENT, Graph, NodeId, Op, Role};
 use bitbudget_precision::budget::{Skeleton, Where};
 use bitbudget_rewrite::Rewritten;
-use bitbudget_schedule::{ALIGNMENT, Place, Schedule, Setting};
+use bitbudget_schedule::{Place, Schedule, Setting};
 
 /// The schedule in which every tensor is FP32, and what stays whatever is chosen.
 pub(super) struct Frame {
@@ -40,7 +40,7 @@ impl Frame {
     /// # Errors
     /// If the graph cannot be rewritten or lowered.
     pub(super) fn new(training: &Graph, batch: usize, lowering: Lowering) -> Result<Frame, CompileError> {
-        let exact = program(training, &vec![Format::FP32; training.len()], &[], batch, lowering)?;
+        let exact = program(&training.exact(), &[], batch, lowering)?;
         Frame::of(training, batch, lowering, exact.form)
     }
 
@@ -49,15 +49,14 @@ impl Frame {
     /// # Errors
     /// As for [`Frame::new`].
     pub(super) fn of(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Frame, CompileError> {
-        let fp32 = vec![Format::FP32; training.len()];
-        let rewritten_for = |graph: &Graph, formats: &[Format]| match form {
-            Form::Plain => Ok(unchanged(graph, formats)),
-            Form::Stored | Form::Derived => rewritten(graph, formats, lowering),
+        let rewritten_for = |graph: &Graph| match form {
+            Form::Plain => Ok(unchanged(graph)),
+            Form::Stored | Form::Derived => rewritten(graph, lowering),
         };
-        let rewritten = rewritten_for(training, &fp32)?;
+        let rewritten = rewritten_for(&training.exact())?;
         let ordered = ordered(&rewritten, batch, form)?;
         let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
-        let schedule = ordered.schedule(&ordered.formats, &setting);
+        let schedule = ordered.schedule(&setting);
         let Ordered { graph, origins, .. } = ordered;
         let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
         let mut scratch_least = vec![usize::MAX; graph.len()];
@@ -66,18 +65,18 @@ impl Frame {
         // Kernels need other workspace for other widths; the most of all counts.
         let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
         for (format, input) in [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)] {
-            let formats: Vec<Format> = graph.ids().map(|id| tensor_format(&graph, id, format, input)).collect();
-            for (at, bytes) in workspace(&graph, &formats, batch).into_iter().enumerate() {
+            let stored = stored_in(&graph, format, input);
+            for (at, bytes) in workspace(&stored, batch).into_iter().enumerate() {
                 (needs[at], needs_least[at]) = (bytes.max(needs[at]), bytes.min(needs_least[at]));
             }
-            for (least, bytes) in scratch_least.iter_mut().zip(scratch(&graph, &formats, batch)) {
+            for (least, bytes) in scratch_least.iter_mut().zip(scratch(&stored, batch)) {
                 *least = bytes.min(*least);
             }
-            let formats: Vec<Format> = training.ids().map(|id| tensor_format(training, id, format, input)).collect();
-            let lowered = program(training, &formats, &[], batch, lowering)?.program;
+            let stored = stored_in(training, format, input);
+            let lowered = program(&stored, &[], batch, lowering)?.program;
             let footprint = Footprint::predicted(&lowered, lowering.threads);
             beside = beside.max(footprint.total() - footprint.arena);
-            let in_form = in_form(&rewritten_for(training, &formats)?, &[], batch, lowering, form)?.program;
+            let in_form = in_form(&rewritten_for(&stored)?, &[], batch, lowering, form)?.program;
             let in_form = Footprint::predicted(&in_form, lowering.threads);
             beside_least_in_form = beside_least_in_form.min(in_form.total() - in_form.arena);
             kept = kept.min(footprint.kept);
@@ -159,13 +158,14 @@ impl Frame {
     }
 }
 
-/// The format of a node if every tensor that has one is in `format`, but the network's input.
-fn tensor_format(graph: &Graph, id: NodeId, format: Format, input: Format) -> Format {
-    match graph.node(id).role {
+/// A graph whose tensors are all in `format`, but for the network's input and what is internal.
+fn stored_in(graph: &Graph, format: Format, input: Format) -> Graph {
+    let of = |id: NodeId| match graph.node(id).role {
         Role::Internal => Format::FP32,
         _ if matches!(graph.op(id), Op::Input(_)) => input,
         _ => format,
-    }
+    };
+    graph.stored_in(&graph.ids().map(of).collect::<Vec<_>>())
 }
 
 /// Where results lie. A parameter's rounded copy is a tensor of its own in all formats but FP32, so it counts as one.

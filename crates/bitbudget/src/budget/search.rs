@@ -327,7 +327,7 @@ impl<'a> Search<'a> {
     /// If it cannot be lowered.
     pub(super) fn kernels(&self, assignment: &Assignment) -> Result<usize, CompileError> {
         let Assignment { formats, recomputed, batch, .. } = assignment;
-        let lowered = program(self.training, formats, recomputed, *batch, self.lowering)?;
+        let lowered = program(&self.training.stored_in(formats), recomputed, *batch, self.lowering)?;
         Ok(lowered.bytes(self.lowering.threads) - lowered.schedule.peak.total() + lowered.schedule.peak.workspace)
     }
 
@@ -356,7 +356,7 @@ impl<'a> Search<'a> {
 /// If it cannot be lowered.
 pub(super) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    Ok(program(training, formats, recomputed, *batch, lowering)?.bytes(lowering.threads))
+    Ok(program(&training.stored_in(formats), recomputed, *batch, lowering)?.bytes(lowering.threads))
 }
 
 /// The formats that each tensor may have; a pinned one only what it is pinned to.

@@ -21,7 +21,7 @@ use rows::rows;
 pub fn report(compiled: &Compiled, threads: usize, training: Option<Training>) -> Result<Report, CompileError> {
     let Compiled { training: graph, assignment, lowering, train, peak, .. } = compiled;
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    let lowered = program(graph, formats, recomputed, *batch, *lowering)?;
+    let lowered = program(&graph.stored_in(formats), recomputed, *batch, *lowering)?;
     let footprint = Footprint::predicted(train, threads);
     let instructions = instructions(graph, &lowered, footprint.scratch);
     let operators = operators(graph, assignment);

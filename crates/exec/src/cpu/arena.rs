@@ -1,12 +1,10 @@
 //! The block of memory in which a step's tensors lie.
 
 use crate::error::Fault;
+use bitbudget_ir::ALIGNMENT;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use std::cell::RefCell;
 use std::ops::Range;
-
-/// Tensors start at multiples of this many bytes.
-const ALIGNMENT: usize = 64;
 
 /// A block of memory that grows to the largest program that ran.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ pub(crate) fn lowered(graph: &Graph, formats: &[Format], batch: usize) -> Progra
 }
 
 pub(crate) fn lowered_as(graph: &Graph, formats: &[Format], batch: usize, storage: Storage) -> Program {
+    let graph = graph.stored_in(formats);
     let stored = |id: NodeId| (graph.ty(id).shape.at(batch), formats[id.index()]);
     let workspace = |id| {
         let operands: Vec<_> = graph.operands(id).into_iter().map(stored).collect();
@@ -23,7 +24,7 @@ pub(crate) fn lowered_as(graph: &Graph, formats: &[Format], batch: usize, storag
     };
     let workspace: Vec<usize> = graph.ids().map(workspace).collect();
     let setting = Setting { batch, storage, workspace: &workspace };
-    bitbudget_lower::lower(graph, formats, &plan(graph, formats, &setting), &setting).unwrap()
+    bitbudget_lower::lower(&graph, &plan(&graph, &setting), &setting).unwrap()
 }
 
 /// A format per node by what the tensor is to the step; what is internal stays FP32.

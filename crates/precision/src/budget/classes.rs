@@ -1,7 +1,7 @@
 //! Classes of tensors that have one format.
 
 use super::{Allowed, Granularity, Skeleton, Where, is_forward};
-use crate::tensors::{Kind, Tensor, owner};
+use crate::tensors::{Kind, Tensor};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Precision, Role};
 use std::collections::BTreeMap;
@@ -142,12 +142,12 @@ impl<'a> Tensors<'a> {
     }
 
     fn gradient(&self, of: NodeId) -> Option<usize> {
-        self.backward[owner(self.training, of).index()]
+        self.backward[self.training.owner(of).index()]
     }
 
     /// The tensor whose format a node of the training graph has.
     fn of(&self, id: NodeId) -> Option<usize> {
-        let id = owner(self.training, id);
+        let id = self.training.owner(id);
         match (self.training.ty(id).dtype, self.training.node(id).role) {
             (DType::F32, Role::OutputGradient { of } | Role::ParameterGradient { of }) => self.gradient(of),
             (DType::F32, _) => self.forward[id.index()],
@@ -293,7 +293,7 @@ impl Classes {
             _ => None,
         };
         // A sum of several gradients is not rounded.
-        let rounded = |&id: &NodeId| training.node(owner(training, id)).role != Role::Internal;
+        let rounded = |&id: &NodeId| training.node(training.owner(id)).role != Role::Internal;
         let may_be_one = |at: usize, other: usize| {
             let is_rectified = self.rectifiers.iter().any(|of| of.tensors == [other, at]);
             other != at && (is_rectified || self.class_of[other] == self.class_of[at])

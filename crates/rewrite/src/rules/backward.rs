@@ -2,11 +2,11 @@
 
 use super::{Rule, rule};
 use crate::egraph::Classes;
-use crate::exact::Rounding;
+
 use crate::term::{Expr, Head, op, round};
 use bitbudget_formats::Overflow;
-use bitbudget_ir::Op;
 use bitbudget_ir::ops::{Clip, Concat, LeakyRelu, MaxPool, MaxPoolIndices, Relu};
+use bitbudget_ir::{Op, Stored};
 use egg::Id;
 
 pub(crate) const RULES: &[&Rule] = &[
@@ -51,7 +51,7 @@ struct Laid {
     begin: usize,
     size: usize,
     part: Id,
-    rounding: Option<Rounding>,
+    rounding: Option<Stored>,
 }
 
 /// The concatenation that a sum of parts is, rounded as these were.

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use bitbudget_formats::{Format, Overflow, Rounder};
-use bitbudget_ir::{Array, DType, Graph, NodeId, Op, Precision, Role, verify};
+use bitbudget_ir::{Array, DType, Graph, NodeId, Op, Stored, verify};
 use bitbudget_rewrite::{Alternatives, Computes, Limits, Rewritten, Rules, alternatives, rewrite};
 use std::collections::BTreeMap;
 
@@ -14,19 +14,9 @@ pub(crate) const FORMATS: [Format; 4] =
 /// Numbers between which roundings differ, and those that are treated specially.
 const SPECIAL: [f32; 10] = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30, -1e30, 1e-30, -1e-30, 0.3];
 
-/// A graph of these lines with its formats: a node whose line ends with a format has that, else FP32.
-pub(crate) fn parse(lines: &str) -> (Graph, Vec<Format>) {
-    let mut text = String::from("graph \"case\" {\n");
-    let mut formats = Vec::new();
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (line, format) = match line.rsplit_once(" in ") {
-            Some((line, format)) => (line, format.parse().unwrap()),
-            None => (line, Format::FP32),
-        };
-        text += &format!("{line}\n");
-        formats.extend(line.starts_with('%').then_some(format));
-    }
-    (format!("{text}}}").parse().unwrap(), formats)
+/// A graph of these lines.
+pub(crate) fn parse(lines: &str) -> Graph {
+    format!("graph \"case\" {{\n{lines}\n}}").parse().unwrap()
 }
 
 /// The same lines with everything in each of the formats that says `FORMAT`.
@@ -63,7 +53,7 @@ fn rounded(mut array: Array<f32>, format: Format, overflow: Overflow) -> Array<f
 }
 
 /// Every node's result, rounded as programs round it.
-pub(crate) fn run(graph: &Graph, formats: &[Format], values: &BTreeMap<String, Array<f32>>) -> Vec<Array<f32>> {
+pub(crate) fn run(graph: &Graph, values: &BTreeMap<String, Array<f32>>) -> Vec<Array<f32>> {
     let mut results: Vec<Array<f32>> = Vec::new();
     for id in graph.ids() {
         let op = graph.op(id);
@@ -74,12 +64,10 @@ pub(crate) fn run(graph: &Graph, formats: &[Format], values: &BTreeMap<String, A
                 op.evaluate(&operands, &graph.ty(id).shape.at(BATCH))
             }
         };
-        let overflow = match graph.node(id).role {
-            Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Overflow::NotFinite,
-            _ => Overflow::Saturate,
-        };
-        let stays = graph.ty(id).dtype != DType::F32 || op.precision() == Precision::Relabel;
-        results.push(if stays { exact } else { rounded(exact, formats[id.index()], overflow) });
+        results.push(match graph.rounding(id).filter(|_| graph.ty(id).dtype == DType::F32) {
+            Some(Stored { format, overflow }) => rounded(exact, format, overflow),
+            None => exact,
+        });
     }
     results
 }
@@ -106,38 +94,32 @@ pub(crate) fn same(a: &Array<f32>, b: &Array<f32>, tolerance: Tolerance) -> bool
 }
 
 /// Checks that every alternative of every tensor gives its bits, and that the rewritten graph does.
-pub(crate) fn check(graph: &Graph, formats: &[Format], seed: usize, special: bool) -> (Alternatives, Rewritten) {
-    check_values(graph, formats, Rules::Exact, values(graph, seed, special), None)
+pub(crate) fn check(graph: &Graph, seed: usize, special: bool) -> (Alternatives, Rewritten) {
+    check_values(graph, Rules::Exact, values(graph, seed, special), None)
 }
 
 /// The same where rules reassociate: finite numbers may differ by so much.
-pub(crate) fn check_within(
-    graph: &Graph,
-    formats: &[Format],
-    seed: usize,
-    difference: f32,
-) -> (Alternatives, Rewritten) {
-    check_values(graph, formats, Rules::Reassociating, values(graph, seed, false), Some(difference))
+pub(crate) fn check_within(graph: &Graph, seed: usize, difference: f32) -> (Alternatives, Rewritten) {
+    check_values(graph, Rules::Reassociating, values(graph, seed, false), Some(difference))
 }
 
 fn check_values(
     graph: &Graph,
-    formats: &[Format],
     rules: Rules,
     values: BTreeMap<String, Array<f32>>,
     difference: Option<f32>,
 ) -> (Alternatives, Rewritten) {
-    let found = alternatives(graph, formats, rules, &Limits::default());
+    let found = alternatives(graph, rules, &Limits::default());
     assert_eq!(found.note, None);
-    assert_eq!(found, alternatives(graph, formats, rules, &Limits::default()), "the same every time");
-    let rewritten = rewrite(graph, formats, rules).unwrap();
+    assert_eq!(found, alternatives(graph, rules, &Limits::default()), "the same every time");
+    let rewritten = rewrite(graph, rules).unwrap();
     verify(&rewritten.graph).unwrap();
     // The one exact rule that does not keep the sign of a zero.
     let zeros = found.fired.iter().any(|(rule, times)| *rule == "sum-of-parts" && *times > 0);
     let tolerance = Tolerance { zeros, difference };
-    let results = run(graph, formats, &values);
+    let results = run(graph, &values);
     check_terms(graph, &found, &results, tolerance);
-    let again = run(&rewritten.graph, &rewritten.formats, &values);
+    let again = run(&rewritten.graph, &values);
     for id in rewritten.graph.ids() {
         if let Some(origin) = rewritten.origins[id.index()] {
             let (old, new) = (&results[origin.index()], &again[id.index()]);
