@@ -1,7 +1,7 @@
 //! Dives: decisions as the shares of a relaxation say, one after the other, until a solution is reached.
 
 use crate::branch::{Limits, Node, Search, rounded};
-use crate::split::{by_time, largest, size, spread};
+use crate::branching::{by_time, largest, size, spread};
 use std::collections::BinaryHeap;
 use std::time::Instant;
 

@@ -6,7 +6,7 @@ use crate::lp::rows;
 use crate::propagate::Propagation;
 use crate::relaxation::{Relaxation, relax};
 use crate::root::Found;
-use crate::search::State;
+use crate::repair::State;
 use crate::{Settings, dual::Prices};
 use highs::{HighsModelStatus, HighsSolutionStatus, RowProblem, Sense};
 use std::num::NonZeroU32;

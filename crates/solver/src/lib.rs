@@ -32,15 +32,15 @@ mod dual;
 mod highs;
 mod lp;
 mod memory;
-mod near;
+mod neighbourhood;
 mod probe;
 mod problem;
 mod propagate;
 mod random;
 mod relaxation;
 mod root;
-mod search;
-mod split;
+mod repair;
+mod branching;
 
 use branch::Stop;
 use compact::Compact;

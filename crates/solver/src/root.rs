@@ -11,7 +11,7 @@ use crate::probe::{Conflicts, probe};
 use crate::propagate::{Propagation, State};
 use crate::random::Random;
 use crate::relaxation::{Relaxation, relax};
-use crate::split::History;
+use crate::branching::History;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
