@@ -1,5 +1,6 @@
 //! Branch and bound: the choice is split until bounds and solutions meet, or the time is over.
 
+use crate::branching::{History, Split, splits};
 use crate::compact::Compact;
 use crate::dive::Order;
 use crate::dual::Goal;
@@ -8,7 +9,6 @@ use crate::propagate::Propagation;
 use crate::random::Random;
 use crate::relaxation::{Bounded, Relaxation, relax};
 use crate::repair::{Guide, State as Choice};
-use crate::branching::{History, Split, splits};
 use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

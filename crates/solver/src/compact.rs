@@ -1,6 +1,6 @@
 //! A problem as flat arrays: options and links by number, and rows that are alike as one.
 
-use crate::problem::{Link, Problem};
+use crate::problem::{Link, Pick, Problem, Use};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -93,7 +93,7 @@ impl Compact {
         for (i, item) in problem.items.iter().enumerate() {
             let start = compact.cost.len();
             for choice in &item.options {
-                let span = |used: &crate::Use| Span {
+                let span = |used: &Use| Span {
                     first: row_of[used.first as usize],
                     end: row_of[used.last as usize] + 1,
                     amount: used.amount as f64,
@@ -144,7 +144,7 @@ impl Compact {
 
     /// Links that ask for the same on behalf of one item become one need, which is a stronger inequality.
     fn add_needs(&mut self, links: &[Link]) {
-        let number = |pick: &crate::Pick| self.items[pick.item as usize].start + pick.option as usize;
+        let number = |pick: &Pick| self.items[pick.item as usize].start + pick.option as usize;
         let mut merged: BTreeMap<(u32, Vec<usize>), Vec<usize>> = BTreeMap::new();
         for link in links {
             let mut to: Vec<usize> = link.to.iter().map(number).collect();

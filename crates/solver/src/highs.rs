@@ -1,13 +1,13 @@
 //! HiGHS as an engine: the integer program in its rows, handed over as it is (Huangfu and Hall, 2018).
 
 use crate::compact::Compact;
-use crate::dual::Goal;
+use crate::dual::{Goal, Prices};
 use crate::lp::rows;
 use crate::propagate::Propagation;
 use crate::relaxation::{Relaxation, relax};
-use crate::root::Found;
 use crate::repair::State;
-use crate::{Settings, dual::Prices};
+use crate::root::Found;
+use crate::settings::Settings;
 use highs::{HighsModelStatus, HighsSolutionStatus, RowProblem, Sense};
 use std::num::NonZeroU32;
 

@@ -1,8 +1,8 @@
 //! What a search takes in memory, which is asked before it begins: an allocation that fails within a library ends the process.
 
-use crate::SolverError;
 use crate::branch::SOLVED;
 use crate::compact::Compact;
+use crate::error::SolverError;
 use crate::lp::rows;
 use crate::problem::Problem;
 
@@ -47,7 +47,7 @@ pub fn in_threads<T: Send>(threads: usize, search: impl FnOnce() -> T + Send) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Choice, Item, Use};
+    use crate::problem::{Choice, Item, Use};
 
     #[test]
     fn the_estimate_grows_with_options_and_threads() {

@@ -1,6 +1,6 @@
 //! Solutions: moves from option to option, with what the needs ask for, guided by prices.
 
-use crate::compact::Compact;
+use crate::compact::{Compact, Span};
 use crate::dual::{Goal, loads};
 use std::time::Instant;
 
@@ -99,7 +99,7 @@ impl<'a> State<'a> {
         let end = gone.iter().chain(come).map(|s| s.end).max().unwrap_or(0);
         let mut change = 0.0;
         for row in first..end {
-            let of = |spans: &[crate::compact::Span]| -> f64 {
+            let of = |spans: &[Span]| -> f64 {
                 spans.iter().filter(|s| s.first <= row && row < s.end).map(|s| s.amount).sum()
             };
             let over = self.loads[row] - self.limits[row];

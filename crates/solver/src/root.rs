@@ -2,6 +2,7 @@
 //! the neighbourhood of the best solution and branch and bound.
 
 use crate::branch::{Best, Limits, Node, Search, Stop, limits};
+use crate::branching::History;
 use crate::compact::Compact;
 use crate::cuts::separate;
 use crate::dive::Order;
@@ -11,7 +12,6 @@ use crate::probe::{Conflicts, probe};
 use crate::propagate::{Propagation, State};
 use crate::random::Random;
 use crate::relaxation::{Relaxation, relax};
-use crate::branching::History;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
