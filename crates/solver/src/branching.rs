@@ -1,90 +1,96 @@
-//! How to split a part of the problem: which item, and its options into which two groups.
+//! Branching rule: candidates are scored by pseudocosts (Benichou et al., 1971) and the product rule (Achterberg,
+//! "Constraint integer programming", 2007, section 5.2). A branching divides an item's options into two sets, as on a special
+//! ordered set (Beale and Tomlin, 1970).
 
 use crate::compact::Compact;
 
-/// A split: the item has one of these options, or none of them.
+/// A branching: in one child the item has one of these options, in the other none of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Split {
+pub(crate) struct Branching {
     pub(crate) item: usize,
     pub(crate) options: Vec<usize>,
-    /// The share of the options together.
-    pub(crate) share: f64,
-    /// By how much the bound is expected to rise.
-    expected: f64,
+    /// The sum of the options' LP values.
+    pub(crate) fraction: f64,
+    /// The expected rise of the dual bound.
+    score: f64,
 }
 
-/// By how much splits raised bounds.
+/// Pseudocosts: by how much branchings raised the dual bound per change of an LP value.
 #[derive(Clone, Debug)]
-pub(crate) struct History {
-    /// By item and side: the sum of gains per share that was moved, and their number.
+pub(crate) struct Pseudocosts {
+    /// By child and item: the sum of gains per change, and their number.
     gains: [Vec<(f64, f64)>; 2],
-    /// The same over all items.
+    /// By child: the same over all items.
     all: [(f64, f64); 2],
 }
 
-impl History {
-    pub(crate) fn new(items: usize) -> History {
-        History { gains: [vec![(0.0, 0.0); items], vec![(0.0, 0.0); items]], all: [(0.0, 0.0); 2] }
+impl Pseudocosts {
+    /// Creates pseudocosts without a branching.
+    pub(crate) fn new(items: usize) -> Pseudocosts {
+        Pseudocosts { gains: [vec![(0.0, 0.0); items], vec![(0.0, 0.0); items]], all: [(0.0, 0.0); 2] }
     }
 
-    /// Takes note of gains: with one of the options, and without them.
-    pub(crate) fn add(&mut self, split: &Split, with: f64, without: f64) {
-        for (side, gain, moved) in [(0, with, 1.0 - split.share), (1, without, split.share)] {
-            for (sum, count) in [&mut self.gains[side][split.item], &mut self.all[side]] {
-                *sum += gain / moved.max(0.01);
+    /// Records the gains of a branching's children: with one of its options, and without them.
+    pub(crate) fn add(&mut self, branching: &Branching, with: f64, without: f64) {
+        for (child, gain, change) in [(0, with, 1.0 - branching.fraction), (1, without, branching.fraction)] {
+            for (sum, count) in [&mut self.gains[child][branching.item], &mut self.all[child]] {
+                *sum += gain / change.max(0.01);
                 *count += 1.0;
             }
         }
     }
 
-    /// What gains on both sides are worth.
-    pub(crate) fn joined(with: f64, without: f64) -> f64 {
+    /// Scores the gains of both children by their product.
+    pub(crate) fn product(with: f64, without: f64) -> f64 {
         with.max(1e-9) * without.max(1e-9)
     }
 
-    /// By how much a split is expected to raise the bound, if it or others were tried; `weight` from 0 to 1 is its share
-    /// of what splits without a past are expected to gain.
-    fn expected(&self, item: usize, share: f64, weight: f64) -> f64 {
-        let gain = |side: usize| {
-            let ((sum, count), (all, number)) = (self.gains[side][item], self.all[side]);
+    /// Returns the expected score of a branching. Items without a record take the mean of all, times `weight` from 0 to 1.
+    fn score(&self, item: usize, fraction: f64, weight: f64) -> f64 {
+        let gain = |child: usize| {
+            let ((sum, count), (all, number)) = (self.gains[child][item], self.all[child]);
             let mean = if number > 0.0 { all / number } else { 1.0 };
             if count > 0.0 { sum / count } else { mean * weight }
         };
-        History::joined(gain(0) * (1.0 - share), gain(1) * share)
+        Pseudocosts::product(gain(0) * (1.0 - fraction), gain(1) * fraction)
     }
 }
 
-/// The splits of undecided items, the most promising first; where shares decide everything, the splits of items that have
-/// several options left.
-pub(crate) fn splits(compact: &Compact, allowed: &[bool], shares: &[f64], history: &History) -> Vec<Split> {
+/// Returns the branchings of fractional items, the best score first; if no item is fractional, those of all open items.
+pub(crate) fn branchings(
+    compact: &Compact,
+    allowed: &[bool],
+    lp_values: &[f64],
+    pseudocosts: &Pseudocosts,
+) -> Vec<Branching> {
     let largest = (0..compact.items.len()).map(|item| spread(compact, item)).fold(1e-12, f64::max);
-    let mut found = Vec::new();
-    let mut decided = Vec::new();
+    let mut fractional = Vec::new();
+    let mut integral = Vec::new();
     for (item, options) in compact.items.iter().enumerate() {
         let open: Vec<usize> = options.clone().filter(|&option| allowed[option]).collect();
         if open.len() < 2 {
             continue;
         }
-        let inside = side(compact, &open, shares);
-        let share: f64 = inside.iter().map(|&option| shares[option]).sum();
+        let inside = subset(compact, &open, lp_values);
+        let fraction: f64 = inside.iter().map(|&option| lp_values[option]).sum();
         let weight = spread(compact, item) / largest;
-        let expected = history.expected(item, share, 0.1 + 0.9 * weight);
-        let split = Split { item, options: inside, share, expected };
-        if (1e-6..=1.0 - 1e-6).contains(&share) { found.push(split) } else { decided.push(split) }
+        let score = pseudocosts.score(item, fraction, 0.1 + 0.9 * weight);
+        let branching = Branching { item, options: inside, fraction, score };
+        if (1e-6..=1.0 - 1e-6).contains(&fraction) { fractional.push(branching) } else { integral.push(branching) }
     }
-    if found.is_empty() {
-        found = decided;
+    if fractional.is_empty() {
+        fractional = integral;
     }
-    found.sort_by(|a, b| b.expected.total_cmp(&a.expected));
-    found
+    fractional.sort_by(|a, b| b.score.total_cmp(&a.score));
+    fractional
 }
 
-/// An item's open options by when they take amounts.
-pub(crate) fn by_time(compact: &Compact, open: &[usize]) -> Vec<Vec<usize>> {
-    let times = |option: usize| compact.spans[option].iter().map(|span| (span.first, span.end));
+/// Groups an item's open options by the rows that they use.
+pub(crate) fn by_rows(compact: &Compact, open: &[usize]) -> Vec<Vec<usize>> {
+    let rows = |option: usize| compact.spans[option].iter().map(|span| (span.first, span.end));
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for &option in open {
-        match groups.iter_mut().find(|group| times(group[0]).eq(times(option))) {
+        match groups.iter_mut().find(|group| rows(group[0]).eq(rows(option))) {
             Some(group) => group.push(option),
             None => groups.push(vec![option]),
         }
@@ -92,17 +98,17 @@ pub(crate) fn by_time(compact: &Compact, open: &[usize]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The options of the largest share together.
-pub(crate) fn largest(groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<usize> {
-    let share = |group: &Vec<usize>| group.iter().map(|&option| shares[option]).sum::<f64>();
-    groups.into_iter().max_by(|a, b| share(a).total_cmp(&share(b))).unwrap_or_default()
+/// Returns the group with the largest sum of LP values.
+pub(crate) fn largest(groups: Vec<Vec<usize>>, lp_values: &[f64]) -> Vec<usize> {
+    let fraction = |group: &Vec<usize>| group.iter().map(|&option| lp_values[option]).sum::<f64>();
+    groups.into_iter().max_by(|a, b| fraction(a).total_cmp(&fraction(b))).unwrap_or_default()
 }
 
-/// The options on one side of a split, some but not all: those that take amounts at the likeliest times or, if the time is
-/// certain, those that take most, up to about half of the share.
-fn side(compact: &Compact, open: &[usize], shares: &[f64]) -> Vec<usize> {
-    let likeliest = largest(by_time(compact, open), shares);
-    if likeliest.iter().map(|&option| shares[option]).sum::<f64>() < 1.0 - 1e-6 {
+/// Returns a proper subset of an item's open options to branch on: those that use the likeliest rows or, if the rows are
+/// fixed, those of the largest amounts with about half of the LP values.
+fn subset(compact: &Compact, open: &[usize], lp_values: &[f64]) -> Vec<usize> {
+    let likeliest = largest(by_rows(compact, open), lp_values);
+    if likeliest.iter().map(|&option| lp_values[option]).sum::<f64>() < 1.0 - 1e-6 {
         return likeliest;
     }
     let mut sorted = open.to_vec();
@@ -110,7 +116,7 @@ fn side(compact: &Compact, open: &[usize], shares: &[f64]) -> Vec<usize> {
     let mut sum = 0.0;
     let mut best = (f64::INFINITY, 1);
     for at in 1..sorted.len() {
-        sum += shares[sorted[at - 1]];
+        sum += lp_values[sorted[at - 1]];
         let off: f64 = (sum - 0.5_f64).abs();
         if off < best.0 {
             best = (off, at);
@@ -120,12 +126,12 @@ fn side(compact: &Compact, open: &[usize], shares: &[f64]) -> Vec<usize> {
     sorted
 }
 
-/// What an option takes, over all rows.
+/// Returns the sum of an option's amounts over all rows.
 pub(crate) fn size(compact: &Compact, option: usize) -> f64 {
     compact.spans[option].iter().map(|span| span.amount * (span.end - span.first) as f64).sum()
 }
 
-/// By how much the options of an item differ in what they take.
+/// Returns the difference between the largest and the smallest option of an item.
 pub(crate) fn spread(compact: &Compact, item: usize) -> f64 {
     let sizes = compact.items[item].clone().map(|option| size(compact, option));
     sizes.clone().fold(f64::NEG_INFINITY, f64::max) - sizes.fold(f64::INFINITY, f64::min)

@@ -1,23 +1,23 @@
-//! Engines by name.
+//! The engines.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Which code solves.
+/// The code that solves a problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// This crate's own.
+    /// The engine of this crate.
     #[default]
     Embedded,
-    /// HiGHS, if the crate was built with the feature `highs`.
+    /// HiGHS, in builds with the feature `highs`.
     Highs,
 }
 
 impl Engine {
-    /// All engines, in this build or not.
+    /// All engines, including those that are not in this build.
     pub const ALL: [Engine; 2] = [Engine::Embedded, Engine::Highs];
 
-    /// The name, as options and solutions have it.
+    /// Returns the name, as used in options and solutions.
     pub fn name(self) -> &'static str {
         match self {
             Engine::Embedded => "embedded",

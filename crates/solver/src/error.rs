@@ -1,15 +1,15 @@
 //! Errors.
 
-/// What is wrong with a problem.
+/// Why a problem cannot be solved.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SolverError {
-    /// The engine was left out.
+    /// The engine is not in this build.
     #[error("this build has no HiGHS: build with `--features highs`, which needs cmake and libclang")]
     NotBuilt,
-    /// The system gives no threads.
+    /// The system cannot create threads.
     #[error("the search gets no threads: {0}; raise the limits of processes and of memory")]
     Threads(String),
-    /// An item has nothing to choose.
+    /// An item has no options.
     #[error("item {item} has no options")]
     NoOptions {
         /// The item's position.
@@ -25,7 +25,7 @@ pub enum SolverError {
         /// The cost.
         cost: f64,
     },
-    /// A use is outside the rows.
+    /// A use names rows that do not exist.
     #[error("option {option} of item {item} uses rows {first} to {last} of {rows}")]
     Rows {
         /// The item's position.
@@ -36,13 +36,13 @@ pub enum SolverError {
         first: u32,
         /// The last row of the use.
         last: u32,
-        /// How many rows there are.
+        /// The number of rows.
         rows: usize,
     },
-    /// An amount or a limit is so large that sums of such numbers would not be exact.
+    /// An amount or a limit is so large that sums would not be exact.
     #[error("an amount or limit of {0} is too large; use a larger unit")]
     Amount(i64),
-    /// A link names what does not exist.
+    /// A link names an option that does not exist.
     #[error("link {link} names option {option} of item {item}, which does not exist")]
     Pick {
         /// The link's position.
@@ -55,17 +55,17 @@ pub enum SolverError {
     /// A start is not one option per item.
     #[error("the start is not one option for each of the {items} items")]
     Start {
-        /// How many items there are.
+        /// The number of items.
         items: usize,
     },
-    /// The rows whose limits shall be raised are none of the problem.
+    /// A range of rows is not among the rows of the problem.
     #[error("rows {start} to {end} are not among the {rows} rows")]
     Range {
         /// The first row.
         start: u32,
         /// The row behind the last one.
         end: u32,
-        /// How many rows there are.
+        /// The number of rows.
         rows: usize,
     },
 }

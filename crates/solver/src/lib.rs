@@ -1,16 +1,21 @@
 //! Solves multiple-choice programs under limits: one option per item, at least cost, with a certified bound.
 //!
-//! The integer program: with a binary x per option, minimise the sum of cost times x, so that each item's x sum up to 1, in
-//! each row the sum of amount times x is at most the limit, and for each link x of `from` is at most the sum of the x of
-//! `to`. Such programs choose formats and recomputation under a memory budget (Checkmate, Jain et al. 2020, has the same
-//! rows with more variables).
+//! The integer program has a binary variable x per option. It minimises the sum of cost times x, so that the x of each item sum
+//! up to 1, the sum of amount times x is at most the limit in each row, and for each link x of `from` is at most the sum of the x
+//! of `to`. Such programs choose formats and recomputation under a memory budget (Checkmate, Jain et al., 2020, has the same rows
+//! with more variables). The crate knows nothing of graphs or formats.
 //!
-//! The embedded engine is exact on small problems and anytime on large ones. An interior-point method bounds the whole
-//! problem and prices its rows; each option is tried alone for what it excludes; cliques of such exclusions and covers of
-//! rows make the relaxation tight; dives and neighbourhoods of the best solution give solutions; and branch and bound, each
-//! part's relaxation solved by the dual simplex method from that of the part before, goes on until the gap is closed or the
-//! time is over. The bound of the whole is checked apart from the method that found its prices, since the Lagrangian bounds
-//! at any prices; bounds of parts rely on the simplex method's optimum, less its tolerance.
+//! The embedded engine is branch and cut, exact on small problems and anytime on large ones:
+//!
+//! 1. Presolve: propagation fixes options, an interior-point method solves the relaxation and prices its rows, probing builds a
+//!    conflict graph.
+//! 2. Cuts: clique and lifted cover inequalities tighten the relaxation.
+//! 3. Primal heuristics: repair, diving and neighbourhood search find and improve the incumbent.
+//! 4. Branch and bound: the dual simplex method solves each node's relaxation from its parent's, until the gap is closed or time
+//!    is over.
+//!
+//! The root's dual bound is certified: the Lagrangian bounds the optimum at any prices, so the bound is computed from the prices
+//! alone. The dual bounds of nodes rely on the simplex method's optimum, less its tolerance.
 //!
 //! ```
 //! use bitbudget_solver::{Choice, Engine, Item, Outcome, Problem, Settings, Use, solve};
@@ -36,6 +41,7 @@ mod highs;
 mod lp;
 mod memory;
 mod neighbourhood;
+mod node;
 mod probe;
 mod problem;
 mod propagate;
@@ -43,9 +49,11 @@ mod random;
 mod relaxation;
 mod repair;
 mod root;
+mod search;
 mod settings;
 mod solution;
 mod solver;
+mod stop;
 
 pub use engine::Engine;
 pub use error::SolverError;

@@ -1,88 +1,78 @@
-//! Searches near a relaxation and near the best solution: some items are open, others as they are there (Rothberg, 2007;
-//! Danna, Rothberg and Le Pape, 2005).
+//! Neighbourhood search: subproblems near the relaxation's solution (RENS; Berthold, 2014) or near the incumbent (RINS;
+//! Danna, Rothberg and Le Pape, 2005; mutation: Rothberg, 2007). Some items are open, all others are fixed.
 
-use crate::branch::{Node, Search, Stop};
-use crate::dive::SURE;
-use crate::root::{Known, within};
+use crate::node::{INTEGRAL, Node};
+use crate::search::Search;
 use std::time::{Duration, Instant};
 
-/// The part of the value that the search of a neighbourhood may leave open.
-const NEAR_GAP: f64 = 0.005;
-/// The part of the time that is left for one neighbourhood, and how long it takes to find anything in one at all.
-const NEAR: f64 = 0.1;
+/// The relative gap that the search of a neighbourhood may leave open.
+pub(crate) const GAP: f64 = 0.005;
+/// The fraction of the remaining time for one neighbourhood, and the least time in which a search finds anything.
+const TIME: f64 = 0.1;
 const LEAST: Duration = Duration::from_millis(200);
-/// Where effort is counted, one of so many of it is the number of neighbourhoods, and the effort for each.
-const NEAR_EFFORT: usize = 10;
-/// Neighbourhoods in a row without a better solution, after which there is probably none near.
+/// Where effort is counted: the effort per neighbourhood, and per number of neighbourhoods.
+const EFFORT: usize = 10;
+/// The number of neighbourhoods in a row without improvement after which the search stops.
 const FRUITLESS: usize = 24;
 
+/// Searches the subproblem of some allowed options until an instant; returns its dual bound.
+pub(crate) type SubproblemSearch = fn(&mut Search<'_>, &Node, Vec<bool>, Instant) -> f64;
+
+/// Returns the effort for a neighbourhood, or the number of neighbourhoods, out of the effort for the whole.
+pub(crate) fn effort(effort: usize) -> usize {
+    effort / EFFORT + 1
+}
+
 impl Search<'_> {
-    /// Searches the items that the shares leave undecided; returns the bound of what is left of that.
-    pub(crate) fn support(&mut self, root: &Node, end: Instant) -> f64 {
-        let mut allowed = self.fixed(&root.allowed);
+    /// Searches the items that are fractional in the relaxation's solution (RENS).
+    pub(crate) fn search_fractional(&mut self, root: &Node, subproblem: SubproblemSearch, end: Instant) {
+        let mut allowed = self.fix_by_reduced_cost(&root.allowed);
         for item in &self.compact.items {
-            if let Some(pick) = item.clone().find(|&option| root.shares[option] > SURE) {
+            if let Some(pick) = item.clone().find(|&option| root.lp_values[option] > INTEGRAL) {
                 item.clone().for_each(|option| allowed[option] &= option == pick);
             }
         }
-        self.part_of(root, allowed, end)
+        subproblem(self, root, allowed, end);
     }
 
-    /// Searches a part like the whole; returns the bound of what is left of it.
-    fn part_of(&mut self, root: &Node, allowed: Vec<bool>, end: Instant) -> f64 {
-        let effort = self.stop.effort.map(|effort| effort / NEAR_EFFORT + 1);
-        let stop = Stop { at: end, effort, gap: self.stop.gap.max(NEAR_GAP), ..self.stop };
-        let known = Known {
-            best: self.best.clone(),
-            starts: Vec::new(),
-            bound: root.bound,
-            reduced: self.reduced.clone(),
-            base: self.base,
-            depth: self.depth + 1,
-        };
-        let (best, left) = within(self.compact, self.goal, allowed, known, stop);
-        self.best = best;
-        left
-    }
-
-    /// Looks for better solutions near the best one until there seem to be none, or the time given is over: each time some
-    /// items are free, and all others as they are.
-    pub(crate) fn near(&mut self, root: &Node, end: Instant) {
+    /// Searches neighbourhoods of the incumbent, two at a time, until several in a row bring no improvement or time is over.
+    pub(crate) fn search_neighbourhoods(&mut self, root: &Node, subproblem: SubproblemSearch, end: Instant) {
         let mut misses = 0;
-        let mut left = self.stop.effort.map_or(usize::MAX, |effort| effort / NEAR_EFFORT + 1);
+        let mut left = self.stop.effort.map_or(usize::MAX, effort);
         while misses < FRUITLESS && left > 0 && !self.is_done(root.bound) && Instant::now() < end && !self.is_over() {
-            let Some((picks, before)) = self.best.clone() else { return };
+            let Some((picks, before)) = self.incumbent.clone() else { return };
             left -= 1;
-            let end = end.min(self.stop.part(NEAR).max(Instant::now() + LEAST));
-            let parts = [(); 2].map(|()| self.neighbourhood(root, &picks));
-            let bounds = self.all(parts, |search, part| search.part_of(root, part, end));
-            let better = self.best.as_ref().is_some_and(|(_, value)| *value < before);
+            let end = end.min(self.stop.after_fraction(TIME).max(Instant::now() + LEAST));
+            let neighbourhoods = [(); 2].map(|()| self.neighbourhood(root, &picks));
+            let bounds = self.in_parallel(neighbourhoods, |search, allowed| subproblem(search, root, allowed, end));
+            let better = self.incumbent.as_ref().is_some_and(|(_, value)| *value < before);
             misses = if better { 0 } else { misses + 1 };
-            // Small enough to be searched, large enough to hold something.
+            // Adapts the size: small enough to be solved, large enough to hold an improvement.
             for bound in bounds {
-                let is_searched = bound >= before - (NEAR_GAP * 2.0) * before.abs();
-                self.width = if is_searched { self.width * 1.2 } else { self.width * 0.9 }.clamp(0.02, 1.0);
+                let is_solved = bound >= before - (GAP * 2.0) * before.abs();
+                let size = self.neighbourhood_size;
+                self.neighbourhood_size = if is_solved { size * 1.2 } else { size * 0.9 }.clamp(0.02, 1.0);
             }
         }
     }
 
-    /// The options of a neighbourhood of a choice: some items are open, others as they are.
+    /// Returns the allowed options of a random neighbourhood of a choice.
     fn neighbourhood(&mut self, root: &Node, picks: &[usize]) -> Vec<bool> {
-        let mut allowed = self.fixed(&root.allowed);
-        let open = |item: &usize| self.compact.items[*item].clone().filter(|&option| allowed[option]).count() > 1;
-        let mut items: Vec<usize> = (0..picks.len()).filter(open).collect();
-        let free = (items.len() as f64 * self.width) as usize + 1;
-        // Those around a row, or any, rather those for which the shares are not clear.
+        let mut allowed = self.fix_by_reduced_cost(&root.allowed);
+        let is_open = |item: &usize| self.compact.items[*item].clone().filter(|&option| allowed[option]).count() > 1;
+        let mut items: Vec<usize> = (0..picks.len()).filter(is_open).collect();
+        let open = (items.len() as f64 * self.neighbourhood_size) as usize + 1;
+        // Items around a row, or random ones, those first on which relaxation and incumbent disagree.
         let row = self.random.below(self.compact.limits.len());
         let by_row = self.random.below(2) == 0;
         items.sort_by_cached_key(|&item| {
-            let reach = &self.compact.reach[item];
+            let rows = &self.compact.rows_of_item[item];
             match by_row {
-                true => row.abs_diff((reach.start + reach.end) / 2),
-                false => self.random.below(1000) + if root.shares[picks[item]] < SURE { 0 } else { 500 },
+                true => row.abs_diff((rows.start + rows.end) / 2),
+                false => self.random.below(1000) + if root.lp_values[picks[item]] < INTEGRAL { 0 } else { 500 },
             }
         });
-        for &item in items.iter().skip(free) {
+        for &item in items.iter().skip(open) {
             self.compact.items[item].clone().for_each(|option| allowed[option] = option == picks[item]);
         }
         picks.iter().for_each(|&pick| allowed[pick] = true);

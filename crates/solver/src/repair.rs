@@ -1,58 +1,71 @@
-//! Solutions: moves from option to option, with what the needs ask for, guided by prices.
+//! Primal heuristics on a complete choice: repair, which removes violations, and 1-opt, which then lowers the cost
+//! (Achterberg, "Constraint integer programming", 2007, chapter 9). Reduced costs guide them.
 
 use crate::compact::{Compact, Span};
-use crate::dual::{Goal, loads};
+use crate::dual::Objective;
+use std::ops::Range;
 use std::time::Instant;
 
-/// A choice of options, and how far it is from keeping limits and needs.
+/// The number of options that one move may change.
+const MOVE: usize = 24;
+
+/// A choice of one option per item, feasible or not.
 #[derive(Clone, Debug)]
-pub(crate) struct State<'a> {
+pub(crate) struct Candidate<'a> {
     compact: &'a Compact,
-    /// Whether the cost counts.
+    /// Whether the cost is the objective.
     with_cost: bool,
-    /// The limits that hold.
+    /// The limits to keep.
     limits: Vec<f64>,
     pub(crate) picks: Vec<usize>,
-    loads: Vec<f64>,
-    /// Per need, how many of its `from` and of its `to` are chosen.
-    asked: Vec<u32>,
-    served: Vec<u32>,
+    /// By row, the sum of the picks' amounts.
+    activities: Vec<f64>,
+    /// By link, how many of its `from` and of its `to` are chosen.
+    from_chosen: Vec<u32>,
+    to_chosen: Vec<u32>,
     pub(crate) cost: f64,
 }
 
-/// What a choice is judged by: needs that are open, excess over limits, cost; the smaller the better.
-pub(crate) type Score = (usize, f64, f64);
+/// What guides the heuristics.
+pub(crate) struct Guide<'a> {
+    /// By option, whether it may be chosen.
+    pub(crate) allowed: &'a [bool],
+    /// By option, its reduced cost.
+    pub(crate) reduced_costs: &'a [f64],
+}
 
-impl<'a> State<'a> {
-    /// A choice; for [`Goal::Excess`] the limits of its rows are raised by `slack`.
-    pub(crate) fn new(compact: &'a Compact, goal: &Goal, slack: f64, picks: Vec<usize>) -> State<'a> {
-        let mut limits: Vec<f64> = compact.limits.iter().zip(&compact.free).map(|(limit, free)| limit - free).collect();
-        if let Goal::Excess(range) = goal {
+impl<'a> Candidate<'a> {
+    /// Evaluates a choice. For [`Objective::Excess`] the limits of its rows are raised by `slack`.
+    pub(crate) fn new(compact: &'a Compact, objective: &Objective, slack: f64, picks: Vec<usize>) -> Candidate<'a> {
+        let reserve = compact.reserve.iter();
+        let mut limits: Vec<f64> = compact.limits.iter().zip(reserve).map(|(limit, reserve)| limit - reserve).collect();
+        if let Objective::Excess(range) = objective {
             limits[range.clone()].iter_mut().for_each(|limit| *limit += slack);
         }
-        let mut state = State {
+        let mut candidate = Candidate {
             compact,
-            with_cost: *goal == Goal::Cost,
+            with_cost: *objective == Objective::Cost,
             limits,
-            loads: loads(compact, &picks),
-            asked: vec![0; compact.needs.len()],
-            served: vec![0; compact.needs.len()],
+            activities: compact.activities(&picks),
+            from_chosen: vec![0; compact.links.len()],
+            to_chosen: vec![0; compact.links.len()],
             cost: picks.iter().map(|&option| compact.cost[option]).sum(),
             picks,
         };
-        for at in 0..state.picks.len() {
-            state.count(state.picks[at], true);
+        for at in 0..candidate.picks.len() {
+            candidate.count(candidate.picks[at], true);
         }
-        state
+        candidate
     }
 
+    /// Counts an option at its links, or no longer.
     fn count(&mut self, option: usize, add: bool) {
         let change = |n: &mut u32| if add { *n += 1 } else { *n -= 1 };
-        self.compact.needs_of[option].iter().for_each(|&need| change(&mut self.asked[need]));
-        self.compact.served_by[option].iter().for_each(|&need| change(&mut self.served[need]));
+        self.compact.links_from[option].iter().for_each(|&link| change(&mut self.from_chosen[link]));
+        self.compact.links_to[option].iter().for_each(|&link| change(&mut self.to_chosen[link]));
     }
 
-    /// Chooses an option of an item in place of another.
+    /// Sets the pick of an option's item; returns the pick before.
     fn set(&mut self, option: usize) -> usize {
         let item = self.compact.item_of[option];
         let old = std::mem::replace(&mut self.picks[item], option);
@@ -61,70 +74,60 @@ impl<'a> State<'a> {
         self.cost += self.compact.cost[option] - self.compact.cost[old];
         for (option, sign) in [(old, -1.0), (option, 1.0)] {
             for span in &self.compact.spans[option] {
-                self.loads[span.first..span.end].iter_mut().for_each(|load| *load += sign * span.amount);
+                let activities = &mut self.activities[span.first..span.end];
+                activities.iter_mut().for_each(|activity| *activity += sign * span.amount);
             }
         }
         old
     }
 
-    fn is_open(&self, need: usize) -> bool {
-        self.asked[need] > 0 && self.served[need] == 0
+    /// Returns whether the choice violates a link.
+    fn is_violated(&self, link: usize) -> bool {
+        self.from_chosen[link] > 0 && self.to_chosen[link] == 0
     }
 
-    /// The sum of what exceeds the limits.
+    /// Returns the links that the choice violates.
+    fn violated_links(&self) -> impl Iterator<Item = usize> {
+        (0..self.compact.links.len()).filter(|&link| self.is_violated(link))
+    }
+
+    /// Returns the sum of the rows' excesses over their limits.
     fn excess(&self) -> f64 {
-        self.loads.iter().zip(&self.limits).map(|(load, limit)| (load - limit).max(0.0)).sum()
+        self.activities.iter().zip(&self.limits).map(|(activity, limit)| (activity - limit).max(0.0)).sum()
     }
 
-    pub(crate) fn score(&self) -> Score {
-        let open = (0..self.asked.len()).filter(|&need| self.is_open(need)).count();
-        (open, self.excess(), if self.with_cost { self.cost } else { 0.0 })
-    }
-
+    /// Returns whether the choice keeps all limits and links.
     pub(crate) fn is_feasible(&self) -> bool {
-        self.score().1 <= 0.0 && self.score().0 == 0
+        self.excess() <= 0.0 && self.violated_links().next().is_none()
     }
 
-    /// The largest excess over the unraised limits of some rows.
-    pub(crate) fn largest_excess(&self, rows: &std::ops::Range<usize>) -> f64 {
-        let over = |row: usize| self.loads[row] - self.compact.limits[row];
+    /// Returns the largest excess over the original limits of some rows.
+    pub(crate) fn largest_excess(&self, rows: &Range<usize>) -> f64 {
+        let over = |row: usize| self.activities[row] - self.compact.limits[row];
         rows.clone().map(over).fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// By how much the excess changes if an option is chosen.
+    /// Returns by how much choosing an option changes the excess.
     fn change_of_excess(&self, option: usize) -> f64 {
         let old = self.picks[self.compact.item_of[option]];
-        let (gone, come) = (&self.compact.spans[old], &self.compact.spans[option]);
-        let first = gone.iter().chain(come).map(|s| s.first).min().unwrap_or(0);
-        let end = gone.iter().chain(come).map(|s| s.end).max().unwrap_or(0);
+        let (leaving, entering) = (&self.compact.spans[old], &self.compact.spans[option]);
+        let first = leaving.iter().chain(entering).map(|s| s.first).min().unwrap_or(0);
+        let end = leaving.iter().chain(entering).map(|s| s.end).max().unwrap_or(0);
         let mut change = 0.0;
         for row in first..end {
-            let of = |spans: &[Span]| -> f64 {
+            let amount = |spans: &[Span]| -> f64 {
                 spans.iter().filter(|s| s.first <= row && row < s.end).map(|s| s.amount).sum()
             };
-            let over = self.loads[row] - self.limits[row];
-            change += (over + of(come) - of(gone)).max(0.0) - over.max(0.0);
+            let over = self.activities[row] - self.limits[row];
+            change += (over + amount(entering) - amount(leaving)).max(0.0) - over.max(0.0);
         }
         change
     }
-}
 
-/// What guides the search.
-pub(crate) struct Guide<'a> {
-    /// By option, whether it may be chosen.
-    pub(crate) allowed: &'a [bool],
-    /// By option, what it costs beyond the best of its item at the prices of a bound.
-    pub(crate) reduced: &'a [f64],
-}
-
-/// Changes that one move may take along.
-const CHANGES: usize = 24;
-
-impl State<'_> {
-    /// Chooses an option and what the needs ask for then; leaves everything as it was if that cannot be done.
+    /// Chooses an option, then repairs the links that this violates; undoes everything and returns false if that fails.
     ///
-    /// Items that are `locked` stay as they are; those that are changed are locked.
-    pub(crate) fn choose(&mut self, option: usize, guide: &Guide<'_>, locked: &mut [bool]) -> bool {
+    /// Locked items keep their picks; changed items become locked.
+    fn choose(&mut self, option: usize, guide: &Guide<'_>, locked: &mut [bool]) -> bool {
         let mut changes = Vec::new();
         let mut touched = Vec::new();
         let mut next = Some(option);
@@ -133,9 +136,9 @@ impl State<'_> {
             let old = self.set(option);
             changes.push((old, locked[item]));
             locked[item] = true;
-            touched.extend(self.compact.needs_of[option].iter().chain(&self.compact.served_by[old]));
-            let Some(&need) = touched.iter().find(|&&need| self.is_open(need)) else { return true };
-            next = self.remedy(need, guide, locked).filter(|_| changes.len() < CHANGES);
+            touched.extend(self.compact.links_from[option].iter().chain(&self.compact.links_to[old]));
+            let Some(&link) = touched.iter().find(|&&link| self.is_violated(link)) else { return true };
+            next = self.remedy(link, guide, locked).filter(|_| changes.len() < MOVE);
         }
         for (old, was_locked) in changes.into_iter().rev() {
             locked[self.compact.item_of[old]] = was_locked;
@@ -144,34 +147,19 @@ impl State<'_> {
         false
     }
 
-    /// The cheapest change that closes an open need: an option that serves it, or another for the item that asks.
-    fn remedy(&self, need: usize, guide: &Guide<'_>, locked: &[bool]) -> Option<usize> {
-        let need = &self.compact.needs[need];
-        let asking = self.compact.item_of[*need.from.first()?];
-        let serving = need.to.iter().copied();
-        let other = self.compact.items[asking].clone().filter(|option| !need.from.contains(option));
+    /// Returns the option of least reduced cost that repairs a link: one of its `to`, or another for the item of its `from`.
+    fn remedy(&self, link: usize, guide: &Guide<'_>, locked: &[bool]) -> Option<usize> {
+        let link = &self.compact.links[link];
+        let item = self.compact.item_of[*link.from.first()?];
+        let to = link.to.iter().copied();
+        let other = self.compact.items[item].clone().filter(|option| !link.from.contains(option));
         let free = |option: &usize| guide.allowed[*option] && !locked[self.compact.item_of[*option]];
-        serving.chain(other).filter(free).min_by(|&a, &b| guide.reduced[a].total_cmp(&guide.reduced[b]))
+        to.chain(other).filter(free).min_by(|&a, &b| guide.reduced_costs[a].total_cmp(&guide.reduced_costs[b]))
     }
 
-    /// Closes open needs and takes excess away, cheaply; whether that was possible.
+    /// Repairs violated links, then reduces the excess greedily; returns whether the choice is feasible.
     pub(crate) fn repair(&mut self, guide: &Guide<'_>, locked: &mut [bool], end: Instant) -> bool {
-        for _ in 0..4 {
-            let open: Vec<usize> = (0..self.asked.len()).filter(|&need| self.is_open(need)).collect();
-            if open.is_empty() {
-                break;
-            }
-            for need in open {
-                if self.is_open(need)
-                    && let Some(option) = self.remedy(need, guide, locked)
-                {
-                    let mut trial = locked.to_vec();
-                    if !self.choose(option, guide, &mut trial) {
-                        self.set(option);
-                    }
-                }
-            }
-        }
+        self.repair_links(guide, locked);
         let mut failed = vec![false; self.compact.cost.len()];
         for _ in 0..4 * self.picks.len() + 16 {
             let excess = self.excess();
@@ -191,14 +179,34 @@ impl State<'_> {
         self.is_feasible()
     }
 
-    /// The option that takes away most excess for what it costs.
+    /// Repairs violated links, in a few rounds.
+    fn repair_links(&mut self, guide: &Guide<'_>, locked: &[bool]) {
+        for _ in 0..4 {
+            let violated: Vec<usize> = self.violated_links().collect();
+            if violated.is_empty() {
+                break;
+            }
+            for link in violated {
+                if self.is_violated(link)
+                    && let Some(option) = self.remedy(link, guide, locked)
+                {
+                    let mut trial = locked.to_vec();
+                    if !self.choose(option, guide, &mut trial) {
+                        self.set(option);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the option that reduces the excess most per cost.
     fn relief(&self, guide: &Guide<'_>, locked: &[bool], failed: &[bool]) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
         for (item, options) in self.compact.items.iter().enumerate() {
             let pick = self.picks[item];
             let helps = || {
                 let spans = self.compact.spans[pick].iter();
-                let over = |row: usize| self.loads[row] > self.limits[row];
+                let over = |row: usize| self.activities[row] > self.limits[row];
                 spans.clone().any(|s| (s.first..s.end).any(over)) || options.len() == 2
             };
             if locked[item] || options.len() < 2 || !helps() {
@@ -208,15 +216,15 @@ impl State<'_> {
                 if option == pick || !guide.allowed[option] || failed[option] {
                     continue;
                 }
-                let less = -self.change_of_excess(option);
-                if less <= 0.0 {
+                let relief = -self.change_of_excess(option);
+                if relief <= 0.0 {
                     continue;
                 }
-                let dearer =
+                let cost =
                     if self.with_cost { (self.compact.cost[option] - self.compact.cost[pick]).max(0.0) } else { 0.0 };
-                // What the prices say of the change, apart from the excess, breaks ties.
-                let beside = (guide.reduced[option] - guide.reduced[pick]).max(0.0);
-                let value = less / (dearer + 0.1 * beside + 1e-12);
+                // Reduced costs break ties.
+                let reduced_cost = (guide.reduced_costs[option] - guide.reduced_costs[pick]).max(0.0);
+                let value = relief / (cost + 0.1 * reduced_cost + 1e-12);
                 if best.is_none_or(|(most, _)| value > most) {
                     best = Some((value, option));
                 }
@@ -225,24 +233,25 @@ impl State<'_> {
         best.map(|(_, option)| option)
     }
 
-    /// Takes cheaper options as long as limits and needs are kept, those that save most first.
-    pub(crate) fn fill(&mut self, guide: &Guide<'_>, end: Instant) {
+    /// Lowers the cost of a feasible choice: changes one option at a time while limits and links hold, the largest saving
+    /// first (1-opt).
+    pub(crate) fn improve(&mut self, guide: &Guide<'_>, end: Instant) {
         loop {
-            let cheaper = |&option: &usize| {
+            let saving =
+                |option: usize| self.compact.cost[self.picks[self.compact.item_of[option]]] - self.compact.cost[option];
+            let is_cheaper = |&option: &usize| {
                 let pick = self.picks[self.compact.item_of[option]];
                 guide.allowed[option] && self.compact.cost[option] < self.compact.cost[pick]
             };
-            let mut options: Vec<usize> = (0..self.compact.cost.len()).filter(cheaper).collect();
-            let saved =
-                |option: usize| self.compact.cost[self.picks[self.compact.item_of[option]]] - self.compact.cost[option];
-            options.sort_by(|&a, &b| saved(b).total_cmp(&saved(a)));
+            let mut options: Vec<usize> = (0..self.compact.cost.len()).filter(is_cheaper).collect();
+            options.sort_by(|&a, &b| saving(b).total_cmp(&saving(a)));
             let mut improved = false;
             for option in options {
                 let (pick, cost) = (self.picks[self.compact.item_of[option]], self.cost);
                 if self.compact.cost[option] >= self.compact.cost[pick] {
                     continue;
                 }
-                if self.compact.needs_of[option].is_empty() && self.change_of_excess(option) > 0.0 {
+                if self.compact.links_from[option].is_empty() && self.change_of_excess(option) > 0.0 {
                     continue;
                 }
                 let before = self.clone();

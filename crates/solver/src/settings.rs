@@ -1,21 +1,21 @@
 //! Settings of a search.
 
-/// How long to search.
+/// The stopping criteria of a search, and its start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Seconds at most.
+    /// The time limit in seconds.
     pub seconds: f64,
-    /// How much the embedded engine searches where the clock is to have no say: so many parts of the problem by branch and
-    /// bound, and neighbourhoods of the best solution. Without a limit of seconds, equal searches then give equal solutions.
+    /// The effort of the embedded engine, for reproducible searches: at most so many branch-and-bound nodes, and about a tenth as
+    /// many neighbourhoods. Without a time limit, equal searches then give equal solutions.
     pub effort: Option<usize>,
-    /// The part of the cost that the bound may leave open.
+    /// The relative gap between cost and dual bound at which the search stops.
     pub gap: f64,
-    /// A choice of one option per item to begin with, feasible or not.
+    /// A choice of one option per item to start from, feasible or not.
     pub start: Option<Vec<u32>>,
 }
 
 impl Default for Settings {
-    /// Ten seconds, to the optimum.
+    /// Searches for the optimum, for at most ten seconds.
     fn default() -> Settings {
         Settings { seconds: 10.0, effort: None, gap: 0.0, start: None }
     }

@@ -1,52 +1,52 @@
 //! Results of a search.
 
-/// A choice that keeps limits and links.
+/// A feasible choice, which keeps all limits and links.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solution {
     /// The option of each item.
     pub picks: Vec<u32>,
-    /// What it costs.
+    /// The cost, which is the primal bound.
     pub cost: f64,
-    /// No choice costs less, up to a millionth.
+    /// The dual bound: no feasible choice costs less, up to a relative error of a millionth.
     pub bound: f64,
-    /// By how much the bound falls per unit of each row's limit.
+    /// The dual price of each row: by how much the bound falls per unit of its limit.
     pub prices: Vec<f64>,
-    /// What found it.
+    /// The name of the engine that found the choice.
     pub engine: &'static str,
-    /// Seconds that it took.
+    /// The seconds that the search took.
     pub seconds: f64,
 }
 
 impl Solution {
-    /// The part of the cost that the bound leaves open.
+    /// Returns the relative gap between cost and dual bound.
     pub fn gap(&self) -> f64 {
         if self.cost > self.bound { (self.cost - self.bound) / self.cost.abs() } else { 0.0 }
     }
 }
 
-/// How a search ended.
+/// The outcome of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// With a solution.
+    /// The search found a solution.
     Solved(Solution),
-    /// With a proof that there is none.
+    /// The search proved that the problem is infeasible.
     Infeasible,
-    /// With neither.
+    /// The search found neither a solution nor a proof of infeasibility.
     Unknown {
-        /// No choice costs less.
+        /// The dual bound.
         bound: f64,
     },
 }
 
-/// The least that some limits have to be raised by.
+/// The least amount by which some limits have to be raised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Smallest {
-    /// What is enough; negative if the limits could be lower.
+    /// An amount that is enough; negative if the limits could be lower.
     pub excess: i64,
-    /// Less is proved to be too little.
+    /// The dual bound: a smaller amount is proved to be too small.
     pub bound: i64,
-    /// The choice for which it is enough.
+    /// A choice that keeps the raised limits.
     pub picks: Vec<u32>,
-    /// The weights, of sum 1, at which the rows together prove the bound.
+    /// The weight of each row in the proof of the bound. Weights sum up to 1.
     pub weights: Vec<f64>,
 }

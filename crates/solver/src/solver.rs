@@ -1,8 +1,7 @@
-//! The solver: runs an engine on a problem and turns its result into a solution.
+//! The solver: runs an engine on a problem and converts its result to a solution.
 
-use crate::branch::Stop;
 use crate::compact::Compact;
-use crate::dual::Goal;
+use crate::dual::Objective;
 use crate::engine::Engine;
 use crate::error::SolverError;
 #[cfg(feature = "highs")]
@@ -11,10 +10,11 @@ use crate::problem::{Item, Problem};
 use crate::root::{self, Found, Session};
 use crate::settings::Settings;
 use crate::solution::{Outcome, Smallest, Solution};
+use crate::stop::Stop;
 use std::ops::Range;
 use std::time::Instant;
 
-/// The choice of least cost.
+/// Solves a problem for the least cost.
 ///
 /// # Errors
 /// If the problem is malformed, or the engine is not in this build.
@@ -22,23 +22,24 @@ pub fn solve(problem: &Problem, engine: Engine, settings: &Settings) -> Result<O
     Solver::new(problem, engine, 0..0, settings.seconds)?.solve(settings, 0)
 }
 
-/// A search for the choice of least cost, which can go on after it was over.
+/// A resumable search for the choice of least cost.
 pub struct Solver<'a> {
     problem: &'a Problem,
     engine: Engine,
     compact: Compact,
-    /// The rows in which solutions may leave something free.
+    /// The rows whose limits solutions may have to leave partly unused.
     rows: Range<u32>,
     session: Session,
-    /// What is left of the time for the root, until that is done.
+    /// The time limit of the root, until it is solved.
     stop: Option<Stop>,
 }
 
 impl<'a> Solver<'a> {
-    /// Solves nothing yet. Solutions may leave something of the limits of `rows` free; the whole search should take `seconds`.
+    /// Creates a search that has not begun. Its solutions may have to leave some of the limits of `rows` unused; the whole search
+    /// should take `seconds`.
     ///
     /// # Errors
-    /// If the problem is malformed, the rows are none of it, or the engine is not in this build.
+    /// If the problem is malformed, the rows do not exist, or the engine is not in this build.
     pub fn new(
         problem: &'a Problem,
         engine: Engine,
@@ -54,15 +55,15 @@ impl<'a> Solver<'a> {
             return Err(SolverError::Range { start: rows.start, end: rows.end, rows: problem.limits.len() });
         }
         let compact = Compact::new(problem, range);
-        let session = Session::new(&compact, &Goal::Cost);
+        let session = Session::new(&compact, &Objective::Cost);
         Ok(Solver { problem, engine, compact, rows, session, stop: Some(Stop::after(seconds, 0.0)) })
     }
 
-    /// Searches for some seconds, the first time beyond what it takes to make the bound tight. The choice leaves the amount
-    /// `free` in the rows that were named, while the bound is that of the whole limits; HiGHS leaves none.
+    /// Searches for some seconds; the first call's time for the root comes on top. The solution leaves the amount `free` unused in
+    /// the rows given to [`Solver::new`], while the dual bound is that of the whole limits. HiGHS ignores `free`.
     ///
     /// # Errors
-    /// If the start is not an option per item.
+    /// If the start is not one option per item.
     pub fn solve(&mut self, settings: &Settings, free: i64) -> Result<Outcome, SolverError> {
         let begin = Instant::now();
         let start = start(self.problem, &self.compact, settings)?;
@@ -70,8 +71,8 @@ impl<'a> Solver<'a> {
         let stop = Stop { gap, effort, ..self.stop.take().unwrap_or(Stop::after(seconds, gap)) };
         let found = match self.engine {
             Engine::Embedded => {
-                self.compact.keep_free(&self.rows, free.max(0) as f64);
-                self.session.run(&self.compact, &Goal::Cost, start, stop, seconds)
+                self.compact.set_reserve(&self.rows, free.max(0) as f64);
+                self.session.run(&self.compact, &Objective::Cost, start, stop, seconds)
             }
             #[cfg(feature = "highs")]
             Engine::Highs => match highs::solve(&self.compact, start, settings, seconds) {
@@ -81,23 +82,22 @@ impl<'a> Solver<'a> {
             #[cfg(not(feature = "highs"))]
             Engine::Highs => return Err(SolverError::NotBuilt),
         };
-        let Found { best, bound, prices } = found;
-        let Some((picks, cost)) = best else {
+        let Found { incumbent, bound, prices } = found;
+        let Some((picks, cost)) = incumbent else {
             return Ok(if bound == f64::INFINITY { Outcome::Infeasible } else { Outcome::Unknown { bound } });
         };
-        let mut by_row = vec![0.0; self.problem.limits.len()];
-        self.compact.rows.iter().zip(&prices.rows).for_each(|(&row, &price)| by_row[row] = price);
+        let prices = by_row(self.problem, &self.compact, &prices.rows);
         let seconds = begin.elapsed().as_secs_f64();
-        let (picks, bound, engine) = (numbered(&self.compact, &picks), bound.min(cost), self.engine.name());
-        Ok(Outcome::Solved(Solution { picks, cost, bound, prices: by_row, engine, seconds }))
+        let (picks, bound, engine) = (positions(&self.compact, &picks), bound.min(cost), self.engine.name());
+        Ok(Outcome::Solved(Solution { picks, cost, bound, prices, engine, seconds }))
     }
 }
 
-/// The least that the limits of `rows` have to be raised by, all by the same amount, so that there is a solution; nothing
-/// if the other rows and the links rule out every choice, or none was found in time.
+/// Finds the least amount by which the limits of `rows` have to be raised for a solution to exist. Returns `None` if the other
+/// rows and the links are infeasible, or no solution was found in time.
 ///
 /// # Errors
-/// If the problem is malformed, or the rows are none of it.
+/// If the problem is malformed, or the rows do not exist.
 pub fn smallest(problem: &Problem, rows: Range<u32>, settings: &Settings) -> Result<Option<Smallest>, SolverError> {
     problem.check()?;
     let range = rows.start as usize..rows.end as usize;
@@ -109,18 +109,17 @@ pub fn smallest(problem: &Problem, rows: Range<u32>, settings: &Settings) -> Res
         compact.rows.partition_point(|row| *row < range.start)..compact.rows.partition_point(|row| *row < range.end);
     let start = start(problem, &compact, settings)?;
     let stop = Stop { effort: settings.effort, ..Stop::after(settings.seconds, settings.gap) };
-    let found = root::solve(&compact, &Goal::Excess(inside), start, stop);
-    let mut weights = vec![0.0; problem.limits.len()];
-    compact.rows.iter().zip(&found.prices.rows).for_each(|(&row, &price)| weights[row] = price);
-    Ok(found.best.map(|(picks, excess)| Smallest {
+    let found = root::solve(&compact, &Objective::Excess(inside), start, stop);
+    let weights = by_row(problem, &compact, &found.prices.rows);
+    Ok(found.incumbent.map(|(picks, excess)| Smallest {
         excess: excess.round() as i64,
         bound: (found.bound - 1e-3).ceil().min(excess) as i64,
-        picks: numbered(&compact, &picks),
+        picks: positions(&compact, &picks),
         weights,
     }))
 }
 
-/// The start as options by number.
+/// Returns the start as numbered options.
 fn start(problem: &Problem, compact: &Compact, settings: &Settings) -> Result<Option<Vec<usize>>, SolverError> {
     let Some(picks) = &settings.start else { return Ok(None) };
     let exists = |(pick, item): (&u32, &Item)| (*pick as usize) < item.options.len();
@@ -130,7 +129,14 @@ fn start(problem: &Problem, compact: &Compact, settings: &Settings) -> Result<Op
     Ok(Some(picks.iter().zip(&compact.items).map(|(&pick, item)| item.start + pick as usize).collect()))
 }
 
-/// Options by their position in their items.
-fn numbered(compact: &Compact, picks: &[usize]) -> Vec<u32> {
+/// Returns numbered options as positions in their items.
+fn positions(compact: &Compact, picks: &[usize]) -> Vec<u32> {
     picks.iter().zip(&compact.items).map(|(&option, item)| (option - item.start) as u32).collect()
+}
+
+/// Returns the prices of merged rows by row of the original problem.
+fn by_row(problem: &Problem, compact: &Compact, prices: &[f64]) -> Vec<f64> {
+    let mut by_row = vec![0.0; problem.limits.len()];
+    compact.rows.iter().zip(prices).for_each(|(&row, &price)| by_row[row] = price);
+    by_row
 }
