@@ -21,10 +21,10 @@ pub(crate) fn solve(compact: &Compact, start: Option<Vec<usize>>, settings: &Set
     let objective = Objective::Cost;
     let infeasible = Found { incumbent: None, bound: f64::INFINITY, prices: Prices::start(compact, &objective) };
     let everything = vec![true; compact.cost.len()];
-    let Some(state) = Propagation::new(compact).propagate(&compact.limits, &everything) else {
+    let Some(domains) = Propagation::new(compact).propagate(&compact.limits, &everything) else {
         return Some(infeasible);
     };
-    let Relaxation::Bounded(root) = relax(compact, &objective, &state.allowed, seconds) else {
+    let Relaxation::Bounded(root) = relax(compact, &objective, &domains.allowed, seconds) else {
         return Some(infeasible);
     };
     let mut problem = RowProblem::default();
@@ -33,8 +33,8 @@ pub(crate) fn solve(compact: &Compact, start: Option<Vec<usize>>, settings: &Set
         problem.add_row(1.0..=1.0, item.clone().map(|option| (columns[option], 1.0)));
     }
     let unit = SCALE / compact.limits.iter().map(|limit| limit.abs()).fold(1.0, f64::max);
-    for (taken, limit) in compact.amounts_by_row(&everything).into_iter().zip(&compact.limits) {
-        problem.add_row(..=limit * unit, taken.into_iter().map(|(option, amount)| (columns[option], amount * unit)));
+    for (amounts, limit) in compact.amounts_by_row(&everything).into_iter().zip(&compact.limits) {
+        problem.add_row(..=limit * unit, amounts.into_iter().map(|(option, amount)| (columns[option], amount * unit)));
     }
     for link in &compact.links {
         let from = link.from.iter().map(|&option| (columns[option], 1.0));
