@@ -5,8 +5,8 @@
 pub struct Settings {
     /// The time limit in seconds.
     pub seconds: f64,
-    /// The effort of the embedded engine, for reproducible searches: at most so many branch-and-bound nodes, and about a tenth as
-    /// many neighbourhoods. Without a time limit, equal searches then give equal solutions.
+    /// The effort of the embedded engine: the number of branch-and-bound nodes, of which a tenth is the number of neighbourhoods.
+    /// A search with an effort and without a time limit is reproducible.
     pub effort: Option<usize>,
     /// The relative gap between cost and dual bound at which the search stops.
     pub gap: f64,
