@@ -1,4 +1,4 @@
-//! Assignments: a level for every tensor, and so a format for every node.
+//! Assignments: a level per tensor, and a format per node.
 
 use crate::demote::{demoted, largest_first, shuffled, smallest_first};
 use crate::groups::{Group, groups_of};
@@ -13,7 +13,7 @@ use bitbudget_ir::{DType, Graph, NodeId, Precision, Role};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssignError {
-    /// The low ratio is not a share.
+    /// The low ratio is not between 0 and 1.
     #[error("the low ratio is {0}; choose a number from 0 (nothing low) to 1 (everything low)")]
     LowRatio(f64),
     /// The batch is empty.
@@ -25,9 +25,9 @@ pub enum AssignError {
     /// The formats are not one per tensor.
     #[error("{formats} formats for {tensors} tensors")]
     Count {
-        /// Formats given.
+        /// The number of formats given.
         formats: usize,
-        /// Tensors of the graph.
+        /// The number of tensors in the graph.
         tensors: usize,
     },
     /// The graph has no tensors to assign.
@@ -35,42 +35,41 @@ pub enum AssignError {
     Empty(String),
 }
 
-/// Which tensors are low, and the formats that follow from it.
+/// The level of every tensor, and the formats that follow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
-    /// How the levels were chosen.
+    /// The method that chose the levels.
     pub method: Method,
     /// The batch size at which elements are counted.
     pub batch: usize,
-    /// The formats that the levels stand for; FP32 throughout for [`Method::Fp32`].
+    /// The formats of both levels. With [`Method::Fp32`] all of them are FP32.
     pub by_level: Formats,
     /// The tensor groups.
     pub groups: Vec<Group>,
-    /// The groups that were demoted, in the order in which they were picked; empty for methods that do not go by group.
+    /// The demoted groups, in the order of demotion. Empty for methods that do not demote groups.
     pub demoted: Vec<usize>,
     /// All tensors of all operators, operator by operator.
     pub tensors: Vec<Tensor>,
-    /// The level of each of the tensors; for [`Method::Ilp`], low is what takes 8 bits or fewer.
+    /// The level of each tensor. With [`Method::Ilp`], tensors of at most 8 bits are low.
     pub levels: Vec<Level>,
-    /// The format of each of the tensors.
+    /// The format of each tensor.
     pub chosen: Vec<Format>,
-    /// The nodes whose results the backward pass computes again instead of keeping them, in order of ids.
+    /// The nodes whose results the backward pass recomputes, in order of ids.
     pub recomputed: Vec<NodeId>,
     /// The format of each node's result, by node id.
     ///
-    /// Internal nodes are FP32. A relabelling node has its operand's format, in the backward pass too. A gradient that
-    /// is not a tensor of its own (one reader's contribution) has the format of the whole.
+    /// Internal nodes are FP32. Relabelling nodes have the format of their operand, also in the backward pass. One reader's
+    /// contribution to a gradient has the format of the whole gradient.
     pub formats: Vec<Format>,
 }
 
 /// Assigns formats to the tensors of a training graph.
 ///
-/// [`Assignment::of_choices`] makes those of [`Method::Ilp`]. `low_ratio` is the share of elements that [`Method::Demote`],
-/// [`Method::DemoteSmallest`] and [`Method::Random`] make low at least; `seed` is that of the random order. The other methods
-/// read neither.
+/// [`Method::Demote`], [`Method::DemoteSmallest`] and [`Method::Random`] demote groups until at least `low_ratio` of all elements
+/// are low. [`Method::Random`] orders groups by `seed`. For [`Method::Ilp`] use [`Assignment::of_choices`].
 ///
 /// # Errors
-/// If the low ratio is not from 0 to 1, the batch is empty, the method is [`Method::Ilp`], or the graph has no operator.
+/// If the low ratio is not between 0 and 1, the batch is empty, the method is [`Method::Ilp`], or the graph has no operator.
 pub fn assign(
     graph: &Graph,
     batch: usize,
@@ -82,13 +81,13 @@ pub fn assign(
     assign_with(graph, batch, method, low_ratio, seed, formats, &Pinned::new())
 }
 
-/// The same where some tensors have the formats that they are pinned to, whatever the method would give them.
+/// Assigns formats like [`assign`], except that pinned tensors get the formats they are pinned to.
 ///
-/// What is pinned to a format narrower than high precision counts as low, so that the ratio is reached as far as pins
-/// allow; groups are ordered by the elements that are not pinned.
+/// Tensors pinned to a format narrower than high precision count as low, so the ratio is reached as far as pins allow. Groups
+/// are ordered by their elements that are not pinned.
 ///
 /// # Errors
-/// As for [`assign`].
+/// Those of [`assign`].
 pub fn assign_with(
     graph: &Graph,
     batch: usize,
@@ -135,11 +134,16 @@ pub fn assign_with(
     Ok(assignment.with_formats(graph, pinned))
 }
 
+/// Returns the level of each tensor when these groups are demoted.
 fn by_group(tensors: &[Tensor], demoted: &[usize]) -> Vec<Level> {
     let level = |t: &Tensor| if demoted.contains(&t.group) { Level::Low } else { Level::High };
     tensors.iter().map(level).collect()
 }
 
+/// Returns the tensors to assign.
+///
+/// # Errors
+/// If the batch is empty or there are no tensors.
 fn checked_tensors(graph: &Graph, batch: usize) -> Result<Vec<Tensor>, AssignError> {
     if batch == 0 {
         return Err(AssignError::Batch);
@@ -151,7 +155,7 @@ fn checked_tensors(graph: &Graph, batch: usize) -> Result<Vec<Tensor>, AssignErr
     Ok(tensors)
 }
 
-/// The levels of operators as levels of tensors.
+/// Returns the level of each tensor, given those of operators.
 fn spread(graph: &Graph, tensors: &[Tensor], levels: &[Levels]) -> Vec<Level> {
     let mut by_node = vec![None; graph.len()];
     for (operator, &level) in operators(graph).iter().zip(levels) {
@@ -161,9 +165,9 @@ fn spread(graph: &Graph, tensors: &[Tensor], levels: &[Levels]) -> Vec<Level> {
 }
 
 impl Assignment {
-    /// The assignment in which every tensor (in the order of [`tensors`]) has a format of its own, and some are recomputed.
+    /// Creates an assignment from a format per tensor, in the order of [`tensors`], and the recomputed nodes.
     ///
-    /// `method` and `by_level` are named in reports, and levels are what formats stand for by them.
+    /// `method` and `by_level` determine the levels, which reports name.
     ///
     /// # Errors
     /// If the batch is empty, the graph has no operator, or the formats are not one per tensor.
@@ -193,13 +197,13 @@ impl Assignment {
         })
     }
 
-    /// The same with exactly these groups demoted.
+    /// Returns a copy in which exactly these groups are demoted.
     pub fn with_demoted(&self, graph: &Graph, demoted: &[usize], pinned: &Pinned) -> Assignment {
         let levels = by_group(&self.tensors, demoted);
         Assignment { demoted: demoted.to_vec(), levels, ..self.clone() }.with_formats(graph, pinned)
     }
 
-    /// The same with the formats that levels stand for, or that tensors are pinned to.
+    /// Sets formats by levels and pins.
     fn with_formats(mut self, graph: &Graph, pinned: &Pinned) -> Assignment {
         let by_level = self.by_level;
         self.chosen = self.tensors.iter().zip(&self.levels).map(|(t, &level)| by_level.of(t.kind, level)).collect();
@@ -212,48 +216,49 @@ impl Assignment {
         self
     }
 
-    /// The tensors with their levels and formats.
+    /// Returns the tensors with their levels and formats.
     pub fn assigned(&self) -> impl Iterator<Item = (&Tensor, Level, Format)> {
         self.tensors.iter().zip(&self.levels).zip(&self.chosen).map(|((t, &level), &format)| (t, level, format))
     }
 
-    /// The size of all tensors in elements.
+    /// Returns the number of elements of all tensors.
     pub fn elements(&self) -> u64 {
         self.tensors.iter().fold(0, |sum, t| sum.saturating_add(t.elements))
     }
 
-    /// The low tensors' share of all elements (the paper's low-precision ratio).
+    /// Returns the fraction of all elements that are low (the paper's low-precision ratio).
     pub fn low_ratio_elements(&self) -> f64 {
         let low = self.assigned().filter(|&(_, level, _)| level == Level::Low);
         let low = low.fold(0u64, |sum, (t, _, _)| sum.saturating_add(t.elements));
         low as f64 / self.elements().max(1) as f64
     }
 
-    /// Twice the share of uniform high precision's bits that the assignment saves: 1 if all tensors take half the bits.
+    /// Returns twice the fraction of bits that the assignment saves over uniform high precision: 1 if all tensors take half
+    /// the bits.
     ///
-    /// Uniform high precision is that of the assignment's own formats, so FP32 saves nothing.
+    /// High precision is that of the assignment's own formats, so FP32 saves nothing.
     pub fn low_ratio_bits(&self) -> f64 {
         let high = self.elements() as f64 * f64::from(self.by_level.high.bits());
         2.0 * (high - self.bits_total() as f64) / high.max(1.0)
     }
 
-    /// The sum of elements times bits over all tensors of all operators.
+    /// Returns the sum of elements times bits over all tensors.
     pub fn bits_total(&self) -> u64 {
         let bits = |t: &Tensor, format: Format| t.elements.saturating_mul(u64::from(format.bits()));
         self.assigned().fold(0, |sum, (t, _, format)| sum.saturating_add(bits(t, format)))
     }
 
-    /// The level of a group's tensors; `None` if they differ.
+    /// Returns the level of a group's tensors, or `None` if their levels differ.
     pub fn group_level(&self, group: usize) -> Option<Level> {
         let mut levels = self.assigned().filter(|(t, _, _)| t.group == group).map(|(_, level, _)| level);
         let first = levels.next()?;
         levels.all(|level| level == first).then_some(first)
     }
 
-    /// Raises parameters and outputs to high precision for good (paper, "Promotion").
+    /// Raises parameters and outputs to high precision permanently (paper, "Promotion").
     ///
-    /// `nodes` are those whose tensors overflowed; one that relabels stands for the tensor that it shows. Their gradients
-    /// keep their formats; relabelling nodes follow. Returns the tensors that were low before, in execution order.
+    /// `nodes` are the nodes whose tensors overflowed. A relabelling node stands for the tensor it relabels. Gradients keep their
+    /// formats. Returns the nodes of the promoted tensors, in execution order.
     pub fn promote(&mut self, graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
         let mut promoted = Vec::new();
         for node in nodes.iter().filter(|&&node| graph.contains(node)).map(|&node| graph.owner(node)) {
@@ -273,15 +278,15 @@ impl Assignment {
         promoted
     }
 
-    /// The position of the parameter or output that a node shows.
+    /// Returns the position of the parameter or output that a node computes or relabels.
     pub fn forward_tensor(&self, graph: &Graph, node: NodeId) -> Option<usize> {
         let node = graph.contains(node).then(|| graph.owner(node))?;
         self.tensors.iter().position(|t| matches!(t.kind, Kind::Parameter | Kind::Output) && t.node == node)
     }
 
-    /// The formats of a graph of `len` nodes that was derived from the training graph.
+    /// Returns the formats of a graph of `len` nodes that is derived from the training graph.
     ///
-    /// `map` has for each node of the training graph its node there, if there is one; nodes without an origin are FP32.
+    /// `map` maps each node of the training graph to its node in the derived graph, if it has one. Other nodes are FP32.
     pub fn renamed(&self, map: &[Option<NodeId>], len: usize) -> Vec<Format> {
         let mut formats = vec![Format::FP32; len];
         for (&format, renamed) in self.formats.iter().zip(map) {
@@ -293,8 +298,10 @@ impl Assignment {
     }
 }
 
-/// The levels that formats stand for: low is 8 bits or fewer for [`Method::Ilp`], else the low format of its kind and what
-/// is narrower than high precision. Where a parameter's gradient has one format at both levels, it follows its parameter.
+/// Returns the level of each tensor, given its format.
+///
+/// With [`Method::Ilp`], formats of at most 8 bits are low. Otherwise the low format of the tensor's kind is low, and so is any
+/// format narrower than high precision. If a parameter gradient has the same format at both levels, it has its parameter's level.
 fn levels_of(method: Method, by_level: &Formats, tensors: &[Tensor], chosen: &[Format]) -> Vec<Level> {
     let mut levels: Vec<Level> = Vec::with_capacity(tensors.len());
     for (tensor, &format) in tensors.iter().zip(chosen) {
@@ -311,7 +318,7 @@ fn levels_of(method: Method, by_level: &Formats, tensors: &[Tensor], chosen: &[F
     levels
 }
 
-/// The format of each node's result.
+/// Returns the format of each node's result, given those of the tensors.
 fn formats_of(graph: &Graph, tensors: &[Tensor], chosen: &[Format]) -> Vec<Format> {
     let mut formats = vec![Format::FP32; graph.len()];
     let mut gradients = vec![Format::FP32; graph.len()];

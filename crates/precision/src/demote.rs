@@ -1,34 +1,34 @@
-//! Demotion: whole groups become low, one after the other, until the low ratio is reached (paper, "Demotion").
+//! Demotion: groups become low one by one until the low ratio is reached (paper, "Demotion").
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::cmp::Reverse;
 
-/// Groups by size, largest first; of equal ones the earlier first.
+/// Sorts groups by size, the largest first. Equal ones keep their order.
 pub(crate) fn largest_first(sizes: &[u64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&id| Reverse(sizes[id]));
     order
 }
 
-/// Groups by size, smallest first; of equal ones the earlier first.
+/// Sorts groups by size, the smallest first. Equal ones keep their order.
 pub(crate) fn smallest_first(sizes: &[u64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|&id| sizes[id]);
     order
 }
 
-/// Groups in a random order, the same for the same seed.
+/// Shuffles groups, reproducibly by seed.
 pub(crate) fn shuffled(sizes: &[u64], seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     order
 }
 
-/// The first groups of `order` with which the share of low elements among `total` is at least `low_ratio`.
+/// Returns the shortest prefix of `order` whose demotion makes at least `low_ratio` of `total` elements low.
 ///
-/// `sizes` are the elements that demoting each group makes low; `low` are low whatever is demoted.
+/// `sizes` holds the number of elements that demoting each group makes low. `low` elements are low in any case.
 pub(crate) fn demoted(sizes: &[u64], order: &[usize], mut low: u64, total: u64, low_ratio: f64) -> Vec<usize> {
     let mut picked = Vec::new();
     for &id in order {

@@ -1,29 +1,30 @@
-//! Tensor groups: tensors that get the same level (paper, "Tensor groups").
+//! Tensor groups, whose tensors get the same level (paper, "Tensor groups").
 
 use crate::tensors::{Kind, Tensor, operators, tensors};
 use bitbudget_ir::{Graph, NodeId};
 
-/// Tensors that are demoted together.
+/// A tensor group: tensors that are demoted together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its position.
+    /// The position among the groups.
     pub id: usize,
     /// The operators whose outputs and output gradients are in it, in execution order.
     pub operators: Vec<NodeId>,
-    /// The size of all its tensors in elements at the training batch.
+    /// The number of elements of its tensors at the training batch size.
     pub elements: u64,
     /// The operators whose parameters and parameter gradients are in it, in execution order.
     pub parameters_of: Vec<NodeId>,
 }
 
-/// The tensor groups of a training graph at a batch size, in execution order.
+/// Returns the tensor groups of a training graph at a batch size, in execution order.
 ///
-/// A group starts at every input, convolution and matrix product. An operator's output and its gradient are in the group
-/// that the operator is in; its parameters and their gradients are in that of the operator that feeds it.
+/// A group starts at every input, convolution and matrix product. An operator's output and output gradient are in the operator's
+/// group. Its parameters and their gradients are in the group of the operator that produces its first input.
 pub fn groups(graph: &Graph, batch: usize) -> Vec<Group> {
     groups_of(graph, &tensors(graph, batch))
 }
 
+/// Returns the groups of known tensors.
 pub(crate) fn groups_of(graph: &Graph, tensors: &[Tensor]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for operator in operators(graph) {

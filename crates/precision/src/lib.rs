@@ -1,9 +1,9 @@
-//! Decides in which format each tensor of a training graph is stored: tensor groups, baselines, demotion.
+//! Chooses the format in which each tensor of a training graph is stored: tensor groups, baselines, demotion.
 //!
 //! The method is that of Lee, Sharma and Aiken, "Training with Mixed-Precision Floating-Point Assignments", TMLR 2023
-//! ("the paper"). Every operator has up to four kinds of tensors: its parameters P, its output Y, and their
-//! gradients GP and GY. Each gets a level, high or low, and a level is a format that depends on the kind. This crate
-//! knows nothing about memory plans, training, devices or files.
+//! ("the paper"). An operator has up to four kinds of tensors: parameters P, output Y, and their gradients GP and GY. Each
+//! tensor gets a level, high or low; level and kind determine its format. This crate knows nothing about memory plans,
+//! training, devices or files.
 //!
 //! ```
 //! use bitbudget_autodiff::{Optimizer, training};
@@ -18,12 +18,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it expects of a training graph
+//! # Requirements on a training graph
 //!
-//! - Operators in the paper's sense are the inputs and the forward operators (role [`Role::Output`]) that do not merely
+//! - Operators in the paper's sense are the inputs and those forward operators (role [`Role::Output`]) that do more than
 //!   relabel.
-//! - Parameters are the rounded copies (role [`Role::Parameter`]) that they read, directly or relabelled.
-//! - The gradients' roles name the tensor whose gradient they are.
+//! - Parameters are the rounded copies (role [`Role::Parameter`]) that operators read, directly or relabelled.
+//! - A gradient's role names the tensor it belongs to.
 //!
 //! [`Role::Output`]: bitbudget_ir::Role::Output
 //! [`Role::Parameter`]: bitbudget_ir::Role::Parameter

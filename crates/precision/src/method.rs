@@ -1,32 +1,32 @@
-//! The methods by name.
+//! The methods that choose levels.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How levels are chosen.
+/// A method that chooses levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
-    /// No rounding at all.
+    /// All tensors in FP32, without rounding.
     Fp32,
-    /// Everything high.
+    /// All tensors high.
     UniformHigh,
-    /// Everything low.
+    /// All tensors low.
     UniformLow,
-    /// By operator, after hybrid FP8 training: low around convolutions and matrix products (the paper's pi_op).
+    /// By operator, as in hybrid FP8 training (Sun et al., 2019): low around convolutions and matrix products (the paper's pi_op).
     Operator,
-    /// By operator, after torch.amp: operators between convolutions follow their inputs (the paper's pi_op').
+    /// By operator, as in torch.amp: operators between convolutions follow their inputs (the paper's pi_op').
     Amp,
-    /// The paper's method: the largest groups low, until the low ratio is reached.
+    /// The paper's method: demotes the largest groups until the low ratio is reached.
     Demote,
-    /// The smallest groups low.
+    /// Demotes the smallest groups until the low ratio is reached.
     DemoteSmallest,
-    /// Groups low in a random order.
+    /// Demotes groups in random order until the low ratio is reached.
     Random,
-    /// Formats and recomputation of single tensors by an integer program under a memory budget.
+    /// Chooses formats and recomputation per tensor by an integer program under a memory budget.
     Ilp,
 }
 
-/// A text that names no method.
+/// The error for an unknown method name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no method `{0}`; there are fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random, \
@@ -35,7 +35,7 @@ pub enum Method {
 pub struct ParseMethodError(String);
 
 impl Method {
-    /// Every method.
+    /// All methods.
     pub const ALL: [Method; 9] = [
         Method::Fp32,
         Method::UniformHigh,
@@ -48,7 +48,7 @@ impl Method {
         Method::Ilp,
     ];
 
-    /// The method's name.
+    /// Returns the method's name.
     pub fn name(self) -> &'static str {
         match self {
             Method::Fp32 => "fp32",

@@ -1,9 +1,9 @@
-//! The two baselines that go by operator (paper, "Baselines").
+//! The two baselines that choose levels by operator (paper, "Baselines").
 
 use crate::tensors::{Kind, Level, Operator, operators};
 use bitbudget_ir::{Graph, Op, Precision};
 
-/// The levels of an operator's tensors; a parameter's gradient has the level of its parameter.
+/// The levels of an operator's tensors. A parameter gradient has the level of its parameter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Levels {
     parameters: Level,
@@ -12,10 +12,12 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
+    /// Creates levels that are all the same.
     const fn all(level: Level) -> Levels {
         Levels { parameters: level, output: level, output_gradient: level }
     }
 
+    /// Returns the level of a kind.
     pub(crate) fn of(self, kind: Kind) -> Level {
         match kind {
             Kind::Parameter | Kind::ParameterGradient => self.parameters,
@@ -25,8 +27,8 @@ impl Levels {
     }
 }
 
-/// After hybrid FP8 training (pi_op): parameters and output gradients of convolutions and matrix products are low, and so
-/// is every output that one of them reads; the ends are high. One entry per operator.
+/// Returns levels per operator as in hybrid FP8 training (Sun et al., 2019; pi_op): parameters and output gradients of
+/// convolutions and matrix products are low, and so are the outputs that these read. The ends of the network are high.
 pub(crate) fn hybrid(graph: &Graph) -> Vec<Levels> {
     let operators = operators(graph);
     let mut levels = vec![Levels::all(Level::High); operators.len()];
@@ -43,10 +45,10 @@ pub(crate) fn hybrid(graph: &Graph) -> Vec<Levels> {
     levels
 }
 
-/// After torch.amp (pi_op'): convolutions and matrix products are low, operators that follow their inputs are low where
-/// all of these are, everything else and the ends are high. One entry per operator.
+/// Returns levels per operator as in torch.amp (pi_op'): convolutions and matrix products are low. Operators that follow their
+/// inputs are low if all inputs are. All others and the ends of the network are high.
 ///
-/// The ends are raised last: an operator that follows a raised one stays low.
+/// The ends are raised last, so an operator that follows a raised one stays low.
 pub(crate) fn amp(graph: &Graph) -> Vec<Levels> {
     let operators = operators(graph);
     let mut levels: Vec<Levels> = Vec::with_capacity(operators.len());
@@ -63,7 +65,7 @@ pub(crate) fn amp(graph: &Graph) -> Vec<Levels> {
     levels
 }
 
-/// Makes the ends high: the input, the operators that read nothing else, the last group, and what the last group reads.
+/// Raises the ends of the network: inputs, operators that read only inputs, the last group, and the tensors it reads.
 fn raise_ends(graph: &Graph, operators: &[Operator], levels: &mut [Levels]) {
     let is_input = |i: usize| matches!(graph.op(operators[i].node), Op::Input(_));
     let last = operators.last().map_or(0, |operator| operator.group);

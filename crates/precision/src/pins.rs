@@ -1,4 +1,4 @@
-//! Pins: formats that a user asks for, by operator type or name.
+//! Pins: formats that the user sets by operator type or tensor name.
 
 use crate::budget::stays_exact;
 use crate::method::Method;
@@ -9,26 +9,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-/// The formats of pinned tensors, by their position in the list of [`crate::tensors`].
+/// The formats of pinned tensors, by position in the list of [`crate::tensors()`].
 pub type Pinned = BTreeMap<usize, Format>;
 
-/// What ONNX calls operators whose names here differ in more than case and underscores.
+/// ONNX's names of operators that differ from ours in more than case and underscores.
 const ONNX_NAMES: [(&str, &str); 3] =
     [("batch_normalize", "BatchNormalization"), ("matmul", "Gemm"), ("average_pool", "GlobalAveragePool")];
 
-/// How many names an error suggests.
+/// The number of names that an error suggests.
 const SUGGESTED: usize = 3;
 
-/// The formats that tensors are pinned to: `bf16` for all of them, `1-4-3/1-5-2` for forward tensors and gradients.
+/// The formats of a pin: `bf16` for all tensors, or `1-4-3/1-5-2` for forward tensors and gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinFormats {
-    /// That of parameters and outputs.
+    /// The format of parameters and outputs.
     pub forward: Format,
-    /// That of their gradients.
+    /// The format of their gradients.
     pub backward: Format,
 }
 
 impl PinFormats {
+    /// Returns the format of a kind.
     fn of(self, kind: Kind) -> Format {
         match kind {
             Kind::Parameter | Kind::Output => self.forward,
@@ -55,29 +56,29 @@ impl fmt::Display for PinFormats {
     }
 }
 
-/// A pattern, and the formats of what it matches.
+/// A pin: a pattern, and the formats of the tensors it matches.
 ///
-/// `*` stands for any characters, `?` for one. A pattern that matches operator types of the network (`conv`, or ONNX's
-/// `Conv`, whatever the case) means all tensors of these operators, parameters and gradients included; else it means the
-/// tensors whose names it matches. Where several match a tensor, names beat types, and then patterns without `*` and `?` beat
-/// those with them.
+/// `*` matches any characters, `?` one character. If a pattern matches operator types of the network (`conv`, or `Conv` as in
+/// ONNX, ignoring case), it pins all tensors of these operators, including parameters and gradients. Otherwise it pins the
+/// tensors whose names it matches. If several pins match a tensor, names take precedence over types, then patterns without `*`
+/// and `?` over those with wildcards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// What is pinned.
+    /// The pattern of types or names.
     pub pattern: String,
-    /// To what; `None` for high precision, so that it is excluded from rounding further.
+    /// The formats, or `None` for high precision.
     pub formats: Option<PinFormats>,
 }
 
-/// Why a pin has no meaning.
+/// Why a pin is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
-    /// Nothing has such a type or name.
+    /// No operator type and no tensor matches the pattern.
     #[error("`{pattern}` matches no operator type and no tensor of the network{}", suggestion(near))]
     Nothing {
         /// The pattern.
         pattern: String,
-        /// Types and names that are near.
+        /// Similar types and names.
         near: Vec<String>,
     },
     /// Two pins contradict each other.
@@ -90,10 +91,10 @@ pub enum PinError {
         patterns: [String; 2],
         /// The tensor's name.
         name: String,
-        /// What they ask for.
+        /// Their formats.
         formats: [Format; 2],
     },
-    /// What it matches has no choice.
+    /// All tensors that match must stay in FP32.
     #[error(
         "`{pattern}` matches `{name}`, the network's input or a part of the loss, which cannot be pinned; drop that pin"
     )]
@@ -105,6 +106,7 @@ pub enum PinError {
     },
 }
 
+/// Returns the end of a message that suggests names.
 fn suggestion(near: &[String]) -> String {
     match near {
         [] => String::new(),
@@ -112,12 +114,12 @@ fn suggestion(near: &[String]) -> String {
     }
 }
 
-/// The formats that `pins` give to the tensors of a training graph; `high` is what excluded tensors have.
+/// Returns the formats of the tensors that `pins` match. Pins without formats take those of `high`.
 ///
-/// A pin passes over tensors that [may not have](may_have) its format, if there are others that it matches.
+/// A pin skips tensors that [may not have](may_have) its format, as long as it matches others.
 ///
 /// # Errors
-/// All pins that match nothing, contradict each other, or mean only tensors that have no choice.
+/// One per pin that matches nothing, contradicts another, or matches only tensors that must stay in FP32.
 pub fn pins_of(
     pins: &[Pin],
     graph: &Graph,
@@ -134,7 +136,7 @@ pub fn pins_of(
     let operator = |at: usize| graph.op(tensors[at].operator).name();
     let types: BTreeSet<&str> = (0..tensors.len()).map(operator).collect();
     let mut errors = Vec::new();
-    // Per tensor: the pins that match it, with how strong they are and their formats.
+    // Per tensor, the pins that match it, with their precedence and formats.
     let mut asked: BTreeMap<usize, Vec<(u8, &Pin, Format)>> = BTreeMap::new();
     for pin in pins {
         let pattern = pin.pattern.as_str();
@@ -183,25 +185,25 @@ pub fn pins_of(
     if errors.is_empty() { Ok(pinned) } else { Err(errors) }
 }
 
-/// Whether a tensor may have a format: the loss and the input stay FP32, but for the formats that the methods that go by
-/// level give them.
+/// Returns whether a tensor may have a format. The loss and the input stay in FP32, except that methods by level may give them
+/// the formats of their levels.
 pub fn may_have(graph: &Graph, tensor: &Tensor, format: Format, method: Method, formats: &Formats) -> bool {
     let by_level = [Level::High, Level::Low].map(|level| formats.of(tensor.kind, level));
     !stays_exact(graph, tensor) || format == Format::FP32 || method != Method::Ilp && by_level.contains(&format)
 }
 
-/// Whether a pattern matches an operator's type, by its name or ONNX's.
+/// Returns whether a pattern matches an operator's type, by our name or ONNX's.
 fn matches_type(pattern: &str, operator: &str) -> bool {
     let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
     let onnx = ONNX_NAMES.iter().filter(|(name, _)| *name == operator).map(|&(_, onnx)| onnx);
     onnx.chain([operator]).any(|name| matches(&plain(pattern), &plain(name)))
 }
 
-/// Whether a pattern of `*`, `?` and other characters matches the whole of a text.
+/// Returns whether a pattern with the wildcards `*` and `?` matches a whole text.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
-    // Where the last star is, and how much of the text it takes.
+    // The positions of the last star and of the end of the text it matches.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -220,7 +222,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|&c| c == '*')
 }
 
-/// The candidates that differ least from a pattern, if they do not differ much.
+/// Returns the candidates most similar to a pattern, if they are similar enough.
 fn near(pattern: &str, candidates: impl Iterator<Item = String>) -> Vec<String> {
     let plain = |text: &str| text.replace(['*', '?', '_'], "").to_ascii_lowercase();
     let wanted = plain(pattern);
@@ -233,7 +235,7 @@ fn near(pattern: &str, candidates: impl Iterator<Item = String>) -> Vec<String> 
     found.into_iter().take(SUGGESTED).map(|(_, name)| name).collect()
 }
 
-/// The least number of characters to insert, delete or replace.
+/// Returns the edit distance of two texts (Levenshtein, 1966).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,4 +1,4 @@
-//! An assignment as a plain record, for JSON and for reports.
+//! A summary of an assignment as a plain record, for JSON and reports.
 
 use crate::assign::Assignment;
 use crate::tensors::{Kind, Level};
@@ -6,74 +6,74 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId};
 use serde::Serialize;
 
-/// What an assignment assigns.
+/// A summary of an assignment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The method's name.
     pub method: String,
     /// The batch size at which elements are counted.
     pub batch: usize,
-    /// The formats' names.
+    /// The names of the levels' formats.
     pub formats: FormatNames,
-    /// How much is low.
+    /// The low ratio.
     pub low_ratio: LowRatio,
-    /// The size of all tensors in elements.
+    /// The number of elements of all tensors.
     pub elements: u64,
     /// The sum of elements times bits over all tensors.
     pub bits_total: u64,
-    /// How many elements each format has, the widest format first.
+    /// The number of elements by format, the widest format first.
     pub elements_by_format: Vec<FormatElements>,
-    /// The groups that were demoted, in the order in which they were picked.
+    /// The demoted groups, in the order of demotion.
     pub demoted: Vec<usize>,
     /// The tensor groups in order.
     pub groups: Vec<GroupSummary>,
 }
 
-/// The elements that are stored in one format.
+/// The number of elements stored in a format.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FormatElements {
     /// The format's name.
     pub format: String,
-    /// How many elements.
+    /// The number of elements.
     pub elements: u64,
 }
 
-/// The formats that levels stand for.
+/// The names of the levels' formats.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FormatNames {
-    /// High precision.
+    /// The format of high precision.
     pub high: String,
-    /// Low precision of parameters and outputs.
+    /// The low format of parameters and outputs.
     pub low_forward: String,
-    /// Low precision of output gradients.
+    /// The low format of output gradients.
     pub low_backward: String,
-    /// Low precision of parameter gradients.
+    /// The low format of parameter gradients.
     pub low_parameter_gradient: String,
 }
 
-/// How much is low, in two measures.
+/// The low ratio, by elements and by bits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LowRatio {
-    /// The low tensors' share of all elements.
+    /// The fraction of all elements that are low.
     pub elements: f64,
-    /// Twice the share of uniform high precision's bits that is saved.
+    /// Twice the fraction of bits saved over uniform high precision.
     pub bits: f64,
 }
 
 /// A tensor group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupSummary {
-    /// Its position.
+    /// The position among the groups.
     pub id: usize,
-    /// The size of its tensors in elements.
+    /// The number of elements of its tensors.
     pub elements: u64,
-    /// `high`, `low`, or `mixed` if its tensors differ.
+    /// `high`, `low`, or `mixed` if the levels of its tensors differ.
     pub level: &'static str,
     /// Its operators as `operator:name`, such as `conv:fire2.conv1`.
     pub operators: Vec<String>,
     /// The names of the operators whose parameters are in it.
     pub parameters_of: Vec<String>,
-    /// The levels of each of its tensors, where they differ.
+    /// Its tensors, if their levels differ.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tensors: Vec<TensorSummary>,
 }
@@ -85,7 +85,7 @@ pub struct TensorSummary {
     pub kind: &'static str,
     /// The name of the tensor's node.
     pub name: String,
-    /// The size in elements.
+    /// The number of elements.
     pub elements: u64,
     /// `high` or `low`.
     pub level: &'static str,
@@ -93,7 +93,7 @@ pub struct TensorSummary {
     pub format: String,
 }
 
-/// The record of an assignment for `graph`, the training graph that it was made for.
+/// Summarises an assignment of the training graph `graph`.
 pub fn summary(assignment: &Assignment, graph: &Graph) -> Summary {
     let formats = &assignment.by_level;
     Summary {
@@ -114,6 +114,7 @@ pub fn summary(assignment: &Assignment, graph: &Graph) -> Summary {
     }
 }
 
+/// Returns the number of elements by format, the widest format first.
 fn by_format(assignment: &Assignment) -> Vec<FormatElements> {
     let mut found: Vec<(Format, u64)> = Vec::new();
     for (tensor, _, format) in assignment.assigned() {
@@ -126,6 +127,7 @@ fn by_format(assignment: &Assignment) -> Vec<FormatElements> {
     found.into_iter().map(|(format, elements)| FormatElements { format: format.to_string(), elements }).collect()
 }
 
+/// Summarises a group.
 fn group(assignment: &Assignment, graph: &Graph, id: usize) -> GroupSummary {
     let group = &assignment.groups[id];
     let level = assignment.group_level(id);
@@ -139,6 +141,7 @@ fn group(assignment: &Assignment, graph: &Graph, id: usize) -> GroupSummary {
     }
 }
 
+/// Summarises the tensors of a group.
 fn tensors(assignment: &Assignment, graph: &Graph, group: usize) -> Vec<TensorSummary> {
     let inside = assignment.assigned().filter(|(tensor, _, _)| tensor.group == group);
     inside
@@ -152,6 +155,7 @@ fn tensors(assignment: &Assignment, graph: &Graph, group: usize) -> Vec<TensorSu
         .collect()
 }
 
+/// Returns the name of a node, or its id if it has none.
 fn name(graph: &Graph, id: NodeId) -> String {
     let name = &graph.node(id).name;
     if name.is_empty() { id.to_string() } else { name.clone() }

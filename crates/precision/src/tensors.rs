@@ -1,12 +1,12 @@
-//! The tensors that are assigned: four kinds per operator.
+//! The tensors that get formats: four kinds per operator.
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role};
 
-/// What a tensor is to its operator (paper, "The problem").
+/// The kind of a tensor: its relation to its operator (paper, "The problem").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// P: a parameter as forward and backward pass read it.
+    /// P: a rounded parameter, which forward and backward pass read.
     Parameter,
     /// Y: the operator's result.
     Output,
@@ -16,30 +16,30 @@ pub enum Kind {
     ParameterGradient,
 }
 
-/// High or low precision.
+/// The level of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// The format of everything that is not demoted.
+    /// High precision, for tensors that are not demoted.
     High,
-    /// The format of its kind at low precision.
+    /// Low precision, for demoted tensors.
     Low,
 }
 
-/// The formats that levels stand for.
+/// The formats of both levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Formats {
-    /// High precision, every kind.
+    /// The format of high precision, for every kind.
     pub high: Format,
-    /// Low precision of parameters and outputs.
+    /// The low format of parameters and outputs.
     pub low_forward: Format,
-    /// Low precision of output gradients.
+    /// The low format of output gradients.
     pub low_backward: Format,
-    /// Low precision of parameter gradients.
+    /// The low format of parameter gradients.
     pub low_parameter_gradient: Format,
 }
 
 impl Formats {
-    /// The paper's: high 1-6-9; low 1-4-3 for P and Y, 1-5-2 for GY, and 1-6-9 for GP.
+    /// The paper's formats: high 1-6-9; low 1-4-3 for P and Y, 1-5-2 for GY, and 1-6-9 for GP.
     pub const PAPER: Formats = Formats {
         high: Format::PAPER_HIGH,
         low_forward: Format::PAPER_LOW_FORWARD,
@@ -47,7 +47,7 @@ impl Formats {
         low_parameter_gradient: Format::PAPER_HIGH,
     };
 
-    /// FP32 whatever the level.
+    /// FP32 at both levels.
     pub const FP32: Formats = Formats {
         high: Format::FP32,
         low_forward: Format::FP32,
@@ -55,7 +55,7 @@ impl Formats {
         low_parameter_gradient: Format::FP32,
     };
 
-    /// The format of a kind at a level.
+    /// Returns the format of a kind at a level.
     pub fn of(&self, kind: Kind, level: Level) -> Format {
         match (level, kind) {
             (Level::High, _) => self.high,
@@ -66,18 +66,18 @@ impl Formats {
     }
 }
 
-/// A tensor with its place among operators and groups.
+/// A tensor that gets a format, with its operator and group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// What it is to its operator.
+    /// The kind.
     pub kind: Kind,
-    /// The node whose result it is, or whose result's gradient it is.
+    /// The node whose result the tensor is, or whose gradient.
     pub node: NodeId,
     /// The operator: the node itself, or the first one that reads the parameter.
     pub operator: NodeId,
-    /// Its tensor group.
+    /// The position of its tensor group.
     pub group: usize,
-    /// Its size in elements at the training batch. The loss counts one element per example.
+    /// The number of elements at the training batch size. The loss counts one element per example.
     pub elements: u64,
 }
 
@@ -86,19 +86,20 @@ pub(crate) struct Operator {
     pub(crate) node: NodeId,
     /// The group of Y and GY.
     pub(crate) group: usize,
-    /// The positions of the operators whose results it reads, in the order of its operands.
+    /// The positions of the operators whose outputs it reads, in the order of its operands.
     pub(crate) reads: Vec<usize>,
-    /// The parameters of which it is the first reader.
+    /// The parameters that it is the first to read.
     pub(crate) parameters: Vec<NodeId>,
 }
 
+/// Whether a node is an operator in the sense of the paper.
 fn is_operator(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let computes = node.role == Role::Output && node.op.precision() != Precision::Relabel;
     node.ty.dtype == DType::F32 && (matches!(node.op, Op::Input(_)) || computes)
 }
 
-/// All operators in execution order; a group starts at every input and at every convolution or matrix product.
+/// Returns all operators in execution order. A group starts at every input, convolution and matrix product.
 pub(crate) fn operators(graph: &Graph) -> Vec<Operator> {
     let mut operators: Vec<Operator> = Vec::new();
     let mut position = vec![None; graph.len()];
@@ -121,11 +122,11 @@ pub(crate) fn operators(graph: &Graph) -> Vec<Operator> {
     operators
 }
 
-/// All tensors that are assigned, operator by operator: P, Y, GY, GP.
+/// Returns all tensors that get formats, operator by operator: P, Y, GY, GP.
 ///
-/// A gradient is as large as its tensor and counts even where it is never computed, such as that of the network's input.
-/// Y and GY are in the group of their operator, P and GP in that of the operator that produces its first input (its own
-/// where no operator does). A parameter that several operators read belongs to the first.
+/// A gradient is as large as its tensor. It counts even if it is never computed, such as the gradient of the network's input.
+/// Y and GY are in the group of their operator. P and GP are in the group of the operator that produces their operator's first
+/// input, or in their operator's group if there is none. A parameter that several operators read belongs to the first.
 pub fn tensors(graph: &Graph, batch: usize) -> Vec<Tensor> {
     let operators = operators(graph);
     let mut tensors = Vec::new();
@@ -145,6 +146,7 @@ pub fn tensors(graph: &Graph, batch: usize) -> Vec<Tensor> {
     tensors
 }
 
+/// Returns the number of elements of an operator's output; for the loss, one per example.
 fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
     let counted = match (graph.op(operator), graph.operands(operator).as_slice()) {
         (Op::NllLoss(_), &[_, labels]) => labels,
@@ -153,8 +155,8 @@ fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
     graph.ty(counted).shape.elements(batch) as u64
 }
 
-/// The name of each node that is a tensor or can be recomputed, by node id: as reports name it, with its id behind it where
-/// another node has that name too. `None` for nodes of the backward pass, masters and states.
+/// Returns by node id the name that reports give a forward node or rounded parameter, followed by its id if another node has the
+/// same name. Nodes of the backward pass, masters and optimizer states have none.
 pub fn node_names(graph: &Graph) -> Vec<Option<String>> {
     let backward = graph.backward();
     let is_named = |id: NodeId| {

@@ -1,10 +1,10 @@
-//! A problem as flat arrays: options and links by number, and rows that are alike as one.
+//! The problem as flat arrays, after presolve: options are numbered, identical rows and links are merged.
 
-use crate::problem::{Link, Problem};
+use crate::problem::{Link, Pick, Problem, Use};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// An amount in each of some rows.
+/// An amount in each of some adjacent rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub(crate) first: usize,
@@ -13,19 +13,26 @@ pub(crate) struct Span {
     pub(crate) amount: f64,
 }
 
-/// If one of the options `from`, which are of one item, is chosen, then one of `to` is.
+/// A link from several options of one item: if one of `from` is chosen, so is one of `to`.
 #[derive(Clone, Debug)]
-pub(crate) struct Need {
+pub(crate) struct MergedLink {
     pub(crate) from: Vec<usize>,
     pub(crate) to: Vec<usize>,
 }
 
-/// An inequality that all solutions keep, but not all mixtures of them: factor times share, summed up, is at most the limit.
+/// A valid inequality: the sum of coefficient times variable is at most the limit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cut {
-    /// Options in ascending order, with their factors.
+    /// Options in ascending order, with their coefficients.
     pub(crate) terms: Vec<(usize, f64)>,
     pub(crate) limit: f64,
+}
+
+impl Cut {
+    /// Returns the left-hand side at a solution of the relaxation.
+    pub(crate) fn activity(&self, lp_values: &[f64]) -> f64 {
+        self.terms.iter().map(|&(option, coefficient)| coefficient * lp_values[option]).sum()
+    }
 }
 
 /// A problem as flat arrays.
@@ -35,65 +42,49 @@ pub(crate) struct Compact {
     pub(crate) items: Vec<Range<usize>>,
     /// The item of each option.
     pub(crate) item_of: Vec<usize>,
+    /// The cost of each option.
     pub(crate) cost: Vec<f64>,
+    /// The amounts of each option.
     pub(crate) spans: Vec<Vec<Span>>,
+    /// The limit of each row.
     pub(crate) limits: Vec<f64>,
-    /// The original row that each row stands for: that of the least limit.
+    /// By row, the row of the original problem with the least limit among those it stands for.
     pub(crate) rows: Vec<usize>,
-    pub(crate) needs: Vec<Need>,
-    /// The needs that name each option as `from` and as `to`.
-    pub(crate) needs_of: Vec<Vec<usize>>,
-    pub(crate) served_by: Vec<Vec<usize>>,
-    /// The rows in which the options of each item take anything.
-    pub(crate) reach: Vec<Range<usize>>,
-    /// What was found to hold beside limits and needs.
+    pub(crate) links: Vec<MergedLink>,
+    /// By option, the links whose `from` contains it.
+    pub(crate) links_from: Vec<Vec<usize>>,
+    /// By option, the links whose `to` contains it.
+    pub(crate) links_to: Vec<Vec<usize>>,
+    /// By item, the rows in which its options have amounts.
+    pub(crate) rows_of_item: Vec<Range<usize>>,
+    /// The cuts found so far.
     pub(crate) cuts: Vec<Cut>,
-    /// What solutions leave free of each row's limit, though bounds are those of the whole limits.
-    pub(crate) free: Vec<f64>,
+    /// By row, how much of its limit solutions leave unused. Dual bounds are those of the whole limits.
+    pub(crate) reserve: Vec<f64>,
 }
 
 impl Compact {
-    /// The flat form; rows from which no limit may be merged with one outside are given as `apart`.
+    /// Flattens a problem. Rows inside the range `apart` are not merged with rows outside it.
     pub(crate) fn new(problem: &Problem, apart: Range<usize>) -> Compact {
-        let mut cuts = vec![false; problem.limits.len() + 1];
-        for cut in [0, apart.start, apart.end] {
-            cuts[cut] = true;
-        }
-        for used in problem.items.iter().flat_map(|item| &item.options).flat_map(|choice| &choice.uses) {
-            cuts[used.first as usize] = true;
-            cuts[used.last as usize + 1] = true;
-        }
-        let mut rows: Vec<usize> = Vec::new();
-        let mut row_of = Vec::with_capacity(problem.limits.len());
-        for (row, &limit) in problem.limits.iter().enumerate() {
-            if cuts[row] {
-                rows.push(row);
-            } else if let Some(merged) = rows.last_mut()
-                && limit < problem.limits[*merged]
-            {
-                *merged = row;
-            }
-            row_of.push(rows.len() - 1);
-        }
+        let (rows, row_of) = merged_rows(problem, apart);
         let mut compact = Compact {
             items: Vec::new(),
             item_of: Vec::new(),
             cost: Vec::new(),
             spans: Vec::new(),
             limits: rows.iter().map(|&row| problem.limits[row] as f64).collect(),
+            reserve: vec![0.0; rows.len()],
             rows,
-            needs: Vec::new(),
-            needs_of: Vec::new(),
-            served_by: Vec::new(),
-            reach: Vec::new(),
+            links: Vec::new(),
+            links_from: Vec::new(),
+            links_to: Vec::new(),
+            rows_of_item: Vec::new(),
             cuts: Vec::new(),
-            free: Vec::new(),
         };
-        compact.free = vec![0.0; compact.limits.len()];
         for (i, item) in problem.items.iter().enumerate() {
             let start = compact.cost.len();
             for choice in &item.options {
-                let span = |used: &crate::Use| Span {
+                let span = |used: &Use| Span {
                     first: row_of[used.first as usize],
                     end: row_of[used.last as usize] + 1,
                     amount: used.amount as f64,
@@ -104,47 +95,80 @@ impl Compact {
             }
             let spans = || compact.spans[start..].iter().flatten();
             let first = spans().map(|span| span.first).min().unwrap_or(0);
-            compact.reach.push(first..spans().map(|span| span.end).max().unwrap_or(first));
+            compact.rows_of_item.push(first..spans().map(|span| span.end).max().unwrap_or(first));
             compact.items.push(start..compact.cost.len());
         }
-        compact.add_needs(&problem.links);
+        compact.add_links(&problem.links);
         compact
     }
 
-    /// Has solutions leave an amount of some of the original rows' limits free.
-    pub(crate) fn keep_free(&mut self, rows: &Range<u32>, amount: f64) {
+    /// Sets how much of the limits of some rows of the original problem solutions leave unused.
+    pub(crate) fn set_reserve(&mut self, rows: &Range<u32>, amount: f64) {
         let rows = rows.start as usize..rows.end as usize;
-        let inside = self.rows.iter().zip(&mut self.free).filter(|(row, _)| rows.contains(row));
-        inside.for_each(|(_, free)| *free = amount);
+        let inside = self.rows.iter().zip(&mut self.reserve).filter(|(row, _)| rows.contains(row));
+        inside.for_each(|(_, reserve)| *reserve = amount);
     }
 
-    /// Whether solutions leave anything free.
-    pub(crate) fn keeps_free(&self) -> bool {
-        self.free.iter().any(|&free| free > 0.0)
+    /// Returns whether solutions leave anything unused.
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.reserve.iter().any(|&reserve| reserve > 0.0)
     }
 
-    /// The same with limits that are lower by what solutions leave free.
+    /// Returns the problem with limits that are lower by the reserve.
     pub(crate) fn lowered(&self) -> Compact {
-        let limits = self.limits.iter().zip(&self.free).map(|(limit, free)| limit - free).collect();
-        Compact { limits, free: vec![0.0; self.free.len()], ..self.clone() }
+        let limits = self.limits.iter().zip(&self.reserve).map(|(limit, reserve)| limit - reserve).collect();
+        Compact { limits, reserve: vec![0.0; self.reserve.len()], ..self.clone() }
     }
 
-    /// Adds what an option takes in every row.
-    pub(crate) fn add(&self, option: usize, taken: &mut [f64]) {
+    /// Adds an option's amounts to an activity per row.
+    pub(crate) fn add(&self, option: usize, activities: &mut [f64]) {
         for span in &self.spans[option] {
-            taken[span.first..span.end].iter_mut().for_each(|taken| *taken += span.amount);
+            activities[span.first..span.end].iter_mut().for_each(|activity| *activity += span.amount);
         }
     }
 
-    /// The most that a row's options, in ascending order with their amounts, can take together.
-    pub(crate) fn most(&self, row: &[(usize, f64)]) -> f64 {
-        let parts = row.chunk_by(|(a, _), (b, _)| self.item_of[*a] == self.item_of[*b]);
-        parts.map(|part| part.iter().map(|(_, amount)| *amount).fold(0.0, f64::max)).sum()
+    /// Returns the activity of each row for a choice.
+    pub(crate) fn activities(&self, picks: &[usize]) -> Vec<f64> {
+        let mut changes = vec![0.0; self.limits.len() + 1];
+        for span in picks.iter().flat_map(|&option| &self.spans[option]) {
+            changes[span.first] += span.amount;
+            changes[span.end] -= span.amount;
+        }
+        let mut activity = 0.0;
+        changes[..self.limits.len()]
+            .iter()
+            .map(|change| {
+                activity += change;
+                activity
+            })
+            .collect()
     }
 
-    /// Links that ask for the same on behalf of one item become one need, which is a stronger inequality.
-    fn add_needs(&mut self, links: &[Link]) {
-        let number = |pick: &crate::Pick| self.items[pick.item as usize].start + pick.option as usize;
+    /// Returns the amounts of the allowed options by row, the options in ascending order.
+    pub(crate) fn amounts_by_row(&self, allowed: &[bool]) -> Vec<Vec<(usize, f64)>> {
+        let mut rows: Vec<Vec<(usize, f64)>> = vec![Vec::new(); self.limits.len()];
+        for option in (0..allowed.len()).filter(|&option| allowed[option]) {
+            for span in &self.spans[option] {
+                for row in &mut rows[span.first..span.end] {
+                    match row.last_mut() {
+                        Some((last, amount)) if *last == option => *amount += span.amount,
+                        _ => row.push((option, span.amount)),
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    /// Returns the maximal activity of a row, given as options in ascending order with their amounts.
+    pub(crate) fn max_activity(&self, row: &[(usize, f64)]) -> f64 {
+        let items = row.chunk_by(|(a, _), (b, _)| self.item_of[*a] == self.item_of[*b]);
+        items.map(|item| item.iter().map(|(_, amount)| *amount).fold(0.0, f64::max)).sum()
+    }
+
+    /// Adds links. Those from one item to the same options are merged, which gives a tighter relaxation.
+    fn add_links(&mut self, links: &[Link]) {
+        let number = |pick: &Pick| self.items[pick.item as usize].start + pick.option as usize;
         let mut merged: BTreeMap<(u32, Vec<usize>), Vec<usize>> = BTreeMap::new();
         for link in links {
             let mut to: Vec<usize> = link.to.iter().map(number).collect();
@@ -155,15 +179,41 @@ impl Compact {
                 merged.entry((link.from.item, to)).or_default().push(from);
             }
         }
-        self.needs_of = vec![Vec::new(); self.cost.len()];
-        self.served_by = vec![Vec::new(); self.cost.len()];
+        self.links_from = vec![Vec::new(); self.cost.len()];
+        self.links_to = vec![Vec::new(); self.cost.len()];
         for ((_, to), mut from) in merged {
             from.sort_unstable();
             from.dedup();
-            let need = self.needs.len();
-            from.iter().for_each(|&option| self.needs_of[option].push(need));
-            to.iter().for_each(|&option| self.served_by[option].push(need));
-            self.needs.push(Need { from, to });
+            let link = self.links.len();
+            from.iter().for_each(|&option| self.links_from[option].push(link));
+            to.iter().for_each(|&option| self.links_to[option].push(link));
+            self.links.push(MergedLink { from, to });
         }
     }
+}
+
+/// Merges adjacent rows with the same amounts: returns for each merged row the one with the least limit, and for each row
+/// the merged row.
+fn merged_rows(problem: &Problem, apart: Range<usize>) -> (Vec<usize>, Vec<usize>) {
+    let mut starts = vec![false; problem.limits.len() + 1];
+    for start in [0, apart.start, apart.end] {
+        starts[start] = true;
+    }
+    for used in problem.items.iter().flat_map(|item| &item.options).flat_map(|choice| &choice.uses) {
+        starts[used.first as usize] = true;
+        starts[used.last as usize + 1] = true;
+    }
+    let mut rows: Vec<usize> = Vec::new();
+    let mut row_of = Vec::with_capacity(problem.limits.len());
+    for (row, &limit) in problem.limits.iter().enumerate() {
+        if starts[row] {
+            rows.push(row);
+        } else if let Some(merged) = rows.last_mut()
+            && limit < problem.limits[*merged]
+        {
+            *merged = row;
+        }
+        row_of.push(rows.len() - 1);
+    }
+    (rows, row_of)
 }

@@ -1,132 +1,141 @@
-//! Dives: decisions as the shares of a relaxation say, one after the other, until a solution is reached.
+//! Diving: a primal heuristic that fixes items by the relaxation's solution until every item is fixed (Achterberg,
+//! "Constraint integer programming", 2007, section 9.2).
 
-use crate::branch::{Limits, Node, Search, rounded};
-use crate::split::{by_time, largest, size, spread};
+use crate::branch::NodeLimits;
+use crate::branching::{by_rows, largest, size, spread};
+use crate::node::{INTEGRAL, Node};
+use crate::search::{Search, rounded};
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// A dive decides this part of the open items at a time, one of so many.
-const PART: usize = 8;
-/// Shares above these are sure, and clear; those below the last one are unlikely.
-pub(crate) const SURE: f64 = 0.999;
+/// A dive fixes one of this many open items at a time.
+const STEP: usize = 8;
+/// LP values above this are nearly integral.
 const CLEAR: f64 = 0.85;
+/// LP values below this are unlikely.
 const UNLIKELY: f64 = 0.15;
-/// Parts that are looked at behind a decision that a dive takes back.
-const LOOKED: usize = 60;
-/// In which order a dive decides, and what for.
+/// The number of nodes that are explored after backtracking.
+const BACKTRACK_NODES: usize = 60;
+
+/// The order in which a dive fixes items, and the options that it fixes them to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Order {
-    /// The clearest items first, several at a time.
-    Clearest,
-    /// Items of large amounts first.
+    /// The least fractional items first, several at a time.
+    LeastFractional,
+    /// The items with the largest amounts first.
     Heaviest,
-    /// The same, for the least amounts that are not unlikely.
-    Safest,
+    /// The items with the largest amounts first, each fixed to the least amount that is not unlikely.
+    Lightest,
 }
 
 impl Order {
-    pub(crate) const ALL: [Order; 3] = [Order::Clearest, Order::Heaviest, Order::Safest];
+    /// All orders.
+    pub(crate) const ALL: [Order; 3] = [Order::LeastFractional, Order::Heaviest, Order::Lightest];
 }
 
-/// Options of an item that it is reduced to, and their share.
+/// A fixing: the options that an item is reduced to, and the sum of their LP values.
 #[derive(Clone)]
-struct Decision {
+struct Fixing {
     item: usize,
     options: Vec<usize>,
-    share: f64,
+    fraction: f64,
 }
 
 impl Search<'_> {
-    /// Follows the relaxation down: decides items as their shares say until all are decided, either a part of them at a
-    /// time, the clearest first, or one at a time beside the clear ones, that of the largest amounts first. When amounts
-    /// are taken is decided before how large they are.
+    /// Dives from a node until every item is fixed, then repairs the result and offers it as incumbent. An item's rows are
+    /// fixed before its amounts.
     ///
-    /// A part that leaves no solution is made smaller. Where a single decision leaves none, branch and bound goes on from a
-    /// decision further back.
+    /// If fixing several items is infeasible, the dive fixes fewer of them. If one fixing and its complement are infeasible,
+    /// the dive backtracks by a third of its depth and explores a few nodes there.
     pub(crate) fn dive(&mut self, from: &Node, order: Order, end: Instant) {
-        let mut part = PART;
-        let mut before: Vec<Node> = Vec::new();
-        let Some(mut node) = self.part(from, self.fixed(&from.allowed)) else { return };
+        let mut step = STEP;
+        let mut path: Vec<Node> = Vec::new();
+        let Some(mut node) = self.child(from, self.fix_by_reduced_cost(&from.allowed)) else { return };
         while Instant::now() < end {
-            let mut open = self.decisions(&node, order);
-            if open.is_empty() {
-                let top = rounded(self.compact, &node.shares, &node.allowed);
-                self.repair_and_offer(&top, &from.allowed);
+            let mut fixings = self.fixings(&node, order);
+            if fixings.is_empty() {
+                let picks = rounded(self.compact, &node.lp_values, &node.allowed);
+                self.repair_and_offer(&picks, &from.allowed);
                 return;
             }
-            self.take(&mut open, order, part);
+            self.keep_next(&mut fixings, order, step);
             let mut trial = node.allowed.clone();
-            for decision in &open {
-                let options = self.compact.items[decision.item].clone();
-                options.for_each(|option| trial[option] &= decision.options.contains(&option));
+            for fixing in &fixings {
+                let options = self.compact.items[fixing.item].clone();
+                options.for_each(|option| trial[option] &= fixing.options.contains(&option));
             }
-            match self.part(&node, trial) {
-                Some(found) => {
-                    before.push(std::mem::replace(&mut node, found).unsolved());
-                    part = (part / 2).max(PART);
+            match self.child(&node, trial) {
+                Some(child) => {
+                    path.push(std::mem::replace(&mut node, child).without_lp());
+                    step = (step / 2).max(STEP);
                 }
-                None if open.len() > 1 => part = part.saturating_mul(8),
+                None if fixings.len() > 1 => step = step.saturating_mul(8),
                 None => {
                     let mut rest = node.allowed.clone();
-                    open.iter().flat_map(|decision| &decision.options).for_each(|&option| rest[option] = false);
-                    if let Some(found) = self.part(&node, rest) {
-                        before.push(std::mem::replace(&mut node, found).unsolved());
+                    fixings.iter().flat_map(|fixing| &fixing.options).for_each(|&option| rest[option] = false);
+                    if let Some(child) = self.child(&node, rest) {
+                        path.push(std::mem::replace(&mut node, child).without_lp());
                         continue;
                     }
-                    let back = before.get(before.len() * 2 / 3);
-                    if let Some(back) = back.and_then(|back| self.part(back, back.allowed.clone())) {
-                        let mut open = BinaryHeap::from([back]);
-                        self.explore(&mut open, Limits { parts: LOOKED, tried: 2, dives: false }, end);
-                    }
+                    self.backtrack(&path, end);
                     return;
                 }
             }
         }
     }
 
-    /// Leaves those decisions, of the clearest first, that are made next.
-    fn take(&self, open: &mut Vec<Decision>, order: Order, part: usize) {
-        let sure = if part > PART { 0 } else { open.iter().filter(|decision| decision.share > SURE).count() };
-        if order == Order::Clearest {
-            let clear = open.iter().filter(|decision| decision.share > CLEAR).count();
-            open.truncate(sure.max(clear.min(open.len().div_ceil(part))).max(1));
-            return;
+    /// Explores a few nodes below the node at two thirds of a dive's path.
+    fn backtrack(&mut self, path: &[Node], end: Instant) {
+        let back = path.get(path.len() * 2 / 3);
+        if let Some(back) = back.and_then(|back| self.child(back, back.allowed.clone())) {
+            let mut open = BinaryHeap::from([back]);
+            self.explore(&mut open, NodeLimits { nodes: BACKTRACK_NODES, candidates: 2, heuristic: None }, end);
         }
-        let weight = |decision: &Decision| spread(self.compact, decision.item);
-        let heaviest = (sure..open.len()).max_by(|&a, &b| weight(&open[a]).total_cmp(&weight(&open[b])));
-        let heaviest = heaviest.map(|at| open[at].clone());
-        open.truncate(sure);
-        open.extend(heaviest);
     }
 
-    /// What is undecided, the clearest first: when an item takes amounts or, if that is certain, how much.
-    fn decisions(&self, node: &Node, order: Order) -> Vec<Decision> {
+    /// Keeps the fixings, sorted by LP value, that the dive makes next.
+    fn keep_next(&self, fixings: &mut Vec<Fixing>, order: Order, step: usize) {
+        let above = |least: f64| fixings.iter().filter(|fixing| fixing.fraction > least).count();
+        let integral = if step > STEP { 0 } else { above(INTEGRAL) };
+        if order == Order::LeastFractional {
+            let clear = above(CLEAR);
+            fixings.truncate(integral.max(clear.min(fixings.len().div_ceil(step))).max(1));
+            return;
+        }
+        let weight = |fixing: &Fixing| spread(self.compact, fixing.item);
+        let heaviest = (integral..fixings.len()).max_by(|&a, &b| weight(&fixings[a]).total_cmp(&weight(&fixings[b])));
+        let heaviest = heaviest.map(|at| fixings[at].clone());
+        fixings.truncate(integral);
+        fixings.extend(heaviest);
+    }
+
+    /// Returns a fixing per open item, the least fractional first: of its rows or, if these are fixed, of its amount.
+    fn fixings(&self, node: &Node, order: Order) -> Vec<Fixing> {
         let mut found = Vec::new();
         for (item, options) in self.compact.items.iter().enumerate() {
             let open: Vec<usize> = options.clone().filter(|&option| node.allowed[option]).collect();
             if open.len() < 2 {
                 continue;
             }
-            let mut groups = by_time(self.compact, &open);
+            let mut groups = by_rows(self.compact, &open);
             if groups.len() == 1 {
                 groups = open.iter().map(|&option| vec![option]).collect();
             }
-            if order == Order::Safest {
-                // What is not unlikely and takes least.
-                let share = |group: &[usize]| group.iter().map(|&option| node.shares[option]).sum::<f64>();
-                let most = groups.iter().map(|group| share(group)).fold(0.0, f64::max);
-                groups.retain(|group| share(group) >= most.min(UNLIKELY));
-                let taken = |group: &[usize]| {
+            if order == Order::Lightest {
+                let fraction = |group: &[usize]| group.iter().map(|&option| node.lp_values[option]).sum::<f64>();
+                let most = groups.iter().map(|group| fraction(group)).fold(0.0, f64::max);
+                groups.retain(|group| fraction(group) >= most.min(UNLIKELY));
+                let amount = |group: &[usize]| {
                     group.iter().map(|&option| size(self.compact, option)).fold(f64::INFINITY, f64::min)
                 };
-                groups.sort_by(|a, b| taken(a).total_cmp(&taken(b)));
+                groups.sort_by(|a, b| amount(a).total_cmp(&amount(b)));
                 groups.truncate(1);
             }
-            let options = largest(groups, &node.shares);
-            let share = options.iter().map(|&option| node.shares[option]).sum();
-            found.push(Decision { item, options, share });
+            let options = largest(groups, &node.lp_values);
+            let fraction = options.iter().map(|&option| node.lp_values[option]).sum();
+            found.push(Fixing { item, options, fraction });
         }
-        found.sort_by(|a, b| b.share.total_cmp(&a.share));
+        found.sort_by(|a, b| b.fraction.total_cmp(&a.fraction));
         found
     }
 }

@@ -1,41 +1,44 @@
-//! HiGHS as an engine: the integer program in its rows, handed over as it is (Huangfu and Hall, 2018).
+//! The engine HiGHS (Huangfu and Hall, 2018), which takes the integer program row by row.
 
 use crate::compact::Compact;
-use crate::dual::Goal;
-use crate::lp::rows;
+use crate::dual::{Objective, Prices};
 use crate::propagate::Propagation;
 use crate::relaxation::{Relaxation, relax};
+use crate::repair::Candidate;
 use crate::root::Found;
-use crate::search::State;
-use crate::{Settings, dual::Prices};
+use crate::settings::Settings;
 use highs::{HighsModelStatus, HighsSolutionStatus, RowProblem, Sense};
 use std::num::NonZeroU32;
 
-/// Limits are scaled to this size. HiGHS 1.16 may strengthen rows without end, without a look at the clock: at a size of 1000 it did
-/// so for a network of ours, at this one not yet.
+/// The size to which limits are scaled. At a size of 1000, HiGHS 1.16 strengthened the rows of one network endlessly and ignored its
+/// time limit; at this size that has not been seen.
 const SCALE: f64 = 1e5;
-/// By how much an option may be chosen in part, and by how much, at that size, a row may be exceeded.
+/// The tolerance of integrality, and of scaled rows.
 const TOLERANCE: f64 = 1e-9;
 
-/// The choice of least cost, and a bound on all others; nothing if HiGHS fails.
+/// Solves a problem for the least cost; returns `None` if HiGHS fails.
 pub(crate) fn solve(compact: &Compact, start: Option<Vec<usize>>, settings: &Settings, seconds: f64) -> Option<Found> {
-    let goal = Goal::Cost;
-    let infeasible = Found { best: None, bound: f64::INFINITY, prices: Prices::start(compact, &goal) };
+    let objective = Objective::Cost;
+    let infeasible = Found { incumbent: None, bound: f64::INFINITY, prices: Prices::start(compact, &objective) };
     let everything = vec![true; compact.cost.len()];
-    let Some(state) = Propagation::new(compact).all(&compact.limits, &everything) else { return Some(infeasible) };
-    let Relaxation::Bounded(root) = relax(compact, &goal, &state.allowed, seconds) else { return Some(infeasible) };
+    let Some(domains) = Propagation::new(compact).propagate(&compact.limits, &everything) else {
+        return Some(infeasible);
+    };
+    let Relaxation::Bounded(root) = relax(compact, &objective, &domains.allowed, seconds) else {
+        return Some(infeasible);
+    };
     let mut problem = RowProblem::default();
     let columns: Vec<_> = compact.cost.iter().map(|&cost| problem.add_integer_column(cost, 0.0..=1.0)).collect();
     for item in &compact.items {
         problem.add_row(1.0..=1.0, item.clone().map(|option| (columns[option], 1.0)));
     }
     let unit = SCALE / compact.limits.iter().map(|limit| limit.abs()).fold(1.0, f64::max);
-    for (taken, limit) in rows(compact, &everything).into_iter().zip(&compact.limits) {
-        problem.add_row(..=limit * unit, taken.into_iter().map(|(option, amount)| (columns[option], amount * unit)));
+    for (amounts, limit) in compact.amounts_by_row(&everything).into_iter().zip(&compact.limits) {
+        problem.add_row(..=limit * unit, amounts.into_iter().map(|(option, amount)| (columns[option], amount * unit)));
     }
-    for need in &compact.needs {
-        let from = need.from.iter().map(|&option| (columns[option], 1.0));
-        let to = need.to.iter().map(|&option| (columns[option], -1.0));
+    for link in &compact.links {
+        let from = link.from.iter().map(|&option| (columns[option], 1.0));
+        let to = link.to.iter().map(|&option| (columns[option], -1.0));
         problem.add_row(..=0.0, from.chain(to));
     }
     let mut model = problem.try_optimise(Sense::Minimise).ok()?;
@@ -64,10 +67,10 @@ pub(crate) fn solve(compact: &Compact, start: Option<Vec<usize>>, settings: &Set
         };
         compact.items.iter().map(chosen).collect()
     });
-    // Within tolerances is not enough.
+    // HiGHS accepts violations within its tolerances; this check does not.
     let exact = |picks: Vec<usize>| {
-        let state = State::new(compact, &goal, 0.0, picks);
-        state.is_feasible().then_some((state.picks, state.cost))
+        let candidate = Candidate::new(compact, &objective, 0.0, picks);
+        candidate.is_feasible().then_some((candidate.picks, candidate.cost))
     };
-    Some(Found { best: best.and_then(exact), bound, prices: root.prices })
+    Some(Found { incumbent: best.and_then(exact), bound, prices: root.prices })
 }

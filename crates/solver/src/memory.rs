@@ -1,44 +1,43 @@
-//! What a search takes in memory, which is asked before it begins: an allocation that fails within a library ends the process.
+//! Estimates a search's memory before it begins, because a failed allocation inside a library ends the process.
 
-use crate::SolverError;
-use crate::branch::SOLVED;
 use crate::compact::Compact;
-use crate::lp::rows;
+use crate::error::SolverError;
+use crate::node::SOLVED;
 use crate::problem::Problem;
 
-/// Bytes per entry of a relaxation that the simplex method keeps solved: two copies of the entry, factors, and room to grow.
+/// Bytes per matrix entry of a solved relaxation: two copies of the entry, factors, and room to grow.
 const ENTRY: usize = 128;
-/// Bytes per option, row and link of the same: bounds, values, tolerances.
+/// Bytes per option, row and link of a solved relaxation: bounds, values, tolerances.
 const LINE: usize = 1024;
-/// Bytes per entry of the equations of the interior-point method, whose factors have many more entries.
+/// Bytes per matrix entry of the interior-point method, whose factors have many more entries.
 const INTERIOR: usize = 2048;
-/// As many things are done at once at most.
+/// The number of tasks that run at the same time.
 const AT_ONCE: usize = 4;
 /// Bytes for everything else.
 const REST: usize = 16 << 20;
 
-/// About how many bytes the embedded engine takes at most, with so many threads; a generous estimate.
+/// Estimates generously how many bytes the embedded engine takes with some number of threads.
 pub fn memory(problem: &Problem, threads: usize) -> usize {
     let threads = threads.min(AT_ONCE);
     let compact = Compact::new(problem, 0..0);
     let options = compact.cost.len();
-    let entries: usize = rows(&compact, &vec![true; options]).iter().map(Vec::len).sum();
-    let linked: usize = compact.needs.iter().map(|need| need.from.len() + need.to.len()).sum();
-    let lines = options + compact.limits.len() + compact.needs.len();
+    let entries: usize = compact.amounts_by_row(&vec![true; options]).iter().map(Vec::len).sum();
+    let linked: usize = compact.links.iter().map(|link| link.from.len() + link.to.len()).sum();
+    let lines = options + compact.limits.len() + compact.links.len();
     let relaxation = ENTRY * (entries + linked) + LINE * lines;
     let spans: usize = compact.spans.iter().map(|spans| 2 * spans.len() + 2).sum();
     let interior = INTERIOR * (spans + 3 * compact.limits.len() + linked);
     let conflicts = options * options.div_ceil(8);
-    // Parts that wait with a solved relaxation, in the search of the whole and in a neighbourhood per thread, and those at work. Most
-    // parts are much smaller than the whole.
+    // Nodes with a solved relaxation: open ones, in the whole tree and in a neighbourhood per thread, and those being branched on. Most
+    // are much smaller than the root.
     let kept = SOLVED / 2 + 4 * threads;
     REST + interior + conflicts * (1 + threads) + kept * relaxation
 }
 
-/// Runs a search in so many threads of its own.
+/// Runs a search in a thread pool of its own.
 ///
 /// # Errors
-/// If the system gives no threads.
+/// If the system cannot create the threads.
 pub fn in_threads<T: Send>(threads: usize, search: impl FnOnce() -> T + Send) -> Result<T, SolverError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     Ok(pool.map_err(|error| SolverError::Threads(error.to_string()))?.install(search))
@@ -47,7 +46,7 @@ pub fn in_threads<T: Send>(threads: usize, search: impl FnOnce() -> T + Send) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Choice, Item, Use};
+    use crate::problem::{Choice, Item, Use};
 
     #[test]
     fn the_estimate_grows_with_options_and_threads() {

@@ -1,189 +1,196 @@
-//! What limits and needs rule out by themselves.
+//! Propagation: fixes options to 0 that no feasible choice can have, by the minimal activities of rows (activity-based bound
+//! tightening; Savelsbergh, 1994) and by links.
 
 use crate::compact::Compact;
-use crate::lp::rows;
+use std::ops::Range;
 
-/// What propagation looks up.
+/// The tables of propagation.
 pub(crate) struct Propagation<'a> {
     pub(crate) compact: &'a Compact,
-    /// By row, the options that take something in it.
+    /// By row, the options with an amount in it.
     rows: Vec<Vec<(usize, f64)>>,
-    /// By row, at most what an option takes beyond the least of its item.
-    beyond: Vec<f64>,
-    /// By item, the needs in which it asks.
-    asking: Vec<Vec<usize>>,
+    /// By row, the largest difference between an option's amount and the least amount of its item.
+    max_increase: Vec<f64>,
+    /// By item, the links from its options.
+    outgoing: Vec<Vec<usize>>,
 }
 
-/// The options that are left, and what their items take at least.
+/// The options that are not fixed to 0, and minimal activities.
 #[derive(Clone)]
-pub(crate) struct State {
+pub(crate) struct Domains {
     pub(crate) allowed: Vec<bool>,
-    /// By item, how many options are left.
+    /// By item, the number of allowed options.
     open: Vec<usize>,
-    /// By item, what it takes at least in the rows that it reaches.
-    own: Vec<Vec<f64>>,
-    /// By row, the sum of that.
-    least: Vec<f64>,
-    /// What has to be looked at again.
-    items: Vec<usize>,
-    needs: Vec<usize>,
-    dirty: Vec<bool>,
+    /// By item, its least amount in each of its rows.
+    item_min: Vec<Vec<f64>>,
+    /// By row, its minimal activity: the sum of the items' least amounts.
+    row_min: Vec<f64>,
+    /// The items, links and rows to be propagated.
+    dirty_items: Vec<usize>,
+    dirty_links: Vec<usize>,
+    dirty_rows: Vec<bool>,
 }
 
 impl Propagation<'_> {
+    /// Builds the tables of a problem.
     pub(crate) fn new(compact: &Compact) -> Propagation<'_> {
         let all = vec![true; compact.cost.len()];
-        let mut beyond = vec![0.0; compact.limits.len()];
-        for (item, reach) in compact.items.iter().zip(&compact.reach) {
-            let mut most = vec![0.0; beyond.len()];
-            let own = least(compact, item, reach, &all);
+        let mut max_increase = vec![0.0; compact.limits.len()];
+        for (item, rows) in compact.items.iter().zip(&compact.rows_of_item) {
+            let mut most = vec![0.0; max_increase.len()];
+            let item_min = least_amounts(compact, item, rows, &all);
             for option in item.clone() {
-                let mut taken = vec![0.0; beyond.len()];
-                compact.add(option, &mut taken);
-                most.iter_mut().zip(&taken).for_each(|(most, taken)| *most = f64::max(*most, *taken));
+                let mut amounts = vec![0.0; max_increase.len()];
+                compact.add(option, &mut amounts);
+                most.iter_mut().zip(&amounts).for_each(|(most, amount)| *most = f64::max(*most, *amount));
             }
-            for (row, own) in reach.clone().zip(own) {
-                beyond[row] = f64::max(beyond[row], most[row] - own);
+            for (row, item_min) in rows.clone().zip(item_min) {
+                max_increase[row] = f64::max(max_increase[row], most[row] - item_min);
             }
         }
-        let mut asking = vec![Vec::new(); compact.items.len()];
-        for (at, need) in compact.needs.iter().enumerate() {
-            need.from.first().into_iter().for_each(|&option| asking[compact.item_of[option]].push(at));
+        let mut outgoing = vec![Vec::new(); compact.items.len()];
+        for (at, link) in compact.links.iter().enumerate() {
+            link.from.first().into_iter().for_each(|&option| outgoing[compact.item_of[option]].push(at));
         }
-        Propagation { compact, rows: rows(compact, &all), beyond, asking }
+        Propagation { compact, rows: compact.amounts_by_row(&all), max_increase, outgoing }
     }
 
-    /// Everything that follows from limits, needs and the options allowed; nothing if that leaves no solution.
-    pub(crate) fn all(&self, limits: &[f64], allowed: &[bool]) -> Option<State> {
+    /// Propagates all limits and links; returns `None` if that proves infeasibility.
+    pub(crate) fn propagate(&self, limits: &[f64], allowed: &[bool]) -> Option<Domains> {
         let compact = self.compact;
-        let mut least_of = vec![0.0; limits.len()];
-        let mut own = Vec::with_capacity(compact.items.len());
+        let mut row_min = vec![0.0; limits.len()];
+        let mut item_min = Vec::with_capacity(compact.items.len());
         let mut open = Vec::with_capacity(compact.items.len());
-        for (item, reach) in compact.items.iter().zip(&compact.reach) {
+        for (item, rows) in compact.items.iter().zip(&compact.rows_of_item) {
             open.push(item.clone().filter(|&option| allowed[option]).count());
             if open.last() == Some(&0) {
                 return None;
             }
-            let lowest = least(compact, item, reach, allowed);
-            least_of[reach.clone()].iter_mut().zip(&lowest).for_each(|(sum, lowest)| *sum += lowest);
-            own.push(lowest);
+            let least = least_amounts(compact, item, rows, allowed);
+            row_min[rows.clone()].iter_mut().zip(&least).for_each(|(sum, least)| *sum += least);
+            item_min.push(least);
         }
-        let needs = (0..compact.needs.len()).collect();
-        let dirty = vec![true; limits.len()];
-        let mut state =
-            State { allowed: allowed.to_vec(), open, own, least: least_of, items: Vec::new(), needs, dirty };
-        self.go_on(limits, &mut state).then_some(state)
+        let mut domains = Domains {
+            allowed: allowed.to_vec(),
+            open,
+            item_min,
+            row_min,
+            dirty_items: Vec::new(),
+            dirty_links: (0..compact.links.len()).collect(),
+            dirty_rows: vec![true; limits.len()],
+        };
+        self.run_to_fixpoint(limits, &mut domains).then_some(domains)
     }
 
-    /// What follows if an item has to have this option.
-    pub(crate) fn chosen(&self, limits: &[f64], state: &State, option: usize) -> Option<State> {
-        let mut state = state.clone();
+    /// Fixes an option to 1 and propagates that; returns `None` if that proves infeasibility.
+    pub(crate) fn fix_to_one(&self, limits: &[f64], domains: &Domains, option: usize) -> Option<Domains> {
+        let mut domains = domains.clone();
         let item = self.compact.items[self.compact.item_of[option]].clone();
         let mut others = item.filter(|&other| other != option);
-        let fine = others.all(|other| self.forbid(&mut state, other)) && self.go_on(limits, &mut state);
-        fine.then_some(state)
+        let feasible =
+            others.all(|other| self.fix_to_zero(&mut domains, other)) && self.run_to_fixpoint(limits, &mut domains);
+        feasible.then_some(domains)
     }
 
-    /// Takes an option away; whether its item has others.
-    fn forbid(&self, state: &mut State, option: usize) -> bool {
-        if !std::mem::replace(&mut state.allowed[option], false) {
+    /// Fixes an option to 0; returns whether its item still has an option.
+    fn fix_to_zero(&self, domains: &mut Domains, option: usize) -> bool {
+        if !std::mem::replace(&mut domains.allowed[option], false) {
             return true;
         }
         let item = self.compact.item_of[option];
-        state.open[item] -= 1;
-        state.items.push(item);
-        state.needs.extend(self.compact.served_by[option].iter().chain(&self.asking[item]));
-        state.open[item] > 0
+        domains.open[item] -= 1;
+        domains.dirty_items.push(item);
+        domains.dirty_links.extend(self.compact.links_to[option].iter().chain(&self.outgoing[item]));
+        domains.open[item] > 0
     }
 
-    fn go_on(&self, limits: &[f64], state: &mut State) -> bool {
+    /// Propagates until nothing changes; returns false if that proves infeasibility.
+    fn run_to_fixpoint(&self, limits: &[f64], domains: &mut Domains) -> bool {
         loop {
-            while let Some(need) = state.needs.pop() {
-                if !self.by_need(state, need) {
+            while let Some(link) = domains.dirty_links.pop() {
+                if !self.propagate_link(domains, link) {
                     return false;
                 }
             }
-            state.items.sort_unstable();
-            state.items.dedup();
-            while let Some(item) = state.items.pop() {
-                let reach = &self.compact.reach[item];
-                let own = least(self.compact, &self.compact.items[item], reach, &state.allowed);
-                for ((row, old), new) in reach.clone().zip(&state.own[item]).zip(&own) {
+            domains.dirty_items.sort_unstable();
+            domains.dirty_items.dedup();
+            while let Some(item) = domains.dirty_items.pop() {
+                let rows = &self.compact.rows_of_item[item];
+                let item_min = least_amounts(self.compact, &self.compact.items[item], rows, &domains.allowed);
+                for ((row, old), new) in rows.clone().zip(&domains.item_min[item]).zip(&item_min) {
                     if new > old {
-                        state.least[row] += new - old;
-                        state.dirty[row] = true;
+                        domains.row_min[row] += new - old;
+                        domains.dirty_rows[row] = true;
                     }
                 }
-                state.own[item] = own;
+                domains.item_min[item] = item_min;
             }
             for row in 0..limits.len() {
-                if std::mem::replace(&mut state.dirty[row], false) && !self.by_limit(state, row, limits[row]) {
+                if std::mem::replace(&mut domains.dirty_rows[row], false)
+                    && !self.propagate_row(domains, row, limits[row])
+                {
                     return false;
                 }
             }
-            if state.needs.is_empty() && state.items.is_empty() {
+            if domains.dirty_links.is_empty() && domains.dirty_items.is_empty() {
                 return true;
             }
         }
     }
 
-    /// Forbids options that exceed a limit even if all other items take as little as they can.
-    fn by_limit(&self, state: &mut State, row: usize, limit: f64) -> bool {
-        let left = limit - state.least[row];
+    /// Fixes options to 0 that exceed a limit even if all other items take their least amounts.
+    fn propagate_row(&self, domains: &mut Domains, row: usize, limit: f64) -> bool {
+        let left = limit - domains.row_min[row];
         // Sums of integers are exact.
         if left < 0.0 {
             return false;
         }
-        if left >= self.beyond[row] {
+        if left >= self.max_increase[row] {
             return true;
         }
         for &(option, amount) in &self.rows[row] {
             let item = self.compact.item_of[option];
-            let own = state.own[item][row - self.compact.reach[item].start];
-            if state.allowed[option] && amount - own > left && !self.forbid(state, option) {
+            let item_min = domains.item_min[item][row - self.compact.rows_of_item[item].start];
+            if domains.allowed[option] && amount - item_min > left && !self.fix_to_zero(domains, option) {
                 return false;
             }
         }
         true
     }
 
-    /// Forbids options that ask for what is not left, and what is left beside it in the one item that can give it.
-    fn by_need(&self, state: &mut State, need: usize) -> bool {
-        let need = &self.compact.needs[need];
-        let mut serving = need.to.iter().copied().filter(|&option| state.allowed[option]);
+    /// Fixes the options `from` of a link to 0 if none of `to` is left. If one of `from` is certain and only one item can serve
+    /// the link, fixes that item's other options to 0.
+    fn propagate_link(&self, domains: &mut Domains, link: usize) -> bool {
+        let link = &self.compact.links[link];
+        let mut serving = link.to.iter().copied().filter(|&option| domains.allowed[option]);
         let Some(first) = serving.next() else {
-            return need.from.iter().all(|&option| self.forbid(state, option));
+            return link.from.iter().all(|&option| self.fix_to_zero(domains, option));
         };
         let item = self.compact.item_of[first];
         if serving.any(|option| self.compact.item_of[option] != item) {
             return true;
         }
-        let Some(&asks) = need.from.first() else { return true };
-        let asking = self.compact.items[self.compact.item_of[asks]].clone();
-        if asking.clone().any(|option| state.allowed[option] && need.from.binary_search(&option).is_err()) {
+        let Some(&from) = link.from.first() else { return true };
+        let mut from_options = self.compact.items[self.compact.item_of[from]].clone();
+        if from_options.any(|option| domains.allowed[option] && link.from.binary_search(&option).is_err()) {
             return true;
         }
-        let mut others = self.compact.items[item].clone().filter(|option| need.to.binary_search(option).is_err());
-        others.all(|option| self.forbid(state, option))
+        let mut others = self.compact.items[item].clone().filter(|option| link.to.binary_search(option).is_err());
+        others.all(|option| self.fix_to_zero(domains, option))
     }
 }
 
-/// What an item takes at least in the rows that it reaches.
-fn least(
-    compact: &Compact,
-    item: &std::ops::Range<usize>,
-    reach: &std::ops::Range<usize>,
-    allowed: &[bool],
-) -> Vec<f64> {
-    let mut least = vec![f64::INFINITY; reach.len()];
-    let mut taken = vec![0.0; reach.len()];
+/// Returns an item's least amount in each of its rows.
+fn least_amounts(compact: &Compact, item: &Range<usize>, rows: &Range<usize>, allowed: &[bool]) -> Vec<f64> {
+    let mut least = vec![f64::INFINITY; rows.len()];
+    let mut amounts = vec![0.0; rows.len()];
     for option in item.clone().filter(|&option| allowed[option]) {
-        taken.fill(0.0);
+        amounts.fill(0.0);
         for span in &compact.spans[option] {
-            let rows = span.first - reach.start..span.end - reach.start;
-            taken[rows].iter_mut().for_each(|taken| *taken += span.amount);
+            let inside = span.first - rows.start..span.end - rows.start;
+            amounts[inside].iter_mut().for_each(|amount| *amount += span.amount);
         }
-        least.iter_mut().zip(&taken).for_each(|(least, taken)| *least = least.min(*taken));
+        least.iter_mut().zip(&amounts).for_each(|(least, amount)| *least = least.min(*amount));
     }
     least
 }

@@ -1,11 +1,12 @@
-//! Numbers without pattern, the same each time.
+//! Pseudorandom numbers, the same in every run.
 
-/// xorshift64* (Vigna, 2016).
+/// The generator xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016). The
+/// state must not be 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// A number below `n`; 0 if that is 0.
+    /// Returns a number below `n`, or 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

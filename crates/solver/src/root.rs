@@ -1,352 +1,388 @@
-//! How a problem, or a part of it, is searched: what follows from it, a tight relaxation, first solutions, and then in turn
-//! the neighbourhood of the best solution and branch and bound.
+//! The search of a problem or subproblem: presolve, a relaxation tightened by cuts, first solutions by diving, then
+//! neighbourhood search and branch and bound in turn.
 
-use crate::branch::{Best, Limits, Node, Search, Stop, limits};
+use crate::branch::NodeLimits;
+use crate::branching::Pseudocosts;
 use crate::compact::Compact;
-use crate::cuts::separate;
+use crate::cuts::separate_covers;
 use crate::dive::Order;
-use crate::dual::{Goal, Prices};
-use crate::lp::{Failure, Lp, rows};
+use crate::dual::{Objective, Prices};
+use crate::lp::{Failure, Lp};
+use crate::neighbourhood;
+use crate::node::Node;
 use crate::probe::{Conflicts, probe};
-use crate::propagate::{Propagation, State};
+use crate::propagate::{Domains, Propagation};
 use crate::random::Random;
 use crate::relaxation::{Relaxation, relax};
-use crate::split::History;
+use crate::search::{Incumbent, Search, limits};
+use crate::stop::Stop;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-/// Rounds of cuts, and how many of them one round takes.
+/// The number of rounds of cuts.
 const ROUNDS: usize = 25;
+/// The number of cuts of each kind per round.
 const CUTS: usize = 40;
-/// Cuts go on while the bound rises by this part of it in some rounds.
+/// Cut rounds end when the dual bound rises by less than this fraction over a few of them.
 const RISE: f64 = 2e-3;
-/// The part of the time that probing may take.
+/// The fraction of the time for probing.
 const PROBING: f64 = 0.15;
-/// The part of the time that cuts may take.
+/// The fraction of the time for cuts.
 const CUTTING: f64 = 0.25;
-/// The part of what is left of it for the dives from the root, for what its shares leave undecided, and for the search of any
-/// solution if they find none.
+/// The fraction of the remaining time for dives from the root.
 const DIVING: f64 = 0.5;
-const SUPPORT: f64 = 0.25;
+/// The fraction of the remaining time for the fractional items of the root.
+const FRACTIONAL: f64 = 0.25;
+/// The fraction of the remaining time for the feasibility problem.
 const FEASIBILITY: f64 = 0.4;
-/// The part of what is left of it after which the neighbourhoods of the best solution give way to the bound, and back.
+/// The fraction of the remaining time after which neighbourhood search and branch and bound take turns.
 const TURN: f64 = 0.25;
-/// The part of the items that a neighbourhood leaves open at first.
-const WIDTH: f64 = 0.1;
-/// Where random numbers begin.
+/// The initial fraction of the items that a neighbourhood leaves open.
+const NEIGHBOURHOOD_SIZE: f64 = 0.1;
+/// The initial state of random numbers.
 const RANDOM: Random = Random(0x9e37_79b9_7f4a_7c15);
-/// Parts of parts that are searched like the whole.
+/// The depth of subproblems from which no neighbourhoods are searched.
 const DEPTH: usize = 1;
 
-/// What was found.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// The best choice.
-    pub(crate) best: Option<Best>,
-    /// No choice has a smaller value.
+    pub(crate) incumbent: Option<Incumbent>,
+    /// The dual bound.
     pub(crate) bound: f64,
-    /// The prices of the whole problem's bound.
+    /// The prices of the root's Lagrangian bound.
     pub(crate) prices: Prices,
 }
 
-/// The best choice, and a bound on all others.
-pub(crate) fn solve(compact: &Compact, goal: &Goal, start: Option<Vec<usize>>, stop: Stop) -> Found {
-    Session::new(compact, goal).run(compact, goal, start, stop, stop.left())
+/// Searches a problem for the least value of an objective.
+pub(crate) fn solve(compact: &Compact, objective: &Objective, start: Option<Vec<usize>>, stop: Stop) -> Found {
+    Session::new(compact, objective).run(compact, objective, start, stop, stop.seconds_left())
 }
 
-/// The search of a whole problem, which can go on with other amounts that solutions leave free.
+/// A resumable search of a problem, whose reserve may change in between.
 pub(crate) struct Session {
     stage: Option<Stage>,
     prices: Prices,
 }
 
-/// How far a search has come.
+/// The stage of a search.
 enum Stage {
-    /// Nothing is left to be searched, or nothing is known of what is left: the best choice, and a bound on all others.
-    Closed(Option<Best>, f64),
-    Begun(Box<Begun>),
+    /// The search is over: the problem is solved, or nothing is known of its relaxation.
+    Closed(Option<Incumbent>, f64),
+    /// The search can go on from the root node.
+    Open(Box<Root>),
 }
 
 impl Session {
-    pub(crate) fn new(compact: &Compact, goal: &Goal) -> Session {
-        Session { stage: None, prices: Prices::start(compact, goal) }
+    /// Creates a search that has not begun.
+    pub(crate) fn new(compact: &Compact, objective: &Objective) -> Session {
+        Session { stage: None, prices: Prices::start(compact, objective) }
     }
 
-    /// Searches for some seconds beyond what the root takes at first, at most until `stop`.
+    /// Searches for some seconds, not counting the first call's work at the root, at most until `stop`.
     pub(crate) fn run(
         &mut self,
         compact: &Compact,
-        goal: &Goal,
+        objective: &Objective,
         start: Option<Vec<usize>>,
         stop: Stop,
         seconds: f64,
     ) -> Found {
-        let lowered = compact.keeps_free().then(|| compact.lowered());
-        let whole = Propagation::new(compact);
+        let lowered = compact.has_reserve().then(|| compact.lowered());
+        let full = Propagation::new(compact);
         let lowered = lowered.as_ref().map(Propagation::new);
-        let ground = Ground { goal, whole: &whole, kept: lowered.as_ref().unwrap_or(&whole) };
+        let model = Model { objective, full: &full, lowered: lowered.as_ref().unwrap_or(&full) };
         let stage = match self.stage.take() {
-            None => self.begun(&ground, start, stop),
-            Some(Stage::Begun(mut begun)) => {
-                begun.compact.free.clone_from(&compact.free);
-                (begun.known.best, begun.known.starts) = (None, start.into_iter().collect());
-                begun.known.best = ground.repaired(&begun.known, &begun.top.allowed, stop);
-                Stage::Begun(begun)
+            None => self.begin(&model, start, stop),
+            Some(Stage::Open(mut root)) => {
+                root.compact.reserve.clone_from(&compact.reserve);
+                (root.known.incumbent, root.known.starts) = (None, start.into_iter().collect());
+                root.known.incumbent = model.repaired(&root.known, &root.node.allowed, stop);
+                Stage::Open(root)
             }
             Some(closed) => closed,
         };
-        let stop = Stop { at: stop.at.min(Stop::after(seconds, 0.0).at), ..stop };
-        let (best, bound) = self.stage.insert(stage).go_on(&ground, stop);
-        Found { best, bound, prices: self.prices.clone() }
+        let stop = Stop { deadline: stop.deadline.min(Stop::after(seconds, 0.0).deadline), ..stop };
+        let (incumbent, bound) = self.stage.insert(stage).resume(&model, stop);
+        Found { incumbent, bound, prices: self.prices.clone() }
     }
 
-    fn begun(&mut self, ground: &Ground<'_>, start: Option<Vec<usize>>, stop: Stop) -> Stage {
-        let (compact, goal) = (ground.whole.compact, ground.goal);
-        let nothing = Stage::Closed(None, f64::INFINITY);
-        let whole = ground.whole.all(&limits(compact, goal, None), &vec![true; compact.cost.len()]);
-        let Some(State { allowed, .. }) = whole else { return nothing };
-        let Relaxation::Bounded(root) = relax(compact, goal, &allowed, stop.left()) else { return nothing };
-        self.prices = root.prices;
+    /// Propagates the problem, solves its relaxation and tightens it.
+    fn begin(&mut self, model: &Model<'_>, start: Option<Vec<usize>>, stop: Stop) -> Stage {
+        let (compact, objective) = (model.full.compact, model.objective);
+        let infeasible = Stage::Closed(None, f64::INFINITY);
+        let domains = model.full.propagate(&limits(compact, objective, None), &vec![true; compact.cost.len()]);
+        let Some(Domains { allowed, .. }) = domains else { return infeasible };
+        let relaxation = relax(compact, objective, &allowed, stop.seconds_left());
+        let Relaxation::Bounded(relaxed) = relaxation else { return infeasible };
+        self.prices = relaxed.prices;
         let known = Known {
-            best: None,
-            starts: start.into_iter().chain([root.relaxed.picks]).collect(),
-            bound: root.bound,
-            base: root.bound,
-            reduced: root.relaxed.reduced,
+            incumbent: None,
+            starts: start.into_iter().chain([relaxed.lagrangian.picks]).collect(),
+            bound: relaxed.bound,
+            lagrangian_bound: relaxed.bound,
+            reduced_costs: relaxed.lagrangian.reduced_costs,
             depth: 0,
         };
-        begin(ground, allowed, known, stop)
+        tighten(model, allowed, known, stop)
     }
 }
 
-/// What follows by itself: from the limits of the problem, for which bounds are found, and from those that solutions keep.
-struct Ground<'a> {
-    goal: &'a Goal,
-    whole: &'a Propagation<'a>,
-    /// The same where solutions leave nothing free.
-    kept: &'a Propagation<'a>,
+/// The problem with its whole limits, for dual bounds, and with limits lowered by the reserve, for solutions.
+struct Model<'a> {
+    objective: &'a Objective,
+    full: &'a Propagation<'a>,
+    /// The same as `full` where there is no reserve.
+    lowered: &'a Propagation<'a>,
 }
 
-impl Ground<'_> {
-    /// The best solution near what a part is begun with.
-    fn repaired(&self, known: &Known, allowed: &[bool], stop: Stop) -> Option<Best> {
-        let mut finder = self.finder(known, stop);
-        known.starts.iter().for_each(|picks| finder.repair_and_offer(picks, allowed));
-        finder.best
+impl Model<'_> {
+    /// Repairs the known starts; returns the best solution.
+    fn repaired(&self, known: &Known, allowed: &[bool], stop: Stop) -> Option<Incumbent> {
+        let mut heuristics = self.heuristics(known, stop);
+        known.starts.iter().for_each(|picks| heuristics.repair_and_offer(picks, allowed));
+        heuristics.incumbent
     }
 
-    /// A search for solutions in a part of which so much is known.
-    fn finder(&self, known: &Known, stop: Stop) -> Search<'_> {
+    /// Creates a search for solutions by primal heuristics.
+    fn heuristics(&self, known: &Known, stop: Stop) -> Search<'_> {
         Search {
-            compact: self.kept.compact,
-            propagation: self.kept,
-            goal: self.goal,
+            compact: self.lowered.compact,
+            propagation: self.lowered,
+            objective: self.objective,
             stop,
-            best: known.best.clone(),
+            incumbent: known.incumbent.clone(),
             random: RANDOM,
-            history: History::new(self.kept.compact.items.len()),
-            reduced: known.reduced.clone(),
-            base: known.base,
+            pseudocosts: Pseudocosts::new(self.lowered.compact.items.len()),
+            reduced_costs: known.reduced_costs.clone(),
+            lagrangian_bound: known.lagrangian_bound,
             depth: known.depth,
-            width: WIDTH,
-            floor: f64::INFINITY,
+            neighbourhood_size: NEIGHBOURHOOD_SIZE,
+            dropped_bound: f64::INFINITY,
         }
     }
 }
 
-/// What is known of a part before it is searched.
-pub(crate) struct Known {
-    /// A choice and its value; only better ones are sought.
-    pub(crate) best: Option<Best>,
-    /// Choices to begin with.
-    pub(crate) starts: Vec<Vec<usize>>,
-    /// No choice in the part has a smaller value.
-    pub(crate) bound: f64,
-    /// By option, what it costs beyond the best of its item at the prices of a bound, and that bound.
-    pub(crate) reduced: Vec<f64>,
-    pub(crate) base: f64,
-    /// How many parts this one is part of.
-    pub(crate) depth: usize,
+/// What is known of a problem before it is searched.
+struct Known {
+    /// The incumbent; the search looks for better solutions.
+    incumbent: Option<Incumbent>,
+    /// Choices to repair first.
+    starts: Vec<Vec<usize>>,
+    /// A dual bound.
+    bound: f64,
+    /// By option, its reduced cost at the prices of the Lagrangian bound.
+    reduced_costs: Vec<f64>,
+    lagrangian_bound: f64,
+    /// How many subproblems enclose this one.
+    depth: usize,
 }
 
-/// A part with a tight relaxation.
-struct Begun {
-    /// With cuts.
+/// The root node with its tightened relaxation.
+struct Root {
+    /// The problem with cuts.
     compact: Compact,
-    /// The whole part.
-    top: Node,
+    node: Node,
     known: Known,
-    history: History,
+    pseudocosts: Pseudocosts,
     random: Random,
-    width: f64,
+    neighbourhood_size: f64,
 }
 
-/// The best choice of allowed options, and a bound on all others.
-pub(crate) fn within(
-    compact: &Compact,
-    goal: &Goal,
-    allowed: Vec<bool>,
-    known: Known,
-    stop: Stop,
-) -> (Option<Best>, f64) {
-    let whole = Propagation::new(compact);
-    let ground = Ground { goal, whole: &whole, kept: &whole };
-    begin(&ground, allowed, known, stop).go_on(&ground, stop)
+/// Searches the subproblem of some allowed options like a whole problem; returns its dual bound.
+fn search_subproblem(search: &mut Search<'_>, parent: &Node, allowed: Vec<bool>, end: Instant) -> f64 {
+    let effort = search.stop.effort.map(neighbourhood::effort);
+    let stop = Stop { deadline: end, effort, gap: search.stop.gap.max(neighbourhood::GAP), ..search.stop };
+    let known = Known {
+        incumbent: search.incumbent.clone(),
+        starts: Vec::new(),
+        bound: parent.bound,
+        reduced_costs: search.reduced_costs.clone(),
+        lagrangian_bound: search.lagrangian_bound,
+        depth: search.depth + 1,
+    };
+    let full = Propagation::new(search.compact);
+    let model = Model { objective: search.objective, full: &full, lowered: &full };
+    let (incumbent, bound) = tighten(&model, allowed, known, stop).resume(&model, stop);
+    search.incumbent = incumbent;
+    bound
 }
 
-/// Makes the relaxation of a part tight.
-fn begin(ground: &Ground<'_>, allowed: Vec<bool>, known: Known, stop: Stop) -> Stage {
-    let Ground { goal, whole, .. } = *ground;
-    let (mut compact, mut allowed, mut known) = (whole.compact.clone(), allowed, known);
-    let limits = limits(whole.compact, goal, known.best.as_ref().map(|(_, value)| *value));
-    known.best = ground.repaired(&known, &allowed, stop);
-    let tight = match goal {
-        Goal::Cost => {
-            let Some(conflicts) = probe(whole, whole.compact, &limits, &mut allowed, stop.part(PROBING)) else {
-                return Stage::Closed(known.best, f64::INFINITY);
+/// Dives from the nodes number 8, 16, 32, ... of branch and bound, in changing order.
+fn dive_at_powers(search: &mut Search<'_>, node: &Node, count: usize, end: Instant) {
+    if count.is_power_of_two() && count > 4 {
+        search.dive(node, Order::ALL[count.ilog2() as usize % Order::ALL.len()], end);
+    }
+}
+
+/// Creates the root node: repairs starts, probes, and tightens the relaxation by cuts while a dive looks for a solution.
+fn tighten(model: &Model<'_>, allowed: Vec<bool>, known: Known, stop: Stop) -> Stage {
+    let Model { objective, full, .. } = *model;
+    let (mut compact, mut allowed, mut known) = (full.compact.clone(), allowed, known);
+    let limits = limits(full.compact, objective, known.incumbent.as_ref().map(|(_, value)| *value));
+    known.incumbent = model.repaired(&known, &allowed, stop);
+    let solved = match objective {
+        Objective::Cost => {
+            let Some(conflicts) = probe(full, &limits, &mut allowed, stop.after_fraction(PROBING)) else {
+                return Stage::Closed(known.incumbent, f64::INFINITY);
             };
-            let tight = || tightened(&mut compact, &allowed, &conflicts, &stop);
-            // A first solution, meanwhile.
-            let first = || (known.depth == 0).then(|| first(ground.finder(&known, stop), &allowed, known.bound));
-            let (lp, first) = rayon::join(tight, first);
-            known.best = first.flatten().or(known.best);
+            let cutting = || add_cuts(&mut compact, &allowed, &conflicts, &stop);
+            let diving =
+                || (known.depth == 0).then(|| first_dive(model.heuristics(&known, stop), &allowed, known.bound));
+            let (lp, incumbent) = rayon::join(cutting, diving);
+            known.incumbent = incumbent.flatten().or(known.incumbent);
             lp
         }
-        Goal::Excess(_) => Lp::new(&compact, goal, &allowed, stop.left()),
+        Objective::Excess(_) => Lp::new(&compact, objective, &allowed, stop.seconds_left()),
     };
-    let lp = match tight {
+    let lp = match solved {
         Ok(lp) => Some(lp),
-        Err(Failure::Infeasible) => return Stage::Closed(known.best, f64::INFINITY),
+        Err(Failure::Infeasible) => return Stage::Closed(known.incumbent, f64::INFINITY),
         Err(Failure::Unknown) => None,
     };
-    let mut shares = None;
-    // The prices of a bound with cuts forbid more options.
+    let mut lp_values = None;
+    // The tighter Lagrangian bound with cuts fixes more options by reduced cost.
     if known.depth == 0
         && (!compact.cuts.is_empty() || lp.is_none())
-        && let Relaxation::Bounded(better) = relax(&compact, goal, &allowed, stop.left())
+        && let Relaxation::Bounded(relaxed) = relax(&compact, objective, &allowed, stop.seconds_left())
     {
-        shares = Some(better.shares);
-        if better.bound > known.base {
-            (known.base, known.reduced) = (better.bound, better.relaxed.reduced);
+        lp_values = Some(relaxed.lp_values);
+        if relaxed.bound > known.lagrangian_bound {
+            (known.lagrangian_bound, known.reduced_costs) = (relaxed.bound, relaxed.lagrangian.reduced_costs);
         }
     }
-    let Some(shares) = lp.as_ref().map(Lp::shares).or(shares) else {
-        return Stage::Closed(known.best, known.bound);
+    let Some(lp_values) = lp.as_ref().map(Lp::values).or(lp_values) else {
+        return Stage::Closed(known.incumbent, known.bound);
     };
     known.bound = lp.as_ref().map_or(known.bound, |lp| lp.bound().max(known.bound));
-    let top = Node { bound: known.bound, allowed, shares, lp };
-    let history = History::new(compact.items.len());
-    Stage::Begun(Box::new(Begun { compact, top, known, history, random: RANDOM, width: WIDTH }))
+    let node = Node { bound: known.bound, allowed, lp_values, lp };
+    let pseudocosts = Pseudocosts::new(compact.items.len());
+    let (random, neighbourhood_size) = (RANDOM, NEIGHBOURHOOD_SIZE);
+    Stage::Open(Box::new(Root { compact, node, known, pseudocosts, random, neighbourhood_size }))
 }
 
 impl Stage {
-    /// The best choice, and a bound on all others.
-    fn go_on(&mut self, ground: &Ground<'_>, stop: Stop) -> (Option<Best>, f64) {
+    /// Goes on with the search; returns incumbent and dual bound.
+    fn resume(&mut self, model: &Model<'_>, stop: Stop) -> (Option<Incumbent>, f64) {
         match self {
-            Stage::Closed(best, bound) => (best.take(), *bound),
-            Stage::Begun(begun) => begun.search(ground, stop),
+            Stage::Closed(incumbent, bound) => (incumbent.take(), *bound),
+            Stage::Open(root) => root.search(model, stop),
         }
     }
 }
 
-impl Begun {
-    /// Searches from the top. The bound stays for another time, what was found does not.
-    fn search(&mut self, ground: &Ground<'_>, stop: Stop) -> (Option<Best>, f64) {
-        let Ground { goal, whole, kept } = *ground;
-        let Begun { compact, top: node, known, history, random, width } = self;
-        let depth = known.depth;
-        let leaves_free = compact.keeps_free();
-        let lowered = leaves_free.then(|| compact.lowered());
-        let mut search = ground.finder(known, stop);
-        (search.compact, search.propagation, search.width) = (compact, whole, *width);
-        (search.history, search.random) = (history.clone(), *random);
-        let mut finder = search.clone();
-        let mut top = Some(node.clone());
-        if let Some(lowered) = &lowered {
-            (finder.compact, finder.propagation) = (lowered, kept);
-            top = finder.part(&node.clone().unsolved(), node.allowed.clone());
+impl Root {
+    /// Searches from the root; returns incumbent and dual bound. The next call keeps the bound, but not the incumbent.
+    fn search(&mut self, model: &Model<'_>, stop: Stop) -> (Option<Incumbent>, f64) {
+        let Model { full, lowered, .. } = *model;
+        let lowered_compact = self.compact.has_reserve().then(|| self.compact.lowered());
+        let mut search = model.heuristics(&self.known, stop);
+        (search.compact, search.propagation) = (&self.compact, full);
+        search.neighbourhood_size = self.neighbourhood_size;
+        (search.pseudocosts, search.random) = (self.pseudocosts.clone(), self.random);
+        let mut heuristics = search.clone();
+        let mut top = Some(self.node.clone());
+        if let Some(lowered_compact) = &lowered_compact {
+            (heuristics.compact, heuristics.propagation) = (lowered_compact, lowered);
+            top = heuristics.child(&self.node.clone().without_lp(), self.node.allowed.clone());
         }
-        if let Some(top) = &top {
-            let dives = Order::ALL.map(Some);
-            let support = (depth == 0 && *goal == Goal::Cost).then_some(None);
-            let (end, soon) = (stop.part(DIVING), stop.part(SUPPORT));
-            finder.all(dives.into_iter().chain(support), |finder, order| match order {
-                Some(order) => finder.dive(top, order, end),
-                None => {
-                    finder.support(top, soon);
-                }
-            });
-            if depth == 0 && *goal == Goal::Cost && finder.best.is_none() {
-                // Feasibility is a question of its own: is the least excess over all limits at most 0?
-                let stop = Stop { at: stop.part(FEASIBILITY), sign: true, ..stop };
-                let goal = Goal::Excess(0..whole.compact.limits.len());
-                let feasible = solve(kept.compact, &goal, known.starts.first().cloned(), stop);
-                if feasible.bound > 1e-3 && !leaves_free {
-                    return (None, f64::INFINITY);
-                }
-                feasible.best.into_iter().for_each(|(picks, _)| finder.repair_and_offer(&picks, &top.allowed));
-            }
+        if let Some(top) = &top
+            && !self.find_first(&mut heuristics, top, model)
+        {
+            return (None, f64::INFINITY);
         }
-        let mut open = BinaryHeap::from([node.clone()]);
-        let mut left = known.bound;
-        while !open.is_empty() && !search.is_done(left) && !search.is_over() {
-            if let Some(top) = top.as_ref().filter(|_| depth < DEPTH) {
-                finder.near(top, stop.part(TURN));
+        let bound = self.alternate(&mut search, &mut heuristics, top.as_ref());
+        search.incumbent = heuristics.incumbent;
+        let is_closed = bound >= search.cutoff();
+        let proved =
+            search.incumbent.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });
+        let (pseudocosts, incumbent) = (search.pseudocosts, search.incumbent);
+        let (random, neighbourhood_size) = (heuristics.random, heuristics.neighbourhood_size);
+        self.known.bound = self.known.bound.max(proved);
+        (self.pseudocosts, self.random, self.neighbourhood_size) = (pseudocosts, random, neighbourhood_size);
+        (incumbent, proved)
+    }
+
+    /// Looks for a first solution by dives, the fractional items of the root and, if these fail, the feasibility problem.
+    /// Returns false if that proves infeasibility.
+    fn find_first(&self, heuristics: &mut Search<'_>, top: &Node, model: &Model<'_>) -> bool {
+        let stop = heuristics.stop;
+        let at_root = self.known.depth == 0 && *model.objective == Objective::Cost;
+        let (end, soon) = (stop.after_fraction(DIVING), stop.after_fraction(FRACTIONAL));
+        let tasks = Order::ALL.map(Some).into_iter().chain(at_root.then_some(None));
+        heuristics.in_parallel(tasks, |heuristics, order| match order {
+            Some(order) => heuristics.dive(top, order, end),
+            None => heuristics.search_fractional(top, search_subproblem, soon),
+        });
+        if at_root && heuristics.incumbent.is_none() {
+            // The feasibility problem: is the least excess over all limits at most 0?
+            let stop = Stop { deadline: stop.after_fraction(FEASIBILITY), sign: true, ..stop };
+            let objective = Objective::Excess(0..model.full.compact.limits.len());
+            let feasible = solve(model.lowered.compact, &objective, self.known.starts.first().cloned(), stop);
+            if feasible.bound > 1e-3 && !self.compact.has_reserve() {
+                return false;
             }
-            search.best = finder.best.take();
-            left = search.explore(&mut open, Limits::of(stop.effort), stop.part(TURN));
-            finder.best = search.best.clone();
-            // Nothing better leaves as much free.
-            if stop.effort.is_some() || leaves_free && top.as_ref().is_some_and(|top| finder.is_done(top.bound)) {
+            let found = feasible.incumbent.into_iter();
+            found.for_each(|(picks, _)| heuristics.repair_and_offer(&picks, &top.allowed));
+        }
+        true
+    }
+
+    /// Searches neighbourhoods and the branch-and-bound tree in turn; returns the dual bound.
+    fn alternate(&self, search: &mut Search<'_>, heuristics: &mut Search<'_>, top: Option<&Node>) -> f64 {
+        let stop = search.stop;
+        let mut open = BinaryHeap::from([self.node.clone()]);
+        let mut bound = self.known.bound;
+        while !open.is_empty() && !search.is_done(bound) && !search.is_over() {
+            if let Some(top) = top.filter(|_| self.known.depth < DEPTH) {
+                heuristics.search_neighbourhoods(top, search_subproblem, stop.after_fraction(TURN));
+            }
+            search.incumbent = heuristics.incumbent.take();
+            let nodes = stop.effort.unwrap_or(usize::MAX);
+            let limits = NodeLimits { nodes, candidates: 8, heuristic: Some(dive_at_powers) };
+            bound = search.explore(&mut open, limits, stop.after_fraction(TURN));
+            heuristics.incumbent = search.incumbent.clone();
+            // No better solution keeps the reserve.
+            let is_optimal = || top.is_some_and(|top| heuristics.is_done(top.bound));
+            if stop.effort.is_some() || self.compact.has_reserve() && is_optimal() {
                 break;
             }
         }
-        search.best = finder.best;
-        let bound = known.bound.max(left);
-        let is_closed = bound >= search.target();
-        let proved =
-            search.best.as_ref().map_or(bound, |(_, value)| if is_closed { *value } else { bound.min(*value) });
-        known.bound = known.bound.max(proved);
-        (*history, *random, *width) = (search.history, finder.random, finder.width);
-        (search.best, proved)
+        self.known.bound.max(bound)
     }
 }
 
-/// A solution by a dive from a relaxation without cuts.
-fn first(mut search: Search<'_>, allowed: &[bool], bound: f64) -> Option<Best> {
-    if let Ok(lp) = Lp::new(search.compact, search.goal, allowed, search.stop.left()) {
-        let node = Node { bound, allowed: allowed.to_vec(), shares: lp.shares(), lp: Some(lp) };
-        search.dive(&node, Order::Clearest, search.stop.part(DIVING));
+/// Dives from a relaxation without cuts.
+fn first_dive(mut search: Search<'_>, allowed: &[bool], bound: f64) -> Option<Incumbent> {
+    if let Ok(lp) = Lp::new(search.compact, search.objective, allowed, search.stop.seconds_left()) {
+        let node = Node { bound, allowed: allowed.to_vec(), lp_values: lp.values(), lp: Some(lp) };
+        search.dive(&node, Order::LeastFractional, search.stop.after_fraction(DIVING));
     }
-    search.best
+    search.incumbent
 }
 
-/// Finds cuts and solves the relaxation with them.
-fn tightened(compact: &mut Compact, allowed: &[bool], conflicts: &Conflicts, stop: &Stop) -> Result<Lp, Failure> {
-    let end = stop.part(CUTTING);
-    let mut lp = Lp::new(compact, &Goal::Cost, allowed, stop.left())?;
-    let rows = rows(compact, allowed);
+/// Adds cuts in rounds, keeping those that are tight; returns the relaxation with them.
+fn add_cuts(compact: &mut Compact, allowed: &[bool], conflicts: &Conflicts, stop: &Stop) -> Result<Lp, Failure> {
+    let end = stop.after_fraction(CUTTING);
+    let mut lp = Lp::new(compact, &Objective::Cost, allowed, stop.seconds_left())?;
+    let rows = compact.amounts_by_row(allowed);
     let mut bounds = vec![lp.bound()];
     for _ in 0..ROUNDS {
-        let shares = lp.shares();
-        let mut found = conflicts.separate(compact, allowed, &shares, CUTS);
-        found.extend(separate(compact, &rows, allowed, &shares, CUTS));
+        let lp_values = lp.values();
+        let mut found = conflicts.separate_cliques(compact, allowed, &lp_values, CUTS);
+        found.extend(separate_covers(compact, &rows, allowed, &lp_values, CUTS));
         if found.is_empty() || Instant::now() >= end {
             break;
         }
         compact.cuts.extend(found);
-        // Those that do not bind make all further work slower.
-        lp = Lp::new(compact, &Goal::Cost, allowed, stop.left())?;
-        let shares = lp.shares();
-        compact.cuts.retain(|cut| {
-            let sum: f64 = cut.terms.iter().map(|&(option, factor)| factor * shares[option]).sum();
-            sum > cut.limit - 1e-6
-        });
+        lp = Lp::new(compact, &Objective::Cost, allowed, stop.seconds_left())?;
+        let lp_values = lp.values();
+        compact.cuts.retain(|cut| cut.activity(&lp_values) > cut.limit - 1e-6);
         bounds.push(lp.bound());
         let before = bounds[bounds.len().saturating_sub(4)];
         if bounds.len() > 4 && lp.bound() - before <= RISE * lp.bound().abs() {
             break;
         }
     }
-    Lp::new(compact, &Goal::Cost, allowed, stop.left())
+    Lp::new(compact, &Objective::Cost, allowed, stop.seconds_left())
 }

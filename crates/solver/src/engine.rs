@@ -1,0 +1,45 @@
+//! The engines.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The code that solves a problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The engine of this crate.
+    #[default]
+    Embedded,
+    /// HiGHS, in builds with the feature `highs`.
+    Highs,
+}
+
+impl Engine {
+    /// All engines, including those that are not in this build.
+    pub const ALL: [Engine; 2] = [Engine::Embedded, Engine::Highs];
+
+    /// Returns the name, as used in options and solutions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Embedded => "embedded",
+            Engine::Highs => "highs",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Engine, String> {
+        let all = Engine::ALL.map(Engine::name).join(", ");
+        Engine::ALL
+            .into_iter()
+            .find(|engine| engine.name() == name)
+            .ok_or(format!("unknown engine `{name}`; expected one of {all}"))
+    }
+}
