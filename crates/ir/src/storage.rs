@@ -1,5 +1,6 @@
 //! How tensors are stored.
 
+use crate::facts::Form;
 use crate::graph::{Graph, NodeId, Role};
 use crate::ops::{Op, Precision};
 use crate::types::DType;
@@ -69,9 +70,9 @@ impl Graph {
 
     /// Whether a node only shows its operand's storage: a reshape, or a cast to the format that the operand is stored in.
     pub fn is_alias(&self, id: NodeId) -> bool {
-        match (self.op(id), self.operands(id).first()) {
-            (Op::Reshape(_), _) => true,
-            (Op::Cast(_), Some(&operand)) => {
+        match (&self.facts(id).form, self.op(id), self.operands(id).first()) {
+            (Form::Alias, _, _) => true,
+            (Form::Map(_), Op::Cast(_), Some(&operand)) => {
                 let (from, to) = (self.format(operand), self.format(id));
                 to == Format::FP32 && from == Format::FP32
                     || from == to && self.is_gradient(operand) && self.is_gradient(id)

@@ -1,6 +1,6 @@
 //! The operators: one file each, one result each, and the one list of them all.
 //!
-//! Adding one: its file, its line in the list below; `docs/add-an-operator.md` names the other two places.
+//! Adding one: its file, its line in the list below; `docs/add-an-operator.md` has the rest.
 
 use crate::array::{Array, Float};
 use crate::attribute::{Attribute, Attributes};
