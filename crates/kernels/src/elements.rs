@@ -6,13 +6,16 @@
 use bitbudget_formats::{Counts, Format, Overflow, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u16};
 use rayon::prelude::*;
 
-use crate::chain::keeps_infinity;
-use crate::derived::Derived;
 use crate::error::{ShapeError, check, geometry};
 use crate::parallel::{CHUNK, with_scratch};
 
+mod computed;
 mod piece;
+mod shared;
 mod special;
+
+pub(crate) use computed::{Computed, Mask};
+pub(crate) use shared::SharedOutput;
 
 /// Elements that are unpacked, computed and packed at a time (16 KiB of FP32).
 pub(crate) const TILE: usize = 4 * 1024;
@@ -28,7 +31,7 @@ pub(crate) enum Stored<'a> {
     U16(Format, &'a [u16]),
     U8(Format, &'a [u8]),
     /// Nowhere: computed as they are read.
-    Derived(&'a Derived<'a>),
+    Derived(&'a dyn Computed),
 }
 
 impl<'a> From<&'a [f32]> for Elements<'a> {
@@ -62,8 +65,8 @@ impl<'a> Elements<'a> {
     }
 
     /// Elements that are computed as they are read.
-    pub fn derived(derived: &'a Derived<'a>) -> Self {
-        Elements(Stored::Derived(derived), derived.format())
+    pub(crate) fn computed(elements: &'a dyn Computed) -> Self {
+        Elements(Stored::Derived(elements), elements.format())
     }
 
     /// The number of elements.
@@ -112,7 +115,7 @@ impl<'a> Elements<'a> {
     /// Whether rounding to a format leaves the elements as they are: numbers of it that are never infinite. Those that are
     /// stored in FP32 may be.
     pub(crate) fn stays_in(self, format: Format) -> bool {
-        self.numbers().is_none() && self.format() == format && !keeps_infinity((format, Overflow::NotFinite))
+        self.numbers().is_none() && self.format() == format && !Overflow::NotFinite.keeps_infinity(format)
     }
 
     /// Whether both are the same elements in the same place.
@@ -121,7 +124,7 @@ impl<'a> Elements<'a> {
             (Stored::F32(a), Stored::F32(b)) => std::ptr::eq(a, b),
             (Stored::U16(f, a), Stored::U16(g, b)) => f == g && std::ptr::eq(a, b),
             (Stored::U8(f, a), Stored::U8(g, b)) => f == g && std::ptr::eq(a, b),
-            (Stored::Derived(a), Stored::Derived(b)) => std::ptr::eq(a, b),
+            (Stored::Derived(a), Stored::Derived(b)) => std::ptr::addr_eq(a, b),
             _ => false,
         }
     }
@@ -316,17 +319,6 @@ impl<'a> Output<'a> {
             }),
         }
     }
-
-    /// The result as a place that tasks write at offsets of their own.
-    pub(crate) fn shared(&mut self) -> SharedOutput {
-        let len = self.len();
-        let place = match &mut self.place {
-            Place::F32(y) => Address::F32(y.as_mut_ptr()),
-            Place::U16(y) => Address::U16(y.as_mut_ptr()),
-            Place::U8(y) => Address::U8(y.as_mut_ptr()),
-        };
-        SharedOutput { place, len, rounding: self.rounding }
-    }
 }
 
 fn pack_16(format: Format, overflow: Overflow, numbers: &[f32], codes: &mut [u16]) -> Counts {
@@ -352,124 +344,4 @@ fn chunks<T: Send>(y: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) -> Count
 /// The sum of `f(first index, piece)` over pieces of `len` elements.
 fn pieces<T>(y: &mut [T], len: usize, mut f: impl FnMut(usize, &mut [T]) -> Counts) -> Counts {
     y.chunks_mut(len).enumerate().map(|(i, y)| f(i * len, y)).sum()
-}
-
-/// A result that tasks write at places of their own.
-pub(crate) struct SharedOutput {
-    place: Address,
-    len: usize,
-    rounding: Option<(Format, Overflow)>,
-}
-
-#[derive(Clone, Copy)]
-enum Address {
-    F32(*mut f32),
-    U16(*mut u16),
-    U8(*mut u8),
-}
-
-// SAFETY: the address is only dereferenced through `write`, `direct` and `address`, whose callers promise disjoint places.
-unsafe impl Sync for SharedOutput {}
-// SAFETY: as above.
-unsafe impl Send for SharedOutput {}
-
-impl SharedOutput {
-    /// The elements from `offset` to `offset + len` where they are FP32 numbers that nothing rounds.
-    ///
-    /// # Safety
-    /// The range is inside the result, and no other task touches it while the result lives.
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn direct(&self, offset: usize, len: usize) -> Option<&mut [f32]> {
-        debug_assert!(offset + len <= self.len);
-        match (self.place, self.rounding) {
-            // SAFETY: the caller's promise.
-            (Address::F32(y), None) => Some(unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) }),
-            _ => None,
-        }
-    }
-
-    /// The address of element `offset` where the elements are FP32 numbers that nothing rounds.
-    ///
-    /// # Safety
-    /// The element is inside the result; what is written through the address stays inside it, and no other task touches it.
-    pub(crate) unsafe fn address(&self, offset: usize) -> Option<*mut f32> {
-        debug_assert!(offset < self.len);
-        match (self.place, self.rounding) {
-            // SAFETY: the caller's promise.
-            (Address::F32(y), None) => Some(unsafe { y.add(offset) }),
-            _ => None,
-        }
-    }
-
-    /// The elements from `offset` to `offset + len` where they are FP32 numbers, which the caller rounds.
-    ///
-    /// # Safety
-    /// As of [`SharedOutput::direct`].
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn numbers(&self, offset: usize, len: usize) -> Option<&mut [f32]> {
-        debug_assert!(offset + len <= self.len);
-        match self.place {
-            // SAFETY: the caller's promise.
-            Address::F32(y) => Some(unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) }),
-            _ => None,
-        }
-    }
-
-    /// The number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The format and the place of one-byte codes.
-    pub(crate) fn bytes(&self) -> Option<(Format, *mut u8)> {
-        match (self.place, self.rounding) {
-            (Address::U8(y), Some((format, _))) => Some((format, y)),
-            _ => None,
-        }
-    }
-
-    /// Writes what the result holds from `offset` on to `numbers`, as many as it holds.
-    ///
-    /// # Safety
-    /// The range is inside the result, and no other task touches it.
-    pub(crate) unsafe fn read(&self, offset: usize, numbers: &mut [f32]) {
-        let len = numbers.len();
-        debug_assert!(offset + len <= self.len);
-        let format = self.rounding.map_or(Format::FP32, |(format, _)| format);
-        let stored = match self.place {
-            // SAFETY: the caller's promise.
-            Address::F32(y) => Stored::F32(unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
-            // SAFETY: the caller's promise.
-            Address::U16(y) => Stored::U16(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
-            // SAFETY: the caller's promise.
-            Address::U8(y) => Stored::U8(format, unsafe { std::slice::from_raw_parts(y.add(offset), len) }),
-        };
-        Elements(stored, format).unpack(0, numbers);
-    }
-
-    /// Writes `numbers` from `offset` on, rounded and packed, and counts what overflows.
-    ///
-    /// # Safety
-    /// The range is inside the result, and no other task touches it.
-    pub(crate) unsafe fn write(&self, offset: usize, numbers: &[f32]) -> Counts {
-        let len = numbers.len();
-        debug_assert!(offset + len <= self.len);
-        match (self.place, self.rounding) {
-            (Address::F32(y), rounding) => {
-                // SAFETY: the caller's promise.
-                let y = unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) };
-                y.copy_from_slice(numbers);
-                rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y))
-            }
-            (Address::U16(y), Some((format, overflow))) => {
-                // SAFETY: the caller's promise.
-                pack_16(format, overflow, numbers, unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) })
-            }
-            (Address::U8(y), Some((format, overflow))) => {
-                // SAFETY: the caller's promise.
-                pack_8(format, overflow, numbers, unsafe { std::slice::from_raw_parts_mut(y.add(offset), len) })
-            }
-            (Address::U16(_) | Address::U8(_), None) => Counts::default(),
-        }
-    }
 }

@@ -122,7 +122,7 @@ pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
 pub(crate) fn erf<const FMA: bool>(x: f32) -> f32 {
     let (t, square) = (x.abs(), x * x);
     let mut p = 8.327_487e-5;
-    for coefficient in [-8.133_215e-4, 5.200_260_8e-3, -2.685_912e-2, 1.128_369_1e-1, -3.761_263_5e-1, 1.283_791_7e-1] {
+    for coefficient in [-8.133_215e-4, 5.200_261e-3, -2.685_912e-2, 1.128_369_1e-1, -3.761_263_5e-1, 1.283_791_7e-1] {
         p = mul_add::<FMA>(p, square, coefficient);
     }
     let small = mul_add::<FMA>(p, x, x);
@@ -132,7 +132,7 @@ pub(crate) fn erf<const FMA: bool>(x: f32) -> f32 {
     for coefficient in [
         -1.098_674_5e-5,
         9.702_732e-5,
-        -4.716_783_9e-4,
+        -4.716_784e-4,
         1.160_730_3e-3,
         7.285_186_4e-4,
         -2.009_852e-2,

@@ -1,12 +1,13 @@
 //! Matrix product.
 
+use std::ops::Range;
+
 use bitbudget_formats::{Counts, Format};
 
-use crate::elements::SharedOutput;
+use crate::elements::{Elements, Output, SharedOutput};
 use crate::error::{ShapeError, check, elements};
 use crate::parallel::{sum_tasks, with_scratch};
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, interleave, pair, pair_up};
-use crate::{Elements, Output};
 
 /// Products that are summed before the sums are written.
 const DEPTH: usize = 256;
@@ -16,10 +17,24 @@ const HEIGHT: usize = 128;
 const WIDTH: usize = 384;
 const STEP: usize = VECTORS * LANES;
 
+/// Sizes and layout of a matrix product of a `[m, k]` and b `[k, n]`, both row-major.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matmul {
+    /// Rows of a and of the product.
+    pub m: usize,
+    /// Columns of b and of the product.
+    pub n: usize,
+    /// Columns of a and rows of b.
+    pub k: usize,
+    /// Whether a is stored as `[k, m]`.
+    pub trans_a: bool,
+    /// Whether b is stored as `[n, k]`.
+    pub trans_b: bool,
+}
+
 /// Matrix product `c [m, n] = op(a) op(b) + bias`, all row-major; the numbers that `c` could not hold are counted.
 ///
-/// `a` is `[m, k]`, or `[k, m]` with `trans_a`; `b` is `[k, n]`, or `[n, k]` with `trans_b`; `bias` is `[n]` and added
-/// to every row. With `k = 0` the product is zero. Takes no memory beyond [`matmul_scratch`] for each thread.
+/// `bias` is `[n]` and added to every row. With `k = 0` the product is zero. Takes no memory beyond [`matmul_scratch`] for each thread.
 ///
 /// Where BF16 holds all numbers of both operands' formats and the processor has fast BF16 dot products, these compute the
 /// sums, in FP32; denormal numbers count as zero.
@@ -27,16 +42,13 @@ const STEP: usize = VECTORS * LANES;
 /// # Errors
 /// If a length is not that of its shape.
 pub fn matmul(
-    trans_a: bool,
-    trans_b: bool,
-    m: usize,
-    n: usize,
-    k: usize,
+    g: &Matmul,
     a: Elements,
     b: Elements,
     bias: Option<Elements>,
     c: &mut Output,
 ) -> Result<Counts, ShapeError> {
+    let Matmul { m, n, k, trans_a, trans_b } = *g;
     check(
         "matmul",
         &[
@@ -129,8 +141,8 @@ impl Product<'_> {
         for start in (0..self.k).step_by(DEPTH) {
             let k = DEPTH.min(self.k - start);
             let depth = k.div_ceil(numbers);
-            a.pack(self.arithmetic, i, height, start, k, rows, lines);
-            b.pack(self.arithmetic, j, width, start, k, columns, lines);
+            a.pack(self.arithmetic, i..i + height, start..start + k, rows, lines);
+            b.pack(self.arithmetic, j..j + width, start..start + k, columns, lines);
             let vectors = width.div_ceil(LANES);
             let blocks = vectors.div_ceil(VECTORS);
             for block in 0..blocks {
@@ -166,17 +178,16 @@ impl Product<'_> {
 }
 
 impl Operand<'_> {
-    /// Lays `len` rows from `first` on into panels `[k][16]`, for products `start` to `start + k`.
+    /// Lays rows into panels `[k][16]`, for some of the products.
     fn pack(
         self,
         arithmetic: Arithmetic,
-        first: usize,
-        len: usize,
-        start: usize,
-        k: usize,
+        rows: Range<usize>,
+        products: Range<usize>,
         panels: &mut [f32],
         lines: &mut [f32],
     ) {
+        let (first, len, start, k) = (rows.start, rows.len(), products.start, products.len());
         let depth = k.div_ceil(arithmetic.numbers());
         if self.along_k {
             let (lines, rest) = lines.split_at_mut(LANES * depth);

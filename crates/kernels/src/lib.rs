@@ -47,6 +47,8 @@ mod derived;
 mod elements;
 mod elementwise;
 mod error;
+mod formula;
+mod function;
 mod gemm;
 mod loss;
 mod norm;
@@ -61,15 +63,19 @@ mod simd;
 mod translate;
 mod walk;
 
-pub use chain::{Formula, Function, Operand, Part, Word, chain};
+pub use chain::{Operand, Part, chain};
 pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use derived::{ChannelRun, Derived, count_channels, derived_scratch};
 pub use elements::{Elements, Output};
 pub use elementwise::Binary;
 pub use error::ShapeError;
-pub use gemm::{matmul, matmul_scratch};
+pub use formula::{Formula, Word};
+pub use function::Function;
+pub use gemm::{Matmul, matmul, matmul_scratch};
 pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
-pub use norm::{batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum};
+pub use norm::{
+    NormGradient, batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum,
+};
 pub use optim::all_finite;
 pub use parallel::{SCRATCH, reserve_scratch, scratch_bytes};
 pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices};

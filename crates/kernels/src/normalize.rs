@@ -1,7 +1,7 @@
 //! Batch normalisation and its gradient by x, as affine functions with factors of each channel.
 
-use crate::chain::Function;
 use crate::elementwise::clamp;
+use crate::function::Function;
 use crate::simd::{mul_add, multiversion};
 
 /// `1 / sqrt(var + epsilon)`.

@@ -143,12 +143,17 @@ fn pool(
     });
 }
 
+/// Elements that lie behind the spread dy, and what they are where nothing is spread.
+struct Beside {
+    len: usize,
+    fill: f32,
+}
+
 /// The way back: for each plane of dx from `first` on, `spread(plane, dy, spread dy)` and, for each phase,
-/// `windows(spread dy, taps, results)`. The spread dy have `extra` elements more, which are `rest`.
+/// `windows(spread dy, taps, results)`.
 fn pool_back(
     layout: &Layout,
-    extra: usize,
-    rest: f32,
+    beside: Beside,
     dy: Elements<'_>,
     first: usize,
     dx: &mut [f32],
@@ -158,12 +163,12 @@ fn pool_back(
     let (input, output) = layout.planes();
     let planes = dx.len() / input;
     let unpacked = if dy.numbers().is_some() { 0 } else { planes * output };
-    with_scratch(layout.back_len() + extra + layout.len() + unpacked, |scratch| {
-        let (windowed, scratch) = scratch.split_at_mut(layout.back_len() + extra);
+    with_scratch(layout.back_len() + beside.len + layout.len() + unpacked, |scratch| {
+        let (windowed, scratch) = scratch.split_at_mut(layout.back_len() + beside.len);
         let (phases, scratch) = scratch.split_at_mut(layout.len());
         let dy = dy.read(first * output, planes * output, scratch);
         windowed[..layout.back_len()].fill(0.0);
-        windowed[layout.back_len()..].fill(rest);
+        windowed[layout.back_len()..].fill(beside.fill);
         for (plane, dx) in dx.chunks_exact_mut(input).enumerate() {
             spread(first + plane, &dy[plane * output..][..output], windowed);
             for (phase, results) in layout.phases_mut(phases).enumerate() {
@@ -265,7 +270,7 @@ pub fn max_pool_grad(g: &Pool2d, dy: Elements<'_>, indices: &[u8], dx: &mut Outp
     };
     Ok(g.fill(g.input(), dx, |first, dx| {
         // No tap has the position -1.
-        pool_back(&layout, len, -1.0, dy, first, dx, spread, |windowed, phase, dx| {
+        pool_back(&layout, Beside { len, fill: -1.0 }, dy, first, dx, spread, |windowed, phase, dx| {
             let (dy, positions) = windowed.split_at(len);
             back_maxima(dy, positions, &taps[phase], dx);
         });
@@ -338,6 +343,8 @@ pub fn avg_pool_grad(
     let taps = layout.back_taps(g.kernel[1], false);
     let spread = |_: usize, dy: &[f32], windowed: &mut [f32]| spread_shares(&layout, dy, &shares, windowed);
     Ok(g.fill(g.input(), dx, |first, dx| {
-        pool_back(&layout, 0, 0.0, dy, first, dx, spread, |dy, phase, dx| back_sums(dy, &taps[phase], dx));
+        pool_back(&layout, Beside { len: 0, fill: 0.0 }, dy, first, dx, spread, |dy, phase, dx| {
+            back_sums(dy, &taps[phase], dx)
+        });
     }))
 }

@@ -5,7 +5,7 @@ use super::operands::{Operands, Place};
 use crate::error::Fault;
 use bitbudget_formats::Counts;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{self as kernels, Binary, Elements};
+use bitbudget_kernels::{self as kernels, Binary, Elements, Matmul};
 
 fn steps(step: &[i64]) -> Vec<isize> {
     step.iter().map(|&s| s as isize).collect()
@@ -44,7 +44,7 @@ pub(super) fn compute(
             let (a, a_shape) = operands.shaped(0)?;
             let [m, n, k] = product(shape, a_shape, op.trans_a)?;
             let (b, bias) = (x(1)?, operands.optional(2)?);
-            kernels::matmul(op.trans_a, op.trans_b, m, n, k, a, b, bias, y)?
+            kernels::matmul(&Matmul { m, n, k, trans_a: op.trans_a, trans_b: op.trans_b }, a, b, bias, y)?
         }
         Op::BatchMean(_) => {
             let (x, x_shape) = operands.shaped(0)?;
@@ -61,7 +61,13 @@ pub(super) fn compute(
             let (dy, dy_shape) = operands.shaped(0)?;
             let [n, c, s] = channels(dy_shape);
             let (x, mean, var, epsilon) = (x(1)?, operands.exact(2)?, operands.exact(3)?, op.epsilon.0 as f32);
-            put(y, |dscale| kernels::batch_norm_grad_scale(n, c, s, dy, x, mean, var, epsilon, dscale))?.0
+            put(y, |dscale| {
+                kernels::batch_norm_grad_scale(
+                    &kernels::NormGradient { shape: [n, c, s], dy, x, mean, var, epsilon },
+                    dscale,
+                )
+            })?
+            .0
         }
         Op::MaxPool(op) => {
             let (x, x_shape) = operands.shaped(0)?;
@@ -243,5 +249,11 @@ fn grad_sums(
     let [n, c, s] = channels(dy_shape);
     let (x, mean, var) = (operands.numbers(1)?, operands.exact(2)?, operands.exact(3)?);
     let epsilon = op.epsilon.0 as f32;
-    put_both(results, |dscale, dbias| kernels::batch_norm_grad_sums(n, c, s, dy, x, mean, var, epsilon, dscale, dbias))
+    put_both(results, |dscale, dbias| {
+        kernels::batch_norm_grad_sums(
+            &kernels::NormGradient { shape: [n, c, s], dy, x, mean, var, epsilon },
+            dscale,
+            dbias,
+        )
+    })
 }

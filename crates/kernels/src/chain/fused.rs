@@ -10,9 +10,10 @@ use super::mask::Masked;
 use super::plan::Step;
 use super::registers::{self, Passing, Skip, Target, Work};
 use super::residual::Residual;
-use super::{Function, Operand, Part, Tile, Tiles};
+use super::{Operand, Part, Tile, Tiles};
 use crate::blocks::{Bytes, Codes, Gate};
 use crate::elements::SharedOutput;
+use crate::function::Function;
 use crate::normalize::Bounds;
 
 /// Parts of the longest chain that runs in registers.

@@ -7,9 +7,10 @@
 use bitbudget_formats::{Counts, Format, unpack_u8};
 use rayon::prelude::*;
 
-use super::{Function, Operand, Part, Tiles, chain};
+use super::{Operand, Part, Tiles, chain};
 use crate::elements::{Elements, Output, SharedOutput, Stored};
 use crate::error::ShapeError;
+use crate::function::Function;
 use crate::simd::multiversion;
 use crate::translate::{Choice, Entries, Translation, translation};
 
@@ -66,7 +67,8 @@ pub(super) fn look_up(
             for i in 0..tile.rows() {
                 let (at, channel) = (tile.start + i * tile.row_len, (tile.row + i) % channels);
                 let choice = |tables| choose(tables, channel, classes.as_ref(), at);
-                tables.translate(translation, choice, x.at(at), at, tile.row_len, places, &mut counts);
+                let run = Run { x: x.at(at), at, len: tile.row_len };
+                tables.translate(translation, choice, run, places, &mut counts);
             }
         }
         counts
@@ -179,6 +181,14 @@ impl Codes {
     fn at(&self, offset: usize) -> *const u8 {
         self.0.wrapping_add(offset)
     }
+}
+
+/// `len` codes at `x`, which are at `at` in the outputs.
+#[derive(Clone, Copy)]
+struct Run {
+    x: *const u8,
+    at: usize,
+    len: usize,
 }
 
 /// The tensor of which only the side of a kink matters.
@@ -322,14 +332,12 @@ impl Tables {
         Ok(Some(Tables { outputs: stored, flags, counted }))
     }
 
-    /// Counts and translates `len` codes at `x`, which are at `at` in the outputs.
+    /// Counts and translates codes.
     fn translate<'t>(
         &'t self,
         translation: Translation,
         choose: impl Fn(&'t [u8]) -> Choice<'t>,
-        x: *const u8,
-        at: usize,
-        len: usize,
+        Run { x, at, len }: Run,
         places: &[SharedOutput],
         counts: &mut [u64],
     ) {

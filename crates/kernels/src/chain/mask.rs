@@ -5,7 +5,8 @@
 
 use bitbudget_formats::{Format, Overflow, round_slice};
 
-use super::{Function, Operand, Part};
+use super::{Operand, Part};
+use crate::function::Function;
 use crate::normalize::Bounds;
 
 /// The first parts of a chain: a normalisation, what clamps it, and what passes on a gradient where that is not flat.

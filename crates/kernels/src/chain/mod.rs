@@ -5,8 +5,8 @@
 //! 16 KiB a thread: one tile for each packed operand of the part at hand and for each result that is packed or that a
 //! later part still reads. Frequent chains over 8-bit codes need none: they run in registers.
 
-mod formula;
-mod function;
+mod apply;
+mod evaluate;
 #[cfg(target_arch = "x86_64")]
 mod fused;
 mod lookup;
@@ -23,17 +23,15 @@ use rayon::prelude::*;
 
 use crate::elements::{Elements, Output, SharedOutput};
 use crate::error::ShapeError;
+use crate::function::{Function, PassesOn};
 use crate::parallel::with_scratch;
 use crate::simd::multiversion;
-pub use formula::{Formula, Word};
-pub use function::Function;
-use function::{Operands, PassesOn, apply};
+use apply::{Operands, apply};
 #[cfg(target_arch = "x86_64")]
 use fused::Fused;
 use mask::Masked;
-pub(crate) use plan::keeps_infinity;
 use plan::{Load, Plan, Step, Target, check_parts};
-pub(crate) use read::{Mask, Reader};
+pub(crate) use read::Reader;
 pub(crate) use tile::{TILES, Tile, Tiles, repeat_rows};
 
 /// One function of a chain.

@@ -1,11 +1,11 @@
 //! A chain, checked, with everything that does not depend on the tile computed once.
 
-use bitbudget_formats::{Format, Overflow, pack_u8, pack_u16, unpack_u8, unpack_u16};
+use bitbudget_formats::{Format, Overflow};
 
-use super::function::{PassesOn, Takes};
-use super::{Function, Operand, Part, TILES, Tiles};
+use super::{Operand, Part, TILES, Tiles};
 use crate::elements::{Elements, Output};
 use crate::error::{ShapeError, check, elements, geometry};
+use crate::function::{Function, PassesOn, Takes};
 use crate::normalize;
 
 /// The shortest tile that is worth its fixed costs.
@@ -146,7 +146,10 @@ impl<'a> Plan<'a> {
             let target = match part.output {
                 Some(output) if outputs[output].holds_numbers() => Target::Numbers(output),
                 Some(output) => Target::Codes { slot: slots.take(), output, read_later },
-                None => Target::Slot { slot: slots.take(), keeps_infinity: part.rounding.is_none_or(keeps_infinity) },
+                None => Target::Slot {
+                    slot: slots.take(),
+                    keeps_infinity: part.rounding.is_none_or(|(format, overflow)| overflow.keeps_infinity(format)),
+                },
             };
             results.push(match target {
                 Target::Numbers(output) => Source::Output(output),
@@ -261,21 +264,4 @@ fn numbers(x: Elements<'_>) -> Vec<f32> {
     let mut numbers = vec![0.0; x.len()];
     x.unpack(0, &mut numbers);
     numbers
-}
-
-/// Whether an infinity that rounding leaves is still one after packing.
-pub(crate) fn keeps_infinity((format, overflow): (Format, Overflow)) -> bool {
-    let mut number = [f32::INFINITY];
-    let packed = match format.bytes() {
-        1 => {
-            let mut code = [0];
-            pack_u8(format, overflow, &number, &mut code).and_then(|_| unpack_u8(format, &code, &mut number))
-        }
-        2 => {
-            let mut code = [0];
-            pack_u16(format, overflow, &number, &mut code).and_then(|_| unpack_u16(format, &code, &mut number))
-        }
-        _ => Ok(()),
-    };
-    packed.is_ok() && !number[0].is_nan()
 }

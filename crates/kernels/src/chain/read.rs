@@ -4,16 +4,17 @@ use bitbudget_formats::Overflow;
 #[cfg(target_arch = "x86_64")]
 use bitbudget_formats::Unpack64;
 
-use super::function::{Operands, apply};
+use super::apply::{Operands, apply};
 #[cfg(target_arch = "x86_64")]
 use super::fused::Fused;
 use super::lookup::Table;
 use super::mask::Masked;
 use super::plan::{Plan, SHORTEST_TILE, Step, Target};
 use super::residual::Residual;
-use super::{Function, Operand, Part, TILES, Tile, load, round, run_step};
-use crate::elements::Elements;
+use super::{Operand, Part, TILES, Tile, load, round, run_step};
+use crate::elements::{Elements, Mask};
 use crate::error::{ShapeError, geometry};
+use crate::function::Function;
 use crate::normalize::{Bounds, Kink, add_normalized, clamp_all, normalize_and_clamp};
 use crate::parallel::with_scratch;
 
@@ -28,14 +29,6 @@ pub(crate) struct Reader<'a> {
     tensors: Vec<Elements<'a>>,
     /// Whether finite ones give finite numbers: every result saturates.
     keeps_finite: bool,
-}
-
-/// What passes of dy: where x, normalised by means, factors and biases by channel, is within bounds.
-pub(crate) struct Mask<'a> {
-    pub(crate) dy: Elements<'a>,
-    pub(crate) x: Elements<'a>,
-    pub(crate) bounds: Bounds,
-    pub(crate) tables: [&'a [f32]; 3],
 }
 
 /// How elements are computed.

@@ -1,6 +1,7 @@
 //! Sums of two tensors of which one or both are normalised, and may be rectified then: residual connections.
 
-use super::{Function, Operand, Part};
+use super::{Operand, Part};
+use crate::function::Function;
 
 /// The first parts of a chain.
 pub(super) struct Residual {

@@ -8,11 +8,10 @@ use bitbudget_formats::Counts;
 use super::Conv2d;
 use super::layout::{Axis, Layout};
 use super::stage::{self, Planes};
-use crate::elements::SharedOutput;
+use crate::elements::{Elements, Output, SharedOutput};
 use crate::parallel::{sum_tasks, with_scratch};
 use crate::product::{LANES, separate};
 use crate::simd::{mul_add, multiversion};
-use crate::{Elements, Output};
 
 /// Output pixels of a tile.
 pub(super) const PIXELS: usize = 1024;

@@ -6,10 +6,10 @@ use super::Conv2d;
 use super::depthwise::{PIXELS, stage, stage_len};
 use super::layout::{Axis, Layout};
 use super::stage::Planes;
+use crate::elements::{Elements, Output};
 use crate::parallel::{SharedOut, for_tasks, with_scratch};
 use crate::product::LANES;
 use crate::simd::{mul_add, multiversion};
-use crate::{Elements, Output};
 
 /// Tasks that the gradient is cut into.
 const TASKS: usize = 16;

@@ -13,8 +13,8 @@ mod weights;
 
 use bitbudget_formats::{Counts, Format};
 
+use crate::elements::{Elements, Output};
 use crate::error::{ShapeError, check, elements, geometry};
-use crate::{Elements, Output};
 use dense::Dense;
 use depthwise::Depthwise;
 use depthwise_grad_weight::DepthwiseGradWeight;

@@ -1,7 +1,7 @@
 //! Planes of a tensor on their way into the lanes of vectors.
 
 use super::layout::Layout;
-use crate::Elements;
+use crate::elements::Elements;
 use crate::product::interleave;
 
 /// Elements that are unpacked at a time.

@@ -4,7 +4,7 @@
 //! BF16), a block holds phases, a phase holds `[element][tap][16]`.
 
 use super::dense::Dense;
-use crate::Elements;
+use crate::elements::Elements;
 use crate::parallel::{SharedOut, for_tasks, with_scratch};
 use crate::product::{Arithmetic, LANES, interleave, pair, pair_up, single};
 

@@ -4,7 +4,7 @@ use bitbudget_formats::{Counts, Format, Overflow, round_slice};
 use rayon::prelude::*;
 
 use super::ChannelRun;
-use crate::chain::{keeps_infinity, round};
+use crate::chain::round;
 use crate::elements::Elements;
 use crate::error::{ShapeError, check, elements, geometry};
 use crate::parallel::with_scratch;
@@ -54,7 +54,7 @@ impl<'a> Channels<'a> {
         let moved = |(format, _)| runs.iter().all(|run| run.x.stays_in(format));
         let rounding = rounding.filter(|&rounding| !moved(rounding));
         let sources = runs.iter().map(|run| run.x).collect();
-        let rounding = rounding.map(|rounding| (rounding, keeps_infinity(rounding)));
+        let rounding = rounding.map(|(format, overflow)| ((format, overflow), overflow.keeps_infinity(format)));
         Ok(Channels { batch, plane, sources, channels, rounding })
     }
 

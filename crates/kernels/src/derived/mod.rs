@@ -10,9 +10,8 @@ use std::sync::OnceLock;
 
 use bitbudget_formats::{Counts, Format, Overflow};
 
-pub(crate) use crate::chain::Mask;
 use crate::chain::{Part, Reader};
-use crate::elements::Elements;
+use crate::elements::{Computed, Elements, Mask};
 use crate::error::{ShapeError, elements};
 use channels::Channels;
 
@@ -81,35 +80,39 @@ impl<'a> Derived<'a> {
     pub fn known_finite(self) -> Self {
         Derived { finite: OnceLock::from(true), ..self }
     }
+}
 
-    /// Whether all numbers are known to be finite.
-    pub(crate) fn is_finite(&self) -> bool {
+impl<'a> Elements<'a> {
+    /// Elements that are computed as they are read.
+    pub fn derived(derived: &'a Derived<'a>) -> Self {
+        Elements::computed(derived)
+    }
+}
+
+impl Computed for Derived<'_> {
+    fn is_finite(&self) -> bool {
         *self.finite.get_or_init(|| match &self.kind {
             Kind::Chain(reader) => reader.is_finite(),
             Kind::Channels(channels) => channels.is_finite(),
         })
     }
 
-    /// What the elements are, if a mask is all that they are.
-    pub(crate) fn mask(&self) -> Option<Mask<'_>> {
+    fn mask(&self) -> Option<Mask<'_>> {
         match &self.kind {
             Kind::Chain(reader) => reader.mask(),
             Kind::Channels(_) => None,
         }
     }
 
-    /// The number of elements.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.len
     }
 
-    /// The format whose numbers the elements are.
-    pub(crate) fn format(&self) -> Format {
+    fn format(&self) -> Format {
         self.format
     }
 
-    /// Writes the elements from `start` on to `y`, as many as it holds.
-    pub(crate) fn unpack(&self, start: usize, y: &mut [f32]) {
+    fn unpack(&self, start: usize, y: &mut [f32]) {
         debug_assert!(start + y.len() <= self.len);
         match &self.kind {
             Kind::Chain(reader) => reader.unpack(start, y),

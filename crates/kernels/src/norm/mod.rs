@@ -6,12 +6,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod registers;
+mod row;
 mod sums;
 
 use crate::elements::Elements;
 use crate::error::{ShapeError, check, elements};
 use crate::normalize::reciprocal_deviation;
-use sums::{Moments, Sums, by_block, moments_of_block, sums_of_block};
+use row::Sums;
+use sums::{Moments, by_block, moments_of_block, sums_of_block};
 
 /// The totals of two sums for each channel.
 fn totals(shape: [usize; 3], sums: Sums, x: Elements<'_>, y: Elements<'_>, mean: &[f32]) -> Vec<[f64; 2]> {
@@ -103,28 +105,28 @@ pub fn batch_moments(
     Ok(())
 }
 
+/// What the gradients of [`crate::Function::Normalize`] by its scale and bias are sums of: dy and x `[n, c, s]`, the rest
+/// `[c]`.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct NormGradient<'a> {
+    pub shape: [usize; 3],
+    pub dy: Elements<'a>,
+    pub x: Elements<'a>,
+    pub mean: &'a [f32],
+    pub var: &'a [f32],
+    pub epsilon: f32,
+}
+
 /// Gradient of [`crate::Function::Normalize`] by its scale: `dscale[c] = sum of dy * (x - mean) / sqrt(var + epsilon)`.
-///
-/// dy and x `[n, c, s]`, the rest `[c]`.
 ///
 /// # Errors
 /// If a size is wrong.
-pub fn batch_norm_grad_scale(
-    n: usize,
-    c: usize,
-    s: usize,
-    dy: Elements<'_>,
-    x: Elements<'_>,
-    mean: &[f32],
-    var: &[f32],
-    epsilon: f32,
-    dscale: &mut [f32],
-) -> Result<(), ShapeError> {
-    check_gradient("batch_norm_grad_scale", [n, c, s], dy, x, [mean, var])?;
-    check("batch_norm_grad_scale", &[("dscale", dscale.len(), c)])?;
-    let totals = totals([n, c, s], Sums::Products, x, dy, mean);
-    for ((dscale, [sum, _]), var) in dscale.iter_mut().zip(totals).zip(var) {
-        *dscale = (sum * reciprocal_deviation(*var, epsilon)) as f32;
+pub fn batch_norm_grad_scale(g: &NormGradient<'_>, dscale: &mut [f32]) -> Result<(), ShapeError> {
+    g.check("batch_norm_grad_scale", &[("dscale", dscale.len())])?;
+    let totals = totals(g.shape, Sums::Products, g.x, g.dy, g.mean);
+    for ((dscale, [sum, _]), var) in dscale.iter_mut().zip(totals).zip(g.var) {
+        *dscale = (sum * reciprocal_deviation(*var, g.epsilon)) as f32;
     }
     Ok(())
 }
@@ -134,34 +136,21 @@ pub fn batch_norm_grad_scale(
 ///
 /// # Errors
 /// If a size is wrong.
-pub fn batch_norm_grad_sums(
-    n: usize,
-    c: usize,
-    s: usize,
-    dy: Elements<'_>,
-    x: Elements<'_>,
-    mean: &[f32],
-    var: &[f32],
-    epsilon: f32,
-    dscale: &mut [f32],
-    dbias: &mut [f32],
-) -> Result<(), ShapeError> {
-    check_gradient("batch_norm_grad_sums", [n, c, s], dy, x, [mean, var])?;
-    check("batch_norm_grad_sums", &[("dscale", dscale.len(), c), ("dbias", dbias.len(), c)])?;
-    let totals = totals([n, c, s], Sums::ProductsAndTotal, x, dy, mean);
-    for (((dscale, dbias), [product, sum]), var) in dscale.iter_mut().zip(dbias).zip(totals).zip(var) {
-        (*dscale, *dbias) = ((product * reciprocal_deviation(*var, epsilon)) as f32, sum as f32);
+pub fn batch_norm_grad_sums(g: &NormGradient<'_>, dscale: &mut [f32], dbias: &mut [f32]) -> Result<(), ShapeError> {
+    g.check("batch_norm_grad_sums", &[("dscale", dscale.len()), ("dbias", dbias.len())])?;
+    let totals = totals(g.shape, Sums::ProductsAndTotal, g.x, g.dy, g.mean);
+    for (((dscale, dbias), [product, sum]), var) in dscale.iter_mut().zip(dbias).zip(totals).zip(g.var) {
+        (*dscale, *dbias) = ((product * reciprocal_deviation(*var, g.epsilon)) as f32, sum as f32);
     }
     Ok(())
 }
 
-fn check_gradient(
-    kernel: &'static str,
-    shape: [usize; 3],
-    dy: Elements<'_>,
-    x: Elements<'_>,
-    [mean, var]: [&[f32]; 2],
-) -> Result<(), ShapeError> {
-    let (size, c) = (elements(&shape), shape[1]);
-    check(kernel, &[("mean", mean.len(), c), ("var", var.len(), c), ("dy", dy.len(), size), ("x", x.len(), size)])
+impl NormGradient<'_> {
+    /// Checks the operands, and results `[c]` of these lengths.
+    fn check(&self, kernel: &'static str, results: &[(&'static str, usize)]) -> Result<(), ShapeError> {
+        let (size, c) = (elements(&self.shape), self.shape[1]);
+        let (mean, var) = (("mean", self.mean.len(), c), ("var", self.var.len(), c));
+        check(kernel, &[mean, var, ("dy", self.dy.len(), size), ("x", self.x.len(), size)])?;
+        results.iter().try_for_each(|&(name, len)| check(kernel, &[(name, len, c)]))
+    }
 }

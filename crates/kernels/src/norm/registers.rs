@@ -3,11 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::sums::{LANES, Sums};
+use super::row::{LANES, Sums};
 pub(super) use crate::blocks::BLOCK;
 use crate::blocks::{self, Codes, Gate, masked, normalized, within};
-use crate::derived::Mask;
-use crate::elements::{Elements, Stored};
+use crate::elements::{Elements, Mask, Stored};
 
 /// Operands whose sums run in registers: x and, where the sums need it, y, of which a gate may let through some only.
 #[derive(Clone, Copy)]

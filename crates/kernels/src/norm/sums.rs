@@ -10,12 +10,11 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::registers::{self, Factors, Fused};
+use super::row::{Passing, Sums, add_positions, lane_sum, passing_row_sums, row_sums};
 use crate::chain::Tiles;
-use crate::derived::Mask;
-use crate::elements::{Elements, Stored};
+use crate::elements::{Elements, Mask, Stored};
 use crate::normalize::Bounds;
 use crate::parallel::with_scratch;
-use crate::simd::{mul_add, multiversion};
 
 /// Elements that are unpacked at a time.
 const TILE: usize = 2048;
@@ -57,125 +56,12 @@ pub(super) fn by_block<T: Send>(
     }
 }
 
-/// Which sums over a channel.
+/// Two sums and what they are taken of.
 #[derive(Clone, Copy)]
-pub(super) enum Sums {
-    /// Of x.
-    Total,
-    /// Of `y * (x - mean)`.
-    Products,
-    /// Of `y * (x - mean)` and of y.
-    ProductsAndTotal,
-    /// Of `x - mean` and of `(x - mean)^2`.
-    Deviations,
-}
-
-/// One more element for two sums.
-#[inline(always)]
-fn add<const FMA: bool>(sums: Sums, [a, b]: [f32; 2], x: f32, y: f32, mean: f32) -> [f32; 2] {
-    match sums {
-        Sums::Total => [a + x, b],
-        Sums::Products => [mul_add::<FMA>(y, x - mean, a), b],
-        Sums::ProductsAndTotal => [mul_add::<FMA>(y, x - mean, a), b + y],
-        Sums::Deviations => [a + (x - mean), mul_add::<FMA>(x - mean, x - mean, b)],
-    }
-}
-
-/// Calls a loop with the function that adds one element, chosen outside of the loop.
-macro_rules! with_sums {
-    ($sums:expr, $run:ident($($argument:expr),*)) => {
-        match $sums {
-            Sums::Total => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Total, sums, x, y, m)),
-            Sums::Products => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Products, sums, x, y, m)),
-            Sums::ProductsAndTotal => {
-                $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::ProductsAndTotal, sums, x, y, m))
-            }
-            Sums::Deviations => $run($($argument,)* |sums, x, y, m| add::<FMA>(Sums::Deviations, sums, x, y, m)),
-        }
-    };
-}
-
-/// Independent single-precision sums of a row.
-pub(super) const LANES: usize = 32;
-
-multiversion! {
-    /// The sums of one row, of at most a tile.
-    fn row_sums(sums: Sums, x: &[f32], y: &[f32], mean: f32) -> [f64; 2] {
-        with_sums!(sums, row_loop(x, y, mean))
-    }
-}
-
-/// What lets elements of y through: `(x - mean) * factor + bias` within bounds.
-#[derive(Clone, Copy)]
-struct Passing {
-    bounds: Bounds,
-    /// Mean, factor and bias.
-    factors: [f32; 3],
-}
-
-multiversion! {
-    /// As [`row_sums`], of what passes of y.
-    fn passing_row_sums(sums: Sums, passing: Passing, x: &[f32], y: &[f32], mean: f32) -> [f64; 2] {
-        let Passing { bounds: Bounds { low, high }, factors: [own, factor, bias] } = passing;
-        let through = |x: f32, y: f32| {
-            let z = mul_add::<FMA>(x - own, factor, bias);
-            if z < low || z >= high { 0.0 } else { y }
-        };
-        match sums {
-            Sums::Products => row_loop(x, y, mean, |sums, x, y, m| add::<FMA>(Sums::Products, sums, x, through(x, y), m)),
-            _ => row_loop(x, y, mean, |sums, x, y, m| add::<FMA>(Sums::ProductsAndTotal, sums, x, through(x, y), m)),
-        }
-    }
-}
-
-#[inline(always)]
-fn row_loop(x: &[f32], y: &[f32], mean: f32, f: impl Fn([f32; 2], f32, f32, f32) -> [f32; 2]) -> [f64; 2] {
-    let (mut a, mut b) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let ((x_whole, x_rest), (y_whole, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-    for (x, y) in x_whole.iter().zip(y_whole) {
-        for i in 0..LANES {
-            [a[i], b[i]] = f([a[i], b[i]], x[i], y[i], mean);
-        }
-    }
-    for (i, (x, y)) in x_rest.iter().zip(y_rest).enumerate() {
-        [a[i], b[i]] = f([a[i], b[i]], *x, *y, mean);
-    }
-    [lane_sum(&a), lane_sum(&b)]
-}
-
-/// The sum of the lanes in double precision, by halves.
-#[inline(always)]
-fn lane_sum(lanes: &[f32; LANES]) -> f64 {
-    let mut sums: [f64; LANES / 2] = std::array::from_fn(|i| f64::from(lanes[i]) + f64::from(lanes[i + LANES / 2]));
-    let mut width = LANES / 4;
-    while width > 0 {
-        for i in 0..width {
-            sums[i] += sums[i + width];
-        }
-        width /= 2;
-    }
-    sums[0]
-}
-
-multiversion! {
-    /// Adds a run of positions of one image to the sums of these positions, each about a number of its own.
-    fn add_positions(sums: Sums, x: &[f32], y: &[f32], means: &[f32], a: &mut [f32], b: &mut [f32]) {
-        with_sums!(sums, position_loop(x, y, means, a, b));
-    }
-}
-
-#[inline(always)]
-fn position_loop(
-    x: &[f32],
-    y: &[f32],
-    means: &[f32],
-    a: &mut [f32],
-    b: &mut [f32],
-    f: impl Fn([f32; 2], f32, f32, f32) -> [f32; 2],
-) {
-    for ((((x, y), mean), a), b) in x.iter().zip(y).zip(means).zip(a).zip(b) {
-        [*a, *b] = f([*a, *b], *x, *y, *mean);
-    }
+struct Terms<'a> {
+    sums: Sums,
+    x: Elements<'a>,
+    y: Option<Elements<'a>>,
 }
 
 /// A row, or a part of one, of x and y.
@@ -300,9 +186,7 @@ impl Block {
         &self,
         [_, c, s]: [usize; 3],
         images: Range<usize>,
-        sums: Sums,
-        x: Elements<'_>,
-        y: Option<Elements<'_>>,
+        Terms { sums, x, y }: Terms<'_>,
         means: &[f32],
         [a, b]: [&mut [f32]; 2],
     ) {
@@ -375,7 +259,7 @@ pub(super) fn sums_of_block(
         rest.fill(0.0);
         let (a, b) = rest.split_at_mut(count * s);
         means.chunks_mut(s.max(1)).enumerate().for_each(|(channel, means)| means.fill(mean(channel)));
-        block.positions(shape, block.images.clone(), sums, x, y, means, [a, b]);
+        block.positions(shape, block.images.clone(), Terms { sums, x, y }, means, [a, b]);
         let total = |positions: &[f32]| positions.iter().map(|x| f64::from(*x)).sum();
         (0..count).map(|i| [total(&a[i * s..(i + 1) * s]), total(&b[i * s..(i + 1) * s])]).collect()
     })
@@ -448,9 +332,9 @@ pub(super) fn moments_of_block(shape: [usize; 3], block: Block, x: Elements<'_>)
         let (a, b) = rest.split_at_mut(count * s);
         // A position's pivot is its mean over the first images.
         let first = block.images.start..block.images.end.min(block.images.start + 4);
-        block.positions(shape, first.clone(), Sums::Total, x, None, b, [pivots, a]);
+        block.positions(shape, first.clone(), Terms { sums: Sums::Total, x, y: None }, b, [pivots, a]);
         pivots.iter_mut().for_each(|pivot| *pivot /= first.len() as f32);
-        block.positions(shape, block.images.clone(), Sums::Deviations, x, None, pivots, [a, b]);
+        block.positions(shape, block.images.clone(), Terms { sums: Sums::Deviations, x, y: None }, pivots, [a, b]);
         let images = block.images.len() as f64;
         let moments = |i: usize| {
             let range = i * s..(i + 1) * s;

@@ -13,9 +13,9 @@ use super::Conv2d;
 use super::layout::{Axis, Layout};
 use super::stage;
 use super::weights;
+use crate::elements::{Elements, Output};
 use crate::parallel::{sum_tasks, with_scratch};
 use crate::product::{Arithmetic, Kernel, LANES, narrow};
-use crate::{Elements, Output};
 use task::Task;
 
 /// Elements of packed weights that there are at a time.

@@ -4,8 +4,7 @@ use bitbudget_formats::Counts;
 
 use super::super::stage::{self, Planes};
 use super::{Class, Dense, PACKED, Part, Tile};
-use crate::Elements;
-use crate::elements::SharedOutput;
+use crate::elements::{Elements, SharedOutput};
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, pair, single};
 use crate::simd::{copy_short, multiversion};
 

@@ -11,11 +11,10 @@ use bitbudget_formats::{Counts, Format};
 use super::Conv2d;
 use super::layout::{Axis, Layout};
 use super::stage;
-use crate::elements::SharedOutput;
+use crate::elements::{Elements, Output, SharedOutput};
 use crate::parallel::{SharedOut, for_tasks, sum_tasks, with_scratch};
 use crate::product::{Arithmetic, LANES, narrow};
 use crate::simd::multiversion;
-use crate::{Elements, Output};
 use task::Task;
 
 /// Pixels (or pairs of them) that are staged at a time.

@@ -3,7 +3,7 @@
 use super::super::layout::Layout;
 use super::super::stage::{self, Planes};
 use super::{Channels, GradWeight, Tile};
-use crate::Elements;
+use crate::elements::Elements;
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, interleave, pair, single};
 use crate::simd::copy_short;
 

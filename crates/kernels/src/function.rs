@@ -1,12 +1,6 @@
-//! The functions that chains are made of, over one tile.
+//! The functions that chains are made of, and what is known of each: its operands, whose numbers it passes on, what stays finite.
 
-use super::formula::{self, Formula};
-use super::plan::Source;
-use super::{Tile, Tiles};
-use crate::elements::SharedOutput;
-use crate::elementwise::{add_to, clamp, exp, map, map2, map3, sigmoid, tanh};
-use crate::normalize::{gradient_rows, normalize_rows, rows_then};
-use crate::simd::{mul_add, multiversion};
+use crate::formula::Formula;
 
 /// A function of a chain's part, elementwise except that some operands have one number for each channel or for all.
 ///
@@ -83,7 +77,7 @@ pub enum Function<'a> {
 
 /// Whose numbers a result holds, besides zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PassesOn {
+pub(crate) enum PassesOn {
     /// Those of all operands.
     All,
     /// Those of the first operand.
@@ -94,7 +88,7 @@ pub(super) enum PassesOn {
 
 /// What an operand is to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Takes {
+pub(crate) enum Takes {
     /// One number for each element; those of a channel, or one number, are repeated.
     Each,
     /// One number for each channel.
@@ -157,7 +151,7 @@ impl Function<'_> {
     }
 
     /// Whose numbers the result holds, besides zeros.
-    pub(super) fn passes_on(self) -> PassesOn {
+    pub(crate) fn passes_on(self) -> PassesOn {
         match self {
             Function::Copy | Function::Relu => PassesOn::All,
             Function::ReluGrad | Function::NormalizeMask { .. } => PassesOn::First,
@@ -189,7 +183,7 @@ impl Function<'_> {
     }
 
     /// Whether finite operands give finite numbers once these saturate: nothing that is not a number comes of them.
-    pub(super) fn keeps_finite(self) -> bool {
+    pub(crate) fn keeps_finite(self) -> bool {
         match self {
             Function::Copy
             | Function::Relu
@@ -223,7 +217,7 @@ impl Function<'_> {
     }
 
     /// How many operands there are, where that is fixed.
-    pub(super) fn arity(self) -> Option<usize> {
+    pub(crate) fn arity(self) -> Option<usize> {
         match self {
             Function::Sum => None,
             Function::Formula(formula) => Some(formula.operands),
@@ -232,118 +226,7 @@ impl Function<'_> {
     }
 
     /// Name and kind of operand `index`.
-    pub(super) fn takes(self, index: usize) -> Option<(&'static str, Takes)> {
+    pub(crate) fn takes(self, index: usize) -> Option<(&'static str, Takes)> {
         self.signature().get(index).copied()
-    }
-}
-
-/// The operands of a part for one tile.
-pub(super) struct Operands<'t> {
-    pub(super) sources: &'t [Source<'t>],
-    pub(super) scalars: &'t [f32],
-    pub(super) tables: &'t [Vec<f32>],
-    pub(super) tiles: &'t Tiles,
-    pub(super) slots: &'t [&'t mut [f32]],
-    pub(super) places: &'t [SharedOutput],
-    pub(super) tile: Tile,
-}
-
-impl Operands<'_> {
-    /// The numbers of an operand with one for each element.
-    pub(super) fn each(&self, index: usize) -> &[f32] {
-        let Tile { start, len, .. } = self.tile;
-        match self.sources[index] {
-            Source::Numbers(x) => &x[start..start + len],
-            Source::Slot(slot) => &self.slots[slot][..len],
-            // SAFETY: an earlier part of this tile wrote the elements, and only tiles of other tasks write now.
-            Source::Output(output) => unsafe { self.places[output].numbers(start, len) }.map_or(&[], |x| &*x),
-        }
-    }
-
-    /// One number for each row, from a table.
-    fn rows(&self, index: usize) -> &[f32] {
-        self.tiles.per_row(&self.tables[index], self.tile)
-    }
-}
-
-multiversion! {
-    /// Computes one tile of a part.
-    pub(super) fn apply(function: Function<'_>, operands: &Operands<'_>, y: &mut [f32]) {
-        let x = |i: usize| operands.each(i);
-        let scalar = |i: usize| operands.scalars[i];
-        let rows = |i: usize| operands.rows(i);
-        let row_len = operands.tile.row_len;
-        let fma = |a: f32, b: f32, c: f32| mul_add::<FMA>(a, b, c);
-        match function {
-            Function::Copy => y.copy_from_slice(x(0)),
-            Function::Relu => map(x(0), y, |x| if x <= 0.0 { 0.0 } else { x }),
-            Function::LeakyRelu { alpha } => map(x(0), y, |x| if x < 0.0 { alpha * x } else { x }),
-            Function::Clip { min, max } => map(x(0), y, |x| clamp(x, min, max)),
-            Function::Sigmoid => map(x(0), y, sigmoid::<FMA>),
-            Function::Tanh => map(x(0), y, tanh::<FMA>),
-            Function::Exp => map(x(0), y, exp::<FMA>),
-            Function::Log => map(x(0), y, f32::ln),
-            Function::Sqrt => map(x(0), y, f32::sqrt),
-            Function::Scale { by } => map(x(0), y, |x| by * x),
-            Function::Add => map2(x(0), x(1), y, |a, b| a + b),
-            Function::Sub => map2(x(0), x(1), y, |a, b| a - b),
-            Function::Mul => map2(x(0), x(1), y, |a, b| a * b),
-            Function::Div => map2(x(0), x(1), y, |a, b| a / b),
-            Function::Sum => match operands.sources.len() {
-                0 => y.fill(0.0),
-                1 => y.copy_from_slice(x(0)),
-                2 => map2(x(0), x(1), y, |a, b| a + b),
-                count => {
-                    map3(x(0), x(1), x(2), y, |a, b, c| a + b + c);
-                    (3..count).for_each(|i| add_to(x(i), y));
-                }
-            },
-            Function::ReluGrad => map2(x(0), x(1), y, |dy, y| if y <= 0.0 { 0.0 } else { dy }),
-            Function::ClipGrad { min, max } => {
-                map2(x(0), x(1), y, |dy, x| if x <= min || x >= max { 0.0 } else { dy });
-            }
-            Function::LeakyReluGrad { alpha } => {
-                map2(x(0), x(1), y, |dy, x| if x <= 0.0 { alpha * dy } else { dy });
-            }
-            Function::Normalize { .. } => normalize_rows::<FMA>(row_len, x(0), [rows(0), rows(1), rows(2)], y),
-            Function::NormalizeMask { low, high, .. } => {
-                let of_rows = [rows(0), rows(1), rows(2)];
-                rows_then::<FMA>(row_len, x(1), x(0), of_rows, y, |x, dy| if x < low || x >= high { 0.0 } else { dy });
-            }
-            Function::NormalizeGradInput { .. } => {
-                gradient_rows::<FMA>(row_len, x(0), x(1), [rows(0), rows(1), rows(2), rows(3)], y);
-            }
-            Function::RunningAverage { momentum, correction } => {
-                map2(x(0), x(1), y, |running, x| (1.0 - momentum) * running + momentum * correction * x);
-            }
-            Function::SgdVelocity { momentum, weight_decay } => {
-                let scale = scalar(0);
-                map3(x(0), x(1), x(2), y, |velocity, parameter, gradient| {
-                    fma(momentum, velocity, fma(gradient, scale, weight_decay * parameter))
-                });
-            }
-            Function::SgdParameter => {
-                let rate = scalar(0);
-                map2(x(0), x(1), y, |parameter, velocity| fma(-rate, velocity, parameter));
-            }
-            Function::AdamFirstMoment { beta } => {
-                let scale = scalar(0);
-                map2(x(0), x(1), y, |m, gradient| fma(beta, m, (1.0 - beta) * (gradient * scale)));
-            }
-            Function::AdamSecondMoment { beta } => {
-                let scale = scalar(0);
-                map2(x(0), x(1), y, |v, gradient| {
-                    fma(beta, v, (1.0 - beta) * (gradient * scale) * (gradient * scale))
-                });
-            }
-            Function::AdamwParameter { weight_decay, epsilon } => {
-                let (rate, bias1, bias2) = (scalar(0), scalar(1), scalar(2));
-                map3(x(0), x(1), x(2), y, |parameter, m, v| {
-                    let step = rate * (m / bias1) / ((v / bias2).sqrt() + epsilon);
-                    fma(parameter, fma(-rate, weight_decay, 1.0), -step)
-                });
-            }
-            Function::Formula(formula) => formula::compute(formula, operands, y),
-        }
     }
 }
