@@ -6,8 +6,8 @@
 use bitbudget_formats::Counts;
 
 use super::Conv2d;
-use super::layout::{Axis, Layout};
-use super::stage::{self, Planes};
+use super::layout::{Filter, Layout};
+use super::stage::{self, Picked, Planes, Window};
 use crate::elements::{Elements, Output, SharedOutput};
 use crate::parallel::{sum_tasks, with_scratch};
 use crate::product::{LANES, separate};
@@ -46,40 +46,24 @@ struct Phase {
 
 impl Depthwise {
     pub(super) fn forward(g: &Conv2d) -> Depthwise {
-        let axes = [Axis::below_outputs(g, 0), Axis::below_outputs(g, 1)];
-        let residues = [vec![0; g.kernel[0]], vec![0; g.kernel[1]]];
-        let (source, result) = ([g.in_height, g.in_width], [g.out_height(), g.out_width()]);
-        Depthwise::new(g, [1, g.group_out()], source, result, [1, 1], axes, residues)
+        Depthwise::new(g, [1, g.group_out()], Filter::forward(g))
     }
 
     pub(super) fn grad_input(g: &Conv2d) -> Depthwise {
-        let ((y, residues_y), (x, residues_x)) = (Axis::below_inputs(g, 0), Axis::below_inputs(g, 1));
-        let (source, result) = ([g.out_height(), g.out_width()], [g.in_height, g.in_width]);
-        Depthwise::new(g, [g.group_out(), 1], source, result, g.stride, [y, x], [residues_y, residues_x])
+        Depthwise::new(g, [g.group_out(), 1], Filter::grad_input(g))
     }
 
-    fn new(
-        g: &Conv2d,
-        [sources, results]: [usize; 2],
-        source: [usize; 2],
-        result: [usize; 2],
-        step: [usize; 2],
-        axes: [Axis; 2],
-        residues: [Vec<usize>; 2],
-    ) -> Depthwise {
-        let lattice = [result[0].div_ceil(step[0]), result[1].div_ceil(step[1])];
+    fn new(g: &Conv2d, [sources, results]: [usize; 2], filter: Filter) -> Depthwise {
+        let (source, result, step, lattice) = (filter.source, filter.result, filter.step, filter.lattice());
         let rows = (PIXELS / (result[1] * step[0])).clamp(1, lattice[0]);
         let rows = lattice[0].div_ceil(lattice[0].div_ceil(rows));
-        let layout = Layout::new(axes, [rows, lattice[1]]);
-        let phase = |origin: [usize; 2]| {
-            let tap = |t: usize| [t / g.kernel[1], t % g.kernel[1]];
-            let members = (0..g.taps()).filter(|&t| origin == [residues[0][tap(t)[0]], residues[1][tap(t)[1]]]);
-            Phase { origin, taps: members.map(|t| (layout.tap(tap(t)[0], tap(t)[1]) * LANES, t)).collect() }
-        };
-        let phases = (0..step[0].min(result[0]))
-            .flat_map(|y| (0..step[1].min(result[1])).map(move |x| [y, x]))
-            .map(phase)
-            .collect();
+        let origins = (0..step[0].min(result[0])).flat_map(|y| (0..step[1].min(result[1])).map(move |x| [y, x]));
+        let members: Vec<([usize; 2], Vec<usize>)> =
+            origins.map(|origin| (origin, filter.taps(g.taps(), origin).collect())).collect();
+        let layout = Layout::new(filter.axes, [rows, lattice[1]]);
+        let at = |&t: &usize| (layout.tap(t / g.kernel[1], t % g.kernel[1]) * LANES, t);
+        let phase = |(origin, taps): ([usize; 2], Vec<usize>)| Phase { origin, taps: taps.iter().map(at).collect() };
+        let phases = members.into_iter().map(phase).collect();
         let (batch, channels, taps) = (g.batch, g.in_channels, g.taps());
         Depthwise { batch, channels, sources, results, source, result, step, layout, phases, rows, taps }
     }
@@ -155,8 +139,9 @@ impl Depthwise {
                     if !self.layout.is_plain() {
                         staged.fill(0.0);
                     }
-                    let plane = first * self.sources + source;
-                    stage(&planes, &self.layout, row, self.rows, plane, self.sources, count, staged, stage_scratch);
+                    let window = Window { planes, layout: &self.layout, start: row, rows: self.rows };
+                    let picked = Picked { first: first * self.sources + source, step: self.sources, count };
+                    stage(&window, picked, staged, stage_scratch);
                 }
                 let mut start = [0.0; LANES];
                 if let Some(bias) = bias {
@@ -261,23 +246,12 @@ pub(super) fn stage_len(layout: &Layout, rows: usize) -> usize {
     2 * LANES * stage::line(layout.source_len(rows))
 }
 
-/// Stages `count` planes from `first` on that are `step` planes apart, below `rows` rows of outputs from `start` on.
-pub(super) fn stage(
-    planes: &Planes,
-    layout: &Layout,
-    start: usize,
-    rows: usize,
-    first: usize,
-    step: usize,
-    count: usize,
-    staged: &mut [f32],
-    scratch: &mut [f32],
-) {
-    let (row, end) = layout.source_rows(start, rows);
-    let n = (end - row) * planes.size[1];
+/// Stages planes.
+pub(super) fn stage(window: &Window, picked: Picked, staged: &mut [f32], scratch: &mut [f32]) {
+    let (row, n) = window.source();
     let (buffer, between) = scratch.split_at_mut(LANES * stage::line(n));
-    let lines = planes.lines(first, step, count, row, n, buffer);
+    let lines = window.planes.lines(picked, row, n, buffer);
     let mut found: [&[f32]; LANES] = [&[]; LANES];
-    found.iter_mut().enumerate().take(count).for_each(|(i, found)| *found = lines.get(i));
-    stage::place(layout, start, row, &found[..count], LANES, staged, between);
+    found.iter_mut().enumerate().take(picked.count).for_each(|(i, found)| *found = lines.get(i));
+    stage::place(window.layout, window.start, row, &found[..picked.count], LANES, staged, between);
 }

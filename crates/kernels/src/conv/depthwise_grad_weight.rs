@@ -5,7 +5,7 @@ use bitbudget_formats::Counts;
 use super::Conv2d;
 use super::depthwise::{PIXELS, stage, stage_len};
 use super::layout::{Axis, Layout};
-use super::stage::Planes;
+use super::stage::{Picked, Planes, Window};
 use crate::elements::{Elements, Output};
 use crate::parallel::{SharedOut, for_tasks, with_scratch};
 use crate::product::LANES;
@@ -117,10 +117,12 @@ impl DepthwiseGradWeight {
                     staged.fill(0.0);
                 }
                 let plane = image * self.channels + first;
-                stage(&sources, &self.layout, row, self.rows, plane, 1, count, staged, stage_scratch);
+                let window = Window { planes: sources, layout: &self.layout, start: row, rows: self.rows };
+                stage(&window, Picked { first: plane, step: 1, count }, staged, stage_scratch);
                 for (m, totals) in totals.chunks_mut(taps).enumerate() {
-                    let plane = plane * self.multiplier + m;
-                    stage(&results, &self.plain, row, rows, plane, self.multiplier, count, tile, stage_scratch);
+                    let window = Window { planes: results, layout: &self.plain, start: row, rows };
+                    let picked = Picked { first: plane * self.multiplier + m, step: self.multiplier, count };
+                    stage(&window, picked, tile, stage_scratch);
                     correlate(&self.taps, self.layout.row(), self.result[1], rows, staged, tile, totals);
                 }
             }

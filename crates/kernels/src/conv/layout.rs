@@ -89,6 +89,61 @@ impl Axis {
     }
 }
 
+/// A convolution of planes, or its gradient by them: which elements of the source each output is summed from.
+pub(super) struct Filter {
+    /// Height and width of a source and of a result plane.
+    pub(super) source: [usize; 2],
+    pub(super) result: [usize; 2],
+    /// Distance of the outputs that the same taps lead to.
+    pub(super) step: [usize; 2],
+    pub(super) axes: [Axis; 2],
+    /// For each axis and tap the outputs that it leads to, modulo the step.
+    pub(super) residues: [Vec<usize>; 2],
+    /// Width of the kernel.
+    width: usize,
+}
+
+impl Filter {
+    pub(super) fn forward(g: &Conv2d) -> Filter {
+        Filter {
+            source: [g.in_height, g.in_width],
+            result: [g.out_height(), g.out_width()],
+            step: [1, 1],
+            axes: [Axis::below_outputs(g, 0), Axis::below_outputs(g, 1)],
+            residues: [vec![0; g.kernel[0]], vec![0; g.kernel[1]]],
+            width: g.kernel[1],
+        }
+    }
+
+    pub(super) fn grad_input(g: &Conv2d) -> Filter {
+        let ((y, residues_y), (x, residues_x)) = (Axis::below_inputs(g, 0), Axis::below_inputs(g, 1));
+        Filter {
+            source: [g.out_height(), g.out_width()],
+            result: [g.in_height, g.in_width],
+            step: g.stride,
+            axes: [y, x],
+            residues: [residues_y, residues_x],
+            width: g.kernel[1],
+        }
+    }
+
+    /// Outputs along each axis that the same taps lead to.
+    pub(super) fn lattice(&self) -> [usize; 2] {
+        [self.result[0].div_ceil(self.step[0]), self.result[1].div_ceil(self.step[1])]
+    }
+
+    /// Row and column of a tap.
+    pub(super) fn tap(&self, tap: usize) -> [usize; 2] {
+        [tap / self.width, tap % self.width]
+    }
+
+    /// Of so many taps those that lead to the outputs of a residue along each axis.
+    pub(super) fn taps(&self, count: usize, origin: [usize; 2]) -> impl Iterator<Item = usize> + '_ {
+        let leads_to = |tap: usize| [self.residues[0][self.tap(tap)[0]], self.residues[1][self.tap(tap)[1]]];
+        (0..count).filter(move |&tap| leads_to(tap) == origin)
+    }
+}
+
 /// Where the phases and taps of a source plane lie, below some rows of outputs.
 pub(super) struct Layout {
     axes: [Axis; 2],

@@ -17,6 +17,30 @@ pub(super) struct Planes<'a> {
     pub(super) size: [usize; 2],
 }
 
+/// Planes by number: `count` from `first` on that are `step` apart.
+#[derive(Clone, Copy)]
+pub(super) struct Picked {
+    pub(super) first: usize,
+    pub(super) step: usize,
+    pub(super) count: usize,
+}
+
+/// What of some planes is staged: what `rows` rows of outputs from `start` on read.
+pub(super) struct Window<'a> {
+    pub(super) planes: Planes<'a>,
+    pub(super) layout: &'a Layout,
+    pub(super) start: usize,
+    pub(super) rows: usize,
+}
+
+impl Window<'_> {
+    /// The first row that is read, and how many elements of each plane are.
+    pub(super) fn source(&self) -> (usize, usize) {
+        let (row, end) = self.layout.source_rows(self.start, self.rows);
+        (row, (end - row) * self.planes.size[1])
+    }
+}
+
 /// The same rows of several planes.
 pub(super) struct Lines<'a> {
     data: &'a [f32],
@@ -31,13 +55,11 @@ impl<'a> Lines<'a> {
 }
 
 impl Planes<'_> {
-    /// `len` elements from a row on, of `count` planes from `first` on that are `step` planes apart. The buffer has at
-    /// least `count` times [`line`] of `len` elements.
+    /// `len` elements of each plane from a row on. The buffer has at least as many times [`line`] of `len` elements as there
+    /// are planes.
     pub(super) fn lines<'s>(
         &'s self,
-        first: usize,
-        step: usize,
-        count: usize,
+        Picked { first, step, count }: Picked,
         row: usize,
         len: usize,
         buffer: &'s mut [f32],

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use bitbudget_formats::{Counts, Format};
 
 use super::Conv2d;
-use super::layout::{Axis, Layout};
+use super::layout::{Filter, Layout};
 use super::stage;
-use super::weights;
+use super::weights::Weights;
 use crate::elements::{Elements, Output};
 use crate::parallel::{sum_tasks, with_scratch};
 use crate::product::{Arithmetic, Kernel, LANES, narrow};
@@ -37,17 +37,9 @@ const PACKED: usize = 4096;
 pub(super) struct Dense {
     /// Elements of shared memory: all packed weights, or as many as there may be at a time.
     pub(super) workspace: usize,
-    pub(super) arithmetic: Arithmetic,
+    weights: Weights,
     batch: usize,
     groups: usize,
-    /// Channels of a group that are summed over.
-    pub(super) inputs: usize,
-    /// Channels of a group that come out.
-    pub(super) outputs: usize,
-    /// Taps of the kernel.
-    pub(super) taps: usize,
-    /// Whether weights are stored by input channel.
-    pub(super) transposed: bool,
     /// Height and width of a source and of an output plane.
     source: [usize; 2],
     result: [usize; 2],
@@ -56,8 +48,6 @@ pub(super) struct Dense {
     step: [usize; 2],
     lattice: [usize; 2],
     phases: Vec<Phase>,
-    /// For every tap: taps of the phases before its own, taps of its phase, its place among them.
-    pub(super) places: Vec<(usize, usize, usize)>,
     /// Whether taps are skipped where they read outside the source: a vector is then one pixel of 16 images.
     skips: bool,
     /// Images side by side.
@@ -65,9 +55,7 @@ pub(super) struct Dense {
     /// Images and rows of a tile.
     images: usize,
     rows: usize,
-    /// Input elements that are summed at a time, and those that are staged at a time: as many, or all if several parts read
-    /// them.
-    pub(super) block: usize,
+    /// Input elements that are staged at a time: those that are summed at a time, or all if several parts read them.
     staged: usize,
     /// Units of weights that a task multiplies with.
     units: usize,
@@ -89,130 +77,115 @@ struct Class {
     steps: Vec<[u32; 2]>,
 }
 
-impl Dense {
-    pub(super) fn forward(g: &Conv2d, x: Format, w: Format) -> Dense {
-        let g = &as_rows(g);
-        let axes = [Axis::below_outputs(g, 0), Axis::below_outputs(g, 1)];
-        let residues = [vec![0; g.kernel[0]], vec![0; g.kernel[1]]];
-        let (source, result) = ([g.in_height, g.in_width], [g.out_height(), g.out_width()]);
-        let channels = [g.group_in(), g.group_out()];
-        Dense::new(g, [x, w], channels, false, source, result, axes, residues, [1, 1])
-    }
+/// How outputs are cut into tiles.
+struct Cut {
+    skips: bool,
+    lanes: usize,
+    /// Images, as many times `lanes` as are staged one after the other, and rows of a tile.
+    images: usize,
+    rows: usize,
+    /// Elements of a row of sums.
+    row: usize,
+}
 
-    pub(super) fn grad_input(g: &Conv2d, dy: Format, w: Format) -> Dense {
-        let g = &as_rows(g);
-        let ((y, residues_y), (x, residues_x)) = (Axis::below_inputs(g, 0), Axis::below_inputs(g, 1));
-        let (source, result) = ([g.out_height(), g.out_width()], [g.in_height, g.in_width]);
-        let channels = [g.group_out(), g.group_in()];
-        let residues = [residues_y, residues_x];
-        Dense::new(g, [dy, w], channels, true, source, result, [y, x], residues, g.stride)
-    }
-
-    fn new(
-        g: &Conv2d,
-        [x, w]: [Format; 2],
-        [inputs, outputs]: [usize; 2],
-        transposed: bool,
-        source: [usize; 2],
-        result: [usize; 2],
-        axes: [Axis; 2],
-        residues: [Vec<usize>; 2],
-        step: [usize; 2],
-    ) -> Dense {
-        let arithmetic = Arithmetic::of(x, w);
-        let lattice = [result[0].div_ceil(step[0]), result[1].div_ceil(step[1])];
-        // Phases that some tap reaches and that have an output.
-        let mut origins: Vec<[usize; 2]> =
-            residues[0].iter().flat_map(|&y| residues[1].iter().map(move |&x| [y, x])).collect();
-        origins.sort_unstable();
-        origins.dedup();
-        let reached = Reached::new(&axes, &origins, &residues, lattice);
-        let skips = reached.worth_skipping(lattice, g.batch);
-        let lanes = if skips { LANES } else { side_by_side(lattice[1], g.batch) };
-        let vectors = (lattice[1] * lanes).div_ceil(LANES);
-        let row = vectors * LANES;
-        let panels = outputs.div_ceil(LANES);
+impl Cut {
+    fn new(filter: &Filter, origins: &[[usize; 2]], batch: usize, outputs: usize) -> Cut {
+        let lattice = filter.lattice();
+        let skips = Reached::new(filter, origins).worth_skipping(lattice, batch);
+        let lanes = if skips { LANES } else { side_by_side(lattice[1], batch) };
+        let row = (lattice[1] * lanes).div_ceil(LANES) * LANES;
         // Tiles of fewer pixels where there are many output channels or several phases.
+        let panels = outputs.div_ceil(LANES);
         let pixels = (SUMS / (panels.min(16) * LANES)).clamp(PIXELS[0], PIXELS[1]) / origins.len().max(1);
         let rows = if skips { lattice[0] } else { (pixels / row).clamp(1, lattice[0]) };
         let rows = lattice[0].div_ceil(lattice[0].div_ceil(rows));
         let pixels = if skips { PIXELS[1] } else { pixels };
         let image_groups = if rows < lattice[0] { 1 } else { (pixels / (row * rows)).max(1) };
-        let all = g.batch.div_ceil(lanes);
+        let all = batch.div_ceil(lanes);
         let image_groups = all.div_ceil(all.div_ceil(image_groups));
-        let layout = Layout::new(axes, [rows, lattice[1]]);
-        let elements = inputs.div_ceil(arithmetic.numbers());
+        Cut { skips, lanes, images: image_groups * lanes, rows, row }
+    }
+}
+
+/// For every tap: taps of the phases before its own, taps of its phase, its place among them.
+fn places(taps: usize, members: &[([usize; 2], Vec<usize>)]) -> Vec<(usize, usize, usize)> {
+    let mut places = vec![(0, 0, 0); taps];
+    let mut before = 0;
+    for (_, members) in members {
+        for (index, &t) in members.iter().enumerate() {
+            places[t] = (before, members.len(), index);
+        }
+        before += members.len();
+    }
+    places
+}
+
+impl Dense {
+    pub(super) fn forward(g: &Conv2d, x: Format, w: Format) -> Dense {
+        let g = &as_rows(g);
+        Dense::new(g, [x, w], [g.group_in(), g.group_out()], false, Filter::forward(g))
+    }
+
+    pub(super) fn grad_input(g: &Conv2d, dy: Format, w: Format) -> Dense {
+        let g = &as_rows(g);
+        Dense::new(g, [dy, w], [g.group_out(), g.group_in()], true, Filter::grad_input(g))
+    }
+
+    fn new(g: &Conv2d, [x, w]: [Format; 2], [inputs, outputs]: [usize; 2], transposed: bool, filter: Filter) -> Dense {
+        let arithmetic = Arithmetic::of(x, w);
+        let lattice = filter.lattice();
+        // Phases that some tap reaches and that have an output.
+        let [residues_y, residues_x] = &filter.residues;
+        let mut origins: Vec<[usize; 2]> =
+            residues_y.iter().flat_map(|&y| residues_x.iter().map(move |&x| [y, x])).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        let Cut { skips, lanes, images, rows, row } = Cut::new(&filter, &origins, g.batch, outputs);
+        let image_groups = images / lanes;
         let taps = g.taps();
-        let most_staged = STAGED / (layout.len * lanes * image_groups);
+        let of_origin = |origin: [usize; 2]| (origin, filter.taps(taps, origin).collect());
+        let members: Vec<([usize; 2], Vec<usize>)> = origins.into_iter().map(of_origin).collect();
+        let places = places(taps, &members);
+        let layout = Layout::new(filter.axes, [rows, lattice[1]]);
+        let tap = |t: usize| [t / g.kernel[1], t % g.kernel[1]];
+        let at = |&t: &usize| (tap(t).map(|k| 1 << k.min(63)), layout.tap(tap(t)[0], tap(t)[1]) * lanes);
+        let phase = |(origin, taps): ([usize; 2], Vec<usize>)| Phase { origin, taps: taps.iter().map(at).collect() };
+        let phases: Vec<Phase> = members.into_iter().map(phase).collect();
+
+        let elements = inputs.div_ceil(arithmetic.numbers());
+        let most_staged = STAGED / (layout.len * images);
         let most = most_staged.min(DEPTH.div_ceil(taps).min(128)).clamp(1, elements);
         let block = elements.div_ceil(elements.div_ceil(most));
-        let sums = origins.len() * (image_groups * rows * row + LANES) * LANES;
+        let panels = outputs.div_ceil(LANES);
+        let sums = phases.len() * (image_groups * rows * row + LANES) * LANES;
         let units = (3 * SUMS / 2 / sums).clamp(1, 16).min(panels);
         let units = panels.div_ceil(panels.div_ceil(units));
         let staged = if units < panels && elements <= most_staged { elements } else { block };
-
-        let mut phases = Vec::with_capacity(origins.len());
-        let mut places = vec![(0, 0, 0); taps];
-        let mut before = 0;
-        for origin in origins {
-            let tap = |t: usize| (t / g.kernel[1], t % g.kernel[1]);
-            let members: Vec<usize> =
-                (0..taps).filter(|&t| origin == [residues[0][tap(t).0], residues[1][tap(t).1]]).collect();
-            for (index, &t) in members.iter().enumerate() {
-                places[t] = (before, members.len(), index);
-            }
-            before += members.len();
-            let at =
-                |&t: &usize| ([1 << tap(t).0.min(63), 1 << tap(t).1.min(63)], layout.tap(tap(t).0, tap(t).1) * lanes);
-            phases.push(Phase { origin, taps: members.iter().map(at).collect() });
-        }
         // A processor without BF16 instructions has to make do with the memory that those with them take.
         let unit = inputs.div_ceil(if narrow(x) && narrow(w) { 2 } else { 1 }) * taps * LANES;
-        let workspace = (g.groups * panels * unit).min(WEIGHTS).max(inputs * taps * LANES);
         Dense {
-            workspace,
-            arithmetic,
+            workspace: (g.groups * panels * unit).min(WEIGHTS).max(inputs * taps * LANES),
+            weights: Weights { arithmetic, inputs, outputs, taps, transposed, block, places },
             batch: g.batch,
             groups: g.groups,
-            inputs,
-            outputs,
-            taps,
-            transposed,
-            source,
-            result,
+            source: filter.source,
+            result: filter.result,
             layout,
-            step,
+            step: filter.step,
             lattice,
             phases,
             skips,
-            places,
             lanes,
-            images: image_groups * lanes,
+            images,
             rows,
-            block,
             staged,
             units,
         }
     }
 
-    /// Units of weights of a group.
-    pub(super) fn panels(&self) -> usize {
-        self.outputs.div_ceil(LANES)
-    }
-
-    /// Input elements of a group.
-    pub(super) fn elements(&self) -> usize {
-        self.inputs.div_ceil(self.arithmetic.numbers())
-    }
-
-    /// Elements of a unit of weights.
-    pub(super) fn unit_len(&self) -> usize {
-        self.elements() * self.taps * LANES
-    }
-
     /// Elements of scratch memory that a thread takes.
     pub(super) fn scratch(&self) -> usize {
-        self.lens().iter().sum::<usize>().max(weights::scratch(self))
+        self.lens().iter().sum::<usize>().max(self.weights.scratch())
     }
 
     /// Rows of vectors in a row of the lattice.
@@ -242,7 +215,7 @@ impl Dense {
     fn stage_len(&self) -> usize {
         let n = self.layout.source_len(self.rows);
         let line = stage::line(n);
-        let numbers = self.arithmetic.numbers();
+        let numbers = self.weights.arithmetic.numbers();
         // Fewer rows at the edges may leave room for more lines.
         let unpacked =
             (self.lanes * numbers * line * stage::lines_together(n, self.lanes * numbers)).max(stage::UNPACKED);
@@ -268,27 +241,28 @@ impl Dense {
         y: &mut Output,
         shared: &mut [f32],
     ) -> Counts {
-        let kernel = Kernel::new(self.arithmetic);
+        let kernel = Kernel::new(self.weights.arithmetic);
         let channel_len = self.channel_len(x);
         let classes: Vec<Vec<Class>> = self.phases.iter().map(|phase| self.classes(phase, channel_len)).collect();
         let out = y.shared();
-        let units = self.groups * self.panels();
-        let chunk = (shared.len() / self.unit_len()).clamp(1, units);
+        let units = self.groups * self.weights.panels();
+        let chunk = (shared.len() / self.weights.unit_len()).clamp(1, units);
         let mut counts = Counts::default();
         for first in (0..units).step_by(chunk) {
             let count = chunk.min(units - first);
-            let packed = &mut shared[..count * self.unit_len()];
-            weights::pack(self, w, first, count, packed);
+            let packed = &mut shared[..count * self.weights.unit_len()];
+            self.weights.pack(w, first, count, packed);
             let parts = self.parts(first, count);
             let (tiles, packed) = (self.tiles(), &*packed);
             // One task takes all parts of a group if it can stage their operands once.
-            let once = self.elements() <= self.staged && !self.in_place(x) && tiles >= 8;
+            let once = self.weights.elements() <= self.staged && !self.in_place(x) && tiles >= 8;
             let parts: Vec<&[Part]> = parts.chunk_by(|a, b| once && a.group == b.group).collect();
             counts += sum_tasks(tiles * parts.len(), |task| {
                 let tile = self.tile(task % tiles);
                 with_scratch(self.lens().iter().sum(), |scratch| {
                     let parts = parts[task / tiles].iter().enumerate().map(|(i, part)| {
-                        let weights = &packed[(part.unit - first) * self.unit_len()..][..part.units * self.unit_len()];
+                        let weights = &packed[(part.unit - first) * self.weights.unit_len()..]
+                            [..part.units * self.weights.unit_len()];
                         let task =
                             Task { plan: self, kernel, classes: &classes, part, weights, tile, is_staged: i > 0 };
                         task.run(x, bias, &out, scratch)
@@ -305,10 +279,16 @@ impl Dense {
         let mut parts = Vec::new();
         let mut unit = first;
         while unit < first + count {
-            let (group, panel) = (unit / self.panels(), unit % self.panels());
-            let units = self.units.min(self.panels() - panel).min(first + count - unit);
+            let (group, panel) = (unit / self.weights.panels(), unit % self.weights.panels());
+            let units = self.units.min(self.weights.panels() - panel).min(first + count - unit);
             let output = panel * LANES;
-            parts.push(Part { group, unit, units, output, outputs: (units * LANES).min(self.outputs - output) });
+            parts.push(Part {
+                group,
+                unit,
+                units,
+                output,
+                outputs: (units * LANES).min(self.weights.outputs - output),
+            });
             unit += units;
         }
         parts
@@ -316,7 +296,7 @@ impl Dense {
 
     /// Whether products can read the operand where it is.
     fn in_place(&self, x: Elements) -> bool {
-        self.arithmetic == Arithmetic::F32
+        self.weights.arithmetic == Arithmetic::F32
             && x.numbers().is_some()
             && self.lanes == 1
             && self.layout.is_plain()
@@ -346,7 +326,7 @@ impl Dense {
                 .collect();
             let step =
                 |c: usize, (i, at): (usize, usize)| [((c * all + i) * LANES) as u32, (c * channel_len + at) as u32];
-            let steps = (0..self.block).flat_map(|c| taps.iter().map(move |&tap| step(c, tap))).collect();
+            let steps = (0..self.weights.block).flat_map(|c| taps.iter().map(move |&tap| step(c, tap))).collect();
             Class { vectors, taps: taps.len(), steps }
         };
         members.into_iter().map(class).collect()
@@ -360,7 +340,8 @@ struct Reached {
 }
 
 impl Reached {
-    fn new(axes: &[Axis; 2], origins: &[[usize; 2]], residues: &[Vec<usize>; 2], lattice: [usize; 2]) -> Reached {
+    fn new(filter: &Filter, origins: &[[usize; 2]]) -> Reached {
+        let (Filter { axes, residues, .. }, lattice) = (filter, filter.lattice());
         let (mut all, mut inside) = (0, 0);
         if lattice[0] * lattice[1] > SKIPPED {
             return Reached { all, inside };

@@ -1,8 +1,10 @@
 //! The work of one thread: from a tile of the source to finished outputs.
 
+use std::ops::Range;
+
 use bitbudget_formats::Counts;
 
-use super::super::stage::{self, Planes};
+use super::super::stage::{self, Picked, Planes};
 use super::{Class, Dense, PACKED, Part, Tile};
 use crate::elements::{Elements, SharedOutput};
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, pair, single};
@@ -22,10 +24,83 @@ pub(super) struct Task<'a> {
     pub(super) is_staged: bool,
 }
 
+/// The vectors of a tile's outputs: where their operands begin, and where their results go.
+struct Vectors<'a> {
+    plan: &'a Dense,
+    part: &'a Part,
+    tile: Tile,
+    out: &'a SharedOutput,
+    /// Whether products read the operand where it is.
+    in_place: bool,
+    /// Elements of the operand from one group of images, and from one row, to the next.
+    image_len: usize,
+    row_len: usize,
+    /// Vectors of a row, and of the tile.
+    per_row: usize,
+    count: usize,
+    image_groups: usize,
+    /// Elements of a plane of the result.
+    result: usize,
+    /// Whether a vector is a piece of a row of the result, and whether products write it there.
+    whole: bool,
+    written_directly: bool,
+}
+
+impl<'a> Vectors<'a> {
+    fn new(task: &Task<'a>, x: Elements, out: &'a SharedOutput) -> Vectors<'a> {
+        let (plan, tile) = (task.plan, task.tile);
+        let in_place = plan.in_place(x);
+        let (image_len, row_len) = match in_place {
+            true => (plan.weights.inputs * plan.groups * plan.source[0] * plan.source[1], plan.source[1]),
+            false => (plan.layout.len * plan.lanes, plan.layout.row() * plan.lanes),
+        };
+        let (per_row, image_groups) = (plan.vectors(), tile.images.div_ceil(plan.lanes));
+        let mut vectors = Vectors {
+            plan,
+            part: task.part,
+            tile,
+            out,
+            in_place,
+            image_len,
+            row_len,
+            per_row,
+            count: image_groups * tile.rows * per_row,
+            image_groups,
+            result: plan.result[0] * plan.result[1],
+            whole: plan.lanes == 1 && plan.step == [1, 1] && plan.lattice[1].is_multiple_of(LANES),
+            written_directly: false,
+        };
+        vectors.written_directly = vectors.whole && vectors.direct(0).is_some();
+        vectors
+    }
+
+    /// Where the operands of a vector of outputs begin.
+    #[inline(always)]
+    fn place(&self, vector: usize) -> usize {
+        let (row, column) = (vector / self.per_row, vector % self.per_row);
+        row / self.tile.rows * self.image_len + row % self.tile.rows * self.row_len + column * LANES
+    }
+
+    /// The first output channel of the part in an image.
+    #[inline(always)]
+    fn channel(&self, image: usize) -> usize {
+        (image * self.plan.groups + self.part.group) * self.plan.weights.outputs + self.part.output
+    }
+
+    /// Where a vector of outputs lies in the result, if products may write it there.
+    #[inline(always)]
+    fn direct(&self, vector: usize) -> Option<*mut f32> {
+        let (row, width) = (vector / self.per_row, self.plan.result[1]);
+        let (image, row) = (self.tile.image + row / self.tile.rows, self.tile.row + row % self.tile.rows);
+        // SAFETY: a task writes only the pixels of its tile in its own output channels.
+        unsafe { self.out.address(self.channel(image) * self.result + row * width + vector % self.per_row * LANES) }
+    }
+}
+
 impl Task<'_> {
     /// Stages the operands block by block, sums, and writes the results.
     pub(super) fn run(&self, x: Elements, bias: Option<Elements>, out: &SharedOutput, scratch: &mut [f32]) -> Counts {
-        let (plan, part, tile) = (self.plan, self.part, self.tile);
+        let (plan, part) = (self.plan, self.part);
         let [staged_len, stage_len, sums_len, line_len, _] = plan.lens();
         let (staged, rest) = scratch.split_at_mut(staged_len);
         let (stage_scratch, rest) = rest.split_at_mut(stage_len);
@@ -33,98 +108,86 @@ impl Task<'_> {
         let (line, start) = rest.split_at_mut(line_len);
         start.fill(0.0);
         if let Some(bias) = bias {
-            bias.unpack(part.group * plan.outputs + part.output, &mut start[..part.outputs]);
+            bias.unpack(part.group * plan.weights.outputs + part.output, &mut start[..part.outputs]);
         }
 
-        let in_place = plan.in_place(x);
-        let plane = plan.source[0] * plan.source[1];
-        let image_groups = tile.images.div_ceil(plan.lanes);
-        let per_row = plan.vectors();
-        let vectors = image_groups * tile.rows * per_row;
-        // Where the operands of a vector of outputs begin.
-        let (image_len, row_len) = match in_place {
-            true => (plan.inputs * plan.groups * plane, plan.source[1]),
-            false => (plan.layout.len * plan.lanes, plan.layout.row() * plan.lanes),
-        };
-        let place = |vector: usize| {
-            let (row, column) = (vector / per_row, vector % per_row);
-            row / tile.rows * image_len + row % tile.rows * row_len + column * LANES
-        };
-        let result = plan.result[0] * plan.result[1];
-        let channel = |image: usize| image * plan.groups * plan.outputs + part.group * plan.outputs + part.output;
-        let whole_vectors = plan.lanes == 1 && plan.step == [1, 1] && plan.lattice[1].is_multiple_of(LANES);
-        // SAFETY: a task writes only the pixels of its tile in its own output channels.
-        let direct = |vector: usize| unsafe {
-            let row = vector / per_row;
-            let (image, row) = (tile.image + row / tile.rows, tile.row + row % tile.rows);
-            out.address(channel(image) * result + row * plan.result[1] + vector % per_row * LANES)
-        };
-        let written_directly = whole_vectors && direct(0).is_some();
+        let vectors = Vectors::new(self, x, out);
         let planes = Planes { x, size: plan.source };
         // Planes of their own size are written as a whole.
-        if !in_place && !self.is_staged && !plan.layout.is_plain() {
+        if !vectors.in_place && !self.is_staged && !plan.layout.is_plain() {
             staged.fill(0.0);
         }
-        for first in (0..plan.elements()).step_by(plan.block) {
-            let elements = plan.block.min(plan.elements() - first);
-            let source = if in_place {
-                let at = (tile.image * plan.groups + part.group) * plan.inputs + first;
-                x.numbers().map_or(&[][..], |x| &x[at * plane + tile.row * plan.source[1]..])
+        let (all, block) = (plan.weights.elements(), plan.weights.block);
+        for first in (0..all).step_by(block) {
+            let elements = first..all.min(first + block);
+            let source = if vectors.in_place {
+                let at = (self.tile.image * plan.groups + part.group) * plan.weights.inputs + first;
+                let plane = plan.source[0] * plan.source[1];
+                x.numbers().map_or(&[][..], |x| &x[at * plane + self.tile.row * plan.source[1]..])
             } else {
-                let at = if plan.staged > plan.block { first * plan.images * plan.layout.len } else { 0 };
+                let at = if plan.staged > block { first * plan.images * plan.layout.len } else { 0 };
                 if !self.is_staged {
-                    self.stage(&planes, first, elements, &mut staged[at..], stage_scratch);
+                    self.stage(&planes, first, elements.len(), &mut staged[at..], stage_scratch);
                 }
                 &staged[at..]
             };
-            let weights = |panel: usize| &self.weights[panel * plan.unit_len() + first * plan.taps * LANES..];
-            let mut before = 0;
-            for (i, classes) in self.classes.iter().enumerate() {
-                let sums = &mut sums[i * plan.units * LANES * plan.distance()..];
-                for class in classes {
-                    let members = match plan.skips {
-                        true => class.vectors.len() / (plan.images / plan.lanes) * image_groups,
-                        false => vectors,
-                    };
-                    let members = &class.vectors[..members];
-                    let blocks = members.len().div_ceil(VECTORS);
-                    for block in 0..blocks {
-                        let range = block * members.len() / blocks..(block + 1) * members.len() / blocks;
-                        let mut b = [source.as_ptr(); VECTORS];
-                        let mut c = [sums.as_mut_ptr(); VECTORS];
-                        for (j, &vector) in members[range.clone()].iter().enumerate() {
-                            b[j] = source[place(vector)..].as_ptr();
-                            let to_result = if written_directly { direct(vector) } else { None };
-                            c[j] = to_result.unwrap_or(sums[vector * LANES..].as_mut_ptr());
-                        }
-                        let row = if written_directly { result } else { plan.distance() };
-                        for output in (0..part.outputs).step_by(ROWS) {
-                            let a = &weights(output / LANES)[elements * before * LANES + output % LANES..];
-                            let start = start[output..].first_chunk().filter(|_| first == 0);
-                            // SAFETY: a task writes only the pixels of its tile in its own output channels; weights,
-                            // staged planes and sums are as long as the plan says.
-                            unsafe {
-                                self.kernel.run(&Block {
-                                    a: a.as_ptr(),
-                                    steps: &class.steps[..elements * class.taps],
-                                    b,
-                                    c: c.map(|c| c.add(output * row)),
-                                    vectors: range.len(),
-                                    row,
-                                    rows: ROWS.min(part.outputs - output),
-                                    start,
-                                });
-                            }
+            self.add_products(&vectors, elements, source, start, sums);
+        }
+        if vectors.written_directly { Counts::default() } else { self.write(&vectors, sums, line) }
+    }
+
+    /// Adds the products of some input elements to the sums, which begin with `start`.
+    fn add_products(&self, vectors: &Vectors, elements: Range<usize>, source: &[f32], start: &[f32], sums: &mut [f32]) {
+        let (plan, part) = (self.plan, self.part);
+        let (first, unit_len) = (elements.start, plan.weights.unit_len());
+        let weights = |panel: usize| &self.weights[panel * unit_len + first * plan.weights.taps * LANES..];
+        let row = if vectors.written_directly { vectors.result } else { plan.distance() };
+        let mut before = 0;
+        for (i, classes) in self.classes.iter().enumerate() {
+            let sums = &mut sums[i * plan.units * LANES * plan.distance()..];
+            for class in classes {
+                let members = match plan.skips {
+                    true => class.vectors.len() / (plan.images / plan.lanes) * vectors.image_groups,
+                    false => vectors.count,
+                };
+                let members = &class.vectors[..members];
+                let blocks = members.len().div_ceil(VECTORS);
+                for block in 0..blocks {
+                    let range = block * members.len() / blocks..(block + 1) * members.len() / blocks;
+                    let mut b = [source.as_ptr(); VECTORS];
+                    let mut c = [sums.as_mut_ptr(); VECTORS];
+                    for (j, &vector) in members[range.clone()].iter().enumerate() {
+                        b[j] = source[vectors.place(vector)..].as_ptr();
+                        let to_result = if vectors.written_directly { vectors.direct(vector) } else { None };
+                        c[j] = to_result.unwrap_or(sums[vector * LANES..].as_mut_ptr());
+                    }
+                    for output in (0..part.outputs).step_by(ROWS) {
+                        let a = &weights(output / LANES)[elements.len() * before * LANES + output % LANES..];
+                        let start = start[output..].first_chunk().filter(|_| first == 0);
+                        // SAFETY: a task writes only the pixels of its tile in its own output channels; weights,
+                        // staged planes and sums are as long as the plan says.
+                        unsafe {
+                            self.kernel.run(&Block {
+                                a: a.as_ptr(),
+                                steps: &class.steps[..elements.len() * class.taps],
+                                b,
+                                c: c.map(|c| c.add(output * row)),
+                                vectors: range.len(),
+                                row,
+                                rows: ROWS.min(part.outputs - output),
+                                start,
+                            });
                         }
                     }
                 }
-                before += plan.phases[i].taps.len();
             }
+            before += plan.phases[i].taps.len();
         }
-        if written_directly {
-            return Counts::default();
-        }
+    }
 
+    /// Writes the sums to the result, by way of `line`.
+    fn write(&self, vectors: &Vectors, sums: &[f32], line: &mut [f32]) -> Counts {
+        let (plan, part, tile) = (self.plan, self.part, self.tile);
         let first_row = tile.row * plan.step[0];
         let rows = (tile.rows * plan.step[0]).min(plan.result[0] - first_row);
         let len = rows * plan.result[1];
@@ -133,15 +196,16 @@ impl Task<'_> {
         for image in 0..tile.images {
             for output in (0..part.outputs).step_by(together) {
                 let outputs = together.min(part.outputs - output);
-                let at = (channel(tile.image + image) + output) * result + first_row * plan.result[1];
-                let pixels = image / plan.lanes * tile.rows * per_row * LANES;
-                let finished = if whole_vectors && together == 1 {
+                let channel = vectors.channel(tile.image + image) + output;
+                let at = channel * vectors.result + first_row * plan.result[1];
+                let pixels = image / plan.lanes * tile.rows * vectors.per_row * LANES;
+                let finished = if vectors.whole && together == 1 {
                     &sums[output * plan.distance() + pixels..][..len]
                 } else {
                     for o in 0..outputs {
                         let sums = &sums[(output + o) * plan.distance() + pixels..];
                         let line = &mut line[o * len..][..len];
-                        match whole_vectors {
+                        match vectors.whole {
                             true => copy_short(&sums[..len], line),
                             false => assemble(plan, &tile, image % plan.lanes, rows, sums, line),
                         }
@@ -149,7 +213,7 @@ impl Task<'_> {
                     &line[..outputs * len]
                 };
                 // SAFETY: a task writes only the pixels of its tile in its own output channels.
-                counts += unsafe { out.write(at, finished) };
+                counts += unsafe { vectors.out.write(at, finished) };
             }
         }
         counts
@@ -158,10 +222,10 @@ impl Task<'_> {
     /// Stages the planes of some input elements.
     fn stage(&self, planes: &Planes, first: usize, elements: usize, staged: &mut [f32], scratch: &mut [f32]) {
         let (plan, tile) = (self.plan, self.tile);
-        let numbers = plan.arithmetic.numbers();
+        let numbers = plan.weights.arithmetic.numbers();
         let (row, end) = plan.layout.source_rows(tile.row, plan.rows);
         let n = (end - row) * plan.source[1];
-        if plan.arithmetic == Arithmetic::F32 && plan.lanes == 1 && plan.layout.is_plain() {
+        if plan.weights.arithmetic == Arithmetic::F32 && plan.lanes == 1 && plan.layout.is_plain() {
             return self.stage_plain(planes, first, elements, [row, n], staged, scratch);
         }
         let together = stage::lines_together(n, plan.lanes * numbers);
@@ -173,12 +237,13 @@ impl Task<'_> {
             for element in (0..elements).step_by(together) {
                 let channel = (first + element) * numbers;
                 let count = together.min(elements - element);
-                let channels = (count * numbers).min(plan.inputs - channel);
+                let channels = (count * numbers).min(plan.weights.inputs - channel);
                 let mut lines = [const { None }; LANES];
                 let buffers = unpacked.chunks_mut(together * numbers * line);
                 for ((lane, lines), buffer) in lines[..images].iter_mut().enumerate().zip(buffers) {
-                    let plane = ((image + lane) * plan.groups + self.part.group) * plan.inputs + channel;
-                    *lines = Some(planes.lines(plane, 1, channels, row, n, buffer));
+                    let first = ((image + lane) * plan.groups + self.part.group) * plan.weights.inputs + channel;
+                    let picked = Picked { first, step: 1, count: channels };
+                    *lines = Some(planes.lines(picked, row, n, buffer));
                 }
                 for i in 0..count {
                     let at = ((element + i) * plan.images + group * plan.lanes) * plan.layout.len;
@@ -186,7 +251,7 @@ impl Task<'_> {
                     let mut found: [&[f32]; LANES] = [&[]; LANES];
                     for ((lines, paired), found) in lines.iter().flatten().zip(paired.chunks_mut(line)).zip(&mut found)
                     {
-                        *found = match plan.arithmetic {
+                        *found = match plan.weights.arithmetic {
                             Arithmetic::F32 => lines.get(i),
                             Arithmetic::Bf16 if 2 * i + 1 < channels => {
                                 pair(lines.get(2 * i), lines.get(2 * i + 1), &mut paired[..n]);
@@ -219,7 +284,7 @@ impl Task<'_> {
         // Short planes that lie side by side are unpacked together.
         let together = if n == plane && n < LONG { (stage::UNPACKED / n.max(1)).min(elements) } else { 1 };
         for image in 0..tile.images {
-            let source = ((tile.image + image) * plan.groups + self.part.group) * plan.inputs + first;
+            let source = ((tile.image + image) * plan.groups + self.part.group) * plan.weights.inputs + first;
             let at = |element: usize| (element * plan.images + image) * len;
             for element in (0..elements).step_by(together) {
                 let count = together.min(elements - element);
