@@ -2,7 +2,7 @@
 
 use super::chain::Elementwise;
 use super::geometry::conv2d;
-use super::kernel::product;
+use super::kernel::matmul_sizes;
 use super::operands::{Operand, Operands};
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
@@ -45,7 +45,7 @@ pub(crate) fn scratch(program: &Program) -> usize {
                 conv2d(&op.forward(), x, shape).map(|g| g.scratch(Pass::GradWeight, fx, fdy))
             }
             (Op::Matmul(op), Some((a, fa)), Some((_, fb))) => {
-                product(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, fa, fb))
+                matmul_sizes(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, fa, fb))
             }
             _ => Ok(0),
         };

@@ -88,104 +88,137 @@ fn wrong(part: usize, function: Function<'_>, reason: impl std::fmt::Display) ->
     geometry("chain", format!("part {part} ({function:?}) {reason}"))
 }
 
+/// The last part that reads an operand for which `is` holds.
+fn last_reader(parts: &[Part<'_>], is: impl Fn(&Operand<'_>) -> bool) -> Option<usize> {
+    parts.iter().rposition(|part| part.operands.iter().any(&is))
+}
+
+fn reader_of_part(parts: &[Part<'_>], i: usize) -> Option<usize> {
+    last_reader(parts, |operand| matches!(operand, Operand::Part(j) if *j == i))
+}
+
+fn reader_of_output(parts: &[Part<'_>], i: usize) -> Option<usize> {
+    last_reader(parts, |operand| matches!(operand, Operand::Output(j) if *j == i))
+}
+
+/// A plan in the making: the slots that are taken, and where the results of the parts so far are.
+struct Builder<'p, 'a> {
+    parts: &'p [Part<'a>],
+    /// Elements of a channel.
+    count: f64,
+    slots: Slots,
+    constants: Vec<(usize, f32)>,
+    held: Vec<(usize, usize)>,
+    results: Vec<Source<'a>>,
+}
+
+impl<'a> Builder<'_, 'a> {
+    /// A part as a step. Slots that nothing reads later are free afterwards.
+    fn step(&mut self, i: usize, outputs: &[Output<'_>]) -> Step<'a> {
+        let part = &self.parts[i];
+        let mut loads = Vec::new();
+        let mut sources = Vec::new();
+        let mut channels = Vec::new();
+        let mut scalars = Vec::new();
+        for (k, operand) in part.operands.iter().enumerate() {
+            match (part.function.takes(k), *operand) {
+                (Some((_, Takes::Channel)), Operand::Channel(x)) => channels.push(numbers(x)),
+                (Some((_, Takes::Scalar)), Operand::Scalar(x)) => scalars.push(x),
+                (_, operand) => sources.extend(self.source(operand, &mut loads)),
+            }
+        }
+        let read_later = reader_of_part(self.parts, i).is_some();
+        let target = match part.output {
+            Some(output) if outputs[output].holds_numbers() => Target::Numbers(output),
+            Some(output) => Target::Codes { slot: self.slots.take(), output, read_later },
+            None => {
+                let keeps_infinity = part.rounding.is_none_or(|(format, overflow)| overflow.keeps_infinity(format));
+                Target::Slot { slot: self.slots.take(), keeps_infinity }
+            }
+        };
+        self.results.push(match target {
+            Target::Numbers(output) => Source::Output(output),
+            Target::Codes { slot, .. } | Target::Slot { slot, .. } => Source::Slot(slot),
+        });
+        self.free_after(i, &loads);
+        Step {
+            function: part.function,
+            loads,
+            sources,
+            scalars,
+            tables: normalize::factors(part.function, channels, self.count),
+            rounding: part.rounding,
+            is_rounded: is_rounded_already(self.parts, i),
+            target,
+        }
+    }
+
+    /// Where an operand with one number for each element is; nowhere if it is an output that does not exist.
+    fn source(&mut self, operand: Operand<'a>, loads: &mut Vec<(usize, Load<'a>)>) -> Option<Source<'a>> {
+        let mut loaded = |slots: &mut Slots, load| {
+            let slot = slots.take();
+            loads.push((slot, load));
+            Source::Slot(slot)
+        };
+        Some(match operand {
+            Operand::Elements(x) => match x.numbers() {
+                Some(x) => Source::Numbers(x),
+                None => loaded(&mut self.slots, Load::Elements(x)),
+            },
+            Operand::Channel(x) => loaded(&mut self.slots, Load::Channel(numbers(x))),
+            Operand::Scalar(value) => {
+                // A slot of its own, which nothing takes later.
+                let slot = self.slots.count;
+                self.slots.count += 1;
+                self.constants.push((slot, value));
+                Source::Slot(slot)
+            }
+            Operand::Part(j) => self.results[j],
+            Operand::Output(j) => Source::Slot(self.held.iter().find(|(output, _)| *output == j)?.1),
+        })
+    }
+
+    /// Frees the slots that nothing reads after a part.
+    fn free_after(&mut self, i: usize, loads: &[(usize, Load<'a>)]) {
+        let Builder { parts, slots, held, results, .. } = self;
+        slots.free.extend(loads.iter().map(|(slot, _)| *slot));
+        let is_done = |output: usize| reader_of_output(parts, output) == Some(i);
+        slots.free.extend(held.iter().filter(|(output, _)| is_done(*output)).map(|(_, slot)| *slot));
+        for (j, result) in results.iter().enumerate() {
+            let reader = reader_of_part(parts, j);
+            let done = if j == i { reader.is_none() } else { reader == Some(i) };
+            if let (Source::Slot(slot), true) = (result, done) {
+                slots.free.push(*slot);
+            }
+        }
+    }
+}
+
+/// Elements of a tile: all of a tile's numbers share the cache; where nothing is read twice, that does not matter.
+fn tile(slots: usize, steps: &[Step<'_>]) -> usize {
+    let numbers = |step: &Step<'_>| {
+        let read = step.sources.iter().filter(|source| matches!(source, Source::Numbers(_))).count();
+        read + usize::from(matches!(step.target, Target::Numbers(_)))
+    };
+    match slots {
+        0 => TILES,
+        _ => (TILES / (slots + steps.iter().map(numbers).sum::<usize>())).max(SHORTEST_TILE) / BLOCK * BLOCK,
+    }
+}
+
 impl<'a> Plan<'a> {
     pub(super) fn new(shape: [usize; 3], parts: &[Part<'a>], outputs: &[Output<'_>]) -> Result<Self, ShapeError> {
         check_parts(shape, parts, outputs)?;
         let [n, c, s] = shape;
-        let operands = || parts.iter().flat_map(|part| &part.operands);
-        let last_reader = |of: fn(&Operand<'_>) -> Option<usize>, i| {
-            parts.iter().rposition(|part| part.operands.iter().any(|o| of(o) == Some(i)))
-        };
-        let reader_of_part = |i| last_reader(|o| if let Operand::Part(i) = *o { Some(i) } else { None }, i);
-        let reader_of_output = |i| last_reader(|o| if let Operand::Output(i) = *o { Some(i) } else { None }, i);
-
         let mut slots = Slots::default();
-        let mut constants = Vec::new();
-        // Slots of constants come first, so that nothing reuses them.
-        let constant = |slots: &mut Slots, constants: &mut Vec<(usize, f32)>, value: f32| {
-            let slot = slots.count;
-            slots.count += 1;
-            constants.push((slot, value));
-            slot
-        };
-        let held: Vec<(usize, usize)> =
-            (0..outputs.len()).filter(|&i| reader_of_output(i).is_some()).map(|i| (i, slots.take())).collect();
-        let mut results: Vec<Source<'a>> = Vec::new();
-        let mut steps: Vec<Step<'a>> = Vec::new();
-        for (i, part) in parts.iter().enumerate() {
-            let mut loads = Vec::new();
-            let mut sources = Vec::new();
-            let mut channels = Vec::new();
-            let mut scalars = Vec::new();
-            for (k, operand) in part.operands.iter().enumerate() {
-                match (part.function.takes(k), *operand) {
-                    (Some((_, Takes::Channel)), Operand::Channel(x)) => channels.push(numbers(x)),
-                    (Some((_, Takes::Scalar)), Operand::Scalar(x)) => scalars.push(x),
-                    (_, Operand::Elements(x)) => sources.push(match x.numbers() {
-                        Some(x) => Source::Numbers(x),
-                        None => {
-                            let slot = slots.take();
-                            loads.push((slot, Load::Elements(x)));
-                            Source::Slot(slot)
-                        }
-                    }),
-                    (_, Operand::Channel(x)) => {
-                        let slot = slots.take();
-                        loads.push((slot, Load::Channel(numbers(x))));
-                        sources.push(Source::Slot(slot));
-                    }
-                    (_, Operand::Scalar(x)) => sources.push(Source::Slot(constant(&mut slots, &mut constants, x))),
-                    (_, Operand::Part(j)) => sources.push(results[j]),
-                    (_, Operand::Output(j)) => {
-                        sources
-                            .extend(held.iter().find(|(output, _)| *output == j).map(|&(_, slot)| Source::Slot(slot)));
-                    }
-                }
-            }
-            let read_later = reader_of_part(i).is_some();
-            let target = match part.output {
-                Some(output) if outputs[output].holds_numbers() => Target::Numbers(output),
-                Some(output) => Target::Codes { slot: slots.take(), output, read_later },
-                None => Target::Slot {
-                    slot: slots.take(),
-                    keeps_infinity: part.rounding.is_none_or(|(format, overflow)| overflow.keeps_infinity(format)),
-                },
-            };
-            results.push(match target {
-                Target::Numbers(output) => Source::Output(output),
-                Target::Codes { slot, .. } | Target::Slot { slot, .. } => Source::Slot(slot),
-            });
-            slots.free.extend(loads.iter().map(|(slot, _)| *slot));
-            slots
-                .free
-                .extend(held.iter().filter(|(output, _)| reader_of_output(*output) == Some(i)).map(|(_, slot)| *slot));
-            for (j, result) in results.iter().enumerate() {
-                let done = if j == i { !read_later } else { reader_of_part(j) == Some(i) };
-                if let (Source::Slot(slot), true) = (result, done) {
-                    slots.free.push(*slot);
-                }
-            }
-            let tables = normalize::factors(part.function, channels, elements(&[n, s]) as f64);
-            steps.push(Step {
-                function: part.function,
-                loads,
-                sources,
-                scalars,
-                tables,
-                rounding: part.rounding,
-                is_rounded: is_rounded_already(parts, i),
-                target,
-            });
-        }
-        // All of a tile's numbers share the cache; where nothing is read twice, that does not matter.
-        let numbers = |step: &Step<'_>| {
-            let read = step.sources.iter().filter(|source| matches!(source, Source::Numbers(_))).count();
-            read + usize::from(matches!(step.target, Target::Numbers(_)))
-        };
-        let tile = match slots.count {
-            0 => TILES,
-            count => (TILES / (count + steps.iter().map(numbers).sum::<usize>())).max(SHORTEST_TILE) / BLOCK * BLOCK,
-        };
+        let held = (0..outputs.len()).filter(|&i| reader_of_output(parts, i).is_some());
+        let held = held.map(|i| (i, slots.take())).collect();
+        let (count, constants, results) = (elements(&[n, s]) as f64, Vec::new(), Vec::new());
+        let mut builder = Builder { parts, count, slots, constants, held, results };
+        let mut steps: Vec<Step<'a>> = (0..parts.len()).map(|i| builder.step(i, outputs)).collect();
+        let Builder { slots, constants, held, .. } = builder;
+        let tile = tile(slots.count, &steps);
+        let operands = || parts.iter().flat_map(|part| &part.operands);
         let tiles = match operands().any(|operand| matches!(operand, Operand::Channel(_))) {
             true => Tiles::new(elements(&[n, c]), s, c, tile),
             false => Tiles::new(1, elements(&shape), 1, tile),
