@@ -5,8 +5,7 @@ use std::marker::PhantomData;
 
 use bitbudget_formats::{Format, Unpack64};
 
-use crate::elements::{Elements, Stored};
-use crate::normalize::Bounds;
+use crate::elements::{Bounds, Elements, Stored};
 
 /// Elements of a block: four vectors of FP32, one of codes.
 pub(crate) const BLOCK: usize = 64;

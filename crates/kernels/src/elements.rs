@@ -14,7 +14,7 @@ mod piece;
 mod shared;
 mod special;
 
-pub(crate) use computed::{Computed, Mask};
+pub(crate) use computed::{Bounds, Computed, Mask};
 pub(crate) use shared::SharedOutput;
 
 /// Elements that are unpacked, computed and packed at a time (16 KiB of FP32).

@@ -60,6 +60,7 @@ mod product;
 mod reduce;
 mod shape;
 mod simd;
+mod tile;
 mod translate;
 mod walk;
 

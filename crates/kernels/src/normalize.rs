@@ -33,13 +33,6 @@ pub(crate) fn factors(function: Function<'_>, operands: Vec<Vec<f32>>, count: f6
     }
 }
 
-/// The normalised numbers between which a gradient passes; NaN stands for no bound.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Bounds {
-    pub(crate) low: f32,
-    pub(crate) high: f32,
-}
-
 /// Calls `$fixed` with a constant length of rows where they are short; else `$ones` or `$each`.
 macro_rules! by_row_length {
     ($row:expr, $fixed:ident($($argument:expr),*), $ones:expr, $each:expr) => {

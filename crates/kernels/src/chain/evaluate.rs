@@ -1,6 +1,6 @@
 //! Formulas over one tile, block by block.
 
-use super::apply::Operands;
+use super::operands::Operands;
 use crate::elementwise::{erf, exp, tanh};
 use crate::formula::{DEEPEST, Formula, Word};
 use crate::simd::{LANES, mul_add, multiversion};

@@ -7,14 +7,15 @@
 use bitbudget_formats::{Counts, Format, Overflow, Pack64, Unpack64, pack_u8};
 
 use super::mask::Masked;
+use super::part::{Operand, Part};
 use super::plan::Step;
 use super::registers::{self, Passing, Skip, Target, Work};
 use super::residual::Residual;
-use super::{Operand, Part, Tile, Tiles};
 use crate::blocks::{Bytes, Codes, Gate};
+use crate::elements::Bounds;
 use crate::elements::SharedOutput;
 use crate::function::Function;
-use crate::normalize::Bounds;
+use crate::tile::{Tile, Tiles};
 
 /// Parts of the longest chain that runs in registers.
 const PARTS: usize = 6;

@@ -7,11 +7,14 @@
 use bitbudget_formats::{Counts, Format, unpack_u8};
 use rayon::prelude::*;
 
-use super::{Operand, Part, Tiles, chain};
+use super::part::{Operand, Part};
+use super::plan::Plan;
+use super::run::run_plan;
 use crate::elements::{Elements, Output, SharedOutput, Stored};
 use crate::error::ShapeError;
 use crate::function::Function;
 use crate::simd::multiversion;
+use crate::tile::Tiles;
 use crate::translate::{Choice, Entries, Translation, translation};
 
 /// Codes of one byte.
@@ -118,7 +121,7 @@ impl<'a> Table<'a> {
         operands.filter(|operand| matches!(operand, Operand::Elements(_))).for_each(|x| *x = Operand::Elements(every));
         parts.iter_mut().next_back().into_iter().for_each(|last| last.output = Some(0));
         let mut codes = vec![0; channels * CODES];
-        chain([1, channels, CODES], &parts, &mut [Output::u8(format, overflow, &mut codes)?])?;
+        compute(channels, &parts, &mut [Output::u8(format, overflow, &mut codes)?])?;
         Ok(Some(Table {
             translation,
             x,
@@ -156,6 +159,14 @@ fn only_elements<'a>(parts: &[Part<'a>]) -> Option<(Format, &'a [u8])> {
         },
         _ => None,
     })
+}
+
+/// Runs a chain on all codes of each channel.
+fn compute(channels: usize, parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<(), ShapeError> {
+    let plan = Plan::new([1, channels, CODES], parts, outputs)?;
+    let places: Vec<SharedOutput> = outputs.iter_mut().map(Output::shared).collect();
+    run_plan(&plan, parts, &places);
+    Ok(())
 }
 
 /// Rows, their length, and channels, each of which has a table of its own.
@@ -301,7 +312,7 @@ impl Tables {
             let Some((format, overflow)) = rounding else { return Ok(None) };
             outputs.push(Output::u8(format, overflow, codes)?);
         }
-        chain([1, channels, CODES], &doubled, &mut outputs)?;
+        compute(channels, &doubled, &mut outputs)?;
         drop(outputs);
         let rounded = parts.iter().zip(&numbers).enumerate();
         let rounded = rounded.filter_map(|(i, (part, numbers))| part.rounding.map(|(format, _)| (i, format, numbers)));

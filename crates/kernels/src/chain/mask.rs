@@ -5,9 +5,9 @@
 
 use bitbudget_formats::{Format, Overflow, round_slice};
 
-use super::{Operand, Part};
+use super::part::{Operand, Part};
+use crate::elements::Bounds;
 use crate::function::Function;
-use crate::normalize::Bounds;
 
 /// The first parts of a chain: a normalisation, what clamps it, and what passes on a gradient where that is not flat.
 pub(super) struct Masked {

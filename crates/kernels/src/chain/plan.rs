@@ -2,11 +2,12 @@
 
 use bitbudget_formats::{Format, Overflow};
 
-use super::{Operand, Part, TILES, Tiles};
+use super::part::{Operand, Part};
 use crate::elements::{Elements, Output};
 use crate::error::{ShapeError, check, elements, geometry};
 use crate::function::{Function, PassesOn, Takes};
 use crate::normalize;
+use crate::tile::{TILES, Tiles};
 
 /// The shortest tile that is worth its fixed costs.
 pub(super) const SHORTEST_TILE: usize = 512;

@@ -4,19 +4,22 @@ use bitbudget_formats::Overflow;
 #[cfg(target_arch = "x86_64")]
 use bitbudget_formats::Unpack64;
 
-use super::apply::{Operands, apply};
+use super::apply::apply;
 #[cfg(target_arch = "x86_64")]
 use super::fused::Fused;
 use super::lookup::Table;
 use super::mask::Masked;
+use super::operands::Operands;
+use super::part::{Operand, Part};
 use super::plan::{Plan, SHORTEST_TILE, Step, Target};
 use super::residual::Residual;
-use super::{Operand, Part, TILES, Tile, load, round, run_step};
-use crate::elements::{Elements, Mask};
+use super::run::{load, round, run_step};
+use crate::elements::{Bounds, Elements, Mask};
 use crate::error::{ShapeError, geometry};
 use crate::function::Function;
-use crate::normalize::{Bounds, Kink, add_normalized, clamp_all, normalize_and_clamp};
+use crate::normalize::{Kink, add_normalized, clamp_all, normalize_and_clamp};
 use crate::parallel::with_scratch;
+use crate::tile::{TILES, Tile};
 
 /// Slots of a chain that is read without memory from the heap.
 const FEW: usize = 8;

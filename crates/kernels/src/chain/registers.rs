@@ -4,8 +4,8 @@ use std::arch::x86_64::*;
 
 use bitbudget_formats::{Counts, Format, Pack64, Unpack64};
 
-use super::{Tile, Tiles};
 use crate::blocks::{BLOCK, Bytes, Codes, Gate, first, joined, load, masked, normalized, within};
+use crate::tile::{Tile, Tiles};
 
 /// Elements go through where the code is from 1 to `last`, or NaN.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Sums of two tensors of which one or both are normalised, and may be rectified then: residual connections.
 
-use super::{Operand, Part};
+use super::part::{Operand, Part};
 use crate::function::Function;
 
 /// The first parts of a chain.

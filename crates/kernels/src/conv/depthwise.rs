@@ -5,7 +5,7 @@
 
 use bitbudget_formats::Counts;
 
-use super::Conv2d;
+use super::geometry::Conv2d;
 use super::layout::{Filter, Layout};
 use super::stage::{self, Picked, Planes, Window};
 use crate::elements::{Elements, Output, SharedOutput};

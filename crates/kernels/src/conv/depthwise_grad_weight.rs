@@ -2,8 +2,8 @@
 
 use bitbudget_formats::Counts;
 
-use super::Conv2d;
 use super::depthwise::{PIXELS, stage, stage_len};
+use super::geometry::Conv2d;
 use super::layout::{Axis, Layout};
 use super::stage::{Picked, Planes, Window};
 use crate::elements::{Elements, Output};

@@ -2,7 +2,7 @@
 //! from one output to the next. Inside a phase every tap of the kernel is a contiguous row, whatever stride, dilation
 //! and padding are.
 
-use super::Conv2d;
+use super::geometry::Conv2d;
 use crate::simd::multiversion;
 
 /// One axis of a source plane, below a lattice of outputs.

@@ -3,7 +3,6 @@
 use bitbudget_formats::{Counts, Format, Overflow, round_slice};
 use rayon::prelude::*;
 
-use super::ChannelRun;
 use crate::chain::round;
 use crate::elements::Elements;
 use crate::error::{ShapeError, check, elements, geometry};
@@ -13,6 +12,19 @@ use crate::parallel::with_scratch;
 const TASK: usize = 32 * TILE;
 /// Elements that are rounded while they are in the nearest cache.
 const TILE: usize = 2048;
+
+/// Successive channels of a tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelRun<'a> {
+    /// `[batch, channels, plane]`.
+    pub x: Elements<'a>,
+    /// Channels of `x`.
+    pub channels: usize,
+    /// The first one that is taken.
+    pub first: usize,
+    /// How many are taken.
+    pub count: usize,
+}
 
 /// The channels of a result, by where they come from.
 pub(super) struct Channels<'a> {

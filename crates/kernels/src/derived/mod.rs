@@ -13,6 +13,7 @@ use bitbudget_formats::{Counts, Format, Overflow};
 use crate::chain::{Part, Reader};
 use crate::elements::{Computed, Elements, Mask};
 use crate::error::{ShapeError, elements};
+pub use channels::ChannelRun;
 use channels::Channels;
 
 /// An operand that is computed as it is read; [`Elements::derived`] makes it one of a kernel.
@@ -27,19 +28,6 @@ pub struct Derived<'a> {
 enum Kind<'a> {
     Chain(Box<Reader<'a>>),
     Channels(Channels<'a>),
-}
-
-/// Successive channels of a tensor.
-#[derive(Clone, Copy, Debug)]
-pub struct ChannelRun<'a> {
-    /// `[batch, channels, plane]`.
-    pub x: Elements<'a>,
-    /// Channels of `x`.
-    pub channels: usize,
-    /// The first one that is taken.
-    pub first: usize,
-    /// How many are taken.
-    pub count: usize,
 }
 
 impl fmt::Debug for Derived<'_> {

@@ -3,7 +3,6 @@
 use bitbudget_formats::Format;
 
 use super::Elements;
-use crate::normalize::Bounds;
 
 /// Elements that are stored nowhere, but computed as they are read.
 pub(crate) trait Computed: std::fmt::Debug + Sync {
@@ -21,6 +20,13 @@ pub(crate) trait Computed: std::fmt::Debug + Sync {
 
     /// What the elements are, if a mask is all that they are.
     fn mask(&self) -> Option<Mask<'_>>;
+}
+
+/// The normalised numbers between which a gradient passes; NaN stands for no bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bounds {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
 }
 
 /// What passes of dy: where x, normalised by means, factors and biases by channel, is within bounds.

@@ -1,6 +1,6 @@
 //! Two sums over numbers in memory: of a row, or position by position.
 
-use crate::normalize::Bounds;
+use crate::elements::Bounds;
 use crate::simd::{mul_add, multiversion};
 
 /// Which sums over a channel.

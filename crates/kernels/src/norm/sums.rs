@@ -11,10 +11,9 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use super::registers::{self, Factors, Fused};
 use super::row::{Passing, Sums, add_positions, lane_sum, passing_row_sums, row_sums};
-use crate::chain::Tiles;
-use crate::elements::{Elements, Mask, Stored};
-use crate::normalize::Bounds;
+use crate::elements::{Bounds, Elements, Mask, Stored};
 use crate::parallel::with_scratch;
+use crate::tile::Tiles;
 
 /// Elements that are unpacked at a time.
 const TILE: usize = 2048;

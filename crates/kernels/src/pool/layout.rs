@@ -5,7 +5,7 @@
 //! apart as those of a phase, so that a tap of all windows of a plane is one contiguous run, with some elements between
 //! the rows that belong to no window.
 
-use super::{Pool2d, Span};
+use super::geometry::{Pool2d, Span};
 use crate::simd::{copy_short, multiversion};
 
 /// Windows that are pooled at a time.

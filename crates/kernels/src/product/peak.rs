@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bitbudget_formats::Format;
 
-use super::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS};
+use super::kernel::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS};
 
 /// Steps of the block.
 const DEPTH: usize = 128;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bitbudget_formats::Counts;
 
 use super::super::stage::{self, Picked, Planes};
-use super::{Class, Dense, PACKED, Part, Tile};
+use super::plan::{Class, Dense, PACKED, Part, Tile};
 use crate::elements::{Elements, SharedOutput};
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, pair, single};
 use crate::simd::{copy_short, multiversion};

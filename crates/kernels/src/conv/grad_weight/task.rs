@@ -1,7 +1,7 @@
 //! The work of one thread: sums over tiles.
 
 use super::super::stage::{self, Picked, Planes, Window};
-use super::{Channels, GradWeight, Tile};
+use super::plan::{Channels, GradWeight, Tile};
 use crate::elements::Elements;
 use crate::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, interleave, pair, single};
 use crate::simd::copy_short;

@@ -28,7 +28,7 @@ impl Tile {
 
     /// What is left after the first `done` elements, which are whole rows or all.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn after(self, done: usize) -> Tile {
+    pub(crate) fn after(self, done: usize) -> Tile {
         Tile { start: self.start + done, len: self.len - done, row: self.row + done / self.row_len, ..self }
     }
 }
@@ -62,7 +62,7 @@ impl Tiles {
     }
 
     /// The length of a row.
-    pub(super) fn row(&self) -> usize {
+    pub(crate) fn row(&self) -> usize {
         self.row
     }
 
@@ -89,7 +89,7 @@ impl Tiles {
 
     /// Tiles of at most `most` elements that make up `len` elements from `start` on: whole rows where there are, parts of
     /// a row at the ends.
-    pub(super) fn cover(&self, start: usize, len: usize, most: usize) -> impl Iterator<Item = Tile> + '_ {
+    pub(crate) fn cover(&self, start: usize, len: usize, most: usize) -> impl Iterator<Item = Tile> + '_ {
         let most = most.min(self.longest());
         let (mut at, end) = (start, start + len);
         std::iter::from_fn(move || {
