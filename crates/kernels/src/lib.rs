@@ -39,47 +39,30 @@
 //! # }
 //! ```
 
-#[cfg(target_arch = "x86_64")]
-mod blocks;
-mod chain;
-mod conv;
-mod derived;
-mod elements;
 mod elementwise;
 mod error;
-mod formula;
-mod function;
-mod gemm;
-mod loss;
-mod norm;
-mod normalize;
-mod optim;
-mod parallel;
-mod pool;
-mod product;
-mod reduce;
-mod shape;
-mod simd;
-mod tile;
-mod translate;
-mod walk;
+mod operators;
+mod tensors;
+mod words;
 
-pub use chain::{Operand, Part, chain};
-pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
-pub use derived::{ChannelRun, Derived, count_channels, derived_scratch};
-pub use elements::{Elements, Output};
-pub use elementwise::Binary;
+pub use elementwise::chain::{Operand, Part, chain};
+pub use elementwise::derived::{ChannelRun, Derived, count_channels, derived_scratch};
+pub use elementwise::formula::{Formula, Word};
+pub use elementwise::function::Function;
+pub use elementwise::math::Binary;
 pub use error::ShapeError;
-pub use formula::{Formula, Word};
-pub use function::Function;
-pub use gemm::{Matmul, matmul, matmul_scratch};
-pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
-pub use norm::{
+pub use operators::conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use operators::gemm::{Matmul, matmul, matmul_scratch};
+pub use operators::loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
+pub use operators::norm::{
     NormGradient, batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum,
 };
-pub use optim::all_finite;
-pub use parallel::{SCRATCH, reserve_scratch, scratch_bytes};
-pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices};
-pub use product::multiply_adds;
-pub use reduce::{reduce_mean, reduce_sum};
-pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
+pub use operators::optim::all_finite;
+pub use operators::pool::{
+    Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices,
+};
+pub use operators::product::multiply_adds;
+pub use operators::reduce::{reduce_mean, reduce_sum};
+pub use operators::shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
+pub use tensors::elements::{Elements, Output};
+pub use tensors::parallel::{SCRATCH, reserve_scratch, scratch_bytes};
