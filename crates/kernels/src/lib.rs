@@ -11,6 +11,48 @@
 //! the vector instructions at hand are chosen at run time; `BITBUDGET_INSTRUCTIONS=avx512`, `avx2` or `portable` in the
 //! environment makes do with those of lesser ones, and `avx512bf16` takes BF16 dot products where they are slow, too.
 //!
+//! # Rooms
+//!
+//! Each room uses those below it only.
+//!
+//! ```text
+//!  operators    conv  gemm (product)  pool  norm  reduce  loss  shape  optim
+//!                 │ every operand is Elements: stored, or computed by a chain as it is read
+//!  elementwise  chain ── plan ─► lookup │ fused, registers │ run (apply, evaluate)
+//!                 │      derived ─► read (lookup │ normalize │ registers │ run)    function  formula  math  normalize
+//!  tensors      elements (Elements, Output)  tile, walk (what is a tile)  parallel (tasks, scratch)  blocks
+//!                 │
+//!  words        simd (one body for each set of instructions)  translate (tables of codes)
+//! ```
+//!
+//! An operand goes the same way everywhere: a task takes a tile, unpacks the operand's codes into scratch memory, computes
+//! in FP32, and the output rounds, counts and packs.
+//!
+//! # Words
+//!
+//! | word | means |
+//! |---|---|
+//! | code | An element as it is packed, of 8 or 16 bits; a number is FP32. |
+//! | task | The work that one thread takes at a time; its cut depends on shapes only. |
+//! | share | Channels, or channels and images, that are summed together by one task. |
+//! | tile | What a task unpacks, computes and packs at a time; it stays in the cache. |
+//! | block | What registers hold at a time: 64 codes, or the sums of some rows and vectors of a product. |
+//! | lanes | The elements of a vector, or the independent sums of a reduction. |
+//! | row | `s` elements of one channel and image, of a tensor `[n, c, s]`. |
+//! | part | One function of a chain, with its operands, rounding and output. |
+//! | step | A part that is ready to run: where its operands are, and where its result goes. |
+//! | slot | A tile's scratch memory for one operand or result of a step. |
+//! | mask | What a kink behind a normalisation lets through of a gradient. |
+//! | stage | To lay planes out as products read them: padded, with images or channels side by side. |
+//! | tap | One element of a convolution's kernel. |
+//! | phase | Elements of a plane whose indices have one residue modulo the stride. |
+//! | lattice | The outputs of one phase. |
+//! | class | Vectors of outputs whose operands the same taps reach. |
+//! | panel, unit | 16 rows of a product's operand, or 16 output channels of packed weights, side by side. |
+//! | workspace, scratch | Memory that the caller lends to a kernel; memory that each thread has of its own. |
+//!
+//! # Example
+//!
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_kernels::{Conv2d, Pass, conv2d};

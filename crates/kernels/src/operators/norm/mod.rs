@@ -1,7 +1,7 @@
 //! Batch statistics and sums of each channel over `[n, c, s]`: batch, channels, and everything behind them.
 //!
 //! Sums run over short pieces in single-precision vectors and in double precision above, in an order that depends on the
-//! shape only. Scratch memory is at most some 150 KiB a thread; partial results take 16 bytes for each channel and block
+//! shape only. Scratch memory is at most some 150 KiB a thread; partial results take 16 bytes for each channel and share
 //! of 16 images.
 
 #[cfg(target_arch = "x86_64")]
@@ -13,12 +13,12 @@ use crate::elementwise::normalize::reciprocal_deviation;
 use crate::error::{ShapeError, check, elements};
 use crate::tensors::elements::Elements;
 use row::Sums;
-use sums::{Moments, by_block, moments_of_block, sums_of_block};
+use sums::{Moments, by_share, moments_of_share, sums_of_share};
 
 /// The totals of two sums for each channel.
 fn totals(shape: [usize; 3], sums: Sums, x: Elements<'_>, y: Elements<'_>, mean: &[f32]) -> Vec<[f64; 2]> {
     let mut totals = vec![[0.0; 2]; shape[1]];
-    for (channels, partial) in by_block(shape, |block| sums_of_block(shape, block, sums, x, y, mean)) {
+    for (channels, partial) in by_share(shape, |share| sums_of_share(shape, share, sums, x, y, mean)) {
         for (total, partial) in totals[channels].iter_mut().zip(partial) {
             total[0] += partial[0];
             total[1] += partial[1];
@@ -44,7 +44,7 @@ pub fn channel_sum(n: usize, c: usize, s: usize, x: Elements<'_>, out: &mut [f32
 /// Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 fn moments(shape: [usize; 3], x: Elements<'_>) -> Vec<Moments> {
     let mut totals = vec![Moments::default(); shape[1]];
-    for (channels, partial) in by_block(shape, |block| moments_of_block(shape, block, x)) {
+    for (channels, partial) in by_share(shape, |share| moments_of_share(shape, share, x)) {
         totals[channels].iter_mut().zip(partial).for_each(|(total, partial)| total.add(partial));
     }
     totals

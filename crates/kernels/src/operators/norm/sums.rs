@@ -1,4 +1,4 @@
-//! Sums of each channel over blocks of images and channels.
+//! Sums of each channel over shares of images and channels.
 //!
 //! Where rows are long, each is summed on its own in vector registers. Where they are short, one sum is kept for every
 //! position of an image, images are added up position by position, and the positions of a channel at the end: codes are
@@ -17,9 +17,9 @@ use crate::tensors::tile::Tiles;
 
 /// Elements that are unpacked at a time.
 const TILE: usize = 2048;
-/// Images of a block.
+/// Images of a share.
 const IMAGES: usize = 16;
-/// Elements of an image that a block takes, about, where rows are long.
+/// Elements of an image that a share takes, about, where rows are long.
 const POSITIONS: usize = 8 * 1024;
 /// The same where they are short, so that the sums of all positions stay in the cache.
 const SHORT_POSITIONS: usize = 2 * 1024;
@@ -28,30 +28,30 @@ const LONG_ROW: usize = 256;
 
 /// Images and channels of one task.
 #[derive(Clone)]
-pub(super) struct Block {
+pub(super) struct Share {
     images: Range<usize>,
     channels: Range<usize>,
 }
 
-/// What `f` gives for each block of `[n, c, s]`, in a fixed order, with the block's channels.
-pub(super) fn by_block<T: Send>(
+/// What `f` gives for each share of `[n, c, s]`, in a fixed order, with the share's channels.
+pub(super) fn by_share<T: Send>(
     [n, c, s]: [usize; 3],
-    f: impl Fn(Block) -> Vec<T> + Sync + Send,
+    f: impl Fn(Share) -> Vec<T> + Sync + Send,
 ) -> Vec<(Range<usize>, Vec<T>)> {
     let positions = if s >= LONG_ROW { POSITIONS } else { SHORT_POSITIONS };
     let group = (positions / s.max(1)).clamp(1, c.max(1));
     let groups = c.div_ceil(group);
-    let block = |index: usize| {
+    let share = |index: usize| {
         let (first_image, first_channel) = (index / groups * IMAGES, index % groups * group);
-        Block {
+        Share {
             images: first_image..(first_image + IMAGES).min(n),
             channels: first_channel..(first_channel + group).min(c),
         }
     };
-    let run = |index: usize| (block(index).channels, f(block(index)));
+    let run = |index: usize| (share(index).channels, f(share(index)));
     match n.div_ceil(IMAGES) * groups {
-        blocks @ 0..=1 => (0..blocks).map(run).collect(),
-        blocks => (0..blocks).into_par_iter().with_max_len(1).map(run).collect(),
+        shares @ 0..=1 => (0..shares).map(run).collect(),
+        shares => (0..shares).into_par_iter().with_max_len(1).map(run).collect(),
     }
 }
 
@@ -131,12 +131,12 @@ impl<'a> MaskedNumbers<'a> {
     }
 }
 
-impl Block {
+impl Share {
     fn is_long([.., s]: [usize; 3]) -> bool {
         s >= LONG_ROW
     }
 
-    /// Runs `f(channel within the block, row)` over the rows, or parts of rows, of the block.
+    /// Runs `f(channel within the share, row)` over the rows, or parts of rows, of the share.
     fn rows(&self, [_, c, s]: [usize; 3], x: Elements<'_>, y: Option<Elements<'_>>, mut f: impl FnMut(usize, Row<'_>)) {
         let tiles = Tiles::new(self.channels.len(), s, 1, TILE);
         #[cfg(target_arch = "x86_64")]
@@ -180,7 +180,7 @@ impl Block {
         });
     }
 
-    /// Adds the positions of `images` of the block to the sums of these positions.
+    /// Adds the positions of `images` of the share to the sums of these positions.
     fn positions(
         &self,
         [_, c, s]: [usize; 3],
@@ -231,21 +231,21 @@ impl Block {
     }
 }
 
-/// Two sums for each channel of a block; y is read only where the sums need it, mean (`[c]`) too.
-pub(super) fn sums_of_block(
+/// Two sums for each channel of a share; y is read only where the sums need it, mean (`[c]`) too.
+pub(super) fn sums_of_share(
     shape: [usize; 3],
-    block: Block,
+    share: Share,
     sums: Sums,
     x: Elements<'_>,
     y: Elements<'_>,
     mean: &[f32],
 ) -> Vec<[f64; 2]> {
     let y = matches!(sums, Sums::Products | Sums::ProductsAndTotal).then_some(y);
-    let mean = |channel: usize| mean.get(block.channels.start + channel).copied().unwrap_or(0.0);
-    let count = block.channels.len();
-    if Block::is_long(shape) {
+    let mean = |channel: usize| mean.get(share.channels.start + channel).copied().unwrap_or(0.0);
+    let count = share.channels.len();
+    if Share::is_long(shape) {
         let mut totals = vec![[0.0; 2]; count];
-        block.rows(shape, x, y, |channel, row| {
+        share.rows(shape, x, y, |channel, row| {
             let [a, b] = row.sums(sums, mean(channel));
             totals[channel][0] += a;
             totals[channel][1] += b;
@@ -258,7 +258,7 @@ pub(super) fn sums_of_block(
         rest.fill(0.0);
         let (a, b) = rest.split_at_mut(count * s);
         means.chunks_mut(s.max(1)).enumerate().for_each(|(channel, means)| means.fill(mean(channel)));
-        block.positions(shape, block.images.clone(), Terms { sums, x, y }, means, [a, b]);
+        share.positions(shape, share.images.clone(), Terms { sums, x, y }, means, [a, b]);
         let total = |positions: &[f32]| positions.iter().map(|x| f64::from(*x)).sum();
         (0..count).map(|i| [total(&a[i * s..(i + 1) * s]), total(&b[i * s..(i + 1) * s])]).collect()
     })
@@ -307,12 +307,12 @@ impl Moments {
     }
 }
 
-/// The moments of each channel of a block.
-pub(super) fn moments_of_block(shape: [usize; 3], block: Block, x: Elements<'_>) -> Vec<Moments> {
-    let count = block.channels.len();
-    if Block::is_long(shape) {
+/// The moments of each channel of a share.
+pub(super) fn moments_of_share(shape: [usize; 3], share: Share, x: Elements<'_>) -> Vec<Moments> {
+    let count = share.channels.len();
+    if Share::is_long(shape) {
         let mut totals = vec![Moments::default(); count];
-        block.rows(shape, x, None, |channel, row| {
+        share.rows(shape, x, None, |channel, row| {
             let count = row.len() as f64;
             // The mean of the images before is as near that of the row as the variance says; the first row's is its own.
             let pivot = match &totals[channel] {
@@ -330,11 +330,11 @@ pub(super) fn moments_of_block(shape: [usize; 3], block: Block, x: Elements<'_>)
         let (pivots, rest) = scratch.split_at_mut(count * s);
         let (a, b) = rest.split_at_mut(count * s);
         // A position's pivot is its mean over the first images.
-        let first = block.images.start..block.images.end.min(block.images.start + 4);
-        block.positions(shape, first.clone(), Terms { sums: Sums::Total, x, y: None }, b, [pivots, a]);
+        let first = share.images.start..share.images.end.min(share.images.start + 4);
+        share.positions(shape, first.clone(), Terms { sums: Sums::Total, x, y: None }, b, [pivots, a]);
         pivots.iter_mut().for_each(|pivot| *pivot /= first.len() as f32);
-        block.positions(shape, block.images.clone(), Terms { sums: Sums::Deviations, x, y: None }, pivots, [a, b]);
-        let images = block.images.len() as f64;
+        share.positions(shape, share.images.clone(), Terms { sums: Sums::Deviations, x, y: None }, pivots, [a, b]);
+        let images = share.images.len() as f64;
         let moments = |i: usize| {
             let range = i * s..(i + 1) * s;
             let pivot = pivots.get(range.start).map_or(0.0, |pivot| f64::from(*pivot));

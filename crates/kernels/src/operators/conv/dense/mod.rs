@@ -11,7 +11,7 @@ use bitbudget_formats::Counts;
 use crate::operators::product::{Kernel, LANES};
 use crate::tensors::elements::{Elements, Output};
 use crate::tensors::parallel::{sum_tasks, with_scratch};
-use plan::{Class, Part};
+use plan::{Class, Share};
 pub(super) use plan::{Dense, as_rows};
 use task::Task;
 
@@ -36,37 +36,37 @@ impl Dense {
             let count = chunk.min(units - first);
             let packed = &mut shared[..count * self.weights.unit_len()];
             self.weights.pack(w, first, count, packed);
-            let parts = self.parts(first, count);
+            let shares = self.shares(first, count);
             let (tiles, packed) = (self.tiles(), &*packed);
-            // One task takes all parts of a group if it can stage their operands once.
+            // One task takes all shares of a group if it can stage their operands once.
             let once = self.weights.elements() <= self.staged && !self.in_place(x) && tiles >= 8;
-            let parts: Vec<&[Part]> = parts.chunk_by(|a, b| once && a.group == b.group).collect();
-            counts += sum_tasks(tiles * parts.len(), |task| {
+            let shares: Vec<&[Share]> = shares.chunk_by(|a, b| once && a.group == b.group).collect();
+            counts += sum_tasks(tiles * shares.len(), |task| {
                 let tile = self.tile(task % tiles);
                 with_scratch(self.lens().iter().sum(), |scratch| {
-                    let parts = parts[task / tiles].iter().enumerate().map(|(i, part)| {
-                        let weights = &packed[(part.unit - first) * self.weights.unit_len()..]
-                            [..part.units * self.weights.unit_len()];
+                    let shares = shares[task / tiles].iter().enumerate().map(|(i, share)| {
+                        let weights = &packed[(share.unit - first) * self.weights.unit_len()..]
+                            [..share.units * self.weights.unit_len()];
                         let task =
-                            Task { plan: self, kernel, classes: &classes, part, weights, tile, is_staged: i > 0 };
+                            Task { plan: self, kernel, classes: &classes, share, weights, tile, is_staged: i > 0 };
                         task.run(x, bias, &out, scratch)
                     });
-                    parts.sum()
+                    shares.sum()
                 })
             });
         }
         counts
     }
 
-    /// The chunk's units in parts that one task takes: each of one group.
-    fn parts(&self, first: usize, count: usize) -> Vec<Part> {
-        let mut parts = Vec::new();
+    /// The chunk's units in shares that one task takes: each of one group.
+    fn shares(&self, first: usize, count: usize) -> Vec<Share> {
+        let mut shares = Vec::new();
         let mut unit = first;
         while unit < first + count {
             let (group, panel) = (unit / self.weights.panels(), unit % self.weights.panels());
             let units = self.units.min(self.weights.panels() - panel).min(first + count - unit);
             let output = panel * LANES;
-            parts.push(Part {
+            shares.push(Share {
                 group,
                 unit,
                 units,
@@ -75,6 +75,6 @@ impl Dense {
             });
             unit += units;
         }
-        parts
+        shares
     }
 }

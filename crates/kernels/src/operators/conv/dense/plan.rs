@@ -48,7 +48,7 @@ pub(crate) struct Dense {
     /// Images and rows of a tile.
     pub(super) images: usize,
     pub(super) rows: usize,
-    /// Input elements that are staged at a time: those that are summed at a time, or all if several parts read them.
+    /// Input elements that are staged at a time: those that are summed at a time, or all if several shares read them.
     pub(super) staged: usize,
     /// Units of weights that a task multiplies with.
     pub(super) units: usize,
@@ -334,7 +334,7 @@ pub(super) struct Tile {
 }
 
 /// Output channels of one group.
-pub(super) struct Part {
+pub(super) struct Share {
     pub(super) group: usize,
     pub(super) unit: usize,
     pub(super) units: usize,

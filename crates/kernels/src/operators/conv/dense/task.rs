@@ -5,7 +5,7 @@ use std::ops::Range;
 use bitbudget_formats::Counts;
 
 use super::super::stage::{self, Picked, Planes};
-use super::plan::{Class, Dense, PACKED, Part, Tile};
+use super::plan::{Class, Dense, PACKED, Share, Tile};
 use crate::operators::product::{Arithmetic, Block, Kernel, LANES, ROWS, VECTORS, pair, single};
 use crate::tensors::elements::{Elements, SharedOutput};
 use crate::words::simd::{copy_short, multiversion};
@@ -13,12 +13,12 @@ use crate::words::simd::{copy_short, multiversion};
 /// Elements of a plane that are worth unpacking by themselves.
 const LONG: usize = 128;
 
-/// The outputs of one tile and part.
+/// The outputs of one tile and share.
 pub(super) struct Task<'a> {
     pub(super) plan: &'a Dense,
     pub(super) kernel: Kernel,
     pub(super) classes: &'a [Vec<Class>],
-    pub(super) part: &'a Part,
+    pub(super) share: &'a Share,
     pub(super) weights: &'a [f32],
     pub(super) tile: Tile,
     pub(super) is_staged: bool,
@@ -27,7 +27,7 @@ pub(super) struct Task<'a> {
 /// The vectors of a tile's outputs: where their operands begin, and where their results go.
 struct Vectors<'a> {
     plan: &'a Dense,
-    part: &'a Part,
+    share: &'a Share,
     tile: Tile,
     out: &'a SharedOutput,
     /// Whether products read the operand where it is.
@@ -57,7 +57,7 @@ impl<'a> Vectors<'a> {
         let (per_row, image_groups) = (plan.vectors(), tile.images.div_ceil(plan.lanes));
         let mut vectors = Vectors {
             plan,
-            part: task.part,
+            share: task.share,
             tile,
             out,
             in_place,
@@ -81,10 +81,10 @@ impl<'a> Vectors<'a> {
         row / self.tile.rows * self.image_len + row % self.tile.rows * self.row_len + column * LANES
     }
 
-    /// The first output channel of the part in an image.
+    /// The first output channel of the share in an image.
     #[inline(always)]
     fn channel(&self, image: usize) -> usize {
-        (image * self.plan.groups + self.part.group) * self.plan.weights.outputs + self.part.output
+        (image * self.plan.groups + self.share.group) * self.plan.weights.outputs + self.share.output
     }
 
     /// Where a vector of outputs lies in the result, if products may write it there.
@@ -100,7 +100,7 @@ impl<'a> Vectors<'a> {
 impl Task<'_> {
     /// Stages the operands block by block, sums, and writes the results.
     pub(super) fn run(&self, x: Elements, bias: Option<Elements>, out: &SharedOutput, scratch: &mut [f32]) -> Counts {
-        let (plan, part) = (self.plan, self.part);
+        let (plan, share) = (self.plan, self.share);
         let [staged_len, stage_len, sums_len, line_len, _] = plan.lens();
         let (staged, rest) = scratch.split_at_mut(staged_len);
         let (stage_scratch, rest) = rest.split_at_mut(stage_len);
@@ -108,7 +108,7 @@ impl Task<'_> {
         let (line, start) = rest.split_at_mut(line_len);
         start.fill(0.0);
         if let Some(bias) = bias {
-            bias.unpack(part.group * plan.weights.outputs + part.output, &mut start[..part.outputs]);
+            bias.unpack(share.group * plan.weights.outputs + share.output, &mut start[..share.outputs]);
         }
 
         let vectors = Vectors::new(self, x, out);
@@ -121,7 +121,7 @@ impl Task<'_> {
         for first in (0..all).step_by(block) {
             let elements = first..all.min(first + block);
             let source = if vectors.in_place {
-                let at = (self.tile.image * plan.groups + part.group) * plan.weights.inputs + first;
+                let at = (self.tile.image * plan.groups + share.group) * plan.weights.inputs + first;
                 let plane = plan.source[0] * plan.source[1];
                 x.numbers().map_or(&[][..], |x| &x[at * plane + self.tile.row * plan.source[1]..])
             } else {
@@ -138,7 +138,7 @@ impl Task<'_> {
 
     /// Adds the products of some input elements to the sums, which begin with `start`.
     fn add_products(&self, vectors: &Vectors, elements: Range<usize>, source: &[f32], start: &[f32], sums: &mut [f32]) {
-        let (plan, part) = (self.plan, self.part);
+        let (plan, share) = (self.plan, self.share);
         let (first, unit_len) = (elements.start, plan.weights.unit_len());
         let weights = |panel: usize| &self.weights[panel * unit_len + first * plan.weights.taps * LANES..];
         let row = if vectors.written_directly { vectors.result } else { plan.distance() };
@@ -161,7 +161,7 @@ impl Task<'_> {
                         let to_result = if vectors.written_directly { vectors.direct(vector) } else { None };
                         c[j] = to_result.unwrap_or(sums[vector * LANES..].as_mut_ptr());
                     }
-                    for output in (0..part.outputs).step_by(ROWS) {
+                    for output in (0..share.outputs).step_by(ROWS) {
                         let a = &weights(output / LANES)[elements.len() * before * LANES + output % LANES..];
                         let start = start[output..].first_chunk().filter(|_| first == 0);
                         // SAFETY: a task writes only the pixels of its tile in its own output channels; weights,
@@ -174,7 +174,7 @@ impl Task<'_> {
                                 c: c.map(|c| c.add(output * row)),
                                 vectors: range.len(),
                                 row,
-                                rows: ROWS.min(part.outputs - output),
+                                rows: ROWS.min(share.outputs - output),
                                 start,
                             });
                         }
@@ -187,15 +187,15 @@ impl Task<'_> {
 
     /// Writes the sums to the result, by way of `line`.
     fn write(&self, vectors: &Vectors, sums: &[f32], line: &mut [f32]) -> Counts {
-        let (plan, part, tile) = (self.plan, self.part, self.tile);
+        let (plan, share, tile) = (self.plan, self.share, self.tile);
         let first_row = tile.row * plan.step[0];
         let rows = (tile.rows * plan.step[0]).min(plan.result[0] - first_row);
         let len = rows * plan.result[1];
         let mut counts = Counts::default();
         let together = if rows == plan.result[0] { (PACKED / len).max(1) } else { 1 };
         for image in 0..tile.images {
-            for output in (0..part.outputs).step_by(together) {
-                let outputs = together.min(part.outputs - output);
+            for output in (0..share.outputs).step_by(together) {
+                let outputs = together.min(share.outputs - output);
                 let channel = vectors.channel(tile.image + image) + output;
                 let at = channel * vectors.result + first_row * plan.result[1];
                 let pixels = image / plan.lanes * tile.rows * vectors.per_row * LANES;
@@ -241,7 +241,7 @@ impl Task<'_> {
                 let mut lines = [const { None }; LANES];
                 let buffers = unpacked.chunks_mut(together * numbers * line);
                 for ((lane, lines), buffer) in lines[..images].iter_mut().enumerate().zip(buffers) {
-                    let first = ((image + lane) * plan.groups + self.part.group) * plan.weights.inputs + channel;
+                    let first = ((image + lane) * plan.groups + self.share.group) * plan.weights.inputs + channel;
                     let picked = Picked { first, step: 1, count: channels };
                     *lines = Some(planes.lines(picked, row, n, buffer));
                 }
@@ -284,7 +284,7 @@ impl Task<'_> {
         // Short planes that lie side by side are unpacked together.
         let together = if n == plane && n < LONG { (stage::UNPACKED / n.max(1)).min(elements) } else { 1 };
         for image in 0..tile.images {
-            let source = ((tile.image + image) * plan.groups + self.part.group) * plan.weights.inputs + first;
+            let source = ((tile.image + image) * plan.groups + self.share.group) * plan.weights.inputs + first;
             let at = |element: usize| (element * plan.images + image) * len;
             for element in (0..elements).step_by(together) {
                 let count = together.min(elements - element);
