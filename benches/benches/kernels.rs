@@ -244,14 +244,7 @@ fn statistics(c: &mut Criterion) {
                 b.iter(|| {
                     let (x, dy) = (x.elements(), dy.elements());
                     batch_norm_grad_sums(
-                        &NormGradient {
-                            shape: [BATCH, channels, plane],
-                            dy: dy,
-                            x: x,
-                            mean: &mean,
-                            var: &var,
-                            epsilon: 1e-5,
-                        },
+                        &NormGradient { shape: [BATCH, channels, plane], dy, x, mean: &mean, var: &var, epsilon: 1e-5 },
                         &mut dscale,
                         &mut dbias,
                     )
