@@ -243,7 +243,11 @@ fn statistics(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new("grad_sums", format), |b| {
                 b.iter(|| {
                     let (x, dy) = (x.elements(), dy.elements());
-                    batch_norm_grad_sums(BATCH, channels, plane, dy, x, &mean, &var, 1e-5, &mut dscale, &mut dbias)
+                    batch_norm_grad_sums(
+                        &NormGradient { shape: [BATCH, channels, plane], dy, x, mean: &mean, var: &var, epsilon: 1e-5 },
+                        &mut dscale,
+                        &mut dbias,
+                    )
                 });
             });
             black_box((&dscale, &dbias));

@@ -19,6 +19,13 @@ pub enum Overflow {
     NotFinite,
 }
 
+impl Overflow {
+    /// Whether an infinity that rounding leaves is one after packing, too, and not a NaN.
+    pub fn keeps_infinity(self, format: Format) -> bool {
+        self == Overflow::Saturate || matches!(format.encoding, Encoding::Ieee | Encoding::Fp32)
+    }
+}
+
 /// How many numbers of a slice the format could not hold, counted before rounding.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {

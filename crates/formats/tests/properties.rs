@@ -50,6 +50,25 @@ proptest! {
         }
     }
 
+    /// Packing keeps an infinity that rounding leaves exactly where the mode says so.
+    #[test]
+    fn infinities_are_kept_as_stated(format in formats(), overflow in overflows()) {
+        let mut number = [f32::INFINITY];
+        match format.bytes() {
+            1 => {
+                let mut code = [0];
+                pack_u8(format, overflow, &number, &mut code).unwrap();
+                unpack_u8(format, &code, &mut number).unwrap();
+            }
+            _ => {
+                let mut code = [0];
+                pack_u16(format, overflow, &number, &mut code).unwrap();
+                unpack_u16(format, &code, &mut number).unwrap();
+            }
+        }
+        prop_assert_eq!(overflow.keeps_infinity(format), !number[0].is_nan(), "{} {:?}", format, overflow);
+    }
+
     #[test]
     fn rounding_is_monotone((format, overflow, mut xs) in cases()) {
         let rounder = Rounder::new(format, overflow);

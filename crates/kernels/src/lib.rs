@@ -11,6 +11,48 @@
 //! the vector instructions at hand are chosen at run time; `BITBUDGET_INSTRUCTIONS=avx512`, `avx2` or `portable` in the
 //! environment makes do with those of lesser ones, and `avx512bf16` takes BF16 dot products where they are slow, too.
 //!
+//! # Rooms
+//!
+//! Each room uses those below it only.
+//!
+//! ```text
+//!  operators    conv  gemm (product)  pool  norm  reduce  loss  shape  optim
+//!                 │ every operand is Elements: stored, or computed by a chain as it is read
+//!  elementwise  chain ── plan ─► lookup │ fused, registers │ run (apply, evaluate)
+//!                 │      derived ─► read (lookup │ normalize │ registers │ run)    function  formula  math  normalize
+//!  tensors      elements (Elements, Output)  tile, walk (what is a tile)  parallel (tasks, scratch)  blocks
+//!                 │
+//!  words        simd (one body for each set of instructions)  translate (tables of codes)
+//! ```
+//!
+//! An operand goes the same way everywhere: a task takes a tile, unpacks the operand's codes into scratch memory, computes
+//! in FP32, and the output rounds, counts and packs.
+//!
+//! # Words
+//!
+//! | word | means |
+//! |---|---|
+//! | code | An element as it is packed, of 8 or 16 bits; a number is FP32. |
+//! | task | The work that one thread takes at a time; its cut depends on shapes only. |
+//! | share | Channels, or channels and images, that are summed together by one task. |
+//! | tile | What a task unpacks, computes and packs at a time; it stays in the cache. |
+//! | block | What registers hold at a time: 64 codes, or the sums of some rows and vectors of a product. |
+//! | lanes | The elements of a vector, or the independent sums of a reduction. |
+//! | row | `s` elements of one channel and image, of a tensor `[n, c, s]`. |
+//! | part | One function of a chain, with its operands, rounding and output. |
+//! | step | A part that is ready to run: where its operands are, and where its result goes. |
+//! | slot | A tile's scratch memory for one operand or result of a step. |
+//! | mask | What a kink behind a normalisation lets through of a gradient. |
+//! | stage | To lay planes out as products read them: padded, with images or channels side by side. |
+//! | tap | One element of a convolution's kernel. |
+//! | phase | Elements of a plane whose indices have one residue modulo the stride. |
+//! | lattice | The outputs of one phase. |
+//! | class | Vectors of outputs whose operands the same taps reach. |
+//! | panel, unit | 16 rows of a product's operand, or 16 output channels of packed weights, side by side. |
+//! | workspace, scratch | Memory that the caller lends to a kernel; memory that each thread has of its own. |
+//!
+//! # Example
+//!
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_kernels::{Conv2d, Pass, conv2d};
@@ -39,40 +81,30 @@
 //! # }
 //! ```
 
-#[cfg(target_arch = "x86_64")]
-mod blocks;
-mod chain;
-mod conv;
-mod derived;
-mod elements;
 mod elementwise;
 mod error;
-mod gemm;
-mod loss;
-mod norm;
-mod normalize;
-mod optim;
-mod parallel;
-mod pool;
-mod product;
-mod reduce;
-mod shape;
-mod simd;
-mod translate;
-mod walk;
+mod operators;
+mod tensors;
+mod words;
 
-pub use chain::{Formula, Function, Operand, Part, Word, chain};
-pub use conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
-pub use derived::{ChannelRun, Derived, count_channels, derived_scratch};
-pub use elements::{Elements, Output};
-pub use elementwise::Binary;
+pub use elementwise::chain::{Operand, Part, chain};
+pub use elementwise::derived::{ChannelRun, Derived, count_channels, derived_scratch};
+pub use elementwise::formula::{Formula, Word};
+pub use elementwise::function::Function;
+pub use elementwise::math::Binary;
 pub use error::ShapeError;
-pub use gemm::{matmul, matmul_scratch};
-pub use loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
-pub use norm::{batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum};
-pub use optim::all_finite;
-pub use parallel::{SCRATCH, reserve_scratch, scratch_bytes};
-pub use pool::{Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices};
-pub use product::multiply_adds;
-pub use reduce::{reduce_mean, reduce_sum};
-pub use shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
+pub use operators::conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use operators::gemm::{Matmul, matmul, matmul_scratch};
+pub use operators::loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
+pub use operators::norm::{
+    NormGradient, batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum,
+};
+pub use operators::optim::all_finite;
+pub use operators::pool::{
+    Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices,
+};
+pub use operators::product::multiply_adds;
+pub use operators::reduce::{reduce_mean, reduce_sum};
+pub use operators::shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
+pub use tensors::elements::{Elements, Output};
+pub use tensors::parallel::{SCRATCH, reserve_scratch, scratch_bytes};

@@ -232,7 +232,9 @@ fn exponentials_are_exact_but_for_the_last_places() {
     x.extend((-110_000..=110_000).map(|i| i as f32 / 1000.0));
     x.extend([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, f32::MAX, f32::MIN]);
     let erf = Formula::new(vec![Word::Operand(0), Word::Erf], 1).unwrap();
-    let formulas: [(Function<'_>, f64, fn(f64) -> f64); 4] = [
+    /// A function, the units in the last place that it may be off, and the exact one.
+    type Case<'a> = (Function<'a>, f64, fn(f64) -> f64);
+    let formulas: [Case<'_>; 4] = [
         (Function::Formula(&erf), 2.0, libm::erf),
         (Function::Exp, 2.0, f64::exp),
         (Function::Tanh, 2.0, f64::tanh),

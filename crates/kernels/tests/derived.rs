@@ -348,8 +348,8 @@ proptest! {
                 let [a, b, d, e, f, g] = y.as_mut_slice() else { return vec![] };
                 channel_sum(n, c, s, x, a).unwrap();
                 batch_moments(n, c, s, x, b, d).unwrap();
-                batch_norm_grad_sums(n, c, s, other.elements(), x, &mean, &var, 1e-5, e, f).unwrap();
-                batch_norm_grad_scale(n, c, s, x, other.elements(), &mean, &var, 1e-5, g).unwrap();
+                batch_norm_grad_sums(&NormGradient { shape: [n, c, s], dy: other.elements(), x, mean: &mean, var: &var, epsilon: 1e-5 }, e, f).unwrap();
+                batch_norm_grad_scale(&NormGradient { shape: [n, c, s], dy: x, x: other.elements(), mean: &mean, var: &var, epsilon: 1e-5 }, g).unwrap();
                 bits(&y.concat())
             };
             assert!(statistics(stored) == statistics(derived));
@@ -382,16 +382,16 @@ proptest! {
             let b_rows = Stored::of(formats[0], &numbers(rows * 5, seed));
             for transposed in [false, true] {
                 same(rows * 5, stored, derived, |x, y| {
-                    matmul(false, transposed, rows, 5, columns, x, b.elements(), None, y)
+                    matmul(&Matmul { trans_a: false, trans_b: transposed, m: rows, n: 5, k: columns }, x, b.elements(), None, y)
                 });
                 same(columns * 5, stored, derived, |x, y| {
-                    matmul(true, transposed, columns, 5, rows, x, b_rows.elements(), None, y)
+                    matmul(&Matmul { trans_a: true, trans_b: transposed, m: columns, n: 5, k: rows }, x, b_rows.elements(), None, y)
                 });
                 same(5 * columns, stored, derived, |x, y| {
-                    matmul(transposed, false, 5, columns, rows, b_rows.elements(), x, None, y)
+                    matmul(&Matmul { trans_a: transposed, trans_b: false, m: 5, n: columns, k: rows }, b_rows.elements(), x, None, y)
                 });
                 same(5 * rows, stored, derived, |x, y| {
-                    matmul(transposed, true, 5, rows, columns, b.elements(), x, None, y)
+                    matmul(&Matmul { trans_a: transposed, trans_b: true, m: 5, n: rows, k: columns }, b.elements(), x, None, y)
                 });
             }
         });

@@ -4,7 +4,7 @@
 mod common;
 
 use bitbudget_formats::{Format, Overflow, round_slice};
-use bitbudget_kernels::{Elements, Output, matmul};
+use bitbudget_kernels::{Elements, Matmul, Output, matmul};
 use common::{Packed, assert_close, numbers, out, same_for_any_threads};
 
 #[test]
@@ -25,8 +25,14 @@ fn every_orientation() {
                     + f64::from(bias[j]);
             }
             let mut c = vec![f32::NAN; m * n];
-            matmul(trans_a, trans_b, m, n, k, a[..].into(), b[..].into(), Some(bias[..].into()), &mut out(&mut c))
-                .unwrap();
+            matmul(
+                &Matmul { trans_a, trans_b, m, n, k },
+                a[..].into(),
+                b[..].into(),
+                Some(bias[..].into()),
+                &mut out(&mut c),
+            )
+            .unwrap();
             assert_close(&c, &expected, 1e-5);
         }
     }
@@ -45,7 +51,7 @@ fn packed_operands_and_results() {
         for (trans_a, trans_b) in [(false, false), (false, true), (true, false), (true, true)] {
             let run = |packed, c: &mut Output| {
                 let [a, b, bias] = [&a, &b, &bias].map(|operand| operand.elements(packed));
-                matmul(trans_a, trans_b, m, n, k, a, b, Some(bias), c).unwrap()
+                matmul(&Matmul { trans_a, trans_b, m, n, k }, a, b, Some(bias), c).unwrap()
             };
             let (mut expected, mut found) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
             run(false, &mut out(&mut expected));
@@ -64,7 +70,14 @@ fn bits_do_not_depend_on_threads() {
     let (a, b) = (numbers(500 * 100, 1), numbers(100 * 200, 2));
     same_for_any_threads(|| {
         let mut c = vec![0.0; 500 * 200];
-        matmul(false, true, 500, 200, 100, a[..].into(), b[..].into(), None, &mut out(&mut c)).unwrap();
+        matmul(
+            &Matmul { trans_a: false, trans_b: true, m: 500, n: 200, k: 100 },
+            a[..].into(),
+            b[..].into(),
+            None,
+            &mut out(&mut c),
+        )
+        .unwrap();
         c
     });
 }
@@ -73,7 +86,13 @@ fn bits_do_not_depend_on_threads() {
 fn wrong_lengths_are_errors() {
     let mut c = [0.0f32; 6];
     let matmul = |m, n, k, a: &[f32], b: &[f32], bias: Option<&[f32]>, c: &mut [f32]| {
-        matmul(false, false, m, n, k, a.into(), b.into(), bias.map(Elements::from), &mut out(c))
+        matmul(
+            &Matmul { trans_a: false, trans_b: false, m, n, k },
+            a.into(),
+            b.into(),
+            bias.map(Elements::from),
+            &mut out(c),
+        )
     };
     assert!(matmul(2, 3, 1, &[1.0; 2], &[1.0; 3], None, &mut c).is_ok());
     assert!(matmul(2, 3, 1, &[1.0; 3], &[1.0; 3], None, &mut c).is_err());

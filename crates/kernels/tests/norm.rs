@@ -112,7 +112,12 @@ fn gradients(shape: [usize; 3], dy: &[f32], x: &[f32], scale: &[f32]) -> [Vec<f3
     let [n, c, s] = shape;
     let [mean, var] = moments(shape, plain(x));
     let (mut dscale, mut dbias, mut dx) = (vec![7.0; c], vec![7.0; c], vec![7.0; x.len()]);
-    batch_norm_grad_sums(n, c, s, plain(dy), plain(x), &mean, &var, EPS, &mut dscale, &mut dbias).unwrap();
+    batch_norm_grad_sums(
+        &NormGradient { shape: [n, c, s], dy: plain(dy), x: plain(x), mean: &mean, var: &var, epsilon: EPS },
+        &mut dscale,
+        &mut dbias,
+    )
+    .unwrap();
     let channels = [&mean, &var, scale, &dscale, &dbias].map(|x: &[f32]| Operand::Channel(plain(x)));
     let each = [dy, x].map(|x| Operand::Elements(plain(x)));
     let part = Part {
@@ -165,8 +170,17 @@ fn fused_sums_are_those_of_single_kernels() {
         let var: Vec<f32> = numbers(c, 4).iter().map(|x| x.abs()).collect();
         let [mut dscale, mut dbias, mut single_scale, mut single_bias] = [(); 4].map(|()| vec![7.0; c]);
         let (dy, x) = (plain(&dy), plain(&x));
-        batch_norm_grad_sums(n, c, s, dy, x, &mean, &var, EPS, &mut dscale, &mut dbias).unwrap();
-        batch_norm_grad_scale(n, c, s, dy, x, &mean, &var, EPS, &mut single_scale).unwrap();
+        batch_norm_grad_sums(
+            &NormGradient { shape: [n, c, s], dy, x, mean: &mean, var: &var, epsilon: EPS },
+            &mut dscale,
+            &mut dbias,
+        )
+        .unwrap();
+        batch_norm_grad_scale(
+            &NormGradient { shape: [n, c, s], dy, x, mean: &mean, var: &var, epsilon: EPS },
+            &mut single_scale,
+        )
+        .unwrap();
         channel_sum(n, c, s, dy, &mut single_bias).unwrap();
         assert_eq!((dscale, dbias), (single_scale, single_bias));
     }
@@ -229,8 +243,17 @@ fn packed_operands_give_the_bits_of_unpacked_ones() {
                 channel_sum(n, c, s, x, &mut sum).unwrap();
                 batch_mean(n, c, s, x, &mut only_mean).unwrap();
                 batch_variance(n, c, s, x, &mean, &mut only_var).unwrap();
-                batch_norm_grad_scale(n, c, s, dy, x, &mean, &var, EPS, &mut scale).unwrap();
-                batch_norm_grad_sums(n, c, s, dy, x, &mean, &var, EPS, &mut dscale, &mut dbias).unwrap();
+                batch_norm_grad_scale(
+                    &NormGradient { shape: [n, c, s], dy, x, mean: &mean, var: &var, epsilon: EPS },
+                    &mut scale,
+                )
+                .unwrap();
+                batch_norm_grad_sums(
+                    &NormGradient { shape: [n, c, s], dy, x, mean: &mean, var: &var, epsilon: EPS },
+                    &mut dscale,
+                    &mut dbias,
+                )
+                .unwrap();
                 bits(&[mean, var, sum, only_mean, only_var, scale, dscale, dbias].concat())
             };
             assert_eq!(all(x.elements(), dy.elements()), all(plain(&x.numbers()), plain(&dy.numbers())), "{format}");
@@ -266,6 +289,19 @@ fn empty_and_wrong_lengths() {
     assert!(batch_mean(usize::MAX, 2, 2, plain(&[0.0; 8]), &mut out).is_err());
     assert!(batch_moments(1, 2, 2, plain(&[0.0; 4]), &mut [0.0; 2], &mut [0.0; 1]).is_err());
     let (x, two) = (plain(&[0.0; 4]), [0.0; 2]);
-    assert!(batch_norm_grad_sums(1, 2, 2, x, x, &two, &two, EPS, &mut out, &mut [0.0; 3]).is_err());
-    assert!(batch_norm_grad_scale(1, 2, 2, x, plain(&[0.0; 5]), &two, &two, EPS, &mut out).is_err());
+    assert!(
+        batch_norm_grad_sums(
+            &NormGradient { shape: [1, 2, 2], dy: x, x, mean: &two, var: &two, epsilon: EPS },
+            &mut out,
+            &mut [0.0; 3]
+        )
+        .is_err()
+    );
+    assert!(
+        batch_norm_grad_scale(
+            &NormGradient { shape: [1, 2, 2], dy: x, x: plain(&[0.0; 5]), mean: &two, var: &two, epsilon: EPS },
+            &mut out
+        )
+        .is_err()
+    );
 }

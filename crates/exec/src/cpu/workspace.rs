@@ -2,7 +2,7 @@
 
 use super::chain::Elementwise;
 use super::geometry::conv2d;
-use super::kernel::product;
+use super::kernel::matmul_sizes;
 use super::operands::{Operand, Operands};
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
@@ -38,7 +38,7 @@ pub fn kernel_scratch(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
             conv2d(&op.forward(), x, shape).map(|g| g.scratch(Pass::GradWeight, *fx, *fdy))
         }
         (Op::Matmul(op), [(a, fa), (_, fb)]) => {
-            product(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, *fa, *fb))
+            matmul_sizes(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, *fa, *fb))
         }
         _ => Ok(0),
     };

@@ -3,7 +3,7 @@
 use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info, text};
 use super::pool::{self, Pool};
 use super::{Exporter, running_statistics};
-use bitbudget_ir::ops::Window;
+use bitbudget_ir::ops::{self, Window};
 use bitbudget_ir::{Dim, NodeId, Op, Shape};
 use onnx_protobuf::AttributeProto;
 
@@ -37,15 +37,7 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         }
         Op::Relu(_) => plain("Relu", vec![]),
         Op::LeakyRelu(op) => plain("LeakyRelu", vec![float("alpha", op.alpha.0)]),
-        Op::Clip(op) => {
-            let mut bound = |what: &str, x: f64| match x.is_finite() {
-                true => exporter.argument(id, what, floats(&[], &[x as f32])),
-                false => String::new(),
-            };
-            let (min, max) = (bound("min", op.min.0), bound("max", op.max.0));
-            exporter.node(id, "Clip", vec![inputs[0].clone(), min, max]);
-            Ok(())
-        }
+        Op::Clip(op) => clip(exporter, id, &inputs[0], op),
         Op::Gelu(op) => plain("Gelu", vec![text("approximate", if op.tanh { "tanh" } else { "none" })]),
         Op::Sigmoid(_) => plain("Sigmoid", vec![]),
         Op::Tanh(_) => plain("Tanh", vec![]),
@@ -64,36 +56,8 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             with_argument(exporter, id, "Reshape", inputs, "shape", ints(&shape))
         }
         Op::Transpose(op) => plain("Transpose", vec![list("perm", op.perm.iter().copied())]),
-        Op::Slice(op) => {
-            let ends: Vec<i64> = (0..op.begin.len())
-                .map(|axis| match op.shape.0[axis].as_fixed() {
-                    Some(taken) => {
-                        let end = op.begin[axis] as i64 + taken as i64 * op.step[axis];
-                        if end < 0 { i64::MIN } else { end }
-                    }
-                    None => i64::MAX,
-                })
-                .collect();
-            let begin: Vec<i64> = op.begin.iter().map(|&b| b as i64).collect();
-            let axes: Vec<i64> = (0..op.begin.len() as i64).collect();
-            let lists = [("starts", begin), ("ends", ends), ("axes", axes), ("steps", op.step.clone())];
-            let mut inputs = inputs;
-            for (what, values) in lists {
-                inputs.push(exporter.argument(id, what, ints(&values)));
-            }
-            exporter.node(id, "Slice", inputs);
-            Ok(())
-        }
-        Op::SliceScatter(op) if op.step.iter().all(|&s| s == 1) => {
-            let from = &graph.ty(operands[0]).shape;
-            let after = |axis: usize| match op.shape.0[axis].as_fixed() {
-                Some(size) => size - op.begin[axis] - from.0[axis].factor(),
-                None => 0,
-            };
-            let pads = op.begin.iter().copied().chain((0..op.begin.len()).map(after));
-            let pads: Vec<i64> = pads.map(|p| p as i64).collect();
-            with_argument(exporter, id, "Pad", inputs, "pads", ints(&pads))
-        }
+        Op::Slice(op) => slice(exporter, id, inputs, op),
+        Op::SliceScatter(op) if op.step.iter().all(|&s| s == 1) => pad(exporter, id, inputs, op),
         Op::Concat(op) => plain("Concat", vec![int("axis", op.axis as i64)]),
         Op::Broadcast(op) => broadcast(exporter, id, inputs, &op.shape),
         Op::ReduceSum(op) => reduce(exporter, id, "ReduceSum", inputs, &op.axes, op.keep),
@@ -124,6 +88,47 @@ fn source(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         exporter.proto.initializer.push(value);
     }
     Ok(())
+}
+
+fn clip(exporter: &mut Exporter, id: NodeId, input: &str, op: &ops::Clip) -> Result<(), String> {
+    let mut bound = |what: &str, x: f64| match x.is_finite() {
+        true => exporter.argument(id, what, floats(&[], &[x as f32])),
+        false => String::new(),
+    };
+    let (min, max) = (bound("min", op.min.0), bound("max", op.max.0));
+    exporter.node(id, "Clip", vec![input.to_string(), min, max]);
+    Ok(())
+}
+
+fn slice(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, op: &ops::Slice) -> Result<(), String> {
+    let end = |axis: usize| match op.shape.0[axis].as_fixed() {
+        Some(taken) => {
+            let end = op.begin[axis] as i64 + taken as i64 * op.step[axis];
+            if end < 0 { i64::MIN } else { end }
+        }
+        None => i64::MAX,
+    };
+    let ends: Vec<i64> = (0..op.begin.len()).map(end).collect();
+    let begin: Vec<i64> = op.begin.iter().map(|&b| b as i64).collect();
+    let axes: Vec<i64> = (0..op.begin.len() as i64).collect();
+    for (what, values) in [("starts", begin), ("ends", ends), ("axes", axes), ("steps", op.step.clone())] {
+        inputs.push(exporter.argument(id, what, ints(&values)));
+    }
+    exporter.node(id, "Slice", inputs);
+    Ok(())
+}
+
+/// A slice's gradient of step 1, as zeros around it.
+fn pad(exporter: &mut Exporter, id: NodeId, inputs: Vec<String>, op: &ops::SliceScatter) -> Result<(), String> {
+    let graph = &exporter.model.graph;
+    let from = &graph.ty(graph.operand(id, 0).map_err(|e| e.to_string())?).shape;
+    let after = |axis: usize| match op.shape.0[axis].as_fixed() {
+        Some(size) => size - op.begin[axis] - from.0[axis].factor(),
+        None => 0,
+    };
+    let pads = op.begin.iter().copied().chain((0..op.begin.len()).map(after));
+    let pads: Vec<i64> = pads.map(|p| p as i64).collect();
+    with_argument(exporter, id, "Pad", inputs, "pads", ints(&pads))
 }
 
 fn window(window: &Window) -> Vec<AttributeProto> {

@@ -1,0 +1,232 @@
+//! The functions that chains are made of, and what is known of each: its operands, whose numbers it passes on, what stays finite.
+
+use crate::elementwise::formula::Formula;
+
+/// A function of a chain's part, elementwise except that some operands have one number for each channel or for all.
+///
+/// NaN gives NaN in all of them, except that the gradients of what is flat take nothing from `dy`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Function<'a> {
+    /// On x.
+    Copy,
+    /// On x: 0 where x <= 0, else x.
+    Relu,
+    /// On x: `alpha * x` where x < 0, else x.
+    LeakyRelu { alpha: f32 },
+    /// On x: the lower bound first, so that `max` wins over a `min` above it.
+    Clip { min: f32, max: f32 },
+    /// On x: `1 / (1 + e^-x)`, within 2.5 units in the last place.
+    Sigmoid,
+    /// On x: within 2 units in the last place.
+    Tanh,
+    /// On x: within 2 units in the last place.
+    Exp,
+    /// On x.
+    Log,
+    /// On x.
+    Sqrt,
+    /// On x: `by * x`.
+    Scale { by: f32 },
+    /// On a, b.
+    Add,
+    /// On a, b.
+    Sub,
+    /// On a, b.
+    Mul,
+    /// On a, b.
+    Div,
+    /// On any number of operands, added in their order; of none the sum is 0.
+    Sum,
+    /// On dy, y: the gradient of relu from its output (or input): 0 where y <= 0, else dy.
+    ReluGrad,
+    /// On dy, x: the gradient of clip from its input: dy where `min < x < max`, else 0.
+    ClipGrad { min: f32, max: f32 },
+    /// On dy, x: the gradient of leaky relu from its input: `alpha * dy` where x <= 0, else dy.
+    LeakyReluGrad { alpha: f32 },
+    /// On x and the channels' mean, var, scale, bias: `(x - mean) / sqrt(var + epsilon) * scale + bias` (ONNX
+    /// `BatchNormalization`).
+    Normalize { epsilon: f32 },
+    /// On dy, x and the channels' mean, var, scale, bias: 0 where the normalised x is below `low`, or `high` or more, else dy. A
+    /// bound that is NaN is none.
+    NormalizeMask { epsilon: f32, low: f32, high: f32 },
+    /// On dy, x and the channels' mean, var, scale, dscale, dbias: the gradient of [`Function::Normalize`] by x through
+    /// the batch's mean and variance, `scale * r * (dy - dbias / m - (x - mean) * r * dscale / m)` with
+    /// `r = 1 / sqrt(var + epsilon)` and `m = n * s`.
+    NormalizeGradInput { epsilon: f32 },
+    /// On running, x: `(1 - momentum) * running + momentum * correction * x`, where `correction` is `m / (m - 1)` if x
+    /// is a biased variance of m elements and the unbiased one is to be kept, else 1.
+    RunningAverage { momentum: f32, correction: f32 },
+    /// On velocity, parameter, gradient and the number inverse_scale, which undoes the loss scale:
+    /// `momentum * velocity + gradient * inverse_scale + weight_decay * parameter`.
+    SgdVelocity { momentum: f32, weight_decay: f32 },
+    /// On parameter, velocity and the number learning_rate: `parameter - learning_rate * velocity`.
+    SgdParameter,
+    /// On moment, gradient and the number inverse_scale: `beta * moment + (1 - beta) * gradient * inverse_scale`.
+    AdamFirstMoment { beta: f32 },
+    /// On moment, gradient and the number inverse_scale: `beta * moment + (1 - beta) * (gradient * inverse_scale)^2`.
+    AdamSecondMoment { beta: f32 },
+    /// On parameter, first moment m, second moment v and the numbers learning_rate, bias1 = `1 - beta1^step` and bias2 =
+    /// `1 - beta2^step`: `parameter * (1 - learning_rate * weight_decay) - learning_rate * (m / bias1) / (sqrt(v /
+    /// bias2) + epsilon)`, as PyTorch's AdamW.
+    AdamwParameter { weight_decay: f32, epsilon: f32 },
+    /// On any number of operands.
+    Formula(&'a Formula),
+}
+
+/// Whose numbers a result holds, besides zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PassesOn {
+    /// Those of all operands.
+    All,
+    /// Those of the first operand.
+    First,
+    /// None of an operand for certain.
+    None,
+}
+
+/// What an operand is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Takes {
+    /// One number for each element; those of a channel, or one number, are repeated.
+    Each,
+    /// One number for each channel.
+    Channel,
+    /// One number.
+    Scalar,
+}
+
+impl Function<'_> {
+    /// Names and kinds of the operands; [`Function::Sum`] and [`Function::Formula`] take any number, one for each element.
+    fn signature(self) -> &'static [(&'static str, Takes)] {
+        use Takes::{Channel, Each, Scalar};
+        match self {
+            Function::Copy
+            | Function::Relu
+            | Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Sigmoid
+            | Function::Tanh
+            | Function::Exp
+            | Function::Log
+            | Function::Sqrt
+            | Function::Scale { .. } => &[("x", Each)],
+            Function::Add | Function::Sub | Function::Mul | Function::Div => &[("a", Each), ("b", Each)],
+            Function::Sum | Function::Formula(_) => &[],
+            Function::ReluGrad => &[("dy", Each), ("y", Each)],
+            Function::ClipGrad { .. } | Function::LeakyReluGrad { .. } => &[("dy", Each), ("x", Each)],
+            Function::Normalize { .. } => {
+                &[("x", Each), ("mean", Channel), ("var", Channel), ("scale", Channel), ("bias", Channel)]
+            }
+            Function::NormalizeMask { .. } => {
+                &[("dy", Each), ("x", Each), ("mean", Channel), ("var", Channel), ("scale", Channel), ("bias", Channel)]
+            }
+            Function::NormalizeGradInput { .. } => &[
+                ("dy", Each),
+                ("x", Each),
+                ("mean", Channel),
+                ("var", Channel),
+                ("scale", Channel),
+                ("dscale", Channel),
+                ("dbias", Channel),
+            ],
+            Function::RunningAverage { .. } => &[("running", Each), ("x", Each)],
+            Function::SgdVelocity { .. } => {
+                &[("velocity", Each), ("parameter", Each), ("gradient", Each), ("inverse_scale", Scalar)]
+            }
+            Function::SgdParameter => &[("parameter", Each), ("velocity", Each), ("learning_rate", Scalar)],
+            Function::AdamFirstMoment { .. } | Function::AdamSecondMoment { .. } => {
+                &[("moment", Each), ("gradient", Each), ("inverse_scale", Scalar)]
+            }
+            Function::AdamwParameter { .. } => &[
+                ("parameter", Each),
+                ("first moment", Each),
+                ("second moment", Each),
+                ("learning_rate", Scalar),
+                ("bias1", Scalar),
+                ("bias2", Scalar),
+            ],
+        }
+    }
+
+    /// Whose numbers the result holds, besides zeros.
+    pub(crate) fn passes_on(self) -> PassesOn {
+        match self {
+            Function::Copy | Function::Relu => PassesOn::All,
+            Function::ReluGrad | Function::NormalizeMask { .. } => PassesOn::First,
+            Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Sigmoid
+            | Function::Tanh
+            | Function::Exp
+            | Function::Log
+            | Function::Sqrt
+            | Function::Scale { .. }
+            | Function::Add
+            | Function::Sub
+            | Function::Mul
+            | Function::Div
+            | Function::Sum
+            | Function::ClipGrad { .. }
+            | Function::LeakyReluGrad { .. }
+            | Function::Normalize { .. }
+            | Function::NormalizeGradInput { .. }
+            | Function::RunningAverage { .. }
+            | Function::SgdVelocity { .. }
+            | Function::SgdParameter
+            | Function::AdamFirstMoment { .. }
+            | Function::AdamSecondMoment { .. }
+            | Function::AdamwParameter { .. }
+            | Function::Formula(_) => PassesOn::None,
+        }
+    }
+
+    /// Whether finite operands give finite numbers once these saturate: nothing that is not a number comes of them.
+    pub(crate) fn keeps_finite(self) -> bool {
+        match self {
+            Function::Copy
+            | Function::Relu
+            | Function::LeakyRelu { .. }
+            | Function::Clip { .. }
+            | Function::Add
+            | Function::Sub
+            | Function::Sum
+            | Function::Normalize { .. } => true,
+            Function::Sigmoid
+            | Function::Tanh
+            | Function::Exp
+            | Function::Log
+            | Function::Sqrt
+            | Function::Scale { .. }
+            | Function::Mul
+            | Function::Div
+            | Function::ReluGrad
+            | Function::ClipGrad { .. }
+            | Function::LeakyReluGrad { .. }
+            | Function::NormalizeMask { .. }
+            | Function::NormalizeGradInput { .. }
+            | Function::RunningAverage { .. }
+            | Function::SgdVelocity { .. }
+            | Function::SgdParameter
+            | Function::AdamFirstMoment { .. }
+            | Function::AdamSecondMoment { .. }
+            | Function::AdamwParameter { .. }
+            | Function::Formula(_) => false,
+        }
+    }
+
+    /// How many operands there are, where that is fixed.
+    pub(crate) fn arity(self) -> Option<usize> {
+        match self {
+            Function::Sum => None,
+            Function::Formula(formula) => Some(formula.operands),
+            _ => Some(self.signature().len()),
+        }
+    }
+
+    /// Name and kind of operand `index`.
+    pub(crate) fn takes(self, index: usize) -> Option<(&'static str, Takes)> {
+        self.signature().get(index).copied()
+    }
+}

@@ -1,0 +1,270 @@
+//! Models that cannot be imported, and what their messages say.
+
+use crate::models::{INT64, error, external, floats, info, int, ints, model, node, relu, text, whole, with};
+use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, TensorProto, type_proto};
+use protobuf::MessageField;
+
+/// A name, a model, and what its message has to contain.
+type Case = (&'static str, ModelProto, &'static [&'static str]);
+
+fn each_has_its_message(cases: Vec<Case>) {
+    for (what, model, parts) in cases {
+        let message = error(&model);
+        for part in parts {
+            assert!(message.contains(part), "{what}: `{part}` is not in\n{message}");
+        }
+    }
+}
+
+/// A good model, spoilt.
+fn changed(change: impl Fn(&mut ModelProto)) -> ModelProto {
+    let mut m = model(relu(), vec![]);
+    change(&mut m);
+    m
+}
+
+fn one(n: NodeProto, init: Vec<TensorProto>) -> ModelProto {
+    model(vec![n], init)
+}
+
+fn conv(attribute: AttributeProto) -> ModelProto {
+    one(with(node("Conv", &["x", "w"], "y"), attribute), vec![floats("w", &[2, 4, 3, 3], 72)])
+}
+
+#[test]
+fn bad_graphs_have_their_messages() {
+    each_has_its_message(vec![
+        (
+            "operators",
+            model(vec![node("Foo", &["x"], "a"), node("Loop", &["a"], "b"), node("Bar", &["b"], "y")], vec![]),
+            &["operator Foo (operator set 17)", "`the_foo`", "operator Bar", "control flow", "for 3 reasons"],
+        ),
+        (
+            "domain",
+            changed(|m| m.graph.as_mut().unwrap().node[0].domain = "com.microsoft".into()),
+            &["of domain `com.microsoft`"],
+        ),
+        (
+            "missing input",
+            one(node("Relu", &["z"], "y"), vec![]),
+            &["node `the_relu` (Relu version 14): it reads `z`, which no node"],
+        ),
+        ("no operand", one(node("Relu", &[], "y"), vec![]), &["input 0 is missing"]),
+        (
+            "cycle",
+            model(vec![node("Add", &["x", "b"], "a"), node("Relu", &["a"], "b"), node("Tanh", &["b"], "y")], vec![]),
+            &["`the_relu`, `the_add` form a cycle"],
+        ),
+        ("cycle of one", one(node("Relu", &["y"], "y"), vec![]), &["`the_relu` form a cycle"]),
+        (
+            "two writers",
+            model(vec![node("Relu", &["x"], "y"), node("Tanh", &["x"], "y")], vec![]),
+            &["`the_tanh` writes `y`, which is also"],
+        ),
+        (
+            "writes the input",
+            model(vec![node("Relu", &["x"], "x"), node("Tanh", &["x"], "y")], vec![]),
+            &["writes `x`, which is also an input"],
+        ),
+        (
+            "two initializers",
+            model(relu(), vec![floats("w", &[1], 1), floats("w", &[1], 1)]),
+            &["two initializers are named `w`"],
+        ),
+        ("no graph", changed(|m| m.graph = MessageField::none()), &["holds no graph"]),
+        ("no operator set", changed(|m| m.opset_import.clear()), &["which operator set"]),
+        ("old", changed(|m| m.opset_import[0].version = 6), &["operator set 6", "version_converter"]),
+        (
+            "early",
+            changed(|m| {
+                m.opset_import[0].version = 9;
+                m.graph.as_mut().unwrap().node[0].op_type = "Range".into()
+            }),
+            &["Range came with operator set 11"],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_inputs_and_outputs_have_their_messages() {
+    each_has_its_message(vec![
+        ("no input", changed(|m| m.graph.as_mut().unwrap().input.clear()), &["no input apart from"]),
+        (
+            "two inputs",
+            changed(|m| m.graph.as_mut().unwrap().input.push(info("mask", &[0, 4]))),
+            &["2 inputs (`x`, `mask`)", "fixed values"],
+        ),
+        (
+            "two outputs",
+            changed(|m| m.graph.as_mut().unwrap().output.push(info("x", &[0, 4]))),
+            &["2 outputs (`y`, `x`)", "logits"],
+        ),
+        (
+            "output of nothing",
+            changed(|m| m.graph.as_mut().unwrap().output[0].name = "z".into()),
+            &["no node writes the output `z`"],
+        ),
+        (
+            "output without batch",
+            one(node("Identity", &["w"], "y"), vec![floats("w", &[2], 2)]),
+            &["not a tensor that depends on the input"],
+        ),
+        (
+            "variable size",
+            changed(|m| m.graph.as_mut().unwrap().input[0] = info("x", &[0, 4, 0, 6])),
+            &["dimension 2 is the variable `N`"],
+        ),
+        (
+            "negative size",
+            changed(|m| m.graph.as_mut().unwrap().input[0] = info("x", &[0, 4, -3, 6])),
+            &["dimension 2 is -3"],
+        ),
+        (
+            "vast input",
+            changed(|m| m.graph.as_mut().unwrap().input[0] = info("x", &[0, 1 << 30, 1 << 30, 1 << 30])),
+            &["too large"],
+        ),
+        (
+            "whole-number input",
+            changed(|m| {
+                if let Some(type_proto::Value::TensorType(t)) =
+                    &mut m.graph.as_mut().unwrap().input[0].type_.as_mut().unwrap().value
+                {
+                    t.elem_type = INT64;
+                }
+            }),
+            &["its elements are INT64"],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_initializers_have_their_messages() {
+    each_has_its_message(vec![
+        ("negative dims", model(relu(), vec![floats("w", &[-1], 1)]), &["initializer `w`", "negative"]),
+        ("overflowing dims", model(relu(), vec![floats("w", &[i64::MAX, i64::MAX], 1)]), &["too large"]),
+        ("short data", model(relu(), vec![floats("w", &[4, 4], 3)]), &["needs 64 bytes, 12 are there"]),
+        (
+            "typed length",
+            model(relu(), vec![TensorProto { dims: vec![3], ..whole("w", &[1, 2]) }]),
+            &["needs 3 elements, 2 are there"],
+        ),
+        (
+            "strings",
+            model(relu(), vec![TensorProto { data_type: 8, ..floats("w", &[1], 1) }]),
+            &["element type STRING"],
+        ),
+        (
+            "unknown type",
+            model(relu(), vec![TensorProto { data_type: 99, ..floats("w", &[1], 1) }]),
+            &["element type 99"],
+        ),
+        ("empty parameter", one(node("Add", &["x", "w"], "y"), vec![floats("w", &[0], 0)]), &["no elements"]),
+    ]);
+}
+
+#[test]
+fn bad_attributes_have_their_messages() {
+    each_has_its_message(vec![
+        (
+            "unknown attribute",
+            one(with(node("Relu", &["x"], "y"), int("slope", 1)), vec![]),
+            &["attribute `slope` is not known"],
+        ),
+        ("attribute type", conv(ints("group", &[1])), &["attribute `group` must be of type INT", "[N,4,6,6]"]),
+        ("groups", conv(int("group", 3)), &["node `the_conv` (Conv version 11)", "3 groups", "4 input channels"]),
+        ("vast groups", conv(int("group", i64::MAX)), &["does not fit 4 input channels"]),
+        ("zero strides", conv(ints("strides", &[0, 1])), &["attribute `strides`"]),
+        ("vast pads", conv(ints("pads", &[i64::MAX, 0, 0, 0])), &["attribute `pads`"]),
+        ("kernel", conv(ints("kernel_shape", &[5, 5])), &["is not that of the weight"]),
+        ("auto_pad", conv(text("auto_pad", "SOMEHOW")), &["auto_pad `SOMEHOW`"]),
+        ("window", conv(ints("dilations", &[9, 9])), &["the window spans 19 elements"]),
+        (
+            "3-D",
+            one(node("Conv", &["x", "w"], "y"), vec![floats("w", &[2, 4, 3, 3, 3], 216)]),
+            &["one and two spatial dimensions"],
+        ),
+        ("pool without size", one(node("MaxPool", &["x"], "y"), vec![]), &["`kernel_shape` is missing"]),
+    ]);
+}
+
+#[test]
+fn bad_moves_have_their_messages() {
+    each_has_its_message(vec![
+        (
+            "reshape",
+            one(node("Reshape", &["x", "s"], "y"), vec![whole("s", &[-1, 7])]),
+            &["[N,4,6,6] cannot be reshaped to [-1, 7]"],
+        ),
+        ("reshape by data", model(vec![node("Reshape", &["x", "x"], "y")], vec![]), &["must be known at import"]),
+        ("gather", one(node("Gather", &["x", "k"], "y"), vec![whole("k", &[0])]), &["batch cannot be gathered"]),
+        (
+            "transpose",
+            one(with(node("Transpose", &["x"], "y"), ints("perm", &[0, 0, 1, 2])), vec![]),
+            &["not a permutation"],
+        ),
+        ("axis", one(with(node("Concat", &["x", "x"], "y"), int("axis", 9)), vec![]), &["axis 9 is out of range"]),
+        (
+            "slice of the batch",
+            one(node("Slice", &["x", "s", "e"], "y"), vec![whole("s", &[1]), whole("e", &[2])]),
+            &["only be taken whole"],
+        ),
+        (
+            "empty slice",
+            one(
+                with(
+                    with(with(node("Slice", &["x"], "y"), ints("axes", &[1])), ints("starts", &[2])),
+                    ints("ends", &[2]),
+                ),
+                vec![],
+            ),
+            &["takes nothing"],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_values_have_their_messages() {
+    each_has_its_message(vec![
+        ("reflecting pad", one(with(node("Pad", &["x"], "y"), text("mode", "reflect")), vec![]), &["mode `reflect`"]),
+        (
+            "broadcast",
+            one(node("Add", &["x", "w"], "y"), vec![floats("w", &[5], 5)]),
+            &["do not broadcast", "[N,4,6,6], initializer [5]"],
+        ),
+        ("mean over the batch", one(node("ReduceMean", &["x"], "y"), vec![]), &["over the batch"]),
+        (
+            "vast constant",
+            model(
+                vec![node("ConstantOfShape", &["s"], "c"), node("Add", &["x", "c"], "y")],
+                vec![whole("s", &[1 << 40])],
+            ),
+            &["too large to be computed at import"],
+        ),
+        (
+            "vast range",
+            model(
+                vec![node("Range", &["a", "b", "c"], "r"), node("Gather", &["x", "r"], "y")],
+                vec![whole("a", &[0]), whole("b", &[i64::MAX]), whole("c", &[1])],
+            ),
+            &["range is too long"],
+        ),
+        (
+            "product of shapes",
+            model(
+                vec![node("Shape", &["x"], "s"), node("Mul", &["s", "s"], "t"), node("Reshape", &["x", "t"], "y")],
+                vec![],
+            ),
+            &["no result that is known for every batch size"],
+        ),
+        (
+            "division by zero",
+            model(
+                vec![node("Div", &["a", "b"], "c"), node("Reshape", &["x", "c"], "y")],
+                vec![whole("a", &[1]), whole("b", &[0])],
+            ),
+            &["no result"],
+        ),
+        ("external without folder", model(relu(), vec![external("w.bin")]), &["without a folder"]),
+    ]);
+}
