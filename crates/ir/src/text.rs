@@ -1,10 +1,10 @@
 //! The text form: one line per node, printing and parsing are inverse.
 //!
 //! ```text
-//! graph "tiny" {
+//! graph "tiny" v1 {
 //!   %0 = input {name="x"} : f32[N,3]
 //!   %1 = parameter {name="w"} : f32[2,3]
-//!   %2 = matmul(%0, %1) {trans_a=false, trans_b=true} : f32[N,2] output "fc"
+//!   %2 = matmul(%0, %1) {trans_b=true} : f32[N,2] output "fc"
 //!   return "y" = %2
 //! }
 //! ```
@@ -12,6 +12,9 @@
 //! After the type stands the role (`output`, `parameter`, `gradient of %1`, `parameter_gradient of %1`; nothing for internal tensors) and
 //! the node's name unless it is empty or that of a source. `return` names outputs, `update %1 <- %7` says what replaces
 //! a parameter or state after the step.
+//!
+//! `v1` is the version of the form; a text without one is of version 1. Attributes at their default are left out, so
+//! another default is another version.
 
 use crate::attribute::{Attribute, Real};
 use crate::graph::{Graph, Node, NodeId, Role};
@@ -20,9 +23,12 @@ use crate::types::{DType, Dim, Shape, TensorType};
 use std::fmt;
 use std::str::FromStr;
 
+/// The version that is written, the only one so far.
+const VERSION: u32 = 1;
+
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "graph {:?} {{", self.name())?;
+        writeln!(f, "graph {:?} v{VERSION} {{", self.name())?;
         for id in self.ids() {
             let node = self.node(id);
             write!(f, "  {id} = {}", node.op.name())?;
@@ -30,11 +36,7 @@ impl fmt::Display for Graph {
             if !operands.is_empty() {
                 write!(f, "({})", operands.join(", "))?;
             }
-            let attributes: Vec<String> = node.op.attributes().iter().map(|(n, v)| format!("{n}={v}")).collect();
-            if !attributes.is_empty() {
-                write!(f, " {{{}}}", attributes.join(", "))?;
-            }
-            write!(f, " : {}", node.ty)?;
+            write!(f, "{} : {}", node.op.attribute_text(), node.ty)?;
             match node.role {
                 Role::Internal => {}
                 Role::Output => write!(f, " output")?,
@@ -172,6 +174,12 @@ impl<'t> Cursor<'t> {
     fn header(&mut self) -> Parsed<String> {
         self.need("graph")?;
         let name = self.string()?;
+        if self.eat("v") {
+            let version = self.take_while(|c| c.is_ascii_digit());
+            if version.parse() != Ok(VERSION) {
+                return Err(format!("the graph is text of version `{version}`, this build reads version {VERSION}"));
+            }
+        }
         self.need("{")?;
         self.end()?;
         Ok(name)

@@ -157,10 +157,15 @@ macro_rules! operators {
                 match self { $($(Op::$op(op) => op.attributes()),+),* }
             }
 
-            /// The operator of a name with the given attributes.
+            /// The attributes that differ from their default.
+            fn shown_attributes(&self) -> Vec<(&'static str, Attribute)> {
+                match self { $($(Op::$op(op) => op.shown_attributes()),+),* }
+            }
+
+            /// The operator of a name with the given attributes; one that is left out has its default.
             ///
             /// # Errors
-            /// If there is no such operator, or an attribute is missing, unknown or of the wrong type.
+            /// If there is no such operator, or an attribute without a default is missing, or one is unknown or of the wrong type.
             pub fn from_name(name: &str, attributes: &[(String, Attribute)]) -> Result<Op, String> {
                 $($(if name == $op::NAME {
                     return $op::from_attributes(attributes).map(Op::$op);
@@ -282,6 +287,12 @@ impl Op {
             Op::Scalar(op) => Some(op.kind.name()),
             _ => None,
         }
+    }
+
+    /// The attributes in the text form, ` {alpha=0.1}`: empty where all have their default.
+    pub fn attribute_text(&self) -> String {
+        let shown: Vec<String> = self.shown_attributes().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if shown.is_empty() { String::new() } else { format!(" {{{}}}", shown.join(", ")) }
     }
 
     /// Emits the gradients of `node` with respect to its operands; see [`Operator::gradient`].
