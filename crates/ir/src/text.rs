@@ -177,7 +177,7 @@ impl<'t> Cursor<'t> {
         if self.eat("v") {
             let version = self.take_while(|c| c.is_ascii_digit());
             if version.parse() != Ok(VERSION) {
-                return Err(format!("the graph is text of version `{version}`, this build reads version {VERSION}"));
+                return Err(format!("the text is of version `{version}`, this build reads version {VERSION}"));
             }
         }
         self.need("{")?;
