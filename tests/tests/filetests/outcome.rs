@@ -48,6 +48,7 @@ pub(crate) fn of(file: &str, cases: &[Case], bless: bool) -> Outcome {
             }
         }
     }
+    complaints.reverse();
     Outcome { complaints, text: lines.join("\n") + "\n" }
 }
 

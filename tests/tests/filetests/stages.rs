@@ -227,7 +227,8 @@ fn rewrite(subject: &Subject) -> String {
     for (seed, special) in [(1, false), (2, true), (9, true)] {
         let (found, rewritten) = bits::check(&subject.graph, &subject.formats, seed, special);
         text.clear();
-        for (rule, times) in found.fired.iter().filter(|(_, times)| *times > 0) {
+        let fired: BTreeMap<_, _> = found.fired.iter().copied().filter(|(_, times)| *times > 0).collect();
+        for (rule, times) in fired {
             let _ = writeln!(text, "fired {rule} {times}");
         }
         text += &shown(&rewritten.graph, &rewritten.formats, |_| "");
