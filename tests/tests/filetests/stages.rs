@@ -6,6 +6,7 @@ mod bits;
 use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role, TensorType, verify};
+use bitbudget_program::Program;
 use bitbudget_rewrite::Copied;
 use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, plan};
 use std::collections::BTreeMap;
@@ -102,8 +103,7 @@ fn round_trip(text: &str) -> Result<String> {
 /// The graph, if the verifier is content.
 fn checked(text: &str) -> Result<Graph> {
     let graph = parsed(text)?;
-    let lines: Vec<usize> =
-        text.lines().enumerate().filter(|(_, line)| is_node(line)).map(|(at, _)| at + 1).collect();
+    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| is_node(line)).map(|(at, _)| at + 1).collect();
     let of_node = |id: NodeId| {
         let name = &graph.node(id).name;
         let name = if name.is_empty() { id.to_string() } else { name.clone() };
@@ -123,8 +123,7 @@ fn checked(text: &str) -> Result<Graph> {
 fn infer(text: &str) -> Result<String> {
     let open: Vec<bool> = text.lines().filter(|line| is_node(line)).map(|line| line.contains(" : ?")).collect();
     let graph = parsed(&text.replace(" : ?", " : f32[]"))?;
-    let lines: Vec<usize> =
-        text.lines().enumerate().filter(|(_, line)| is_node(line)).map(|(at, _)| at + 1).collect();
+    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| is_node(line)).map(|(at, _)| at + 1).collect();
     let mut types: Vec<TensorType> = Vec::new();
     let mut whole = text.to_string();
     for id in graph.ids() {
@@ -314,6 +313,12 @@ fn shown_plan(subject: &Subject) -> String {
 fn lower(subject: &Subject) -> Result<String> {
     let workspace = subject.workspace();
     let schedule = subject.schedule(&workspace);
-    let program = bitbudget_lower::lower(&subject.graph, &subject.formats, &schedule, &subject.setting(&workspace));
-    program.map(|program| program.to_string()).map_err(failure)
+    let setting = subject.setting(&workspace);
+    let program = bitbudget_lower::lower(&subject.graph, &subject.formats, &schedule, &setting).map_err(failure)?;
+    let again = Program::decode(&program.encode()).map_err(failure)?;
+    if again == program {
+        Ok(program.to_string())
+    } else {
+        Err(failure(format!("read from its file form it is\n{again}")))
+    }
 }

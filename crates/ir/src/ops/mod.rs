@@ -291,7 +291,8 @@ impl Op {
 
     /// The attributes in the text form, ` {alpha=0.1}`: empty where all have their default.
     pub fn attribute_text(&self) -> String {
-        let shown: Vec<String> = self.shown_attributes().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let shown: Vec<String> =
+            self.shown_attributes().iter().map(|(name, value)| format!("{name}={value}")).collect();
         if shown.is_empty() { String::new() } else { format!(" {{{}}}", shown.join(", ")) }
     }
 
