@@ -7,7 +7,7 @@ use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role, TensorType, verify};
 use bitbudget_program::Program;
-use bitbudget_rewrite::Copied;
+use bitbudget_rewrite::{Alternatives, Copied, Rewritten};
 use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, plan};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -37,7 +37,10 @@ pub(crate) fn run(command: &str, text: &str, options: &[(String, String)]) -> Re
             match command {
                 "train" => Ok(subject.graph.to_string()),
                 "evaluate" => evaluation(&subject.graph).map(|e| e.graph.to_string()).map_err(failure),
-                "rewrite" => Ok(rewrite(&subject)),
+                "rewrite" => match options.take("reassociate") {
+                    Some(node) => reassociate(&subject, &node),
+                    None => Ok(rewrite(&subject)),
+                },
                 "derive" => derive(&subject),
                 "recompute" => recompute(&subject, &options.need("nodes")?),
                 "plan" => Ok(shown_plan(&subject)),
@@ -119,24 +122,26 @@ fn checked(text: &str) -> Result<Graph> {
     }
 }
 
-/// The graph with the types of the nodes whose line ends with `: ?`.
+/// The graph with the types of the nodes whose line says `: ?`.
 fn infer(text: &str) -> Result<String> {
-    let open: Vec<bool> = text.lines().filter(|line| is_node(line)).map(|line| line.contains(" : ?")).collect();
+    let nodes: Vec<(usize, &str)> = text.lines().enumerate().filter(|(_, line)| is_node(line)).collect();
     let graph = parsed(&text.replace(" : ?", " : f32[]"))?;
-    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| is_node(line)).map(|(at, _)| at + 1).collect();
     let mut types: Vec<TensorType> = Vec::new();
-    let mut whole = text.to_string();
-    for id in graph.ids() {
-        let mut ty = graph.ty(id).clone();
-        if open[id.index()] {
+    let (mut whole, mut failures) = (text.to_string(), Vec::new());
+    for (id, (at, line)) in graph.ids().zip(nodes) {
+        types.push(graph.ty(id).clone());
+        if line.contains(" : ?") {
             let operands: Vec<&TensorType> = graph.operands(id).iter().map(|o| &types[o.index()]).collect();
-            let fault = |reason| vec![Failure { line: Some(lines[id.index()]), text: format!("{reason}") }];
-            ty = graph.op(id).infer(&operands).map_err(fault)?;
-            whole = whole.replacen(" : ?", &format!(" : {ty}"), 1);
+            match graph.op(id).infer(&operands) {
+                Ok(ty) => {
+                    whole = whole.replacen(" : ?", &format!(" : {ty}"), 1);
+                    types[id.index()] = ty;
+                }
+                Err(reason) => failures.push(Failure { line: Some(at + 1), text: reason.to_string() }),
+            }
         }
-        types.push(ty);
     }
-    checked(&whole).map(|graph| graph.to_string())
+    if failures.is_empty() { checked(&whole).map(|graph| graph.to_string()) } else { Err(failures) }
 }
 
 /// A graph in formats, with the setting in which it is compiled.
@@ -222,17 +227,29 @@ fn shown(graph: &Graph, formats: &[Format], mark: impl Fn(usize) -> &'static str
 /// The rules that merge something, how often, and the graph that is extracted. All alternatives are computed on ordinary
 /// and on special numbers: they must have the same bits.
 fn rewrite(subject: &Subject) -> String {
-    let mut text = String::new();
-    for (seed, special) in [(1, false), (2, true), (9, true)] {
-        let (found, rewritten) = bits::check(&subject.graph, &subject.formats, seed, special);
-        text.clear();
-        let fired: BTreeMap<_, _> = found.fired.iter().copied().filter(|(_, times)| *times > 0).collect();
-        for (rule, times) in fired {
-            let _ = writeln!(text, "fired {rule} {times}");
-        }
-        text += &shown(&rewritten.graph, &rewritten.formats, |_| "");
-    }
-    text
+    let check = |(seed, special)| bits::check(&subject.graph, &subject.formats, seed, special);
+    let [(found, rewritten), ..] = [(1, false), (2, true), (9, true)].map(check);
+    shown_rewritten(&found, &rewritten)
+}
+
+/// The same with rules of real numbers. Results may differ by a unit in the last place of each element of a node.
+fn reassociate(subject: &Subject, node: &str) -> Result<String> {
+    let (graph, formats) = (&subject.graph, &subject.formats);
+    let summed: usize = node.parse().map_err(failure)?;
+    let check = |seed| {
+        let results = bits::run(graph, formats, &bits::values(graph, seed, false));
+        let total: f32 = results[summed].data.iter().map(|x| x.abs()).sum();
+        let unit = 0.5f32.powi(formats[summed].mantissa_bits() as i32);
+        bits::check_within(graph, formats, seed, total * unit)
+    };
+    let [(found, rewritten), ..] = [1, 2, 9].map(check);
+    Ok(shown_rewritten(&found, &rewritten))
+}
+
+fn shown_rewritten(found: &Alternatives, rewritten: &Rewritten) -> String {
+    let fired: BTreeMap<_, _> = found.fired.iter().copied().filter(|(_, times)| *times > 0).collect();
+    let fired: String = fired.iter().map(|(rule, times)| format!("fired {rule} {times}\n")).collect();
+    fired + &shown(&rewritten.graph, &rewritten.formats, |_| "")
 }
 
 fn steps(schedule: &Schedule) -> Vec<Vec<NodeId>> {
