@@ -28,7 +28,21 @@ const VERSION: u32 = 1;
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "graph {:?} v{VERSION} {{", self.name())?;
+        self.write(f, &format!(" v{VERSION}"), Op::attribute_text)
+    }
+}
+
+impl Graph {
+    /// The text with all attributes and without a version: it does not change with defaults, so hashes are made of it.
+    pub fn whole_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut text, "", Op::whole_attribute_text);
+        text
+    }
+
+    fn write(&self, f: &mut impl fmt::Write, version: &str, attributes: fn(&Op) -> String) -> fmt::Result {
+        writeln!(f, "graph {:?}{version} {{", self.name())?;
         for id in self.ids() {
             let node = self.node(id);
             write!(f, "  {id} = {}", node.op.name())?;
@@ -36,7 +50,7 @@ impl fmt::Display for Graph {
             if !operands.is_empty() {
                 write!(f, "({})", operands.join(", "))?;
             }
-            write!(f, "{} : {}", node.op.attribute_text(), node.ty)?;
+            write!(f, "{} : {}", attributes(&node.op), node.ty)?;
             match node.role {
                 Role::Internal => {}
                 Role::Output => write!(f, " output")?,

@@ -13,6 +13,15 @@ const TINY: &str = r#"graph "tiny" {
   return "z" = %5
 }"#;
 
+/// Profiles and records of comparisons name a network by the hash of this text.
+#[test]
+fn the_whole_text_has_all_attributes_and_no_version() {
+    let graph: Graph = TINY.parse().unwrap();
+    assert_eq!(graph.whole_text(), TINY);
+    assert!(!graph.to_string().contains("trans_a"));
+    assert_eq!(graph.to_string().parse::<Graph>().unwrap().whole_text(), TINY);
+}
+
 #[test]
 fn dead_nodes_go_and_roles_follow() {
     let mut graph: Graph = TINY.parse().unwrap();

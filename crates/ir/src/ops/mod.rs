@@ -275,6 +275,11 @@ operators! {
 
 pub use source::ScalarKind;
 
+fn in_braces(attributes: &[(&'static str, Attribute)]) -> String {
+    let texts: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if texts.is_empty() { String::new() } else { format!(" {{{}}}", texts.join(", ")) }
+}
+
 impl Op {
     /// The name that binds a source to its value; `None` for operators that compute.
     pub fn source_name(&self) -> Option<&str> {
@@ -291,9 +296,12 @@ impl Op {
 
     /// The attributes in the text form, ` {alpha=0.1}`: empty where all have their default.
     pub fn attribute_text(&self) -> String {
-        let shown: Vec<String> =
-            self.shown_attributes().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if shown.is_empty() { String::new() } else { format!(" {{{}}}", shown.join(", ")) }
+        in_braces(&self.shown_attributes())
+    }
+
+    /// All attributes in the text form.
+    pub(crate) fn whole_attribute_text(&self) -> String {
+        in_braces(&self.attributes())
     }
 
     /// Emits the gradients of `node` with respect to its operands; see [`Operator::gradient`].
