@@ -1,6 +1,6 @@
 //! Runs the files in `tests/filetests`: graph text with lines that say what to run and what must come out.
 //! `tests/filetests/README.md` describes them. With `BITBUDGET_BLESS=1` outputs and errors in the files are rewritten.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure in a test's own function fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
 mod file;
 mod outcome;

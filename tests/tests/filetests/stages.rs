@@ -113,7 +113,7 @@ fn checked(text: &str) -> Result<Graph> {
         format!("{} `{name}` on", graph.op(id).name())
     };
     let located = |text: String| {
-        let id = graph.ids().filter(|&id| text.starts_with(&of_node(id))).last();
+        let id = graph.ids().rfind(|&id| text.starts_with(&of_node(id)));
         Failure { line: id.map(|id| lines[id.index()]), text }
     };
     match verify(&graph) {
@@ -198,8 +198,10 @@ impl Subject {
     }
 }
 
+type IsMeant = fn(Role) -> bool;
+
 /// Options that give all nodes of a role a format.
-const ROLES: [(&str, fn(Role) -> bool); 4] = [
+const ROLES: [(&str, IsMeant); 4] = [
     ("output", |role| role == Role::Output),
     ("parameter", |role| role == Role::Parameter),
     ("gradient", |role| matches!(role, Role::OutputGradient { .. })),
