@@ -51,7 +51,9 @@ pub enum Attribute {
 pub trait Attributes: Sized {
     /// Names and values in declaration order.
     fn attributes(&self) -> Vec<(&'static str, Attribute)>;
-    /// The operator with the named attributes; every one must be there and no other.
+    /// The attributes that differ from their default: what the text form shows.
+    fn shown_attributes(&self) -> Vec<(&'static str, Attribute)>;
+    /// The operator with the named attributes; one that is left out has its default, unknown ones are refused.
     fn from_attributes(attributes: &[(String, Attribute)]) -> Result<Self, String>;
 }
 
@@ -92,10 +94,26 @@ attribute_value!(Vec<i64>, Ints, l => l.clone(), v => Some(v.clone()));
 attribute_value!(Shape, Shape, s => s.clone(), v => Some(v.clone()));
 
 /// Looks one attribute up.
-pub(crate) fn take<T: AttributeValue>(attributes: &[(String, Attribute)], name: &str) -> Result<T, String> {
-    let (_, value) =
-        attributes.iter().find(|(n, _)| n == name).ok_or_else(|| format!("attribute `{name}` is missing"))?;
-    T::from_attribute(value).ok_or_else(|| format!("attribute `{name}` has the wrong type: {value}"))
+pub(crate) fn take<T: AttributeValue>(
+    attributes: &[(String, Attribute)],
+    name: &str,
+    default: Option<T>,
+) -> Result<T, String> {
+    match attributes.iter().find(|(n, _)| n == name) {
+        Some((_, value)) => {
+            T::from_attribute(value).ok_or_else(|| format!("attribute `{name}` has the wrong type: {value}"))
+        }
+        None => default.ok_or_else(|| format!("attribute `{name}` is missing")),
+    }
+}
+
+/// The attribute, unless it has its default value.
+pub(crate) fn shown<T: AttributeValue + PartialEq>(
+    name: &'static str,
+    value: &T,
+    default: Option<T>,
+) -> Option<(&'static str, Attribute)> {
+    (default.as_ref() != Some(value)).then(|| (name, value.to_attribute()))
 }
 
 /// Fails on an attribute that is not among `known`.
@@ -107,8 +125,12 @@ pub(crate) fn refuse_unknown(attributes: &[(String, Attribute)], known: &[&str])
 }
 
 /// Declares an operator's struct of attributes with its comparison, text and file forms.
+///
+/// `name: type = value` gives an attribute a default, which the text form leaves out; it may read attributes declared before.
 macro_rules! operator {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? }) => {
+    ($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$field_meta:meta])* $field:ident : $type:ty $(= $default:expr)?),* $(,)?
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
@@ -117,14 +139,36 @@ macro_rules! operator {
             fn attributes(&self) -> Vec<(&'static str, $crate::attribute::Attribute)> {
                 vec![$((stringify!($field), $crate::attribute::AttributeValue::to_attribute(&self.$field))),*]
             }
+            fn shown_attributes(&self) -> Vec<(&'static str, $crate::attribute::Attribute)> {
+                let $name { $($field),* } = self;
+                let all: Vec<Option<(&'static str, $crate::attribute::Attribute)>> = vec![$({
+                    let default: Option<$type> = $crate::attribute::default_value!($($default)?);
+                    $crate::attribute::shown(stringify!($field), $field, default)
+                }),*];
+                all.into_iter().flatten().collect()
+            }
             fn from_attributes(attributes: &[(String, $crate::attribute::Attribute)]) -> Result<Self, String> {
                 $crate::attribute::refuse_unknown(attributes, &[$(stringify!($field)),*])?;
-                Ok($name { $($field: $crate::attribute::take(attributes, stringify!($field))?),* })
+                $(
+                    let default = $crate::attribute::default_value!($($default)?);
+                    let $field: $type = $crate::attribute::take(attributes, stringify!($field), default)?;
+                )*
+                Ok($name { $($field),* })
             }
         }
     };
 }
-pub(crate) use operator;
+
+/// The default of an attribute, if it has one.
+macro_rules! default_value {
+    () => {
+        None
+    };
+    ($value:expr) => {
+        Some($value)
+    };
+}
+pub(crate) use {default_value, operator};
 
 impl std::fmt::Display for Attribute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

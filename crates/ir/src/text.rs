@@ -1,17 +1,20 @@
 //! The text form: one line per node, printing and parsing are inverse.
 //!
 //! ```text
-//! graph "tiny" {
+//! graph "tiny" v1 {
 //!   %0 = input {name="x"} : f32[N,3]
 //!   %1 = parameter {name="w"} : f32[2,3]
-//!   %2 = matmul(%0, %1) {trans_a=false, trans_b=true} : f32[N,2] output "fc"
+//!   %2 = matmul(%0, %1) {trans_b=true} : f32[N,2] output "fc"
 //!   return "y" = %2
 //! }
 //! ```
 //!
 //! After the type stand the role (`output`, `parameter`, `gradient of %1`, `parameter_gradient of %1`; nothing for internal tensors),
-//! the format in which the tensor is stored (`in 1-4-3`; nothing for FP32), and the node's name unless it is empty or that of a source. `return` names outputs, `update %1 <- %7` says what replaces
+//! the node's name unless it is empty or that of a source, and the format in which the tensor is stored (`in 1-4-3`; nothing for FP32). `return` names outputs, `update %1 <- %7` says what replaces
 //! a parameter or state after the step.
+//!
+//! `v1` is the version of the form; a text without one is of version 1. Attributes at their default are left out, so
+//! another default is another version.
 
 use crate::attribute::{Attribute, Real};
 use crate::graph::{Graph, Node, NodeId, Role};
@@ -21,9 +24,26 @@ use bitbudget_formats::Format;
 use std::fmt;
 use std::str::FromStr;
 
+/// The version that is written, the only one so far.
+const VERSION: u32 = 1;
+
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "graph {:?} {{", self.name())?;
+        self.write(f, &format!(" v{VERSION}"), Op::attribute_text)
+    }
+}
+
+impl Graph {
+    /// The text with all attributes and without a version: it does not change with defaults, so hashes are made of it.
+    pub fn whole_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut text, "", Op::whole_attribute_text);
+        text
+    }
+
+    fn write(&self, f: &mut impl fmt::Write, version: &str, attributes: fn(&Op) -> String) -> fmt::Result {
+        writeln!(f, "graph {:?}{version} {{", self.name())?;
         for id in self.ids() {
             let node = self.node(id);
             write!(f, "  {id} = {}", node.op.name())?;
@@ -31,11 +51,7 @@ impl fmt::Display for Graph {
             if !operands.is_empty() {
                 write!(f, "({})", operands.join(", "))?;
             }
-            let attributes: Vec<String> = node.op.attributes().iter().map(|(n, v)| format!("{n}={v}")).collect();
-            if !attributes.is_empty() {
-                write!(f, " {{{}}}", attributes.join(", "))?;
-            }
-            write!(f, " : {}", node.ty)?;
+            write!(f, "{} : {}", attributes(&node.op), node.ty)?;
             match node.role {
                 Role::Internal => {}
                 Role::Output => write!(f, " output")?,
@@ -43,11 +59,11 @@ impl fmt::Display for Graph {
                 Role::OutputGradient { of } => write!(f, " gradient of {of}")?,
                 Role::ParameterGradient { of } => write!(f, " parameter_gradient of {of}")?,
             }
-            if node.stored.format != Format::FP32 {
-                write!(f, " in {}", node.stored.format)?;
-            }
             if !node.name.is_empty() && node.op.source_name() != Some(node.name.as_str()) {
                 write!(f, " {:?}", node.name)?;
+            }
+            if node.stored.format != Format::FP32 {
+                write!(f, " in {}", node.stored.format)?;
             }
             writeln!(f)?;
         }
@@ -176,6 +192,12 @@ impl<'t> Cursor<'t> {
     fn header(&mut self) -> Parsed<String> {
         self.need("graph")?;
         let name = self.string()?;
+        if self.eat("v") {
+            let version = self.take_while(|c| c.is_ascii_digit());
+            if version.parse() != Ok(VERSION) {
+                return Err(format!("the text is of version `{version}`, this build reads version {VERSION}"));
+            }
+        }
         self.need("{")?;
         self.end()?;
         Ok(name)
@@ -216,11 +238,10 @@ impl<'t> Cursor<'t> {
         self.need(":")?;
         let ty = self.tensor_type()?;
         let role = self.role(graph)?;
-        let format = self.format()?;
         let label = if self.rest.starts_with('"') { Some(self.string()?) } else { None };
         let label = label.or_else(|| op.source_name().map(String::from)).unwrap_or_default();
         let id = graph.insert(Node::new(op, ty, role, label), &operands);
-        graph.set_format(id, format);
+        graph.set_format(id, self.format()?);
         Ok(())
     }
 

@@ -233,7 +233,7 @@ impl TensorProfile {
 /// A short text that differs between networks: a hash (64-bit FNV-1a) of operators, shapes and names, not of weights.
 pub fn fingerprint(forward: &Graph) -> String {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = forward.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    let hash = forward.whole_text().bytes().fold(0xcbf2_9ce4_8422_2325, step);
     format!("{hash:016x}")
 }
 

@@ -73,11 +73,7 @@ impl Program {
     fn part(&self, f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
         let Part { op, inputs, output, rounding } = part;
         let inputs: Vec<String> = inputs.iter().map(BufferId::to_string).collect();
-        write!(f, "{output} = {}({})", op.name(), inputs.join(", "))?;
-        let attributes: Vec<String> = op.attributes().iter().map(|(n, v)| format!("{n}={v}")).collect();
-        if !attributes.is_empty() {
-            write!(f, " {{{}}}", attributes.join(", "))?;
-        }
+        write!(f, "{output} = {}({}){}", op.name(), inputs.join(", "), op.attribute_text())?;
         write!(f, " : {}", self.buffer(*output))?;
         if let (Some(rounding), true) = (rounding, self.buffer(*output).format != Format::FP32) {
             let mode = match rounding.overflow {

@@ -32,7 +32,7 @@ impl Fingerprint {
     /// The hash of a network with its values, wherever they are stored.
     pub fn of_model(model: &Model) -> Fingerprint {
         let mut all = Fingerprint::default();
-        all.add(model.graph.to_string().as_bytes());
+        all.add(model.graph.whole_text().as_bytes());
         for (name, values) in &model.values {
             all.add(name.as_bytes());
             all.add_numbers(values);

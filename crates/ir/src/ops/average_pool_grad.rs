@@ -14,17 +14,17 @@ operator! {
         /// Height and width of the window.
         kernel: [usize; 2],
         /// Steps between windows.
-        strides: [usize; 2],
+        strides: [usize; 2] = [1, 1],
         /// Padding above and left.
-        pads_begin: [usize; 2],
+        pads_begin: [usize; 2] = [0, 0],
         /// Padding below and right.
-        pads_end: [usize; 2],
+        pads_end: [usize; 2] = [0, 0],
         /// Distances between taps.
-        dilations: [usize; 2],
+        dilations: [usize; 2] = [1, 1],
         /// Whether a last, incomplete window counts.
-        ceil: bool,
+        ceil: bool = false,
         /// Whether padding counts as elements.
-        count_include_pad: bool,
+        count_include_pad: bool = false,
         /// The shape of the pooled tensor.
         input: Shape,
     }

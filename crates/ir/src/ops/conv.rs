@@ -12,15 +12,15 @@ operator! {
     /// Convolution of `[N, C, H, W]` with `[M, C/groups, KH, KW]` and an optional bias `[M]` (ONNX Conv).
     pub struct Conv {
         /// Steps between windows, height and width.
-        strides: [usize; 2],
+        strides: [usize; 2] = [1, 1],
         /// Padding above and left.
-        pads_begin: [usize; 2],
+        pads_begin: [usize; 2] = [0, 0],
         /// Padding below and right.
-        pads_end: [usize; 2],
+        pads_end: [usize; 2] = [0, 0],
         /// Distances between taps.
-        dilations: [usize; 2],
+        dilations: [usize; 2] = [1, 1],
         /// Groups of channels that do not see each other.
-        groups: usize,
+        groups: usize = 1,
     }
 }
 

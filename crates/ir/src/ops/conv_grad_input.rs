@@ -13,15 +13,15 @@ operator! {
     /// The gradient of a convolution with respect to its input, from `dy` and the weight.
     pub struct ConvGradInput {
         /// Steps between windows, height and width.
-        strides: [usize; 2],
+        strides: [usize; 2] = [1, 1],
         /// Padding above and left.
-        pads_begin: [usize; 2],
+        pads_begin: [usize; 2] = [0, 0],
         /// Padding below and right.
-        pads_end: [usize; 2],
+        pads_end: [usize; 2] = [0, 0],
         /// Distances between taps.
-        dilations: [usize; 2],
+        dilations: [usize; 2] = [1, 1],
         /// Groups of channels that do not see each other.
-        groups: usize,
+        groups: usize = 1,
         /// The shape of the convolution's input.
         input: Shape,
     }

@@ -14,7 +14,7 @@ operator! {
     /// `x / 2 * (1 + erf(x / sqrt 2))`, or `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))` (ONNX Gelu).
     pub struct Gelu {
         /// Whether it is the form with the hyperbolic tangent.
-        tanh: bool,
+        tanh: bool = false,
     }
 }
 

@@ -15,7 +15,7 @@ operator! {
     /// `dy` times the derivative of Gelu at x, on dy, x.
     pub struct GeluGrad {
         /// Whether it is the form with the hyperbolic tangent.
-        tanh: bool,
+        tanh: bool = false,
     }
 }
 

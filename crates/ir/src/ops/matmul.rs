@@ -12,9 +12,9 @@ operator! {
     /// The product of two matrices, either transposed, plus an optional bias per column (ONNX Gemm with alpha = beta = 1).
     pub struct Matmul {
         /// Whether the first matrix is `[K, M]` and not `[M, K]`.
-        trans_a: bool,
+        trans_a: bool = false,
         /// Whether the second matrix is `[N, K]` and not `[K, N]`.
-        trans_b: bool,
+        trans_b: bool = false,
     }
 }
 

@@ -157,10 +157,15 @@ macro_rules! operators {
                 match self { $($(Op::$op(op) => op.attributes()),+),* }
             }
 
-            /// The operator of a name with the given attributes.
+            /// The attributes that differ from their default.
+            fn shown_attributes(&self) -> Vec<(&'static str, Attribute)> {
+                match self { $($(Op::$op(op) => op.shown_attributes()),+),* }
+            }
+
+            /// The operator of a name with the given attributes; one that is left out has its default.
             ///
             /// # Errors
-            /// If there is no such operator, or an attribute is missing, unknown or of the wrong type.
+            /// If there is no such operator, or an attribute without a default is missing, or one is unknown or of the wrong type.
             pub fn from_name(name: &str, attributes: &[(String, Attribute)]) -> Result<Op, String> {
                 $($(if name == $op::NAME {
                     return $op::from_attributes(attributes).map(Op::$op);
@@ -270,6 +275,11 @@ operators! {
 
 pub use source::ScalarKind;
 
+fn in_braces(attributes: &[(&'static str, Attribute)]) -> String {
+    let texts: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if texts.is_empty() { String::new() } else { format!(" {{{}}}", texts.join(", ")) }
+}
+
 impl Op {
     /// The name that binds a source to its value; `None` for operators that compute.
     pub fn source_name(&self) -> Option<&str> {
@@ -282,6 +292,16 @@ impl Op {
             Op::Scalar(op) => Some(op.kind.name()),
             _ => None,
         }
+    }
+
+    /// The attributes in the text form, ` {alpha=0.1}`: empty where all have their default.
+    pub fn attribute_text(&self) -> String {
+        in_braces(&self.shown_attributes())
+    }
+
+    /// All attributes in the text form.
+    pub(crate) fn whole_attribute_text(&self) -> String {
+        in_braces(&self.attributes())
     }
 
     /// Emits the gradients of `node` with respect to its operands; see [`Operator::gradient`].

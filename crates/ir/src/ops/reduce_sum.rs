@@ -14,7 +14,7 @@ operator! {
         /// The dimensions, ascending.
         axes: Vec<usize>,
         /// Whether they stay, with size one.
-        keep: bool,
+        keep: bool = false,
     }
 }
 

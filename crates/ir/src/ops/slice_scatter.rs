@@ -15,7 +15,7 @@ operator! {
         /// The first index per dimension.
         begin: Vec<usize>,
         /// The step per dimension, negative for backwards.
-        step: Vec<i64>,
+        step: Vec<i64> = vec![1; begin.len()],
         /// The result's shape.
         shape: Shape,
     }

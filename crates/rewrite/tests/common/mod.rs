@@ -8,21 +8,8 @@ use std::collections::BTreeMap;
 
 pub(crate) const BATCH: usize = 2;
 
-pub(crate) const FORMATS: [Format; 4] =
-    [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD];
-
 /// Numbers between which roundings differ, and those that are treated specially.
 const SPECIAL: [f32; 10] = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30, -1e30, 1e-30, -1e-30, 0.3];
-
-/// A graph of these lines.
-pub(crate) fn parse(lines: &str) -> Graph {
-    format!("graph \"case\" {{\n{lines}\n}}").parse().unwrap()
-}
-
-/// The same lines with everything in each of the formats that says `FORMAT`.
-pub(crate) fn in_all_formats(lines: &str, check: impl Fn(&str)) {
-    FORMATS.iter().for_each(|format| check(&lines.replace("FORMAT", &format.to_string())));
-}
 
 /// Values of all sources; every seventh number is a special one where `special`.
 pub(crate) fn values(graph: &Graph, seed: usize, special: bool) -> BTreeMap<String, Array<f32>> {
