@@ -253,7 +253,13 @@ impl<'a> Search<'a> {
         }
         let (assignment, peak, certificate) = match best {
             Some(best) => best,
-            None => self.least(costs, bytes, part, impossible)?,
+            None => {
+                let (assignment, peak, certificate) = self.least(costs, bytes, part, impossible)?;
+                // A program of another form may count roundings as free that repeat none in this one.
+                let again = costs.again(&assignment.recomputed).0;
+                let cost = self.cost(&assignment).map_or(certificate.cost, |cost| cost + again);
+                (assignment, peak, Certificate { cost, ..certificate })
+            }
         };
         // No cost is negative, whatever an engine says that found no bound.
         let bound = certificate.bound.max(bound + whole.fixed_cost).max(0.0).min(certificate.cost);
