@@ -92,7 +92,6 @@ fn assign_and_inspect_state_the_peak() {
     let folder = Folder::new();
     let mut peaks = Vec::new();
     let saved = |record: &Value| record["memory"]["breakdown"]["saved_activations"].as_f64().unwrap();
-    let mut whole = 0.0;
     for command in ["assign", "inspect"] {
         let shown = folder.succeed(&format!("{command} net.onnx --batch 32 --json r.json"));
         assert!(shown.stdout.contains("at the peak of a training step, instruction "), "{}", shown.stdout);
@@ -104,10 +103,12 @@ fn assign_and_inspect_state_the_peak() {
         let at = &record["memory"]["peak_at"];
         assert!(at["instruction"].as_u64() < at["instructions"].as_u64() && at["computes"].is_string());
         peaks.push(bytes(&record, "predicted"));
-        whole = saved(&record);
     }
     assert_eq!(peaks[0], peaks[1]);
-    let half = folder.succeed("assign net.onnx --batch 16 --json -").stdout;
-    let half: Value = serde_json::from_str(&half).unwrap();
-    assert!((2.0 * saved(&half) - whole).abs() < 0.1 * whole, "{} of {whole}", saved(&half));
+    // Rewritten, a small batch may have another form, which keeps other tensors.
+    let [half, whole] = [16, 32].map(|batch| {
+        let record = folder.succeed(&format!("assign net.onnx --batch {batch} --no-rewrite --json -")).stdout;
+        saved(&serde_json::from_str(&record).unwrap())
+    });
+    assert!((2.0 * half - whole).abs() < 0.1 * whole, "{half} of {whole}");
 }
