@@ -73,14 +73,15 @@ fn a_seed_determines_every_bit_whatever_the_threads() {
         ("d", "--seed 2 --threads 1"),
     ] {
         let options = format!("{options} --data digits --batch 8 --augment --steps 6 --quiet");
-        folder.succeed(&format!("train net.onnx {options} --metrics {name} --save {name}.trainer"));
+        // A trainer file holds the program for its threads too.
+        folder.succeed(&format!("train net.onnx {options} --metrics {name} --save {name}.onnx"));
     }
     for other in ["b", "c"] {
         assert_eq!(column(&folder, "a", "loss"), column(&folder, other, "loss"));
-        assert!(folder.read("a.trainer") == folder.read(&format!("{other}.trainer")));
+        assert!(folder.read("a.onnx") == folder.read(&format!("{other}.onnx")));
     }
     assert_ne!(column(&folder, "a", "loss"), column(&folder, "d", "loss"));
-    assert!(folder.read("a.trainer") != folder.read("d.trainer"));
+    assert!(folder.read("a.onnx") != folder.read("d.onnx"));
 }
 
 /// Steps of batches of 4, each with its own brightness, as an npz file of the given leading dimensions.
