@@ -50,10 +50,13 @@ fn smallest(case: &Case, model: &Model, exact: &Trained) -> Result<(), String> {
     let enough = search(smallest).map_err(|e| format!("{smallest} bytes are stated: {e}"))?;
     let trained = match train_compiled(case, enough, case.loss_scale, 1) {
         Err(refusal) if diverged(&refusal) => None,
-        trained => Some(trained?.allocated.total()),
+        trained => Some(trained?),
     };
-    if trained.is_some_and(|allocated| allocated > smallest) {
-        return Err(format!("{smallest} bytes are stated, {trained:?} allocated"));
+    if let Some(Trained { compiled, allocated, evaluations, .. }) = trained
+        && (allocated.total() > smallest.max(evaluations.total())
+            || Footprint::predicted(&compiled.train, 1).total() > smallest)
+    {
+        return Err(format!("{smallest} bytes are stated, {allocated:?} allocated"));
     }
     for method in Method::ALL.into_iter().filter(|&method| method != Method::Ilp) {
         let peak = |rewrite| {
@@ -107,8 +110,9 @@ fn within(
         Err(refusal) if diverged(&refusal) => return Ok(Err(refusal)),
         trained => trained?,
     };
-    let total = trained.allocated.total();
-    if solved.peak > solved.budget || total > solved.budget {
+    let (total, step) = (trained.allocated.total(), Footprint::predicted(&trained.compiled.train, 1).total());
+    let allowed = solved.budget.max(trained.evaluations.total());
+    if solved.peak > solved.budget || step > solved.budget || total > allowed {
         return Err(format!("{total} bytes are allocated and {} stated, {} are allowed", solved.peak, solved.budget));
     }
     then(&trained)?;

@@ -24,8 +24,10 @@ pub struct Trained {
     pub losses: Vec<f64>,
     /// Steps without an update.
     pub skipped: usize,
-    /// What the executor holds after the steps.
+    /// What the executor holds after the steps and the evaluations.
     pub allocated: Footprint,
+    /// What the evaluations need at least, with the step's own memory: without rounding even one example can need more than a step.
+    pub evaluations: Footprint,
 }
 
 /// Compiles and trains a network on the case's data.
@@ -98,7 +100,18 @@ pub(crate) fn train_on(
     compiled.values = values.download().map_err(text)?;
     compiled.progress = values.progress;
     let allocated = executor.allocated(&values);
-    Ok(Trained { compiled, losses, skipped, allocated })
+    let needed = [&compiled.evaluate, &fp32].map(|program| executor.predicted(program));
+    let evaluations = Footprint {
+        kept: allocated.kept,
+        arena: needed.iter().map(|f| f.arena).chain([compiled.train.arena]).max().unwrap_or(0),
+        scratch: needed
+            .iter()
+            .map(|f| f.scratch)
+            .chain([executor.predicted(&compiled.train).scratch])
+            .max()
+            .unwrap_or(0),
+    };
+    Ok(Trained { compiled, losses, skipped, allocated, evaluations })
 }
 
 /// Data, read and fitted to a network as the command line does.
