@@ -10,7 +10,7 @@
 //!
 //! let graph: Graph = r#"graph "g" {
 //!   %0 = input {name="x"} : f32[N,4]
-//!   %1 = relu(%0) : f32[N,4] output in 1-6-9 "relu"
+//!   %1 = relu(%0) : f32[N,4] output "relu" in 1-6-9
 //!   return "y" = %1
 //! }"#.parse()?;
 //! let setting = Setting { batch: 8, storage: Storage::Packed, workspace: &[0; 2] };
