@@ -26,7 +26,7 @@ pub fn evaluation(training: &Graph) -> Result<Evaluation, GraphError> {
     let wanted = needed(training);
     for id in training.ids().filter(|id| wanted[id.index()]) {
         let node = training.node(id);
-        let mut operands = training.operands(id);
+        let mut operands = training.operands(id).to_vec();
         if let (Op::BatchNormalize(_), [_, mean, variance, ..]) = (&node.op, operands.as_mut_slice()) {
             *mean = running(training, *mean)?;
             *variance = running(training, *variance)?;

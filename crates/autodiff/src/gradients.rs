@@ -32,7 +32,7 @@ pub fn gradients(
         for fresh in graph.ids().skip(first) {
             graph.set_role(fresh, Role::Internal);
         }
-        for (operand, gradient) in graph.operands(id).into_iter().zip(emitted) {
+        for (operand, gradient) in graph.operands(id).to_vec().into_iter().zip(emitted) {
             if let (Some(gradient), true) = (gradient, depends[operand.index()]) {
                 let summed = sum_to_shape(graph, operand, gradient)?;
                 contributions[operand.index()].push(contribution(graph, operand, summed, summed != gradient, first)?);

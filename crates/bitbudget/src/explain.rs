@@ -174,7 +174,7 @@ fn step_seconds(
     };
     let is_stored = |id: &NodeId| !matches!(schedule.places[id.index()], Some(Place::Inside | Place::Alias));
     let mut touched: BTreeSet<NodeId> = nodes.iter().copied().filter(is_stored).collect();
-    let read = nodes.iter().flat_map(|&id| graph.operands(id)).filter_map(|id| shown(graph, schedule, id));
+    let read = nodes.iter().flat_map(|&id| graph.operands(id)).filter_map(|&id| shown(graph, schedule, id));
     touched.extend(read.filter(is_stored));
     if nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias)) {
         return 0.0;

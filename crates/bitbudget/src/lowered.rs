@@ -9,6 +9,9 @@ use bitbudget_program::Program;
 use bitbudget_rewrite::{Copied, Origin, Rewritten, Rules, derive, recompute, rewrite};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan, plan_in_order};
 
+/// Other forms save scratch memory. Where this is at most one of so many parts of the peak, they are not tried.
+const LITTLE: usize = 32;
+
 /// How graphs become programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lowering {
@@ -93,6 +96,10 @@ pub(crate) fn smallest(
 ) -> Result<Lowered, CompileError> {
     let (first, others) = lowering.forms();
     let mut smallest = in_form(rewritten, recomputed, batch, lowering, first)?;
+    let Footprint { scratch, .. } = Footprint::predicted(&smallest.program, lowering.threads);
+    if scratch.saturating_mul(LITTLE) < smallest.bytes(lowering.threads) {
+        return Ok(smallest);
+    }
     for &form in others {
         if form == Form::Stored && !smallest.derives {
             continue;

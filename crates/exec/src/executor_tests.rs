@@ -48,7 +48,7 @@ pub(super) fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> 
     let graph = graph.stored_in(formats);
     let shape = |id: NodeId| graph.ty(id).shape.at(BATCH);
     let workspace = |id: NodeId| {
-        let operands: Vec<_> = graph.operands(id).into_iter().map(|o| (shape(o), formats[o.index()])).collect();
+        let operands: Vec<_> = graph.operands(id).iter().copied().map(|o| (shape(o), formats[o.index()])).collect();
         crate::workspace(graph.op(id), &operands, &shape(id))
     };
     let workspace: Vec<usize> = graph.ids().map(workspace).collect();

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 fn lowered(graph: &Graph, batch: usize) -> Program {
     let shape = |id: NodeId| graph.ty(id).shape.at(batch);
     let workspace = |id: NodeId| {
-        let operands: Vec<_> = graph.operands(id).into_iter().map(|o| (shape(o), Format::FP32)).collect();
+        let operands: Vec<_> = graph.operands(id).iter().copied().map(|o| (shape(o), Format::FP32)).collect();
         bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
     };
     let workspace: Vec<usize> = graph.ids().map(workspace).collect();

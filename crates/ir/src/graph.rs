@@ -75,10 +75,11 @@ impl Node {
     }
 }
 
-/// A node with the facts of its operator on its operands.
+/// A node with its operands, and the facts of its operator on them.
 #[derive(Clone, Debug)]
 struct Entry {
     node: Node,
+    operands: Vec<NodeId>,
     facts: Arc<Facts>,
 }
 
@@ -86,7 +87,8 @@ struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     name: String,
-    graph: DiGraph<Entry, usize>,
+    /// An edge runs from each operand to its reader, once per position.
+    graph: DiGraph<Entry, ()>,
     outputs: Vec<(String, NodeId)>,
     updates: Vec<(NodeId, NodeId)>,
 }
@@ -164,20 +166,20 @@ impl Graph {
         edges.into_iter().rev().for_each(|edge| {
             self.graph.remove_edge(edge);
         });
-        for (position, operand) in operands.iter().enumerate() {
-            self.graph.add_edge(operand.petgraph(), id.petgraph(), position);
+        for operand in operands {
+            self.graph.add_edge(operand.petgraph(), id.petgraph(), ());
         }
         let facts = Arc::new(self.facts_of(&op, operands, &ty));
         let entry = &mut self.graph[id.petgraph()];
-        (entry.node.op, entry.facts) = (op, facts);
+        (entry.node.op, entry.operands, entry.facts) = (op, operands.to_vec(), facts);
         Ok(())
     }
 
     pub(crate) fn insert(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
         let facts = Arc::new(self.facts_of(&node.op, operands, &node.ty));
-        let index = self.graph.add_node(Entry { node, facts });
-        for (position, operand) in operands.iter().enumerate() {
-            self.graph.add_edge(operand.petgraph(), index, position);
+        let index = self.graph.add_node(Entry { node, operands: operands.to_vec(), facts });
+        for operand in operands {
+            self.graph.add_edge(operand.petgraph(), index, ());
         }
         NodeId(index.index() as u32)
     }
@@ -246,14 +248,8 @@ impl Graph {
     }
 
     /// The operands of a node, in order.
-    pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
-        let mut operands: Vec<(usize, NodeId)> = self
-            .graph
-            .edges_directed(id.petgraph(), Direction::Incoming)
-            .map(|edge| (*edge.weight(), NodeId(edge.source().index() as u32)))
-            .collect();
-        operands.sort_unstable();
-        operands.into_iter().map(|(_, id)| id).collect()
+    pub fn operands(&self, id: NodeId) -> &[NodeId] {
+        &self.graph[id.petgraph()].operands
     }
 
     /// One operand of a node.
@@ -332,7 +328,7 @@ impl Graph {
         }
         for id in self.ids().rev() {
             if live[id.index()] {
-                for operand in self.operands(id) {
+                for &operand in self.operands(id) {
                     live[operand.index()] = true;
                 }
             }

@@ -72,7 +72,7 @@ fn check_node<'g>(graph: &'g Graph, id: NodeId, names: &mut BTreeSet<&'g str>) -
         }
         _ => {}
     }
-    if let (Op::BatchNormalize(_), [x, mean, variance, ..]) = (&node.op, operands.as_slice()) {
+    if let (Op::BatchNormalize(_), [x, mean, variance, ..]) = (&node.op, operands) {
         let own = |statistic: NodeId| graph.operands(statistic).first() == Some(x);
         let (m, v) = (graph.op(*mean), graph.op(*variance));
         let batch = matches!((m, v), (Op::BatchMean(_), Op::BatchVariance(_))) && own(*mean) && own(*variance);

@@ -190,7 +190,7 @@ fn stores(graph: &Graph, schedule: &Schedule) -> Vec<Store> {
     for (position, step) in schedule.steps.iter().enumerate() {
         for &id in &step.nodes {
             last[graph.storage(id).index()] = position;
-            for operand in graph.operands(id) {
+            for &operand in graph.operands(id) {
                 last[graph.storage(operand).index()] = position;
             }
         }

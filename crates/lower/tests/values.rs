@@ -143,7 +143,7 @@ fn rounded(
     let mut results = Vec::new();
     for id in graph.ids() {
         let shape = graph.ty(id).shape.at(BATCH);
-        let inputs: Vec<NodeId> = graph.operands(id);
+        let inputs: &[NodeId] = graph.operands(id);
         let inputs: Vec<&Array<f32>> = inputs.iter().map(|o| &operands[o.index()]).collect();
         let result = match graph.op(id).source_name() {
             Some(_) => plain[id.index()].clone(),

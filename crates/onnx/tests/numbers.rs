@@ -63,7 +63,7 @@ fn shape_of_graph(graph: &Graph) -> Vec<String> {
     let computed = graph.ids().filter(|&id| graph.op(id).source_name().is_none());
     computed
         .map(|id| {
-            let operands: Vec<String> = graph.operands(id).into_iter().map(text).collect();
+            let operands: Vec<String> = graph.operands(id).iter().copied().map(text).collect();
             format!("{} <- {}", text(id), operands.join("; "))
         })
         .collect()

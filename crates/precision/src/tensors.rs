@@ -105,7 +105,7 @@ pub(crate) fn operators(graph: &Graph) -> Vec<Operator> {
     let mut position = vec![None; graph.len()];
     let mut read = vec![false; graph.len()];
     for id in graph.ids().filter(|&id| is_operator(graph, id)) {
-        let owners: Vec<NodeId> = graph.operands(id).into_iter().map(|operand| graph.owner(operand)).collect();
+        let owners: Vec<NodeId> = graph.operands(id).iter().copied().map(|operand| graph.owner(operand)).collect();
         let reads = owners.iter().filter_map(|o| position[o.index()]).collect();
         let mut parameters = Vec::new();
         for o in owners {
@@ -148,7 +148,7 @@ pub fn tensors(graph: &Graph, batch: usize) -> Vec<Tensor> {
 
 /// Returns the number of elements of an operator's output; for the loss, one per example.
 fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
-    let counted = match (graph.op(operator), graph.operands(operator).as_slice()) {
+    let counted = match (graph.op(operator), graph.operands(operator)) {
         (Op::NllLoss(_), &[_, labels]) => labels,
         _ => operator,
     };

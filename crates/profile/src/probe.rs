@@ -131,7 +131,7 @@ fn contributions(graph: &Graph) -> Vec<Vec<NodeId>> {
             if !(passes || matches!(graph.op(node), Op::Cast(_) | Op::Sum(_))) {
                 continue;
             }
-            for operand in graph.operands(node) {
+            for &operand in graph.operands(node) {
                 match gradient_of(graph.node(operand).role) {
                     Some(other) => relabelled[operand.index()] |= other == of,
                     None => pending.push(operand),

@@ -35,7 +35,7 @@ impl Copies<'_> {
     /// What a node reads, in the new graph's ids.
     fn operands(&mut self, writing: &mut Writing<'_>, reader: NodeId) -> Result<Vec<NodeId>, GraphError> {
         let operands = writing.source.operands(reader);
-        operands.into_iter().map(|operand| self.operand(writing, operand, reader)).collect()
+        operands.iter().map(|&operand| self.operand(writing, operand, reader)).collect()
     }
 
     fn operand(&mut self, writing: &mut Writing<'_>, id: NodeId, reader: NodeId) -> Result<NodeId, GraphError> {

@@ -118,7 +118,7 @@ impl Emission<'_> {
         let saturates = choice.rounding.is_some_and(|rounding| rounding.overflow == Overflow::Saturate);
         if role == Role::Internal && self.selection.is_backward(class) && origin.is_none_or(unlike) && !saturates {
             let inherited = origin.and_then(|id| {
-                let roles = self.training.operands(id).into_iter().map(|o| self.training.node(o).role);
+                let roles = self.training.operands(id).iter().copied().map(|o| self.training.node(o).role);
                 roles.map(|role| self.renamed(role)).find(is_gradient)
             });
             let own = || operands.iter().map(|&o| self.graph.node(o).role).find(is_gradient);

@@ -26,13 +26,13 @@ pub fn recompute(graph: &Graph, steps: &[Vec<NodeId>], again: &[NodeId]) -> Resu
         let reads_again =
             |id: NodeId, operand: NodeId| late[id.index()] && marked[operand.index()] && !late[operand.index()];
         for &id in step {
-            for operand in graph.operands(id).into_iter().filter(|&operand| reads_again(id, operand)) {
+            for operand in graph.operands(id).iter().copied().filter(|&operand| reads_again(id, operand)) {
                 copying.copy(operand)?;
             }
         }
         for &id in step {
             let mut operands = Vec::new();
-            for operand in graph.operands(id) {
+            for &operand in graph.operands(id) {
                 let copied = reads_again(id, operand);
                 operands.push(if copied { copying.copy(operand)? } else { copying.writing.original(operand, id)? });
             }
@@ -63,7 +63,7 @@ impl Copying<'_> {
             return Ok(copy);
         }
         let mut operands = Vec::new();
-        for operand in self.writing.source.operands(id) {
+        for &operand in self.writing.source.operands(id) {
             let copied = self.again[operand.index()];
             operands.push(if copied { self.copy(operand)? } else { self.writing.original(operand, id)? });
         }

@@ -52,7 +52,7 @@ proptest! {
             }
             // The backward pass reads no original that was to be recomputed, and a copy comes when it is needed.
             if behind[id.index()] {
-                for operand in found.graph.operands(id) {
+                for &operand in found.graph.operands(id) {
                     let [reader, origin] = [id, operand].map(|id| found.origins[id.index()]);
                     // What is computed in the step of its only readers is of the backward pass itself.
                     let together = steps(&graph).iter().any(|s| s.contains(&origin.node) && s.contains(&reader.node));

@@ -99,7 +99,7 @@ impl<'a> Deriving<'a> {
         let mut last = vec![0; graph.len()];
         for (at, step) in schedule.steps.iter().enumerate() {
             for &id in &step.nodes {
-                for (position, operand) in graph.operands(id).into_iter().enumerate() {
+                for (position, operand) in graph.operands(id).iter().copied().enumerate() {
                     let storage = root[operand.index()];
                     last[storage.index()] = at;
                     if root[id.index()] != storage {
@@ -155,7 +155,7 @@ impl<'a> Deriving<'a> {
         }
         closure.insert(id);
         let mut work = Work { functions: 1, reads: 0 };
-        for operand in self.graph.operands(id) {
+        for &operand in self.graph.operands(id) {
             let storage = self.root[operand.index()];
             let is_inside = self.schedule.places[storage.index()] == Some(Place::Inside);
             let of = match is_inside || derived.contains(&storage) {
@@ -195,7 +195,7 @@ impl<'a> Deriving<'a> {
                 continue;
             }
             while let Some(id) = heads.pop() {
-                for operand in self.graph.operands(id) {
+                for &operand in self.graph.operands(id) {
                     if derived.contains(&operand) && does(operand) {
                         counting.entry(operand).or_insert(at);
                         heads.push(operand);

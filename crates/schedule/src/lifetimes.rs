@@ -156,7 +156,7 @@ impl Walk<'_> {
     ) -> Option<usize> {
         let (tensors, graph) = (self.tensors, self.tensors.graph);
         let elements = |id: NodeId| &graph.ty(id).shape;
-        let operands = self.units[at].iter().flat_map(|&node| tensors.graph.operands(node));
+        let operands = self.units[at].iter().flat_map(|&node| tensors.graph.operands(node).iter().copied());
         let mut operands: Vec<NodeId> = operands.filter(|&o| elements(o) == elements(id)).collect();
         operands.dedup();
         operands.into_iter().find_map(|operand| {

@@ -34,7 +34,7 @@ pub(crate) fn order(tensors: &Tensors<'_>) -> Vec<NodeId> {
         for root in roots(tensors, id) {
             order.readers[root.index()] += 1;
         }
-        let mut operands = graph.operands(id);
+        let mut operands = graph.operands(id).to_vec();
         operands.sort_unstable();
         operands.dedup();
         order.missing[id.index()] = operands.iter().filter(|&&o| waits_for(tensors, o)).count();
@@ -60,7 +60,7 @@ fn is_copy(tensors: &Tensors<'_>, id: NodeId) -> bool {
 
 /// The storages that a node reads, each once.
 fn roots(tensors: &Tensors<'_>, id: NodeId) -> Vec<NodeId> {
-    let mut roots: Vec<NodeId> = tensors.graph.operands(id).into_iter().map(|o| tensors.root(o)).collect();
+    let mut roots: Vec<NodeId> = tensors.graph.operands(id).iter().copied().map(|o| tensors.root(o)).collect();
     roots.sort_unstable();
     roots.dedup();
     roots
@@ -86,7 +86,7 @@ impl Order<'_> {
     }
 
     fn push(&mut self, id: NodeId) {
-        for operand in self.tensors.graph.operands(id) {
+        for &operand in self.tensors.graph.operands(id) {
             if is_copy(self.tensors, operand) && !self.placed[operand.index()] {
                 self.push(operand);
             }

@@ -55,7 +55,7 @@ impl Case<'_> {
             let inside = |id: &NodeId| schedule.places[id.index()] == Some(Place::Inside);
             let mut reads = BTreeSet::new();
             for &id in &step.nodes {
-                for operand in graph.operands(id) {
+                for &operand in graph.operands(id) {
                     let root = self.root(operand);
                     assert!(computed.contains(&operand), "{operand} is read by {id} before it is computed");
                     assert!(!replaced.contains(&root), "{root} is read by {id} after it was replaced");

@@ -165,7 +165,7 @@ impl Subject {
         let graph = &self.graph;
         let stored = |id: NodeId| (graph.ty(id).shape.at(self.batch), graph.format(id));
         let workspace = |id| {
-            let operands: Vec<_> = graph.operands(id).into_iter().map(stored).collect();
+            let operands: Vec<_> = graph.operands(id).iter().copied().map(stored).collect();
             bitbudget_exec::workspace(graph.op(id), &operands, &graph.ty(id).shape.at(self.batch))
         };
         graph.ids().map(workspace).collect()

@@ -216,7 +216,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(16))]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn no_formats_that_fit_cost_less_than_the_bound(
@@ -227,7 +227,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn no_formats_and_recomputation_that_fit_cost_less_than_the_bound(
@@ -310,7 +310,7 @@ fn pinned_outputs(training: &Graph, batch: usize) -> Pinned {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(cases(30))]
 
     #[test]
     fn no_formats_terms_and_recomputation_of_rectifiers_cost_less_than_the_bound(
@@ -322,7 +322,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(64))]
+    #![proptest_config(cases(20))]
 
     #[test]
     fn no_formats_of_inputs_that_share_none_with_their_rectifiers_cost_less_than_the_bound(

@@ -44,7 +44,7 @@ pub(super) fn operators(graph: &Graph, assignment: &Assignment) -> Operators {
 /// The operators whose results an operator reads, through statistics and what relabels too.
 fn inputs(graph: &Graph, positions: &BTreeMap<NodeId, usize>, id: NodeId) -> Vec<usize> {
     let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    let mut next = graph.operands(id);
+    let mut next = graph.operands(id).to_vec();
     while let Some(operand) = next.pop() {
         match positions.get(&operand) {
             Some(&at) => {
@@ -84,7 +84,7 @@ fn owners(graph: &Graph, assignment: &Assignment, positions: &BTreeMap<NodeId, u
     }
     by_readers(&mut owners);
     for id in graph.ids() {
-        let operand = || graph.operands(id).into_iter().rev().find_map(|operand| owners[operand.index()]);
+        let operand = || graph.operands(id).iter().copied().rev().find_map(|operand| owners[operand.index()]);
         owners[id.index()] = owners[id.index()].or_else(operand);
     }
     by_readers(&mut owners);

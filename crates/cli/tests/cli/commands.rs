@@ -18,7 +18,7 @@ fn name(graph: &Graph, id: NodeId) -> String {
 fn unordered(graph: &Graph) -> String {
     let name = |id| name(graph, id);
     let node = |id| {
-        let operands: Vec<String> = graph.operands(id).into_iter().map(name).collect();
+        let operands: Vec<String> = graph.operands(id).iter().copied().map(name).collect();
         format!("{:?} {operands:?} {} {:?} {}", graph.op(id), graph.ty(id), graph.node(id).role, name(id))
     };
     let updates = graph.updates().iter().map(|&(state, value)| format!("{} <- {}", name(state), name(value)));

@@ -35,8 +35,7 @@ impl Operator for BatchNormalize {
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
-        let operands = graph.operands(node);
-        let &[x, mean, variance, scale, _] = operands.as_slice() else {
+        let &[x, mean, variance, scale, _] = graph.operands(node) else {
             return Err(Reason::new("needs 5 operands"));
         };
         if !matches!(graph.op(mean), Op::BatchMean(_)) {

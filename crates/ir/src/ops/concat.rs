@@ -45,7 +45,7 @@ impl Operator for Concat {
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
         let mut gradients = Vec::new();
         let mut start = 0;
-        for part in graph.operands(node) {
+        for part in graph.operands(node).to_vec() {
             let shape: Shape = graph.ty(part).shape.clone();
             let mut begin = vec![0; shape.rank()];
             begin[self.axis] = start;

@@ -118,7 +118,7 @@ impl Operator for Conv {
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
-        let operands = graph.operands(node);
+        let operands = graph.operands(node).to_vec();
         let (x, w) = (operands[0], operands[1]);
         let Conv { strides, pads_begin, pads_end, dilations, groups } = *self;
         let (input, weight) = (graph.ty(x).shape.clone(), graph.ty(w).shape.clone());

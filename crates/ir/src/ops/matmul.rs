@@ -47,7 +47,7 @@ impl Operator for Matmul {
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
-        let operands = graph.operands(node);
+        let operands = graph.operands(node).to_vec();
         let (a, b) = (operands[0], operands[1]);
         let mut product =
             |trans_a, trans_b, left, right| graph.add(Matmul { trans_a, trans_b }, &[left, right]).map(Some);

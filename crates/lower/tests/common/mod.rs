@@ -19,7 +19,7 @@ pub(crate) fn lowered_as(graph: &Graph, formats: &[Format], batch: usize, storag
     let graph = graph.stored_in(formats);
     let stored = |id: NodeId| (graph.ty(id).shape.at(batch), formats[id.index()]);
     let workspace = |id| {
-        let operands: Vec<_> = graph.operands(id).into_iter().map(stored).collect();
+        let operands: Vec<_> = graph.operands(id).iter().copied().map(stored).collect();
         bitbudget_exec::workspace(graph.op(id), &operands, &graph.ty(id).shape.at(batch))
     };
     let workspace: Vec<usize> = graph.ids().map(workspace).collect();

@@ -70,7 +70,7 @@ fn forward(graph: &Graph) -> Vec<bool> {
         let batch_norm = matches!(graph.op(id), Op::BatchNormalize(_));
         let statistics = running_statistics(graph, id).filter(|_| batch_norm);
         statistics.into_iter().flatten().for_each(|(state, _)| live[state.index()] = true);
-        for (position, operand) in graph.operands(id).into_iter().enumerate() {
+        for (position, operand) in graph.operands(id).iter().copied().enumerate() {
             live[operand.index()] |= !(batch_norm && (position == 1 || position == 2));
         }
     }

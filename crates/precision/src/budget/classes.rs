@@ -192,7 +192,7 @@ impl<'a> Tensors<'a> {
             let value = |id: &NodeId| skeleton.values[id.index()];
             let same = |(old, new): &(&NodeId, &NodeId)| value(old) == Some(**new);
             if before.len() == after.len() && training.op(old) == graph.op(new) {
-                for (&before, &after) in before.iter().zip(&after).filter(|pair| !same(pair)) {
+                for (&before, &after) in before.iter().zip(after).filter(|pair| !same(pair)) {
                     let (Some(input), Some(output)) = (self.of(before), tensor_of[after.index()]) else { continue };
                     if origin(after).is_some_and(|id| training.operands(id) == [before]) {
                         rectified.push(Rectified { input, output, gradient: new });
@@ -209,7 +209,7 @@ impl<'a> Tensors<'a> {
             };
             sort(tensor_of[new.index()], backward[new.index()]);
             let (mut read, mut replaced) = (Vec::new(), Vec::new());
-            let mut pending = after;
+            let mut pending = after.to_vec();
             while let Some(id) = pending.pop() {
                 sort(tensor_of[id.index()], backward[id.index()]);
                 read.extend(origin(id));
@@ -218,7 +218,7 @@ impl<'a> Tensors<'a> {
                 }
             }
             let is_gradient = training.backward();
-            let mut pending = before;
+            let mut pending = before.to_vec();
             while let Some(id) = pending.pop() {
                 sort(self.of(id), is_gradient[id.index()]);
                 replaced.push(id);
@@ -241,7 +241,7 @@ impl<'a> Tensors<'a> {
             return reaches;
         }
         let may_pass = self.training.facts(id).numbers != Numbers::New;
-        let operands = if may_pass { self.training.operands(id) } else { Vec::new() };
+        let operands = if may_pass { self.training.operands(id) } else { &[] };
         let reaching = operands.iter().filter(|&&operand| of.contains(&operand) || self.passes_on(operand, of, known));
         let reaches = reaching.count() > 0;
         known.insert(id, reaches);

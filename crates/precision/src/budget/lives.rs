@@ -93,7 +93,7 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
         // A step with a node of the backward pass belongs to that as a whole.
         let is_backward = nodes.iter().any(|id| backward[id.index()]);
         for &id in nodes {
-            for operand in graph.operands(id) {
+            for &operand in graph.operands(id) {
                 let Some(index) = root(skeleton, operand).and_then(|root| at[root.index()]) else { continue };
                 let stored = &mut found[index];
                 if !is_backward || backward[stored.node.index()] {
@@ -138,7 +138,7 @@ fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeI
         if !nodes.insert(node) {
             continue;
         }
-        for mut operand in graph.operands(node) {
+        for mut operand in graph.operands(node).iter().copied() {
             // What only shows another tensor is shown anew.
             while let Where::Of(other) = skeleton.places[operand.index()] {
                 operand = other;
