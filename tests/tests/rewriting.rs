@@ -7,7 +7,7 @@ use bitbudget_exec::{Executor, Inputs, Target, Values};
 use bitbudget_formats::Counts;
 use bitbudget_ir::{NodeId, Op};
 use bitbudget_precision::Method;
-use bitbudget_schedule::{Place, Setting, Storage, derivable, plan, plan_in_order};
+use bitbudget_schedule::{Place, Setting, Storage, derivable, plan};
 use bitbudget_zoo::{Network, Spec, build};
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ fn what_is_derived_is_stored_nowhere() {
     for network in Network::ALL {
         let forward = build(&spec(network)).unwrap().graph;
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
-        let graph = bitbudget_rewrite::rewrite(&training, Rules::Exact).unwrap().graph;
+        let graph = bitbudget_rewrite::rewrite(&training, Rules::Exact).unwrap();
         let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
         let schedule = plan(&graph, &setting);
         let derived = derivable(&graph, &schedule, BATCH);
@@ -97,9 +97,8 @@ fn what_is_derived_is_stored_nowhere() {
 
         let steps: Vec<Vec<NodeId>> = schedule.steps.iter().map(|step| step.nodes.clone()).collect();
         let copied = bitbudget_rewrite::derive(&graph, &steps, &derived).unwrap();
-        let marked: Vec<bool> = copied.origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
-        let after = plan_in_order(&copied.graph, &setting, &marked);
-        for id in copied.graph.ids().filter(|id| marked[id.index()]) {
+        let after = plan(&copied, &setting);
+        for id in copied.ids().filter(|&id| copied.node(id).origin.in_passing) {
             let place = after.places[id.index()];
             assert!(matches!(place, Some(Place::Inside | Place::Alias)), "{network}: {id} lies at {place:?}");
         }
@@ -107,8 +106,9 @@ fn what_is_derived_is_stored_nowhere() {
 
         // One copy of each counts.
         for &id in derived.keys() {
-            let counts = |origin: &&bitbudget_rewrite::Origin| origin.node == id && !origin.again;
-            assert_eq!(copied.origins.iter().filter(counts).count(), 1, "{network}: {id}");
+            let origin = graph.origin(id).unwrap();
+            let counts = |&id: &NodeId| copied.origin(id) == Some(origin) && !copied.node(id).origin.uncounted;
+            assert_eq!(copied.ids().filter(counts).count(), 1, "{network}: {id}");
         }
     }
 }

@@ -1,27 +1,23 @@
 //! The evaluation graph: the training graph's forward part with running statistics.
 
-use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason};
-
-/// An evaluation graph and where its tensors come from.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// Outputs `logits` and `log_probabilities`; no updates.
-    pub graph: Graph,
-    /// For each node of the training graph its node here, if there is one.
-    pub from_training: Vec<Option<NodeId>>,
-}
+use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Stage};
 
 /// The forward part of a training graph, with batch statistics replaced by the running ones that the step updates.
 ///
+/// Its outputs are `logits` and `log_probabilities`, and it has no updates. Each node stands for the one that it is in the training graph.
+///
 /// # Errors
 /// If a batch normalisation has no running statistics.
-pub fn evaluation(training: &Graph) -> Result<Evaluation, GraphError> {
+pub fn evaluation(training: &Graph) -> Result<Graph, GraphError> {
     let mut graph = Graph::new(training.name());
+    graph.set_stage(Stage::Training);
     let mut copied: Vec<Option<NodeId>> = vec![None; training.len()];
     // Running statistics may stand after their readers in the training graph, so states come first.
     let states = |id: &NodeId| matches!(training.op(*id), Op::State(_));
     for id in training.ids().filter(states) {
-        copied[id.index()] = Some(graph.source(training.op(id).clone(), training.ty(id).clone()));
+        let state = graph.source(training.op(id).clone(), training.ty(id).clone());
+        graph.set_origin(state, training.node(id).origin.clone());
+        copied[id.index()] = Some(state);
     }
     let wanted = needed(training);
     for id in training.ids().filter(|id| wanted[id.index()]) {
@@ -40,6 +36,7 @@ pub fn evaluation(training: &Graph) -> Result<Evaluation, GraphError> {
             None => graph.add_named(node.op.clone(), &operands, &node.name)?,
         };
         graph.set_role(new, node.role);
+        graph.set_origin(new, node.origin.clone());
         copied[id.index()] = Some(new);
     }
     for name in OUTPUTS {
@@ -47,9 +44,7 @@ pub fn evaluation(training: &Graph) -> Result<Evaluation, GraphError> {
             graph.set_output(name, id);
         }
     }
-    let (graph, renamed) = graph.without_dead_nodes();
-    let from_training = copied.into_iter().map(|c| c.and_then(|c| renamed[c.index()])).collect();
-    Ok(Evaluation { graph, from_training })
+    Ok(graph.without_dead_nodes().0)
 }
 
 const OUTPUTS: [&str; 2] = ["logits", "log_probabilities"];

@@ -27,7 +27,7 @@ mod optimizer;
 mod scores;
 mod training;
 
-pub use evaluation::{Evaluation, evaluation};
+pub use evaluation::evaluation;
 pub use gradients::gradients;
 pub use optimizer::{Optimizer, Updates};
 pub use scores::closing_softmax;

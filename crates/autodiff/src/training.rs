@@ -5,7 +5,7 @@ use crate::optimizer::{Optimizer, Trained, Updates};
 use crate::scores::closing_softmax;
 use crate::{loss, optimizer};
 use bitbudget_ir::ops::{Cast, Scalar};
-use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, Shape, TensorType};
+use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, Shape, Stage, TensorType};
 
 /// The training step of a forward graph, whose first output holds the class scores `[N, classes]`, or their softmax
 /// ([`closing_softmax`]), which is left out.
@@ -80,7 +80,9 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
         return Err(fault("its output depends on no parameter, so there is nothing to train"));
     }
     optimizer::append(&mut graph, optimizer, updates, &trained, &mut names)?;
-    Ok(graph.without_dead_nodes().0)
+    let mut graph = graph.without_dead_nodes().0;
+    graph.set_stage(Stage::Training);
+    Ok(graph)
 }
 
 /// Checks that every batch normalisation sees several values per channel in batches of a size: of one value the mean is that

@@ -93,11 +93,9 @@ fn contributions_are_separate_tensors_and_their_sum_is_internal() {
 fn evaluation_uses_running_statistics() {
     let graph = training(&forward(), &Optimizer::sgd()).unwrap();
     let evaluation = evaluation(&graph).unwrap();
-    verify(&evaluation.graph).unwrap();
-    for id in graph.ids() {
-        if let Some(new) = evaluation.from_training[id.index()] {
-            assert_eq!(evaluation.graph.op(new), graph.op(id));
-        }
+    verify(&evaluation).unwrap();
+    for id in evaluation.ids() {
+        assert_eq!(evaluation.op(id), graph.op(evaluation.origin(id).unwrap().node()));
     }
 }
 

@@ -1,12 +1,11 @@
 //! The effect of rewriting on a trainer, and the saving of each rule.
 
 use crate::budget::costs::{BYTES, FLOPS};
-use crate::lowered::{Form, Lowered, described, in_form, smallest, unchanged};
+use crate::lowered::{Form, Lowered, described, in_form, smallest};
 use crate::{CompileError, Compiled};
-use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, TensorType};
+use bitbudget_ir::{Graph, NodeId, TensorType};
 use bitbudget_precision::Assignment;
-use bitbudget_rewrite::{Limits, Rewritten, Rules, alternatives, alternatives_without, extract};
+use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::{Place, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,17 +56,16 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
     let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
     let stored = training.stored_in(formats);
-    let lowered = |graph: &Rewritten| smallest(&stored, graph, recomputed, *batch, lowering, &bytes);
-    let plain = unchanged(&stored);
+    let lowered = |graph: &Graph| smallest(&stored, graph, recomputed, *batch, lowering, &bytes);
     let found = lowering.rewrite.map(|rules| (rules, alternatives(&stored, rules, &Limits::default())));
     let graph = match &found {
         Some((_, found)) => extract(&stored, found)?,
-        None => plain.clone(),
+        None => stored.clone(),
     };
     let now = lowered(&graph)?;
-    let (peak, seconds) = (now.bytes(threads), seconds(&now, formats, *batch));
+    let (peak, seconds) = (now.bytes(threads), seconds(&now, *batch));
     let difference = |other: &Lowered| -> (i64, f64) {
-        (other.bytes(threads) as i64 - peak as i64, self::seconds(other, formats, *batch) - seconds)
+        (other.bytes(threads) as i64 - peak as i64, self::seconds(other, *batch) - seconds)
     };
     let mut rules = Vec::new();
     let fired = found.iter().flat_map(|(by, found)| found.fired.iter().map(|&(rule, times)| (*by, rule, times)));
@@ -84,9 +82,9 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
     let readers = readers(training, &now);
     let mut derived = Firing { rule: "computed-in-passing", fired: 0, bytes: 0, seconds: 0.0, nodes: Vec::new() };
     if now.form == Form::Derived {
-        let stored = in_form(&graph, recomputed, *batch, lowering, Form::Stored)?;
-        (derived.bytes, derived.seconds) = difference(&stored);
-        let otherwise = self::readers(training, &stored);
+        let other = in_form(&graph, recomputed, *batch, lowering, Form::Stored)?;
+        (derived.bytes, derived.seconds) = difference(&other);
+        let otherwise = self::readers(training, &other);
         let nodes = readers.keys().filter(|id| !otherwise.contains_key(id)).map(|&id| named(training, id));
         derived.nodes = nodes.collect();
         derived.fired = derived.nodes.len();
@@ -102,42 +100,42 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
             Some(found.note.map_or(stored.to_string(), |note| format!("{note}; {stored}")))
         }
     };
-    let before = in_form(&plain, recomputed, *batch, lowering, Form::Plain)?;
-    let (plain_peak, plain_seconds) = (before.bytes(threads), self::seconds(&before, formats, *batch));
+    let before = in_form(&stored, recomputed, *batch, lowering, Form::Plain)?;
+    let (plain_peak, plain_seconds) = (before.bytes(threads), self::seconds(&before, *batch));
     Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, reassociations, derived, readers, note })
 }
 
 fn named(training: &Graph, id: NodeId) -> String {
-    described(training, training.op(id).name(), &training.node(id).name, Some(id))
+    described(training, training, id)
 }
 
 /// The nodes of the training graph that two rewritten graphs compute in different ways.
-fn changed(training: &Graph, a: &Rewritten, b: &Rewritten) -> Vec<String> {
-    let way = |of: &Rewritten, id: NodeId| {
-        let new = of.values[id.index()]?;
-        let operands = of.graph.operands(new).iter().map(|o| of.origins[o.index()]).collect::<Vec<_>>();
-        Some((of.graph.op(new).clone(), operands, of.graph.format(new)))
+fn changed(training: &Graph, a: &Graph, b: &Graph) -> Vec<String> {
+    let way = |of: &Graph, new: NodeId| {
+        let operands = of.operands(new).iter().map(|&operand| of.origin(operand)).collect::<Vec<_>>();
+        (of.op(new).clone(), operands, of.format(new))
     };
-    let differs = |id: &NodeId| way(a, *id) != way(b, *id);
+    let ways = |of: &Graph| -> Vec<_> { of.by_origin().into_iter().map(|new| new.map(|new| way(of, new))).collect() };
+    let (a, b) = (ways(a), ways(b));
+    let differs = |id: &NodeId| a.get(id.index()).cloned().flatten() != b.get(id.index()).cloned().flatten();
     training.ids().filter(differs).map(|id| named(training, id)).collect()
 }
 
 /// The tensors that steps compute in passing, with the other nodes of these steps.
 pub(crate) fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>> {
-    let Lowered { graph, schedule, origins, .. } = lowered;
+    let Lowered { graph, schedule, .. } = lowered;
     let stored: BTreeSet<NodeId> = graph
         .ids()
         .filter(|id| !matches!(schedule.places[id.index()], None | Some(Place::Inside | Place::Alias)))
-        .filter_map(|id| origins[id.index()])
+        .filter_map(|id| Some(graph.origin(id)?.node()))
         .collect();
     let mut times: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
     for step in &schedule.steps {
         let is_inside = |id: &NodeId| schedule.places[id.index()] == Some(Place::Inside);
         let heads = step.nodes.iter().filter(|id| !is_inside(id));
-        let words = |id: &NodeId| described(training, graph.op(*id).name(), &graph.node(*id).name, origins[id.index()]);
-        let heads: Vec<String> = heads.map(words).collect();
-        for origin in step.nodes.iter().filter(|id| is_inside(id)).filter_map(|id| origins[id.index()]) {
-            times.entry(origin).or_default().push(heads.join(" and "));
+        let heads: Vec<String> = heads.map(|&id| described(training, graph, id)).collect();
+        for origin in step.nodes.iter().filter(|id| is_inside(id)).filter_map(|&id| graph.origin(id)) {
+            times.entry(origin.node()).or_default().push(heads.join(" and "));
         }
     }
     let backward = training.backward();
@@ -146,10 +144,9 @@ pub(crate) fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, V
 }
 
 /// Seconds of a step, from the work of its instructions and the bytes that they touch.
-fn seconds(lowered: &Lowered, formats: &[Format], batch: usize) -> f64 {
-    let Lowered { graph, schedule, origins, .. } = lowered;
-    let format = |id: NodeId| origins[id.index()].map_or(Format::FP32, |origin| formats[origin.index()]);
-    schedule.steps.iter().map(|step| step_seconds(graph, schedule, &format, &step.nodes, batch)).sum()
+fn seconds(lowered: &Lowered, batch: usize) -> f64 {
+    let Lowered { graph, schedule, .. } = lowered;
+    schedule.steps.iter().map(|step| step_seconds(graph, schedule, &step.nodes, batch)).sum()
 }
 
 /// The tensor that a node shows, if it only shows one; else its own.
@@ -160,18 +157,7 @@ fn shown(graph: &Graph, schedule: &Schedule, mut id: NodeId) -> Option<NodeId> {
     Some(id)
 }
 
-fn step_seconds(
-    graph: &Graph,
-    schedule: &Schedule,
-    format: &impl Fn(NodeId) -> Format,
-    nodes: &[NodeId],
-    batch: usize,
-) -> f64 {
-    let bytes = |id: NodeId| {
-        let ty = graph.ty(id);
-        let width = if ty.dtype == DType::Index8 { 1 } else { format(id).bytes() };
-        (ty.shape.elements(batch) * width) as f64
-    };
+fn step_seconds(graph: &Graph, schedule: &Schedule, nodes: &[NodeId], batch: usize) -> f64 {
     let is_stored = |id: &NodeId| !matches!(schedule.places[id.index()], Some(Place::Inside | Place::Alias));
     let mut touched: BTreeSet<NodeId> = nodes.iter().copied().filter(is_stored).collect();
     let read = nodes.iter().flat_map(|&id| graph.operands(id)).filter_map(|&id| shown(graph, schedule, id));
@@ -187,5 +173,5 @@ fn step_seconds(
             graph.op(id).work(&types, graph.ty(id), batch).flops as f64
         })
         .sum();
-    (flops / FLOPS).max(touched.into_iter().map(bytes).sum::<f64>() / BYTES)
+    (flops / FLOPS).max(touched.into_iter().map(|id| graph.bytes(id, batch) as f64).sum::<f64>() / BYTES)
 }

@@ -212,20 +212,11 @@ impl Compiled {
     ) -> Result<Seen, ProbeError> {
         let training = &self.training;
         let loss = training.output("loss");
-        let (probe, formats, origins) = match what {
-            Probed::Step => (self.both_passes(loss), formats.to_vec(), training.ids().map(Some).collect()),
-            Probed::Evaluation => {
-                let (graph, from) = (&self.evaluation.graph, &self.evaluation.from_training);
-                let mut renamed = vec![Format::FP32; graph.len()];
-                let mut origins = vec![None; graph.len()];
-                for (node, id) in training.ids().zip(from).filter_map(|(node, id)| Some((node, (*id)?))) {
-                    (renamed[id.index()], origins[id.index()]) = (formats[node.index()], Some(node));
-                }
-                (graph.clone(), renamed, origins)
-            }
+        let probe = match what {
+            Probed::Step => self.both_passes(loss).stored_in(formats),
+            Probed::Evaluation => self.evaluation.stored_in(formats),
         };
         let batch = inputs.labels.len();
-        let probe = probe.stored_in(&formats);
         let workspace = workspace(&probe, batch);
         let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
         let schedule = plan_one_by_one(&probe, &setting);
@@ -244,13 +235,13 @@ impl Compiled {
         };
         let step = executor.run_observed(&program, values, inputs, &mut look)?;
         // Buffers have the ids of the nodes that they were lowered from.
-        let owner = |node: u32| self.assignment.forward_tensor(training, origins.get(node as usize).copied()??);
+        let owner = |node: u32| self.assignment.forward_tensor(training, NodeId(node));
         let named = |id: BufferId| {
-            let (node, origin) = (NodeId(id.0), origins[id.index()]);
+            let node = NodeId(id.0);
             let is_gradient = matches!(what, Probed::Step) && loss.is_some_and(|loss| loss < node);
             NamedTensor {
-                name: self.short_name(&probe, node, origin),
-                computes: described(training, probe.op(node).name(), &probe.node(node).name, origin),
+                name: self.short_name(&probe, node),
+                computes: described(training, &probe, node),
                 is_gradient,
                 format: probe.format(node),
             }
@@ -283,8 +274,8 @@ impl Compiled {
     }
 
     /// The name of a node of a graph, or of the tensor whose gradient it is.
-    fn short_name(&self, graph: &Graph, node: NodeId, origin: Option<NodeId>) -> String {
-        let of = match origin.map(|origin| self.training.node(origin).role) {
+    fn short_name(&self, graph: &Graph, node: NodeId) -> String {
+        let of = match graph.origin(node).map(|origin| self.training.node(origin.node()).role) {
             Some(Role::OutputGradient { of } | Role::ParameterGradient { of }) => self.training.node(of).name.as_str(),
             _ => "",
         };

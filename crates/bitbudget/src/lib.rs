@@ -27,9 +27,9 @@ mod promotion;
 mod report;
 mod trainer;
 
-use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};
+use bitbudget_autodiff::{Optimizer, Updates, evaluation, training_with};
 use bitbudget_exec::Footprint;
-use bitbudget_ir::{Graph, GraphError, Model, NodeId, verify};
+use bitbudget_ir::{Graph, GraphError, Model, verify};
 use bitbudget_lower::LowerError;
 use bitbudget_precision::{
     AssignError, Assignment, Formats, Method, Pin, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
@@ -125,8 +125,8 @@ pub struct Compiled {
     pub forward: Graph,
     /// Its training step.
     pub training: Graph,
-    /// Its evaluation.
-    pub evaluation: Evaluation,
+    /// Its evaluation, whose nodes stand for those of the training step.
+    pub evaluation: Graph,
     /// The formats of the training graph's tensors.
     pub assignment: Assignment,
     /// How graphs become programs.
@@ -270,11 +270,10 @@ impl Compiled {
     ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
         let batch = assignment.batch;
-        let Lowered { program: train, graph, schedule, origins, .. } =
+        let Lowered { program: train, graph, schedule, .. } =
             program(&training.stored_in(&assignment.formats), &assignment.recomputed, batch, lowering)?;
-        let formats = assignment.renamed(&evaluation.from_training, evaluation.graph.len());
-        let evaluate = evaluating(&evaluation.graph.stored_in(&formats), &train, lowering)?;
-        let peak = peak(&training, &graph, &schedule, &origins);
+        let evaluate = evaluating(&evaluation.stored_in(&assignment.formats), &train, lowering)?;
+        let peak = peak(&training, &graph, &schedule);
         let Model { graph: forward, values } = model;
         Ok(Compiled {
             forward,
@@ -300,7 +299,7 @@ impl Compiled {
     /// # Errors
     /// If the graph cannot be lowered.
     pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
-        evaluating(&self.evaluation.graph, &self.train, self.lowering)
+        evaluating(&self.evaluation, &self.train, self.lowering)
     }
 
     /// Takes another assignment of the same training graph.
@@ -309,11 +308,10 @@ impl Compiled {
     /// If the graph cannot be lowered.
     fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
         let Assignment { formats, recomputed, batch, .. } = &assignment;
-        let Lowered { program: train, graph, schedule, origins, .. } =
+        let Lowered { program: train, graph, schedule, .. } =
             program(&self.training.stored_in(formats), recomputed, *batch, self.lowering)?;
-        let formats = assignment.renamed(&self.evaluation.from_training, self.evaluation.graph.len());
-        self.evaluate = evaluating(&self.evaluation.graph.stored_in(&formats), &train, self.lowering)?;
-        self.peak = peak(&self.training, &graph, &schedule, &origins);
+        self.evaluate = evaluating(&self.evaluation.stored_in(formats), &train, self.lowering)?;
+        self.peak = peak(&self.training, &graph, &schedule);
         self.train = train;
         self.assignment = assignment;
         Ok(())
@@ -340,12 +338,12 @@ fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Prog
 }
 
 /// The peak that a schedule states, in words too.
-fn peak(training: &Graph, graph: &Graph, schedule: &Schedule, origins: &[Option<NodeId>]) -> Peak {
+fn peak(training: &Graph, graph: &Graph, schedule: &Schedule) -> Peak {
     let at = schedule.peak.step;
     Peak {
         memory: schedule.peak,
         instruction: schedule.steps.iter().take(at).filter(|step| !is_view(schedule, step)).count(),
         instructions: schedule.steps.iter().filter(|step| !is_view(schedule, step)).count(),
-        computes: schedule.steps.get(at).map(|step| computes(training, graph, step, origins)).unwrap_or_default(),
+        computes: schedule.steps.get(at).map(|step| computes(training, graph, step)).unwrap_or_default(),
     }
 }

@@ -3,11 +3,11 @@
 use crate::{CompileError, Storage};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Op, Role};
+use bitbudget_ir::{Graph, Node, NodeId, Op, Role, TrainingId};
 use bitbudget_lower::lower;
 use bitbudget_program::Program;
-use bitbudget_rewrite::{Copied, Origin, Rewritten, Rules, derive, recompute, rewrite};
-use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan, plan_in_order};
+use bitbudget_rewrite::{Rules, derive, recompute, rewrite};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan};
 
 /// Other forms save scratch memory. Where this is at most one of so many parts of the peak, they are not tried.
 const LITTLE: usize = 32;
@@ -57,11 +57,7 @@ pub(crate) struct Lowered {
     pub(crate) program: Program,
     pub(crate) graph: Graph,
     pub(crate) schedule: Schedule,
-    /// The node of the training graph that each node of the graph computes, if it has one.
-    pub(crate) origins: Vec<Option<NodeId>>,
     pub(crate) form: Form,
-    /// Whether anything is computed in passing.
-    derives: bool,
 }
 
 impl Lowered {
@@ -69,13 +65,18 @@ impl Lowered {
     pub(crate) fn bytes(&self, threads: usize) -> usize {
         Footprint::predicted(&self.program, threads).total()
     }
+
+    /// Whether anything is computed in passing.
+    fn derives(&self) -> bool {
+        self.graph.ids().any(|id| self.graph.node(id).origin.in_passing)
+    }
 }
 
 /// From a graph to a program, of the form that takes the least memory; the backward pass computes the nodes in `recomputed`
 /// again.
 pub(crate) fn program(
     graph: &Graph,
-    recomputed: &[NodeId],
+    recomputed: &[TrainingId],
     batch: usize,
     lowering: Lowering,
 ) -> Result<Lowered, CompileError> {
@@ -88,8 +89,8 @@ pub(crate) fn program(
 /// Computing in passing takes scratch memory: in small networks more than it saves.
 pub(crate) fn smallest(
     graph: &Graph,
-    rewritten: &Rewritten,
-    recomputed: &[NodeId],
+    rewritten: &Graph,
+    recomputed: &[TrainingId],
     batch: usize,
     lowering: Lowering,
     bytes: &dyn Fn(&Lowered) -> usize,
@@ -101,13 +102,11 @@ pub(crate) fn smallest(
         return Ok(smallest);
     }
     for &form in others {
-        if form == Form::Stored && !smallest.derives {
+        if form == Form::Stored && !smallest.derives() {
             continue;
         }
-        let other = match form {
-            Form::Plain => in_form(&unchanged(graph), recomputed, batch, lowering, form)?,
-            form => in_form(rewritten, recomputed, batch, lowering, form)?,
-        };
+        let graph = if form == Form::Plain { graph } else { rewritten };
+        let other = in_form(graph, recomputed, batch, lowering, form)?;
         if bytes(&other) < bytes(&smallest) {
             smallest = other;
         }
@@ -117,99 +116,48 @@ pub(crate) fn smallest(
 
 /// A program of one form, from the graph that was rewritten for it.
 pub(crate) fn in_form(
-    rewritten: &Rewritten,
-    recomputed: &[NodeId],
+    rewritten: &Graph,
+    recomputed: &[TrainingId],
     batch: usize,
     lowering: Lowering,
     form: Form,
 ) -> Result<Lowered, CompileError> {
-    let mut ordered = ordered(rewritten, batch, form)?;
-    let again: Vec<NodeId> = recomputed.iter().filter_map(|id| rewritten.values[id.index()]).collect();
-    if !again.is_empty() {
-        let copies = |id: &NodeId| again.contains(&ordered.origins[id.index()].node);
-        let again: Vec<NodeId> = ordered.graph.ids().filter(copies).collect();
-        let Copied { graph, origins } = recompute(&ordered.graph, &steps(&ordered, batch), &again)?;
-        let before = |origin: &Origin| ordered.origins[origin.node.index()];
-        let derived = origins.iter().map(|origin| ordered.is_derived(origin.node)).collect();
-        let origins = origins.iter().map(|o| Origin { again: o.again || before(o).again, ..before(o) }).collect();
-        ordered = Ordered { graph, origins, derived, in_order: true };
+    let mut graph = ordered(rewritten, batch, form)?;
+    if graph.ids().any(|id| recomputed.iter().any(|&again| graph.stands_for(id, again))) {
+        graph = recompute(&graph, &steps(&graph.exact(), batch), recomputed)?;
     }
-    let workspace = workspace(&ordered.graph, batch);
+    let workspace = workspace(&graph, batch);
     let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
-    let schedule = ordered.schedule(&setting);
-    let Ordered { graph, origins: copied, derived, .. } = ordered;
-    let derives = derived.contains(&true);
-    let mut program = lower(&graph, &schedule, &setting)?;
-    let origins: Vec<Option<NodeId>> = copied.iter().map(|copy| rewritten.origins[copy.node.index()]).collect();
-    // Overflows are counted by nodes of the training graph, and once.
-    let counted = |id: usize| origins[id].filter(|_| !copied[id].again).map(|origin| origin.0);
-    program.count_as(&|id| copied.get(id as usize).and_then(|_| counted(id as usize)));
-    Ok(Lowered { program, graph, schedule, origins, form, derives })
+    let schedule = plan(&graph, &setting);
+    let program = lower(&graph, &schedule, &setting)?;
+    Ok(Lowered { program, graph, schedule, form })
 }
 
 /// The graph with the operators that keep least, or as it is.
-pub(crate) fn rewritten(graph: &Graph, lowering: Lowering) -> Result<Rewritten, CompileError> {
-    if let Some(rules) = lowering.rewrite {
-        return Ok(rewrite(graph, rules)?);
-    }
-    Ok(unchanged(graph))
-}
-
-/// A graph that nothing rewrites.
-pub(crate) fn unchanged(graph: &Graph) -> Rewritten {
-    let same: Vec<Option<NodeId>> = graph.ids().map(Some).collect();
-    Rewritten { graph: graph.clone(), origins: same.clone(), values: same }
-}
-
-/// A graph with copies of what is stored nowhere.
-pub(crate) struct Ordered {
-    pub(crate) graph: Graph,
-    /// The node of the rewritten graph that each node is.
-    pub(crate) origins: Vec<Origin>,
-    /// The nodes that are computed inside the step that reads them, by node id.
-    derived: Vec<bool>,
-    /// Whether nodes stand in the order in which they are computed.
-    in_order: bool,
-}
-
-impl Ordered {
-    fn is_derived(&self, id: NodeId) -> bool {
-        self.derived.get(id.index()).copied().unwrap_or(false)
-    }
-
-    pub(crate) fn schedule(&self, setting: &Setting<'_>) -> Schedule {
-        self.schedule_of(&self.graph, setting)
-    }
-
-    /// The schedule of the graph, with its tensors stored in any way.
-    fn schedule_of(&self, graph: &Graph, setting: &Setting<'_>) -> Schedule {
-        match self.in_order {
-            true => plan_in_order(graph, setting, &self.derived),
-            false => plan(graph, setting),
-        }
+pub(crate) fn rewritten(graph: &Graph, lowering: Lowering) -> Result<Graph, CompileError> {
+    match lowering.rewrite {
+        Some(rules) => Ok(rewrite(graph, rules)?),
+        None => Ok(graph.clone()),
     }
 }
 
-/// The rewritten graph with copies of what need not be stored, in the order of computation.
-pub(crate) fn ordered(rewritten: &Rewritten, batch: usize, form: Form) -> Result<Ordered, CompileError> {
-    let graph = &rewritten.graph;
+/// The rewritten graph, in the derived form with copies of what need not be stored, in the order of computation.
+pub(crate) fn ordered(graph: &Graph, batch: usize, form: Form) -> Result<Graph, CompileError> {
     if form != Form::Derived {
-        // Ids stay.
-        let origins = graph.ids().map(|node| Origin { node, again: false }).collect();
-        return Ok(Ordered { graph: graph.clone(), origins, derived: Vec::new(), in_order: false });
+        return Ok(graph.clone());
     }
     let exact = graph.exact();
     let schedule = plan(&exact, &setting(batch));
     let derived = derivable(&exact, &schedule, batch);
-    let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
-    let Copied { graph, origins } = derive(graph, &steps, &derived)?;
-    let derived = origins.iter().map(|origin| derived.contains_key(&origin.node)).collect();
-    Ok(Ordered { graph, origins, derived, in_order: true })
+    Ok(derive(graph, &nodes(schedule), &derived)?)
 }
 
 /// The steps in which nodes are computed, whatever their formats.
-fn steps(ordered: &Ordered, batch: usize) -> Vec<Vec<NodeId>> {
-    let schedule = ordered.schedule_of(&ordered.graph.exact(), &setting(batch));
+fn steps(exact: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
+    nodes(plan(exact, &setting(batch)))
+}
+
+fn nodes(schedule: Schedule) -> Vec<Vec<NodeId>> {
     schedule.steps.into_iter().map(|step| step.nodes).collect()
 }
 
@@ -243,26 +191,26 @@ fn of_kernels(
     graph.ids().map(of).collect()
 }
 
-/// A node in words: its operator with its name, or its number in the training graph and whose gradient it is.
-pub(crate) fn described(training: &Graph, op: &str, name: &str, origin: Option<NodeId>) -> String {
+/// A node of a graph in words: its operator with its name, or its number in the training graph and whose gradient it is.
+pub(crate) fn described(training: &Graph, graph: &Graph, id: NodeId) -> String {
     let gradient = |id: NodeId| match training.node(id).role {
         Role::OutputGradient { of } | Role::ParameterGradient { of } => Some(&training.node(of).name),
         Role::Internal | Role::Output | Role::Parameter => None,
     };
-    match (name, origin) {
-        ("", Some(id)) => match gradient(id).filter(|name| !name.is_empty()) {
-            Some(of) => format!("{op} {id} (gradient of `{of}`)"),
-            None => format!("{op} {id}"),
+    let Node { op, name, .. } = graph.node(id);
+    match (name.as_str(), graph.origin(id)) {
+        ("", Some(id)) => match gradient(id.node()).filter(|name| !name.is_empty()) {
+            Some(of) => format!("{} {id} (gradient of `{of}`)", op.name()),
+            None => format!("{} {id}", op.name()),
         },
-        ("", None) => op.to_string(),
-        (name, _) => format!("{op} `{name}`"),
+        ("", None) => op.name().to_string(),
+        (name, _) => format!("{} `{name}`", op.name()),
     }
 }
 
 /// What a step computes, in words.
-pub(crate) fn computes(training: &Graph, graph: &Graph, step: &Step, origins: &[Option<NodeId>]) -> String {
-    let node = |&id: &NodeId| described(training, graph.op(id).name(), &graph.node(id).name, origins[id.index()]);
-    step.nodes.iter().map(node).collect::<Vec<_>>().join(" and ")
+pub(crate) fn computes(training: &Graph, graph: &Graph, step: &Step) -> String {
+    step.nodes.iter().map(|&id| described(training, graph, id)).collect::<Vec<_>>().join(" and ")
 }
 
 /// Whether a step computes nothing, so that it is no instruction that counts.

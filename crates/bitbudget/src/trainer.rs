@@ -2,7 +2,7 @@
 
 use crate::{Budget, CompileError, Compiled, Engine, Limit, Lowering, Measured, Rules, Solved, Storage};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, Model, NodeId};
+use bitbudget_ir::{Graph, Model, NodeId, TrainingId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
 use bitbudget_profile::Profile;
 use bitbudget_program::{DecodeError, Trainer};
@@ -213,9 +213,10 @@ fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Lowering), 
         low_parameter_gradient: format(&record.low_parameter_gradient)?,
     };
     let chosen: Result<Vec<Format>, TrainerError> = record.chosen.iter().map(|name| format(name)).collect();
-    let recomputed: Vec<NodeId> = record.recomputed.iter().copied().map(NodeId).collect();
+    let recomputed: Vec<TrainingId> = record.recomputed.iter().copied().map(TrainingId).collect();
     let backward = graph.backward();
-    let again = |id: &NodeId| graph.contains(*id) && !backward[id.index()] && graph.op(*id).source_name().is_none();
+    let is_result = |id: NodeId| graph.contains(id) && !backward[id.index()] && graph.op(id).source_name().is_none();
+    let again = |id: &TrainingId| is_result(id.node());
     if !recomputed.iter().all(again) {
         return Err(wrong("recomputed"));
     }

@@ -5,9 +5,9 @@ use super::tests::{device, kernels, stored_as};
 use super::{Engine, Executor, Inputs, Step};
 use crate::Values;
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, Op, Role, Shape, ops};
+use bitbudget_ir::{Graph, NodeId, Op, Origin, Role, Shape, Stage, ops};
 use bitbudget_program::{BufferId, Instruction, Part, Program, Source};
-use bitbudget_schedule::{Setting, Storage, plan_in_order};
+use bitbudget_schedule::{Setting, Storage, plan};
 use bitbudget_testkit::numbers;
 use candle_core::Device;
 use std::collections::BTreeMap;
@@ -183,7 +183,7 @@ fn lowered(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
 
 /// Formats by turns.
 fn formats(graph: &Graph, turns: &[Format]) -> Vec<Format> {
-    let format = |id: bitbudget_ir::NodeId| match graph.node(id).role {
+    let format = |id: NodeId| match graph.node(id).role {
         Role::Internal => Format::FP32,
         _ => turns[id.index() % turns.len()],
     };
@@ -257,9 +257,14 @@ fn views_of_what_is_stored_nowhere_are_lowered() {
     let graph: Graph = SHUFFLE.parse().unwrap();
     let workspace = vec![1 << 16; graph.len()];
     let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &workspace };
-    let lowered = |derived: &[usize]| {
-        let derived: Vec<bool> = (0..graph.len()).map(|i| derived.contains(&i)).collect();
-        let schedule = plan_in_order(&graph, &setting, &derived);
+    let lowered = |derived: &[u32]| {
+        let mut graph = graph.clone();
+        graph.set_stage(Stage::Ordered);
+        for &at in derived {
+            let id = NodeId(at);
+            graph.set_origin(id, Origin { in_passing: true, ..graph.node(id).origin.clone() });
+        }
+        let schedule = plan(&graph, &setting);
         let program = bitbudget_lower::lower(&graph, &schedule, &setting).unwrap();
         Program::decode(&program.encode()).unwrap_or_else(|e| panic!("{e}\n{program}"))
     };

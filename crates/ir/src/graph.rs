@@ -3,6 +3,7 @@
 use crate::error::{GraphError, Reason};
 use crate::facts::Facts;
 use crate::ops::{Op, ScalarKind};
+use crate::origin::{Origin, Stage, TrainingId};
 use crate::storage::Stored;
 use crate::types::{Shape, TensorType};
 use bitbudget_formats::Format;
@@ -64,14 +65,16 @@ pub struct Node {
     pub role: Role,
     /// How the tensor is stored.
     pub stored: Stored,
+    /// The nodes of the training graph that it stands for, and how it is computed.
+    pub origin: Origin,
     /// Where it comes from, for people: an ONNX node's name, say; may be empty.
     pub name: String,
 }
 
 impl Node {
-    /// A node whose tensor is stored in FP32.
+    /// A node whose tensor is stored in FP32, and which stands for itself once it is in a graph.
     pub(crate) fn new(op: Op, ty: TensorType, role: Role, name: String) -> Node {
-        Node { op, ty, role, stored: Stored::of(role, Format::FP32), name }
+        Node { op, ty, role, stored: Stored::of(role, Format::FP32), origin: Origin::default(), name }
     }
 }
 
@@ -87,8 +90,9 @@ struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     name: String,
+    stage: Stage,
     /// An edge runs from each operand to its reader, once per position.
-    graph: DiGraph<Entry, ()>,
+    graph: DiGraph<Arc<Entry>, ()>,
     outputs: Vec<(String, NodeId)>,
     updates: Vec<(NodeId, NodeId)>,
 }
@@ -97,6 +101,16 @@ impl Graph {
     /// An empty graph.
     pub fn new(name: impl Into<String>) -> Graph {
         Graph { name: name.into(), ..Graph::default() }
+    }
+
+    /// How far the graph has come.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Says how far the graph has come.
+    pub fn set_stage(&mut self, stage: Stage) {
+        self.stage = stage;
     }
 
     /// The graph's name.
@@ -170,14 +184,18 @@ impl Graph {
             self.graph.add_edge(operand.petgraph(), id.petgraph(), ());
         }
         let facts = Arc::new(self.facts_of(&op, operands, &ty));
-        let entry = &mut self.graph[id.petgraph()];
+        let entry = Arc::make_mut(&mut self.graph[id.petgraph()]);
         (entry.node.op, entry.operands, entry.facts) = (op, operands.to_vec(), facts);
         Ok(())
     }
 
-    pub(crate) fn insert(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
+    pub(crate) fn insert(&mut self, mut node: Node, operands: &[NodeId]) -> NodeId {
         let facts = Arc::new(self.facts_of(&node.op, operands, &node.ty));
-        let index = self.graph.add_node(Entry { node, operands: operands.to_vec(), facts });
+        let is_new = self.stage == Stage::Training && node.origin.stands_for.is_empty();
+        if self.stage == Stage::Imported || is_new {
+            node.origin = Origin::of(TrainingId(self.len() as u32));
+        }
+        let index = self.graph.add_node(Arc::new(Entry { node, operands: operands.to_vec(), facts }));
         for operand in operands {
             self.graph.add_edge(operand.petgraph(), index, ());
         }
@@ -231,20 +249,30 @@ impl Graph {
 
     /// Sets what a tensor is to the training step.
     pub fn set_role(&mut self, id: NodeId, role: Role) {
-        let node = &mut self.graph[id.petgraph()].node;
+        let node = self.node_mut(id);
         node.role = role;
         node.stored = Stored::of(role, node.stored.format);
     }
 
     /// Sets the format in which a tensor is stored.
     pub fn set_format(&mut self, id: NodeId, format: Format) {
-        let node = &mut self.graph[id.petgraph()].node;
-        node.stored.format = format;
+        if self.format(id) != format {
+            self.node_mut(id).stored.format = format;
+        }
+    }
+
+    /// Says where a node comes from, and how it is computed.
+    pub fn set_origin(&mut self, id: NodeId, origin: Origin) {
+        self.node_mut(id).origin = origin;
     }
 
     /// Sets a node's name for people.
     pub fn set_name(&mut self, id: NodeId, name: impl Into<String>) {
-        self.graph[id.petgraph()].node.name = name.into();
+        self.node_mut(id).name = name.into();
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut Arc::make_mut(&mut self.graph[id.petgraph()]).node
     }
 
     /// The operands of a node, in order.
@@ -348,10 +376,10 @@ impl Graph {
 
     /// The graph of the nodes that [`Graph::live`] names, in the same order, with the new id of each old node.
     ///
-    /// A role that points to a dropped tensor keeps pointing to the nearest thing there is: the role becomes internal.
+    /// In an imported graph nodes stand for themselves, in others for what they stood for. A role that points to a dropped tensor keeps pointing to the nearest thing there is: the role becomes internal.
     pub fn without_dead_nodes(&self) -> (Graph, Vec<Option<NodeId>>) {
         let live = self.live();
-        let mut graph = Graph::new(self.name.clone());
+        let mut graph = Graph { stage: self.stage, ..Graph::new(self.name.clone()) };
         let mut renamed: Vec<Option<NodeId>> = vec![None; self.len()];
         for id in self.ids().filter(|id| live[id.index()]) {
             let operands: Vec<NodeId> = self.operands(id).iter().filter_map(|o| renamed[o.index()]).collect();

@@ -3,6 +3,7 @@
 use crate::facts::Form;
 use crate::graph::{Graph, NodeId, Role};
 use crate::ops::{Op, Precision};
+use crate::origin::Stage;
 use crate::types::DType;
 use bitbudget_formats::{Format, Overflow};
 
@@ -45,11 +46,16 @@ impl Graph {
         self.node(id).stored.format
     }
 
-    /// The same graph with its tensors in these formats, by node id; what has none stays as it is.
+    /// The same graph with its tensors in these formats, by node of the training graph; what has none stays as it is.
     #[must_use]
     pub fn stored_in(&self, formats: &[Format]) -> Graph {
         let mut graph = self.clone();
-        self.ids().zip(formats).for_each(|(id, &format)| graph.set_format(id, format));
+        for id in self.ids() {
+            if let Some(&format) = self.origin(id).and_then(|origin| formats.get(origin.index())) {
+                graph.set_format(id, format);
+            }
+        }
+        graph.set_stage(self.stage().max(Stage::Assigned));
         graph
     }
 

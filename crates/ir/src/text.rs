@@ -10,8 +10,10 @@
 //! ```
 //!
 //! After the type stand the role (`output`, `parameter`, `gradient of %1`, `parameter_gradient of %1`; nothing for internal tensors),
-//! the node's name unless it is empty or that of a source, and the format in which the tensor is stored (`in 1-4-3`; nothing for FP32). `return` names outputs, `update %1 <- %7` says what replaces
-//! a parameter or state after the step.
+//! the node's name unless it is empty or that of a source, and the format in which the tensor is stored (`in 1-4-3`; nothing for FP32).
+//! Then follow the nodes of the training graph that a node stands for (`for %3, %7`, `for nothing`; left out where it stands for the one of
+//! its own id), and how it is computed: `again`, `passing`, `uncounted` ([`crate::Origin`]). The stage of the graph stands before the brace,
+//! unless it is imported. `return` names outputs, `update %1 <- %7` says what replaces a parameter or state after the step.
 //!
 //! `v1` is the version of the form; a text without one is of version 1. Attributes at their default are left out, so
 //! another default is another version.
@@ -19,6 +21,7 @@
 use crate::attribute::{Attribute, Real};
 use crate::graph::{Graph, Node, NodeId, Role};
 use crate::ops::Op;
+use crate::origin::{Origin, Stage, TrainingId};
 use crate::types::{DType, Dim, Shape, TensorType};
 use bitbudget_formats::Format;
 use std::fmt;
@@ -43,7 +46,9 @@ impl Graph {
     }
 
     fn write(&self, f: &mut impl fmt::Write, version: &str, attributes: fn(&Op) -> String) -> fmt::Result {
-        writeln!(f, "graph {:?}{version} {{", self.name())?;
+        let stage = Some(self.stage()).filter(|&stage| stage != Stage::Imported);
+        let stage = stage.map(|stage| format!(" {stage}")).unwrap_or_default();
+        writeln!(f, "graph {:?}{version}{stage} {{", self.name())?;
         for id in self.ids() {
             let node = self.node(id);
             write!(f, "  {id} = {}", node.op.name())?;
@@ -65,6 +70,7 @@ impl Graph {
             if node.stored.format != Format::FP32 {
                 write!(f, " in {}", node.stored.format)?;
             }
+            write_origin(f, id, &node.origin)?;
             writeln!(f)?;
         }
         for (name, id) in self.outputs() {
@@ -76,6 +82,24 @@ impl Graph {
         write!(f, "}}")
     }
 }
+
+fn write_origin(f: &mut impl fmt::Write, id: NodeId, origin: &Origin) -> fmt::Result {
+    match origin.stands_for.as_slice() {
+        &[only] if only.node() == id => {}
+        [] => write!(f, " for nothing")?,
+        all => write!(f, " for {}", all.iter().map(TrainingId::to_string).collect::<Vec<_>>().join(", "))?,
+    }
+    for (is_so, word) in [(origin.again, AGAIN), (origin.in_passing, PASSING), (origin.uncounted, UNCOUNTED)] {
+        if is_so {
+            write!(f, " {word}")?;
+        }
+    }
+    Ok(())
+}
+
+const AGAIN: &str = "again";
+const PASSING: &str = "passing";
+const UNCOUNTED: &str = "uncounted";
 
 /// Where and why a text is not a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,8 +122,9 @@ impl FromStr for Graph {
                 continue;
             }
             let parsed = match (open, closed) {
-                (false, _) => cursor.header().map(|name| {
+                (false, _) => cursor.header().map(|(name, stage)| {
                     graph = Graph::new(name);
+                    graph.set_stage(stage);
                     open = true;
                 }),
                 (true, false) if cursor.eat("}") => {
@@ -189,7 +214,7 @@ impl<'t> Cursor<'t> {
         digits.parse().map(NodeId).map_err(|_| format!("`%{digits}` is not a node"))
     }
 
-    fn header(&mut self) -> Parsed<String> {
+    fn header(&mut self) -> Parsed<(String, Stage)> {
         self.need("graph")?;
         let name = self.string()?;
         if self.eat("v") {
@@ -198,9 +223,10 @@ impl<'t> Cursor<'t> {
                 return Err(format!("the text is of version `{version}`, this build reads version {VERSION}"));
             }
         }
+        let stage = Stage::ALL.into_iter().find(|stage| self.eat(stage.name())).unwrap_or_default();
         self.need("{")?;
         self.end()?;
-        Ok(name)
+        Ok((name, stage))
     }
 
     fn known(&mut self, graph: &Graph) -> Parsed<NodeId> {
@@ -242,6 +268,7 @@ impl<'t> Cursor<'t> {
         let label = label.or_else(|| op.source_name().map(String::from)).unwrap_or_default();
         let id = graph.insert(Node::new(op, ty, role, label), &operands);
         graph.set_format(id, self.format()?);
+        graph.set_origin(id, self.origin(id)?);
         Ok(())
     }
 
@@ -306,6 +333,20 @@ impl<'t> Cursor<'t> {
         }
         let token = self.take_while(|c| c.is_alphanumeric() || c == '-');
         token.parse().map_err(|e| format!("`{token}` is not a format: {e}"))
+    }
+
+    fn origin(&mut self, id: NodeId) -> Parsed<Origin> {
+        let mut stands_for = vec![TrainingId(id.0)];
+        if self.eat("for nothing") {
+            stands_for.clear();
+        } else if self.eat("for ") {
+            stands_for = vec![TrainingId(self.id()?.0)];
+            while self.eat(",") {
+                stands_for.push(TrainingId(self.id()?.0));
+            }
+        }
+        let (again, in_passing, uncounted) = (self.eat(AGAIN), self.eat(PASSING), self.eat(UNCOUNTED));
+        Ok(Origin { stands_for, again, in_passing, uncounted })
     }
 
     fn role(&mut self, graph: &Graph) -> Parsed<Role> {

@@ -6,11 +6,16 @@
 //! 4. Outputs and updates name nodes of the graph; an update's target is a parameter or a state, occurs once, and its
 //!    value has the target's type.
 //! 5. A gradient's role points to an earlier node.
-//! 6. Batch normalisation reads the mean and variance of its own input, or two states (running statistics).
+//! 6. Batch normalisation reads the mean and variance of its own input (or of a copy of it), or two states (running statistics).
+//! 7. Before formats are assigned every tensor is in FP32, and an imported graph has no gradients. Before rewriting every node stands for
+//!    one node of the training graph. Before the order is fixed none is computed again, in passing or without being counted. What a
+//!    node stands for is listed in order.
 
 use crate::error::{GraphError, Reason};
-use crate::graph::{Graph, NodeId, Role};
+use crate::graph::{Graph, Node, NodeId, Role};
 use crate::ops::Op;
+use crate::origin::Stage;
+use bitbudget_formats::Format;
 use std::collections::BTreeSet;
 
 /// Checks every invariant that the module lists.
@@ -72,8 +77,11 @@ fn check_node<'g>(graph: &'g Graph, id: NodeId, names: &mut BTreeSet<&'g str>) -
         }
         _ => {}
     }
+    check_stage(graph, id)?;
     if let (Op::BatchNormalize(_), [x, mean, variance, ..]) = (&node.op, operands) {
-        let own = |statistic: NodeId| graph.operands(statistic).first() == Some(x);
+        // Copies of one tensor have one origin.
+        let is_input = |id: NodeId| id == *x || graph.origin(id).is_some() && graph.origin(id) == graph.origin(*x);
+        let own = |statistic: NodeId| graph.operands(statistic).first().is_some_and(|&id| is_input(id));
         let (m, v) = (graph.op(*mean), graph.op(*variance));
         let batch = matches!((m, v), (Op::BatchMean(_), Op::BatchVariance(_))) && own(*mean) && own(*variance);
         let running = matches!((m, v), (Op::State(_), Op::State(_)));
@@ -82,6 +90,28 @@ fn check_node<'g>(graph: &'g Graph, id: NodeId, names: &mut BTreeSet<&'g str>) -
         }
     }
     Ok(())
+}
+
+/// What the graph's stage says of a node.
+fn check_stage(graph: &Graph, id: NodeId) -> Result<(), Reason> {
+    let (stage, Node { stored, origin, .. }) = (graph.stage(), graph.node(id));
+    let fault = |what: &str| Err(Reason::new(format!("{what}, but the graph's stage is `{stage}`")));
+    if stage < Stage::Assigned && stored.format != Format::FP32 {
+        return fault(&format!("it has the format {}", stored.format));
+    }
+    if stage == Stage::Imported && graph.is_gradient(id) {
+        return fault("it is a gradient");
+    }
+    if stage < Stage::Rewritten && origin.stands_for.len() != 1 {
+        return fault(&format!("it stands for {} training nodes", origin.stands_for.len()));
+    }
+    if stage < Stage::Ordered && (origin.again || origin.in_passing || origin.uncounted) {
+        return fault("it is a copy");
+    }
+    match origin.stands_for.is_sorted_by(|a, b| a < b) {
+        true => Ok(()),
+        false => fault("the training nodes that it stands for are not in ascending order"),
+    }
 }
 
 fn check_update(graph: &Graph, target: NodeId, value: NodeId, targets: &mut BTreeSet<NodeId>) -> Result<(), Reason> {

@@ -171,10 +171,11 @@ fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting<'_>, id: NodeId)
     Ok(Buffer { name, shape, dtype, format, packed, source, offset })
 }
 
-/// How a node's result is rounded, and for which node its overflows are counted.
+/// How a node's result is rounded, and for which node of the training graph its overflows are counted.
 fn rounding(graph: &Graph, id: NodeId) -> Option<Rounding> {
     let Stored { overflow, .. } = graph.rounding(id)?;
-    Some(Rounding { overflow, counted: (overflow == Overflow::Saturate).then_some(id.0) })
+    let counted = graph.origin(id).filter(|_| overflow == Overflow::Saturate && !graph.node(id).origin.uncounted);
+    Some(Rounding { overflow, counted: counted.map(|origin| origin.0) })
 }
 
 /// A kept tensor's replacement and the step after which it is due.

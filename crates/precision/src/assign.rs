@@ -7,7 +7,7 @@ use crate::operators::{Levels, amp, hybrid};
 use crate::pins::Pinned;
 use crate::tensors::{Formats, Kind, Level, Tensor, operators, tensors};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Precision, Role};
+use bitbudget_ir::{DType, Graph, NodeId, Precision, Role, TrainingId};
 
 /// Why there is no assignment.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -55,7 +55,7 @@ pub struct Assignment {
     /// The format of each tensor.
     pub chosen: Vec<Format>,
     /// The nodes whose results the backward pass recomputes, in order of ids.
-    pub recomputed: Vec<NodeId>,
+    pub recomputed: Vec<TrainingId>,
     /// The format of each node's result, by node id.
     ///
     /// Internal nodes are FP32. Relabelling nodes have the format of their operand, also in the backward pass. One reader's
@@ -177,7 +177,7 @@ impl Assignment {
         method: Method,
         by_level: Formats,
         chosen: Vec<Format>,
-        recomputed: Vec<NodeId>,
+        recomputed: Vec<TrainingId>,
     ) -> Result<Assignment, AssignError> {
         let tensors = checked_tensors(graph, batch)?;
         if tensors.len() != chosen.len() {
@@ -282,19 +282,6 @@ impl Assignment {
     pub fn forward_tensor(&self, graph: &Graph, node: NodeId) -> Option<usize> {
         let node = graph.contains(node).then(|| graph.owner(node))?;
         self.tensors.iter().position(|t| matches!(t.kind, Kind::Parameter | Kind::Output) && t.node == node)
-    }
-
-    /// Returns the formats of a graph of `len` nodes that is derived from the training graph.
-    ///
-    /// `map` maps each node of the training graph to its node in the derived graph, if it has one. Other nodes are FP32.
-    pub fn renamed(&self, map: &[Option<NodeId>], len: usize) -> Vec<Format> {
-        let mut formats = vec![Format::FP32; len];
-        for (&format, renamed) in self.formats.iter().zip(map) {
-            if let Some(slot) = renamed.and_then(|id| formats.get_mut(id.index())) {
-                *slot = format;
-            }
-        }
-        formats
     }
 }
 

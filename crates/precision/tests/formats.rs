@@ -135,19 +135,14 @@ fn the_evaluation_graph_takes_the_formats_over() {
     let graph = training(&build(&spec).unwrap().graph, &Optimizer::sgd()).unwrap();
     let a = assigned(&graph, Method::Demote, 0.5);
     let derived = evaluation(&graph).unwrap();
-    let formats = a.renamed(&derived.from_training, derived.graph.len());
-    assert_eq!(formats.len(), derived.graph.len());
-    let mut compared = 0;
-    for id in graph.ids() {
-        if let Some(new) = derived.from_training[id.index()] {
-            assert_eq!(formats[new.index()], a.formats[id.index()]);
-            compared += 1;
-        }
+    let stored = derived.stored_in(&a.formats);
+    for id in stored.ids() {
+        assert_eq!(stored.format(id), a.formats[stored.origin(id).unwrap().index()]);
     }
-    assert_eq!(compared, derived.graph.len());
+    let formats: Vec<Format> = stored.ids().map(|id| stored.format(id)).collect();
     assert!(formats.contains(&FORWARD) && formats.contains(&HIGH));
-    // A map that points outside is no reason to panic.
-    assert_eq!(a.renamed(&[Some(NodeId(7))], 1), [Format::FP32]);
+    // Formats of fewer nodes are no reason to panic.
+    assert_eq!(derived.stored_in(&a.formats[..1]).len(), derived.len());
 }
 
 #[test]

@@ -197,16 +197,6 @@ impl Program {
         self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)
     }
 
-    /// Counts overflows by other ids: those that `renamed` gives, or not at all.
-    pub fn count_as(&mut self, renamed: &dyn Fn(u32) -> Option<u32>) {
-        for instruction in &mut self.instructions {
-            let Instruction::Compute { parts, .. } = instruction else { continue };
-            for rounding in parts.iter_mut().filter_map(|part| part.rounding.as_mut()) {
-                rounding.counted = rounding.counted.and_then(renamed);
-            }
-        }
-    }
-
     /// Checks what holds for every program: buffers exist, are written before they are read, fit their operators, and lie
     /// over nothing that is still needed.
     ///

@@ -41,7 +41,7 @@ fn lowered(graph: &Graph, formats: &[Format], batch: usize) -> Program {
 fn trainer(choice: &[Index], batch: usize) -> Trainer {
     let forward: Graph = NETWORK.parse().unwrap();
     let training = training(&forward, &Optimizer::adamw()).unwrap();
-    let evaluation = evaluation(&training).unwrap().graph;
+    let evaluation = evaluation(&training).unwrap();
     let values = BTreeMap::from([("w".to_string(), vec![0.5; 54]), ("mean".to_string(), vec![f32::MIN_POSITIVE; 3])]);
     Trainer {
         train: program(&training, choice, batch),

@@ -25,7 +25,7 @@ fn report(path: &str, formats: &str, graph: &Graph, of: &[Format]) -> Result<(),
     let rewritten = extract(graph, &found)?;
     let extracted = start.elapsed() - saturated;
     let terms: usize = found.classes.iter().map(|class| class.terms.len()).sum();
-    let (nodes, left, classes) = (graph.len(), rewritten.graph.len(), found.classes.len());
+    let (nodes, left, classes) = (graph.len(), rewritten.len(), found.classes.len());
     println!("{path}, {formats}: {nodes} nodes, {classes} classes, {terms} terms, {left} nodes left");
     println!(
         "  alternatives {saturated:.1?}, extraction {extracted:.1?}{}",

@@ -1,7 +1,7 @@
 //! Tensors that are stored nowhere: whatever reads one computes it in passing.
 
-use crate::writing::{Copied, Writing};
-use bitbudget_ir::{Graph, GraphError, NodeId};
+use crate::writing::Writing;
+use bitbudget_ir::{Graph, GraphError, NodeId, Origin};
 use std::collections::BTreeMap;
 
 /// The graph in which every step that reads a derived tensor has a copy of it for itself.
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// If `steps` are none of the graph, or a derived node is a result of the graph.
-pub fn derive(graph: &Graph, steps: &[Vec<NodeId>], derived: &BTreeMap<NodeId, usize>) -> Result<Copied, GraphError> {
+pub fn derive(graph: &Graph, steps: &[Vec<NodeId>], derived: &BTreeMap<NodeId, usize>) -> Result<Graph, GraphError> {
     let mut writing = Writing::begin(graph, steps)?;
     for (at, step) in steps.iter().enumerate() {
         let mut copies = Copies { derived, step: at, made: BTreeMap::new() };
@@ -44,7 +44,10 @@ impl Copies<'_> {
             return Ok(made);
         }
         let operands = self.operands(writing, id)?;
-        let copy = writing.copy(id, &operands, *counted != self.step)?;
+        let origin = &writing.source.node(id).origin;
+        let uncounted = origin.uncounted || *counted != self.step;
+        let origin = Origin { in_passing: true, uncounted, ..origin.clone() };
+        let copy = writing.copy(id, &operands, origin)?;
         self.made.insert(id, copy);
         Ok(copy)
     }

@@ -3,18 +3,7 @@
 use crate::alternatives::{Alternatives, ClassId};
 use crate::extract::{Candidate, Selection};
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{DType, Graph, GraphError, NodeId, Precision, Reason, Role};
-
-/// A training graph that computes the same with other operators.
-#[derive(Clone, Debug)]
-pub struct Rewritten {
-    /// The graph, without what nothing needs; nodes stand where their origins stood.
-    pub graph: Graph,
-    /// By node, the first node of the training graph that has the same tensor after rounding, if one has.
-    pub origins: Vec<Option<NodeId>>,
-    /// By node of the training graph, the node that has its tensor, if anything needs that.
-    pub values: Vec<Option<NodeId>>,
-}
+use bitbudget_ir::{DType, Graph, GraphError, NodeId, Origin, Precision, Reason, Role, Stage};
 
 struct Emission<'a> {
     training: &'a Graph,
@@ -22,10 +11,9 @@ struct Emission<'a> {
     selection: &'a Selection<'a>,
     nodes: Vec<Option<NodeId>>,
     graph: Graph,
-    origins: Vec<Option<NodeId>>,
 }
 
-/// The graph that computes every class as it was chosen.
+/// The graph that computes every class as it was chosen, without what nothing needs. Nodes stand where the first one that they stand for stood.
 ///
 /// # Errors
 /// If a chosen term is not well typed, which would be a fault of a rule.
@@ -33,25 +21,25 @@ pub(crate) fn emit(
     training: &Graph,
     alternatives: &Alternatives,
     selection: &Selection<'_>,
-) -> Result<Rewritten, GraphError> {
+) -> Result<Graph, GraphError> {
     let nodes = vec![None; selection.members.len()];
-    let graph = Graph::new(training.name());
-    let mut emission = Emission { training, alternatives, selection, nodes, graph, origins: Vec::new() };
+    let mut graph = Graph::new(training.name());
+    graph.set_stage(Stage::Rewritten);
+    let mut emission = Emission { training, alternatives, selection, nodes, graph };
     for (id, &class) in training.ids().zip(&alternatives.of) {
         if selection.members[class.index()].first() == Some(&id) && selection.choice(class).is_some() {
             emission.emit(class)?;
         }
     }
-    let values: Vec<Option<NodeId>> = alternatives.of.iter().map(|class| emission.nodes[class.index()]).collect();
-    let value = |id: NodeId| values[id.index()].ok_or_else(|| missing(training, id));
-    let Emission { mut graph, origins, .. } = emission;
+    let Emission { mut graph, nodes, .. } = emission;
+    let value = |id: NodeId| nodes[alternatives.of[id.index()].index()].ok_or_else(|| missing(training, id));
     for (name, id) in training.outputs() {
         graph.set_output(name.clone(), value(*id)?);
     }
     for &(target, new) in training.updates() {
         graph.add_update(value(target)?, value(new)?);
     }
-    Ok(Rewritten { graph, origins, values })
+    Ok(graph)
 }
 
 fn missing(training: &Graph, id: NodeId) -> GraphError {
@@ -105,7 +93,9 @@ impl Emission<'_> {
             (None, None) => self.selection.format(class),
         };
         self.graph.set_format(new, format);
-        self.origins.push(origin);
+        let members = self.selection.members[class.index()].iter();
+        let stands_for = members.flat_map(|&id| &self.training.node(id).origin.stands_for).copied().collect();
+        self.graph.set_origin(new, Origin { stands_for, ..Origin::default() });
         self.nodes[class.index()] = Some(new);
         Ok(())
     }

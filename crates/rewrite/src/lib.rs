@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use bitbudget_formats::Format;
-//! use bitbudget_ir::{Graph, NodeId};
+//! use bitbudget_ir::{Graph, NodeId, TrainingId};
 //! use bitbudget_rewrite::{Rules, rewrite};
 //!
 //! let graph: Graph = r#"graph "g" {
@@ -23,13 +23,13 @@
 //!
 //! // The output tells as much as the input if it is rounded to the same format, and is kept anyway.
 //! let found = rewrite(&graph, Rules::Exact)?;
-//! assert!(found.graph.to_string().contains("relu_grad(%4, %2)"));
-//! assert_eq!(found.origins[5], Some(NodeId(5)));
+//! assert!(found.to_string().contains("relu_grad(%4, %2)"));
+//! assert_eq!(found.origin(NodeId(5)), Some(TrainingId(5)));
 //!
 //! let mut narrow = graph;
 //! narrow.set_format(NodeId(2), Format::PAPER_LOW_FORWARD);
 //! let found = rewrite(&narrow, Rules::Exact)?;
-//! assert!(found.graph.to_string().contains("relu_grad(%4, %1)"));
+//! assert!(found.to_string().contains("relu_grad(%4, %1)"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -54,16 +54,14 @@ use bitbudget_ir::{Graph, GraphError};
 pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives, alternatives_without};
 pub use derive::derive;
 pub use egraph::Limits;
-pub use emit::Rewritten;
 pub use recompute::recompute;
 pub use rules::Rules;
-pub use writing::{Copied, Origin};
 
 /// The graph with the operators that keep least, given the formats of its tensors.
 ///
 /// # Errors
 /// If a rule made a graph that is not well formed, which would be a fault of the rule.
-pub fn rewrite(graph: &Graph, rules: Rules) -> Result<Rewritten, GraphError> {
+pub fn rewrite(graph: &Graph, rules: Rules) -> Result<Graph, GraphError> {
     extract(graph, &alternatives(graph, rules, &Limits::default()))
 }
 
@@ -71,6 +69,6 @@ pub fn rewrite(graph: &Graph, rules: Rules) -> Result<Rewritten, GraphError> {
 ///
 /// # Errors
 /// If a rule made a term that is not well typed, which would be a fault of the rule.
-pub fn extract(graph: &Graph, alternatives: &Alternatives) -> Result<Rewritten, GraphError> {
+pub fn extract(graph: &Graph, alternatives: &Alternatives) -> Result<Graph, GraphError> {
     emit::emit(graph, alternatives, &extract::select(graph, alternatives))
 }

@@ -1,9 +1,9 @@
 //! Tensors that the backward pass computes again.
 
-use crate::writing::{Copied, Writing};
-use bitbudget_ir::{Graph, GraphError, NodeId, Op};
+use crate::writing::Writing;
+use bitbudget_ir::{Graph, GraphError, NodeId, Op, Origin, TrainingId};
 
-/// The training graph in which the backward pass reads copies of the nodes in `again`, computed just before it needs them.
+/// The graph in which the backward pass reads copies of the tensors in `again`, computed just before it needs them.
 ///
 /// `steps` hold the nodes that are computed, operands first; copies come before the step that needs them. What only nodes of the
 /// backward pass in its own step read belongs to the backward pass too. Copies read copies where their operands are in `again`
@@ -11,9 +11,8 @@ use bitbudget_ir::{Graph, GraphError, NodeId, Op};
 ///
 /// # Errors
 /// If `steps` are none of the graph.
-pub fn recompute(graph: &Graph, steps: &[Vec<NodeId>], again: &[NodeId]) -> Result<Copied, GraphError> {
-    let mut marked = vec![false; graph.len()];
-    again.iter().for_each(|id| marked[id.index()] = true);
+pub fn recompute(graph: &Graph, steps: &[Vec<NodeId>], again: &[TrainingId]) -> Result<Graph, GraphError> {
+    let mut marked: Vec<bool> = graph.ids().map(|id| again.iter().any(|&other| graph.stands_for(id, other))).collect();
     // What only shows a recomputed tensor is shown anew.
     for id in graph.ids().filter(|&id| matches!(graph.op(id), Op::Reshape(_))) {
         marked[id.index()] |= graph.operands(id).first().is_some_and(|operand| marked[operand.index()]);
@@ -67,7 +66,8 @@ impl Copying<'_> {
             let copied = self.again[operand.index()];
             operands.push(if copied { self.copy(operand)? } else { self.writing.original(operand, id)? });
         }
-        let copy = self.writing.copy(id, &operands, true)?;
+        let origin = self.writing.source.node(id).origin.clone();
+        let copy = self.writing.copy(id, &operands, Origin { again: true, uncounted: true, ..origin })?;
         self.copies[id.index()] = Some(copy);
         Ok(copy)
     }

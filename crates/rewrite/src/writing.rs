@@ -1,29 +1,12 @@
 //! A graph written anew from another one, some of its nodes several times.
 
-use bitbudget_ir::{Graph, GraphError, NodeId, Reason, Role};
-
-/// Where a node of a graph with copies comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The node of the graph that was given.
-    pub node: NodeId,
-    /// Whether its overflows are counted elsewhere: it is computed for the second time, say.
-    pub again: bool,
-}
-
-/// A graph that computes some tensors several times.
-#[derive(Clone, Debug)]
-pub struct Copied {
-    /// The graph, in the order in which its nodes shall be computed; a copy is stored as its original.
-    pub graph: Graph,
-    /// Where each node comes from.
-    pub origins: Vec<Origin>,
-}
+use bitbudget_ir::{Graph, GraphError, NodeId, Origin, Reason, Role, Stage};
 
 /// A graph on its way from another one.
 pub(crate) struct Writing<'a> {
     pub(crate) source: &'a Graph,
-    result: Copied,
+    /// In the order in which nodes shall be computed; a copy is stored as its original.
+    result: Graph,
     /// The new id of each node.
     pub(crate) renamed: Vec<Option<NodeId>>,
     /// The first that was written of each node, itself or a copy.
@@ -33,12 +16,10 @@ pub(crate) struct Writing<'a> {
 impl<'a> Writing<'a> {
     /// The graph's sources, as far as something needs them and `steps` do not compute them.
     pub(crate) fn begin(source: &'a Graph, steps: &[Vec<NodeId>]) -> Result<Writing<'a>, GraphError> {
-        let mut writing = Writing {
-            source,
-            result: Copied { graph: Graph::new(source.name()), origins: Vec::new() },
-            renamed: vec![None; source.len()],
-            first: vec![None; source.len()],
-        };
+        let mut result = Graph::new(source.name());
+        result.set_stage(Stage::Ordered);
+        let mut writing =
+            Writing { source, result, renamed: vec![None; source.len()], first: vec![None; source.len()] };
         let mut listed = vec![false; source.len()];
         steps.iter().flatten().for_each(|id| listed[id.index()] = true);
         let live = source.live();
@@ -59,20 +40,20 @@ impl<'a> Writing<'a> {
 
     /// Writes a node itself.
     pub(crate) fn write(&mut self, id: NodeId, operands: &[NodeId]) -> Result<(), GraphError> {
-        self.renamed[id.index()] = Some(self.copy(id, operands, false)?);
+        self.renamed[id.index()] = Some(self.copy(id, operands, self.source.node(id).origin.clone())?);
         Ok(())
     }
 
-    /// Writes a copy of a node.
-    pub(crate) fn copy(&mut self, id: NodeId, operands: &[NodeId], again: bool) -> Result<NodeId, GraphError> {
+    /// Writes a node once more, computed in another way.
+    pub(crate) fn copy(&mut self, id: NodeId, operands: &[NodeId], origin: Origin) -> Result<NodeId, GraphError> {
         let node = self.source.node(id);
         let new = match node.op.source_name() {
-            Some(_) => self.result.graph.source(node.op.clone(), node.ty.clone()),
-            None => self.result.graph.add_named(node.op.clone(), operands, &node.name)?,
+            Some(_) => self.result.source(node.op.clone(), node.ty.clone()),
+            None => self.result.add_named(node.op.clone(), operands, &node.name)?,
         };
-        self.result.graph.set_role(new, self.role(node.role));
-        self.result.graph.set_format(new, node.stored.format);
-        self.result.origins.push(Origin { node: id, again });
+        self.result.set_role(new, self.role(node.role));
+        self.result.set_format(new, node.stored.format);
+        self.result.set_origin(new, origin);
         self.first[id.index()].get_or_insert(new);
         Ok(new)
     }
@@ -91,14 +72,14 @@ impl<'a> Writing<'a> {
     }
 
     /// The graph with outputs and updates.
-    pub(crate) fn finish(mut self) -> Result<Copied, GraphError> {
+    pub(crate) fn finish(mut self) -> Result<Graph, GraphError> {
         for (name, id) in self.source.outputs() {
             let id = self.original(*id, *id)?;
-            self.result.graph.set_output(name.clone(), id);
+            self.result.set_output(name.clone(), id);
         }
         for &(target, value) in self.source.updates() {
             let (target, value) = (self.original(target, value)?, self.original(value, value)?);
-            self.result.graph.add_update(target, value);
+            self.result.add_update(target, value);
         }
         Ok(self.result)
     }

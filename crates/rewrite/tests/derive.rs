@@ -4,7 +4,7 @@
 mod training;
 
 use bitbudget_formats::Format;
-use bitbudget_ir::NodeId;
+use bitbudget_ir::{NodeId, Origin, verify};
 use bitbudget_rewrite::derive;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,14 +27,17 @@ proptest! {
         let derived: BTreeMap<NodeId, usize> = picked.map(|(id, _)| (id, first(id))).collect();
         let formats: Vec<Format> = graph.ids().map(|id| [Format::FP32, Format::BF16][id.index() % 2]).collect();
         let found = derive(&graph.stored_in(&formats), &steps, &derived).unwrap();
-        prop_assert_eq!(run(&found.graph), run(&graph));
+        prop_assert_eq!(verify(&found), Ok(()));
+        prop_assert_eq!(run(&found), run(&graph));
         let mut counted = BTreeMap::new();
-        for id in found.graph.ids() {
-            let origin = found.origins[id.index()];
-            prop_assert_eq!(found.graph.format(id), formats[origin.node.index()]);
-            prop_assert_eq!(found.graph.op(id), graph.op(origin.node));
-            prop_assert!(!origin.again || derived.contains_key(&origin.node));
-            *counted.entry(origin.node).or_insert(0) += usize::from(!origin.again);
+        for id in found.ids() {
+            let old = found.origin(id).unwrap().node();
+            let Origin { in_passing, uncounted, .. } = found.node(id).origin;
+            prop_assert_eq!(found.format(id), formats[old.index()]);
+            prop_assert_eq!(found.op(id), graph.op(old));
+            prop_assert_eq!(in_passing, derived.contains_key(&old));
+            prop_assert!(in_passing || !uncounted);
+            *counted.entry(old).or_insert(0) += usize::from(!uncounted);
         }
         // Nothing is counted twice; what is not counted is read in its first reader's step by derived nodes only.
         prop_assert!(counted.values().all(|&count| count <= 1), "{counted:?}");
@@ -51,7 +54,7 @@ fn every_step_has_copies_of_its_own() {
         graph.ids().filter(|&id| graph.op(id).source_name().is_none()).map(|id| vec![id]).collect();
     let derived = BTreeMap::from([(relu, 0), (normalized, 0)]);
     let found = derive(&graph, &steps, &derived).unwrap();
-    let copies = |of| found.origins.iter().filter(|origin| origin.node == of).count();
+    let copies = |of| found.ids().filter(|&id| found.origin(id).unwrap().node() == of).count();
     // Readers of the rectifier: two convolutions' passes, an addition; its gradient reads what was normalized.
     assert_eq!(copies(relu), graph.readers(relu).len());
     assert_eq!(copies(normalized), graph.readers(relu).len() + graph.readers(normalized).len() - 1);

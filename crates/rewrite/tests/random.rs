@@ -5,7 +5,7 @@ mod common;
 
 use bitbudget_formats::Format;
 use bitbudget_ir::ops::*;
-use bitbudget_ir::{Dim, Graph, NodeId, Op, Precision, Real, Role, Shape, TensorType};
+use bitbudget_ir::{Dim, Graph, Op, Precision, Real, Role, Shape, TensorType, TrainingId};
 use bitbudget_rewrite::{Limits, Rules, alternatives, extract};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -139,7 +139,7 @@ fn long_chains_take_time_in_proportion() {
             "{} nodes: {terms} terms, {saturated:.0?} and {:.0?}, {} left",
             graph.len(),
             start.elapsed() - saturated,
-            rewritten.graph.len()
+            rewritten.len()
         );
         assert_eq!(found.note, None);
         per_node.push(terms as f64 / graph.len() as f64);
@@ -157,11 +157,11 @@ fn limits_are_kept_and_said() {
     // What was found by then is as good as any.
     for found in [some, none] {
         let rewritten = extract(&graph, &found).unwrap();
-        bitbudget_ir::verify(&rewritten.graph).unwrap();
-        let last = rewritten.graph.output("dx").unwrap();
+        bitbudget_ir::verify(&rewritten).unwrap();
+        let last = rewritten.output("dx").unwrap();
         assert_eq!(
-            rewritten.origins[last.index()],
-            found.of.iter().position(|&c| c == found.roots[0]).map(|at| NodeId(at as u32))
+            rewritten.origin(last),
+            found.of.iter().position(|&c| c == found.roots[0]).map(|at| TrainingId(at as u32))
         );
     }
 }

@@ -208,7 +208,8 @@ impl Units<'_> {
     }
 
     fn operands(&self, nodes: &[NodeId]) -> usize {
-        let operands = nodes.iter().flat_map(|&id| self.tensors.graph.operands(id).iter().copied()).filter(|o| !nodes.contains(o));
+        let operands =
+            nodes.iter().flat_map(|&id| self.tensors.graph.operands(id).iter().copied()).filter(|o| !nodes.contains(o));
         operands.collect::<BTreeSet<NodeId>>().len()
     }
 
@@ -230,7 +231,8 @@ impl Units<'_> {
         let graph = self.tensors.graph;
         let inside = |id: NodeId| graph.readers(id).iter().all(|r| nodes.contains(r));
         let saved: usize = nodes.iter().filter(|&&id| inside(id)).map(|&id| self.tensors.size(id)).sum();
-        let reads: BTreeSet<NodeId> = nodes.iter().flat_map(|&id| self.tensors.graph.operands(id).iter().copied()).collect();
+        let reads: BTreeSet<NodeId> =
+            nodes.iter().flat_map(|&id| self.tensors.graph.operands(id).iter().copied()).collect();
         let only_here = |id: &&NodeId| !nodes.contains(id) && inside(**id) && self.tensors.is_computed(**id);
         let kept: usize = reads.iter().filter(only_here).map(|&id| self.tensors.size(id)).sum();
         kept <= saved

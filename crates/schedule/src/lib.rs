@@ -33,7 +33,7 @@ mod pack;
 mod place;
 
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Op, Stored};
+use bitbudget_ir::{Graph, NodeId, Op, Stage, Stored};
 
 pub use derive::derivable;
 pub use memory::{Life, Memory, Use};
@@ -98,23 +98,20 @@ pub struct Schedule {
     pub peak: Memory,
 }
 
-/// Orders the nodes of `graph` and gives their results places.
+/// Orders the nodes of `graph`, unless they are in order, and gives their results places. What is computed in passing is computed inside
+/// the step that reads it.
 pub fn plan(graph: &Graph, setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, setting, derived: &[], live: graph.live() };
-    place_in(&tensors, fuse::units(&tensors, &order::order(&tensors)))
-}
-
-/// As [`plan`], with the nodes in the graph's own order. Those that `derived` marks, by node id, are computed inside the step
-/// that reads them.
-pub fn plan_in_order(graph: &Graph, setting: &Setting<'_>, derived: &[bool]) -> Schedule {
-    let tensors = Tensors { graph, setting, derived, live: graph.live() };
-    let order: Vec<NodeId> = graph.ids().filter(|&id| tensors.is_computed(id)).collect();
+    let tensors = Tensors { graph, setting, live: graph.live() };
+    let order = match graph.stage() {
+        Stage::Ordered => graph.ids().filter(|&id| tensors.is_computed(id)).collect(),
+        _ => order::order(&tensors),
+    };
     place_in(&tensors, fuse::units(&tensors, &order))
 }
 
 /// As [`plan`], with the nodes in the graph's own order and each in a step of its own, so that every result is stored.
 pub fn plan_one_by_one(graph: &Graph, setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, setting, derived: &[], live: graph.live() };
+    let tensors = Tensors { graph, setting, live: graph.live() };
     let units = graph.ids().filter(|&id| tensors.is_computed(id)).map(|id| vec![id]).collect();
     place_in(&tensors, units)
 }
@@ -146,7 +143,6 @@ const MOST: usize = 1 << 46;
 pub(crate) struct Tensors<'a> {
     pub(crate) graph: &'a Graph,
     setting: &'a Setting<'a>,
-    derived: &'a [bool],
     live: Vec<bool>,
 }
 
@@ -164,7 +160,7 @@ impl Tensors<'_> {
 
     /// Whether the node is computed inside the step that reads it.
     pub(crate) fn is_derived(&self, id: NodeId) -> bool {
-        self.derived.get(id.index()).copied().unwrap_or(false)
+        self.graph.node(id).origin.in_passing
     }
 
     /// The node whose storage the result of `id` lies in.

@@ -5,7 +5,7 @@ use super::{Case, Checked, Findings, Trained, diverged, options, text};
 use bitbudget::{Budget, BudgetError, CompileError, Limit, Options, Rules, Shortage, compile};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::{Model, NodeId};
+use bitbudget_ir::{Model, TrainingId};
 use bitbudget_precision::Method;
 
 /// Shares of the memory that FP32 takes beside what no format changes: masters, states, and scratch memory of threads, which
@@ -82,7 +82,7 @@ fn smallest(case: &Case, model: &Model, exact: &Trained) -> Result<(), String> {
 /// What is recomputed, by operator and name.
 fn recomputed(trained: &Trained) -> String {
     let graph = &trained.compiled.training;
-    let node = |&id: &NodeId| format!("{} `{}`", graph.op(id).name(), graph.node(id).name);
+    let node = |id: &TrainingId| format!("{} `{}`", graph.op(id.node()).name(), graph.node(id.node()).name);
     trained.compiled.assignment.recomputed.iter().map(node).collect::<Vec<_>>().join(", ")
 }
 

@@ -5,9 +5,9 @@ mod bits;
 
 use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Role, TensorType, verify};
+use bitbudget_ir::{Graph, NodeId, Role, TensorType, TrainingId, verify};
 use bitbudget_program::Program;
-use bitbudget_rewrite::{Alternatives, Copied, Rewritten};
+use bitbudget_rewrite::Alternatives;
 use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, plan};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -35,7 +35,7 @@ pub(crate) fn run(command: &str, text: &str, options: &[(String, String)]) -> Re
             let subject = Subject::new(text, &mut options)?;
             match command {
                 "train" => Ok(subject.graph.to_string()),
-                "evaluate" => evaluation(&subject.graph).map(|e| e.graph.to_string()).map_err(failure),
+                "evaluate" => evaluation(&subject.graph).map(|graph| graph.to_string()).map_err(failure),
                 "rewrite" => match options.take("reassociate") {
                     Some(node) => reassociate(&subject, &node),
                     None => Ok(rewrite(&subject)),
@@ -190,21 +190,6 @@ const ROLES: [(&str, IsMeant); 4] = [
     ("parameter_gradient", |role| matches!(role, Role::ParameterGradient { .. })),
 ];
 
-/// A graph's text with marks of its nodes.
-fn shown(graph: &Graph, mark: impl Fn(usize) -> &'static str) -> String {
-    let mut text = String::new();
-    let mut node = 0;
-    for line in graph.to_string().lines() {
-        text += line;
-        if is_node(line) {
-            text += mark(node);
-            node += 1;
-        }
-        text.push('\n');
-    }
-    text
-}
-
 /// The rules that merge something, how often, and the graph that is extracted. All alternatives are computed on ordinary
 /// and on special numbers: they must have the same bits.
 fn rewrite(subject: &Subject) -> String {
@@ -227,18 +212,14 @@ fn reassociate(subject: &Subject, node: &str) -> Result<String> {
     Ok(shown_rewritten(&found, &rewritten))
 }
 
-fn shown_rewritten(found: &Alternatives, rewritten: &Rewritten) -> String {
+fn shown_rewritten(found: &Alternatives, rewritten: &Graph) -> String {
     let fired: BTreeMap<_, _> = found.fired.iter().copied().filter(|(_, times)| *times > 0).collect();
     let fired: String = fired.iter().map(|(rule, times)| format!("fired {rule} {times}\n")).collect();
-    fired + &shown(&rewritten.graph, |_| "")
+    format!("{fired}{rewritten}\n")
 }
 
 fn steps(schedule: &Schedule) -> Vec<Vec<NodeId>> {
     schedule.steps.iter().map(|step| step.nodes.clone()).collect()
-}
-
-fn shown_copies(copied: &Copied) -> String {
-    shown(&copied.graph, |node| if copied.origins[node].again { " again" } else { "" })
 }
 
 /// What is derived, where that is counted, and the graph with its copies.
@@ -253,16 +234,16 @@ fn derive(subject: &Subject) -> Result<String> {
         let _ = writeln!(text, "derived {id} {}, counted with {}", graph.op(*id).name(), counted.join(" "));
     }
     let copied = bitbudget_rewrite::derive(graph, &steps(&schedule), &derived).map_err(failure)?;
-    Ok(text + &shown_copies(&copied))
+    Ok(format!("{text}{copied}\n"))
 }
 
 /// The graph with copies of the nodes, `3,7`.
 fn recompute(subject: &Subject, nodes: &str) -> Result<String> {
     let schedule = subject.schedule(&subject.workspace());
     let again: std::result::Result<Vec<u32>, _> = nodes.split(',').map(str::parse).collect();
-    let again: Vec<NodeId> = again.map_err(failure)?.into_iter().map(NodeId).collect();
+    let again: Vec<TrainingId> = again.map_err(failure)?.into_iter().map(TrainingId).collect();
     let copied = bitbudget_rewrite::recompute(&subject.graph, &steps(&schedule), &again);
-    copied.map(|copied| shown_copies(&copied)).map_err(failure)
+    copied.map(|copied| format!("{copied}\n")).map_err(failure)
 }
 
 /// The peak, then each step with its results' places and what ends.

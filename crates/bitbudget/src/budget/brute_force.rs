@@ -6,7 +6,7 @@ use crate::lowered::program;
 use crate::{Lowering, Rules, Storage};
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_exec::Footprint;
-use bitbudget_ir::{NodeId, Op};
+use bitbudget_ir::{NodeId, Op, TrainingId};
 use bitbudget_precision::budget::Costs;
 use bitbudget_precision::{Formats, Kind, Pinned, Tensor};
 use proptest::prelude::*;
@@ -37,19 +37,19 @@ fn network(widths: &[usize]) -> Graph {
     training(&text.parse().unwrap(), &Optimizer::sgd()).unwrap()
 }
 
-fn assigned(search: &Search<'_>, formats: Vec<Format>, recomputed: Vec<NodeId>) -> Assignment {
+fn assigned(search: &Search<'_>, formats: Vec<Format>, recomputed: Vec<TrainingId>) -> Assignment {
     Assignment::of_choices(search.training, search.batch, Method::Ilp, search.formats, formats, recomputed).unwrap()
 }
 
 /// The forward pass's results, any of which may be computed again if `recompute` says so.
-fn repeatable(graph: &Graph, recompute: bool) -> Vec<NodeId> {
+fn repeatable(graph: &Graph, recompute: bool) -> Vec<TrainingId> {
     let backward = graph.backward();
     let is_result = |&id: &NodeId| {
         !backward[id.index()] && {
             matches!(graph.op(id), Op::Matmul(_) | Op::Conv(_) | Op::BatchNormalize(_) | Op::Relu(_))
         }
     };
-    graph.ids().filter(|id| recompute && is_result(id)).collect()
+    graph.ids().filter(|id| recompute && is_result(id)).filter_map(|id| graph.origin(id)).collect()
 }
 
 /// What an assignment costs: its roundings, and what it computes again.
@@ -64,9 +64,9 @@ fn footprint(search: &Search<'_>, assignment: &Assignment) -> Option<Footprint> 
     let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
     let lowered = program(&search.training.stored_in(formats), recomputed, *batch, lowering).unwrap();
     let skeleton = search.frame.skeleton(search.training);
-    let known = skeleton.steps.iter().flatten().map(|id| skeleton.origins[skeleton.nodes[id.index()].index()]);
+    let known = skeleton.steps.iter().flatten().map(|&id| skeleton.graph.origin(id));
     let steps = lowered.schedule.steps.iter().flat_map(|step| &step.nodes);
-    let is_known = once(known) == once(steps.map(|id| lowered.origins[id.index()]));
+    let is_known = once(known) == once(steps.map(|&id| lowered.graph.origin(id)));
     is_known.then(|| Footprint::predicted(&lowered.program, 1))
 }
 
@@ -76,7 +76,7 @@ fn needed(search: &Search<'_>, assignment: &Assignment) -> Option<usize> {
 }
 
 /// What there is, in order, without repetitions.
-fn once(nodes: impl Iterator<Item = Option<NodeId>>) -> Vec<NodeId> {
+fn once(nodes: impl Iterator<Item = Option<TrainingId>>) -> Vec<TrainingId> {
     let mut found = BTreeSet::new();
     nodes.flatten().filter(|&id| found.insert(id)).collect()
 }
@@ -349,7 +349,7 @@ fn a_rectifier_has_a_narrower_format_than_its_input() {
         assert_eq!(solved.is_ok(), recompute, "{:?}", solved.map(|(assignment, ..)| described(&assignment)));
         let Ok((assignment, peak, _)) = solved else { continue };
         assert!(peak <= bytes);
-        assert_eq!(assignment.recomputed, [NodeId(3)]);
+        assert_eq!(assignment.recomputed, [TrainingId(3)]);
         let said = described(&assignment);
         assert!(said.contains("Output %3 fp32") && said.contains("Output %4 1-4-3"), "{said}");
     }

@@ -1,21 +1,17 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
-use crate::lowered::{Form, Ordered, described, in_form, ordered, program, rewritten, scratch, unchanged, workspace};
+use crate::lowered::{Form, described, in_form, ordered, program, rewritten, scratch, workspace};
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
-use bitbudget_ir::{ALIGNMENT, Graph, NodeId, Op, Role};
+use bitbudget_ir::{ALIGNMENT, Graph, NodeId, Op, Role, Stage};
 use bitbudget_precision::budget::{Skeleton, Where};
-use bitbudget_rewrite::Rewritten;
-use bitbudget_schedule::{Place, Schedule, Setting};
+use bitbudget_schedule::{Place, Schedule, Setting, plan};
 
 /// The schedule in which every tensor is FP32, and what stays whatever is chosen.
 pub(super) struct Frame {
-    rewritten: Rewritten,
     /// The rewritten graph with copies of what is stored nowhere.
     graph: Graph,
-    /// The node of the rewritten graph that each node is.
-    nodes: Vec<NodeId>,
     steps: Vec<Vec<NodeId>>,
     places: Vec<Where>,
     replaced: Vec<Option<NodeId>>,
@@ -50,14 +46,11 @@ impl Frame {
     /// As for [`Frame::new`].
     pub(super) fn of(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Frame, CompileError> {
         let rewritten_for = |graph: &Graph| match form {
-            Form::Plain => Ok(unchanged(graph)),
+            Form::Plain => Ok(graph.clone()),
             Form::Stored | Form::Derived => rewritten(graph, lowering),
         };
-        let rewritten = rewritten_for(&training.exact())?;
-        let ordered = ordered(&rewritten, batch, form)?;
-        let setting = Setting { batch, storage: lowering.storage, workspace: &[] };
-        let schedule = ordered.schedule(&setting);
-        let Ordered { graph, origins, .. } = ordered;
+        let graph = ordered(&rewritten_for(&training.exact())?, batch, form)?;
+        let schedule = plan(&graph, &Setting { batch, storage: lowering.storage, workspace: &[] });
         let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
         let mut scratch_least = vec![usize::MAX; graph.len()];
         let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
@@ -93,14 +86,11 @@ impl Frame {
         };
         let places = places(&graph, &schedule);
         let replaced = replaced(&graph, &schedule);
-        let nodes = origins.into_iter().map(|origin| origin.node).collect();
         let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
         let workspace = steps.iter().map(|nodes| step(nodes, &needs)).collect();
         let workspace_least = steps.iter().map(|nodes| step(nodes, &needs_least)).collect();
         Ok(Frame {
-            rewritten,
             graph,
-            nodes,
             steps,
             places,
             replaced,
@@ -117,21 +107,8 @@ impl Frame {
 
     /// The same as the integer program reads it.
     pub(super) fn skeleton<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
-        let Frame { rewritten, graph, nodes, steps, places, replaced, workspace, .. } = self;
-        let Rewritten { graph: rewritten, origins, values, .. } = rewritten;
-        Skeleton {
-            training,
-            rewritten,
-            origins,
-            values,
-            graph,
-            nodes,
-            steps,
-            places,
-            replaced,
-            workspace,
-            alignment: ALIGNMENT,
-        }
+        let Frame { graph, steps, places, replaced, workspace, .. } = self;
+        Skeleton { training, graph, steps, places, replaced, workspace, alignment: ALIGNMENT }
     }
 
     /// The same with the workspace of the formats that need least.
@@ -149,10 +126,7 @@ impl Frame {
         let is_heavy = |&step: &usize| weights.get(step).is_some_and(|&weight| weight > 0.0);
         let mut steps: Vec<usize> = (0..self.steps.len()).filter(is_heavy).collect();
         steps.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
-        let node = |&id: &NodeId| {
-            let (node, origin) = (self.graph.node(id), self.rewritten.origins[self.nodes[id.index()].index()]);
-            described(training, node.op.name(), &node.name, origin)
-        };
+        let node = |&id: &NodeId| described(training, &self.graph, id);
         let step = |&step: &usize| self.steps[step].iter().take(2).map(node).collect::<Vec<_>>().join(" and ");
         steps.iter().take(count).map(step).collect()
     }
@@ -165,7 +139,10 @@ fn stored_in(graph: &Graph, format: Format, input: Format) -> Graph {
         _ if matches!(graph.op(id), Op::Input(_)) => input,
         _ => format,
     };
-    graph.stored_in(&graph.ids().map(of).collect::<Vec<_>>())
+    let mut stored = graph.clone();
+    graph.ids().for_each(|id| stored.set_format(id, of(id)));
+    stored.set_stage(graph.stage().max(Stage::Assigned));
+    stored
 }
 
 /// Where results lie. A parameter's rounded copy is a tensor of its own in all formats but FP32, so it counts as one.

@@ -6,7 +6,7 @@ use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
 use crate::lowered::{Form, program};
 use crate::{Available, CompileError, Lowering};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId};
+use bitbudget_ir::{Graph, TrainingId};
 use bitbudget_precision::budget::{
     Allowed, Choices, Costs, Priced, Program, program as integer_program, repeats, stays_exact,
 };
@@ -349,7 +349,7 @@ impl<'a> Search<'a> {
     }
 
     /// This method's assignment with some formats, but FP32 for input and loss, and recomputed nodes.
-    pub(super) fn chosen(&self, formats: Vec<Format>, recomputed: Vec<NodeId>) -> Result<Assignment, CompileError> {
+    pub(super) fn chosen(&self, formats: Vec<Format>, recomputed: Vec<TrainingId>) -> Result<Assignment, CompileError> {
         let format = |(at, format): (usize, Format)| if self.is_exact(at) { Format::FP32 } else { format };
         let formats = formats.into_iter().enumerate().map(format).collect();
         Ok(Assignment::of_choices(self.training, self.batch, Method::Ilp, self.formats, formats, recomputed)?)

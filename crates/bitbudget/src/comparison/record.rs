@@ -142,7 +142,7 @@ fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: us
         bound: certificate.map(|certificate| certificate.bound),
         low_ratio: assignment.low_ratio_elements(),
         bits_per_element: assignment.bits_total() as f64 / assignment.elements().max(1) as f64,
-        recomputed: assignment.recomputed.iter().map(|&id| name(id)).collect(),
+        recomputed: assignment.recomputed.iter().map(|id| name(id.node())).collect(),
         tensors: tensors.collect(),
         plan: Plan::new(compiled, options).write(FileKind::Json)?,
     })

@@ -2,7 +2,7 @@
 
 use super::{Plan, PlanError, Problem, Row};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId};
+use bitbudget_ir::{Graph, TrainingId};
 use bitbudget_precision::{Formats, Kind, Method, Tensor, may_have, node_names};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ pub(crate) struct Choices {
     /// The format of each tensor, in the order of [`bitbudget_precision::tensors`].
     pub(crate) formats: Vec<Format>,
     /// The nodes that are computed again, in order of ids.
-    pub(crate) recomputed: Vec<NodeId>,
+    pub(crate) recomputed: Vec<TrainingId>,
 }
 
 impl Plan {
@@ -55,11 +55,11 @@ impl Plan {
             }
         }
         problems.extend(unused.into_iter().map(|name| Problem::Unknown(name.to_string())));
-        let found: BTreeMap<&str, NodeId> =
-            graph.ids().filter_map(|id| Some((names[id.index()].as_deref()?, id))).collect();
+        let named = |id| graph.origin(id).zip(names[id.index()].as_deref()).map(|(id, name)| (name, id));
+        let found: BTreeMap<&str, TrainingId> = graph.ids().filter_map(named).collect();
         let mut recomputed = BTreeSet::new();
         for name in &self.recompute {
-            match found.get(name.as_str()).filter(|&&id| graph.op(id).source_name().is_none()) {
+            match found.get(name.as_str()).filter(|id| graph.op(id.node()).source_name().is_none()) {
                 Some(&id) => drop(recomputed.insert(id)),
                 None => problems.push(Problem::Recompute(name.clone())),
             }

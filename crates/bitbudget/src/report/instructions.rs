@@ -33,7 +33,7 @@ impl Instructions {
 
 /// The instructions of a lowered training graph; threads take so much scratch memory.
 pub(super) fn instructions(training: &Graph, lowered: &Lowered, scratch: usize) -> Instructions {
-    let Lowered { graph, schedule, origins, program, .. } = lowered;
+    let Lowered { graph, schedule, program, .. } = lowered;
     // Views are no instructions: what begins there begins with the next one, what ends there has ended with the one before.
     let mut before = vec![0];
     for step in &schedule.steps {
@@ -65,9 +65,9 @@ pub(super) fn instructions(training: &Graph, lowered: &Lowered, scratch: usize) 
         }
     }
     let backward = training.backward();
-    let is_backward = |id: &NodeId| origins[id.index()].is_some_and(|origin| backward[origin.index()]);
+    let is_backward = |&id: &NodeId| graph.origin(id).is_some_and(|origin| backward[origin.index()]);
     Instructions {
-        computes: computing.iter().map(|step| computes(training, graph, step, origins)).collect(),
+        computes: computing.iter().map(|step| computes(training, graph, step)).collect(),
         bytes,
         backward: computing.iter().position(|step| step.nodes.iter().any(is_backward)).unwrap_or(count),
         lives,

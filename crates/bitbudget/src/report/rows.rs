@@ -7,7 +7,7 @@ use crate::Compiled;
 use crate::explain::readers;
 use crate::lowered::{Lowered, described};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Op, Role};
+use bitbudget_ir::{DType, Graph, NodeId, Op, Role, TrainingId};
 use bitbudget_precision::{Kind, node_names};
 use bitbudget_report::{Choice, Life, Storage, Tensor, Training};
 use bitbudget_schedule::Place;
@@ -53,7 +53,7 @@ pub(super) fn rows(
 /// What a node of the lowered graph holds numbers of.
 fn row(compiled: &Compiled, lowered: &Lowered, id: NodeId) -> Row {
     let (graph, assignment) = (&compiled.training, &compiled.assignment);
-    let Some(origin) = lowered.origins[id.index()] else { return Row::Made(id) };
+    let Some(origin) = lowered.graph.origin(id).map(TrainingId::node) else { return Row::Made(id) };
     let find = |kind, node| assignment.tensors.iter().position(|t| (t.kind, t.node) == (kind, node));
     let gradient = |kind, of| {
         let shown = assignment.forward_tensor(graph, of)?;
@@ -135,12 +135,12 @@ impl Rows<'_> {
 
     /// The row of what has no format of its own, if it takes memory.
     fn other(&self, nodes: &[NodeId]) -> Option<Tensor> {
-        let (Lowered { graph, program, origins, .. }, training) = (self.lowered, &self.compiled.training);
+        let (Lowered { graph, program, .. }, training) = (self.lowered, &self.compiled.training);
         let (&first, &last) = (nodes.first()?, nodes.last()?);
         let buffer = &program.buffers[first.index()];
         let owner = self.owner(last);
         let whole = Life(0, self.instructions.bytes.len().saturating_sub(1), buffer.bytes());
-        let origin = origins[last.index()];
+        let origin = graph.origin(last).map(TrainingId::node);
         let (kind, (usage, lives)) = match graph.op(first) {
             Op::Parameter(_) => ("master", (Some(MASTERS), vec![whole])),
             Op::State(_) if origin.is_some_and(|id| self.is_statistic(id)) => {
@@ -163,7 +163,7 @@ impl Rows<'_> {
         // What rewriting made has no number of its own.
         let made = || match owner.filter(|_| origin.is_none()) {
             Some(at) => format!("{} for `{}`", node.op.name(), self.operators.nodes[at].name),
-            None => described(training, node.op.name(), &node.name, origin),
+            None => described(training, graph, last),
         };
         let (format, bits) = match buffer.dtype {
             DType::Index8 => ("8-bit index".to_string(), 8),
@@ -192,8 +192,8 @@ impl Rows<'_> {
     /// The operator that a node of the lowered graph belongs to: by the node that it computes, or by what reads it.
     fn owner(&self, mut id: NodeId) -> Option<usize> {
         loop {
-            match self.lowered.origins[id.index()] {
-                Some(origin) => return self.operators.of(origin),
+            match self.lowered.graph.origin(id) {
+                Some(origin) => return self.operators.of(origin.node()),
                 None => id = self.lowered.graph.readers(id).into_iter().min()?,
             }
         }
@@ -214,10 +214,10 @@ impl Rows<'_> {
         (found.first().map(|(usage, _)| *usage), lives)
     }
 
-    fn storage(&self, nodes: &[NodeId], lives: bool, again: impl Fn(NodeId) -> bool) -> Storage {
-        let Lowered { schedule, origins, graph, .. } = self.lowered;
+    fn storage(&self, nodes: &[NodeId], lives: bool, again: impl Fn(TrainingId) -> bool) -> Storage {
+        let Lowered { schedule, graph, .. } = self.lowered;
         let is = |place: Place| nodes.iter().any(|id| schedule.places[id.index()] == Some(place));
-        let again = nodes.iter().filter_map(|id| origins[id.index()]).any(again);
+        let again = nodes.iter().filter_map(|&id| graph.origin(id)).any(again);
         match lives {
             true if again => Storage::Recomputed,
             true => Storage::Kept,

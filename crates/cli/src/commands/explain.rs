@@ -112,7 +112,8 @@ fn record(compiled: &Compiled, explained: &Explained) -> Record {
     let assigned = compiled.assignment.assigned().enumerate();
     let tensors = assigned.filter_map(|(at, (tensor, _, format))| {
         let readers = explained.readers.get(&tensor.node).filter(|_| is_output(tensor));
-        let recomputed = is_output(tensor) && compiled.assignment.recomputed.contains(&tensor.node);
+        let recomputed =
+            is_output(tensor) && compiled.assignment.recomputed.iter().any(|again| again.node() == tensor.node);
         let storage = match (readers, recomputed) {
             (Some(_), _) => Storage::ComputedInPassing,
             (None, true) => Storage::Recomputed,

@@ -3,7 +3,7 @@
 use super::{Allowed, Granularity, Skeleton, Where, is_forward};
 use crate::tensors::{Kind, Tensor};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Precision, Role};
+use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Precision, Role, TrainingId};
 use std::collections::BTreeMap;
 
 /// Tensors that have one format.
@@ -37,8 +37,8 @@ pub(crate) struct Rectifier {
     /// Where they are stored.
     pub(crate) input: NodeId,
     pub(crate) output: NodeId,
-    /// The gradient in the rewritten graph, where it reads the output.
-    pub(crate) gradient: NodeId,
+    /// The gradient, where it reads the output.
+    pub(crate) gradient: TrainingId,
     /// Whether there is a format that both may have.
     pub(crate) has_common: bool,
 }
@@ -46,8 +46,7 @@ pub(crate) struct Rectifier {
 /// The classes of a graph's tensors: those that rewriting and aliases ask for, and groups.
 pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Classes {
     let of = Tensors::new(skeleton.training, tensors);
-    let rewritten = of.rewritten(skeleton);
-    let tensor_of: Vec<Option<usize>> = skeleton.nodes.iter().map(|id| rewritten[id.index()]).collect();
+    let tensor_of = of.computed(skeleton.graph);
     let mut union = Union((0..tensors.len()).collect());
     if allowed.granularity == Granularity::Group {
         let mut first = BTreeMap::new();
@@ -67,7 +66,7 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
             union.join_if_common(x, y, &allowed.formats);
         }
     }
-    let (alike, rectified) = of.alike(skeleton, &rewritten);
+    let (alike, rectified) = of.alike(skeleton.graph, &tensor_of);
     for alike in alike {
         for pair in alike.windows(2) {
             union.join_if_common(pair[0], pair[1], &allowed.formats);
@@ -116,10 +115,11 @@ fn only_stored(skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>], tensor: usi
 }
 
 /// A gradient of a rectifier that reads the output in place of the input, and the tensors of both.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Rectified {
     input: usize,
     output: usize,
-    gradient: NodeId,
+    gradient: TrainingId,
 }
 
 /// The tensors of a training graph by node: what it outputs, and its gradient.
@@ -155,20 +155,18 @@ impl<'a> Tensors<'a> {
         }
     }
 
-    /// The tensor whose format each node of the rewritten graph has.
-    fn rewritten(&self, skeleton: &Skeleton<'_>) -> Vec<Option<usize>> {
-        let graph = skeleton.rewritten;
+    /// The tensor whose format each node has of a graph that computes the same.
+    fn computed(&self, graph: &Graph) -> Vec<Option<usize>> {
         let mut found: Vec<Option<usize>> = vec![None; graph.len()];
         for id in graph.ids() {
             let node = graph.node(id);
-            let origin = skeleton.origins[id.index()];
             found[id.index()] = match (node.op.precision(), node.role, graph.operands(id).first()) {
                 _ if node.ty.dtype != DType::F32 => None,
                 (Precision::Relabel, _, Some(operand)) => found[operand.index()],
                 (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
-                    skeleton.origins[of.index()].and_then(|of| self.gradient(of))
+                    graph.origin(of).and_then(|of| self.gradient(of.node()))
                 }
-                _ => origin.and_then(|id| self.forward[id.index()]),
+                _ => graph.origin(id).and_then(|id| self.forward[id.index()]),
             };
         }
         found
@@ -177,25 +175,33 @@ impl<'a> Tensors<'a> {
     /// Sets of tensors that have to have one format so that the rewriting holds: those of nodes that have become one, and
     /// those that a node reads in place of others, outputs and gradients apart. Rectifiers that need it only for their
     /// gradient are listed by themselves.
-    fn alike(&self, skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>]) -> (Vec<Vec<usize>>, Vec<Rectified>) {
-        let (training, graph) = (self.training, skeleton.rewritten);
+    fn alike(&self, graph: &Graph, tensor_of: &[Option<usize>]) -> (Vec<Vec<usize>>, Vec<Rectified>) {
+        let training = self.training;
         let (mut alike, mut rectified) = (Vec::new(), Vec::new());
-        let origin = |new: NodeId| skeleton.origins[new.index()];
-        for (id, new) in training.ids().zip(skeleton.values) {
-            let Some(first) = new.and_then(origin).filter(|&first| first != id) else { continue };
-            alike.push([self.of(first), self.of(id)].into_iter().flatten().collect());
+        let origin = |new: NodeId| graph.origin(new).map(TrainingId::node);
+        let mut is_computed = vec![false; training.len()];
+        for id in graph.ids() {
+            let nodes = graph.node(id).origin.stands_for.iter().map(|id| id.node());
+            nodes.clone().for_each(|id| is_computed[id.index()] = true);
+            alike.push(nodes.filter_map(|id| self.of(id)).collect());
         }
         let backward = graph.backward();
         for new in graph.ids() {
-            let Some(old) = origin(new).filter(|&old| !matches!(training.op(old), Op::Sum(_))) else { continue };
+            let Some(gradient) = graph.origin(new) else { continue };
+            let old = gradient.node();
+            if matches!(training.op(old), Op::Sum(_)) {
+                continue;
+            }
             let (before, after) = (training.operands(old), graph.operands(new));
-            let value = |id: &NodeId| skeleton.values[id.index()];
-            let same = |(old, new): &(&NodeId, &NodeId)| value(old) == Some(**new);
+            let same = |(old, new): &(&NodeId, &NodeId)| {
+                graph.node(**new).origin.stands_for.iter().any(|id| id.node() == **old)
+            };
             if before.len() == after.len() && training.op(old) == graph.op(new) {
                 for (&before, &after) in before.iter().zip(after).filter(|pair| !same(pair)) {
                     let (Some(input), Some(output)) = (self.of(before), tensor_of[after.index()]) else { continue };
                     if origin(after).is_some_and(|id| training.operands(id) == [before]) {
-                        rectified.push(Rectified { input, output, gradient: new });
+                        let one = Rectified { input, output, gradient };
+                        rectified.extend(Some(one).filter(|one| !rectified.contains(one)));
                     } else {
                         alike.push(vec![input, output]);
                     }
@@ -222,7 +228,7 @@ impl<'a> Tensors<'a> {
             while let Some(id) = pending.pop() {
                 sort(self.of(id), is_gradient[id.index()]);
                 replaced.push(id);
-                if value(&id).is_none() {
+                if !is_computed[id.index()] {
                     pending.extend(training.operands(id));
                 }
             }

@@ -2,13 +2,14 @@
 
 use crate::tensors::Tensor;
 use bitbudget_formats::Format;
+use bitbudget_ir::TrainingId;
 
 /// What choices cost, in any units: they are brought to one scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Costs {
     /// Per tensor (in the order of [`crate::tensors`]) and allowed format, in their order: the harm of rounding, at least 0.
     pub rounding: Vec<Vec<f64>>,
-    /// Seconds that each node takes, by node id.
+    /// Seconds that each node of the training graph takes.
     pub seconds: Vec<f64>,
     /// Seconds of a whole step.
     pub step_seconds: f64,
@@ -42,7 +43,7 @@ impl Costs {
     }
 
     /// What computing nodes again costs, and its share of the step's time.
-    pub fn again(&self, nodes: &[bitbudget_ir::NodeId]) -> (f64, f64) {
+    pub fn again(&self, nodes: &[TrainingId]) -> (f64, f64) {
         let seconds = nodes.iter().filter_map(|id| self.seconds.get(id.index())).fold(0.0, |sum, s| sum + s);
         let share = if self.step_seconds > 0.0 { seconds / self.step_seconds } else { 0.0 };
         (100.0 * share * self.time_weight, share)

@@ -2,7 +2,7 @@
 
 use super::classes::Rectifier;
 use super::{Skeleton, Where};
-use bitbudget_ir::{NodeId, Role};
+use bitbudget_ir::{NodeId, Role, TrainingId};
 use std::collections::BTreeSet;
 
 /// The first and the last step of several.
@@ -36,8 +36,8 @@ pub(crate) struct Stored {
     pub(crate) backward: Reads,
     /// Where it is a rectifier's input or output.
     pub(crate) apart: Option<Apart>,
-    /// What has to be computed to compute it again, as nodes of the training graph: itself last, and results that lie nowhere.
-    pub(crate) closure: Vec<NodeId>,
+    /// What has to be computed to compute it again: itself last, and results that lie nowhere.
+    pub(crate) closure: Vec<TrainingId>,
     /// The stored tensors that these read.
     pub(crate) inputs: Vec<NodeId>,
     /// Whether it can be computed again.
@@ -101,8 +101,7 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
                     continue;
                 }
                 read(&mut stored.backward, step);
-                let is_gradient =
-                    |of: &&Rectifier| of.output == stored.node && of.gradient == skeleton.nodes[id.index()];
+                let is_gradient = |of: &&Rectifier| of.output == stored.node && graph.origin(id) == Some(of.gradient);
                 let rectifier = rectifiers.iter().find(is_gradient);
                 let reads_apart = rectifier.map_or(Some(index), |of| at[of.input.index()]);
                 if let Some(apart) = reads_apart.and_then(|index| found[index].apart.as_mut()) {
@@ -127,7 +126,7 @@ fn read(reads: &mut Reads, step: usize) {
 }
 
 /// What computing a tensor again takes: nodes of the training graph, stored inputs, and whether it is possible at all.
-fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeId>, Vec<NodeId>, bool) {
+fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<TrainingId>, Vec<NodeId>, bool) {
     let graph = skeleton.graph;
     let (mut nodes, mut inputs) = (BTreeSet::new(), BTreeSet::new());
     let mut pending = vec![id];
@@ -152,8 +151,7 @@ fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<NodeI
             }
         }
     }
-    let origin = |id: NodeId| skeleton.origins[skeleton.nodes[id.index()].index()];
-    let origins: Option<Vec<NodeId>> = nodes.into_iter().map(origin).collect();
+    let origins: Option<Vec<TrainingId>> = nodes.into_iter().map(|id| graph.origin(id)).collect();
     let possible = possible && origins.is_some();
     (origins.unwrap_or_default(), inputs.into_iter().collect(), possible)
 }

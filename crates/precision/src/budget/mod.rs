@@ -89,16 +89,8 @@ pub enum Where {
 pub struct Skeleton<'a> {
     /// The training graph.
     pub training: &'a Graph,
-    /// The same after rewriting.
-    pub rewritten: &'a Graph,
-    /// By node of the rewritten graph, the node of the training graph that has its tensor, if one has.
-    pub origins: &'a [Option<NodeId>],
-    /// By node of the training graph, the node of the rewritten graph that has its tensor, if one is left.
-    pub values: &'a [Option<NodeId>],
-    /// The rewritten graph with copies of what is stored nowhere; what follows goes by its ids.
+    /// The same after rewriting, with copies of what is stored nowhere; what follows goes by its ids.
     pub graph: &'a Graph,
-    /// The node of the rewritten graph that each of its nodes is.
-    pub nodes: &'a [NodeId],
     /// The nodes of each step in the order in which they are computed.
     pub steps: &'a [Vec<NodeId>],
     /// Where results lie, by node id. Rounded copies of parameters count as stored: they are in other formats.

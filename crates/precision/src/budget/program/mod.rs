@@ -14,7 +14,7 @@ use super::variants::Variant;
 use super::{Allowed, Costs, Skeleton, Where};
 use crate::tensors::Tensor;
 use bitbudget_formats::Format;
-use bitbudget_ir::{NodeId, Op};
+use bitbudget_ir::{NodeId, Op, TrainingId};
 use bitbudget_solver::{Pick, Problem};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -52,7 +52,7 @@ pub struct Choices {
     /// The format of each tensor, in the order of [`crate::tensors`].
     pub formats: Vec<Format>,
     /// The nodes that are computed again, in order of ids.
-    pub recomputed: Vec<NodeId>,
+    pub recomputed: Vec<TrainingId>,
 }
 
 /// The integer program of `tensors` (the training graph's at `batch`) with `bytes` of memory beside what stays.
