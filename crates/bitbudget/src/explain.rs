@@ -1,7 +1,7 @@
 //! The effect of rewriting on a trainer, and the saving of each rule.
 
 use crate::budget::costs::{BYTES, FLOPS};
-use crate::lowered::{Form, Lowered, described, in_form, smallest};
+use crate::build::{Built, Form, described, in_form, smallest};
 use crate::{CompileError, Compiled};
 use bitbudget_ir::{Graph, NodeId, TensorType};
 use bitbudget_precision::Assignment;
@@ -54,7 +54,7 @@ pub struct Explained {
 pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, CompileError> {
     let (training, lowering) = (&compiled.training, compiled.lowering);
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
-    let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
+    let bytes = |lowered: &Built| lowered.bytes(lowering.threads);
     let stored = training.stored_in(formats);
     let lowered = |graph: &Graph| smallest(&stored, graph, recomputed, *batch, lowering, &bytes);
     let found = lowering.rewrite.map(|rules| (rules, alternatives(&stored, rules, &Limits::default())));
@@ -64,7 +64,7 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
     };
     let now = lowered(&graph)?;
     let (peak, seconds) = (now.bytes(threads), seconds(&now, *batch));
-    let difference = |other: &Lowered| -> (i64, f64) {
+    let difference = |other: &Built| -> (i64, f64) {
         (other.bytes(threads) as i64 - peak as i64, self::seconds(other, *batch) - seconds)
     };
     let mut rules = Vec::new();
@@ -122,8 +122,8 @@ fn changed(training: &Graph, a: &Graph, b: &Graph) -> Vec<String> {
 }
 
 /// The tensors that steps compute in passing, with the other nodes of these steps.
-pub(crate) fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, Vec<String>> {
-    let Lowered { graph, schedule, .. } = lowered;
+pub(crate) fn readers(training: &Graph, lowered: &Built) -> BTreeMap<NodeId, Vec<String>> {
+    let Built { graph, schedule, .. } = lowered;
     let stored: BTreeSet<NodeId> = graph
         .ids()
         .filter(|id| !matches!(schedule.places[id.index()], None | Some(Place::Inside | Place::Alias)))
@@ -144,8 +144,8 @@ pub(crate) fn readers(training: &Graph, lowered: &Lowered) -> BTreeMap<NodeId, V
 }
 
 /// Seconds of a step, from the work of its instructions and the bytes that they touch.
-fn seconds(lowered: &Lowered, batch: usize) -> f64 {
-    let Lowered { graph, schedule, .. } = lowered;
+fn seconds(lowered: &Built, batch: usize) -> f64 {
+    let Built { graph, schedule, .. } = lowered;
     schedule.steps.iter().map(|step| step_seconds(graph, schedule, &step.nodes, batch)).sum()
 }
 

@@ -1,6 +1,6 @@
 //! Which tensor of a step is to blame for numbers that are not finite.
 
-use crate::lowered::{described, workspace};
+use crate::build::{described, workspace};
 use crate::{CompileError, Compiled};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{ExecError, Executor, Inputs, Values};
@@ -9,7 +9,7 @@ use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_lower::lower;
 use bitbudget_precision::{Assignment, may_have, node_names};
 use bitbudget_program::BufferId;
-use bitbudget_schedule::{Setting, plan_one_by_one};
+use bitbudget_schedule::{Setting, one_by_one, place};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What made numbers of a step not finite.
@@ -219,7 +219,7 @@ impl Compiled {
         let batch = inputs.labels.len();
         let workspace = workspace(&probe, batch);
         let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
-        let schedule = plan_one_by_one(&probe, &setting);
+        let schedule = place(&probe, one_by_one(&probe), &setting);
         let mut program = lower(&probe, &schedule, &setting).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();

@@ -17,10 +17,10 @@
 mod annotations;
 mod available;
 mod budget;
+mod build;
 pub mod comparison;
 mod explain;
 mod finite;
-mod lowered;
 mod plan;
 mod profiling;
 mod promotion;
@@ -36,9 +36,8 @@ use bitbudget_precision::{
 };
 use bitbudget_profile::ProfileError;
 use bitbudget_program::{Program, Progress};
-use bitbudget_schedule::Schedule;
 use budget::Overflowed;
-use lowered::{Lowered, computes, is_view, program, rewritten, smallest};
+use build::{Built, build, computes, is_view, rewritten, smallest};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
@@ -48,9 +47,9 @@ pub use bitbudget_rewrite::Rules;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Shortage, Solved};
+pub use build::Lowering;
 pub use explain::{Explained, Firing, explain};
 pub use finite::{Cause, Kept, NamedTensor, ProbeError, Saturated};
-pub use lowered::Lowering;
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
@@ -269,11 +268,9 @@ impl Compiled {
         lowering: Lowering,
     ) -> Result<Compiled, CompileError> {
         let evaluation = evaluation(&training)?;
-        let batch = assignment.batch;
-        let Lowered { program: train, graph, schedule, .. } =
-            program(&training.stored_in(&assignment.formats), &assignment.recomputed, batch, lowering)?;
-        let evaluate = evaluating(&evaluation.stored_in(&assignment.formats), &train, lowering)?;
-        let peak = peak(&training, &graph, &schedule);
+        let built = build(&training, &assignment, lowering)?;
+        let evaluate = evaluating(&evaluation.stored_in(&assignment.formats), &built.program, lowering)?;
+        let peak = peak(&training, &built);
         let Model { graph: forward, values } = model;
         Ok(Compiled {
             forward,
@@ -287,7 +284,7 @@ impl Compiled {
             refused: BTreeSet::new(),
             pinned: Pinned::new(),
             peak,
-            train,
+            train: built.program,
             evaluate,
             values,
             progress: Progress::default(),
@@ -307,12 +304,11 @@ impl Compiled {
     /// # Errors
     /// If the graph cannot be lowered.
     fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
-        let Assignment { formats, recomputed, batch, .. } = &assignment;
-        let Lowered { program: train, graph, schedule, .. } =
-            program(&self.training.stored_in(formats), recomputed, *batch, self.lowering)?;
-        self.evaluate = evaluating(&self.evaluation.stored_in(formats), &train, self.lowering)?;
-        self.peak = peak(&self.training, &graph, &schedule);
-        self.train = train;
+        let built = build(&self.training, &assignment, self.lowering)?;
+        let evaluation = self.evaluation.stored_in(&assignment.formats);
+        self.evaluate = evaluating(&evaluation, &built.program, self.lowering)?;
+        self.peak = peak(&self.training, &built);
+        self.train = built.program;
         self.assignment = assignment;
         Ok(())
     }
@@ -322,7 +318,7 @@ impl Compiled {
 /// memory than those of a training step; of the forms that it can have, the one that adds least to a training step's memory.
 fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Program, CompileError> {
     let step = Footprint::predicted(train, lowering.threads);
-    let beyond = |lowered: &Lowered| {
+    let beyond = |lowered: &Built| {
         let Footprint { arena, scratch, .. } = Footprint::predicted(&lowered.program, lowering.threads);
         arena.saturating_sub(step.arena) + scratch.saturating_sub(step.scratch)
     };
@@ -337,8 +333,9 @@ fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Prog
     }
 }
 
-/// The peak that a schedule states, in words too.
-fn peak(training: &Graph, graph: &Graph, schedule: &Schedule) -> Peak {
+/// The peak that a step's schedule states, in words too.
+fn peak(training: &Graph, built: &Built) -> Peak {
+    let Built { graph, schedule, .. } = built;
     let at = schedule.peak.step;
     Peak {
         memory: schedule.peak,

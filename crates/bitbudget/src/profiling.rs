@@ -1,6 +1,6 @@
 //! The probe that a profile is measured with.
 
-use crate::lowered::program;
+use crate::build::build_stored;
 use crate::{CompileError, Lowering, Storage};
 use bitbudget_autodiff::gradients;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
@@ -17,7 +17,7 @@ pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), Co
     // Programs have the ids of the graphs, since nothing is rewritten.
     let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1 };
     let compiled =
-        |graph: &Graph| -> Result<_, CompileError> { Ok(program(&graph.exact(), &[], batch, lowering)?.program) };
+        |graph: &Graph| -> Result<_, CompileError> { Ok(build_stored(&graph.exact(), batch, lowering)?.program) };
     let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);
     Ok((probe, Programs { step, forward, training }))
 }

@@ -1,5 +1,7 @@
 //! Orders the nodes of a graph, ends the lifetimes of its tensors, gives them places and states the peak in bytes.
 //!
+//! [`group`] makes steps, [`place`] finds places; what kernels need is asked between the two.
+//!
 //! The order is the graph's, except that rounded copies are made just before their first reader, and that a node which
 //! frees more than it takes comes as early as it can. Elementwise nodes are joined to steps, inside which tensors need
 //! no memory; what [`derivable`] names is computed by every step that reads it, in passing. A tensor that only shows another one (a reshape, or a cast that changes nothing) is an alias and shares its
@@ -98,25 +100,33 @@ pub struct Schedule {
     pub peak: Memory,
 }
 
-/// Orders the nodes of `graph`, unless they are in order, and gives their results places. What is computed in passing is computed inside
-/// the step that reads it.
-pub fn plan(graph: &Graph, setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, setting, live: graph.live() };
+/// The nodes of each step: in order, unless the graph is, and those together that are computed together. What is computed in passing is
+/// in the step that reads it.
+pub fn group(graph: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
+    let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
+    let tensors = Tensors { graph, setting: &setting, live: graph.live() };
     let order = match graph.stage() {
         Stage::Ordered => graph.ids().filter(|&id| tensors.is_computed(id)).collect(),
         _ => order::order(&tensors),
     };
-    place_in(&tensors, fuse::units(&tensors, &order))
+    fuse::units(&tensors, &order)
 }
 
-/// As [`plan`], with the nodes in the graph's own order and each in a step of its own, so that every result is stored.
-pub fn plan_one_by_one(graph: &Graph, setting: &Setting<'_>) -> Schedule {
-    let tensors = Tensors { graph, setting, live: graph.live() };
-    let units = graph.ids().filter(|&id| tensors.is_computed(id)).map(|id| vec![id]).collect();
-    place_in(&tensors, units)
+/// As [`group`], with the nodes in the graph's own order and each in a step of its own, so that every result is stored.
+pub fn one_by_one(graph: &Graph) -> Vec<Vec<NodeId>> {
+    let setting = Setting { batch: 1, storage: Storage::Packed, workspace: &[] };
+    let tensors = Tensors { graph, setting: &setting, live: graph.live() };
+    graph.ids().filter(|&id| tensors.is_computed(id)).map(|id| vec![id]).collect()
 }
 
-fn place_in(tensors: &Tensors<'_>, units: Vec<Vec<NodeId>>) -> Schedule {
+/// [`group`], then [`place`].
+pub fn plan(graph: &Graph, setting: &Setting<'_>) -> Schedule {
+    place(graph, group(graph, setting.batch), setting)
+}
+
+/// The places of the results of steps, which hold every node that something needs.
+pub fn place(graph: &Graph, steps: Vec<Vec<NodeId>>, setting: &Setting<'_>) -> Schedule {
+    let (tensors, units) = (&Tensors { graph, setting, live: graph.live() }, steps);
     let lives = lifetimes::lives(tensors, &units);
     let placed = place::place(&lives.items);
     let arena = placed.size;

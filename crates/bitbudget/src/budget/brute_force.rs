@@ -2,7 +2,7 @@
 
 use super::search::Search;
 use super::*;
-use crate::lowered::program;
+use crate::build::build;
 use crate::{Lowering, Rules, Storage};
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_exec::Footprint;
@@ -60,9 +60,8 @@ fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
 /// What a program of an assignment takes; nothing if it has another order than the integer program knows: which of its terms a
 /// gradient has may decide what comes first.
 fn footprint(search: &Search<'_>, assignment: &Assignment) -> Option<Footprint> {
-    let Assignment { formats, recomputed, batch, .. } = assignment;
     let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-    let lowered = program(&search.training.stored_in(formats), recomputed, *batch, lowering).unwrap();
+    let lowered = build(search.training, assignment, lowering).unwrap();
     let skeleton = search.frame.skeleton(search.training);
     let known = skeleton.steps.iter().flatten().map(|&id| skeleton.graph.origin(id));
     let steps = lowered.schedule.steps.iter().flat_map(|step| &step.nodes);

@@ -1,6 +1,6 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
-use crate::lowered::{Form, described, in_form, ordered, program, rewritten, scratch, workspace};
+use crate::build::{Form, build_stored, derived, described, in_form, rewritten, scratch, workspace};
 use crate::{CompileError, Lowering};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
@@ -36,7 +36,7 @@ impl Frame {
     /// # Errors
     /// If the graph cannot be rewritten or lowered.
     pub(super) fn new(training: &Graph, batch: usize, lowering: Lowering) -> Result<Frame, CompileError> {
-        let exact = program(&training.exact(), &[], batch, lowering)?;
+        let exact = build_stored(&training.exact(), batch, lowering)?;
         Frame::of(training, batch, lowering, exact.form)
     }
 
@@ -49,7 +49,7 @@ impl Frame {
             Form::Plain => Ok(graph.clone()),
             Form::Stored | Form::Derived => rewritten(graph, lowering),
         };
-        let graph = ordered(&rewritten_for(&training.exact())?, batch, form)?;
+        let graph = derived(&rewritten_for(&training.exact())?, batch, form)?;
         let schedule = plan(&graph, &Setting { batch, storage: lowering.storage, workspace: &[] });
         let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
         let mut scratch_least = vec![usize::MAX; graph.len()];
@@ -66,7 +66,7 @@ impl Frame {
                 *least = bytes.min(*least);
             }
             let stored = stored_in(training, format, input);
-            let lowered = program(&stored, &[], batch, lowering)?.program;
+            let lowered = build_stored(&stored, batch, lowering)?.program;
             let footprint = Footprint::predicted(&lowered, lowering.threads);
             beside = beside.max(footprint.total() - footprint.arena);
             let in_form = in_form(&rewritten_for(&stored)?, &[], batch, lowering, form)?.program;

@@ -3,7 +3,7 @@
 use super::costs::{Harm, costs};
 use super::frame::Frame;
 use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
-use crate::lowered::{Form, program};
+use crate::build::{Form, build};
 use crate::{Available, CompileError, Lowering};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, TrainingId};
@@ -332,8 +332,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// If it cannot be lowered.
     pub(super) fn kernels(&self, assignment: &Assignment) -> Result<usize, CompileError> {
-        let Assignment { formats, recomputed, batch, .. } = assignment;
-        let lowered = program(&self.training.stored_in(formats), recomputed, *batch, self.lowering)?;
+        let lowered = build(self.training, assignment, self.lowering)?;
         Ok(lowered.bytes(self.lowering.threads) - lowered.schedule.peak.total() + lowered.schedule.peak.workspace)
     }
 
@@ -361,8 +360,7 @@ impl<'a> Search<'a> {
 /// # Errors
 /// If it cannot be lowered.
 pub(super) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
-    let Assignment { formats, recomputed, batch, .. } = assignment;
-    Ok(program(&training.stored_in(formats), recomputed, *batch, lowering)?.bytes(lowering.threads))
+    Ok(build(training, assignment, lowering)?.bytes(lowering.threads))
 }
 
 /// The formats that each tensor may have; a pinned one only what it is pinned to.

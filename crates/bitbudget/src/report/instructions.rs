@@ -1,6 +1,6 @@
 //! The instructions of a step, and what is alive while each runs.
 
-use crate::lowered::{Lowered, computes, is_view};
+use crate::build::{Built, computes, is_view};
 use bitbudget_ir::{Graph, NodeId, Op};
 use bitbudget_report::{Instruction, Life, USES};
 use bitbudget_schedule::Use;
@@ -19,7 +19,7 @@ pub(super) struct Instructions {
     pub(super) bytes: Vec<[usize; USES.len()]>,
     /// The first instruction of the backward pass.
     pub(super) backward: usize,
-    /// What lies in the arena by node of the lowered graph, with its use.
+    /// What lies in the arena by node of the built graph, with its use.
     pub(super) lives: BTreeMap<NodeId, (usize, Vec<Life>)>,
 }
 
@@ -31,9 +31,9 @@ impl Instructions {
     }
 }
 
-/// The instructions of a lowered training graph; threads take so much scratch memory.
-pub(super) fn instructions(training: &Graph, lowered: &Lowered, scratch: usize) -> Instructions {
-    let Lowered { graph, schedule, program, .. } = lowered;
+/// The instructions of a built training graph; threads take so much scratch memory.
+pub(super) fn instructions(training: &Graph, built: &Built, scratch: usize) -> Instructions {
+    let Built { graph, schedule, program, .. } = built;
     // Views are no instructions: what begins there begins with the next one, what ends there has ended with the one before.
     let mut before = vec![0];
     for step in &schedule.steps {

@@ -5,7 +5,7 @@ mod operators;
 mod rows;
 mod why;
 
-use crate::lowered::program;
+use crate::build::build;
 use crate::{Certificate, CompileError, Compiled};
 use bitbudget_exec::Footprint;
 use bitbudget_precision::{Assignment, Level, node_names};
@@ -17,13 +17,12 @@ use rows::rows;
 /// The report of a trainer that runs with so many threads, and of its training if there was one; how to repeat it is left out.
 ///
 /// # Errors
-/// If the graph cannot be lowered.
+/// If the graph cannot be built.
 pub fn report(compiled: &Compiled, threads: usize, training: Option<Training>) -> Result<Report, CompileError> {
     let Compiled { training: graph, assignment, lowering, train, peak, .. } = compiled;
-    let Assignment { formats, recomputed, batch, .. } = assignment;
-    let lowered = program(&graph.stored_in(formats), recomputed, *batch, *lowering)?;
+    let built = build(graph, assignment, *lowering)?;
     let footprint = Footprint::predicted(train, threads);
-    let instructions = instructions(graph, &lowered, footprint.scratch);
+    let instructions = instructions(graph, &built, footprint.scratch);
     let operators = operators(graph, assignment);
     let taken = instructions.bytes.get(peak.instruction).map_or(0, |bytes| bytes.iter().sum());
     let memory = Memory {
@@ -38,7 +37,7 @@ pub fn report(compiled: &Compiled, threads: usize, training: Option<Training>) -
         network: compiled.forward.name().to_string(),
         verdict: verdict(compiled, footprint.total()),
         memory,
-        tensors: rows(compiled, &lowered, &operators, &instructions, training.as_ref()),
+        tensors: rows(compiled, &built, &operators, &instructions, training.as_ref()),
         groups: groups(assignment, &operators),
         nodes: operators.nodes,
         training,

@@ -4,8 +4,8 @@ use super::instructions::{GRADIENTS, Instructions, MASTERS, STATE};
 use super::operators::Operators;
 use super::why::{Stored, why, why_not_assigned};
 use crate::Compiled;
+use crate::build::{Built, described};
 use crate::explain::readers;
-use crate::lowered::{Lowered, described};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Role, TrainingId};
 use bitbudget_precision::{Kind, node_names};
@@ -13,32 +13,32 @@ use bitbudget_report::{Choice, Life, Storage, Tensor, Training};
 use bitbudget_schedule::Place;
 use std::collections::BTreeMap;
 
-/// The tensor that a node of the lowered graph holds numbers of.
+/// The tensor that a node of the built graph holds numbers of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Row {
     /// One of the assignment's, by position.
     Assigned(usize),
     /// One that has no format of its own, by the node of the training graph.
     Other(NodeId),
-    /// One that rewriting made, by the node of the lowered graph.
+    /// One that rewriting made, by the node of the built graph.
     Made(NodeId),
 }
 
 /// The tensors of the assignment, then what stays from step to step, then what else takes memory.
 pub(super) fn rows(
     compiled: &Compiled,
-    lowered: &Lowered,
+    built: &Built,
     operators: &Operators,
     instructions: &Instructions,
     training: Option<&Training>,
 ) -> Vec<Tensor> {
     let mut nodes: BTreeMap<Row, Vec<NodeId>> = BTreeMap::new();
-    for id in lowered.graph.ids() {
-        nodes.entry(row(compiled, lowered, id)).or_default().push(id);
+    for id in built.graph.ids() {
+        nodes.entry(row(compiled, built, id)).or_default().push(id);
     }
     let none = Vec::new();
-    let all = Rows { compiled, lowered, operators, instructions, names: node_names(&compiled.training), training };
-    let in_passing = readers(&compiled.training, lowered);
+    let all = Rows { compiled, built, operators, instructions, names: node_names(&compiled.training), training };
+    let in_passing = readers(&compiled.training, built);
     let assigned = (0..compiled.assignment.tensors.len()).map(|at| {
         let nodes = nodes.get(&Row::Assigned(at)).unwrap_or(&none);
         all.assigned(at, nodes, &in_passing)
@@ -50,10 +50,10 @@ pub(super) fn rows(
     assigned.chain(others).collect()
 }
 
-/// What a node of the lowered graph holds numbers of.
-fn row(compiled: &Compiled, lowered: &Lowered, id: NodeId) -> Row {
+/// What a node of the built graph holds numbers of.
+fn row(compiled: &Compiled, built: &Built, id: NodeId) -> Row {
     let (graph, assignment) = (&compiled.training, &compiled.assignment);
-    let Some(origin) = lowered.graph.origin(id).map(TrainingId::node) else { return Row::Made(id) };
+    let Some(origin) = built.graph.origin(id).map(TrainingId::node) else { return Row::Made(id) };
     let find = |kind, node| assignment.tensors.iter().position(|t| (t.kind, t.node) == (kind, node));
     let gradient = |kind, of| {
         let shown = assignment.forward_tensor(graph, of)?;
@@ -71,7 +71,7 @@ fn row(compiled: &Compiled, lowered: &Lowered, id: NodeId) -> Row {
 
 struct Rows<'a> {
     compiled: &'a Compiled,
-    lowered: &'a Lowered,
+    built: &'a Built,
     operators: &'a Operators,
     instructions: &'a Instructions,
     names: Vec<Option<String>>,
@@ -135,7 +135,7 @@ impl Rows<'_> {
 
     /// The row of what has no format of its own, if it takes memory.
     fn other(&self, nodes: &[NodeId]) -> Option<Tensor> {
-        let (Lowered { graph, program, .. }, training) = (self.lowered, &self.compiled.training);
+        let (Built { graph, program, .. }, training) = (self.built, &self.compiled.training);
         let (&first, &last) = (nodes.first()?, nodes.last()?);
         let buffer = &program.buffers[first.index()];
         let owner = self.owner(last);
@@ -189,12 +189,12 @@ impl Rows<'_> {
         })
     }
 
-    /// The operator that a node of the lowered graph belongs to: by the node that it computes, or by what reads it.
+    /// The operator that a node of the built graph belongs to: by the node that it computes, or by what reads it.
     fn owner(&self, mut id: NodeId) -> Option<usize> {
         loop {
-            match self.lowered.graph.origin(id) {
+            match self.built.graph.origin(id) {
                 Some(origin) => return self.operators.of(origin.node()),
-                None => id = self.lowered.graph.readers(id).into_iter().min()?,
+                None => id = self.built.graph.readers(id).into_iter().min()?,
             }
         }
     }
@@ -215,7 +215,7 @@ impl Rows<'_> {
     }
 
     fn storage(&self, nodes: &[NodeId], lives: bool, again: impl Fn(TrainingId) -> bool) -> Storage {
-        let Lowered { schedule, graph, .. } = self.lowered;
+        let Built { schedule, graph, .. } = self.built;
         let is = |place: Place| nodes.iter().any(|id| schedule.places[id.index()] == Some(place));
         let again = nodes.iter().filter_map(|&id| graph.origin(id)).any(again);
         match lives {

@@ -1,15 +1,16 @@
-//! From a graph with formats to a program.
+//! From a training graph and a choice to a program: rewrite, derive, recompute, group, place, lower.
 
 use crate::{CompileError, Storage};
 use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Node, NodeId, Op, Role, TrainingId};
 use bitbudget_lower::lower;
+use bitbudget_precision::Assignment;
 use bitbudget_program::Program;
 use bitbudget_rewrite::{Rules, derive, recompute, rewrite};
-use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, plan};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, group, place};
 
-/// Other forms save scratch memory. Where this is at most one of so many parts of the peak, they are not tried.
+/// Other forms save scratch memory. Where that is less than one of so many parts of the peak, they are not tried.
 const LITTLE: usize = 32;
 
 /// How graphs become programs.
@@ -53,14 +54,14 @@ impl Lowering {
 }
 
 /// A program with the graph and the schedule that it was lowered from.
-pub(crate) struct Lowered {
+pub(crate) struct Built {
     pub(crate) program: Program,
     pub(crate) graph: Graph,
     pub(crate) schedule: Schedule,
     pub(crate) form: Form,
 }
 
-impl Lowered {
+impl Built {
     /// Bytes of a step at its peak with so many threads.
     pub(crate) fn bytes(&self, threads: usize) -> usize {
         Footprint::predicted(&self.program, threads).total()
@@ -72,16 +73,17 @@ impl Lowered {
     }
 }
 
-/// From a graph to a program, of the form that takes the least memory; the backward pass computes the nodes in `recomputed`
-/// again.
-pub(crate) fn program(
-    graph: &Graph,
-    recomputed: &[TrainingId],
-    batch: usize,
-    lowering: Lowering,
-) -> Result<Lowered, CompileError> {
-    let bytes = |lowered: &Lowered| lowered.bytes(lowering.threads);
-    smallest(graph, &rewritten(graph, lowering)?, recomputed, batch, lowering, &bytes)
+/// A training step with an assignment, as a program of the form that takes the least memory.
+pub(crate) fn build(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<Built, CompileError> {
+    let Assignment { formats, recomputed, batch, .. } = assignment;
+    let (graph, bytes) = (training.stored_in(formats), |built: &Built| built.bytes(lowering.threads));
+    smallest(&graph, &rewritten(&graph, lowering)?, recomputed, *batch, lowering, &bytes)
+}
+
+/// The same with every tensor stored as the graph says, and none recomputed.
+pub(crate) fn build_stored(graph: &Graph, batch: usize, lowering: Lowering) -> Result<Built, CompileError> {
+    let bytes = |built: &Built| built.bytes(lowering.threads);
+    smallest(graph, &rewritten(graph, lowering)?, &[], batch, lowering, &bytes)
 }
 
 /// The same, where the graph was rewritten before and `bytes` says what counts.
@@ -93,12 +95,12 @@ pub(crate) fn smallest(
     recomputed: &[TrainingId],
     batch: usize,
     lowering: Lowering,
-    bytes: &dyn Fn(&Lowered) -> usize,
-) -> Result<Lowered, CompileError> {
+    bytes: &dyn Fn(&Built) -> usize,
+) -> Result<Built, CompileError> {
     let (first, others) = lowering.forms();
     let mut smallest = in_form(rewritten, recomputed, batch, lowering, first)?;
     let Footprint { scratch, .. } = Footprint::predicted(&smallest.program, lowering.threads);
-    if scratch.saturating_mul(LITTLE) < smallest.bytes(lowering.threads) {
+    if lowering.threads > 0 && scratch.saturating_mul(LITTLE) < smallest.bytes(lowering.threads) {
         return Ok(smallest);
     }
     for &form in others {
@@ -114,23 +116,25 @@ pub(crate) fn smallest(
     Ok(smallest)
 }
 
-/// A program of one form, from the graph that was rewritten for it.
+/// A program of one form, from the graph that was rewritten for it: the passes behind rewriting, one by one.
 pub(crate) fn in_form(
     rewritten: &Graph,
     recomputed: &[TrainingId],
     batch: usize,
     lowering: Lowering,
     form: Form,
-) -> Result<Lowered, CompileError> {
-    let mut graph = ordered(rewritten, batch, form)?;
+) -> Result<Built, CompileError> {
+    let mut graph = derived(rewritten, batch, form)?;
     if graph.ids().any(|id| recomputed.iter().any(|&again| graph.stands_for(id, again))) {
-        graph = recompute(&graph, &steps(&graph.exact(), batch), recomputed)?;
+        // In the order that all formats have.
+        graph = recompute(&graph, &group(&graph.exact(), batch), recomputed)?;
     }
+    let steps = group(&graph, batch);
     let workspace = workspace(&graph, batch);
     let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
-    let schedule = plan(&graph, &setting);
+    let schedule = place(&graph, steps, &setting);
     let program = lower(&graph, &schedule, &setting)?;
-    Ok(Lowered { program, graph, schedule, form })
+    Ok(Built { program, graph, schedule, form })
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -141,29 +145,16 @@ pub(crate) fn rewritten(graph: &Graph, lowering: Lowering) -> Result<Graph, Comp
     }
 }
 
-/// The rewritten graph, in the derived form with copies of what need not be stored, in the order of computation.
-pub(crate) fn ordered(graph: &Graph, batch: usize, form: Form) -> Result<Graph, CompileError> {
+/// The graph, in the derived form with copies of what need not be stored, in the order of computation.
+pub(crate) fn derived(graph: &Graph, batch: usize, form: Form) -> Result<Graph, CompileError> {
     if form != Form::Derived {
         return Ok(graph.clone());
     }
-    let exact = graph.exact();
-    let schedule = plan(&exact, &setting(batch));
-    let derived = derivable(&exact, &schedule, batch);
-    Ok(derive(graph, &nodes(schedule), &derived)?)
-}
-
-/// The steps in which nodes are computed, whatever their formats.
-fn steps(exact: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
-    nodes(plan(exact, &setting(batch)))
-}
-
-fn nodes(schedule: Schedule) -> Vec<Vec<NodeId>> {
-    schedule.steps.into_iter().map(|step| step.nodes).collect()
-}
-
-/// What steps and places go by before formats are chosen.
-fn setting(batch: usize) -> Setting<'static> {
-    Setting { batch, storage: Storage::Packed, workspace: &[] }
+    // Steps and places go by sizes before formats are chosen.
+    let (exact, setting) = (graph.exact(), Setting { batch, storage: Storage::Packed, workspace: &[] });
+    let steps = group(&exact, batch);
+    let schedule = place(&exact, steps.clone(), &setting);
+    Ok(derive(graph, &steps, &derivable(&exact, &schedule, batch))?)
 }
 
 /// Bytes that every node's kernel needs beside operands and result.
