@@ -22,16 +22,7 @@ pub struct Programs {
     pub training: Program,
 }
 
-/// A batch of examples.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// The examples, row-major.
-    pub examples: Vec<f32>,
-    /// Their classes.
-    pub labels: Vec<u32>,
-}
-
-/// Profiles a network at its present weights, which stay as they are; `done` is called after each batch.
+/// Profiles a network at its present weights, which stay as they are, over batches of inputs; `done` is called after each.
 ///
 /// All but the times is determined by network, batches and settings, whatever the number of threads.
 ///
@@ -43,7 +34,7 @@ pub fn measure(
     programs: &Programs,
     executor: &mut Executor,
     settings: Settings,
-    batches: &[Batch],
+    batches: &[Inputs<'_>],
     done: &mut dyn FnMut(),
 ) -> Result<Profile, ProfileError> {
     check(&settings, batches)?;
@@ -54,8 +45,7 @@ pub fn measure(
     let mut moved = model.values.clone();
     for batch in batches {
         timer.step(executor, batch)?;
-        let Batch { examples, labels } = batch;
-        let inputs = Inputs { examples, labels, loss_scale: settings.loss_scale, ..Inputs::default() };
+        let inputs = Inputs { loss_scale: settings.loss_scale, ..batch.clone() };
         let step = Results(executor.run(&programs.step, &mut values, &inputs)?.outputs);
         for parameter in &probe.parameters {
             let gradient = step.gradient(&parameter.contributions, settings.loss_scale)?;
@@ -64,7 +54,7 @@ pub fn measure(
             moved.insert(parameter.name.clone(), value);
         }
         let mut after = Values::new(&programs.forward, &moved, executor.device())?;
-        let after = Results(executor.run(&programs.forward, &mut after, &inputs)?.outputs);
+        let after = Results(executor.run(&programs.forward, &mut after, &inputs.only(&programs.forward))?.outputs);
         let mut errors: Vec<ProfileError> = threads.install(|| {
             let pairs = sums.par_iter_mut().zip(&probe.tensors);
             pairs.filter_map(|(sums, probed)| add(sums, probed, &step, &after, &settings).err()).collect()
@@ -83,7 +73,7 @@ pub fn measure(
     Ok(Profile { version: VERSION, network: fingerprint(&model.graph), tensors: finished.collect(), seconds, settings })
 }
 
-fn check(settings: &Settings, batches: &[Batch]) -> Result<(), ProfileError> {
+fn check(settings: &Settings, batches: &[Inputs<'_>]) -> Result<(), ProfileError> {
     let refuse = |text: String| Err(ProfileError::Setting(text));
     let Settings { learning_rate, loss_scale, formats, .. } = settings;
     if batches.is_empty() || batches.len() != settings.batches {
@@ -182,16 +172,14 @@ impl Timer<'_> {
         Ok(Timer { program, values, best: None, warm: false })
     }
 
-    fn step(&mut self, executor: &mut Executor, batch: &Batch) -> Result<(), ProfileError> {
-        let Batch { examples, labels } = batch;
-        let inputs = Inputs { examples, labels, ..Inputs::default() };
+    fn step(&mut self, executor: &mut Executor, inputs: &Inputs<'_>) -> Result<(), ProfileError> {
         if !self.warm {
-            executor.run(self.program, &mut self.values, &inputs)?;
+            executor.run(self.program, &mut self.values, inputs)?;
             self.warm = true;
         }
         let mut times = vec![Duration::ZERO; self.program.instructions.len()];
         let start = Instant::now();
-        executor.run_timed(self.program, &mut self.values, &inputs, &mut times)?;
+        executor.run_timed(self.program, &mut self.values, inputs, &mut times)?;
         let step = start.elapsed();
         if self.best.as_ref().is_none_or(|(best, _)| step < *best) {
             self.best = Some((step, times));

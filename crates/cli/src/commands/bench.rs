@@ -132,13 +132,7 @@ fn measure(
             epoch += 1;
             batches = TrainBatches::new(dataset, &options, epoch)?;
         }
-        let inputs = Inputs {
-            examples: &batch.images,
-            labels: &batch.labels,
-            loss_scale: scaler.scale(),
-            learning_rate: args.lr,
-            ..Inputs::default()
-        };
+        let inputs = Inputs { loss_scale: scaler.scale(), learning_rate: args.lr, ..batch.inputs() };
         let start = Instant::now();
         let result = executor.run_timed(program, values, &inputs, &mut times)?;
         seconds.push(start.elapsed().as_secs_f64());

@@ -6,7 +6,8 @@ use super::derive::Parts;
 use super::kernel;
 use super::operands::{Operand, Operands, Place};
 use crate::error::{ExecError, Fault};
-use crate::executor::{Inputs, OverflowCount, Step, Watch, are_finite, written};
+use crate::inputs::{Inputs, Numbers};
+use crate::outcome::{OverflowCount, Step, Watch, are_finite, written};
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::DType;
@@ -51,7 +52,8 @@ pub(crate) fn run(
 struct Run<'a> {
     program: &'a Program,
     arena: &'a Arena,
-    inputs: &'a Inputs<'a>,
+    /// What the inputs hold, by buffer.
+    given: Vec<Option<Numbers<'a>>>,
     /// The buffer whose storage each buffer shows.
     shows: Vec<BufferId>,
     /// What is kept, by buffer.
@@ -68,12 +70,8 @@ struct Memory<'t> {
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        program: &'a Program,
-        arena: &'a Arena,
-        values: &Values,
-        inputs: &'a Inputs<'a>,
-    ) -> Result<Run<'a>, ExecError> {
+    fn new(program: &'a Program, arena: &'a Arena, values: &Values, inputs: &Inputs<'a>) -> Result<Run<'a>, ExecError> {
+        let given = inputs.bound(program)?;
         let mut shows: Vec<BufferId> = (0..program.buffers.len() as u32).map(BufferId).collect();
         for instruction in &program.instructions {
             if let Instruction::View { input, output } = instruction {
@@ -86,12 +84,10 @@ impl<'a> Run<'a> {
             match buffer.source {
                 Source::Kept | Source::Constant => kept[i] = Some(values.checked(buffer)?.clone()),
                 Source::Scalar(kind) => scalars[i] = [inputs.scalar(kind, values.progress.updates)],
-                Source::Input => length(buffer, inputs.examples.len(), "numbers")?,
-                Source::Label => length(buffer, inputs.labels.len(), "labels")?,
-                Source::None => {}
+                Source::Input | Source::None => {}
             }
         }
-        Ok(Run { program, arena, inputs, shows, kept, scalars })
+        Ok(Run { program, arena, given, shows, kept, scalars })
     }
 
     fn instruction(&self, instruction: &Instruction, step: &mut Step) -> Result<(), ExecError> {
@@ -232,8 +228,11 @@ impl<'a> Run<'a> {
             return stored(buffer, memory.split.read(&range)?);
         }
         match buffer.source {
-            Source::Input => Ok(Operand::Numbers(self.inputs.examples.into())),
-            Source::Label => Ok(Operand::Labels(self.inputs.labels)),
+            Source::Input => match self.given[root.index()] {
+                Some(Numbers::F32(x)) => Ok(Operand::Numbers(x.into())),
+                Some(Numbers::Integers(x)) => Ok(Operand::Labels(x)),
+                None => Err(missing(id)),
+            },
             Source::Scalar(_) => Ok(Operand::Numbers(self.scalars[root.index()].as_slice().into())),
             Source::Kept | Source::Constant => {
                 let found = memory.kept.iter().find(|(kept, _)| *kept == root);
@@ -292,17 +291,6 @@ enum Written<'t> {
 
 fn missing(id: BufferId) -> Fault {
     Fault::Operands(format!("{id} holds nothing"))
-}
-
-fn length(buffer: &Buffer, given: usize, what: &str) -> Result<(), ExecError> {
-    let (needed, shape) = (buffer.elements(), &buffer.shape);
-    match given == needed {
-        true => Ok(()),
-        false => {
-            let reason = format!("{given} {what} were given, its shape {shape:?} needs {needed}");
-            Err(ExecError::new(format!("`{}`", buffer.name), reason))
-        }
-    }
 }
 
 /// Lends the storages of all `tensors` at once.
