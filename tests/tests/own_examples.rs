@@ -113,7 +113,8 @@ fn an_evaluation_takes_an_iterator_and_counts_what_is_valid() {
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let program = &compiled.evaluate;
     let mut values = Values::new(program, &compiled.values, executor.device()).unwrap();
-    let mut run = |batches: Vec<Batch>| evaluate(&mut executor, &mut values, program, &mut batches.into_iter().map(Ok));
+    let loaded = executor.load(program).unwrap();
+    let mut run = |batches: Vec<Batch>| evaluate(&mut executor, &mut values, &loaded, &mut batches.into_iter().map(Ok));
     let [one, mut other] = [3, 7].map(|seed| batch(seed, program.batch));
     let whole = run(vec![one.clone(), other.clone()]).unwrap();
     assert_eq!(whole.examples, 2 * program.batch as u64);

@@ -96,28 +96,30 @@ impl Executor {
         Footprint { kept: values.bytes(), arena, scratch: scratch.into_iter().sum() }
     }
 
-    /// Runs one step: reads and replaces `values`.
+    /// Binds a program to this machine: finds its kernels, and takes the memory that its steps need.
     ///
     /// # Errors
-    /// If the inputs are not those of the program, a label is out of range, or the device fails.
-    pub fn run(&mut self, program: &Program, values: &mut Values, inputs: &Inputs<'_>) -> Result<Step, ExecError> {
-        self.step(program, values, inputs, &mut Watch::Nothing)
+    /// If an instruction cannot be computed, or there is not enough memory.
+    pub fn load(&mut self, program: &Program) -> Result<Loaded, ExecError> {
+        let bound = match &mut self.engine {
+            Engine::Kernels(arena) => {
+                let bound = cpu::Bound::new(program)?;
+                arena.reserve(program.arena).map_err(|e| ExecError::new("the memory of a step", e))?;
+                self.threads.broadcast(|_| bitbudget_kernels::reserve_scratch(bound.scratch));
+                Some(bound)
+            }
+            #[cfg(any(feature = "cuda", test))]
+            Engine::Dense => None,
+        };
+        Ok(Loaded { program: program.clone(), bound })
     }
 
-    /// Like [`Executor::run`], but the step ends as soon as its result `name` is not finite. Then that is its only result, and
-    /// what would have been updated later keeps its value.
+    /// Loads a program and runs one step of it; for several steps, [`Executor::load`] it once.
     ///
     /// # Errors
-    /// As [`Executor::run`].
-    pub fn run_while_finite(
-        &mut self,
-        program: &Program,
-        values: &mut Values,
-        inputs: &Inputs<'_>,
-        name: &str,
-    ) -> Result<Step, ExecError> {
-        let mut watch = program.output(name).map_or(Watch::Nothing, Watch::Finite);
-        self.step(program, values, inputs, &mut watch)
+    /// As [`Executor::load`] and [`Loaded::step`].
+    pub fn run(&mut self, program: &Program, values: &mut Values, inputs: &Inputs<'_>) -> Result<Step, ExecError> {
+        self.load(program)?.step(self, values, inputs)
     }
 
     /// The first parameter or state of a program whose value is not finite, in the order in which a step replaces them.
@@ -152,41 +154,80 @@ impl Executor {
         inputs: &Inputs<'_>,
         observe: &mut (dyn FnMut(BufferId, &[f32]) + Send),
     ) -> Result<Step, ExecError> {
-        self.step(program, values, inputs, &mut Watch::Numbers(observe))
-    }
-
-    /// Like [`Executor::run`], adding the time that each instruction takes to `times`, which has one entry for each.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub fn run_timed(
-        &mut self,
-        program: &Program,
-        values: &mut Values,
-        inputs: &Inputs<'_>,
-        times: &mut [Duration],
-    ) -> Result<Step, ExecError> {
-        self.step(program, values, inputs, &mut Watch::Time(times))
+        let loaded = self.load(program)?;
+        self.step(&loaded, values, inputs, &mut Watch::Numbers(observe))
     }
 
     fn step(
         &mut self,
-        program: &Program,
+        loaded: &Loaded,
         values: &mut Values,
         inputs: &Inputs<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Step, ExecError> {
-        let Executor { device, engine, threads } = self;
+        let (Executor { device, engine, threads }, Loaded { program, bound }) = (self, loaded);
         values.serve(program, device)?;
-        match engine {
-            Engine::Kernels(arena) => {
-                let scratch = cpu::scratch(program);
-                threads.broadcast(|_| bitbudget_kernels::reserve_scratch(scratch));
-                threads.install(|| cpu::run(program, arena, values, inputs, watch))
+        match (engine, bound) {
+            (Engine::Kernels(arena), Some(bound)) => {
+                threads.install(|| cpu::run(program, bound, arena, values, inputs, watch))
             }
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => threads.install(|| dense::run(program, device, values, inputs, watch)),
+            (Engine::Dense, _) => threads.install(|| dense::run(program, device, values, inputs, watch)),
+            (Engine::Kernels(_), None) => Err(ExecError::new("a step", "the program was loaded for another device")),
         }
+    }
+}
+
+/// A program that is ready to run on the machine of the executor that loaded it.
+#[derive(Debug)]
+pub struct Loaded {
+    program: Program,
+    /// Its kernels on the CPU.
+    bound: Option<cpu::Bound>,
+}
+
+impl Loaded {
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Runs one step: reads and replaces `values`.
+    ///
+    /// # Errors
+    /// If the inputs are not those of the program, a label is out of range, or the device fails.
+    pub fn step(&self, executor: &mut Executor, values: &mut Values, inputs: &Inputs<'_>) -> Result<Step, ExecError> {
+        executor.step(self, values, inputs, &mut Watch::Nothing)
+    }
+
+    /// Like [`Loaded::step`], but the step ends as soon as its result `name` is not finite. Then that is its only result, and
+    /// what would have been updated later keeps its value.
+    ///
+    /// # Errors
+    /// As [`Loaded::step`].
+    pub fn step_while_finite(
+        &self,
+        executor: &mut Executor,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+        name: &str,
+    ) -> Result<Step, ExecError> {
+        let mut watch = self.program.output(name).map_or(Watch::Nothing, Watch::Finite);
+        executor.step(self, values, inputs, &mut watch)
+    }
+
+    /// Like [`Loaded::step`], adding the time that each instruction takes to `times`, which has one entry for each.
+    ///
+    /// # Errors
+    /// As [`Loaded::step`].
+    pub fn step_timed(
+        &self,
+        executor: &mut Executor,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+        times: &mut [Duration],
+    ) -> Result<Step, ExecError> {
+        executor.step(self, values, inputs, &mut Watch::Time(times))
     }
 }
 

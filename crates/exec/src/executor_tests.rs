@@ -186,11 +186,12 @@ fn a_step_ends_where_its_loss_is_not_finite_and_updates_nothing() {
     for engine in [kernels(), Engine::Dense] {
         let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
         let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
+        let loaded = executor.load(&program).unwrap();
         let mut run = |x: f32| {
             let mut examples = numbers(BATCH * 32, 11);
             examples[40] = x;
             let inputs = Inputs { learning_rate: 0.05, ..inputs(&examples) };
-            let step = executor.run_while_finite(&program, &mut kept, &inputs, "loss").unwrap();
+            let step = loaded.step_while_finite(&mut executor, &mut kept, &inputs, "loss").unwrap();
             (step, kept.download().unwrap(), executor.first_not_finite(&program, &kept).unwrap())
         };
         let (step, before, found) = run(0.5);

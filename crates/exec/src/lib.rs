@@ -1,6 +1,7 @@
 //! Runs a program's step with candle tensors and kernels on CPU or CUDA.
 //!
-//! An [`Executor`] interprets the instructions of a program over candle tensors; [`Values`] holds what is kept from step
+//! An [`Executor`] loads a program: it finds the kernels of its instructions and takes the memory of its steps, once. The
+//! [`Loaded`] program then runs step by step over candle tensors; [`Values`] holds what is kept from step
 //! to step, so that a training and an evaluation program share their weights. A step is given arrays by name and returns
 //! named outputs. Results do not depend on the number of threads. This crate knows nothing of graphs, assignments or data.
 //!
@@ -29,7 +30,8 @@
 //! let mut executor = Executor::new(Target::Cpu, 1)?;
 //! let mut values = Values::default();
 //! let inputs = Inputs::new([("x", Array::f32(&[4], &[-1.0, 2.0, -3.0, 4.0]))]);
-//! let step = executor.run(&program, &mut values, &inputs)?;
+//! let loaded = executor.load(&program)?;
+//! let step = loaded.step(&mut executor, &mut values, &inputs)?;
 //! assert_eq!(step.outputs["y"], [0.0, 2.0, 0.0, 4.0]);
 //! # Ok::<(), bitbudget_exec::ExecError>(())
 //! ```
@@ -54,7 +56,7 @@ mod values;
 pub use ceilings::{Ceilings, ceilings};
 pub use cpu::{kernel_scratch, workspace};
 pub use error::ExecError;
-pub use executor::{Executor, Target};
+pub use executor::{Executor, Loaded, Target};
 pub use footprint::{DeviceMemory, Footprint};
 pub use inputs::{Array, Inputs, Numbers};
 pub use outcome::{OverflowCount, Step};

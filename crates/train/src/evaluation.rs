@@ -1,6 +1,6 @@
 //! Loss and accuracy, and which examples are classified correctly.
 
-use bitbudget_exec::{Executor, Inputs, Step, Values};
+use bitbudget_exec::{Executor, Inputs, Loaded, Step, Values};
 use bitbudget_program::Program;
 
 use crate::batches::{Batch, Batches};
@@ -29,13 +29,13 @@ pub struct Evaluation {
 pub fn evaluate(
     executor: &mut Executor,
     values: &mut Values,
-    program: &Program,
+    loaded: &Loaded,
     batches: &mut dyn Batches,
 ) -> Result<Evaluation> {
     let mut batch = Batch::default();
     let (mut loss, mut scores, mut examples) = (0.0, Scores::default(), 0);
     while batches.next_into(&mut batch)? {
-        let step = executor.run(program, values, &batch_inputs(&batch, program))?;
+        let step = loaded.step(executor, values, &batch_inputs(&batch, loaded.program()))?;
         let classes = batch.classes()?;
         let labels = &classes[..batch.valid];
         for (row, &label) in rows(&step, "log_probabilities", classes.len())?.zip(labels) {

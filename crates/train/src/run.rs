@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bitbudget_exec::{ExecError, Executor, Inputs, Step, Values};
+use bitbudget_exec::{ExecError, Executor, Inputs, Loaded, Step, Values};
 use bitbudget_program::{Instruction, Program, Progress};
 
 use crate::batches::Batch;
@@ -132,10 +132,12 @@ pub fn train(
         Length::Steps(steps) => steps,
     };
     let scaler = LossScaler::new(settings.loss_scale, per_epoch).resumed(values.progress.loss_scale);
+    let (train, evaluate) = (executor.load(&programs.train)?, executor.load(&programs.evaluate)?);
     let mut run = Run {
         executor,
         values,
-        programs,
+        train,
+        evaluate,
         examples,
         settings,
         scaler,
@@ -181,7 +183,8 @@ impl EpochSums {
 struct Run<'a> {
     executor: &'a mut Executor,
     values: &'a mut Values,
-    programs: Programs,
+    train: Loaded,
+    evaluate: Loaded,
     examples: &'a dyn Examples,
     settings: &'a Settings,
     scaler: LossScaler,
@@ -212,9 +215,8 @@ impl Run<'_> {
             (self.last, self.test) = (EpochSums::default(), None);
             self.epoch(epoch, &mut *promoted, &mut *observe)?;
             let training = begin.elapsed().as_secs_f64();
-            let evaluate_program = &self.programs.evaluate;
-            if let Some(mut test) = self.examples.test(evaluate_program.batch)? {
-                self.test = Some(evaluate(self.executor, self.values, evaluate_program, &mut *test)?);
+            if let Some(mut test) = self.examples.test(self.evaluate.program().batch)? {
+                self.test = Some(evaluate(self.executor, self.values, &self.evaluate, &mut *test)?);
             }
             observe(&Record::Epoch(EpochRecord {
                 epoch,
@@ -289,7 +291,7 @@ impl Run<'_> {
         let (loss_scale, settings) = (self.scaler.scale(), self.settings);
         let learning_rate = settings.schedule.at(settings.learning_rate, self.step, self.steps);
         let inputs = Inputs { loss_scale, learning_rate, betas: settings.betas, ..batch.inputs() };
-        let step = self.executor.run_while_finite(&self.programs.train, self.values, &inputs, "loss")?;
+        let step = self.train.step_while_finite(self.executor, self.values, &inputs, "loss")?;
         let loss = step.outputs.get("loss").and_then(|loss| loss.first()).copied().unwrap_or(f32::NAN);
         // A program that never skips a step does not say whether its gradients are finite.
         let finite = loss.is_finite() && step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
@@ -321,7 +323,7 @@ impl Run<'_> {
         if self.hopeless == PATIENCE {
             return Ok(Some(NotFinite::Gradients));
         }
-        let kept = self.executor.first_not_finite(&self.programs.train, self.values)?;
+        let kept = self.executor.first_not_finite(self.train.program(), self.values)?;
         Ok(kept.map(|name| NotFinite::Kept(name.to_string())))
     }
 
@@ -346,14 +348,15 @@ impl Run<'_> {
         let rounded = match self.test {
             Some(evaluation) => evaluation,
             None => {
-                let mut batches = batches(self.programs.evaluate.batch)?.0;
-                evaluate(self.executor, self.values, &self.programs.evaluate, &mut *batches)?
+                let mut batches = batches(self.evaluate.program().batch)?.0;
+                evaluate(self.executor, self.values, &self.evaluate, &mut *batches)?
             }
         };
         let (mut of_fp32, test) = batches(fp32.batch)?;
-        let exact = evaluate(self.executor, self.values, fp32, &mut *of_fp32)?;
+        let loaded = self.executor.load(fp32)?;
+        let exact = evaluate(self.executor, self.values, &loaded, &mut *of_fp32)?;
         self.exact = Some(exact).filter(|_| test);
-        for (fp32, size, evaluation) in [(false, self.programs.evaluate.batch, rounded), (true, fp32.batch, exact)] {
+        for (fp32, size, evaluation) in [(false, self.evaluate.program().batch, rounded), (true, fp32.batch, exact)] {
             let Some(example) = evaluation.first_not_finite else { continue };
             let batch = batch_with(&mut *batches(size)?.0, example)?;
             let step = self.step.saturating_sub(1);
@@ -371,7 +374,7 @@ impl Run<'_> {
         for count in step.overflows.iter().filter(|count| count.counts.overflow > 0) {
             let ratio = count.counts.overflow as f64 / count.elements.max(1) as f64;
             if self.worst.get(&count.tensor).is_none_or(|worst| worst.ratio < ratio) {
-                let tensor = name(&self.programs.train, count.tensor);
+                let tensor = name(self.train.program(), count.tensor);
                 self.worst.insert(count.tensor, metrics::Overflow { tensor, ratio, step: self.step });
             }
         }
@@ -398,7 +401,7 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         let Some(Promoted { programs, tensors }) = promoted(&over)? else { return Ok(Vec::new()) };
-        self.programs = programs;
+        (self.train, self.evaluate) = (self.executor.load(&programs.train)?, self.executor.load(&programs.evaluate)?);
         self.promotions.extend(tensors.iter().cloned());
         Ok(tensors)
     }

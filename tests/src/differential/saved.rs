@@ -94,11 +94,12 @@ fn next_loss(case: &Case, compiled: &Compiled) -> Result<f64, String> {
 fn evaluated(program: &Program, compiled: &Compiled, dataset: &Dataset) -> Result<Evaluated, String> {
     let mut executor = Executor::new(Target::Cpu, 1).map_err(text)?;
     let mut values = Values::new(program, &compiled.values, executor.device()).map_err(text)?;
+    let loaded = executor.load(program).map_err(text)?;
     let batches = || EvalBatches::new(dataset, &dataset.train, program.batch).map_err(text);
-    let loss = evaluate(&mut executor, &mut values, program, &mut batches()?).map_err(text)?.loss;
+    let loss = evaluate(&mut executor, &mut values, &loaded, &mut batches()?).map_err(text)?.loss;
     let (mut batches, mut batch, mut logits) = (batches()?, Batch::default(), Vec::new());
     while batches.next_into(&mut batch) {
-        let step = executor.run(program, &mut values, &batch.inputs().only(program)).map_err(text)?;
+        let step = loaded.step(&mut executor, &mut values, &batch.inputs().only(program)).map_err(text)?;
         let scores = step.outputs.get("logits").ok_or("there are no class scores")?;
         let rows = scores.chunks_exact(scores.len() / program.batch);
         logits.extend(rows.take(batch.valid).map(<[f32]>::to_vec));

@@ -11,6 +11,7 @@ use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
+use bitbudget_program::Program;
 use bitbudget_train::batches::EvalBatches;
 use bitbudget_train::evaluation::{batch_with, evaluate};
 use serde::Serialize;
@@ -43,12 +44,15 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
     let fp32 = compiled.evaluate_fp32()?;
     let batches = |size| EvalBatches::new(&dataset, split, size);
-    let program = &compiled.evaluate;
-    let rounded = evaluate(&mut executor, &mut values, program, &mut batches(program.batch)?)?;
+    let mut evaluated = |program: &Program| {
+        let loaded = executor.load(program)?;
+        evaluate(&mut executor, &mut values, &loaded, &mut batches(program.batch)?)
+    };
+    let rounded = evaluated(&compiled.evaluate)?;
     // Where nothing is rounded, both are the same.
     let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
     let exact = match is_rounded {
-        true => evaluate(&mut executor, &mut values, &fp32, &mut batches(fp32.batch)?)?,
+        true => evaluated(&fp32)?,
         false => rounded,
     };
     let record = EvalRecord {
