@@ -9,7 +9,6 @@ use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::Footprint;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
-use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
@@ -103,7 +102,6 @@ impl Subject {
     fn train(&self, compiled: Compiled) -> Result<Trained, String> {
         let settings = Settings {
             length: Length::Steps(STEPS),
-            batches: TrainOptions { batch: self.batch, seed: 0, shuffle: false, augment: false },
             learning_rate: self.learning_rate,
             schedule: LearningRate::Constant,
             loss_scale: LossScaling::Dynamic,
@@ -113,7 +111,7 @@ impl Subject {
                 Optimizer::Sgd { .. } => [0.0; 2],
             },
         };
-        train_on(&dataset(&self.data, &compiled.training)?, &settings, compiled, THREADS)
+        train_on(&dataset(&self.data, &compiled.training)?, self.batch, &settings, compiled, THREADS)
     }
 }
 

@@ -8,6 +8,7 @@ use bitbudget_precision::Method;
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::{self, DataSpec};
 use bitbudget_train::divergence::Ended;
+use bitbudget_train::examples::Epochs;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::{FinalRecord, Promotion, Record};
@@ -27,14 +28,13 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
     let model = build(&Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: INPUT, seed }).unwrap();
     let mut compiled =
         compile(model, &Options { batch: BATCH, method, low_ratio, seed, ..Options::default() }).unwrap();
-    let network = data::Network { input: "input".into(), shape: INPUT.to_vec(), classes: 10 };
+    let network = data::Network { input: "input".into(), shape: INPUT.to_vec(), labels: "labels".into(), classes: 10 };
     let dataset = data::load(&DataSpec::Digits, &network, seed);
     let dataset = dataset.and_then(|d| data::fit(d, &network, data::Fitting::default())).unwrap();
     let mut executor = Executor::new(Target::Cpu, 2).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
     let settings = Settings {
         length: Length::Epochs(5),
-        batches: TrainOptions { batch: BATCH, seed, shuffle: true, augment: false },
         learning_rate: 0.05,
         schedule: LearningRate::Cosine,
         loss_scale: LossScaling::Dynamic,
@@ -42,11 +42,12 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
         betas: [0.0; 2],
     };
     let (start, exact) = (programs(&compiled), compiled.evaluate_fp32().unwrap());
+    let examples = Epochs::new(&dataset, TrainOptions { batch: BATCH, seed, shuffle: true, augment: false });
     let mut losses = Vec::new();
     let record = train(
         &mut executor,
         &mut values,
-        Training { programs: start, fp32: &exact, dataset: &dataset, settings: &settings },
+        Training { programs: start, fp32: &exact, examples: &examples, settings: &settings },
         &mut |tensors| {
             let nodes: Vec<u32> = tensors.iter().map(|over| over.tensor).collect();
             let promoted = compiled.promote(&nodes, bitbudget::Promotion::Fitting).unwrap();

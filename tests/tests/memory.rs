@@ -4,7 +4,7 @@
 
 use bitbudget::{Options, Storage, compile};
 use bitbudget_autodiff::{Optimizer, Updates};
-use bitbudget_exec::{Executor, Footprint, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Footprint, Inputs, Target, Values};
 use bitbudget_precision::Method;
 use bitbudget_zoo::{Network, Spec, build};
 
@@ -19,7 +19,8 @@ fn step(network: Network, options: &Options, threads: usize) -> Footprint {
     let predicted = executor.predicted(&compiled.train);
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
-    let inputs = Inputs { examples: &examples, labels: &labels, learning_rate: 0.01, ..Inputs::default() };
+    let (input, labels) = (Array::f32(&[BATCH, 3, 32, 32], &examples), Array::integers(&[BATCH], &labels));
+    let inputs = Inputs { learning_rate: 0.01, ..Inputs::new([("input", input), ("labels", labels)]) };
     for _ in 0..2 {
         let step = executor.run(&compiled.train, &mut values, &inputs).unwrap();
         assert!(step.outputs["loss"][0].is_finite());

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
 use bitbudget::{Options, Rules, compile};
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Counts;
 use bitbudget_ir::{NodeId, Op};
 use bitbudget_precision::Method;
@@ -34,8 +34,9 @@ fn run(network: Network, options: &Options) -> (Outcome, usize) {
     let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 8.0 - 60.0;
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
-    let inputs =
-        Inputs { examples: &examples, labels: &labels, loss_scale: 1024.0, learning_rate: 0.05, ..Inputs::default() };
+    let (input, labels) = (Array::f32(&[BATCH, 3, 32, 32], &examples), Array::integers(&[BATCH], &labels));
+    let inputs = Inputs::new([("input", input), ("labels", labels)]);
+    let inputs = Inputs { loss_scale: 1024.0, learning_rate: 0.05, ..inputs };
     let mut outcome = Outcome { losses: Vec::new(), weights: Vec::new(), overflows: BTreeMap::new() };
     for _ in 0..2 {
         let step = executor.run(&compiled.train, &mut values, &inputs).unwrap();

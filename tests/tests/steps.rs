@@ -4,7 +4,7 @@
 mod networks;
 
 use bitbudget::{Budget, Compiled, FileKind, Limit, Options, Plan, Storage, compile, compile_as};
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_ir::{Graph, Model};
 use bitbudget_precision::Method;
 use networks::{BATCH, CLASSES, Random, bits, model, random};
@@ -20,19 +20,22 @@ struct Outcome {
 fn outcome(compiled: &Compiled) -> Outcome {
     let mut executor = Executor::new(Target::Cpu, 2).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
-    let count = compiled.train.buffers.iter().find(|buffer| buffer.name == "x").unwrap().elements();
+    let x = compiled.train.input("x").unwrap();
+    let count = x.elements();
     let mut random = Random(7);
     let examples: Vec<f32> = (0..count).map(|_| 2.0 * random.number()).collect();
     let labels: Vec<u32> = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
     let (loss_scale, learning_rate) = (64.0, 0.05);
-    let inputs = Inputs { examples: &examples, labels: &labels, loss_scale, learning_rate, ..Inputs::default() };
+    let inputs = [("x", Array::f32(&x.shape, &examples)), ("labels", Array::integers(&[BATCH], &labels))];
+    let inputs = Inputs { loss_scale, learning_rate, ..Inputs::new(inputs) };
     let mut losses = Vec::new();
     for _ in 0..2 {
         let step = executor.run(&compiled.train, &mut values, &inputs);
         losses.extend(bits(&step.unwrap_or_else(|e| panic!("{e}\n{}", compiled.train)).outputs["loss"]));
     }
     let evaluated = compiled.evaluate.batch;
-    let inputs = Inputs { examples: &examples[..count / BATCH * evaluated], labels: &labels[..evaluated], ..inputs };
+    let x = &compiled.evaluate.input("x").unwrap().shape;
+    let inputs = Inputs::new([("x", Array::f32(x, &examples[..count / BATCH * evaluated]))]);
     let step = executor.run(&compiled.evaluate, &mut values, &inputs);
     let mut logits = bits(&step.unwrap_or_else(|e| panic!("{e}\n{}", compiled.evaluate)).outputs["logits"]);
     // Evaluations may be of fewer examples.

@@ -8,9 +8,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget::{Options, compile};
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Model, Role};
+use bitbudget_ir::{DType, Model, Role};
 use bitbudget_precision::Method;
 use bitbudget_program::BufferId;
 use bitbudget_tests::{Arrays, arrays, shared};
@@ -52,7 +52,11 @@ fn train(model: Model, init: &Arrays, method: Method, low_ratio: f64) -> Result 
     for step in 0..5 {
         let labels: Vec<u32> = y.1[step * batch..][..batch].iter().map(|&y| y as u32).collect();
         let examples = &x.1[step * batch * image..][..batch * image];
-        let inputs = Inputs { examples, labels: &labels, loss_scale: SCALE, learning_rate: 0.1, ..Inputs::default() };
+        let inputs = compiled.train.inputs().map(|input| match input.dtype {
+            DType::F32 => (input.name.as_str(), Array::f32(&input.shape, examples)),
+            DType::Label | DType::Index8 => (input.name.as_str(), Array::integers(&input.shape, &labels)),
+        });
+        let inputs = Inputs { loss_scale: SCALE, learning_rate: 0.1, ..Inputs::new(inputs) };
         let mut observe = |id: BufferId, numbers: &[f32]| {
             let node = graph.ids().nth(id.index()).map(|id| graph.node(id));
             if let (0, Some(Role::ParameterGradient { of })) = (step, node.map(|n| n.role)) {

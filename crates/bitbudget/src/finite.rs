@@ -216,7 +216,7 @@ impl Compiled {
             Probed::Step => self.both_passes(loss).stored_in(formats),
             Probed::Evaluation => self.evaluation.stored_in(formats),
         };
-        let batch = inputs.labels.len();
+        let batch = self.batch_of(inputs);
         let workspace = workspace(&probe, batch);
         let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
         let schedule = place(&probe, one_by_one(&probe), &setting);
@@ -233,7 +233,7 @@ impl Compiled {
                 *largest = numbers.iter().fold(0.0, |largest, x| x.abs().max(largest));
             }
         };
-        let step = executor.run_observed(&program, values, inputs, &mut look)?;
+        let step = executor.run_observed(&program, values, &inputs.clone().only(&program), &mut look)?;
         // Buffers have the ids of the nodes that they were lowered from.
         let owner = |node: u32| self.assignment.forward_tensor(training, NodeId(node));
         let named = |id: BufferId| {
@@ -257,6 +257,13 @@ impl Compiled {
             *most = most.max(largest);
         });
         Ok(Seen { first: first.map(named), largest: of, saturated })
+    }
+
+    /// The number of examples of a step's inputs.
+    fn batch_of(&self, inputs: &Inputs<'_>) -> usize {
+        let labels = self.training.ids().find(|&id| matches!(self.training.op(id), Op::Label(_)));
+        let labels = labels.and_then(|id| inputs.arrays.get(self.training.op(id).source_name()?));
+        labels.and_then(|labels| labels.shape.first()).copied().unwrap_or(self.assignment.batch)
     }
 
     /// The training graph's forward and backward pass without updates.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
 use bitbudget::{Cause, Options, Saturated, compile};
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Bindings, Graph, Model, Op, interpret};
 use bitbudget_precision::{Method, Pin};
@@ -70,7 +70,7 @@ fn the_first_tensor_that_is_not_finite_is_named() {
         let compiled = compile(model, &options).unwrap();
         let mut executor = Executor::new(Target::Cpu, 1).unwrap();
         let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
-        let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], ..Inputs::default() };
+        let inputs = inputs(&examples);
         let before = kept.download().unwrap();
         let found = compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap().map(|cause| cause.first);
         assert_eq!(kept.download().unwrap(), before, "nothing is updated");
@@ -100,7 +100,7 @@ fn a_gradient_that_overflows_its_format_is_named_in_every_method() {
         let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
         let examples = numbers(BATCH * 32, 11);
         let mut first = |loss_scale| {
-            let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, ..Inputs::default() };
+            let inputs = Inputs { loss_scale, ..inputs(&examples) };
             compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap().map(|cause| cause.first)
         };
         assert_eq!(first(1.0), None, "{method}");
@@ -109,6 +109,12 @@ fn a_gradient_that_overflows_its_format_is_named_in_every_method() {
         assert!(method == Method::Amp || found.computes.starts_with("nll_loss_grad"), "{method}: {found:?}");
         assert!(method == Method::Amp || found.format != Format::FP32, "{method}: {found:?}");
     }
+}
+
+/// A batch of the network with labels.
+fn inputs(examples: &[f32]) -> Inputs<'_> {
+    let (x, labels) = (Array::f32(&[BATCH, 2, 4, 4], examples), Array::integers(&[BATCH], &[0, 4, 2]));
+    Inputs::new([("x", x), ("labels", labels)])
 }
 
 /// The logarithm of what is left of `fc1` over the largest number of a narrow format.
@@ -138,7 +144,7 @@ fn a_tensor_that_saturates_is_to_blame_where_it_makes_others_not_finite() {
         let compiled = compile(Model { graph: graph.clone(), values: values(c) }, &options).unwrap();
         let mut executor = Executor::new(Target::Cpu, 1).unwrap();
         let mut kept = Values::new(&compiled.train, &values(c), executor.device()).unwrap();
-        let inputs = Inputs { examples, labels: &[0, 2], ..Inputs::default() };
+        let inputs = Inputs::new([("x", Array::f32(&[2, 2], examples)), ("labels", Array::integers(&[2], &[0, 2]))]);
         match in_evaluation {
             true => compiled.cause_in_evaluation(&mut executor, &mut kept, &inputs, false).unwrap(),
             false => compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap(),

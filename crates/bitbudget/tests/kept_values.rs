@@ -3,8 +3,8 @@
 
 use bitbudget::{Compiled, Options, compile};
 use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::{Executor, Inputs, Target, Values};
-use bitbudget_ir::{Graph, Model, Op};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
+use bitbudget_ir::{DType, Graph, Model, Op};
 use bitbudget_precision::Method;
 use bitbudget_testkit::{NETWORK, numbers};
 
@@ -47,7 +47,11 @@ fn train(compiled: &mut Compiled, steps: std::ops::Range<usize>) -> Vec<u32> {
     let step = |i: usize| {
         let examples = numbers(BATCH * 32, 100 + i);
         let (loss_scale, learning_rate) = (16.0, 0.05);
-        let inputs = Inputs { examples: &examples, labels: &labels, loss_scale, learning_rate, ..Inputs::default() };
+        let inputs = compiled.train.inputs().map(|input| match input.dtype {
+            DType::F32 => (input.name.as_str(), Array::f32(&input.shape, &examples)),
+            DType::Label | DType::Index8 => (input.name.as_str(), Array::integers(&input.shape, &labels)),
+        });
+        let inputs = Inputs { loss_scale, learning_rate, ..Inputs::new(inputs) };
         let step = executor.run(&compiled.train, &mut values, &inputs).unwrap();
         assert_eq!(step.outputs["finite"], [1.0]);
         values.progress.updates += 1;

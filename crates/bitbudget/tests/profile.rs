@@ -4,10 +4,10 @@
 
 use bitbudget::profiling;
 use bitbudget_autodiff::{Optimizer, training};
-use bitbudget_exec::{Executor, Target};
+use bitbudget_exec::{Array, Executor, Inputs, Target};
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Bindings, Graph, Model, NodeId, Op, Role, interpret, ops};
-use bitbudget_profile::{Batch, Kind, Profile, ProfileError, Settings, measure};
+use bitbudget_profile::{Kind, Profile, ProfileError, Settings, measure};
 use bitbudget_testkit::{NETWORK, numbers};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,10 @@ const FORMATS: [Format; 4] = [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LO
 struct Case {
     model: Model,
     training: Graph,
-    batch: Batch,
+    /// The shape of the input at the batch size.
+    shape: Vec<usize>,
+    examples: Vec<f32>,
+    labels: Vec<u32>,
 }
 
 impl Case {
@@ -47,9 +50,10 @@ impl Case {
             }
         }
         let training = training(&graph, &Optimizer::sgd()).unwrap();
-        let examples = numbers(graph.ty(NodeId(0)).shape.elements(BATCH), 11);
+        let shape = graph.ty(NodeId(0)).shape.at(BATCH);
+        let examples = numbers(shape.iter().product(), 11);
         let labels = (0..BATCH as u32).map(|i| (2 * i + 1) % classes).collect();
-        Case { model: Model { graph, values }, training, batch: Batch { examples, labels } }
+        Case { model: Model { graph, values }, training, shape, examples, labels }
     }
 
     fn settings(learning_rate: f32, loss_scale: f32) -> Settings {
@@ -60,7 +64,8 @@ impl Case {
     fn profile(&self, settings: Settings, threads: usize) -> Result<Profile, ProfileError> {
         let (probe, programs) = profiling(&self.training, BATCH).unwrap();
         let mut executor = Executor::new(Target::Cpu, threads).unwrap();
-        let batches = vec![self.batch.clone(); settings.batches];
+        let (x, labels) = (Array::f32(&self.shape, &self.examples), Array::integers(&[BATCH], &self.labels));
+        let batches = vec![Inputs::new([("x", x), ("labels", labels)]); settings.batches];
         measure(&self.model, &probe, &programs, &mut executor, settings, &batches, &mut || ())
     }
 
@@ -97,8 +102,8 @@ impl Case {
             let op = self.training.op(id).clone();
             if let Some(name) = op.source_name() {
                 let value = match &op {
-                    Op::Input(_) => self.batch.examples.iter().map(|&x| f64::from(x)).collect(),
-                    Op::Label(_) => self.batch.labels.iter().map(|&x| f64::from(x)).collect(),
+                    Op::Input(_) => self.examples.iter().map(|&x| f64::from(x)).collect(),
+                    Op::Label(_) => self.labels.iter().map(|&x| f64::from(x)).collect(),
                     _ => vec![0.0; self.training.ty(id).shape.elements(BATCH)],
                 };
                 bound.entry(name.to_string()).or_insert(value);

@@ -93,7 +93,7 @@ pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, settings: &
     }
     of_updates.retain(|(extent, _)| *extent > 1.0);
     let mut all = of_updates.clone();
-    let largest = magnitude(&batch.images);
+    let largest = batch.numbers().map(|(_, numbers)| magnitude(numbers)).fold(0.0, f64::max);
     all.push((largest / NUMBERS, format!("scale the data down (the batch holds {})", number(largest))));
     if record.steps <= 1 {
         let parameters = compiled.training.ids().filter_map(|id| match compiled.training.op(id) {

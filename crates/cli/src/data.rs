@@ -2,7 +2,7 @@
 
 use crate::args::FittingArgs;
 use anyhow::Result;
-use bitbudget_train::batches::TrainBatches;
+use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::data::{DataSpec, Dataset, Network, fit, load};
 use bitbudget_train::run::{Length, Settings};
 
@@ -21,9 +21,9 @@ pub(crate) fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, 
 ///
 /// # Errors
 /// If there are fewer than a batch, or they cannot be augmented.
-pub(crate) fn check_batches(dataset: &mut Dataset, settings: &Settings) -> Result<()> {
+pub(crate) fn check_batches(dataset: &mut Dataset, options: &TrainOptions, settings: &Settings) -> Result<()> {
     let (left_out, epoch) = {
-        let batches = TrainBatches::new(dataset, &settings.batches, 0)?;
+        let batches = TrainBatches::new(dataset, options, 0)?;
         (batches.left_out(), batches.len() as u64)
     };
     let is_whole_epoch = match settings.length {

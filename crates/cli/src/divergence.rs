@@ -76,17 +76,18 @@ impl Run<'_> {
     /// An example that is not finite itself.
     fn bad_example(&self) -> Option<String> {
         let Divergence { batch, step, .. } = self.divergence;
-        let at = batch.images.iter().position(|x| !x.is_finite())?;
-        let example = at.checked_div(batch.images.len() / batch.labels.len().max(1))?;
-        let x = batch.images[at];
+        let found = |(_, numbers): (&str, &[f32])| {
+            let at = numbers.iter().position(|x| !x.is_finite())?;
+            Some((at.checked_div(numbers.len() / batch.classes().ok()?.len())?, numbers[at]))
+        };
+        let (example, x) = batch.numbers().find_map(found)?;
         Some(format!("example {example} of the batch of step {step} holds {x}; it is in the data, remove it there"))
     }
 
     /// The cause in the last step, with a loss scale.
     fn step(&mut self, loss_scale: f32) -> Found {
         let Divergence { batch, learning_rate, .. } = self.divergence;
-        let (examples, labels, learning_rate) = (&batch.images, &batch.labels, *learning_rate);
-        let inputs = Inputs { examples, labels, loss_scale, learning_rate, ..Inputs::default() };
+        let inputs = Inputs { loss_scale, learning_rate: *learning_rate, ..batch.inputs() };
         self.compiled.cause_in_step(self.executor, self.values, &inputs)
     }
 
@@ -144,8 +145,7 @@ impl Run<'_> {
 
     fn scores(&mut self, fp32: bool, test: bool, evaluation: &Evaluation) -> (Option<String>, String) {
         let Divergence { step, batch, .. } = self.divergence;
-        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
-        let cause = self.compiled.cause_in_evaluation(self.executor, self.values, &inputs, fp32);
+        let cause = self.compiled.cause_in_evaluation(self.executor, self.values, &batch.inputs(), fp32);
         let text = format!(
             "after the last step, step {step}, the scores of {} of {} {} examples are not finite{}: {}; {}",
             evaluation.not_finite,

@@ -329,11 +329,9 @@ pub(crate) fn network(graph: &Graph) -> Result<Network> {
     let shape = graph.ty(input).shape.0.iter().skip(1).map(|d| d.as_fixed().context("an input dimension varies"));
     let logits = graph.output("logits").context("the network has no class scores")?;
     let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed()).context("the number of classes varies")?;
-    Ok(Network {
-        input: graph.op(input).source_name().unwrap_or_default().into(),
-        shape: shape.collect::<Result<_>>()?,
-        classes,
-    })
+    let labels = graph.ids().find(|&id| matches!(graph.op(id), Op::Label(_))).context("the network has no labels")?;
+    let name = |id| graph.op(id).source_name().unwrap_or_default().to_string();
+    Ok(Network { input: name(input), shape: shape.collect::<Result<_>>()?, labels: name(labels), classes })
 }
 
 /// The threads that the device options ask for.

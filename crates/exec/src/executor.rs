@@ -5,12 +5,11 @@ use crate::cpu;
 use crate::dense;
 use crate::error::ExecError;
 use crate::footprint::{DeviceMemory, Footprint};
+use crate::inputs::Inputs;
+use crate::outcome::{Step, Watch, written};
 use crate::values::Values;
-use bitbudget_formats::Counts;
-use bitbudget_ir::ScalarKind;
 use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
 use candle_core::Device;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Where programs run.
@@ -22,113 +21,6 @@ pub enum Target {
     /// The CUDA device of a number.
     #[cfg(feature = "cuda")]
     Cuda(usize),
-}
-
-/// The inputs of one step.
-#[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
-    /// The examples, row-major.
-    pub examples: &'a [f32],
-    /// Their classes.
-    pub labels: &'a [u32],
-    /// The loss scale.
-    pub loss_scale: f32,
-    /// The learning rate.
-    pub learning_rate: f32,
-    /// The decay of Adam's moments.
-    pub betas: [f64; 2],
-}
-
-impl Default for Inputs<'_> {
-    fn default() -> Self {
-        let (examples, labels) = (&[], &[]);
-        Inputs { examples, labels, loss_scale: 1.0, learning_rate: 0.0, betas: [0.9, 0.999] }
-    }
-}
-
-impl Inputs<'_> {
-    /// The number of a kind in the update that follows on so many.
-    pub(crate) fn scalar(&self, kind: ScalarKind, updates: u32) -> f32 {
-        let bias = |beta: f64| (1.0 - beta.powf(f64::from(updates) + 1.0)) as f32;
-        match kind {
-            ScalarKind::LossScale => self.loss_scale,
-            ScalarKind::InverseLossScale => self.loss_scale.recip(),
-            ScalarKind::LearningRate => self.learning_rate,
-            ScalarKind::FirstBias => bias(self.betas[0]),
-            ScalarKind::SecondBias => bias(self.betas[1]),
-        }
-    }
-}
-
-/// The counts of elements of a tensor that overflowed or underflowed its format in one step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OverflowCount {
-    /// The tensor: a node of the training graph.
-    pub tensor: u32,
-    /// The counts.
-    pub counts: Counts,
-    /// The number of elements.
-    pub elements: u64,
-}
-
-/// The outputs of one step.
-#[derive(Clone, Debug, Default)]
-pub struct Step {
-    /// The program's named results.
-    pub outputs: BTreeMap<String, Vec<f32>>,
-    /// One entry per rounded parameter and output, in order of execution.
-    pub overflows: Vec<OverflowCount>,
-}
-
-/// Checks while a step runs.
-pub(crate) enum Watch<'w> {
-    Nothing,
-    /// The numbers of every buffer, as soon as it is written.
-    Numbers(&'w mut (dyn FnMut(BufferId, &[f32]) + Send)),
-    /// The time that each instruction takes.
-    Time(&'w mut [Duration]),
-    /// Whether a result is finite; the step ends where it is not.
-    Finite(BufferId),
-}
-
-impl Watch<'_> {
-    pub(crate) fn took(&mut self, instruction: usize, time: Duration) {
-        if let Watch::Time(times) = self
-            && let Some(total) = times.get_mut(instruction)
-        {
-            *total += time;
-        }
-    }
-
-    /// The result whose numbers end the step where they are not finite, if an instruction writes it.
-    pub(crate) fn ends_with(&self, instruction: &Instruction) -> Option<BufferId> {
-        match self {
-            Watch::Finite(id) => Some(*id).filter(|id| written(instruction).contains(id)),
-            Watch::Nothing | Watch::Numbers(_) | Watch::Time(_) => None,
-        }
-    }
-}
-
-/// The buffers that an instruction gives a value.
-pub(crate) fn written(instruction: &Instruction) -> Vec<BufferId> {
-    match instruction {
-        Instruction::Compute { parts, .. } => parts.iter().map(|part| part.output).collect(),
-        Instruction::View { output, .. } => vec![*output],
-        Instruction::Store { .. } | Instruction::Free { .. } => Vec::new(),
-    }
-}
-
-impl Step {
-    /// A step that ended when one of its results was not finite.
-    pub(crate) fn ended(program: &Program, id: BufferId, numbers: &[f32]) -> Step {
-        let named = program.outputs.iter().filter(|(_, output)| *output == id);
-        Step { outputs: named.map(|(name, _)| (name.clone(), numbers.to_vec())).collect(), ..Step::default() }
-    }
-}
-
-/// Whether no number is infinite or NaN.
-pub(crate) fn are_finite(numbers: &[f32]) -> bool {
-    numbers.iter().all(|x| x.is_finite())
 }
 
 /// The engine that computes instructions.
@@ -204,28 +96,30 @@ impl Executor {
         Footprint { kept: values.bytes(), arena, scratch: scratch.into_iter().sum() }
     }
 
-    /// Runs one step: reads and replaces `values`.
+    /// Binds a program to this machine: finds its kernels, and takes the memory that its steps need.
     ///
     /// # Errors
-    /// If an input has the wrong length, a label is out of range, or the device fails.
-    pub fn run(&mut self, program: &Program, values: &mut Values, inputs: &Inputs<'_>) -> Result<Step, ExecError> {
-        self.step(program, values, inputs, &mut Watch::Nothing)
+    /// If an instruction cannot be computed, or there is not enough memory.
+    pub fn load(&mut self, program: &Program) -> Result<Loaded, ExecError> {
+        let bound = match &mut self.engine {
+            Engine::Kernels(arena) => {
+                let bound = cpu::Bound::new(program)?;
+                arena.reserve(program.arena).map_err(|e| ExecError::new("the memory of a step", e))?;
+                self.threads.broadcast(|_| bitbudget_kernels::reserve_scratch(bound.scratch));
+                Some(bound)
+            }
+            #[cfg(any(feature = "cuda", test))]
+            Engine::Dense => None,
+        };
+        Ok(Loaded { program: program.clone(), bound })
     }
 
-    /// Like [`Executor::run`], but the step ends as soon as its result `name` is not finite. Then that is its only result, and
-    /// what would have been updated later keeps its value.
+    /// Loads a program and runs one step of it; for several steps, [`Executor::load`] it once.
     ///
     /// # Errors
-    /// As [`Executor::run`].
-    pub fn run_while_finite(
-        &mut self,
-        program: &Program,
-        values: &mut Values,
-        inputs: &Inputs<'_>,
-        name: &str,
-    ) -> Result<Step, ExecError> {
-        let mut watch = program.output(name).map_or(Watch::Nothing, Watch::Finite);
-        self.step(program, values, inputs, &mut watch)
+    /// As [`Executor::load`] and [`Loaded::step`].
+    pub fn run(&mut self, program: &Program, values: &mut Values, inputs: &Inputs<'_>) -> Result<Step, ExecError> {
+        self.load(program)?.step(self, values, inputs)
     }
 
     /// The first parameter or state of a program whose value is not finite, in the order in which a step replaces them.
@@ -260,41 +154,80 @@ impl Executor {
         inputs: &Inputs<'_>,
         observe: &mut (dyn FnMut(BufferId, &[f32]) + Send),
     ) -> Result<Step, ExecError> {
-        self.step(program, values, inputs, &mut Watch::Numbers(observe))
-    }
-
-    /// Like [`Executor::run`], adding the time that each instruction takes to `times`, which has one entry for each.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub fn run_timed(
-        &mut self,
-        program: &Program,
-        values: &mut Values,
-        inputs: &Inputs<'_>,
-        times: &mut [Duration],
-    ) -> Result<Step, ExecError> {
-        self.step(program, values, inputs, &mut Watch::Time(times))
+        let loaded = self.load(program)?;
+        self.step(&loaded, values, inputs, &mut Watch::Numbers(observe))
     }
 
     fn step(
         &mut self,
-        program: &Program,
+        loaded: &Loaded,
         values: &mut Values,
         inputs: &Inputs<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Step, ExecError> {
-        let Executor { device, engine, threads } = self;
+        let (Executor { device, engine, threads }, Loaded { program, bound }) = (self, loaded);
         values.serve(program, device)?;
-        match engine {
-            Engine::Kernels(arena) => {
-                let scratch = cpu::scratch(program);
-                threads.broadcast(|_| bitbudget_kernels::reserve_scratch(scratch));
-                threads.install(|| cpu::run(program, arena, values, inputs, watch))
+        match (engine, bound) {
+            (Engine::Kernels(arena), Some(bound)) => {
+                threads.install(|| cpu::run(program, bound, arena, values, inputs, watch))
             }
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => threads.install(|| dense::run(program, device, values, inputs, watch)),
+            (Engine::Dense, _) => threads.install(|| dense::run(program, device, values, inputs, watch)),
+            (Engine::Kernels(_), None) => Err(ExecError::new("a step", "the program was loaded for another device")),
         }
+    }
+}
+
+/// A program that is ready to run on the machine of the executor that loaded it.
+#[derive(Debug)]
+pub struct Loaded {
+    program: Program,
+    /// Its kernels on the CPU.
+    bound: Option<cpu::Bound>,
+}
+
+impl Loaded {
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Runs one step: reads and replaces `values`.
+    ///
+    /// # Errors
+    /// If the inputs are not those of the program, a label is out of range, or the device fails.
+    pub fn step(&self, executor: &mut Executor, values: &mut Values, inputs: &Inputs<'_>) -> Result<Step, ExecError> {
+        executor.step(self, values, inputs, &mut Watch::Nothing)
+    }
+
+    /// Like [`Loaded::step`], but the step ends as soon as its result `name` is not finite. Then that is its only result, and
+    /// what would have been updated later keeps its value.
+    ///
+    /// # Errors
+    /// As [`Loaded::step`].
+    pub fn step_while_finite(
+        &self,
+        executor: &mut Executor,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+        name: &str,
+    ) -> Result<Step, ExecError> {
+        let mut watch = self.program.output(name).map_or(Watch::Nothing, Watch::Finite);
+        executor.step(self, values, inputs, &mut watch)
+    }
+
+    /// Like [`Loaded::step`], adding the time that each instruction takes to `times`, which has one entry for each.
+    ///
+    /// # Errors
+    /// As [`Loaded::step`].
+    pub fn step_timed(
+        &self,
+        executor: &mut Executor,
+        values: &mut Values,
+        inputs: &Inputs<'_>,
+        times: &mut [Duration],
+    ) -> Result<Step, ExecError> {
+        executor.step(self, values, inputs, &mut Watch::Time(times))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whole training steps: dense tensor operations give what the CPU's kernels give.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use super::{Engine, Executor, Inputs, Step};
-use crate::{Values, test_device};
+use super::{Engine, Executor};
+use crate::{Array, Inputs, Step, Values, test_device};
 use bitbudget_autodiff::{Optimizer, Updates, training, training_with};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
@@ -68,6 +68,12 @@ pub(super) fn device(engine: &Engine) -> Device {
     }
 }
 
+/// A batch of the network with labels.
+fn inputs(examples: &[f32]) -> Inputs<'_> {
+    let (x, labels) = (Array::f32(&[BATCH, 2, 4, 4], examples), Array::integers(&[BATCH], &[0, 4, 2]));
+    Inputs::new([("x", x), ("labels", labels)])
+}
+
 /// Three steps from the same start: the results of each, and what is kept after them.
 fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
     let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
@@ -81,7 +87,7 @@ fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeM
     let mut step = |i: usize| {
         let examples = numbers(BATCH * 32, 11 + i);
         let (loss_scale, learning_rate) = (16.0, 0.05);
-        let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], loss_scale, learning_rate, ..Inputs::default() };
+        let inputs = Inputs { loss_scale, learning_rate, ..inputs(&examples) };
         values.progress.updates = i as u32;
         executor.run(program, &mut values, &inputs).unwrap()
     };
@@ -180,11 +186,12 @@ fn a_step_ends_where_its_loss_is_not_finite_and_updates_nothing() {
     for engine in [kernels(), Engine::Dense] {
         let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
         let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
+        let loaded = executor.load(&program).unwrap();
         let mut run = |x: f32| {
             let mut examples = numbers(BATCH * 32, 11);
             examples[40] = x;
-            let inputs = Inputs { examples: &examples, labels: &[0, 4, 2], learning_rate: 0.05, ..Inputs::default() };
-            let step = executor.run_while_finite(&program, &mut kept, &inputs, "loss").unwrap();
+            let inputs = Inputs { learning_rate: 0.05, ..inputs(&examples) };
+            let step = loaded.step_while_finite(&mut executor, &mut kept, &inputs, "loss").unwrap();
             (step, kept.download().unwrap(), executor.first_not_finite(&program, &kept).unwrap())
         };
         let (step, before, found) = run(0.5);

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use super::tests::{device, kernels, stored_as};
-use super::{Engine, Executor, Inputs, Step};
-use crate::Values;
+use super::{Engine, Executor};
+use crate::{Array, Inputs, Step, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Origin, Role, Shape, Stage, ops};
 use bitbudget_program::{BufferId, Instruction, Part, Program, Source};
@@ -161,6 +161,11 @@ fn with_inside(program: &Program, chosen: &[u32]) -> Program {
     program
 }
 
+/// A batch of the graph.
+fn inputs(examples: &[f32]) -> Inputs<'_> {
+    Inputs::new([("x", Array::f32(&[BATCH, 8, 6, 6], examples))])
+}
+
 fn run(engine: Engine, program: &Program) -> Step {
     let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
     let kept = program.buffers.iter().filter(|buffer| buffer.source == Source::Kept);
@@ -168,7 +173,7 @@ fn run(engine: Engine, program: &Program) -> Step {
         kept.map(|buffer| (buffer.name.clone(), numbers(buffer.elements(), buffer.name.len()))).collect();
     let mut values = Values::new(program, &initial, executor.device()).unwrap();
     let examples: Vec<f32> = numbers(BATCH * 8 * 36, 5).iter().map(|x| x * 4.0).collect();
-    let step = executor.run(program, &mut values, &Inputs { examples: &examples, ..Inputs::default() }).unwrap();
+    let step = executor.run(program, &mut values, &inputs(&examples)).unwrap();
     assert!(
         executor.on_device().is_some() || executor.allocated(&values).total() <= executor.predicted(program).total()
     );
@@ -283,8 +288,7 @@ fn what_cannot_be_derived_is_refused() {
         let mut executor = Executor::with_engine(Device::Cpu, kernels(), 1).unwrap();
         let mut values = Values::new(inside, &BTreeMap::new(), executor.device()).unwrap();
         let examples = vec![0.5; BATCH * 8 * 36];
-        let inputs = Inputs { examples: &examples, ..Inputs::default() };
-        executor.run(inside, &mut values, &inputs).unwrap_err().to_string()
+        executor.run(inside, &mut values, &inputs(&examples)).unwrap_err().to_string()
     };
     // A convolution inside another step.
     let message = error(&with_inside(&program, &[19]));

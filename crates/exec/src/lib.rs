@@ -1,8 +1,9 @@
 //! Runs a program's step with candle tensors and kernels on CPU or CUDA.
 //!
-//! An [`Executor`] interprets the instructions of a program over candle tensors; [`Values`] holds what is kept from step
-//! to step, so that a training and an evaluation program share their weights. Results do not depend on the number of
-//! threads. This crate knows nothing of graphs, assignments or data.
+//! An [`Executor`] loads a program: it finds the kernels of its instructions and takes the memory of its steps, once. The
+//! [`Loaded`] program then runs step by step over candle tensors; [`Values`] holds what is kept from step
+//! to step, so that a training and an evaluation program share their weights. A step is given arrays by name and returns
+//! named outputs. Results do not depend on the number of threads. This crate knows nothing of graphs, assignments or data.
 //!
 //! On the CPU every instruction is a kernel of our own, and what a step computes lies packed in one block of memory, as the
 //! program says. With feature `cuda`, which needs the CUDA toolkit's nvcc to
@@ -10,7 +11,7 @@
 //! rounding, grouped or uneven convolution and pooling.
 //!
 //! ```
-//! use bitbudget_exec::{Executor, Inputs, Target, Values};
+//! use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, ops};
 //! use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
@@ -28,7 +29,9 @@
 //! };
 //! let mut executor = Executor::new(Target::Cpu, 1)?;
 //! let mut values = Values::default();
-//! let step = executor.run(&program, &mut values, &Inputs { examples: &[-1.0, 2.0, -3.0, 4.0], ..Inputs::default() })?;
+//! let inputs = Inputs::new([("x", Array::f32(&[4], &[-1.0, 2.0, -3.0, 4.0]))]);
+//! let loaded = executor.load(&program)?;
+//! let step = loaded.step(&mut executor, &mut values, &inputs)?;
 //! assert_eq!(step.outputs["y"], [0.0, 2.0, 0.0, 4.0]);
 //! # Ok::<(), bitbudget_exec::ExecError>(())
 //! ```
@@ -44,6 +47,8 @@ mod device_kernels;
 mod error;
 mod executor;
 mod footprint;
+mod inputs;
+mod outcome;
 #[cfg(test)]
 mod test_device;
 mod values;
@@ -51,6 +56,8 @@ mod values;
 pub use ceilings::{Ceilings, ceilings};
 pub use cpu::{kernel_scratch, workspace};
 pub use error::ExecError;
-pub use executor::{Executor, Inputs, OverflowCount, Step, Target};
+pub use executor::{Executor, Loaded, Target};
 pub use footprint::{DeviceMemory, Footprint};
+pub use inputs::{Array, Inputs, Numbers};
+pub use outcome::{OverflowCount, Step};
 pub use values::Values;

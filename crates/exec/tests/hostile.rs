@@ -1,7 +1,7 @@
 //! Programs from files may hold anything that passes the checks: neither the checks nor a step may panic.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Attribute, DType, Dim, Op, Real, Shape, TensorType};
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
@@ -103,7 +103,7 @@ fn program((op, types): &Use) -> Option<Program> {
     for (i, ty) in types.iter().chain([&result]).enumerate() {
         let source = match (i == types.len(), ty.dtype) {
             (true, _) => Source::None,
-            (false, DType::Label) => Source::Label,
+            (false, DType::Label) => Source::Input,
             (false, _) => Source::Kept,
         };
         let (name, shape) = (format!("p{i}"), ty.shape.at(2));
@@ -124,16 +124,17 @@ fn program((op, types): &Use) -> Option<Program> {
 }
 
 /// Runs a program whose tensors are small enough for a test; errors are fine.
-fn run(program: &Program) {
+fn run<'a>(program: &'a Program) {
     if program.arena > 1 << 24 || program.buffers.iter().any(|b| b.elements() > 1 << 14) {
         return;
     }
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut values = Values::new(program, &Default::default(), executor.device()).unwrap();
-    let labels = program.buffers.iter().find(|b| b.source == Source::Label).map_or(0, Buffer::elements);
     for label in [0, 1, u32::MAX] {
-        let labels = vec![label; labels];
-        let _ = executor.run(program, &mut values, &Inputs { labels: &labels, ..Inputs::default() });
+        let labels = vec![label; 1 << 14];
+        let array = |input: &'a Buffer| Array::integers(&input.shape, &labels[..input.elements()]);
+        let inputs = Inputs::new(program.inputs().map(|input| (input.name.as_str(), array(input))));
+        let _ = executor.run(program, &mut values, &inputs);
     }
 }
 

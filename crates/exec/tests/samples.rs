@@ -1,7 +1,7 @@
 //! Every operator's samples on the CPU against the reference interpreter in FP64, with one and with three threads.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Bindings, DType, Expression, Form, Graph, NodeId, Op, Read, Role, interpret, ops};
 use bitbudget_program::{BufferId, Program};
@@ -27,7 +27,8 @@ fn run(graph: &Graph, values: &BTreeMap<String, Vec<f64>>, threads: usize) -> Ve
     let initial = values.iter().map(|(n, v)| (n.clone(), v.iter().map(|&x| x as f32).collect())).collect();
     let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
     let labels: Vec<u32> = values.get("l1").into_iter().flatten().map(|&x| x as u32).collect();
-    let inputs = Inputs { labels: &labels, ..Inputs::default() };
+    let inputs = program.inputs().map(|input| (input.name.as_str(), Array::integers(&input.shape, &labels)));
+    let inputs = Inputs::new(inputs);
     let mut results = vec![None; graph.len()];
     let mut observe = |id: BufferId, numbers: &[f32]| results[id.index()] = Some(numbers.to_vec());
     executor.run_observed(&program, &mut kept, &inputs, &mut observe).unwrap();
@@ -128,11 +129,11 @@ fn a_broken_label_or_length_is_an_error() {
     let program = lowered(&graph, 2);
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut run = |examples: &[f32], labels: &[u32]| {
-        let inputs = Inputs { examples, labels, ..Inputs::default() };
+        let inputs = Inputs::new([("x", Array::f32(&[2, 4], examples)), ("labels", Array::integers(&[2], labels))]);
         executor.run(&program, &mut Values::default(), &inputs).map_err(|e| e.to_string())
     };
     assert_eq!(run(&[0.5; 8], &[0, 3]).unwrap().outputs["loss"], [-0.5]);
-    let cases = [(8, [0, 4], "nll_loss"), (7, [0, 3], "`x`: 7 numbers were given, its shape [2, 4] needs 8")];
+    let cases = [(8, [0, 4], "nll_loss"), (7, [0, 3], "`x`: 7 FP32 numbers were given, its shape [2, 4] needs 8")];
     for (length, labels, message) in cases {
         let error = run(&vec![0.5; length], &labels).unwrap_err();
         assert!(error.contains(message), "{error}");

@@ -93,7 +93,7 @@ pub use elementwise::formula::{Formula, Word};
 pub use elementwise::function::Function;
 pub use elementwise::math::Binary;
 pub use error::ShapeError;
-pub use operators::conv::{Conv2d, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use operators::conv::{Conv2d, ConvPlan, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use operators::gemm::{Matmul, matmul, matmul_scratch};
 pub use operators::loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
 pub use operators::norm::{

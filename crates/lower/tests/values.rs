@@ -5,9 +5,9 @@
 mod common;
 
 use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{self as exec, Executor, Inputs, Target, Values};
 use bitbudget_formats::{Format, Overflow, Rounder};
-use bitbudget_ir::{Array, Bindings, Graph, NodeId, Op, Precision, Role, interpret};
+use bitbudget_ir::{Array, Bindings, DType, Graph, NodeId, Op, Precision, Role, interpret};
 use bitbudget_program::{BufferId, Source};
 use bitbudget_testkit::numbers;
 use common::{formats, graph, lowered};
@@ -56,13 +56,12 @@ fn execute(
 ) -> Vec<Option<Vec<f32>>> {
     let program = lowered(graph, formats, BATCH);
     let labels: Vec<u32> = bindings.values["labels"].iter().map(|&l| l as u32).collect();
-    let inputs = Inputs {
-        examples: &bindings.values["x"],
-        labels: &labels,
-        loss_scale: bindings.values["loss_scale"][0],
-        learning_rate: RATE,
-        ..Inputs::default()
-    };
+    let inputs = program.inputs().map(|input| match input.dtype {
+        DType::F32 => (input.name.as_str(), exec::Array::f32(&input.shape, &bindings.values[&input.name])),
+        DType::Label | DType::Index8 => (input.name.as_str(), exec::Array::integers(&input.shape, &labels)),
+    });
+    let loss_scale = bindings.values["loss_scale"][0];
+    let inputs = Inputs { loss_scale, learning_rate: RATE, ..Inputs::new(inputs) };
     kept.progress.updates = step as u32;
     let mut results = vec![None; program.buffers.len()];
     executor

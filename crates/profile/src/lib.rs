@@ -63,5 +63,5 @@ mod probe;
 
 pub use error::ProfileError;
 pub use file::{FormatProfile, Kind, NodeSeconds, Profile, Seconds, Settings, TensorProfile, VERSION, fingerprint};
-pub use measure::{Batch, Programs, measure};
+pub use measure::{Programs, measure};
 pub use probe::{Probe, Tensor, result};

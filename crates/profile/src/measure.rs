@@ -4,7 +4,7 @@ use crate::cost::{Sample, Sums};
 use crate::error::ProfileError;
 use crate::file::{Kind, NodeSeconds, Profile, Seconds, Settings, VERSION, fingerprint};
 use crate::probe::{Probe, Probed, result};
-use bitbudget_exec::{Executor, Inputs, Values};
+use bitbudget_exec::{Executor, Inputs, Loaded, Values};
 use bitbudget_ir::{Model, NodeId};
 use bitbudget_program::{Instruction, Program};
 use rayon::prelude::*;
@@ -22,16 +22,7 @@ pub struct Programs {
     pub training: Program,
 }
 
-/// A batch of examples.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// The examples, row-major.
-    pub examples: Vec<f32>,
-    /// Their classes.
-    pub labels: Vec<u32>,
-}
-
-/// Profiles a network at its present weights, which stay as they are; `done` is called after each batch.
+/// Profiles a network at its present weights, which stay as they are, over batches of inputs; `done` is called after each.
 ///
 /// All but the times is determined by network, batches and settings, whatever the number of threads.
 ///
@@ -43,20 +34,20 @@ pub fn measure(
     programs: &Programs,
     executor: &mut Executor,
     settings: Settings,
-    batches: &[Batch],
+    batches: &[Inputs<'_>],
     done: &mut dyn FnMut(),
 ) -> Result<Profile, ProfileError> {
     check(&settings, batches)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(executor.threads()).build()?;
     let mut sums = vec![Sums::new(&settings.formats); probe.tensors.len()];
     let mut timer = Timer::new(model, &programs.training, executor)?;
+    let (first, second) = (executor.load(&programs.step)?, executor.load(&programs.forward)?);
     let mut values = Values::new(&programs.step, &model.values, executor.device())?;
     let mut moved = model.values.clone();
     for batch in batches {
         timer.step(executor, batch)?;
-        let Batch { examples, labels } = batch;
-        let inputs = Inputs { examples, labels, loss_scale: settings.loss_scale, ..Inputs::default() };
-        let step = Results(executor.run(&programs.step, &mut values, &inputs)?.outputs);
+        let inputs = Inputs { loss_scale: settings.loss_scale, ..batch.clone() };
+        let step = Results(first.step(executor, &mut values, &inputs)?.outputs);
         for parameter in &probe.parameters {
             let gradient = step.gradient(&parameter.contributions, settings.loss_scale)?;
             let mut value = step.get(parameter.copy)?.to_vec();
@@ -64,7 +55,7 @@ pub fn measure(
             moved.insert(parameter.name.clone(), value);
         }
         let mut after = Values::new(&programs.forward, &moved, executor.device())?;
-        let after = Results(executor.run(&programs.forward, &mut after, &inputs)?.outputs);
+        let after = Results(second.step(executor, &mut after, &inputs.only(&programs.forward))?.outputs);
         let mut errors: Vec<ProfileError> = threads.install(|| {
             let pairs = sums.par_iter_mut().zip(&probe.tensors);
             pairs.filter_map(|(sums, probed)| add(sums, probed, &step, &after, &settings).err()).collect()
@@ -83,7 +74,7 @@ pub fn measure(
     Ok(Profile { version: VERSION, network: fingerprint(&model.graph), tensors: finished.collect(), seconds, settings })
 }
 
-fn check(settings: &Settings, batches: &[Batch]) -> Result<(), ProfileError> {
+fn check(settings: &Settings, batches: &[Inputs<'_>]) -> Result<(), ProfileError> {
     let refuse = |text: String| Err(ProfileError::Setting(text));
     let Settings { learning_rate, loss_scale, formats, .. } = settings;
     if batches.is_empty() || batches.len() != settings.batches {
@@ -167,8 +158,8 @@ fn add(
 }
 
 /// Takes the time of training steps that change nothing.
-struct Timer<'p> {
-    program: &'p Program,
+struct Timer {
+    loaded: Loaded,
     values: Values,
     /// The fastest step so far, whole and per instruction; the first does not count, for it touches memory for the
     /// first time.
@@ -176,22 +167,20 @@ struct Timer<'p> {
     warm: bool,
 }
 
-impl Timer<'_> {
-    fn new<'p>(model: &Model, program: &'p Program, executor: &Executor) -> Result<Timer<'p>, ProfileError> {
+impl Timer {
+    fn new(model: &Model, program: &Program, executor: &mut Executor) -> Result<Timer, ProfileError> {
         let values = Values::new(program, &model.values, executor.device())?;
-        Ok(Timer { program, values, best: None, warm: false })
+        Ok(Timer { loaded: executor.load(program)?, values, best: None, warm: false })
     }
 
-    fn step(&mut self, executor: &mut Executor, batch: &Batch) -> Result<(), ProfileError> {
-        let Batch { examples, labels } = batch;
-        let inputs = Inputs { examples, labels, ..Inputs::default() };
+    fn step(&mut self, executor: &mut Executor, inputs: &Inputs<'_>) -> Result<(), ProfileError> {
         if !self.warm {
-            executor.run(self.program, &mut self.values, &inputs)?;
+            self.loaded.step(executor, &mut self.values, inputs)?;
             self.warm = true;
         }
-        let mut times = vec![Duration::ZERO; self.program.instructions.len()];
+        let mut times = vec![Duration::ZERO; self.loaded.program().instructions.len()];
         let start = Instant::now();
-        executor.run_timed(self.program, &mut self.values, &inputs, &mut times)?;
+        self.loaded.step_timed(executor, &mut self.values, inputs, &mut times)?;
         let step = start.elapsed();
         if self.best.as_ref().is_none_or(|(best, _)| step < *best) {
             self.best = Some((step, times));
@@ -202,7 +191,7 @@ impl Timer<'_> {
     fn seconds(self, probe: &Probe, threads: usize) -> Seconds {
         let (step, times) = self.best.unwrap_or_default();
         let mut by_node: BTreeMap<u32, f64> = BTreeMap::new();
-        for (instruction, time) in self.program.instructions.iter().zip(times) {
+        for (instruction, time) in self.loaded.program().instructions.iter().zip(times) {
             let Instruction::Compute { parts, .. } = instruction else { continue };
             for part in parts {
                 // Buffers have the ids of the nodes that they were lowered from.

@@ -1,7 +1,7 @@
 //! What holds for every program. New programs are checked, since the compiler can be wrong, and decoded ones, since files can be.
 //!
-//! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements; kept buffers and constants have names of
-//!    their own.
+//! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements. Kept buffers and constants have names of
+//!    their own, and so have inputs, which hold FP32 numbers or labels.
 //! 2. A buffer is written once, before it is read. A source is not written, except a kept buffer, once, by an instruction
 //!    that reads it.
 //! 3. A view is read only while the storage that it shows is there: until that is freed, stored, or replaced.
@@ -16,7 +16,7 @@
 //! 9. A computed buffer without a place is read in its own instruction only.
 
 use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
-use bitbudget_ir::{ALIGNMENT, Facts, Read, Shape, TensorType, ops};
+use bitbudget_ir::{ALIGNMENT, DType, Facts, Read, Shape, TensorType, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -73,7 +73,7 @@ fn buffers(buffers: &[Buffer]) -> Result<(), String> {
     if u32::try_from(buffers.len()).is_err() {
         return Err(format!("{} buffers are too many", buffers.len()));
     }
-    let mut names = BTreeSet::new();
+    let (mut names, mut inputs) = (BTreeSet::new(), BTreeSet::new());
     for buffer in buffers {
         // Beside a dimension of size zero, others could be of any size.
         if buffer.shape.contains(&0) {
@@ -85,6 +85,12 @@ fn buffers(buffers: &[Buffer]) -> Result<(), String> {
         }
         if matches!(buffer.source, Source::Kept | Source::Constant) && !names.insert(&buffer.name) {
             return Err(format!("two kept buffers are named `{}`", buffer.name));
+        }
+        if buffer.source == Source::Input && !inputs.insert(&buffer.name) {
+            return Err(format!("two inputs are named `{}`", buffer.name));
+        }
+        if buffer.source == Source::Input && buffer.dtype == DType::Index8 {
+            return Err(format!("input `{}` holds {}, which a step cannot be given", buffer.name, buffer.dtype));
         }
     }
     Ok(())

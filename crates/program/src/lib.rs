@@ -57,10 +57,8 @@ impl BufferId {
 pub enum Source {
     /// An instruction computes it.
     None,
-    /// The examples of the batch.
+    /// What a step is given under the buffer's name: FP32 numbers or, in a buffer of labels, integers.
     Input,
-    /// The labels of the batch.
-    Label,
     /// A number of the training loop.
     Scalar(ScalarKind),
     /// Kept from step to step under the buffer's name: a master or a state.
@@ -195,6 +193,16 @@ impl Program {
     /// The named result.
     pub fn output(&self, name: &str) -> Option<BufferId> {
         self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)
+    }
+
+    /// The buffers of the inputs that a step is given, by their names.
+    pub fn inputs(&self) -> impl Iterator<Item = &Buffer> {
+        self.buffers.iter().filter(|buffer| buffer.source == Source::Input)
+    }
+
+    /// The input of a name.
+    pub fn input(&self, name: &str) -> Option<&Buffer> {
+        self.inputs().find(|buffer| buffer.name == name)
     }
 
     /// Checks what holds for every program: buffers exist, are written before they are read, fit their operators, and lie

@@ -35,7 +35,6 @@ impl fmt::Display for Program {
             let source = match buffer.source {
                 Source::None => continue,
                 Source::Input => "input",
-                Source::Label => "label",
                 Source::Scalar(_) => "scalar",
                 Source::Kept => "kept",
                 Source::Constant => "constant",

@@ -62,7 +62,7 @@ struct ValuesMessage {
 }
 
 /// The first field of every trainer file, with the version of its layout.
-const MAGIC: &str = "bitbudget trainer 3";
+const MAGIC: &str = "bitbudget trainer 4";
 
 impl Trainer {
     /// The file form.

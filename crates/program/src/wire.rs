@@ -132,13 +132,8 @@ struct OutputMessage {
     buffer: u32,
 }
 
-const SOURCES: [(Source, &str); 5] = [
-    (Source::None, ""),
-    (Source::Input, "input"),
-    (Source::Label, "label"),
-    (Source::Kept, "kept"),
-    (Source::Constant, "constant"),
-];
+const SOURCES: [(Source, &str); 4] =
+    [(Source::None, ""), (Source::Input, "input"), (Source::Kept, "kept"), (Source::Constant, "constant")];
 
 const DTYPES: [DType; 3] = [DType::F32, DType::Label, DType::Index8];
 

@@ -199,6 +199,8 @@ fn buffers_that_do_not_fit_are_refused() {
         (|p| p.outputs = vec![("y".into(), BufferId(7))], "output `y` is b7, which is not there at the end"),
         (|p| p.outputs = vec![("y".into(), BufferId(3))], "output `y` is b3, which is not there at the end"),
         (|p| p.buffers.push(buffer("w", &[1], Source::Constant)), "two kept buffers are named `w`"),
+        (|p| p.buffers.push(buffer("x", &[1], Source::Input)), "two inputs are named `x`"),
+        (|p| p.buffers[0].dtype = DType::Index8, "input `x` holds index8, which a step cannot be given"),
     ];
     for (change, message) in cases {
         let mut program = program(&[relu(0, 2), view(2, 3), store(2, 1)]);

@@ -126,7 +126,7 @@ fn another_version_says_so() {
     let (assignment, values) = (String::new(), BTreeMap::new());
     let mut bytes =
         Trainer { forward, training, assignment, values, progress: Progress::default(), train, evaluate }.encode();
-    let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 3").unwrap() + 18;
+    let version = bytes.windows(19).position(|w| w == b"bitbudget trainer 4").unwrap() + 18;
     bytes[version] = b'7';
     let error = Trainer::decode(&bytes).unwrap_err().to_string();
     assert!(error.contains("bitbudget trainer 7") && error.contains("compile the network again"), "{error}");

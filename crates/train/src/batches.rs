@@ -1,25 +1,130 @@
-//! Batches of normalised examples. A compiled program has a fixed batch size, so every batch is full.
+//! Batches of named arrays: those of a data set, with normalised examples. A compiled program has a fixed batch size, so every
+//! batch is full.
 
+use std::collections::BTreeMap;
+
+use bitbudget_exec::{self as exec, Inputs};
 use bitbudget_report::{counted, grouped};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::data::{Dataset, Images, Normalization, Split, transpose};
+use crate::data::{Dataset, Images, Network, Normalization, Split, transpose};
 use crate::random::{Purpose, generator};
 use crate::{Error, ErrorKind, Result};
 
 /// Zeros around an image before a random crop (paper: "random crop with padding 4").
 const CROP_PADDING: usize = 4;
 
-/// The network's input for one step; its memory is reused from step to step.
+/// The elements of an array, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Numbers {
+    /// FP32 numbers.
+    F32(Vec<f32>),
+    /// Integers: labels.
+    Integers(Vec<u32>),
+}
+
+/// An input of a program in one batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// The dimensions, batch included.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub numbers: Numbers,
+}
+
+/// The inputs of one step by name; a data set's batches reuse their memory from step to step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// Examples x values per example, row-major; images are [batch, c, h, w], or [batch, h, w, c] where the network takes them so.
-    pub images: Vec<f32>,
-    /// One class per example.
-    pub labels: Vec<u32>,
+    /// The arrays. The images of a data set are [batch, c, h, w], or [batch, h, w, c] where the network takes them so.
+    pub arrays: BTreeMap<String, Array>,
+    /// The array with one class per example, by which scores are judged.
+    pub labels: String,
     /// How many examples from the first on count; the rest repeat others to fill the batch.
     pub valid: usize,
+}
+
+impl Batch {
+    /// A batch whose examples all count.
+    ///
+    /// # Errors
+    /// `Invalid` if `labels` does not name an array of integers.
+    pub fn new(arrays: impl IntoIterator<Item = (String, Array)>, labels: &str) -> Result<Batch> {
+        let mut batch = Batch { arrays: arrays.into_iter().collect(), labels: labels.into(), valid: 0 };
+        batch.valid = batch.classes()?.len();
+        Ok(batch)
+    }
+
+    /// The class of each example, those included that do not count.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such array of integers, or more examples are said to count than there are.
+    pub fn classes(&self) -> Result<&[u32]> {
+        let invalid = |reason: String| Err(Error::new(ErrorKind::Invalid, format!("a batch {reason}")));
+        match self.arrays.get(&self.labels).map(|array| &array.numbers) {
+            Some(Numbers::Integers(classes)) if !classes.is_empty() && self.valid <= classes.len() => Ok(classes),
+            Some(Numbers::Integers(classes)) => {
+                let (have, valid) = (counted(classes.len() as u64, "label", "labels"), self.valid);
+                invalid(format!("of {have} says that {valid} count"))
+            }
+            Some(Numbers::F32(_)) => {
+                invalid(format!("has FP32 numbers for its labels `{}`: give integers", self.labels))
+            }
+            None => invalid(format!("has no labels `{}`", self.labels)),
+        }
+    }
+
+    /// The arrays as inputs of a step.
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs::new(self.arrays.iter().map(|(name, Array { shape, numbers })| {
+            let numbers = match numbers {
+                Numbers::F32(numbers) => exec::Numbers::F32(numbers),
+                Numbers::Integers(numbers) => exec::Numbers::Integers(numbers),
+            };
+            (name.as_str(), exec::Array { shape, numbers })
+        }))
+    }
+
+    /// The FP32 arrays with their names.
+    pub fn numbers(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        self.arrays.iter().filter_map(|(name, array)| match &array.numbers {
+            Numbers::F32(numbers) => Some((name.as_str(), numbers.as_slice())),
+            Numbers::Integers(_) => None,
+        })
+    }
+}
+
+/// Batches one after the other: those of a data set, or any iterator over batches.
+pub trait Batches {
+    /// Overwrites `batch` with the next one; false, leaving it alone, after the last.
+    ///
+    /// # Errors
+    /// If there is a next batch but it cannot be had.
+    fn next_into(&mut self, batch: &mut Batch) -> Result<bool>;
+}
+
+impl<I: Iterator<Item = Result<Batch>>> Batches for I {
+    fn next_into(&mut self, batch: &mut Batch) -> Result<bool> {
+        match self.next() {
+            Some(next) => {
+                *batch = next?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+impl Batches for TrainBatches<'_> {
+    fn next_into(&mut self, batch: &mut Batch) -> Result<bool> {
+        Ok(TrainBatches::next_into(self, batch))
+    }
+}
+
+impl Batches for EvalBatches<'_> {
+    fn next_into(&mut self, batch: &mut Batch) -> Result<bool> {
+        Ok(EvalBatches::next_into(self, batch))
+    }
 }
 
 /// How an epoch of training goes through the data.
@@ -107,7 +212,7 @@ impl<'a> TrainBatches<'a> {
     pub fn next_into(&mut self, batch: &mut Batch) -> bool {
         let Some(indices) = self.order.get(self.next..self.next + self.batch) else { return false };
         self.next += self.batch;
-        self.reader.start(batch, self.batch, self.batch);
+        let mut slots = self.reader.start(batch, self.batch);
         for (slot, &index) in indices.iter().enumerate() {
             let placement = self.augmentation.map(|(seed, epoch)| {
                 // Of the example, not of its place in the order, so no other draw has an influence.
@@ -119,8 +224,9 @@ impl<'a> TrainBatches<'a> {
                     flip: random.random(),
                 }
             });
-            self.reader.fill(batch, slot, index as usize, placement);
+            self.reader.fill(&mut slots, slot, index as usize, placement);
         }
+        self.reader.finish(batch, slots, self.batch);
         true
     }
 }
@@ -160,10 +266,11 @@ impl<'a> EvalBatches<'a> {
         if self.next >= self.examples {
             return false;
         }
-        self.reader.start(batch, self.batch, self.batch.min(self.examples - self.next));
+        let mut slots = self.reader.start(batch, self.batch);
         for slot in 0..self.batch {
-            self.reader.fill(batch, slot, (self.next + slot) % self.examples, None);
+            self.reader.fill(&mut slots, slot, (self.next + slot) % self.examples, None);
         }
+        self.reader.finish(batch, slots, self.batch.min(self.examples - self.next));
         self.next += self.batch;
         true
     }
@@ -177,10 +284,17 @@ struct Placement {
     flip: bool,
 }
 
+/// The memory of a batch while it is filled.
+struct Slots {
+    images: Vec<f32>,
+    labels: Vec<u32>,
+}
+
 /// Copies examples out of a split, normalising them.
 #[derive(Debug)]
 struct Reader<'a> {
     split: &'a Split,
+    network: &'a Network,
     shape: &'a [usize],
     normalization: &'a Normalization,
     length: usize,
@@ -205,6 +319,11 @@ impl<'a> Reader<'a> {
             let message = format!("{}: the split does not hold examples of {:?}", dataset.name, dataset.shape);
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
+        let network = &dataset.network;
+        if network.shape.iter().product::<usize>() != length {
+            let message = format!("{}: the data are for no network: fit them to one first", dataset.name);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let normalization = &dataset.normalization;
         let table = match split.images {
             Images::U8(_) => (0..normalization.mean.len())
@@ -215,18 +334,50 @@ impl<'a> Reader<'a> {
         // One channel is the same in both layouts.
         let channels_last = dataset.channels_last && dataset.shape.first().is_some_and(|&channels| channels > 1);
         let channels_first = Vec::new();
-        Ok(Reader { split, shape: &dataset.shape, normalization, length, channels_last, channels_first, table })
+        Ok(Reader {
+            split,
+            network,
+            shape: &dataset.shape,
+            normalization,
+            length,
+            channels_last,
+            channels_first,
+            table,
+        })
     }
 
-    fn start(&self, batch: &mut Batch, examples: usize, valid: usize) {
-        batch.images.resize(examples * self.length, 0.0);
-        batch.labels.resize(examples, 0);
+    /// Takes a batch's memory.
+    fn start(&self, batch: &mut Batch, examples: usize) -> Slots {
+        let mut arrays = std::mem::take(&mut batch.arrays);
+        let mut take = |name: &str| arrays.remove(name).map(|array| array.numbers);
+        let mut images = match take(&self.network.input) {
+            Some(Numbers::F32(images)) => images,
+            _ => Vec::new(),
+        };
+        let mut labels = match take(&self.network.labels) {
+            Some(Numbers::Integers(labels)) => labels,
+            _ => Vec::new(),
+        };
+        images.resize(examples * self.length, 0.0);
+        labels.resize(examples, 0);
+        Slots { images, labels }
+    }
+
+    /// Gives it back, filled, under the names of the network's inputs.
+    fn finish(&self, batch: &mut Batch, Slots { images, labels }: Slots, valid: usize) {
+        let Network { input, shape, labels: name, .. } = self.network;
+        let examples = labels.len();
+        let shape = std::iter::once(examples).chain(shape.iter().copied()).collect();
+        let images = Array { shape, numbers: Numbers::F32(images) };
+        let labels = Array { shape: vec![examples], numbers: Numbers::Integers(labels) };
+        batch.arrays = [(input.clone(), images), (name.clone(), labels)].into();
+        batch.labels.clone_from(name);
         batch.valid = valid;
     }
 
-    fn fill(&mut self, batch: &mut Batch, slot: usize, example: usize, placement: Option<Placement>) {
-        batch.labels[slot] = self.split.labels[example];
-        let output = &mut batch.images[slot * self.length..][..self.length];
+    fn fill(&mut self, slots: &mut Slots, slot: usize, example: usize, placement: Option<Placement>) {
+        slots.labels[slot] = self.split.labels[example];
+        let output = &mut slots.images[slot * self.length..][..self.length];
         if self.channels_last {
             let mut channels_first = std::mem::take(&mut self.channels_first);
             channels_first.resize(self.length, 0.0);

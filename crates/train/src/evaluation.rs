@@ -1,13 +1,12 @@
 //! Loss and accuracy, and which examples are classified correctly.
 
-use bitbudget_exec::{Executor, Inputs, Step, Values};
+use bitbudget_exec::{Executor, Inputs, Loaded, Step, Values};
 use bitbudget_program::Program;
 
-use crate::batches::{Batch, EvalBatches};
-use crate::data::{Dataset, Split};
+use crate::batches::{Batch, Batches};
 use crate::{Error, ErrorKind, Result};
 
-/// Loss and accuracy over a split.
+/// Loss and accuracy over examples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
     /// Mean loss.
@@ -22,29 +21,31 @@ pub struct Evaluation {
     pub examples: u64,
 }
 
-/// Loss and accuracy of an evaluation program over a split of a dataset.
+/// Loss and accuracy of an evaluation program over batches of its size, such as [`EvalBatches`](crate::batches::EvalBatches) or
+/// any iterator over batches. The program need not read their labels.
 ///
 /// # Errors
-/// If the data do not fit or the device fails.
+/// If the batches do not fit, there is none, or the device fails.
 pub fn evaluate(
     executor: &mut Executor,
     values: &mut Values,
-    program: &Program,
-    dataset: &Dataset,
-    split: &Split,
+    loaded: &Loaded,
+    batches: &mut dyn Batches,
 ) -> Result<Evaluation> {
-    let mut batches = EvalBatches::new(dataset, split, program.batch)?;
     let mut batch = Batch::default();
     let (mut loss, mut scores, mut examples) = (0.0, Scores::default(), 0);
-    while batches.next_into(&mut batch) {
-        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
-        let step = executor.run(program, values, &inputs)?;
-        let labels = &batch.labels[..batch.valid];
-        for (row, &label) in rows(&step, "log_probabilities", batch.labels.len())?.zip(labels) {
+    while batches.next_into(&mut batch)? {
+        let step = loaded.step(executor, values, &batch_inputs(&batch, loaded.program()))?;
+        let classes = batch.classes()?;
+        let labels = &classes[..batch.valid];
+        for (row, &label) in rows(&step, "log_probabilities", classes.len())?.zip(labels) {
             loss -= f64::from(row.get(label as usize).copied().unwrap_or(f32::NAN));
         }
-        scores.add(rows(&step, "logits", batch.labels.len())?, labels);
+        scores.add(rows(&step, "logits", classes.len())?, labels);
         examples += batch.valid;
+    }
+    if examples == 0 {
+        return Err(Error::new(ErrorKind::Mismatch, "there are no examples to evaluate"));
     }
     Ok(Evaluation {
         loss: loss / examples as f64,
@@ -55,17 +56,28 @@ pub fn evaluate(
     })
 }
 
-/// The batch of an evaluation in batches of `size` in which an example is, by its number.
+/// The batch of an evaluation in which an example is, by its number.
 ///
 /// # Errors
-/// If the data do not fit.
-pub fn batch_with(dataset: &Dataset, split: &Split, size: usize, example: u64) -> Result<Batch> {
-    let mut batches = EvalBatches::new(dataset, split, size)?;
-    let mut batch = Batch::default();
-    for _ in 0..=example / size.max(1) as u64 {
-        batches.next_into(&mut batch);
+/// If there are fewer examples.
+pub fn batch_with(batches: &mut dyn Batches, example: u64) -> Result<Batch> {
+    let (mut batch, mut before) = (Batch::default(), 0);
+    while batches.next_into(&mut batch)? {
+        before += batch.valid as u64;
+        if example < before {
+            return Ok(batch);
+        }
     }
-    Ok(batch)
+    Err(Error::new(ErrorKind::Mismatch, format!("there is no example {example}: there are {before}")))
+}
+
+/// What an evaluation reads of a batch: the labels only if it has an input for them.
+fn batch_inputs<'b>(batch: &'b Batch, program: &Program) -> Inputs<'b> {
+    let mut inputs = batch.inputs();
+    if program.input(&batch.labels).is_none() {
+        inputs.arrays.remove(batch.labels.as_str());
+    }
+    inputs
 }
 
 /// The rows of an output with one row per example.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bitbudget_exec::{ExecError, Executor, Inputs, Step, Values};
+use bitbudget_exec::{ExecError, Executor, Inputs, Loaded, Step, Values};
 use bitbudget_program::{Instruction, Program, Progress};
 
-use crate::batches::{Batch, TrainBatches, TrainOptions};
-use crate::data::Dataset;
+use crate::batches::Batch;
 use crate::divergence::{Divergence, Ended, NotFinite, Stop};
 use crate::evaluation::{Evaluation, Scores, batch_with, evaluate, rows};
+use crate::examples::Examples;
 use crate::learning_rate::LearningRate;
 use crate::loss_scale::{LossScaler, LossScaling, SMALLEST_SCALE};
 use crate::metrics::{self, EpochRecord, FinalRecord, Promotion, Record, StepRecord};
@@ -30,8 +30,6 @@ pub enum Length {
 pub struct Settings {
     /// How long.
     pub length: Length,
-    /// Batch size, seed, order and augmentation.
-    pub batches: TrainOptions,
     /// The learning rate at the start.
     pub learning_rate: f32,
     /// How it falls.
@@ -86,14 +84,13 @@ impl From<ExecError> for Error {
 }
 
 /// What to train, on what, and how.
-#[derive(Debug)]
 pub struct Training<'a> {
     /// The programs to begin with.
     pub programs: Programs,
     /// The evaluation without rounding, for the final record.
     pub fp32: &'a Program,
-    /// The examples.
-    pub dataset: &'a Dataset,
+    /// The examples: [`Epochs`](crate::examples::Epochs) over a data set, or a program's own.
+    pub examples: &'a dyn Examples,
     /// How to train.
     pub settings: &'a Settings,
 }
@@ -120,23 +117,28 @@ pub fn train(
     promoted: Promote<'_>,
     observe: Observe<'_>,
 ) -> Result<Ended> {
-    let Training { programs, fp32, dataset, settings } = training;
+    let Training { programs, fp32, examples, settings } = training;
     if let Some(name) = executor.first_not_finite(&programs.train, values)? {
         let message =
             format!("`{name}` of the network holds numbers that are not finite; take one that did not diverge");
         return Err(Error::new(ErrorKind::Invalid, message));
     }
-    let per_epoch = TrainBatches::new(dataset, &settings.batches, 0)?.len() as u64;
+    let per_epoch = examples.steps()?;
+    if per_epoch == 0 {
+        return Err(Error::new(ErrorKind::Mismatch, "an epoch of the examples has no batch"));
+    }
     let steps = match settings.length {
         Length::Epochs(epochs) => epochs.saturating_mul(per_epoch),
         Length::Steps(steps) => steps,
     };
     let scaler = LossScaler::new(settings.loss_scale, per_epoch).resumed(values.progress.loss_scale);
+    let (train, evaluate) = (executor.load(&programs.train)?, executor.load(&programs.evaluate)?);
     let mut run = Run {
         executor,
         values,
-        programs,
-        dataset,
+        train,
+        evaluate,
+        examples,
         settings,
         scaler,
         start: Instant::now(),
@@ -181,8 +183,9 @@ impl EpochSums {
 struct Run<'a> {
     executor: &'a mut Executor,
     values: &'a mut Values,
-    programs: Programs,
-    dataset: &'a Dataset,
+    train: Loaded,
+    evaluate: Loaded,
+    examples: &'a dyn Examples,
     settings: &'a Settings,
     scaler: LossScaler,
     start: Instant,
@@ -212,8 +215,8 @@ impl Run<'_> {
             (self.last, self.test) = (EpochSums::default(), None);
             self.epoch(epoch, &mut *promoted, &mut *observe)?;
             let training = begin.elapsed().as_secs_f64();
-            if let Some(split) = &self.dataset.test {
-                self.test = Some(evaluate(self.executor, self.values, &self.programs.evaluate, self.dataset, split)?);
+            if let Some(mut test) = self.examples.test(self.evaluate.program().batch)? {
+                self.test = Some(evaluate(self.executor, self.values, &self.evaluate, &mut *test)?);
             }
             observe(&Record::Epoch(EpochRecord {
                 epoch,
@@ -232,22 +235,23 @@ impl Run<'_> {
     }
 
     fn epoch(&mut self, epoch: u64, promoted: Promote<'_>, observe: Observe<'_>) -> std::result::Result<(), Stop> {
-        let mut batches = TrainBatches::new(self.dataset, &self.settings.batches, epoch)?;
-        let mut batch = Batch::default();
-        while self.step < self.steps && batches.next_into(&mut batch) {
+        let mut batches = self.examples.epoch(epoch)?;
+        let (mut batch, before) = (Batch::default(), self.step);
+        while self.step < self.steps && batches.next_into(&mut batch)? {
             let begin = Instant::now();
             let (step, mut record) = self.one(&batch, epoch)?;
+            let classes = batch.classes()?;
             self.last.steps += 1;
             self.last.loss += record.loss;
-            self.last.examples += batch.labels.len() as u64;
+            self.last.examples += classes.len() as u64;
             self.last.skipped += u64::from(record.skipped);
             let found = self.not_finite(&record)?;
             if found != Some(NotFinite::Loss) {
-                self.last.scores.add(rows(&step, "logits", batch.labels.len())?, &batch.labels);
+                self.last.scores.add(rows(&step, "logits", classes.len())?, classes);
                 record.promoted = self.promote(&step, &mut *promoted)?;
             }
             record.seconds = begin.elapsed().as_secs_f64();
-            record.images_per_second = batch.labels.len() as f64 / record.seconds;
+            record.images_per_second = classes.len() as f64 / record.seconds;
             observe(&Record::Step(record.clone()))?;
             self.step += 1;
             if let Some(found) = found {
@@ -257,7 +261,10 @@ impl Run<'_> {
                 self.last_skipped = Some((record, batch.clone()));
             }
         }
-        Ok(())
+        match self.step == before {
+            true => Err(Error::new(ErrorKind::Mismatch, format!("epoch {epoch} of the examples has no batch")).into()),
+            false => Ok(()),
+        }
     }
 
     /// What the run came to so far.
@@ -283,9 +290,8 @@ impl Run<'_> {
     fn one(&mut self, batch: &Batch, epoch: u64) -> Result<(Step, StepRecord)> {
         let (loss_scale, settings) = (self.scaler.scale(), self.settings);
         let learning_rate = settings.schedule.at(settings.learning_rate, self.step, self.steps);
-        let inputs =
-            Inputs { examples: &batch.images, labels: &batch.labels, loss_scale, learning_rate, betas: settings.betas };
-        let step = self.executor.run_while_finite(&self.programs.train, self.values, &inputs, "loss")?;
+        let inputs = Inputs { loss_scale, learning_rate, betas: settings.betas, ..batch.inputs() };
+        let step = self.train.step_while_finite(self.executor, self.values, &inputs, "loss")?;
         let loss = step.outputs.get("loss").and_then(|loss| loss.first()).copied().unwrap_or(f32::NAN);
         // A program that never skips a step does not say whether its gradients are finite.
         let finite = loss.is_finite() && step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
@@ -317,7 +323,7 @@ impl Run<'_> {
         if self.hopeless == PATIENCE {
             return Ok(Some(NotFinite::Gradients));
         }
-        let kept = self.executor.first_not_finite(&self.programs.train, self.values)?;
+        let kept = self.executor.first_not_finite(self.train.program(), self.values)?;
         Ok(kept.map(|name| NotFinite::Kept(name.to_string())))
     }
 
@@ -334,18 +340,26 @@ impl Run<'_> {
         if let Some((record, batch)) = self.last_skipped.take().filter(|_| nearly_all) {
             return Err(self.diverged(NotFinite::Gradients, &record, batch));
         }
-        let (dataset, first) = (self.dataset, self.dataset.first(self.settings.batches.batch));
-        let split = dataset.test.as_ref().unwrap_or(&first);
+        let examples = self.examples;
+        let batches = |size| match examples.test(size)? {
+            Some(batches) => Ok::<_, Error>((batches, true)),
+            None => Ok((examples.sample(size)?, false)),
+        };
         let rounded = match self.test {
             Some(evaluation) => evaluation,
-            None => evaluate(self.executor, self.values, &self.programs.evaluate, dataset, split)?,
+            None => {
+                let mut batches = batches(self.evaluate.program().batch)?.0;
+                evaluate(self.executor, self.values, &self.evaluate, &mut *batches)?
+            }
         };
-        let exact = evaluate(self.executor, self.values, fp32, dataset, split)?;
-        let test = dataset.test.is_some();
+        let (mut of_fp32, test) = batches(fp32.batch)?;
+        let loaded = self.executor.load(fp32)?;
+        let exact = evaluate(self.executor, self.values, &loaded, &mut *of_fp32)?;
         self.exact = Some(exact).filter(|_| test);
-        for (fp32, size, evaluation) in [(false, self.programs.evaluate.batch, rounded), (true, fp32.batch, exact)] {
+        for (fp32, size, evaluation) in [(false, self.evaluate.program().batch, rounded), (true, fp32.batch, exact)] {
             let Some(example) = evaluation.first_not_finite else { continue };
-            let (batch, step) = (batch_with(dataset, split, size, example)?, self.step.saturating_sub(1));
+            let batch = batch_with(&mut *batches(size)?.0, example)?;
+            let step = self.step.saturating_sub(1);
             let record = FinalRecord { diverged: true, ..self.record() };
             let learning_rate = self.settings.schedule.at(self.settings.learning_rate, step, self.steps);
             let (found, loss_scale) = (NotFinite::Scores { fp32, test, evaluation }, self.scaler.scale());
@@ -360,7 +374,7 @@ impl Run<'_> {
         for count in step.overflows.iter().filter(|count| count.counts.overflow > 0) {
             let ratio = count.counts.overflow as f64 / count.elements.max(1) as f64;
             if self.worst.get(&count.tensor).is_none_or(|worst| worst.ratio < ratio) {
-                let tensor = name(&self.programs.train, count.tensor);
+                let tensor = name(self.train.program(), count.tensor);
                 self.worst.insert(count.tensor, metrics::Overflow { tensor, ratio, step: self.step });
             }
         }
@@ -387,7 +401,7 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         let Some(Promoted { programs, tensors }) = promoted(&over)? else { return Ok(Vec::new()) };
-        self.programs = programs;
+        (self.train, self.evaluate) = (self.executor.load(&programs.train)?, self.executor.load(&programs.evaluate)?);
         self.promotions.extend(tensors.iter().cloned());
         Ok(tensors)
     }

@@ -4,7 +4,7 @@
 
 use bitbudget_train::ErrorKind;
 use bitbudget_train::batches::{Batch, EvalBatches, TrainBatches, TrainOptions};
-use bitbudget_train::data::{Dataset, Images, Layout, Normalization, Split};
+use bitbudget_train::data::{Dataset, Images, Layout, Network, Normalization, Split};
 use proptest::prelude::*;
 
 /// Examples whose first value is their index plus one.
@@ -20,6 +20,7 @@ fn numbered(examples: usize, shape: &[usize]) -> Dataset {
         elements: "float32".into(),
         layout: Layout::Auto,
         channels_last: false,
+        network: Network { input: "x".into(), shape: shape.to_vec(), labels: "y".into(), classes: examples },
         normalization: Normalization::divide_by(1.0),
         notes: Vec::new(),
     }
@@ -42,8 +43,16 @@ fn epoch(data: &Dataset, options: &TrainOptions, epoch: u64) -> Vec<Batch> {
     all
 }
 
+fn images(batch: &Batch) -> &[f32] {
+    batch.numbers().find(|(name, _)| *name == "x").unwrap().1
+}
+
+fn classes(batch: &Batch) -> &[u32] {
+    batch.classes().unwrap()
+}
+
 fn labels(batches: &[Batch]) -> Vec<u32> {
-    batches.iter().flat_map(|batch| batch.labels.clone()).collect()
+    batches.iter().flat_map(|batch| classes(batch).to_vec()).collect()
 }
 
 proptest! {
@@ -54,8 +63,8 @@ proptest! {
         let batches = epoch(&data, &options(batch, seed, true), 0);
         prop_assert_eq!(batches.len(), examples / batch);
         for batch in &batches {
-            prop_assert_eq!(batch.valid, batch.labels.len());
-            for (pair, &label) in batch.images.chunks(2).zip(&batch.labels) {
+            prop_assert_eq!(batch.valid, classes(batch).len());
+            for (pair, &label) in images(batch).chunks(2).zip(classes(batch)) {
                 prop_assert_eq!(pair, [label as f32 + 1.0; 2]);
             }
         }
@@ -72,11 +81,11 @@ proptest! {
         prop_assert_eq!(batches.len(), examples.div_ceil(batch));
         let (mut filled, mut counted) = (Batch::default(), Vec::new());
         while batches.next_into(&mut filled) {
-            prop_assert_eq!((filled.labels.len(), filled.images.len()), (batch, 3 * batch));
-            for (values, &label) in filled.images.chunks(3).zip(&filled.labels) {
+            prop_assert_eq!((classes(&filled).len(), images(&filled).len()), (batch, 3 * batch));
+            for (values, &label) in images(&filled).chunks(3).zip(classes(&filled)) {
                 prop_assert_eq!(values, [label as f32 + 1.0; 3]);
             }
-            counted.extend_from_slice(&filled.labels[..filled.valid]);
+            counted.extend_from_slice(&classes(&filled)[..filled.valid]);
         }
         prop_assert_eq!(counted, (0..examples as u32).collect::<Vec<_>>());
     }
@@ -114,14 +123,14 @@ fn images_are_normalised_and_augmented_before_their_channels_go_last() {
     for augment in [false, true] {
         let options = TrainOptions { augment, ..options(4, 3, true) };
         for (first, last) in epoch(&data, &options, 1).iter().zip(epoch(&turned, &options, 1)) {
-            assert_eq!(channels_last(&first.images, 3, 30), last.images);
+            assert_eq!(channels_last(images(first), 3, 30), images(&last));
         }
     }
     let mut first = EvalBatches::new(&data, &data.train, 3).unwrap();
     let mut last = EvalBatches::new(&turned, &turned.train, 3).unwrap();
     let (mut one, mut other) = (Batch::default(), Batch::default());
     while first.next_into(&mut one) && last.next_into(&mut other) {
-        assert_eq!(channels_last(&one.images, 3, 30), other.images);
+        assert_eq!(channels_last(images(&one), 3, 30), images(&other));
     }
 }
 
@@ -179,7 +188,7 @@ fn augmented_images_are_crops_and_flips_and_all_of_them_occur() {
         let mut seen = vec![false; candidates.len()];
         for number in 0..4 {
             for batch in epoch(&data, &options, number) {
-                for output in batch.images.chunks(image.len()) {
+                for output in images(&batch).chunks(image.len()) {
                     let matching: Vec<usize> =
                         (0..candidates.len()).filter(|&index| candidates[index].1 == output).collect();
                     assert!(!matching.is_empty(), "{output:?} is no crop of {image:?}");
@@ -200,8 +209,8 @@ fn augmentation_belongs_to_the_example_and_the_epoch() {
         let options = TrainOptions { batch, seed: 9, shuffle, augment: true };
         let mut pairs: Vec<(u32, Vec<u32>)> = Vec::new();
         for batch in epoch(&data, &options, number) {
-            let images = batch.images.chunks(64).map(|image| image.iter().map(|value| value.to_bits()).collect());
-            pairs.extend(batch.labels.iter().copied().zip(images));
+            let images = images(&batch).chunks(64).map(|image| image.iter().map(|value| value.to_bits()).collect());
+            pairs.extend(classes(&batch).iter().copied().zip(images));
         }
         pairs.sort();
         pairs
@@ -219,12 +228,12 @@ fn bytes_are_normalised_per_channel_and_padded_before() {
     data.normalization = Normalization { divisor: 255.0, mean: vec![0.1, 0.4], std: vec![0.5, 0.25] };
     let expected = [(0.0 - 0.1) / 0.5, (0.2 - 0.1) / 0.5, (0.4 - 0.4) / 0.25, (1.0 - 0.4) / 0.25];
     let plain = &epoch(&data, &options(1, 0, false), 0)[0];
-    for (value, expected) in plain.images.iter().zip(expected) {
-        assert!((value - expected).abs() < 1e-6, "{:?}", plain.images);
+    for (value, expected) in images(plain).iter().zip(expected) {
+        assert!((value - expected).abs() < 1e-6, "{:?}", images(plain));
     }
     // Black, not the mean, surrounds an image: -0.2 in the first channel and -1.6 in the second.
     let augmented = TrainOptions { augment: true, ..options(1, 0, false) };
-    let away = (0..20).map(|number| epoch(&data, &augmented, number).remove(0).images);
+    let away = (0..20).map(|number| images(&epoch(&data, &augmented, number)[0]).to_vec());
     let away =
         away.filter(|image| image.iter().zip(&[-0.2, -0.2, -1.6, -1.6]).all(|(a, b): (_, &f32)| (a - b).abs() < 1e-6));
     assert!(away.count() > 0);

@@ -14,7 +14,7 @@ use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 fn network(shape: &[usize], classes: usize) -> Network {
-    Network { input: "input".into(), shape: shape.to_vec(), classes }
+    Network { input: "input".into(), shape: shape.to_vec(), labels: "labels".into(), classes }
 }
 
 fn read(spec: DataSpec) -> Result<Dataset, Error> {

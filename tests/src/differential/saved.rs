@@ -3,7 +3,7 @@
 use super::training::{dataset, same_bits, train_compiled};
 use super::{Case, Checked, Trained, options, parameters, text};
 use bitbudget::{Compiled, Options, compile};
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Executor, Target, Values};
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use bitbudget_program::Program;
@@ -86,8 +86,7 @@ fn next_loss(case: &Case, compiled: &Compiled) -> Result<f64, String> {
     batches.next_into(&mut batch);
     let mut executor = Executor::new(Target::Cpu, 1).map_err(text)?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).map_err(text)?;
-    let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
-    let step = executor.run(&compiled.train, &mut values, &inputs).map_err(text)?;
+    let step = executor.run(&compiled.train, &mut values, &batch.inputs()).map_err(text)?;
     step.outputs.get("loss").and_then(|loss| loss.first()).map(|&loss| f64::from(loss)).ok_or("there is no loss".into())
 }
 
@@ -95,14 +94,14 @@ fn next_loss(case: &Case, compiled: &Compiled) -> Result<f64, String> {
 fn evaluated(program: &Program, compiled: &Compiled, dataset: &Dataset) -> Result<Evaluated, String> {
     let mut executor = Executor::new(Target::Cpu, 1).map_err(text)?;
     let mut values = Values::new(program, &compiled.values, executor.device()).map_err(text)?;
-    let loss = evaluate(&mut executor, &mut values, program, dataset, &dataset.train).map_err(text)?.loss;
-    let mut batches = EvalBatches::new(dataset, &dataset.train, program.batch).map_err(text)?;
-    let (mut batch, mut logits) = (Batch::default(), Vec::new());
+    let loaded = executor.load(program).map_err(text)?;
+    let batches = || EvalBatches::new(dataset, &dataset.train, program.batch).map_err(text);
+    let loss = evaluate(&mut executor, &mut values, &loaded, &mut batches()?).map_err(text)?.loss;
+    let (mut batches, mut batch, mut logits) = (batches()?, Batch::default(), Vec::new());
     while batches.next_into(&mut batch) {
-        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
-        let step = executor.run(program, &mut values, &inputs).map_err(text)?;
+        let step = loaded.step(&mut executor, &mut values, &batch.inputs().only(program)).map_err(text)?;
         let scores = step.outputs.get("logits").ok_or("there are no class scores")?;
-        let rows = scores.chunks_exact(scores.len() / batch.labels.len());
+        let rows = scores.chunks_exact(scores.len() / program.batch);
         logits.extend(rows.take(batch.valid).map(<[f32]>::to_vec));
     }
     Ok(Evaluated { loss, logits })

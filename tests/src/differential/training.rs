@@ -8,6 +8,7 @@ use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::{self, DataSpec, Dataset, Fitting, Network};
 use bitbudget_train::divergence::Ended;
+use bitbudget_train::examples::Epochs;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::Record;
@@ -48,7 +49,6 @@ pub(crate) fn train_compiled(
     let dataset = dataset(&case.data, &compiled.training)?;
     let settings = Settings {
         length: Length::Steps(case.losses.len() as u64),
-        batches: TrainOptions { batch: case.batch, seed: 0, shuffle: false, augment: false },
         learning_rate: case.learning_rate,
         schedule: LearningRate::Constant,
         loss_scale,
@@ -58,12 +58,13 @@ pub(crate) fn train_compiled(
             Optimizer::Sgd { .. } => [0.0; 2],
         },
     };
-    train_on(&dataset, &settings, compiled, threads)
+    train_on(&dataset, case.batch, &settings, compiled, threads)
 }
 
-/// Trains what is compiled on any data; an error says where it diverged.
+/// Trains what is compiled on any data in their order; an error says where it diverged.
 pub(crate) fn train_on(
     dataset: &Dataset,
+    batch: usize,
     settings: &Settings,
     mut compiled: Compiled,
     threads: usize,
@@ -74,10 +75,11 @@ pub(crate) fn train_on(
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
     let fp32 = compiled.evaluate_fp32().map_err(text)?;
     let (mut losses, mut skipped) = (Vec::new(), 0);
+    let examples = Epochs::new(dataset, TrainOptions { batch, seed: 0, shuffle: false, augment: false });
     let ended = run::train(
         &mut executor,
         &mut values,
-        Training { programs, fp32: &fp32, dataset, settings },
+        Training { programs, fp32: &fp32, examples: &examples, settings },
         &mut |over| {
             let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
             let promoted =
@@ -122,7 +124,9 @@ pub(crate) fn dataset(spec: &DataSpec, training: &Graph) -> Result<Dataset, Stri
     let logits = training.output("logits").ok_or("there are no class scores")?;
     let classes = training.ty(logits).shape.0.get(1).map(fixed).ok_or("there are no classes")??;
     let input = training.op(input).source_name().unwrap_or_default().to_string();
-    let network = Network { input, shape, classes };
+    let labels = training.ids().find(|&id| matches!(training.op(id), Op::Label(_))).ok_or("there are no labels")?;
+    let labels = training.op(labels).source_name().unwrap_or_default().to_string();
+    let network = Network { input, shape, labels, classes };
     let loaded = data::load(spec, &network, 0).map_err(text)?;
     data::fit(loaded, &network, Fitting::default()).map_err(text)
 }

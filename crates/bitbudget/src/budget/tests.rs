@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Compiled, compile};
 use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::{Executor, Inputs, Target, Values};
+use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_precision::budget::stays_exact;
 use bitbudget_precision::{Formats, Kind};
 use bitbudget_solver::{Outcome, Settings, solve};
@@ -26,8 +26,9 @@ fn run(compiled: &Compiled) -> (Vec<f32>, Vec<u32>, usize) {
     let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
-    let inputs =
-        Inputs { examples: &examples, labels: &labels, loss_scale: 1024.0, learning_rate: 0.05, ..Inputs::default() };
+    let (input, labels) = (Array::f32(&[BATCH, 3, 32, 32], &examples), Array::integers(&[BATCH], &labels));
+    let inputs = Inputs::new([("input", input), ("labels", labels)]);
+    let inputs = Inputs { loss_scale: 1024.0, learning_rate: 0.05, ..inputs };
     let losses = (0..2).map(|_| executor.run(&compiled.train, &mut values, &inputs).unwrap().outputs["loss"][0]);
     let losses = losses.collect();
     let weights = values.download().unwrap().into_values().flatten().map(f32::to_bits).collect();

@@ -119,6 +119,7 @@ fn measure(
     dataset: &Dataset,
 ) -> Result<Measured> {
     let options = TrainOptions { batch: program.batch, seed: args.seed, shuffle: false, augment: false };
+    let loaded = executor.load(program)?;
     let mut scaler = LossScaler::new(args.loss_scale, u64::MAX);
     let mut times = vec![Duration::ZERO; program.instructions.len()];
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
@@ -132,15 +133,9 @@ fn measure(
             epoch += 1;
             batches = TrainBatches::new(dataset, &options, epoch)?;
         }
-        let inputs = Inputs {
-            examples: &batch.images,
-            labels: &batch.labels,
-            loss_scale: scaler.scale(),
-            learning_rate: args.lr,
-            ..Inputs::default()
-        };
+        let inputs = Inputs { loss_scale: scaler.scale(), learning_rate: args.lr, ..batch.inputs() };
         let start = Instant::now();
-        let result = executor.run_timed(program, values, &inputs, &mut times)?;
+        let result = loaded.step_timed(executor, values, &inputs, &mut times)?;
         seconds.push(start.elapsed().as_secs_f64());
         let output = |name: &str| result.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
         losses.push(output("loss"));

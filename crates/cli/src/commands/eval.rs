@@ -8,9 +8,11 @@ use crate::model::{Request, compiled, executor, network};
 use crate::output::{counted, json, remark, say, small};
 use crate::report;
 use anyhow::Result;
-use bitbudget_exec::{Inputs, Values};
+use bitbudget_exec::Values;
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
+use bitbudget_program::Program;
+use bitbudget_train::batches::EvalBatches;
 use bitbudget_train::evaluation::{batch_with, evaluate};
 use serde::Serialize;
 
@@ -41,11 +43,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let mut executor = executor(&args.device)?;
     let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
     let fp32 = compiled.evaluate_fp32()?;
-    let rounded = evaluate(&mut executor, &mut values, &compiled.evaluate, &dataset, split)?;
+    let batches = |size| EvalBatches::new(&dataset, split, size);
+    let mut evaluated = |program: &Program| {
+        let loaded = executor.load(program)?;
+        evaluate(&mut executor, &mut values, &loaded, &mut batches(program.batch)?)
+    };
+    let rounded = evaluated(&compiled.evaluate)?;
     // Where nothing is rounded, both are the same.
     let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
     let exact = match is_rounded {
-        true => evaluate(&mut executor, &mut values, &fp32, &dataset, split)?,
+        true => evaluated(&fp32)?,
         false => rounded,
     };
     let record = EvalRecord {
@@ -78,9 +85,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
             true => ("fp32", fp32.batch),
             false => (record.method.as_str(), compiled.evaluate.batch),
         };
-        let batch = batch_with(&dataset, split, size, example)?;
-        let inputs = Inputs { examples: &batch.images, labels: &batch.labels, ..Inputs::default() };
-        let place = place_in_evaluation(&compiled, &mut executor, &mut values, &inputs, is_exact);
+        let batch = batch_with(&mut batches(size)?, example)?;
+        let place = place_in_evaluation(&compiled, &mut executor, &mut values, &batch.inputs(), is_exact);
         let (many, of) = (evaluation.not_finite, evaluation.examples);
         // The result is written, but the command does not end as a success.
         let text = format!(

@@ -11,8 +11,8 @@ use anyhow::Result;
 use bitbudget::profiling;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
-use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
-use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
+use bitbudget_profile::{Profile, Settings, TensorProfile, measure};
+use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::Dataset;
 use indicatif::ProgressBar;
 
@@ -37,6 +37,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         formats: args.formats.clone(),
     };
     let batches = draw(args, &dataset)?;
+    let batches: Vec<_> = batches.iter().map(Batch::inputs).collect();
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
     let mut executor = executor(&args.device)?;
     let model = Model { graph: compiled.forward, values: compiled.values };
@@ -58,9 +59,9 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
     let mut drawn = Vec::new();
     for epoch in 0.. {
         let mut epoch = TrainBatches::new(dataset, &options, epoch)?;
-        let mut batch = batches::Batch::default();
+        let mut batch = Batch::default();
         while drawn.len() < args.batches && epoch.next_into(&mut batch) {
-            drawn.push(Batch { examples: batch.images.clone(), labels: batch.labels.clone() });
+            drawn.push(std::mem::take(&mut batch));
         }
         if drawn.len() == args.batches {
             break;

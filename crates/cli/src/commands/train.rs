@@ -24,8 +24,8 @@ use bitbudget_precision::summary::summary;
 use bitbudget_program::Program;
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
-use bitbudget_train::data::Dataset;
 use bitbudget_train::divergence::Ended;
+use bitbudget_train::examples::{Epochs, Examples};
 use bitbudget_train::metrics::{self, FinalRecord};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings, Training, train};
 use records::Records;
@@ -48,10 +48,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
     check_training(&compiled, compiled.assignment.batch)?;
-    let settings = settings(&args.settings, length(args), compiled.assignment.batch);
+    let settings = settings(&args.settings, length(args));
+    let epochs = train_options(&args.settings, compiled.assignment.batch);
     let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
     // What does not fit is refused before any file is made.
-    check_batches(&mut dataset, &settings)?;
+    check_batches(&mut dataset, &epochs, &settings)?;
     rehearsed(args, &compiled)?;
     let mut records = Records::begin(args, &inputs, compiled.assignment.low_ratio_elements(), threads)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
@@ -64,9 +65,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             Formats::Options { budget: options.budget.is_some(), promotion: settings.promotion.is_some() }
         }
     };
+    let examples = Epochs::new(&dataset, epochs);
     let mut machine = Machine::start(args, &compiled)?;
     let (record, memory) =
-        machine.trained(args, &mut compiled, &dataset, Setup { settings: &settings, formats }, &mut records)?;
+        machine.trained(args, &mut compiled, &examples, Setup { settings: &settings, formats }, &mut records)?;
     let saved = match &args.save {
         Some(path) if !record.diverged => saved(path, &mut compiled, &machine.values),
         _ => Ok(()),
@@ -135,13 +137,13 @@ impl Machine {
         &mut self,
         args: &TrainArgs,
         compiled: &mut Compiled,
-        dataset: &Dataset,
+        examples: &dyn Examples,
         setup: Setup<'_>,
         records: &mut Records<'_>,
     ) -> Result<(FinalRecord, MemoryRecord)> {
         let Machine { resident, executor, values, fp32 } = self;
-        let mut progress = Progress::new(steps(setup.settings, dataset), args.quiet);
-        let training = Training { programs: programs(compiled), fp32, dataset, settings: setup.settings };
+        let mut progress = Progress::new(steps(setup.settings, examples)?, args.quiet);
+        let training = Training { programs: programs(compiled), fp32, examples, settings: setup.settings };
         let ended = train(
             executor,
             values,
@@ -174,15 +176,19 @@ fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRec
     MemoryRecord { predicted: largest(|f| f.kept) + largest(|f| f.arena) + largest(|f| f.scratch), ..step }
 }
 
-/// How to train with batches of so many examples.
-pub(crate) fn settings(given: &SettingsArgs, length: Length, batch: usize) -> Settings {
+/// How epochs go through the examples, in batches of so many.
+pub(crate) fn train_options(given: &SettingsArgs, batch: usize) -> TrainOptions {
+    TrainOptions { batch, seed: given.seed, shuffle: !given.no_shuffle, augment: given.augment }
+}
+
+/// How to train.
+pub(crate) fn settings(given: &SettingsArgs, length: Length) -> Settings {
     let betas = match Optimizer::adamw() {
         Optimizer::AdamW { betas, .. } => betas,
         Optimizer::Sgd { .. } => [0.0; 2],
     };
     Settings {
         length,
-        batches: TrainOptions { batch, seed: given.seed, shuffle: !given.no_shuffle, augment: given.augment },
         learning_rate: given.lr,
         schedule: given.lr_schedule,
         loss_scale: given.loss_scale,
@@ -192,11 +198,11 @@ pub(crate) fn settings(given: &SettingsArgs, length: Length, batch: usize) -> Se
 }
 
 /// The number of steps of a run, for the progress bar.
-fn steps(settings: &Settings, dataset: &Dataset) -> u64 {
-    match settings.length {
+fn steps(settings: &Settings, examples: &dyn Examples) -> bitbudget_train::Result<u64> {
+    Ok(match settings.length {
         Length::Steps(steps) => steps,
-        Length::Epochs(epochs) => epochs.saturating_mul((dataset.train.len() / settings.batches.batch.max(1)) as u64),
-    }
+        Length::Epochs(epochs) => epochs.saturating_mul(examples.steps()?),
+    })
 }
 
 /// The programs of a trainer's run.

@@ -1,35 +1,26 @@
 //! Elementwise operators, alone or several in one pass over their operands.
 
 use super::geometry::channels;
+use super::load::BoundPart;
 use super::operands::{Operand, Operands, Place};
 use crate::error::Fault;
-use bitbudget_formats::{Counts, Format, Overflow};
+use bitbudget_formats::Counts;
 use bitbudget_ir::ops::RunningVariance;
 use bitbudget_ir::{Expression, Form, Op, Shape};
 use bitbudget_kernels::{self as kernels, Formula, Function, Output, Word};
 use std::slice;
 
-/// One part of an instruction.
+/// One part of an instruction in one step.
 pub(super) struct Link<'t> {
     pub(super) op: &'t Op,
     pub(super) operands: Operands<'t>,
-    pub(super) rounding: Option<(Format, Overflow)>,
-    /// Whether its overflows are asked for.
-    pub(super) is_counted: bool,
-    /// The format of the result.
-    pub(super) format: Format,
-    /// Where the result is stored, if it is.
-    pub(super) place: Option<usize>,
-}
-
-impl Link<'_> {
-    /// Whether it reads the result of an earlier part.
-    pub(super) fn reads(&self, part: usize) -> bool {
-        self.operands.0.iter().any(|(operand, _)| matches!(*operand, Operand::Part(read) if read == part))
-    }
+    /// That of the result.
+    pub(super) shape: &'t [usize],
+    pub(super) part: &'t BoundPart,
 }
 
 /// How an operator is computed element by element, on operands of the result's shape.
+#[derive(Debug)]
 pub(super) enum Elementwise {
     /// By a kernel written for it.
     Written(Function<'static>),
@@ -157,17 +148,19 @@ pub(super) struct Chain<'t> {
     untouched: bool,
 }
 
-/// The chain of parts with these functions.
-pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function<'t>>, shape: &[usize]) -> Result<Chain<'t>, Fault> {
+/// The chain of elementwise parts of a shape.
+pub(super) fn parts<'t>(links: &[Link<'t>], shape: &[usize]) -> Result<Chain<'t>, Fault> {
     let mut parts = Vec::with_capacity(links.len());
     let mut untouched = true;
-    for (link, function) in links.iter().zip(functions) {
-        let (mut function, mut used) = (function, operands(link.op));
+    for link in links {
+        let function = link.part.elementwise.as_ref().map(Elementwise::function);
+        let mut function = function.ok_or_else(|| Fault::Operands(format!("{} is no function", link.op.name())))?;
+        let mut used = operands(link.op);
         if can_be_skipped(link.op) {
             used = link.operands.len().saturating_sub(1);
             if link.operands.scalar(used)? == 0.0 {
                 (function, used) = (Function::Copy, 1);
-                untouched &= matches!(link.operands.get(0)?.0, Operand::Output(i) if link.place == Some(i));
+                untouched &= matches!(link.operands.get(0)?.0, Operand::Output(i) if link.part.place == Some(i));
             } else {
                 untouched = false;
             }
@@ -176,7 +169,8 @@ pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function<'t>>, shape:
         }
         let operands: Result<Vec<kernels::Operand<'_>>, Fault> =
             (0..used.min(link.operands.len())).map(|i| operand(&link.operands, i, shape)).collect();
-        parts.push(kernels::Part { function, operands: operands?, rounding: link.rounding, output: link.place });
+        let BoundPart { rounding, place: output, .. } = *link.part;
+        parts.push(kernels::Part { function, operands: operands?, rounding, output });
     }
     let by_channel = |part: &kernels::Part<'_>| part.operands.iter().any(|o| matches!(o, kernels::Operand::Channel(_)));
     let layout = match parts.iter().any(by_channel) {
@@ -187,17 +181,12 @@ pub(super) fn parts<'t>(links: &[Link<'t>], functions: Vec<Function<'t>>, shape:
 }
 
 /// Computes parts together; their counts.
-pub(super) fn compute(
-    links: &[Link<'_>],
-    functions: Vec<Function<'_>>,
-    places: &mut [Place<'_>],
-    shape: &[usize],
-) -> Result<Vec<Counts>, Fault> {
+pub(super) fn compute(links: &[Link<'_>], places: &mut [Place<'_>], shape: &[usize]) -> Result<Vec<Counts>, Fault> {
     let mut outputs: Vec<Output<'_>> = Vec::with_capacity(places.len());
     for place in places.iter_mut() {
         outputs.push(place.numbers()?.reborrow());
     }
-    let Chain { layout, parts, untouched } = parts(links, functions, shape)?;
+    let Chain { layout, parts, untouched } = parts(links, shape)?;
     if untouched {
         return Ok(vec![Counts::default(); links.len()]);
     }

@@ -1,6 +1,6 @@
 //! The CPU's kernels behind dense operations, whose results are new storage.
 
-use super::kernel;
+use super::kernel::Kernel;
 use super::operands::{Operand, Operands, Place};
 use super::workspace;
 use crate::error::Fault;
@@ -11,17 +11,18 @@ use candle_core::{CpuStorage, Layout};
 /// Computes `op` into storage of its own.
 pub(crate) fn compute_new(op: &Op, operands: &[(&CpuStorage, &Layout)], shape: &[usize]) -> Result<CpuStorage, Fault> {
     let stored: Vec<_> = operands.iter().map(|(_, layout)| (layout.dims().to_vec(), Format::FP32)).collect();
+    let kernel = Kernel::new(op, &stored, shape)?;
     let mut beside = vec![0.0; workspace(op, &stored, shape) / size_of::<f32>()];
     let operands: Result<Vec<_>, Fault> =
         operands.iter().map(|(storage, layout)| Ok((operand(storage, layout)?, layout.dims()))).collect();
     let (operands, elements) = (Operands(operands?), shape.iter().product());
     if matches!(op, Op::MaxPoolIndices(_)) {
         let mut y = vec![0; elements];
-        kernel::compute(op, &operands, &mut Place::Indices(&mut y), shape, &mut [])?;
+        kernel.compute(op, &operands, &mut Place::Indices(&mut y), shape, &mut [])?;
         return Ok(CpuStorage::U8(y));
     }
     let mut y = vec![0.0; elements];
-    kernel::compute(op, &operands, &mut Place::Numbers(y.as_mut_slice().into()), shape, &mut beside)?;
+    kernel.compute(op, &operands, &mut Place::Numbers(y.as_mut_slice().into()), shape, &mut beside)?;
     Ok(CpuStorage::F32(y))
 }
 

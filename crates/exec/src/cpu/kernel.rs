@@ -9,29 +9,60 @@ mod reductions;
 mod rows;
 
 use super::operands::{Operands, Place};
+use super::workspace::{Stored, convolution};
 use crate::error::Fault;
 use bitbudget_formats::Counts;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{self as kernels, Binary};
+use bitbudget_kernels::{self as kernels, Binary, ConvPlan};
 use call::Call;
 pub(super) use products::matmul_sizes;
 
-/// Computes an operator; `shape` is the result's, `workspace` what its kernel needs beside.
-pub(super) fn compute(
-    op: &Op,
-    operands: &Operands<'_>,
-    place: &mut Place<'_>,
-    shape: &[usize],
-    workspace: &mut [f32],
-) -> Result<Counts, Fault> {
+/// The kernel of an operator, with what shapes and formats decide.
+#[derive(Debug)]
+pub(super) enum Kernel {
+    Conv(ConvPlan),
+    /// One without a plan.
+    Direct,
+}
+
+impl Kernel {
+    /// The kernel for operands of some shapes and formats; `shape` is the result's.
+    ///
+    /// # Errors
+    /// If a convolution's operands are not images.
+    pub(super) fn new(op: &Op, operands: &[Stored], shape: &[usize]) -> Result<Kernel, Fault> {
+        match convolution(op, operands, shape).transpose()? {
+            Some((conv, pass, [a, b])) => Ok(Kernel::Conv(conv.plan(pass, a, b))),
+            None => Ok(Kernel::Direct),
+        }
+    }
+
+    /// Computes the operator; `workspace` is what its kernel needs beside.
+    pub(super) fn compute(
+        &self,
+        op: &Op,
+        operands: &Operands<'_>,
+        place: &mut Place<'_>,
+        shape: &[usize],
+        workspace: &mut [f32],
+    ) -> Result<Counts, Fault> {
+        match self {
+            Kernel::Conv(plan) => {
+                let bias = if let Op::Conv(_) = op { operands.optional(2)? } else { None };
+                Ok(plan.run([operands.numbers(0)?, operands.numbers(1)?], bias, place.numbers()?, workspace)?)
+            }
+            Kernel::Direct => compute(op, operands, place, shape),
+        }
+    }
+}
+
+/// Computes an operator whose kernel has no plan; `shape` is the result's.
+fn compute(op: &Op, operands: &Operands<'_>, place: &mut Place<'_>, shape: &[usize]) -> Result<Counts, Fault> {
     if let Op::MaxPoolIndices(op) = op {
         return pooling::max_indices(op, operands, place, shape);
     }
-    let call = Call { operands, y: place.numbers()?, shape, workspace };
+    let call = Call { operands, y: place.numbers()?, shape };
     match op {
-        Op::Conv(op) => products::conv(op, call),
-        Op::ConvGradInput(op) => products::conv_grad_input(op, call),
-        Op::ConvGradWeight(op) => products::conv_grad_weight(op, call),
         Op::Matmul(op) => products::matmul(op, call),
         Op::BatchMean(_) => normalisation::mean(call),
         Op::BatchVariance(_) => normalisation::variance(call),

@@ -1,35 +1,39 @@
 //! One step of a program on the CPU.
 
 use super::arena::{Arena, Split, overwrite};
-use super::chain::{self, Elementwise, Link};
+use super::chain::{self, Link};
 use super::derive::Parts;
 use super::kernel;
+use super::load::{Bound, BoundPart, Compute, Heads, Origin, Reach, Task, Way, missing, place};
 use super::operands::{Operand, Operands, Place};
 use crate::error::{ExecError, Fault};
-use crate::executor::{Inputs, OverflowCount, Step, Watch, are_finite, written};
+use crate::inputs::{Inputs, Numbers};
+use crate::outcome::{OverflowCount, Step, Watch, are_finite, written};
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::DType;
-use bitbudget_kernels::{Elements, Function, Output};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
+use bitbudget_kernels::{Elements, Output};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
-use std::ops::Range;
 use std::time::Instant;
 
 /// Runs a step; kept tensors change in place.
 pub(crate) fn run(
     program: &Program,
+    bound: &Bound,
     arena: &mut Arena,
     values: &mut Values,
     inputs: &Inputs<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Step, ExecError> {
     arena.reserve(program.arena).map_err(|e| ExecError::new("the memory of a step", e))?;
-    let run = Run::new(program, arena, values, inputs)?;
+    let run = Run::new(program, bound, arena, values, inputs)?;
     let mut step = Step::default();
-    for (at, instruction) in program.instructions.iter().enumerate() {
+    for (at, (instruction, task)) in program.instructions.iter().zip(&bound.tasks).enumerate() {
         let start = Instant::now();
-        run.instruction(instruction, &mut step)?;
+        if let Some(task) = task {
+            run.instruction(task, instruction, &mut step)?;
+        }
         watch.took(at, start.elapsed());
         if let Watch::Numbers(observe) = watch {
             run.show(instruction, *observe)?;
@@ -50,10 +54,10 @@ pub(crate) fn run(
 
 struct Run<'a> {
     program: &'a Program,
+    bound: &'a Bound,
     arena: &'a Arena,
-    inputs: &'a Inputs<'a>,
-    /// The buffer whose storage each buffer shows.
-    shows: Vec<BufferId>,
+    /// What the inputs hold, by buffer.
+    given: Vec<Option<Numbers<'a>>>,
     /// What is kept, by buffer.
     kept: Vec<Option<Tensor>>,
     /// The numbers of the training loop, by buffer.
@@ -63,41 +67,35 @@ struct Run<'a> {
 /// The memory that an instruction reads and writes.
 struct Memory<'t> {
     split: Split<'t>,
-    /// Kept tensors that it reads, by buffer.
-    kept: Vec<(BufferId, &'t [f32])>,
+    /// Kept tensors that it reads, in the order of its reach.
+    kept: Vec<&'t [f32]>,
 }
 
 impl<'a> Run<'a> {
     fn new(
         program: &'a Program,
+        bound: &'a Bound,
         arena: &'a Arena,
         values: &Values,
-        inputs: &'a Inputs<'a>,
+        inputs: &Inputs<'a>,
     ) -> Result<Run<'a>, ExecError> {
-        let mut shows: Vec<BufferId> = (0..program.buffers.len() as u32).map(BufferId).collect();
-        for instruction in &program.instructions {
-            if let Instruction::View { input, output } = instruction {
-                shows[output.index()] = shows[input.index()];
-            }
-        }
+        let given = inputs.bound(program)?;
         let mut kept = vec![None; program.buffers.len()];
         let mut scalars = vec![[0.0]; program.buffers.len()];
         for (i, buffer) in program.buffers.iter().enumerate() {
             match buffer.source {
                 Source::Kept | Source::Constant => kept[i] = Some(values.checked(buffer)?.clone()),
                 Source::Scalar(kind) => scalars[i] = [inputs.scalar(kind, values.progress.updates)],
-                Source::Input => length(buffer, inputs.examples.len(), "numbers")?,
-                Source::Label => length(buffer, inputs.labels.len(), "labels")?,
-                Source::None => {}
+                Source::Input | Source::None => {}
             }
         }
-        Ok(Run { program, arena, inputs, shows, kept, scalars })
+        Ok(Run { program, bound, arena, given, kept, scalars })
     }
 
-    fn instruction(&self, instruction: &Instruction, step: &mut Step) -> Result<(), ExecError> {
-        match instruction {
-            Instruction::Compute { parts, workspace } => {
-                let counts = self.compute(parts, *workspace).map_err(|e| ExecError::new(self.place(parts), e))?;
+    fn instruction(&self, task: &Task, instruction: &Instruction, step: &mut Step) -> Result<(), ExecError> {
+        match (task, instruction) {
+            (Task::Compute(task), Instruction::Compute { parts, .. }) => {
+                let counts = self.compute(task, parts).map_err(|e| ExecError::new(place(self.program, parts), e))?;
                 for (part, counts) in parts.iter().zip(counts) {
                     let buffer = self.program.buffer(part.output);
                     let counted = part.rounding.and_then(|r| r.counted);
@@ -107,155 +105,103 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
-            Instruction::Store { value, target } => {
-                self.store(*value, *target).map_err(|e| ExecError::new(format!("store {target}"), e))
+            (Task::Store { reach, value }, Instruction::Store { target, .. }) => {
+                self.store(reach, value).map_err(|e| ExecError::new(format!("store {target}"), e))
             }
-            // Places are known beforehand.
-            Instruction::View { .. } | Instruction::Free { .. } => Ok(()),
+            _ => Err(ExecError::new("a step", "the program is not the one that was loaded")),
         }
     }
 
-    fn place(&self, parts: &[Part]) -> String {
-        let part = |part: &Part| {
-            format!("{} into {} `{}`", part.op.name(), part.output, self.program.buffer(part.output).name)
-        };
-        parts.iter().map(part).collect::<Vec<_>>().join(" and ")
-    }
-
-    /// Where the storage of a buffer lies in the arena.
-    fn range(&self, id: BufferId) -> Option<Range<usize>> {
-        let buffer = self.program.buffer(self.shows[id.index()]);
-        buffer.offset.map(|offset| offset..offset.saturating_add(buffer.bytes()))
-    }
-
-    /// Runs `f` with the memory of an instruction: what it reads, `written` in order, and the workspace last.
+    /// Runs `f` with the memory of an instruction: what it reads, what it writes in order, and the workspace last.
     fn with_memory<R>(
         &self,
-        reads: &[BufferId],
-        written: &[BufferId],
-        workspace: Option<Workspace>,
+        reach: &Reach,
         f: impl FnOnce(&Memory<'_>, Vec<Written<'_>>, &mut [f32]) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
-        let kept = |id: &BufferId| self.kept[self.shows[id.index()].index()].as_ref();
-        let replaced: Vec<&Tensor> = written.iter().filter_map(kept).collect();
-        let read: Vec<(BufferId, &Tensor)> = reads
-            .iter()
-            .filter(|id| !written.contains(&self.shows[id.index()]))
-            .filter_map(|id| kept(id).map(|tensor| (self.shows[id.index()], tensor)))
-            .collect();
-        let guards: Vec<_> = read.iter().map(|(id, tensor)| (*id, tensor.storage_and_layout())).collect();
-        let kept_slices: Result<Vec<(BufferId, &[f32])>, Fault> =
-            guards.iter().map(|(id, (storage, layout))| Ok((*id, numbers(storage, layout)?))).collect();
-        let kept_slices = kept_slices?;
-        let mut ranges: Vec<Range<usize>> = written.iter().filter_map(|&id| self.range(id)).collect();
-        ranges.extend(workspace.map(|w| w.offset..w.offset.saturating_add(w.bytes)));
+        let kept = |id: &BufferId| self.kept[id.index()].as_ref().ok_or_else(|| missing(*id));
+        let replaced: Result<Vec<&Tensor>, Fault> = reach.replaced.iter().map(kept).collect();
+        let guards: Result<Vec<_>, Fault> =
+            reach.kept.iter().map(|id| kept(id).map(|tensor| tensor.storage_and_layout())).collect();
+        let guards = guards?;
+        let kept: Result<Vec<&[f32]>, Fault> =
+            guards.iter().map(|(storage, layout)| numbers(storage, layout)).collect();
+        let kept = kept?;
         self.arena.with(|block| {
             lend(
-                &replaced,
+                &replaced?,
                 &mut Vec::new(),
                 &mut Some(|replaced: Vec<&mut [f32]>| {
-                    let mut split = Split::new(block, &ranges)?;
+                    let mut split = Split::new(block, &reach.ranges)?;
                     let mut pieces = std::mem::take(&mut split.written).into_iter();
                     let mut replaced = replaced.into_iter();
-                    let mut slots = Vec::with_capacity(written.len());
-                    for id in written {
-                        let slot = match self.range(*id) {
+                    let mut slots = Vec::with_capacity(reach.written.len());
+                    for id in &reach.written {
+                        let slot = match self.program.buffer(self.bound.root(*id)).offset {
                             Some(_) => pieces.next().map(Written::Arena),
                             None => replaced.next().map(Written::Kept),
                         };
                         slots.push(slot.ok_or_else(|| Fault::Operands(format!("{id} has no place")))?);
                     }
                     let workspace = pieces.next().map_or(Ok(&mut [][..]), words)?;
-                    f(&Memory { split, kept: kept_slices }, slots, workspace)
+                    f(&Memory { split, kept }, slots, workspace)
                 }),
             )
         })
     }
 
-    fn compute(&self, parts: &[Part], workspace: Option<Workspace>) -> Result<Vec<Counts>, Fault> {
-        let reads: Vec<BufferId> = parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
-        let stored = |id: &BufferId| {
-            let buffer = self.program.buffer(*id);
-            buffer.offset.is_some() || buffer.source == Source::Kept
-        };
-        let written: Vec<BufferId> = parts.iter().map(|part| part.output).filter(stored).collect();
-        self.with_memory(&reads, &written, workspace, |memory, slots, workspace| {
+    fn compute(&self, task: &Compute, parts: &[Part]) -> Result<Vec<Counts>, Fault> {
+        self.with_memory(&task.reach, |memory, slots, workspace| {
             let mut places = Vec::with_capacity(slots.len());
-            for (slot, id) in slots.into_iter().zip(&written) {
+            for (slot, id) in slots.into_iter().zip(&task.reach.written) {
                 let part = parts.iter().find(|part| part.output == *id);
                 let overflow = part.and_then(|part| part.rounding).map(|r| r.overflow);
                 places.push(result(self.program.buffer(*id), overflow, slot)?);
             }
             let links: Result<Vec<Link<'_>>, Fault> =
-                (0..parts.len()).map(|i| self.link(parts, i, &written, memory)).collect();
-            execute(&links?, &mut places, &self.shapes(parts), workspace)
+                parts.iter().zip(&task.parts).map(|(part, bound)| self.link(part, bound, memory)).collect();
+            execute(&task.way, &links?, &mut places, workspace)
         })
     }
 
-    fn shapes(&self, parts: &[Part]) -> Vec<&'a [usize]> {
-        parts.iter().map(|part| self.program.buffer(part.output).shape.as_slice()).collect()
-    }
-
     /// A part with its operands.
-    fn link<'t>(
-        &'t self,
-        parts: &'t [Part],
-        i: usize,
-        written: &[BufferId],
-        memory: &Memory<'t>,
-    ) -> Result<Link<'t>, Fault> {
-        let part = &parts[i];
-        let operand = |&id: &BufferId| {
-            let earlier = parts[..i].iter().rposition(|earlier| earlier.output == self.shows[id.index()]);
-            let operand = match earlier {
-                Some(earlier) => Operand::Part(earlier),
-                None => self.operand(id, written, memory)?,
-            };
-            Ok((operand, self.program.buffer(id).shape.as_slice()))
-        };
-        let operands: Result<Vec<_>, Fault> = part.inputs.iter().map(operand).collect();
-        let buffer = self.program.buffer(part.output);
-        let rounding = part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow));
-        let place = written.iter().position(|id| *id == part.output);
-        let is_counted = rounding.is_some() && part.rounding.is_some_and(|r| r.counted.is_some());
-        Ok(Link { op: &part.op, operands: Operands(operands?), rounding, is_counted, format: buffer.format, place })
+    fn link<'t>(&'t self, part: &'t Part, bound: &'t BoundPart, memory: &Memory<'t>) -> Result<Link<'t>, Fault> {
+        let shape = |id: BufferId| self.program.buffer(id).shape.as_slice();
+        let operand = |(&id, origin)| Ok((self.operand(origin, memory)?, shape(id)));
+        let operands: Result<Vec<_>, Fault> = part.inputs.iter().zip(&bound.origins).map(operand).collect();
+        Ok(Link { op: &part.op, operands: Operands(operands?), shape: shape(part.output), part: bound })
     }
 
-    fn operand<'t>(&'t self, id: BufferId, written: &[BufferId], memory: &Memory<'t>) -> Result<Operand<'t>, Fault> {
-        let root = self.shows[id.index()];
-        let buffer = self.program.buffer(root);
-        let range = self.range(root);
-        if let Some(output) = written.iter().position(|&w| w == root || range.is_some() && self.range(w) == range) {
-            return Ok(Operand::Output(output));
-        }
-        if let Some(range) = range {
-            return stored(buffer, memory.split.read(&range)?);
-        }
-        match buffer.source {
-            Source::Input => Ok(Operand::Numbers(self.inputs.examples.into())),
-            Source::Label => Ok(Operand::Labels(self.inputs.labels)),
-            Source::Scalar(_) => Ok(Operand::Numbers(self.scalars[root.index()].as_slice().into())),
-            Source::Kept | Source::Constant => {
-                let found = memory.kept.iter().find(|(kept, _)| *kept == root);
-                found.map(|(_, x)| Operand::Numbers((*x).into())).ok_or_else(|| missing(id))
-            }
-            Source::None => Err(missing(id)),
+    fn operand<'t>(&'t self, origin: &Origin, memory: &Memory<'t>) -> Result<Operand<'t>, Fault> {
+        match origin {
+            Origin::Output(output) => Ok(Operand::Output(*output)),
+            Origin::Part(part) => Ok(Operand::Part(*part)),
+            Origin::Arena(root, range) => stored(self.program.buffer(*root), memory.split.read(range)?),
+            Origin::Given(root) => match self.given[root.index()] {
+                Some(Numbers::F32(x)) => Ok(Operand::Numbers(x.into())),
+                Some(Numbers::Integers(x)) => Ok(Operand::Labels(x)),
+                None => Err(missing(*root)),
+            },
+            Origin::Scalar(root) => Ok(Operand::Numbers(self.scalars[root.index()].as_slice().into())),
+            Origin::Kept(position) => Ok(Operand::Numbers(memory.kept[*position].into())),
         }
     }
 
-    fn store(&self, value: BufferId, target: BufferId) -> Result<(), Fault> {
-        self.with_memory(&[value], &[target], None, |memory, slots, _| {
-            let Operand::Numbers(x) = self.operand(value, &[target], memory)? else { return Err(missing(value)) };
+    fn store(&self, reach: &Reach, value: &Origin) -> Result<(), Fault> {
+        self.with_memory(reach, |memory, slots, _| {
+            let missing = || Fault::Operands("there are no numbers to store, or no place for them".into());
+            let Operand::Numbers(x) = self.operand(value, memory)? else { return Err(missing()) };
             match slots.into_iter().next() {
                 Some(Written::Kept(y)) => Ok(x.copy_to(y)?),
-                _ => Err(missing(target)),
+                _ => Err(missing()),
             }
         })
     }
 
     /// The numbers that a buffer holds, indices as such.
     fn numbers(&self, id: BufferId) -> Result<Vec<f32>, Fault> {
-        self.with_memory(&[id], &[], None, |memory, _, _| match self.operand(id, &[], memory)? {
+        let reach = self.bound.reach(self.program, &[id], &[], None);
+        let origin = self.bound.origin(self.program, id, &reach)?;
+        self.with_memory(&reach, |memory, _, _| match self.operand(&origin, memory)? {
             Operand::Numbers(x) => {
                 let mut numbers = vec![0.0; x.len()];
                 x.copy_to(&mut numbers)?;
@@ -274,7 +220,7 @@ impl<'a> Run<'a> {
         observe: &mut (dyn FnMut(BufferId, &[f32]) + Send),
     ) -> Result<(), ExecError> {
         for id in written(instruction) {
-            let root = self.program.buffer(self.shows[id.index()]);
+            let root = self.program.buffer(self.bound.root(id));
             let there = root.offset.is_some() || root.source != Source::None;
             if there {
                 observe(id, &self.numbers(id).map_err(|e| ExecError::new(id.to_string(), e))?);
@@ -288,21 +234,6 @@ impl<'a> Run<'a> {
 enum Written<'t> {
     Arena(&'t mut [u8]),
     Kept(&'t mut [f32]),
-}
-
-fn missing(id: BufferId) -> Fault {
-    Fault::Operands(format!("{id} holds nothing"))
-}
-
-fn length(buffer: &Buffer, given: usize, what: &str) -> Result<(), ExecError> {
-    let (needed, shape) = (buffer.elements(), &buffer.shape);
-    match given == needed {
-        true => Ok(()),
-        false => {
-            let reason = format!("{given} {what} were given, its shape {shape:?} needs {needed}");
-            Err(ExecError::new(format!("`{}`", buffer.name), reason))
-        }
-    }
 }
 
 /// Lends the storages of all `tensors` at once.
@@ -382,43 +313,34 @@ fn result<'t>(buffer: &Buffer, overflow: Option<Overflow>, written: Written<'t>)
 
 /// Computes the parts of one instruction. What is derived of them counts nothing.
 fn execute(
+    way: &Way,
     links: &[Link<'_>],
     places: &mut [Place<'_>],
-    shapes: &[&[usize]],
     workspace: &mut [f32],
 ) -> Result<Vec<Counts>, Fault> {
-    let elementwise = links.iter().zip(shapes).map(|(link, shape)| Elementwise::new(link.op, &link.operands, shape));
-    let elementwise: Vec<Option<Elementwise>> = elementwise.collect();
-    let functions: Vec<Option<Function<'_>>> = elementwise.iter().map(|e| Some(e.as_ref()?.function())).collect();
-    if let (Some(all), Some(shape)) = (functions.iter().copied().collect(), shapes.first())
-        && shapes.iter().all(|other| other == shape)
-    {
-        return chain::compute(links, all, places, shape);
-    }
-    let parts = Parts::new(links, &functions, shapes)?;
+    let Way::Heads(split, kind) = way else { return chain::compute(links, places, links[0].shape) };
     let mut counts = vec![Counts::default(); links.len()];
-    let of_heads =
-        parts.run(&mut counts, &mut |heads| heads_of(heads, &parts.heads, &functions, places, shapes, workspace))?;
-    parts.heads.iter().zip(of_heads).for_each(|(&head, of_head)| counts[head] = of_head);
+    let parts = Parts { split, links };
+    let of_heads = parts.run(&mut counts, &mut |heads| heads_of(kind, heads, places, workspace))?;
+    split.heads.iter().zip(of_heads).for_each(|(&head, of_head)| counts[head] = of_head);
     Ok(counts)
 }
 
-/// Computes the parts that are not derived: the `at`th ones of an instruction.
+/// Computes the parts that are not derived.
 fn heads_of(
+    kind: &Heads,
     heads: &[Link<'_>],
-    at: &[usize],
-    functions: &[Option<Function<'_>>],
     places: &mut [Place<'_>],
-    shapes: &[&[usize]],
     workspace: &mut [f32],
 ) -> Result<Vec<Counts>, Fault> {
-    let elementwise: Option<Vec<Function<'_>>> = at.iter().map(|&i| functions[i]).collect();
-    match (elementwise, heads, places) {
-        (Some(functions), [_, ..], places) => chain::compute(heads, functions, places, shapes[at[0]]),
-        (None, [head], [place]) => Ok(vec![kernel::compute(head.op, &head.operands, place, shapes[at[0]], workspace)?]),
-        (None, [first, second], places) => {
+    match (kind, heads, places) {
+        (Heads::Chain, [first, ..], places) => chain::compute(heads, places, first.shape),
+        (Heads::One(kernel), [head], [place]) => {
+            Ok(vec![kernel.compute(head.op, &head.operands, place, head.shape, workspace)?])
+        }
+        (Heads::Pair, [first, second], places) => {
             let parts = [(first.op, &first.operands), (second.op, &second.operands)];
-            Ok(kernel::pair(parts, places, [shapes[at[0]], shapes[at[1]]])?.to_vec())
+            Ok(kernel::pair(parts, places, [first.shape, second.shape])?.to_vec())
         }
         _ => Err(Fault::Operands("the parts cannot be computed together".into())),
     }

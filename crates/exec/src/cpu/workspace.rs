@@ -4,24 +4,32 @@ use super::chain::Elementwise;
 use super::geometry::conv2d;
 use super::kernel::matmul_sizes;
 use super::operands::{Operand, Operands};
+use crate::error::Fault;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Pass, SCRATCH, derived_scratch, matmul_scratch};
+use bitbudget_kernels::{Conv2d, Pass, SCRATCH, derived_scratch, matmul_scratch};
 use bitbudget_program::{BufferId, Instruction, Part, Program, Source};
 
 /// An operand's shape and the format in which it is stored.
-type Stored = (Vec<usize>, Format);
+pub(super) type Stored = (Vec<usize>, Format);
+
+/// The convolution of an operator with its pass and the formats of its operands, if it is one.
+pub(super) fn convolution(op: &Op, operands: &[Stored], shape: &[usize]) -> Option<Result<Convolution, Fault>> {
+    let (conv, pass) = match (op, operands) {
+        (Op::Conv(op), [(x, _), (w, _), ..]) => (conv2d(op, x, w), Pass::Forward),
+        (Op::ConvGradInput(op), [_, (w, _)]) => (conv2d(&op.forward(), shape, w), Pass::GradInput),
+        (Op::ConvGradWeight(op), [(x, _), _]) => (conv2d(&op.forward(), x, shape), Pass::GradWeight),
+        _ => return None,
+    };
+    Some(conv.map(|geometry| (geometry, pass, [operands[0].1, operands[1].1])))
+}
+
+type Convolution = (Conv2d, Pass, [Format; 2]);
 
 /// Bytes in the arena that an operator needs while it runs, from its operands' shapes and formats and the result's shape.
 pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
-    let elements = match (op, operands) {
-        (Op::Conv(op), [(x, fx), (w, fw), ..]) => conv2d(op, x, w).map_or(0, |g| g.workspace(Pass::Forward, *fx, *fw)),
-        (Op::ConvGradInput(op), [(_, fdy), (w, fw)]) => {
-            conv2d(&op.forward(), shape, w).map_or(0, |g| g.workspace(Pass::GradInput, *fdy, *fw))
-        }
-        (Op::ConvGradWeight(op), [(x, fx), (_, fdy)]) => {
-            conv2d(&op.forward(), x, shape).map_or(0, |g| g.workspace(Pass::GradWeight, *fx, *fdy))
-        }
+    let elements = match convolution(op, operands, shape) {
+        Some(Ok((conv, pass, [a, b]))) => conv.workspace(pass, a, b),
         _ => 0,
     };
     elements.saturating_mul(size_of::<f32>())
@@ -29,20 +37,14 @@ pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
 
 /// Bytes of scratch memory that each thread needs at least where a program has this operator, derived operands apart.
 pub fn kernel_scratch(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
-    let geometry = match (op, operands) {
-        (Op::Conv(op), [(x, fx), (w, fw), ..]) => conv2d(op, x, w).map(|g| g.scratch(Pass::Forward, *fx, *fw)),
-        (Op::ConvGradInput(op), [(_, fdy), (w, fw)]) => {
-            conv2d(&op.forward(), shape, w).map(|g| g.scratch(Pass::GradInput, *fdy, *fw))
-        }
-        (Op::ConvGradWeight(op), [(x, fx), (_, fdy)]) => {
-            conv2d(&op.forward(), x, shape).map(|g| g.scratch(Pass::GradWeight, *fx, *fdy))
-        }
-        (Op::Matmul(op), [(a, fa), (_, fb)]) => {
+    let elements = match (op, operands, convolution(op, operands, shape)) {
+        (_, _, Some(conv)) => conv.map(|(conv, pass, [a, b])| conv.scratch(pass, a, b)),
+        (Op::Matmul(op), [(a, fa), (_, fb)], _) => {
             matmul_sizes(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, *fa, *fb))
         }
         _ => Ok(0),
     };
-    geometry.unwrap_or(0).saturating_mul(size_of::<f32>()).max(SCRATCH)
+    elements.unwrap_or(0).saturating_mul(size_of::<f32>()).max(SCRATCH)
 }
 
 /// Bytes that each thread needs to run a program.

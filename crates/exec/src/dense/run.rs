@@ -3,7 +3,8 @@
 use super::compute;
 use super::round::{Counted, counts};
 use crate::error::{ExecError, Fault, without_backtrace};
-use crate::executor::{Inputs, OverflowCount, Step, Watch, are_finite};
+use crate::inputs::{Inputs, Numbers};
+use crate::outcome::{OverflowCount, Step, Watch, are_finite};
 use crate::values::Values;
 use bitbudget_formats::Counts;
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
@@ -18,8 +19,9 @@ pub(crate) fn run(
     inputs: &Inputs<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Step, ExecError> {
+    let given = inputs.bound(program)?;
     let slots: Result<Vec<Option<Tensor>>, ExecError> =
-        program.buffers.iter().map(|buffer| bind(buffer, inputs, values, device)).collect();
+        program.buffers.iter().zip(given).map(|(buffer, given)| bind(buffer, given, inputs, values, device)).collect();
     let mut run = Run { program, values, slots: slots?, counted: Vec::new() };
     let mut step = Step::default();
     // Shapes and strides that kernels need stay on the device, once they are there; so do constants, but not inputs.
@@ -139,23 +141,22 @@ fn show(watch: &mut Watch<'_>, id: BufferId, tensor: &Tensor) -> Result<(), Exec
 }
 
 /// The tensor that a source buffer holds at the start of a step.
-fn bind(buffer: &Buffer, inputs: &Inputs<'_>, values: &Values, device: &Device) -> Result<Option<Tensor>, ExecError> {
+fn bind(
+    buffer: &Buffer,
+    given: Option<Numbers<'_>>,
+    inputs: &Inputs<'_>,
+    values: &Values,
+    device: &Device,
+) -> Result<Option<Tensor>, ExecError> {
     let shape = buffer.shape.as_slice();
     let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
-    let length = |given: usize, what: &str| match given == buffer.elements() {
-        true => Ok(()),
-        false => Err(fault(format!("{given} {what} were given, its shape {shape:?} needs {}", buffer.elements()))),
-    };
     let tensor = match buffer.source {
         Source::None => return Ok(None),
-        Source::Input => {
-            length(inputs.examples.len(), "numbers")?;
-            Tensor::from_slice(inputs.examples, shape, device)
-        }
-        Source::Label => {
-            length(inputs.labels.len(), "labels")?;
-            Tensor::from_slice(inputs.labels, shape, device)
-        }
+        Source::Input => match given {
+            Some(Numbers::F32(x)) => Tensor::from_slice(x, shape, device),
+            Some(Numbers::Integers(x)) => Tensor::from_slice(x, shape, device),
+            None => return Ok(None),
+        },
         Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind, values.progress.updates)], shape, device),
         Source::Kept | Source::Constant => return values.checked(buffer).map(|kept| Some(kept.clone())),
     };

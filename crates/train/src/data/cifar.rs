@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::source::{check_folder, no_test_note};
-use super::{Dataset, Images, Layout, Normalization, Split};
+use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 
 const PLANE: usize = 32 * 32;
@@ -91,6 +91,7 @@ fn load(folder: &Path, edition: &Edition) -> Result<Dataset> {
         elements: "uint8".into(),
         layout: Layout::ChannelsFirst,
         channels_last: false,
+        network: Network::default(),
         normalization,
         notes,
     })

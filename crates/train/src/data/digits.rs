@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use super::{Dataset, Images, Layout, Normalization, Split};
+use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, Result};
 
 const FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
@@ -39,6 +39,7 @@ pub(super) fn load() -> Result<Dataset> {
         elements: "uint8".into(),
         layout: Layout::ChannelsFirst,
         channels_last: false,
+        network: Network::default(),
         normalization,
         notes: vec!["Every fifth of the 1,797 images is a test image.".into()],
     })

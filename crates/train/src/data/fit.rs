@@ -99,6 +99,7 @@ pub fn fit(mut dataset: Dataset, network: &Network, fitting: Fitting) -> Result<
             dataset.notes.extend(note);
         }
     }
+    dataset.network = network.clone();
     Ok(dataset)
 }
 
@@ -118,13 +119,14 @@ mod tests {
             elements: "uint8".into(),
             layout: Layout::Auto,
             channels_last: false,
+            network: Network::default(),
             normalization: Normalization { divisor: 1.0, mean: vec![0.5], std: vec![2.0] },
             notes: Vec::new(),
         }
     }
 
     fn network(shape: &[usize], classes: usize) -> Network {
-        Network { input: "image".into(), shape: shape.to_vec(), classes }
+        Network { input: "image".into(), shape: shape.to_vec(), labels: "labels".into(), classes }
     }
 
     fn fitted(shape: &[usize], images: Images, input: &[usize], resize: Resize) -> Dataset {

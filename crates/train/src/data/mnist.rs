@@ -8,7 +8,7 @@ use bitbudget_report::counted;
 use flate2::read::MultiGzDecoder;
 
 use super::source::{check_folder, no_test_note};
-use super::{Dataset, Images, Layout, Normalization, Split};
+use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 
 const CLASSES: usize = 10;
@@ -60,6 +60,7 @@ pub(super) fn load(folder: &Path) -> Result<Dataset> {
         elements: "uint8".into(),
         layout: Layout::ChannelsFirst,
         channels_last: false,
+        network: Network::default(),
         normalization,
         notes,
     })

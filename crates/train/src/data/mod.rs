@@ -31,12 +31,14 @@ fn outputs(n: usize) -> String {
 }
 
 /// The network that data are for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Network {
-    /// The input's name.
+    /// The name of the input that takes the examples.
     pub input: String,
     /// The shape of one example there.
     pub shape: Vec<usize>,
+    /// The name of the input that takes the labels.
+    pub labels: String,
     /// The number of outputs.
     pub classes: usize,
 }
@@ -105,6 +107,8 @@ pub struct Dataset {
     pub layout: Layout,
     /// Whether the network takes images as height, width, channels: batches have this order.
     pub channels_last: bool,
+    /// The network whose inputs batches are for, set by [`fit`].
+    pub network: Network,
     /// How stored values become the network's input. An evaluation uses that of the training data.
     pub normalization: Normalization,
     /// Assumptions and changes, in sentences for the user.

@@ -79,6 +79,7 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
         elements,
         layout: Layout::Auto,
         channels_last: false,
+        network: Network::default(),
         normalization,
         notes,
     })

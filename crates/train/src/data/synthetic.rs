@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Dataset, Images, Layout, Normalization, Split};
+use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::random::{Purpose, generator};
 use crate::{Error, ErrorKind, Result};
 
@@ -37,6 +37,7 @@ pub(super) fn generate(examples: usize, shape: &[usize], classes: usize, seed: u
         elements: "float32".into(),
         layout: Layout::Auto,
         channels_last: false,
+        network: Network::default(),
         normalization: Normalization::divide_by(1.0),
         notes: vec!["The data is generated: its accuracy says nothing about real data.".into()],
     })

@@ -2,16 +2,17 @@
 
 use super::state::{Entry, State};
 use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
-use crate::commands::train::settings;
+use crate::commands::train::{settings, train_options};
 use crate::data::{check_batches, dataset};
-use crate::model::{Loaded, Request, load, options, updates, warn};
+use crate::model::{Loaded, Request, load, network, options, updates, warn};
 use crate::output::{counted, remark};
 use crate::report::Inputs;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
 use bitbudget::{Budget, Limit, Options};
-use bitbudget_ir::{Graph, Model, Op};
-use bitbudget_train::data::{DataSpec, Dataset, Images, Network};
+use bitbudget_ir::{Graph, Model};
+use bitbudget_train::batches::TrainOptions;
+use bitbudget_train::data::{DataSpec, Dataset, Images};
 use bitbudget_train::run::{Length, Settings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(super) struct Setup {
     /// By what costs are counted; the limit is that of a case.
     pub(super) measure: Budget,
     /// The data and how to train; the seed is one of several.
-    pub(super) training: Option<(Dataset, Settings)>,
+    pub(super) training: Option<(Dataset, Settings, TrainOptions)>,
     pub(super) promotion: bitbudget::Promotion,
     pub(super) threads: usize,
     pub(super) device: DeviceArgs,
@@ -134,27 +135,25 @@ fn assignment(args: &PrecisionArgs) -> AssignmentArgs {
 }
 
 /// The data, drawn with the first seed where they are generated, and how to train.
-fn training(args: &CompareArgs, spec: &DataSpec, graph: &Graph, options: &Options) -> Result<(Dataset, Settings)> {
+fn training(
+    args: &CompareArgs,
+    spec: &DataSpec,
+    graph: &Graph,
+    options: &Options,
+) -> Result<(Dataset, Settings, TrainOptions)> {
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
-    let settings = settings(&args.settings, length, options.batch);
-    let mut dataset = dataset(spec, args.fitting, &network(graph, options.batch)?, args.settings.seed)?;
-    check_batches(&mut dataset, &settings)?;
+    // Labels are an input of the training graph.
+    let graph = bitbudget_autodiff::training(graph, &options.optimizer)?;
+    let (settings, epochs) = (settings(&args.settings, length), train_options(&args.settings, options.batch));
+    let mut dataset = dataset(spec, args.fitting, &network(&graph)?, args.settings.seed)?;
+    check_batches(&mut dataset, &epochs, &settings)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
-    Ok((dataset, settings))
-}
-
-/// The input and classes of a network, which data have to fit.
-fn network(graph: &Graph, batch: usize) -> Result<Network> {
-    let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
-    let (_, scores) = graph.outputs().first().context("the network has no output")?;
-    let classes = graph.ty(*scores).shape.at(batch).get(1).copied().context("the output is not [N, classes]")?;
-    let shape = graph.ty(input).shape.at(batch).into_iter().skip(1).collect();
-    Ok(Network { input: graph.op(input).source_name().unwrap_or_default().into(), shape, classes })
+    Ok((dataset, settings, epochs))
 }
 
 fn question(
@@ -162,7 +161,7 @@ fn question(
     model: &Model,
     options: &Options,
     measure: &Budget,
-    training: Option<&(Dataset, Settings)>,
+    training: Option<&(Dataset, Settings, TrainOptions)>,
     threads: usize,
 ) -> Question {
     let list = |items: Vec<String>| items.join(", ");
@@ -181,7 +180,7 @@ fn question(
     if !options.pins.is_empty() {
         settings.push(("pins", list(options.pins.iter().map(|pin| format!("{pin:?}")).collect())));
     }
-    if let Some((_, how)) = training {
+    if let Some((_, how, epochs)) = training {
         let length = match how.length {
             Length::Epochs(epochs) => counted(epochs, "epoch", "epochs"),
             Length::Steps(steps) => counted(steps, "step", "steps"),
@@ -197,8 +196,8 @@ fn question(
                     (Some(ratio), promotion) => format!("{promotion:?}, from {ratio}"),
                 },
             ),
-            ("shuffled", how.batches.shuffle.to_string()),
-            ("augmented", how.batches.augment.to_string()),
+            ("shuffled", epochs.shuffle.to_string()),
+            ("augmented", epochs.augment.to_string()),
             ("seeds", format!("{} from {} on", args.seeds, args.settings.seed)),
         ]);
     }
@@ -206,8 +205,8 @@ fn question(
         version: env!("CARGO_PKG_VERSION").to_string(),
         network: model.graph.name().to_string(),
         network_hash: Fingerprint::of_model(model).digits(),
-        data: training.map(|(dataset, _)| dataset.name.clone()),
-        data_hash: training.map(|(dataset, _)| hash(dataset)),
+        data: training.map(|(dataset, ..)| dataset.name.clone()),
+        data_hash: training.map(|(dataset, ..)| hash(dataset)),
         batch: options.batch,
         threads,
         settings: settings.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),

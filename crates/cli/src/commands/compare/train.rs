@@ -12,16 +12,16 @@ use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
 use bitbudget_exec::{Footprint, Values};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::Ended;
+use bitbudget_train::examples::Epochs;
 use bitbudget_train::metrics::{FinalRecord, Record};
-use bitbudget_train::run::{Settings, Training, train};
+use bitbudget_train::run::{Training, train};
 use serde_json::json;
 use std::time::Instant;
 
 /// The training of an assignment with a seed, and whether it was kept from before.
 pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(Entry<TrainingRecord>, bool)> {
-    let (dataset, settings) = setup.training.as_ref().context("there is nothing to train on")?;
-    let batches = TrainOptions { seed, ..settings.batches };
-    let settings = Settings { batches, ..settings.clone() };
+    let (dataset, settings, options) = setup.training.as_ref().context("there is nothing to train on")?;
+    let options = TrainOptions { seed, ..options.clone() };
     let mut assignment = Fingerprint::default();
     assignment.add(fitting.plan.as_bytes());
     let description = json!({
@@ -31,7 +31,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         "options": format!("{:?}", setup.options),
         "measure": format!("{:?}", setup.measure),
         "data": setup.question.data_hash,
-        "settings": format!("{settings:?}"),
+        "settings": format!("{settings:?} {options:?}"),
         "promotion": format!("{:?}", setup.promotion),
         "threads": setup.threads,
     });
@@ -42,8 +42,9 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         let mut executor = executor(&setup.device)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let fp32 = compiled.evaluate_fp32()?;
+        let examples = Epochs::new(dataset, options);
         let mut steps = Vec::new();
-        let training = Training { programs: programs(&compiled), fp32: &fp32, dataset, settings: &settings };
+        let training = Training { programs: programs(&compiled), fp32: &fp32, examples: &examples, settings };
         let ended = train(
             &mut executor,
             &mut values,
@@ -61,7 +62,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
             Ended::Diverged(divergence) => {
                 let formats =
                     Formats::Options { budget: compiled.budget.is_some(), promotion: settings.promotion.is_some() };
-                let run = divergence::Setup { settings: &settings, formats };
+                let run = divergence::Setup { settings, formats };
                 let why = explained(&divergence, &compiled, &mut executor, &mut values, run);
                 Trained::Diverged { message: why.message }
             }

@@ -11,8 +11,6 @@ pub(super) struct Call<'c, 'o, 'y> {
     pub(super) y: &'c mut Output<'y>,
     /// That of the result.
     pub(super) shape: &'c [usize],
-    /// What the kernel needs beside.
-    pub(super) workspace: &'c mut [f32],
 }
 
 /// Has `f` compute a small result as FP32 numbers, then rounds and packs them.

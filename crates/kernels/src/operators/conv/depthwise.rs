@@ -21,6 +21,7 @@ const TASK: usize = 32 * 1024;
 const BLOCK: usize = 4;
 
 /// A filter over single planes, and how it is cut. Shapes alone decide.
+#[derive(Debug)]
 pub(super) struct Depthwise {
     batch: usize,
     channels: usize,
@@ -38,6 +39,7 @@ pub(super) struct Depthwise {
 }
 
 /// Outputs that the same taps lead to.
+#[derive(Debug)]
 struct Phase {
     origin: [usize; 2],
     /// Where the taps read, and their weights' places.

@@ -17,6 +17,7 @@ const TASKS: usize = 16;
 const TAPS: usize = 9;
 
 /// The weight gradient, and how it is cut. Shapes alone decide.
+#[derive(Debug)]
 pub(super) struct DepthwiseGradWeight {
     batch: usize,
     channels: usize,

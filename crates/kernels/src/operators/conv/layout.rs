@@ -6,6 +6,7 @@ use super::geometry::Conv2d;
 use crate::words::simd::multiversion;
 
 /// One axis of a source plane, below a lattice of outputs.
+#[derive(Debug)]
 pub(super) struct Axis {
     /// Source elements from one output of the lattice to the next.
     step: usize,
@@ -145,6 +146,7 @@ impl Filter {
 }
 
 /// Where the phases and taps of a source plane lie, below some rows of outputs.
+#[derive(Debug)]
 pub(super) struct Layout {
     axes: [Axis; 2],
     /// Elements of a phase along each axis.

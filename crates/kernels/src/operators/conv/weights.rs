@@ -8,6 +8,7 @@ use crate::tensors::elements::Elements;
 use crate::tensors::parallel::{SharedOut, for_tasks, with_scratch};
 
 /// The weights of a product, and how they are packed.
+#[derive(Debug)]
 pub(super) struct Weights {
     pub(super) arithmetic: Arithmetic,
     /// Channels of a group that are summed over.

@@ -27,6 +27,7 @@ pub(super) const SKIPPED: usize = 64;
 pub(super) const PACKED: usize = 4096;
 
 /// A product of weights and planes, and how it is cut. Shapes alone decide.
+#[derive(Debug)]
 pub(crate) struct Dense {
     /// Elements of shared memory: all packed weights, or as many as there may be at a time.
     pub(crate) workspace: usize,
@@ -55,6 +56,7 @@ pub(crate) struct Dense {
 }
 
 /// Outputs that the same taps lead to.
+#[derive(Debug)]
 pub(super) struct Phase {
     pub(super) origin: [usize; 2],
     /// The bits of [`Layout::reached`] and where they read, for all taps in the order of the weights.
@@ -62,6 +64,7 @@ pub(super) struct Phase {
 }
 
 /// Vectors of outputs of a phase whose operands the same taps reach; the others would read zeros outside the source.
+#[derive(Debug)]
 pub(super) struct Class {
     /// In the order of the images.
     pub(super) vectors: Vec<usize>,
@@ -233,16 +236,20 @@ impl Dense {
 
     /// Whether products can read the operand where it is.
     pub(super) fn in_place(&self, x: Elements) -> bool {
+        x.numbers().is_some() && self.may_be_in_place()
+    }
+
+    /// Whether products can read FP32 numbers where they are.
+    pub(super) fn may_be_in_place(&self) -> bool {
         self.weights.arithmetic == Arithmetic::F32
-            && x.numbers().is_some()
             && self.lanes == 1
             && self.layout.is_plain()
             && self.lattice[1].is_multiple_of(LANES)
     }
 
     /// Elements from one channel's operand to the next.
-    pub(super) fn channel_len(&self, x: Elements) -> usize {
-        if self.in_place(x) { self.source[0] * self.source[1] } else { self.images * self.layout.len }
+    pub(super) fn channel_len(&self, in_place: bool) -> usize {
+        if in_place { self.source[0] * self.source[1] } else { self.images * self.layout.len }
     }
 
     /// The classes of a full tile's vectors in a phase.

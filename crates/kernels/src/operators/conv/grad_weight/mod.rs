@@ -17,14 +17,13 @@ use plan::Tile;
 use task::Task;
 
 impl GradWeight {
-    /// Computes the gradient; `shared` has the elements of [`GradWeight::workspace`].
-    pub(super) fn run(&self, x: Elements, dy: Elements, dw: &mut Output, shared: &mut [f32]) -> Counts {
-        let out = dw.shared();
-        let (x, dy) = if self.swapped { (dy, x) } else { (x, dy) };
-        let images = self.batch.div_ceil(self.arithmetic.numbers());
-        let per_image = self.result[0].div_ceil(self.rows);
-        let tiles = images.div_ceil(self.images) * per_image;
-        let per_part = tiles.div_ceil(self.parts);
+    /// With the steps of its products.
+    pub(super) fn ready(self) -> GradWeightPlan {
+        GradWeightPlan { steps: self.steps(), plan: self }
+    }
+
+    /// The steps of a tile's pixels: those of each tap, or the same ones for all.
+    fn steps(&self) -> Vec<Vec<[u32; 2]>> {
         let pixels = 0..self.images * self.rows * self.result[1];
         let place = |k: usize| {
             let (row, column) = (k / self.result[1], k % self.result[1]);
@@ -35,7 +34,7 @@ impl GradWeight {
             let row_len = if self.columns.is_some() { self.result[1] } else { self.layout.row() };
             [k * LANES, (image * self.image_len() + row * row_len + column) * LANES].map(|offset| offset as u32)
         };
-        let steps: Vec<Vec<[u32; 2]>> = match self.skips {
+        match self.skips {
             false => vec![pixels.map(step).collect()],
             true => {
                 let reaches = |tap: usize, k: usize| {
@@ -46,48 +45,68 @@ impl GradWeight {
                 let of = |tap: usize| pixels.clone().filter(|&k| reaches(tap, k)).map(step).collect();
                 (0..self.taps.len()).map(of).collect()
             }
-        };
+        }
+    }
+}
+
+/// A weight gradient with the steps of its products.
+#[derive(Debug)]
+pub(super) struct GradWeightPlan {
+    plan: GradWeight,
+    steps: Vec<Vec<[u32; 2]>>,
+}
+
+impl GradWeightPlan {
+    /// Computes the gradient; `shared` has the elements of [`GradWeight::workspace`].
+    pub(super) fn run(&self, x: Elements, dy: Elements, dw: &mut Output, shared: &mut [f32]) -> Counts {
+        let GradWeightPlan { plan, steps } = self;
+        let out = dw.shared();
+        let (x, dy) = if plan.swapped { (dy, x) } else { (x, dy) };
+        let images = plan.batch.div_ceil(plan.arithmetic.numbers());
+        let per_image = plan.result[0].div_ceil(plan.rows);
+        let tiles = images.div_ceil(plan.images) * per_image;
+        let per_part = tiles.div_ceil(plan.parts);
         let sum = |block: usize, part: usize, sums: &mut [f32], scratch: &mut [f32]| {
-            let task = Task { plan: self, x, dy, steps: &steps, block: self.block(block) };
+            let task = Task { plan, x, dy, steps, block: plan.block(block) };
             let range = (part * per_part).min(tiles)..((part + 1) * per_part).min(tiles);
             task.sum(
                 range.map(|tile| {
-                    let (image, row) = (tile / per_image * self.images, tile % per_image * self.rows);
+                    let (image, row) = (tile / per_image * plan.images, tile % per_image * plan.rows);
                     Tile {
                         image,
-                        images: self.images.min(images - image),
+                        images: plan.images.min(images - image),
                         row,
-                        rows: self.rows.min(self.result[0] - row),
+                        rows: plan.rows.min(plan.result[0] - row),
                     }
                 }),
                 sums,
                 scratch,
             );
         };
-        let [.., sums_len, _] = self.lens();
-        if self.parts == 1 {
-            return sum_tasks(self.blocks(), |block| {
-                with_scratch(self.scratch(), |scratch| {
+        let [.., sums_len, _] = plan.lens();
+        if plan.parts == 1 {
+            return sum_tasks(plan.blocks(), |block| {
+                with_scratch(plan.scratch(), |scratch| {
                     let (sums, scratch) = scratch.split_at_mut(sums_len);
                     sum(block, 0, sums, scratch);
-                    self.finish(&self.block(block), sums, scratch, &out)
+                    plan.finish(&plan.block(block), sums, scratch, &out)
                 })
             });
         }
         let partial = SharedOut::new(shared);
-        for_tasks(self.blocks() * self.parts, |task| {
+        for_tasks(plan.blocks() * plan.parts, |task| {
             // SAFETY: a task writes its own sums.
             let sums = unsafe { partial.slice(task * sums_len, sums_len) };
-            with_scratch(self.scratch() - sums_len, |scratch| sum(task / self.parts, task % self.parts, sums, scratch));
+            with_scratch(plan.scratch() - sums_len, |scratch| sum(task / plan.parts, task % plan.parts, sums, scratch));
         });
-        sum_tasks(self.blocks(), |block| {
+        sum_tasks(plan.blocks(), |block| {
             // SAFETY: every task takes the sums of its own block.
-            let sums = unsafe { partial.slice(block * self.parts * sums_len, self.parts * sums_len) };
+            let sums = unsafe { partial.slice(block * plan.parts * sums_len, plan.parts * sums_len) };
             let (first, others) = sums.split_at_mut(sums_len);
             for other in others.chunks(sums_len) {
                 first.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
             }
-            with_scratch(self.scratch() - sums_len, |scratch| self.finish(&self.block(block), first, scratch, &out))
+            with_scratch(plan.scratch() - sums_len, |scratch| plan.finish(&plan.block(block), first, scratch, &out))
         })
     }
 }

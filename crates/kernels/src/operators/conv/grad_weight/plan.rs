@@ -23,6 +23,7 @@ pub(super) const TASKS: usize = 16;
 pub(super) const PACKED: usize = 4096;
 
 /// A weight gradient, and how it is cut. Shapes alone decide.
+#[derive(Debug)]
 pub(crate) struct GradWeight {
     pub(super) arithmetic: Arithmetic,
     pub(super) batch: usize,

@@ -1,0 +1,269 @@
+//! A program bound to this processor's kernels: everything in its steps that does not depend on values.
+
+use super::chain::Elementwise;
+use super::derive::Split;
+use super::kernel::Kernel;
+use super::operands::{Operand, Operands};
+use super::workspace::{Stored, scratch};
+use crate::error::{ExecError, Fault};
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_program::{BufferId, Instruction, Part, Program, Source, Workspace};
+use std::ops::Range;
+
+/// What a program's steps need beside values.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The buffer whose storage each buffer shows.
+    shows: Vec<BufferId>,
+    /// The instructions that compute or store something, by their places in the program.
+    pub(super) tasks: Vec<Option<Task>>,
+    /// Bytes of scratch memory that every thread takes.
+    pub(crate) scratch: usize,
+}
+
+/// An instruction with the memory that it reaches.
+#[derive(Debug)]
+pub(super) enum Task {
+    Compute(Compute),
+    Store { reach: Reach, value: Origin },
+}
+
+/// Parts that run together.
+#[derive(Debug)]
+pub(super) struct Compute {
+    pub(super) reach: Reach,
+    pub(super) parts: Vec<BoundPart>,
+    pub(super) way: Way,
+}
+
+/// How the parts of an instruction are computed.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// All in one chain.
+    Chain,
+    /// Heads that read derived operands.
+    Heads(Split, Heads),
+}
+
+/// The parts of an instruction that are not derived.
+#[derive(Debug)]
+pub(super) enum Heads {
+    Chain,
+    One(Kernel),
+    /// Two operators that share a pass.
+    Pair,
+}
+
+/// The memory that an instruction reads and writes.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// Kept buffers that it only reads.
+    pub(super) kept: Vec<BufferId>,
+    /// The results in order.
+    pub(super) written: Vec<BufferId>,
+    /// Kept buffers among these.
+    pub(super) replaced: Vec<BufferId>,
+    /// The places in the arena of the others, and of the workspace.
+    pub(super) ranges: Vec<Range<usize>>,
+}
+
+/// Where the numbers of an operand are.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// What a result of the same instruction held before.
+    Output(usize),
+    /// The result of an earlier part of the same instruction.
+    Part(usize),
+    /// The storage of a buffer in the arena.
+    Arena(BufferId, Range<usize>),
+    /// An input of the step.
+    Given(BufferId),
+    /// A number of the training loop.
+    Scalar(BufferId),
+    /// A kept buffer that the instruction reads, by its position among them.
+    Kept(usize),
+}
+
+/// One part with what is known of it.
+#[derive(Debug)]
+pub(super) struct BoundPart {
+    pub(super) origins: Vec<Origin>,
+    /// How it is computed element by element, if it is.
+    pub(super) elementwise: Option<Elementwise>,
+    pub(super) rounding: Option<(Format, Overflow)>,
+    /// Whether its overflows are asked for.
+    pub(super) is_counted: bool,
+    /// The format of the result.
+    pub(super) format: Format,
+    /// Where the result is stored, if it is.
+    pub(super) place: Option<usize>,
+}
+
+impl BoundPart {
+    /// Whether it reads the result of an earlier part.
+    pub(super) fn reads(&self, part: usize) -> bool {
+        self.origins.iter().any(|origin| matches!(*origin, Origin::Part(read) if read == part))
+    }
+}
+
+impl Bound {
+    /// Binds a program.
+    ///
+    /// # Errors
+    /// If an instruction reads what is not there, or its parts cannot be computed together.
+    pub(crate) fn new(program: &Program) -> Result<Bound, ExecError> {
+        let mut shows: Vec<BufferId> = (0..program.buffers.len() as u32).map(BufferId).collect();
+        for instruction in &program.instructions {
+            if let Instruction::View { input, output } = instruction {
+                shows[output.index()] = shows[input.index()];
+            }
+        }
+        let mut bound = Bound { shows, tasks: Vec::new(), scratch: scratch(program) };
+        let tasks = program.instructions.iter().map(|instruction| match instruction {
+            Instruction::Compute { parts, workspace } => {
+                let compute = bound.compute(program, parts, *workspace);
+                compute
+                    .map(|compute| Some(Task::Compute(compute)))
+                    .map_err(|e| ExecError::new(place(program, parts), e))
+            }
+            Instruction::Store { value, target } => {
+                let reach = bound.reach(program, &[*value], &[*target], None);
+                let value = bound.origin(program, *value, &reach);
+                let value = value.map_err(|e| ExecError::new(format!("store {target}"), e))?;
+                Ok(Some(Task::Store { reach, value }))
+            }
+            // Places are known beforehand.
+            Instruction::View { .. } | Instruction::Free { .. } => Ok(None),
+        });
+        let tasks: Result<_, ExecError> = tasks.collect();
+        bound.tasks = tasks?;
+        Ok(bound)
+    }
+
+    /// The buffer whose storage a buffer shows.
+    pub(super) fn root(&self, id: BufferId) -> BufferId {
+        self.shows[id.index()]
+    }
+
+    /// Where the storage of a buffer lies in the arena.
+    pub(super) fn range(&self, program: &Program, id: BufferId) -> Option<Range<usize>> {
+        let buffer = program.buffer(self.root(id));
+        buffer.offset.map(|offset| offset..offset.saturating_add(buffer.bytes()))
+    }
+
+    /// The memory for some buffers that are read and `written`, and a workspace.
+    pub(super) fn reach(
+        &self,
+        program: &Program,
+        reads: &[BufferId],
+        written: &[BufferId],
+        workspace: Option<Workspace>,
+    ) -> Reach {
+        let is_kept = |id: &BufferId| matches!(program.buffer(*id).source, Source::Kept | Source::Constant);
+        let mut kept: Vec<BufferId> =
+            reads.iter().map(|&id| self.root(id)).filter(|id| is_kept(id) && !written.contains(id)).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let mut ranges: Vec<Range<usize>> = written.iter().filter_map(|&id| self.range(program, id)).collect();
+        ranges.extend(workspace.map(|w| w.offset..w.offset.saturating_add(w.bytes)));
+        let replaced = written.iter().map(|&id| self.root(id)).filter(is_kept).collect();
+        Reach { kept, written: written.to_vec(), replaced, ranges }
+    }
+
+    /// Where a buffer's numbers are for an instruction that reaches so far.
+    pub(super) fn origin(&self, program: &Program, id: BufferId, reach: &Reach) -> Result<Origin, Fault> {
+        let root = self.root(id);
+        let range = self.range(program, root);
+        let is_written = |&w: &BufferId| w == root || range.is_some() && self.range(program, w) == range;
+        if let Some(output) = reach.written.iter().position(is_written) {
+            return Ok(Origin::Output(output));
+        }
+        if let Some(range) = range {
+            return Ok(Origin::Arena(root, range));
+        }
+        match program.buffer(root).source {
+            Source::Input => Ok(Origin::Given(root)),
+            Source::Scalar(_) => Ok(Origin::Scalar(root)),
+            Source::Kept | Source::Constant => {
+                let position = reach.kept.iter().position(|&kept| kept == root);
+                position.map(Origin::Kept).ok_or_else(|| missing(id))
+            }
+            Source::None => Err(missing(id)),
+        }
+    }
+
+    fn compute(&self, program: &Program, parts: &[Part], workspace: Option<Workspace>) -> Result<Compute, Fault> {
+        let reads: Vec<BufferId> = parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
+        let stored = |id: &BufferId| {
+            let buffer = program.buffer(*id);
+            buffer.offset.is_some() || buffer.source == Source::Kept
+        };
+        let written: Vec<BufferId> = parts.iter().map(|part| part.output).filter(stored).collect();
+        let reach = self.reach(program, &reads, &written, workspace);
+        let bound: Result<Vec<BoundPart>, Fault> =
+            (0..parts.len()).map(|i| self.part(program, parts, i, &reach)).collect();
+        let bound = bound?;
+        let way = way(program, parts, &bound, &reach)?;
+        Ok(Compute { reach, parts: bound, way })
+    }
+
+    fn part(&self, program: &Program, parts: &[Part], i: usize, reach: &Reach) -> Result<BoundPart, Fault> {
+        let part = &parts[i];
+        let origin = |&id: &BufferId| {
+            let earlier = parts[..i].iter().rposition(|earlier| earlier.output == self.root(id));
+            earlier.map_or_else(|| self.origin(program, id, reach), |earlier| Ok(Origin::Part(earlier)))
+        };
+        let origins: Result<Vec<Origin>, Fault> = part.inputs.iter().map(origin).collect();
+        let shape = |id: BufferId| program.buffer(id).shape.as_slice();
+        // Shapes alone decide.
+        let operands = Operands(part.inputs.iter().map(|&id| (Operand::Part(0), shape(id))).collect());
+        let buffer = program.buffer(part.output);
+        let rounding = part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow));
+        Ok(BoundPart {
+            origins: origins?,
+            elementwise: Elementwise::new(&part.op, &operands, &buffer.shape),
+            rounding,
+            is_counted: rounding.is_some() && part.rounding.is_some_and(|r| r.counted.is_some()),
+            format: buffer.format,
+            place: reach.written.iter().position(|id| *id == part.output),
+        })
+    }
+}
+
+/// How parts are computed together.
+fn way(program: &Program, parts: &[Part], bound: &[BoundPart], reach: &Reach) -> Result<Way, Fault> {
+    let shapes: Vec<&[usize]> = parts.iter().map(|part| program.buffer(part.output).shape.as_slice()).collect();
+    let is_elementwise = |i: &usize| bound[*i].elementwise.is_some();
+    if (0..parts.len()).all(|i| is_elementwise(&i) && shapes[i] == shapes[0]) {
+        return Ok(Way::Chain);
+    }
+    let split = Split::new(parts, bound, &shapes, |id| program.buffer(id).shape.as_slice())?;
+    let heads = match (split.heads.as_slice(), reach.written.as_slice()) {
+        ([_, ..], _) if split.heads.iter().all(is_elementwise) => Heads::Chain,
+        (&[head], [_]) => {
+            let part = &parts[head];
+            let stored = part.inputs.iter().zip(&bound[head].origins).map(|(&id, origin)| {
+                let format = match origin {
+                    Origin::Arena(root, _) => program.buffer(*root).format,
+                    Origin::Part(earlier) => split.format(*earlier, program, parts, bound),
+                    Origin::Output(_) | Origin::Given(_) | Origin::Scalar(_) | Origin::Kept(_) => Format::FP32,
+                };
+                (program.buffer(id).shape.clone(), format)
+            });
+            Heads::One(Kernel::new(&part.op, &stored.collect::<Vec<Stored>>(), shapes[head])?)
+        }
+        ([_, _], _) => Heads::Pair,
+        _ => return Err(Fault::Operands("the parts cannot be computed together".into())),
+    };
+    Ok(Way::Heads(split, heads))
+}
+
+/// The parts of an instruction, for errors.
+pub(super) fn place(program: &Program, parts: &[Part]) -> String {
+    let part = |part: &Part| format!("{} into {} `{}`", part.op.name(), part.output, program.buffer(part.output).name);
+    parts.iter().map(part).collect::<Vec<_>>().join(" and ")
+}
+
+pub(super) fn missing(id: BufferId) -> Fault {
+    Fault::Operands(format!("{id} holds nothing"))
+}
