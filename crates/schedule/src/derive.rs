@@ -37,7 +37,7 @@ fn is_cheap(graph: &Graph, id: NodeId) -> bool {
         | Form::Alias
         | Form::Move
         | Form::Reduction { .. }
-        | Form::Rows
+        | Form::Rows { .. }
         | Form::Window
         | Form::Product => false,
     }
@@ -59,7 +59,7 @@ fn takes(graph: &Graph, reader: NodeId, position: usize) -> bool {
             | Form::Alias
             | Form::Move
             | Form::Reduction { .. }
-            | Form::Rows
+            | Form::Rows { .. }
             | Form::Window
             | Form::Product,
             _,

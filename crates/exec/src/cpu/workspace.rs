@@ -1,12 +1,12 @@
 //! Memory of kernels beside their operands and results.
 
 use super::chain::Elementwise;
-use super::geometry::conv2d;
+use super::geometry::{conv2d, elements, rows_from};
 use super::kernel::matmul_sizes;
 use super::operands::{Operand, Operands};
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Pass, SCRATCH, derived_scratch, matmul_scratch};
+use bitbudget_kernels::{Pass, SCRATCH, derived_scratch, layer_norm_scratch, layer_norm_workspace, matmul_scratch};
 use bitbudget_program::{BufferId, Instruction, Part, Program, Source};
 
 /// An operand's shape and the format in which it is stored.
@@ -14,7 +14,7 @@ type Stored = (Vec<usize>, Format);
 
 /// Bytes in the arena that an operator needs while it runs, from its operands' shapes and formats and the result's shape.
 pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
-    let elements = match (op, operands) {
+    let needed = match (op, operands) {
         (Op::Conv(op), [(x, fx), (w, fw), ..]) => conv2d(op, x, w).map_or(0, |g| g.workspace(Pass::Forward, *fx, *fw)),
         (Op::ConvGradInput(op), [(_, fdy), (w, fw)]) => {
             conv2d(&op.forward(), shape, w).map_or(0, |g| g.workspace(Pass::GradInput, *fdy, *fw))
@@ -22,9 +22,13 @@ pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
         (Op::ConvGradWeight(op), [(x, fx), (_, fdy)]) => {
             conv2d(&op.forward(), x, shape).map_or(0, |g| g.workspace(Pass::GradWeight, *fx, *fdy))
         }
+        (Op::LayerNormGradScale(op), [(dy, _), ..]) => {
+            let [rows, columns] = rows_from(dy, op.axis);
+            layer_norm_workspace(rows, columns)
+        }
         _ => 0,
     };
-    elements.saturating_mul(size_of::<f32>())
+    needed.saturating_mul(size_of::<f32>())
 }
 
 /// Bytes of scratch memory that each thread needs at least where a program has this operator, derived operands apart.
@@ -40,6 +44,10 @@ pub fn kernel_scratch(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
         (Op::Matmul(op), [(a, fa), (_, fb)]) => {
             matmul_sizes(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, *fa, *fb))
         }
+        (Op::LayerNormalization(_), [_, (scale, _), ..]) | (Op::LayerNormGradInput(_), [.., (scale, _)]) => {
+            Ok(layer_norm_scratch(elements(scale)))
+        }
+        (Op::LayerNormGradScale(_), _) => Ok(layer_norm_scratch(elements(shape))),
         _ => Ok(0),
     };
     geometry.unwrap_or(0).saturating_mul(size_of::<f32>()).max(SCRATCH)
