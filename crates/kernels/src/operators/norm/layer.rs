@@ -6,9 +6,7 @@
 use bitbudget_formats::Counts;
 use rayon::prelude::*;
 
-use super::row::{Sums, row_sums};
-use super::sums::Moments;
-use crate::elementwise::normalize::reciprocal_deviation;
+use super::row::{LANES, lane_sum};
 use crate::error::{ShapeError, check, elements};
 use crate::tensors::elements::{Elements, Output, TILE};
 use crate::tensors::parallel::{rows_per_task, with_scratch};
@@ -16,15 +14,18 @@ use crate::words::simd::{mul_add, multiversion};
 
 /// Elements that are summed in single precision, in lanes.
 const RUN: usize = 2048;
+/// Elements that are unpacked at a time, where a row has fewer.
+const PIECE: usize = 1024;
 /// Rows that are summed one after the other in single precision.
 const ROWS: usize = 16;
 /// Shares of the rows that are summed side by side at most.
 const SHARES: usize = 16;
 
-/// Scratch memory of a thread for rows of `cols` elements, in elements: three operands of a row each, and the result's tile.
+/// Scratch memory of a thread for rows of `cols` elements, in elements: two operands' pieces, two more rows, and the result's tile.
 pub fn layer_norm_scratch(cols: usize) -> usize {
     // Each loan takes whole lines of the cache.
-    cols.saturating_mul(3).saturating_add(cols.max(TILE)).saturating_add(64)
+    let pieces = cols.max(PIECE).saturating_mul(2);
+    pieces.saturating_add(cols.saturating_mul(2)).saturating_add(cols.max(TILE)).saturating_add(64)
 }
 
 /// Memory for [`layer_norm_grad_scale`], in elements: the sums of each share of the rows.
@@ -32,70 +33,118 @@ pub fn layer_norm_workspace(rows: usize, cols: usize) -> usize {
     rows.div_ceil(rows_of_share(rows)).saturating_mul(cols)
 }
 
-/// Rows of a share: whole runs of [`ROWS`], twice as many at least.
+/// Rows of a share: whole runs of [`ROWS`], two at least.
 fn rows_of_share(rows: usize) -> usize {
     rows.div_ceil(SHARES).next_multiple_of(ROWS).max(2 * ROWS)
 }
 
-/// A row's mean and the reciprocal of its deviation.
-fn statistics(x: &[f32], epsilon: f32) -> [f64; 2] {
-    let count = x.len() as f64;
-    let sums = |sums: Sums, about: f32| {
-        let runs = x.chunks(RUN).map(|x| row_sums(sums, x, x, about));
-        runs.fold([0.0; 2], |[a, b], [more_a, more_b]| [a + more_a, b + more_b])
+/// Rows of a piece.
+fn rows_of_piece(cols: usize) -> usize {
+    (PIECE / cols.max(1)).max(1)
+}
+
+/// Two sums over three slices of one length: in lanes over each run, in double precision above.
+#[inline(always)]
+fn sums(a: &[f32], b: &[f32], c: &[f32], add: impl Fn([f32; 2], [f32; 3]) -> [f32; 2]) -> [f64; 2] {
+    let mut totals = [0.0; 2];
+    for ((a, b), c) in a.chunks(RUN).zip(b.chunks(RUN)).zip(c.chunks(RUN)) {
+        let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
+        let ((a, a_rest), (b, b_rest), (c, c_rest)) =
+            (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
+        for ((a, b), c) in a.iter().zip(b).zip(c) {
+            for i in 0..LANES {
+                [first[i], second[i]] = add([first[i], second[i]], [a[i], b[i], c[i]]);
+            }
+        }
+        for (i, ((a, b), c)) in a_rest.iter().zip(b_rest).zip(c_rest).enumerate() {
+            [first[i], second[i]] = add([first[i], second[i]], [*a, *b, *c]);
+        }
+        totals[0] += lane_sum(&first);
+        totals[1] += lane_sum(&second);
+    }
+    totals
+}
+
+/// A row's mean and the reciprocal of its deviation, from sums about a number near the mean.
+#[inline(always)]
+fn statistics<const FMA: bool>(x: &[f32], epsilon: f32) -> [f64; 2] {
+    let share = 1.0 / x.len() as f64;
+    let pivot = (sums(x, x, x, |[total, none], [x, ..]| [total + x, none])[0] * share) as f32;
+    let about = |[deviations, squares]: [f32; 2], [x, ..]: [f32; 3]| {
+        [deviations + (x - pivot), mul_add::<FMA>(x - pivot, x - pivot, squares)]
     };
-    let pivot = (sums(Sums::Total, 0.0)[0] / count) as f32;
-    let [deviations, squares] = sums(Sums::Deviations, pivot);
-    let moments = Moments::about(f64::from(pivot), count, deviations, squares);
-    [f64::from(moments.mean()), reciprocal_deviation(moments.variance(), epsilon)]
+    let [deviation, square] = sums(x, x, x, about).map(|sum| sum * share);
+    let variance = (square - deviation * deviation).max(0.0);
+    [f64::from(pivot) + deviation, 1.0 / (variance + f64::from(epsilon)).sqrt()]
 }
 
 multiversion! {
-    /// `y = (x - mean) * factor * scale + bias`.
-    fn normalize(x: &[f32], mean: f32, factor: f32, scale: &[f32], bias: &[f32], y: &mut [f32]) {
-        for (((y, x), scale), bias) in y.iter_mut().zip(x).zip(scale).zip(bias) {
-            *y = mul_add::<FMA>((x - mean) * factor, *scale, *bias);
+    /// `y = (x - mean) * factor * scale + bias` in each row.
+    fn normalize_rows(x: &[f32], epsilon: f32, scale: &[f32], bias: &[f32], y: &mut [f32]) {
+        for (x, y) in x.chunks_exact(scale.len()).zip(y.chunks_exact_mut(scale.len())) {
+            let [mean, factor] = statistics::<FMA>(x, epsilon).map(|x| x as f32);
+            for (((y, x), scale), bias) in y.iter_mut().zip(x).zip(scale).zip(bias) {
+                *y = mul_add::<FMA>((x - mean) * factor, *scale, *bias);
+            }
         }
     }
 }
 
 multiversion! {
-    /// `g = dy * scale`.
-    fn scaled(dy: &[f32], scale: &[f32], g: &mut [f32]) {
-        g.iter_mut().zip(dy).zip(scale).for_each(|((g, dy), scale)| *g = dy * scale);
-    }
-}
-
-multiversion! {
-    /// `g = (g - mean of g) * factor + (x - mean) * by_x`.
-    fn combine(x: &[f32], mean: f32, mean_of_g: f32, factor: f32, by_x: f32, g: &mut [f32]) {
-        for (g, x) in g.iter_mut().zip(x) {
-            *g = mul_add::<FMA>(x - mean, by_x, (*g - mean_of_g) * factor);
+    /// The gradient by x of each row.
+    fn grad_rows(dy: &[f32], x: &[f32], epsilon: f32, scale: &[f32], dx: &mut [f32]) {
+        let cols = scale.len();
+        for ((dy, x), dx) in dy.chunks_exact(cols).zip(x.chunks_exact(cols)).zip(dx.chunks_exact_mut(cols)) {
+            let [mean, factor] = statistics::<FMA>(x, epsilon);
+            let about = mean as f32;
+            let [products, total] = sums(dy, x, scale, |[products, total], [dy, x, scale]| {
+                let g = dy * scale;
+                [mul_add::<FMA>(g, x - about, products), total + g]
+            });
+            let (of_g, by_x) = (total / cols as f64, -factor.powi(3) * products / cols as f64);
+            let (of_g, by_x, factor) = (of_g as f32, by_x as f32, factor as f32);
+            for (((dx, dy), x), scale) in dx.iter_mut().zip(dy).zip(x).zip(scale) {
+                *dx = mul_add::<FMA>(x - about, by_x, (dy * scale - of_g) * factor);
+            }
         }
     }
 }
 
 multiversion! {
-    /// Adds `dy * (x - mean) * factor`.
-    fn add_products(dy: &[f32], x: &[f32], mean: f32, factor: f32, sums: &mut [f32]) {
-        for ((sum, dy), x) in sums.iter_mut().zip(dy).zip(x) {
-            *sum = mul_add::<FMA>(*dy, (x - mean) * factor, *sum);
+    /// Adds `dy` times the normalised x of each row.
+    fn add_products(dy: &[f32], x: &[f32], epsilon: f32, sums: &mut [f32]) {
+        for (dy, x) in dy.chunks_exact(sums.len()).zip(x.chunks_exact(sums.len())) {
+            let [mean, factor] = statistics::<FMA>(x, epsilon).map(|x| x as f32);
+            for ((sum, dy), x) in sums.iter_mut().zip(dy).zip(x) {
+                *sum = mul_add::<FMA>(*dy, (x - mean) * factor, *sum);
+            }
         }
     }
 }
 
-/// Runs `f(scratch of three rows, first row, rows of the result)` over runs of whole rows.
-fn for_rows(cols: usize, y: &mut Output<'_>, f: impl Fn([&mut [f32]; 3], usize, &mut [f32]) + Sync + Send) -> Counts {
+/// Runs `f` over pieces of whole rows of the result, each with its first element. `prepare` fills two rows of scratch
+/// memory beforehand; two pieces of scratch memory are for operands.
+fn for_rows(
+    cols: usize,
+    y: &mut Output<'_>,
+    prepare: impl Fn([&mut [f32]; 2]) + Sync + Send,
+    f: impl Fn([&[f32]; 2], [&mut [f32]; 2], usize, &mut [f32]) + Sync + Send,
+) -> Counts {
     if cols == 0 {
         return Counts::default();
     }
+    let piece = rows_of_piece(cols) * cols;
     let tile = (TILE / cols).max(1);
     let task = rows_per_task(cols).next_multiple_of(tile);
     y.fill_tiles(tile * cols, task * cols, |start, y| {
-        with_scratch(3 * cols, |scratch| {
-            let (first, rest) = scratch.split_at_mut(cols);
-            let (second, third) = rest.split_at_mut(cols);
-            f([first, second, third], start / cols, y);
+        with_scratch(2 * cols + 2 * piece, |scratch| {
+            let (rows, pieces) = scratch.split_at_mut(2 * cols);
+            let (scale, bias) = rows.split_at_mut(cols);
+            let (first, second) = pieces.split_at_mut(piece);
+            prepare([&mut *scale, &mut *bias]);
+            for (at, y) in y.chunks_mut(piece).enumerate() {
+                f([&*scale, &*bias], [&mut *first, &mut *second], start + at * piece, y);
+            }
         });
     })
 }
@@ -119,20 +168,15 @@ pub fn layer_norm(
         "layer_norm",
         &[("x", x.len(), size), ("scale", scale.len(), cols), ("bias", of_bias, cols), ("y", y.len(), size)],
     )?;
-    Ok(for_rows(cols, y, |[own, of_scale, of_bias], first, y| {
-        let scale = scale.read(0, cols, of_scale);
-        let bias = match bias {
-            Some(bias) => bias.read(0, cols, of_bias),
-            None => {
-                of_bias.fill(0.0);
-                of_bias
-            }
-        };
-        for (row, y) in y.chunks_mut(cols).enumerate() {
-            let x = x.read((first + row) * cols, cols, own);
-            let [mean, factor] = statistics(x, epsilon).map(|x| x as f32);
-            normalize(x, mean, factor, scale, bias, y);
+    let prepare = |[of_scale, of_bias]: [&mut [f32]; 2]| {
+        scale.unpack(0, of_scale);
+        match bias {
+            Some(bias) => bias.unpack(0, of_bias),
+            None => of_bias.fill(0.0),
         }
+    };
+    Ok(for_rows(cols, y, prepare, |[scale, bias], [own, _], start, y| {
+        normalize_rows(x.read(start, y.len(), own), epsilon, scale, bias, y);
     }))
 }
 
@@ -154,19 +198,9 @@ pub fn layer_norm_grad_input(
         "layer_norm_grad_input",
         &[("dy", dy.len(), size), ("x", x.len(), size), ("scale", scale.len(), cols), ("dx", dx.len(), size)],
     )?;
-    Ok(for_rows(cols, dx, |[of_dy, of_x, of_scale], first, dx| {
-        let scale = scale.read(0, cols, of_scale);
-        for (row, dx) in dx.chunks_mut(cols).enumerate() {
-            let start = (first + row) * cols;
-            let x = x.read(start, cols, of_x);
-            scaled(dy.read(start, cols, of_dy), scale, dx);
-            let [mean, factor] = statistics(x, epsilon);
-            let runs = x.chunks(RUN).zip(dx.chunks(RUN));
-            let sums = runs.map(|(x, g)| row_sums(Sums::ProductsAndTotal, x, g, mean as f32));
-            let [products, total] = sums.fold([0.0; 2], |[a, b], [more_a, more_b]| [a + more_a, b + more_b]);
-            let by_x = -factor.powi(3) * products / cols as f64;
-            combine(x, mean as f32, (total / cols as f64) as f32, factor as f32, by_x as f32, dx);
-        }
+    let prepare = |[of_scale, _]: [&mut [f32]; 2]| scale.unpack(0, of_scale);
+    Ok(for_rows(cols, dx, prepare, |[scale, _], [of_dy, of_x], start, dx| {
+        grad_rows(dy.read(start, dx.len(), of_dy), x.read(start, dx.len(), of_x), epsilon, scale, dx);
     }))
 }
 
@@ -202,15 +236,16 @@ pub fn layer_norm_grad_scale(
     workspace[..needed].par_chunks_mut(cols).enumerate().with_max_len(1).for_each(|(index, sums)| {
         sums.fill(0.0);
         let end = rows.min((index + 1) * share);
-        with_scratch(3 * cols, |scratch| {
-            let (of_dy, rest) = scratch.split_at_mut(cols);
-            let (of_x, some) = rest.split_at_mut(cols);
+        let piece = rows_of_piece(cols);
+        with_scratch(cols + 2 * piece * cols, |scratch| {
+            let (some, pieces) = scratch.split_at_mut(cols);
+            let (of_dy, of_x) = pieces.split_at_mut(piece * cols);
             for first in (index * share..end).step_by(ROWS) {
                 some.fill(0.0);
-                for row in first..end.min(first + ROWS) {
-                    let x = x.read(row * cols, cols, of_x);
-                    let [mean, factor] = statistics(x, epsilon).map(|x| x as f32);
-                    add_products(dy.read(row * cols, cols, of_dy), x, mean, factor, some);
+                let last = end.min(first + ROWS);
+                for row in (first..last).step_by(piece) {
+                    let (start, len) = (row * cols, piece.min(last - row) * cols);
+                    add_products(dy.read(start, len, of_dy), x.read(start, len, of_x), epsilon, some);
                 }
                 sums.iter_mut().zip(&*some).for_each(|(sum, some)| *sum += some);
             }

@@ -274,7 +274,7 @@ pub(super) struct Moments {
 
 impl Moments {
     /// From the sums of deviations and of their squares about a number.
-    pub(super) fn about(pivot: f64, count: f64, deviations: f64, squares: f64) -> Self {
+    fn about(pivot: f64, count: f64, deviations: f64, squares: f64) -> Self {
         Moments { count, mean: pivot + deviations / count, squares: squares - deviations * deviations / count }
     }
 
