@@ -255,6 +255,39 @@ fn statistics(c: &mut Criterion) {
     }
 }
 
+/// Normalisation of rows, as transformers have it.
+fn rows(c: &mut Criterion) {
+    for [rows, columns] in [[BATCH * 64, 768], [BATCH * 196, 64]] {
+        let (shape, len) = ([rows, columns], rows * columns);
+        let mut group = group(c, &format!("rows {rows}x{columns}"), len);
+        let mut sums = vec![0.0; columns];
+        let mut shared = vec![0.0; layer_norm_workspace(rows, columns)];
+        for format in FORMATS {
+            let [x, dy, mut y] = [(); 3].map(|()| Tensor::new(format, len));
+            let [scale, bias] = [(); 2].map(|()| Tensor::new(format, columns));
+            let vectors = (scale.elements(), Some(bias.elements()));
+            group.bench_function(BenchmarkId::new("normalise", format), |b| {
+                b.iter(|| layer_norm(shape, 1e-5, x.elements(), vectors.0, vectors.1, &mut y.output()).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("input gradient", format), |b| {
+                let dx = &mut y;
+                b.iter(|| {
+                    let (dy, x) = (dy.elements(), x.elements());
+                    layer_norm_grad_input(shape, 1e-5, dy, x, vectors.0, &mut dx.output()).unwrap()
+                });
+            });
+            group.bench_function(BenchmarkId::new("scale gradient", format), |b| {
+                let (dy, x) = (dy.elements(), x.elements());
+                b.iter(|| layer_norm_grad_scale(shape, 1e-5, dy, x, &mut sums, &mut shared).unwrap());
+            });
+            group.bench_function(BenchmarkId::new("bias gradient", format), |b| {
+                let three = [BATCH, rows / BATCH, columns];
+                b.iter(|| reduce_sum(dy.elements(), &three, &[0, 1], &mut sums.as_mut_slice().into()).unwrap());
+            });
+        }
+    }
+}
+
 fn pooling(c: &mut Criterion) {
     for (channels, size, kernel) in [(96, 32, 3), (256, 16, 3), (64, 32, 2)] {
         let out = if kernel == 3 { (size - 3) / 2 + 1 } else { size / 2 };
@@ -310,5 +343,5 @@ fn movement(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convolutions, prologues, chains, statistics, pooling, movement);
+criterion_group!(benches, convolutions, prologues, chains, statistics, rows, pooling, movement);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-"""Forms of layers: convolution, products, batch normalisation, pooling."""
+"""Forms of layers: convolution, products, normalisation, pooling."""
 
 import numpy as np
 
@@ -204,6 +204,32 @@ def batch_norm(net, x):
     if net.opset >= 14 and net.chance(0.3):
         attributes["training_mode"] = 0
     return net.emit("BatchNormalization", [x, scale, bias, mean, variance], **attributes)
+
+
+@form(ranks=(2, 3, 4), weight=3, since=17)
+def layer_norm(net, x):
+    rank = net.rank(x)
+    axis = net.integer(1, rank - 1) if net.chance(0.5) else rank - 1
+    row = net.shape(x)[axis:]
+    attributes = {} if axis == rank - 1 and net.chance(0.4) else {"axis": axis - (rank if net.chance(0.5) else 0)}
+    if net.chance(0.4):
+        attributes["epsilon"] = net.pick([1e-5, 1e-3, 1e-2])
+    if net.chance(0.3):
+        attributes["stash_type"] = 1
+    way = net.integer(0, 9)
+    new = lambda dims: net.initializer(net.normal(dims, 0.3, 1.0), "scale")
+    if way == 0:
+        scale = net.constant(np.ones(row, np.float32))
+    elif way == 1:
+        scale = net.emit("Mul", [new(row), net.number(0.5)])
+    elif way == 2:
+        scale = new([1])
+    elif way == 3:
+        scale = new([*[1] * (rank - len(row)), *row])
+    else:
+        scale = new(row)
+    bias = [net.parameter(row, 0.3)] if net.chance(0.7) else []
+    return net.emit("LayerNormalization", [x, scale, *bias], **attributes)
 
 
 @form(ranks=(3, 4), weight=2.5)

@@ -135,6 +135,14 @@ def global_max_pool(run, node, attrs, x):
     return function(x, x.shape[2:])
 
 
+@operator("LayerNormalization")
+def layer_normalization(run, node, attrs, x, scale, bias=None):
+    axes = list(range(attrs.get("axis", -1) % x.dim(), x.dim()))
+    centred = x - x.mean(axes, keepdim=True)
+    y = centred / torch.sqrt((centred * centred).mean(axes, keepdim=True) + attrs.get("epsilon", 1e-5)) * scale
+    return y if bias is None else y + bias
+
+
 @operator("BatchNormalization")
 def batch_normalization(run, node, attrs, x, scale, bias, mean, variance):
     epsilon, momentum = attrs.get("epsilon", 1e-5), round(1.0 - attrs.get("momentum", 0.9), 7)

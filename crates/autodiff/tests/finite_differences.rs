@@ -15,6 +15,8 @@ const WITHOUT_DERIVATIVE: &[&str] = &[
     "batch_variance",
     "batch_norm_grad_scale",
     "batch_norm_grad_input",
+    "layer_norm_grad_scale",
+    "layer_norm_grad_input",
     "running_average",
     "running_variance",
     "max_pool_indices",

@@ -109,8 +109,11 @@ pub enum Form {
         /// The axes of the first operand that are left, in order.
         kept: Vec<usize>,
     },
-    /// Row by row, over the last axis.
-    Rows,
+    /// Row by row: each depends on the operands' rows in the same place only.
+    Rows {
+        /// How many of the last axes make a row.
+        axes: usize,
+    },
     /// From windows over the trailing axes.
     Window,
     /// A matrix product or convolution.

@@ -3,7 +3,7 @@
 //! A network that sums over the batch, say, has another result for an example at another batch size, so that evaluation would
 //! not be of what was trained. The check follows where in each tensor the examples lie.
 
-use bitbudget_ir::{Graph, NodeId, Op, Shape};
+use bitbudget_ir::{Form, Graph, NodeId, Op, Shape};
 
 /// Where the examples lie in a tensor: index `(o * N + example) * inner + i` of dimension `axis`, with `o < outer` and
 /// `i < inner`.
@@ -16,6 +16,14 @@ struct Examples {
 
 /// What is known of a tensor; nothing where it is the same for every batch.
 type Place = Option<Examples>;
+
+/// Why an operator that mixes examples as is said is refused.
+pub(crate) fn mixing(how: &str) -> String {
+    format!(
+        "{how}, so that an example's result would depend on the rest of its batch, which only batch normalisation may do; \
+         export the network without it"
+    )
+}
 
 /// Checks that no node mixes examples.
 ///
@@ -43,7 +51,10 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
     let operands = graph.operands(id);
     let of = |operand: NodeId| places.get(operand.index()).copied().flatten();
     let first = operands.first().and_then(|&x| of(x));
-    let last = shape.rank().saturating_sub(1);
+    let normalises = |e: Examples| matches!(graph.facts(id).form, Form::Rows { axes } if e.axis + axes >= shape.rank());
+    if first.is_some_and(normalises) {
+        return Err("it normalises over the batch");
+    }
     match (graph.op(id), first) {
         (Op::Input(_), _) => Ok(batch(shape)),
         (Op::BatchMean(_) | Op::BatchVariance(_) | Op::RunningAverage(_) | Op::RunningVariance(_), _) => Ok(None),
@@ -54,7 +65,6 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
         (Op::Conv(_), Some(Examples { axis: 1.., .. })) => Err("it slides or sums over the batch"),
         (Op::MaxPool(_) | Op::AveragePool(_), Some(Examples { axis: 2.., .. })) => Err("it slides over the batch"),
         (Op::Conv(_) | Op::MaxPool(_) | Op::AveragePool(_), _) => Ok(first),
-        (Op::Softmax(_) | Op::LogSoftmax(_), Some(e)) if e.axis == last => Err("it normalises over the batch"),
         (Op::ReduceSum(op), Some(e)) => reduced(&op.axes, op.keep, e),
         (Op::ReduceMean(op), Some(e)) => reduced(&op.axes, op.keep, e),
         (Op::Concat(op), Some(e)) if e.axis == op.axis => Err("it joins along the batch"),

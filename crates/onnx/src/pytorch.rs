@@ -75,6 +75,8 @@ impl Signature {
         let normalises = self.normalises(layer) || (self.kinds.is_empty() && origin.is_frozen());
         let trained = self.of_layer(layer).any(|(_, kind)| kind == Kind::Parameter);
         match self.kinds.get(name) {
+            // A scale of one that the exporter merged with a parameter of ones.
+            _ if uniform && !trained && self.is_norm_layer(node, &origin) => Treatment::Implied,
             Some(Kind::Parameter) => Treatment::Default,
             _ if normalises && !trained => match node.op_type.as_str() {
                 "BatchNormalization" => Treatment::Implied,
@@ -103,6 +105,12 @@ impl Signature {
     /// Whether a layer has running statistics.
     fn normalises(&self, layer: &str) -> bool {
         self.kinds.contains_key(&member(layer, "running_mean"))
+    }
+
+    /// Whether a node is a normalisation layer of PyTorch's own, whose parameters are all its own.
+    fn is_norm_layer(&self, node: &NodeProto, origin: &Origin<'_>) -> bool {
+        let normalises = matches!(node.op_type.as_str(), "BatchNormalization" | "LayerNormalization");
+        normalises && !self.kinds.is_empty() && origin.class().starts_with("torch.nn.modules.")
     }
 
     /// Whether a tensor belongs to a layer itself, and the file has all parameters that do, so that none was merged with the tensor.

@@ -37,7 +37,7 @@ fn is_cheap(graph: &Graph, id: NodeId) -> bool {
         | Form::Alias
         | Form::Move
         | Form::Reduction { .. }
-        | Form::Rows
+        | Form::Rows { .. }
         | Form::Window
         | Form::Product => false,
     }
@@ -54,12 +54,14 @@ fn takes(graph: &Graph, reader: NodeId, position: usize) -> bool {
         (Form::Reduction { .. }, Op::ReduceMean(_)) => true,
         (Form::Reduction { .. }, Op::ReduceSum(_)) => facts.is_over_channels(),
         (Form::Reduction { .. }, Op::BatchNormGradScale(_)) => position == 0,
+        (Form::Reduction { .. }, Op::LayerNormGradScale(_)) => true,
+        (Form::Rows { .. }, Op::LayerNormalization(_) | Op::LayerNormGradInput(_)) => true,
         (
             Form::Source
             | Form::Alias
             | Form::Move
             | Form::Reduction { .. }
-            | Form::Rows
+            | Form::Rows { .. }
             | Form::Window
             | Form::Product,
             _,

@@ -67,6 +67,30 @@ fn parameters_that_operators_share_stay_one_whatever_their_elements() {
 }
 
 #[test]
+fn rows_are_normalised_with_pytorchs_losses_and_weights() {
+    let all: Value = serde_json::from_slice(&std::fs::read(data("expected.json")).unwrap()).unwrap();
+    for name in ["row_norm_old", "row_norm_new"] {
+        let (_, saved) = train(name);
+        let normalised = saved.graph.node.iter().filter(|node| node.op_type == "LayerNormalization").count();
+        assert_eq!(normalised, 3, "{name}");
+        // The third one has a scale that is not a parameter, though the newer exporter merged it with one.
+        let expected = all[name]["weights"].as_object().unwrap();
+        let trained = saved.graph.initializer.iter().filter(|tensor| tensor.data_type == 1).count();
+        assert_eq!(trained, expected.len(), "{name}: {:?}", parameters(&saved));
+        for (parameter, weights) in expected {
+            let tensor = saved.graph.initializer.iter().find(|t| t.name == *parameter);
+            let tensor = tensor.unwrap_or_else(|| panic!("{name}: no {parameter}: {:?}", parameters(&saved)));
+            let (bytes, weights) = (tensor.raw_data.as_chunks::<4>().0, weights.as_array().unwrap());
+            assert_eq!(bytes.len(), weights.len(), "{name}: {parameter}");
+            for (bytes, weight) in bytes.iter().zip(weights) {
+                let (ours, theirs) = (f64::from(f32::from_le_bytes(*bytes)), weight.as_f64().unwrap());
+                assert!((ours - theirs).abs() < 1e-5, "{name}: {parameter}: {ours}, PyTorch has {theirs}");
+            }
+        }
+    }
+}
+
+#[test]
 fn running_statistics_in_arithmetic_are_not_trained() {
     for (name, statistics) in [
         ("frozen_old", "`norm.running_mean`, `norm.running_var`"),

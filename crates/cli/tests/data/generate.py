@@ -109,6 +109,20 @@ class Normalised(nn.Module):
         return self.o(torch.relu(self.c0((x - self.mean) / self.std)).mean((2, 3)))
 
 
+class RowNorm(nn.Module):
+    """Normalisation of rows: over channels behind the positions, over whole images without a bias, and without parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.c0, self.o = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3)
+        self.channels, self.image = nn.LayerNorm(4, eps=1e-6), nn.LayerNorm([4, 8, 8], bias=False)
+        self.plain = nn.LayerNorm(4, elementwise_affine=False)
+
+    def forward(self, x):
+        x = self.channels(self.c0(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.o(self.plain(self.image(torch.relu(x)).mean((2, 3))))
+
+
 class Ends(nn.Module):
     """A network that ends in a softmax, over which it is not trained."""
 
@@ -197,6 +211,14 @@ for name, end in (("ends_in_softmax", nn.Softmax(1)), ("ends_in_log_softmax", nn
     model = Ends(end)
     rewrite(export(name, model, **OLD), name)
     trained([name], model)
+
+torch.manual_seed(1)
+model = RowNorm()
+rewrite(export("row_norm_old", model, **OLD), "row_norm_old")
+rewrite(export("row_norm_new", model, **NEW), "row_norm_new")
+trained(["row_norm_old", "row_norm_new"], model)
+for name in ("row_norm_old", "row_norm_new"):
+    expected[name]["weights"] = {k: v.detach().flatten().tolist() for k, v in model.named_parameters()}
 
 # Batch normalisation without running statistics.
 norm = nn.BatchNorm2d(4, track_running_stats=False)

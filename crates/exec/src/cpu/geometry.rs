@@ -16,6 +16,17 @@ pub(super) fn rows(shape: &[usize]) -> (usize, usize) {
     (shape.iter().product::<usize>() / columns.max(1), columns)
 }
 
+/// Rows and columns, a row being everything from dimension `axis` on.
+pub(super) fn rows_from(shape: &[usize], axis: usize) -> [usize; 2] {
+    let (before, row) = shape.split_at(axis.min(shape.len()));
+    [elements(before), elements(row)]
+}
+
+/// The elements of a shape, the largest number there is where they are more.
+pub(super) fn elements(shape: &[usize]) -> usize {
+    shape.iter().copied().fold(1, usize::saturating_mul)
+}
+
 fn four(shape: &[usize]) -> Result<[usize; 4], Fault> {
     shape.try_into().map_err(|_| Fault::Operands(format!("{shape:?} is not [N, C, H, W]")))
 }

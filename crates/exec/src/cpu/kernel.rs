@@ -51,22 +51,31 @@ impl Kernel {
                 let bias = if let Op::Conv(_) = op { operands.optional(2)? } else { None };
                 Ok(plan.run([operands.numbers(0)?, operands.numbers(1)?], bias, place.numbers()?, workspace)?)
             }
-            Kernel::Direct => compute(op, operands, place, shape),
+            Kernel::Direct => compute(op, operands, place, shape, workspace),
         }
     }
 }
 
 /// Computes an operator whose kernel has no plan; `shape` is the result's.
-fn compute(op: &Op, operands: &Operands<'_>, place: &mut Place<'_>, shape: &[usize]) -> Result<Counts, Fault> {
+fn compute(
+    op: &Op,
+    operands: &Operands<'_>,
+    place: &mut Place<'_>,
+    shape: &[usize],
+    workspace: &mut [f32],
+) -> Result<Counts, Fault> {
     if let Op::MaxPoolIndices(op) = op {
         return pooling::max_indices(op, operands, place, shape);
     }
-    let call = Call { operands, y: place.numbers()?, shape };
+    let call = Call { operands, y: place.numbers()?, shape, workspace };
     match op {
         Op::Matmul(op) => products::matmul(op, call),
         Op::BatchMean(_) => normalisation::mean(call),
         Op::BatchVariance(_) => normalisation::variance(call),
         Op::BatchNormGradScale(op) => normalisation::grad_scale(op, call),
+        Op::LayerNormalization(op) => rows::layer_norm(op, call),
+        Op::LayerNormGradInput(op) => rows::layer_norm_grad_input(op, call),
+        Op::LayerNormGradScale(op) => rows::layer_norm_grad_scale(op, call),
         Op::MaxPool(op) => pooling::max(op, call),
         Op::MaxPoolGrad(op) => pooling::max_grad(op, call),
         Op::AveragePool(op) => pooling::average(op, call),

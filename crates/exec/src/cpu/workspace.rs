@@ -1,13 +1,15 @@
 //! Memory of kernels beside their operands and results.
 
 use super::chain::Elementwise;
-use super::geometry::conv2d;
+use super::geometry::{conv2d, elements, rows_from};
 use super::kernel::matmul_sizes;
 use super::operands::{Operand, Operands};
 use crate::error::Fault;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Conv2d, Pass, SCRATCH, derived_scratch, matmul_scratch};
+use bitbudget_kernels::{
+    Conv2d, Pass, SCRATCH, derived_scratch, layer_norm_scratch, layer_norm_workspace, matmul_scratch,
+};
 use bitbudget_program::{BufferId, Instruction, Part, Program, Source};
 
 /// An operand's shape and the format in which it is stored.
@@ -28,11 +30,15 @@ type Convolution = (Conv2d, Pass, [Format; 2]);
 
 /// Bytes in the arena that an operator needs while it runs, from its operands' shapes and formats and the result's shape.
 pub fn workspace(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
-    let elements = match convolution(op, operands, shape) {
-        Some(Ok((conv, pass, [a, b]))) => conv.workspace(pass, a, b),
+    let needed = match (op, operands, convolution(op, operands, shape)) {
+        (_, _, Some(Ok((conv, pass, [a, b])))) => conv.workspace(pass, a, b),
+        (Op::LayerNormGradScale(op), [(dy, _), ..], _) => {
+            let [rows, columns] = rows_from(dy, op.axis);
+            layer_norm_workspace(rows, columns)
+        }
         _ => 0,
     };
-    elements.saturating_mul(size_of::<f32>())
+    needed.saturating_mul(size_of::<f32>())
 }
 
 /// Bytes of scratch memory that each thread needs at least where a program has this operator, derived operands apart.
@@ -42,6 +48,10 @@ pub fn kernel_scratch(op: &Op, operands: &[Stored], shape: &[usize]) -> usize {
         (Op::Matmul(op), [(a, fa), (_, fb)], _) => {
             matmul_sizes(shape, a, op.trans_a).map(|[m, n, k]| matmul_scratch(m, n, k, *fa, *fb))
         }
+        (Op::LayerNormalization(_), [_, (scale, _), ..], _) | (Op::LayerNormGradInput(_), [.., (scale, _)], _) => {
+            Ok(layer_norm_scratch(elements(scale)))
+        }
+        (Op::LayerNormGradScale(_), _, _) => Ok(layer_norm_scratch(elements(shape))),
         _ => Ok(0),
     };
     elements.unwrap_or(0).saturating_mul(size_of::<f32>()).max(SCRATCH)

@@ -5,6 +5,7 @@
 
 mod conv;
 mod elementwise;
+mod layer_norm;
 mod own;
 mod reduce;
 mod round;
@@ -65,6 +66,9 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
         Op::MaxPoolGrad(_) => own::two(op, x(0)?, x(1)?, shape),
         Op::BatchMean(_) | Op::BatchVariance(_) | Op::BatchNormGradScale(_) | Op::ReduceSum(_) | Op::ReduceMean(_) => {
             reduce::reduce(op, operands)
+        }
+        Op::LayerNormalization(_) | Op::LayerNormGradInput(_) | Op::LayerNormGradScale(_) => {
+            layer_norm::layer_norm(op, operands)
         }
         Op::Softmax(_) | Op::SoftmaxGrad(_) | Op::LogSoftmax(_) | Op::LogSoftmaxGrad(_) => reduce::rows(op, operands),
         Op::NllLoss(_) => reduce::nll_loss(x(0)?, x(1)?),

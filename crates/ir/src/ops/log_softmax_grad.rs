@@ -31,7 +31,7 @@ impl Operator for LogSoftmaxGrad {
     }
 
     fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
-        Facts::new(Form::Rows, Reads::All(Read::Whole))
+        Facts::new(Form::Rows { axes: 1 }, Reads::All(Read::Whole))
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

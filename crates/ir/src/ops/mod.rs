@@ -224,6 +224,9 @@ operators! {
     batch_normalize: BatchNormalize;
     batch_norm_grad_scale: BatchNormGradScale;
     batch_norm_grad_input: BatchNormGradInput;
+    layer_normalization: LayerNormalization;
+    layer_norm_grad_scale: LayerNormGradScale;
+    layer_norm_grad_input: LayerNormGradInput;
     running_average: RunningAverage;
     running_variance: RunningVariance;
     max_pool: MaxPool;

@@ -4,7 +4,7 @@ use super::{NllLossGrad, Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
-use crate::facts::{Facts, Form, Read, Reads};
+use crate::facts::Facts;
 use crate::graph::{Graph, NodeId};
 use crate::types::{DType, Dim, Shape, TensorType};
 
@@ -43,7 +43,7 @@ impl Operator for NllLoss {
     }
 
     fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
-        Facts::new(Form::Rows, Reads::All(Read::Whole))
+        Facts::reduction(Vec::new())
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

@@ -10,8 +10,9 @@ use crate::tensors::parallel::{CHUNK, rows_per_task, with_scratch};
 use crate::tensors::walk::{Walk, contiguous};
 use crate::words::simd::{multiversion, reduce2};
 
-/// Columns that are summed side by side.
+/// Columns that are summed side by side, at most, and at least where there are as many.
 const COLUMNS: usize = 1024;
+const FEWEST_COLUMNS: usize = 64;
 
 /// Elements of a run that are summed in single precision, in lanes.
 const BLOCK: usize = 4096;
@@ -83,7 +84,10 @@ fn reduce(
         return Ok(y.fill(1, |_, y| y.fill((sum / divisor) as f32)));
     }
     let side_by_side = outer.inner() == [1] && inner.inner() != [1];
-    let task = rows_per_task(count);
+    let task = match side_by_side {
+        true => rows_per_task(count).max(FEWEST_COLUMNS),
+        false => rows_per_task(count),
+    };
     Ok(y.fill_tiles(task, task, |start, y| {
         outer.runs(start, y.len(), |position, [from], len| {
             let y = &mut y[position..position + len];

@@ -30,6 +30,9 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         }
         Op::Matmul(op) => plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)]),
         Op::BatchNormalize(_) => batch_normalize(exporter, id, &inputs),
+        Op::LayerNormalization(op) => {
+            plain("LayerNormalization", vec![int("axis", op.axis as i64), float("epsilon", op.epsilon.0)])
+        }
         Op::MaxPool(op) => pool::write(exporter, id, &op.window(), Pool::Max),
         Op::AveragePool(op) => {
             let count_include_pad = op.count_include_pad;

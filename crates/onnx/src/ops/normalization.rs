@@ -1,21 +1,32 @@
-//! BatchNormalization.
+//! BatchNormalization and LayerNormalization.
 
 use super::Row;
+use crate::batch;
 use crate::importer::Importer;
-use crate::node::{Node, Operand, Value};
+use crate::node::{Node, Operand, Value, axis};
 use crate::sharing::is_uniform;
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Real, Shape, TensorType, ops};
 
-pub(super) const ROWS: &[Row] = &[Row {
-    name: "BatchNormalization",
-    versions: &[7, 9, 14, 15],
-    attributes: &["epsilon", "momentum", "spatial", "training_mode"],
-    forms: "`batch_mean`, `batch_variance` and `batch_normalize`, with the running statistics as states that \
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "BatchNormalization",
+        versions: &[7, 9, 14, 15],
+        attributes: &["epsilon", "momentum", "spatial", "training_mode"],
+        forms: "`batch_mean`, `batch_variance` and `batch_normalize`, with the running statistics as states that \
             `running_average` and `running_variance` update, also where `training_mode` is 0; a scale or a bias that is a constant stays one; not `spatial` = 0",
-    build: Some(batch_normalization),
-    fold: None,
-}];
+        build: Some(batch_normalization),
+        fold: None,
+    },
+    Row {
+        name: "LayerNormalization",
+        versions: &[17],
+        attributes: &["axis", "epsilon", "stash_type"],
+        forms: "`layer_normalization`; the batch not among the normalised dimensions, Mean and InvStdDev not used, `stash_type` 1",
+        build: Some(layer_normalization),
+        fold: None,
+    },
+];
 
 fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     if node.int("spatial")?.is_some_and(|spatial| spatial == 0) {
@@ -87,4 +98,38 @@ fn state(importer: &mut Importer, node: &Node, position: usize, what: &str) -> R
     };
     importer.values.insert(name.clone(), values);
     Ok(importer.graph.source(ops::State { name }, TensorType::f32(Shape::fixed(&constant.shape))))
+}
+
+fn layer_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    if let Some(other) = node.int("stash_type")?.filter(|&stash_type| stash_type != 1) {
+        return Err(format!("stash_type is {other}; statistics are computed in FP32 only, which is stash_type 1"));
+    }
+    node.refuse_outputs(1, "Mean or InvStdDev")?;
+    let epsilon = Real(node.float("epsilon")?.unwrap_or(1e-5));
+    let x = importer.tensor(node, 0)?;
+    let shape = importer.shape(x);
+    let axis = axis(node.int("axis")?.unwrap_or(-1), shape.rank())?;
+    let row = Shape(shape.0[axis..].to_vec());
+    if row.0.iter().any(|dim| dim.is_batch()) {
+        return Err(batch::mixing("it normalises over the batch"));
+    }
+    let mut operands = vec![x, row_shaped(importer, node, 1, &row)?];
+    if node.input(2).is_some() {
+        operands.push(row_shaped(importer, node, 2, &row)?);
+    }
+    let y = importer.emit(node.name, ops::LayerNormalization { axis, epsilon }, &operands)?;
+    Ok(vec![Value::Tensor(y)])
+}
+
+/// A scale or a bias in the shape of a row.
+fn row_shaped(importer: &mut Importer, node: &Node, position: usize, row: &Shape) -> Result<NodeId, String> {
+    let x = importer.tensor(node, position)?;
+    let shape = importer.shape(x);
+    match shape.symbolic_elements() == row.symbolic_elements() {
+        true => importer.reshape(node.name, x, row.clone()),
+        false => importer.emit(node.name, ops::Broadcast { shape: row.clone() }, &[x]).map_err(|_| {
+            let what = if position == 1 { "Scale" } else { "B" };
+            format!("{what} has the shape {shape}, but the normalised dimensions are {row}")
+        }),
+    }
 }

@@ -1,6 +1,7 @@
 //! Reductions.
 
 use super::{Row, fold};
+use crate::batch;
 use crate::constant::{Constant, Elements, Int};
 use crate::importer::Importer;
 use crate::node::{Node, Value, axes};
@@ -59,11 +60,7 @@ fn reduce(importer: &mut Importer, node: &Node, op: impl Fn(Vec<usize>, bool) ->
             let op = op(axes, keep(node)?);
             let has_batch = |axes: &[usize]| axes.iter().any(|&a| importer.shape(x).0[a].is_batch());
             if matches!(&op, Op::ReduceMean(op) if has_batch(&op.axes)) {
-                return Err(
-                    "it takes the mean over the batch, so that an example's result would depend on the rest of \
-                            its batch, which only batch normalisation may do; export the network without it"
-                        .into(),
-                );
+                return Err(batch::mixing("it takes the mean over the batch"));
             }
             Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
         }

@@ -299,6 +299,24 @@ for name, attributes in (("gelu", {}), ("gelu_none", dict(approximate="none")), 
     case(name, 20, CNK, [node("Gelu", ["x"], **attributes)])
 
 
+# Normalisation of rows.
+def ln(name, opset, shape, row, **attributes):
+    case(name, opset, shape, [node("LayerNormalization", ["x", "s", "b"], **attributes)], dict(s=f(*row), b=f(*row)))
+
+
+ln("layer_norm", 17, ["N", 5, 6], [6])
+ln("layer_norm_axis", 17, CNHW, [6, 5], axis=2, epsilon=0.01, stash_type=1)
+ln("layer_norm_all", 20, CNHW, [4, 6, 5], axis=-3)
+ln("layer_norm_leading_ones", 17, ["N", 5, 6], [1, 1, 6])
+ln("layer_norm_one_scale", 17, ["N", 5, 6], [1])
+case("layer_norm_no_bias", 17, ["N", 5, 6], [node("LayerNormalization", ["x", "s"], epsilon=1e-6)], dict(s=f(6)))
+case("layer_norm_constant_scale", 17, ["N", 5, 6],
+     [node("Constant", [], ["s"], value=nh.from_array(f(6))), node("LayerNormalization", ["x", "s"])])
+case("layer_norm_transposed", 17, ["N", 5, 6],
+     [node("Transpose", ["x"], ["t"], perm=[1, 0, 2]), node("LayerNormalization", ["t", "s", "b"], ["z"], axis=2),
+      node("Transpose", ["z"], perm=[1, 0, 2])], dict(s=f(6), b=f(6)))
+
+
 # Slices with any bounds: size, start, end, step, and the indices that are taken.
 def slices():
     random, rows = np.random.default_rng(2), []

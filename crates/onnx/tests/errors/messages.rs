@@ -189,6 +189,39 @@ fn bad_attributes_have_their_messages() {
 }
 
 #[test]
+fn bad_normalisations_have_their_messages() {
+    let scaled =
+        |attribute| one(with(node("LayerNormalization", &["x", "s"], "y"), attribute), vec![floats("s", &[6], 6)]);
+    let mut with_mean = node("LayerNormalization", &["x", "s"], "z");
+    with_mean.output.push("mean".into());
+    let sum = node("Add", &["z", "mean"], "y");
+    each_has_its_message(vec![
+        (
+            "over the batch",
+            scaled(int("axis", 0)),
+            &["node `the_layernormalization`", "it normalises over the batch", "export the network without it"],
+        ),
+        ("axis", scaled(int("axis", 4)), &["axis 4 is out of range for a tensor of 4 dimensions"]),
+        ("stash_type", scaled(int("stash_type", 11)), &["stash_type is 11"]),
+        (
+            "scale",
+            one(with(node("LayerNormalization", &["x", "s"], "y"), int("axis", 2)), vec![floats("s", &[5], 5)]),
+            &["on [N,4,6,6], initializer [5]", "Scale has the shape [5], but the normalised dimensions are [6,6]"],
+        ),
+        (
+            "bias",
+            one(node("LayerNormalization", &["x", "s", "b"], "y"), vec![floats("s", &[6], 6), floats("b", &[4], 4)]),
+            &["B has the shape [4]"],
+        ),
+        (
+            "statistics",
+            model(vec![with_mean, sum], vec![floats("s", &[6], 6)]),
+            &["node `the_layernormalization`", "its output Mean or InvStdDev is used, which is not supported"],
+        ),
+    ]);
+}
+
+#[test]
 fn bad_moves_have_their_messages() {
     each_has_its_message(vec![
         (

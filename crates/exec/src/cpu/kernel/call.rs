@@ -11,6 +11,8 @@ pub(super) struct Call<'c, 'o, 'y> {
     pub(super) y: &'c mut Output<'y>,
     /// That of the result.
     pub(super) shape: &'c [usize],
+    /// Memory that the kernel asked for beside.
+    pub(super) workspace: &'c mut [f32],
 }
 
 /// Has `f` compute a small result as FP32 numbers, then rounds and packs them.

@@ -1,10 +1,35 @@
-//! Functions of whole rows: softmax, losses and their gradients.
+//! Functions of whole rows: normalisation, softmax, losses and their gradients.
 
-use super::call::Call;
+use super::call::{Call, put};
 use crate::cpu::geometry;
 use crate::error::Fault;
 use bitbudget_formats::Counts;
+use bitbudget_ir::ops;
 use bitbudget_kernels::{self as kernels, Elements, Output, ShapeError};
+
+pub(super) fn layer_norm(op: &ops::LayerNormalization, Call { operands, y, shape, .. }: Call) -> Result<Counts, Fault> {
+    let (x, scale, bias) = (operands.numbers(0)?, operands.numbers(1)?, operands.optional(2)?);
+    let epsilon = op.epsilon.0 as f32;
+    Ok(kernels::layer_norm(geometry::rows_from(shape, op.axis), epsilon, x, scale, bias, y)?)
+}
+
+pub(super) fn layer_norm_grad_input(
+    op: &ops::LayerNormGradInput,
+    Call { operands, y, shape, .. }: Call,
+) -> Result<Counts, Fault> {
+    let (dy, x, scale) = (operands.numbers(0)?, operands.numbers(1)?, operands.numbers(2)?);
+    let epsilon = op.epsilon.0 as f32;
+    Ok(kernels::layer_norm_grad_input(geometry::rows_from(shape, op.axis), epsilon, dy, x, scale, y)?)
+}
+
+pub(super) fn layer_norm_grad_scale(
+    op: &ops::LayerNormGradScale,
+    Call { operands, y, workspace, .. }: Call,
+) -> Result<Counts, Fault> {
+    let ((dy, shape), x) = (operands.shaped(0)?, operands.numbers(1)?);
+    let (rows, epsilon) = (geometry::rows_from(shape, op.axis), op.epsilon.0 as f32);
+    Ok(put(y, |dscale| kernels::layer_norm_grad_scale(rows, epsilon, dy, x, dscale, workspace))?.0)
+}
 
 /// A kernel over `rows` rows of `columns` elements.
 pub(super) type Rows = fn(usize, usize, Elements<'_>, &mut Output<'_>) -> Result<Counts, ShapeError>;

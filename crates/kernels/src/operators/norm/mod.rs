@@ -1,9 +1,11 @@
-//! Batch statistics and sums of each channel over `[n, c, s]`: batch, channels, and everything behind them.
+//! Batch statistics and sums of each channel over `[n, c, s]`: batch, channels, and everything behind them; normalisation of
+//! rows in [`layer`].
 //!
 //! Sums run over short pieces in single-precision vectors and in double precision above, in an order that depends on the
 //! shape only. Scratch memory is at most some 150 KiB a thread; partial results take 16 bytes for each channel and share
 //! of 16 images.
 
+mod layer;
 #[cfg(target_arch = "x86_64")]
 mod registers;
 mod row;
@@ -12,6 +14,7 @@ mod sums;
 use crate::elementwise::normalize::reciprocal_deviation;
 use crate::error::{ShapeError, check, elements};
 use crate::tensors::elements::Elements;
+pub use layer::{layer_norm, layer_norm_grad_input, layer_norm_grad_scale, layer_norm_scratch, layer_norm_workspace};
 use row::Sums;
 use sums::{Moments, by_share, moments_of_share, sums_of_share};
 
