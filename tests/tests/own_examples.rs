@@ -27,10 +27,12 @@ fn batch(seed: usize, size: usize) -> Batch {
     Batch::new([("x".to_string(), x), ("labels".to_string(), labels)], "labels").unwrap()
 }
 
+/// Changes a batch before it is given.
+type Change = fn(Batch) -> Result<Batch>;
+
 /// Two batches an epoch, and no test examples.
 struct Own {
-    /// Changes a batch before it is given.
-    change: fn(Batch) -> Result<Batch>,
+    change: Change,
 }
 
 impl Examples for Own {
@@ -63,7 +65,7 @@ fn compiled() -> Compiled {
 }
 
 /// The losses of so many steps, and the trained values.
-fn trained(change: fn(Batch) -> Result<Batch>, steps: u64) -> Result<(Vec<f64>, Values)> {
+fn trained(change: Change, steps: u64) -> Result<(Vec<f64>, Values)> {
     let compiled = compiled();
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
@@ -130,7 +132,7 @@ fn batches_that_do_not_fit_are_errors() {
             batch.arrays.into_iter().map(|(name, array)| (if name == "x" { "X1".into() } else { name }, array));
         Batch::new(arrays, "labels")
     };
-    let cases: [(fn(Batch) -> Result<Batch>, &str); 4] = [
+    let cases: [(Change, &str); 4] = [
         (
             renamed,
             "the program has no input `X1`; do you mean `x`?; `x` is missing: give FP32 numbers of shape [4, 2, 4, 4]",

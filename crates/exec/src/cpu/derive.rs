@@ -86,11 +86,11 @@ impl Split {
     }
 
     /// The format whose numbers a derived part's result is.
-    pub(super) fn format(&self, part: usize, program: &Program, parts: &[Part], bound: &[BoundPart]) -> Format {
+    pub(super) fn format(&self, part: usize, program: &Program, bound: &[BoundPart]) -> Format {
         let derivation = self.derived.iter().find(|derivation| derivation.part == part);
         match derivation.map(|derivation| &derivation.kind) {
             Some(Kind::Shown) => match bound[part].origins.first() {
-                Some(Origin::Part(earlier)) => self.format(*earlier, program, parts, bound),
+                Some(Origin::Part(earlier)) => self.format(*earlier, program, bound),
                 Some(Origin::Arena(root, _)) => program.buffer(*root).format,
                 _ => Format::FP32,
             },

@@ -20,7 +20,7 @@ pub(super) use products::matmul_sizes;
 /// The kernel of an operator, with what shapes and formats decide.
 #[derive(Debug)]
 pub(super) enum Kernel {
-    Conv(ConvPlan),
+    Conv(Box<ConvPlan>),
     /// One without a plan.
     Direct,
 }
@@ -32,7 +32,7 @@ impl Kernel {
     /// If a convolution's operands are not images.
     pub(super) fn new(op: &Op, operands: &[Stored], shape: &[usize]) -> Result<Kernel, Fault> {
         match convolution(op, operands, shape).transpose()? {
-            Some((conv, pass, [a, b])) => Ok(Kernel::Conv(conv.plan(pass, a, b))),
+            Some((conv, pass, [a, b])) => Ok(Kernel::Conv(Box::new(conv.plan(pass, a, b)))),
             None => Ok(Kernel::Direct),
         }
     }

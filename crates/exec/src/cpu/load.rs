@@ -245,7 +245,7 @@ fn way(program: &Program, parts: &[Part], bound: &[BoundPart], reach: &Reach) ->
             let stored = part.inputs.iter().zip(&bound[head].origins).map(|(&id, origin)| {
                 let format = match origin {
                     Origin::Arena(root, _) => program.buffer(*root).format,
-                    Origin::Part(earlier) => split.format(*earlier, program, parts, bound),
+                    Origin::Part(earlier) => split.format(*earlier, program, bound),
                     Origin::Output(_) | Origin::Given(_) | Origin::Scalar(_) | Origin::Kept(_) => Format::FP32,
                 };
                 (program.buffer(id).shape.clone(), format)

@@ -101,16 +101,6 @@ pub struct ConvPlan {
 }
 
 impl ConvPlan {
-    /// The family of kernels that computes it.
-    pub fn family(&self) -> &'static str {
-        match self.way {
-            Ready::Dense(_) => "staged planes",
-            Ready::Depthwise(_) | Ready::DepthwiseGradWeight(_) => "planes side by side",
-            Ready::GradWeight(_) => "transposed planes",
-            Ready::Empty => "fill",
-        }
-    }
-
     /// Computes the pass of its two operands, which have the formats of the plan; only the forward pass has a bias. What the
     /// result could not hold is counted. `shared` has at least the elements of [`Conv2d::workspace`], with any contents.
     ///
