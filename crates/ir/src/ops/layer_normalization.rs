@@ -57,9 +57,9 @@ impl Operator for LayerNormalization {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
         check::all_floats(operands)?;
-        let (x, scale, bias) = match operands {
-            &[x, scale] => (x, scale, None),
-            &[x, scale, bias] => (x, scale, Some(bias)),
+        let (x, scale, bias) = match *operands {
+            [x, scale] => (x, scale, None),
+            [x, scale, bias] => (x, scale, Some(bias)),
             _ => return Err(Reason::new(format!("needs 2 or 3 operands, has {}", operands.len()))),
         };
         check_row("scale", scale, x, self.axis)?;
