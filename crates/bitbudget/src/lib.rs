@@ -25,6 +25,7 @@ mod plan;
 mod profiling;
 mod promotion;
 mod report;
+mod threads;
 mod trainer;
 
 use bitbudget_autodiff::{Evaluation, Optimizer, Updates, evaluation, training_with};

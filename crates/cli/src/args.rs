@@ -23,7 +23,7 @@ pub(crate) use assignment::{AssignmentArgs, PinArg};
 pub(crate) use budget::{BudgetArgs, FormatsArgs, Percent};
 pub(crate) use compare::{CompareArgs, PrecisionArgs};
 pub(crate) use data::FittingArgs;
-pub(crate) use device::DeviceArgs;
+pub(crate) use device::{DeviceArgs, ThreadsArgs};
 pub(crate) use inspect::{ExplainArgs, InspectArgs, TextForm};
 pub(crate) use measure::{BenchArgs, EvalArgs, ProfileArgs};
 pub(crate) use network::NetworkArgs;

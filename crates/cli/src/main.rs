@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod progress;
 mod report;
+mod threads;
 
 use bitbudget::{BudgetError, CompileError, MemoryError};
 use clap::Parser;

@@ -140,11 +140,6 @@ impl MemoryRecord {
     }
 }
 
-/// The threads that a run has unless it is told otherwise.
-pub(crate) fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Watches the resident memory of this process, where the system tells.
 pub(crate) struct Resident {
     before: Option<usize>,

@@ -360,7 +360,7 @@ impl<'a> Search<'a> {
 ///
 /// # Errors
 /// If it cannot be lowered.
-pub(super) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
+pub(crate) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
     Ok(program(&training.stored_in(formats), recomputed, *batch, lowering)?.bytes(lowering.threads))
 }

@@ -116,7 +116,9 @@ fn refused(error: &BudgetError) -> Option<(usize, Refused)> {
         &BudgetError::TooLarge { budget, peak, .. } | &BudgetError::Exceeded { budget, peak, .. } => {
             Some((budget, Refused { smallest_peak: Some(peak), proved: None }))
         }
-        BudgetError::Profile { .. } | BudgetError::Memory(_) | BudgetError::Solver(_) => None,
+        BudgetError::Threads { .. } | BudgetError::Profile { .. } | BudgetError::Memory(_) | BudgetError::Solver(_) => {
+            None
+        }
     }
 }
 

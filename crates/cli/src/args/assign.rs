@@ -1,6 +1,6 @@
 //! Arguments of the commands that assign formats and write the result.
 
-use super::{AssignmentArgs, OptimizerArgs, PageArgs, whole};
+use super::{AssignmentArgs, OptimizerArgs, PageArgs, ThreadsArgs, whole};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -50,6 +50,8 @@ pub(crate) struct AssignArgs {
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }
 
 /// Compile a network into a trainer file.
@@ -80,4 +82,6 @@ pub(crate) struct CompileArgs {
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }

@@ -3,10 +3,11 @@
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
 use crate::files::{check, save};
-use crate::model::{Request, check_training, compiled, executor, network};
+use crate::model::{Request, check_training, compiled, network};
 use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
+use crate::threads::{executor, threads};
 use anyhow::Result;
 use bitbudget::profiling;
 use bitbudget_ir::Model;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     };
     let batches = draw(args, &dataset)?;
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
-    let mut executor = executor(&args.device)?;
+    let mut executor = executor(&args.device, threads(args.device.threads))?;
     let model = Model { graph: compiled.forward, values: compiled.values };
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
     let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));

@@ -10,10 +10,11 @@ use crate::data::{check_batches, dataset};
 use crate::divergence::{Diverged, Setup, explained, unsaved};
 use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, check_training, compiled_from, executor, network, threads, updates};
+use crate::model::{Request, check_training, compiled_from, network, updates};
 use crate::output::{counted, remark, say, small, together};
 use crate::progress::Progress;
 use crate::report::Inputs;
+use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
@@ -44,9 +45,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let outputs = check(&outputs, &inputs.files())?;
     args.tensorboard.as_deref().map_or(Ok(()), check_folder)?;
     let updates = updates(args.settings.loss_scale);
-    let threads = threads(&args.device);
+    let threads = threads(args.device.threads);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
+    let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     check_training(&compiled, compiled.assignment.batch)?;
     let settings = settings(&args.settings, length(args), compiled.assignment.batch);
     let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             Formats::Options { budget: options.budget.is_some(), promotion: settings.promotion.is_some() }
         }
     };
-    let mut machine = Machine::start(args, &compiled)?;
+    let mut machine = Machine::start(args, &compiled, threads)?;
     let (record, memory) =
         machine.trained(args, &mut compiled, &dataset, Setup { settings: &settings, formats }, &mut records)?;
     let saved = match &args.save {
@@ -122,9 +124,9 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(args: &TrainArgs, compiled: &Compiled) -> Result<Machine> {
+    fn start(args: &TrainArgs, compiled: &Compiled, threads: usize) -> Result<Machine> {
         let resident = Resident::start();
-        let executor = executor(&args.device)?;
+        let executor = executor(&args.device, threads)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         values.progress = compiled.progress;
         Ok(Machine { resident, executor, values, fp32: compiled.evaluate_fp32()? })

@@ -5,7 +5,8 @@ use super::state::Entry;
 use crate::advice::Formats;
 use crate::commands::train::{programs, promote};
 use crate::divergence::{self, explained};
-use crate::model::{check_training, executor};
+use crate::model::check_training;
+use crate::threads::executor;
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
 use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
@@ -39,7 +40,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         let start = Instant::now();
         let mut compiled = compiled(setup, fitting)?;
         check_training(&compiled, compiled.assignment.batch)?;
-        let mut executor = executor(&setup.device)?;
+        let mut executor = executor(&setup.device, setup.threads)?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let fp32 = compiled.evaluate_fp32()?;
         let mut steps = Vec::new();
