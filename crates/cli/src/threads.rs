@@ -2,7 +2,7 @@
 
 use crate::args::{DeviceArgs, ThreadsArgs};
 use crate::output::{bytes, counted, remark};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bitbudget::Compiled;
 use bitbudget_exec::{Executor, Target};
 
@@ -18,7 +18,10 @@ pub(crate) fn threads(args: ThreadsArgs) -> usize {
 
 /// The executor that the device options ask for, with so many threads.
 pub(crate) fn executor(args: &DeviceArgs, threads: usize) -> Result<Executor> {
-    Ok(Executor::new(target(args), threads)?)
+    Executor::new(target(args), threads).with_context(|| {
+        let threads = counted(threads as u64, "thread", "threads");
+        format!("cannot start a run with {threads}; where these are too many, give fewer (--threads)")
+    })
 }
 
 #[cfg(feature = "cuda")]

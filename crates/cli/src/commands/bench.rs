@@ -4,7 +4,7 @@ use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::data::dataset;
 use crate::files::check;
-use crate::memory::{MemoryRecord, Resident};
+use crate::memory::{MemoryRecord, Resident, check_memory};
 use crate::model::{Request, check_training, compiled, network, updates};
 use crate::output::{counted, json, say, show_table, table};
 use crate::progress::steps_bar;
@@ -89,6 +89,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     let resident = Resident::start();
     let mut executor = executor(&args.device, threads)?;
+    check_memory(&executor, &[&compiled.train])?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
     let measured = measure(args, &compiled.train, &mut executor, &mut values, &dataset)?;
     let memory = MemoryRecord::predicted(&compiled, executor.threads());
@@ -127,7 +128,7 @@ fn measure(
     let mut batch = Batch::default();
     let mut epoch = 0;
     let mut batches = TrainBatches::new(dataset, &options, epoch)?;
-    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.steps as u64 + 1) };
+    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar((args.steps as u64).saturating_add(1)) };
     for step in 0..=args.steps {
         bar.inc(1);
         while !batches.next_into(&mut batch) {

@@ -4,6 +4,7 @@ use crate::args::EvalArgs;
 use crate::data::dataset;
 use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
+use crate::memory::check_memory;
 use crate::model::{Request, compiled, network};
 use crate::output::{counted, json, remark, say, small};
 use crate::report;
@@ -41,8 +42,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
     let mut executor = executor(&args.device, threads)?;
-    let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
     let fp32 = compiled.evaluate_fp32()?;
+    check_memory(&executor, &[&compiled.evaluate, &fp32])?;
+    let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
     let rounded = evaluate(&mut executor, &mut values, &compiled.evaluate, &dataset, split)?;
     // Where nothing is rounded, both are the same.
     let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);

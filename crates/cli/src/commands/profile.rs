@@ -3,13 +3,14 @@
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
 use crate::files::{check, save};
+use crate::memory::check_memory;
 use crate::model::{Request, check_training, compiled, network};
 use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
 use crate::threads::{executor, threads};
 use anyhow::Result;
-use bitbudget::profiling;
+use bitbudget::{Available, profiling};
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
@@ -37,9 +38,10 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         loss_scale: args.loss_scale,
         formats: args.formats.clone(),
     };
-    let batches = draw(args, &dataset)?;
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
     let mut executor = executor(&args.device, threads(args.device.threads))?;
+    check_memory(&executor, &[&programs.step, &programs.forward, &programs.training])?;
+    let batches = draw(args, &dataset)?;
     let model = Model { graph: compiled.forward, values: compiled.values };
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
     let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
@@ -55,6 +57,14 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.
 fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
+    let numbers = args.batches.saturating_mul(args.batch).saturating_mul(dataset.example_len() + 1);
+    let what = format!(
+        "drawing {} of {}",
+        counted(args.batches as u64, "batch", "batches"),
+        counted(args.batch as u64, "example", "examples")
+    );
+    let advice = "take fewer (--batches, --batch), or raise the limit (`ulimit -v`, or the container's)";
+    Available::now().check(&what, numbers.saturating_mul(size_of::<f32>()), 0, advice)?;
     let options = TrainOptions { batch: args.batch, seed: args.seed, shuffle: true, augment: false };
     let mut drawn = Vec::new();
     for epoch in 0.. {

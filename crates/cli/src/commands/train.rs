@@ -9,7 +9,7 @@ use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
 use crate::divergence::{Diverged, Setup, explained, unsaved};
 use crate::files::{check, check_folder, rehearse, save};
-use crate::memory::{MemoryRecord, Resident};
+use crate::memory::{MemoryRecord, Resident, check_memory};
 use crate::model::{Request, check_training, compiled_from, network, updates};
 use crate::output::{counted, remark, say, small, together};
 use crate::progress::Progress;
@@ -127,9 +127,11 @@ impl Machine {
     fn start(args: &TrainArgs, compiled: &Compiled, threads: usize) -> Result<Machine> {
         let resident = Resident::start();
         let executor = executor(&args.device, threads)?;
+        let fp32 = compiled.evaluate_fp32()?;
+        check_memory(&executor, &[&compiled.train, &compiled.evaluate, &fp32])?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         values.progress = compiled.progress;
-        Ok(Machine { resident, executor, values, fp32: compiled.evaluate_fp32()? })
+        Ok(Machine { resident, executor, values, fp32 })
     }
 
     /// Trains; how that ended and, if it diverged, why, with the memory that it took.

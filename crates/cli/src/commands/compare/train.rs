@@ -5,6 +5,7 @@ use super::state::Entry;
 use crate::advice::Formats;
 use crate::commands::train::{programs, promote};
 use crate::divergence::{self, explained};
+use crate::memory::check_memory;
 use crate::model::check_training;
 use crate::threads::executor;
 use anyhow::{Context, Result};
@@ -41,8 +42,9 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         let mut compiled = compiled(setup, fitting)?;
         check_training(&compiled, compiled.assignment.batch)?;
         let mut executor = executor(&setup.device, setup.threads)?;
-        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let fp32 = compiled.evaluate_fp32()?;
+        check_memory(&executor, &[&compiled.train, &compiled.evaluate, &fp32])?;
+        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let mut steps = Vec::new();
         let training = Training { programs: programs(&compiled), fp32: &fp32, dataset, settings: &settings };
         let ended = train(
