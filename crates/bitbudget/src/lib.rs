@@ -50,7 +50,7 @@ pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Shortage, Solved};
 pub use explain::{Explained, Firing, explain};
-pub use finite::{Cause, Kept, NamedTensor, ProbeError, Saturated};
+pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};
 pub use lowered::Lowering;
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};

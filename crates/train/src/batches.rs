@@ -18,6 +18,8 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// One class per example.
     pub labels: Vec<u32>,
+    /// The number of each example in its split.
+    pub examples: Vec<u32>,
     /// How many examples from the first on count; the rest repeat others to fill the batch.
     pub valid: usize,
 }
@@ -221,11 +223,14 @@ impl<'a> Reader<'a> {
     fn start(&self, batch: &mut Batch, examples: usize, valid: usize) {
         batch.images.resize(examples * self.length, 0.0);
         batch.labels.resize(examples, 0);
+        batch.examples.resize(examples, 0);
         batch.valid = valid;
     }
 
     fn fill(&mut self, batch: &mut Batch, slot: usize, example: usize, placement: Option<Placement>) {
         batch.labels[slot] = self.split.labels[example];
+        // A split has no more examples than a u32 counts.
+        batch.examples[slot] = example as u32;
         let output = &mut batch.images[slot * self.length..][..self.length];
         if self.channels_last {
             let mut channels_first = std::mem::take(&mut self.channels_first);

@@ -1,7 +1,9 @@
 //! `bitbudget profile`.
 
+use crate::advice::{of_inputs, parameters};
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
+use crate::divergence::Diverged;
 use crate::files::{check, save};
 use crate::memory::check_memory;
 use crate::model::{Request, check_training, compiled, network};
@@ -9,11 +11,11 @@ use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
 use crate::threads::{executor, threads};
-use anyhow::Result;
+use anyhow::{Error, Result};
 use bitbudget::{Available, profiling};
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
-use bitbudget_profile::{Batch, Profile, Settings, TensorProfile, measure};
+use bitbudget_profile::{Batch, Profile, ProfileError, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{self, TrainBatches, TrainOptions};
 use bitbudget_train::data::Dataset;
 use indicatif::ProgressBar;
@@ -41,12 +43,12 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
     let mut executor = executor(&args.device, threads(args.device.threads))?;
     check_memory(&executor, &[&programs.step, &programs.forward, &programs.training])?;
-    let batches = draw(args, &dataset)?;
-    let model = Model { graph: compiled.forward, values: compiled.values };
+    let (batches, numbers) = draw(args, &dataset)?;
+    let network = Model { graph: compiled.forward, values: compiled.values };
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
-    let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
+    let measured = measure(&network, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
     bar.finish_and_clear();
-    let profile = measured?;
+    let profile = measured.map_err(|error| explained(error, &batches, &numbers, &network))?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
@@ -56,7 +58,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
 }
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.
-fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
+fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<(Vec<Batch>, Vec<u32>)> {
     let numbers = args.batches.saturating_mul(args.batch).saturating_mul(dataset.example_len() + 1);
     let what = format!(
         "drawing {} of {}",
@@ -66,18 +68,32 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
     let advice = "take fewer (--batches, --batch), or raise the limit (`ulimit -v`, or the container's)";
     Available::now().check(&what, numbers.saturating_mul(size_of::<f32>()), 0, advice)?;
     let options = TrainOptions { batch: args.batch, seed: args.seed, shuffle: true, augment: false };
-    let mut drawn = Vec::new();
+    let (mut drawn, mut numbers) = (Vec::new(), Vec::new());
     for epoch in 0.. {
         let mut epoch = TrainBatches::new(dataset, &options, epoch)?;
         let mut batch = batches::Batch::default();
         while drawn.len() < args.batches && epoch.next_into(&mut batch) {
+            numbers.extend_from_slice(&batch.examples);
             drawn.push(Batch { examples: batch.images.clone(), labels: batch.labels.clone() });
         }
         if drawn.len() == args.batches {
             break;
         }
     }
-    Ok(drawn)
+    Ok((drawn, numbers))
+}
+
+/// The error of a measurement; where examples or parameters are out of the ordinary, these come first.
+fn explained(error: ProfileError, batches: &[Batch], numbers: &[u32], network: &Model) -> Error {
+    let ProfileError::NotFinite { kind, name, .. } = &error else { return error.into() };
+    let examples: Vec<f32> = batches.iter().flat_map(|batch| batch.examples.iter().copied()).collect();
+    let found = of_inputs(&examples, numbers, "training", parameters(&network.graph, &network.values));
+    if found.is_empty() {
+        return error.into();
+    }
+    let what = found.iter().map(|extreme| extreme.what.as_str()).collect::<Vec<_>>().join("; ");
+    let advice = found.iter().map(|extreme| extreme.advice.as_str()).collect::<Vec<_>>().join(" and ");
+    Diverged(format!("{what}; {kind} `{name}` has numbers that are not finite in FP32: {advice}")).into()
 }
 
 fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {

@@ -2,7 +2,7 @@
 
 mod records;
 
-use crate::advice::Formats;
+use crate::advice::{Command, Formats};
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
@@ -27,6 +27,7 @@ use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::data::Dataset;
 use bitbudget_train::divergence::Ended;
+use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::{self, FinalRecord};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings, Training, train};
 use records::Records;
@@ -62,9 +63,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let formats = match (&args.assignment.assignment, options) {
         (Some(path), _) => Formats::Assignment(path),
         (None, None) => Formats::Trainer(&args.model),
-        (None, Some(options)) => {
-            Formats::Options { budget: options.budget.is_some(), promotion: settings.promotion.is_some() }
-        }
+        (None, Some(options)) => Formats::Options {
+            command: Command::Train,
+            method: options.method,
+            budget: options.budget.is_some(),
+            promotion: settings.promotion.is_some(),
+        },
     };
     let mut machine = Machine::start(args, &compiled, threads)?;
     let (record, memory) =
@@ -81,6 +85,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
     }
     written?;
+    if metrics::has_hardly_trained(record.skipped, record.steps) && !args.quiet {
+        remark("warning", hardly_trained(&record, args.settings.loss_scale));
+    }
     if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
         if let Some(solved) = &compiled.solved {
@@ -89,6 +96,22 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         say(memory.line())?;
     }
     Ok(())
+}
+
+/// What to know of a run that skipped at least half of its steps.
+fn hardly_trained(record: &FinalRecord, scaling: LossScaling) -> String {
+    let advice = match scaling {
+        LossScaling::Dynamic => {
+            "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale)"
+        }
+        LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
+    };
+    format!(
+        "{} of {} ({:.1}%) were skipped, since gradients were not finite: the network has hardly trained; {advice}",
+        record.skipped,
+        counted(record.steps, "step", "steps"),
+        100.0 * record.skipped_share
+    )
 }
 
 /// How long to train.

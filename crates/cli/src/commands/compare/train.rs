@@ -2,7 +2,7 @@
 
 use super::setup::Setup;
 use super::state::Entry;
-use crate::advice::Formats;
+use crate::advice::{Command, Formats};
 use crate::commands::train::{programs, promote};
 use crate::divergence::{self, explained};
 use crate::memory::check_memory;
@@ -62,8 +62,12 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         let trained = match ended? {
             Ended::Finished(record) => finished(&record, &compiled, setup.threads),
             Ended::Diverged(divergence) => {
-                let formats =
-                    Formats::Options { budget: compiled.budget.is_some(), promotion: settings.promotion.is_some() };
+                let formats = Formats::Options {
+                    command: Command::Compare,
+                    method: compiled.assignment.method,
+                    budget: compiled.budget.is_some(),
+                    promotion: settings.promotion.is_some(),
+                };
                 let run = divergence::Setup { settings: &settings, formats };
                 let why = explained(&divergence, &compiled, &mut executor, &mut values, run);
                 Trained::Diverged { message: why.message }
