@@ -260,9 +260,6 @@ fn distinct(formats: &[Format]) -> Vec<Format> {
 
 /// The optimizer that the options ask for; what they leave out is as in `planned`, or by default where the rule is another.
 fn optimizer(args: &OptimizerArgs, planned: Optimizer) -> Result<Optimizer> {
-    if args.momentum.is_some_and(|m| !(0.0..1.0).contains(&m)) {
-        bail!("--momentum must be from 0 to below 1");
-    }
     let chosen = match (args.optimizer, planned) {
         (None, planned) => planned,
         (Some(OptimizerKind::Sgd), Optimizer::Sgd { .. }) | (Some(OptimizerKind::Adamw), Optimizer::AdamW { .. }) => {

@@ -19,7 +19,8 @@ use std::path::PathBuf;
 Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, \
 in any case) selects all tensors of these operators, parameters and gradients included; otherwise it selects the \
 tensors whose names it matches, with their gradients. Names beat types, then patterns without * and ? beat those with \
-them. Pinned tensors are not promoted in training. The network's input and the loss cannot be pinned.
+them. Pinned tensors are not promoted in training. The network's input and the loss can be pinned to fp32 only, and, but with ilp, \
+to the high and the low format.
 
 The network's input and the loss: fp32 keeps them in FP32, and ilp too, unless nothing but another method's assignment \
 fits the budget. operator and amp keep them high. The other methods treat them as any tensor, as in the paper: \
