@@ -3,11 +3,11 @@
 use crate::build::{described, workspace};
 use crate::{CompileError, Compiled};
 use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::{ExecError, Executor, Inputs, Values};
+use bitbudget_exec::{ExecError, Executor, Inputs, Numbers, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_lower::lower;
-use bitbudget_precision::{Assignment, may_have, node_names};
+use bitbudget_precision::{Assignment, Level, Method, may_have, node_names};
 use bitbudget_program::BufferId;
 use bitbudget_schedule::{Setting, one_by_one, place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,17 +43,33 @@ pub struct Saturated {
     pub name: String,
     /// The format in which it is stored.
     pub format: Format,
-    /// Whether it is pinned to that.
-    pub is_pinned: bool,
+    /// By what it has that format.
+    pub decided: Decided,
     /// The magnitude of its largest number before rounding.
     pub largest: f32,
     /// The share of its numbers that saturate.
     pub share: f64,
-    /// A format that holds its largest number.
+    /// A format that holds its largest number, and those of the first [`SEVERAL`] tensors that saturate.
     pub wider: Format,
-    /// The names of other tensors that saturate in the same step.
+    /// The names of other tensors that saturate in the same step, those first of which most does.
     pub others: Vec<String>,
 }
+
+/// By what a tensor has its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// A pin.
+    Pin,
+    /// The method, which gives it the high format.
+    High,
+    /// The method, which gives it the low format.
+    Low,
+    /// The search under a budget.
+    Search,
+}
+
+/// How many tensors that saturate are named.
+pub const SEVERAL: usize = 3;
 
 /// A parameter or a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +104,7 @@ enum Probed {
 struct Seen {
     /// The first tensor that is not finite.
     first: Option<NamedTensor>,
-    /// The magnitude of the largest number of each tensor of the assignment, after rounding.
+    /// The magnitude of the largest number of each tensor of the assignment, after rounding, if it is known.
     largest: BTreeMap<usize, f32>,
     /// The share of numbers that saturate, of the tensors of the assignment of which any do.
     saturated: BTreeMap<usize, f64>,
@@ -138,17 +154,19 @@ impl Compiled {
         let Seen { first, saturated, .. } = run(&self.assignment.formats)?;
         let first = if fp32 { run(&vec![Format::FP32; self.training.len()])?.first } else { first };
         let Some(first) = first else { return Ok(None) };
-        // The first of equal ones.
-        let worst = saturated.iter().rev().max_by(|a, b| a.1.total_cmp(b.1));
-        let Some((&at, &share)) = worst else {
+        // The first of equal ones first.
+        let mut worst: Vec<(usize, f64)> = saturated.iter().map(|(&at, &share)| (at, share)).collect();
+        worst.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let Some(&(at, _)) = worst.first() else {
             return Ok(Some(Cause { first, saturated: None, is_saturation: false }));
         };
-        // Its numbers before rounding.
-        let largest = run(&self.widened(&BTreeSet::from([at])))?.largest.get(&at).copied();
-        let others = saturated.keys().copied().filter(|&other| other != at).collect::<Vec<_>>();
-        let worst = self.saturated(at, share, largest.unwrap_or(f32::INFINITY), &others);
+        // Their numbers before rounding: that of the worst alone, and of several.
+        let several = worst.iter().take(SEVERAL).map(|&(at, _)| at);
+        let mut largest = run(&self.widened(&several.collect()))?.largest;
+        largest.extend(run(&self.widened(&BTreeSet::from([at])))?.largest.remove_entry(&at));
+        let worst = self.saturated(&worst, &largest);
         let is_saturation = !fp32 && self.is_finite_without(saturated.into_keys().collect(), run)?;
-        Ok(Some(Cause { first, saturated: Some(worst), is_saturation }))
+        Ok(Some(Cause { first, saturated: worst, is_saturation }))
     }
 
     /// Whether all numbers are finite with tensors in FP32 that saturate, and those that saturate only then.
@@ -178,27 +196,40 @@ impl Compiled {
         formats.map(|(id, &format)| if is_wide(id) { Format::FP32 } else { format }).collect()
     }
 
-    /// A tensor that saturates, by its position in the assignment, beside others.
-    fn saturated(&self, at: usize, share: f64, largest: f32, others: &[usize]) -> Saturated {
+    /// The tensors that saturate, by their positions in the assignment with the share that does, the worst first, and their
+    /// largest numbers before rounding.
+    fn saturated(&self, worst: &[(usize, f64)], largest: &BTreeMap<usize, f32>) -> Option<Saturated> {
+        let (&(at, share), others) = worst.split_first()?;
         let names = node_names(&self.training);
         let name = |at: usize| {
             let node = self.assignment.tensors[at].node;
             names[node.index()].clone().unwrap_or_else(|| node.to_string())
         };
-        let Assignment { by_level, method, tensors, chosen, .. } = &self.assignment;
+        let Assignment { by_level, method, tensors, chosen, levels, .. } = &self.assignment;
+        let largest = |at: usize| largest.get(&at).copied().unwrap_or(f32::INFINITY);
         let holds = |wider: &Format| {
-            wider.overflow_threshold() > largest && may_have(&self.training, &tensors[at], *wider, *method, by_level)
+            let of = |at: usize| {
+                let is_held = wider.overflow_threshold() > largest(at);
+                is_held && may_have(&self.training, &tensors[at], *wider, *method, by_level)
+            };
+            worst.iter().take(SEVERAL).all(|&(at, _)| of(at))
         };
         let narrow = [by_level.high, Format::PAPER_HIGH, Format::BF16].into_iter().filter(|&f| f != Format::FP32);
-        Saturated {
+        let decided = match (self.pinned.contains_key(&at), method, levels[at]) {
+            (true, ..) => Decided::Pin,
+            (false, Method::Ilp, _) => Decided::Search,
+            (false, _, Level::High) => Decided::High,
+            (false, _, Level::Low) => Decided::Low,
+        };
+        Some(Saturated {
             name: name(at),
             format: chosen[at],
-            is_pinned: self.pinned.contains_key(&at),
-            largest,
+            decided,
+            largest: largest(at),
             share,
             wider: narrow.into_iter().find(holds).unwrap_or(Format::FP32),
-            others: others.iter().map(|&other| name(other)).collect(),
-        }
+            others: others.iter().map(|&(other, _)| name(other)).collect(),
+        })
     }
 
     /// Runs a step or an evaluation node by node, with formats of the training graph's nodes.
@@ -224,16 +255,28 @@ impl Compiled {
         // Results are looked at as they are written.
         program.outputs.clear();
         let mut first = None;
-        let mut largest = vec![0.0f32; probe.len()];
+        let mut largest: Vec<Option<f32>> = vec![None; probe.len()];
         let mut look = |id: BufferId, numbers: &[f32]| {
             if first.is_none() && !numbers.iter().all(|x| x.is_finite()) {
                 first = Some(id);
             }
             if let Some(largest) = largest.get_mut(id.index()) {
-                *largest = numbers.iter().fold(0.0, |largest, x| x.abs().max(largest));
+                *largest = Some(magnitude(numbers));
             }
         };
         let step = executor.run_observed(&program, values, &inputs.clone().only(&program), &mut look)?;
+        let kept = values.download()?;
+        // What nothing computes: sources, and tensors that are other ones in their format.
+        for id in probe.ids().filter(|id| largest.get(id.index()) == Some(&None)).collect::<Vec<_>>() {
+            let name = probe.op(id).source_name();
+            let given = name.and_then(|name| inputs.arrays.get(name)).map(|array| array.numbers);
+            largest[id.index()] = match (given, name.and_then(|name| kept.get(name))) {
+                (Some(Numbers::F32(numbers)), _) => Some(magnitude(numbers)),
+                (Some(Numbers::Integers(_)), _) => None,
+                (None, Some(numbers)) => Some(magnitude(numbers)),
+                (None, None) => probe.operands(id).first().and_then(|of| largest[of.index()]),
+            };
+        }
         // Buffers have the ids of the nodes that they were lowered from.
         let owner = |node: u32| self.assignment.forward_tensor(training, NodeId(node));
         let named = |id: BufferId| {
@@ -250,7 +293,7 @@ impl Compiled {
             Some((owner(count.tensor)?, count.counts.overflow as f64 / count.elements.max(1) as f64))
         });
         let saturated: BTreeMap<usize, f64> = saturated.collect();
-        let largest = (0..).zip(largest).filter_map(|(node, largest)| Some((owner(node)?, largest)));
+        let largest = (0..).zip(largest).filter_map(|(node, largest)| Some((owner(node)?, largest?)));
         let mut of: BTreeMap<usize, f32> = BTreeMap::new();
         largest.for_each(|(at, largest)| {
             let most = of.entry(at).or_default();
@@ -332,4 +375,8 @@ impl Compiled {
         };
         Kept { words, is_statistic }
     }
+}
+
+fn magnitude(numbers: &[f32]) -> f32 {
+    numbers.iter().fold(0.0, |largest, x| x.abs().max(largest))
 }

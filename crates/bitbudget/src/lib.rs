@@ -25,6 +25,7 @@ mod plan;
 mod profiling;
 mod promotion;
 mod report;
+mod threads;
 mod trainer;
 
 use bitbudget_autodiff::{Optimizer, Updates, evaluation, training_with};
@@ -49,7 +50,7 @@ pub use bitbudget_solver::Engine;
 pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Shortage, Solved};
 pub use build::Lowering;
 pub use explain::{Explained, Firing, explain};
-pub use finite::{Cause, Kept, NamedTensor, ProbeError, Saturated};
+pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};

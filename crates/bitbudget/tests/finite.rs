@@ -1,11 +1,11 @@
 //! The first tensor of a step that is not finite is that of the reference interpreter.
 #![allow(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 
-use bitbudget::{Cause, Options, Saturated, compile};
+use bitbudget::{Cause, Decided, Options, Saturated, compile};
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Bindings, Graph, Model, Op, interpret};
-use bitbudget_precision::{Method, Pin};
+use bitbudget_precision::{Formats, Method, Pin};
 use bitbudget_testkit::numbers;
 use std::collections::BTreeMap;
 
@@ -157,7 +157,7 @@ fn a_tensor_that_saturates_is_to_blame_where_it_makes_others_not_finite() {
         let expected = Saturated {
             name: "fc1".into(),
             format: narrow,
-            is_pinned: true,
+            decided: Decided::Pin,
             largest: 25.0,
             share: 1.0,
             wider: Format::PAPER_HIGH,
@@ -169,5 +169,42 @@ fn a_tensor_that_saturates_is_to_blame_where_it_makes_others_not_finite() {
         let Cause { first, is_saturation, .. } = cause(30.0, &examples, in_evaluation).unwrap();
         assert_eq!((first.name.as_str(), is_saturation), ("log", false));
         assert_eq!(cause(narrow.max_finite() - 1.0, &examples, in_evaluation), None);
+    }
+}
+
+/// The logarithm of what is left of numbers that nothing computes: the network's input, and a parameter.
+const SOURCES: &str = r#"graph "net" {
+  %0 = input {name="x"} : f32[N,2]
+  %1 = parameter {name="w"} : f32[2,2]
+  %2 = matmul(%0, %1) {trans_a=false, trans_b=true} : f32[N,2] output "fc1"
+  %3 = constant {name="c"} : f32[2]
+  %4 = sub(%2, %3) : f32[N,2] output "rest"
+  %5 = log(%4) : f32[N,2] output "log"
+  return "scores" = %5
+}"#;
+
+#[test]
+fn inputs_and_parameters_that_saturate_have_their_largest_numbers() {
+    let graph: Graph = SOURCES.parse().unwrap();
+    let narrow: Format = "1-4-3".parse().unwrap();
+    let end = narrow.max_finite();
+    // Clamped to the end of the format, 4 ends and 2 ends are too little; without, a hundred of each are left.
+    for (x, w, name, largest) in [(400.0 * end, 1.0, "x", 400.0 * end), (1.0, 300.0 * end, "w", 300.0 * end)] {
+        let values: BTreeMap<String, Vec<f32>> =
+            [("w", vec![w, 0.0, 0.0, w]), ("c", vec![200.0 * end; 2])].map(|(n, v)| (n.to_string(), v)).into();
+        let formats = Formats { low_forward: narrow, low_backward: Format::FP32, ..Formats::PAPER };
+        let pins =
+            ["fc1", "rest", "log"].map(|name| Pin { pattern: name.into(), formats: Some("fp32".parse().unwrap()) });
+        let options =
+            Options { batch: 1, method: Method::UniformLow, formats, pins: pins.into(), ..Options::default() };
+        let compiled = compile(Model { graph: graph.clone(), values: values.clone() }, &options).unwrap();
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+        let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
+        let examples = [x, x];
+        let inputs = Inputs::new([("x", Array::f32(&[1, 2], &examples)), ("labels", Array::integers(&[1], &[0]))]);
+        let cause = compiled.cause_in_step(&mut executor, &mut kept, &inputs).unwrap().unwrap();
+        let saturated = cause.saturated.unwrap();
+        assert_eq!((saturated.name.as_str(), saturated.format, saturated.largest), (name, narrow, largest));
+        assert_eq!((saturated.decided, saturated.wider, cause.is_saturation), (Decided::Low, Format::PAPER_HIGH, true));
     }
 }

@@ -1,12 +1,15 @@
 //! What to do about a run that diverged: settings that are out of the ordinary, and wider formats.
 
-use crate::output::number;
+use crate::divergence::Setup;
+use crate::output::{grouped, number};
 use crate::report::quoted;
-use bitbudget::{Compiled, Saturated};
+use bitbudget::{Compiled, Decided, SEVERAL, Saturated};
 use bitbudget_autodiff::Optimizer;
-use bitbudget_ir::Op;
-use bitbudget_train::divergence::Divergence;
-use bitbudget_train::run::Settings;
+use bitbudget_ir::{Graph, Op};
+use bitbudget_precision::Method;
+use bitbudget_train::batches::Batch;
+use bitbudget_train::divergence::{Divergence, NotFinite};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Larger learning rates are out of the ordinary; those of AdamW are smaller.
@@ -19,39 +22,154 @@ const NUMBERS: f64 = 1e3;
 /// By what the formats of a run are fixed.
 #[derive(Clone, Copy)]
 pub(crate) enum Formats<'a> {
-    /// Options, perhaps within a budget, perhaps without promotion.
-    Options { budget: bool, promotion: bool },
+    /// Options of a command, with a method, perhaps within a budget, perhaps without promotion.
+    Options { command: Command, method: Method, budget: bool, promotion: bool },
     /// An assignment file.
     Assignment(&'a Path),
     /// A trainer file.
     Trainer(&'a Path),
 }
 
+/// A command with a training; each has options of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    Train,
+    Compare,
+}
+
 impl Formats<'_> {
     /// How to give a tensor, and others beside it, a format that holds its numbers.
     pub(crate) fn widen(self, saturated: &Saturated) -> String {
-        let Saturated { name, format, wider, is_pinned, others, .. } = saturated;
-        let whose = if others.is_empty() { format!("`{name}`") } else { format!("`{name}` and the others") };
+        let Saturated { name, format, wider, others, .. } = saturated;
+        let named: Vec<&str> = [name].into_iter().chain(others).take(SEVERAL).map(String::as_str).collect();
+        let rest = 1 + others.len() - named.len();
         let more = if wider.exponent_bits() > format.exponent_bits() { "more exponent bits" } else { "a larger range" };
-        let pin = format!("--pin {}", quoted(&format!("{name}={wider}")));
+        let pins = named.iter().map(|name| format!("--pin {}", quoted(&format!("{name}={wider}"))));
+        let pins = pins.collect::<Vec<_>>().join(" ") + if rest > 0 { " and so on" } else { "" };
         let how = match self {
-            Formats::Options { .. } if *is_pinned => format!("--pin with {wider} in place of {format}"),
-            Formats::Options { budget, promotion } => {
-                let budget = if budget { ", or a larger --budget" } else { "" };
-                let promotion = if promotion { "" } else { ", or --promotion on" };
-                let all =
-                    if others.is_empty() { String::new() } else { format!(" and so on, or --low-forward {wider}") };
-                format!("{pin}{all}{promotion}{budget}")
+            Formats::Options { command, method, budget, promotion } => {
+                options(saturated, pins, command, method, budget, promotion).join(", or ")
             }
             Formats::Assignment(path) => format!("{wider} in {}", path.display()),
-            Formats::Trainer(path) => format!("compile the network of {} again with {pin}", path.display()),
+            Formats::Trainer(path) => format!("compile the network of {} again with {pins}", path.display()),
         };
-        format!("give {whose} a format with {more} ({how})")
+        format!("give {} a format with {more} ({how})", list(&named, rest))
     }
+
+    /// How to give a tensor of a name a format with more exponent bits.
+    pub(crate) fn widen_named(self, name: &str) -> String {
+        let how = match self {
+            Formats::Options { .. } => format!("--pin {}", quoted(&format!("{name}=FORMAT"))),
+            Formats::Assignment(path) => format!("in {}", path.display()),
+            Formats::Trainer(path) => format!("compile the network of {} again with --pin", path.display()),
+        };
+        format!("give it one with more exponent bits ({how})")
+    }
+
+    /// How to give a gradient a format with more exponent bits.
+    pub(crate) fn widen_gradient(self) -> String {
+        let how = match self {
+            Formats::Options { .. } => "--pin".to_string(),
+            Formats::Assignment(path) => format!("`backward` in {}", path.display()),
+            Formats::Trainer(path) => format!("compile the network of {} again with --pin", path.display()),
+        };
+        format!("give the gradient a format with more exponent bits ({how})")
+    }
+
+    /// The advice to lower an option that a trainer file fixes.
+    fn lower_fixed(self, option: &str) -> String {
+        match self {
+            Formats::Trainer(path) => format!("compile the network of {} again with a lower {option}", path.display()),
+            Formats::Options { .. } | Formats::Assignment(_) => format!("lower {option}"),
+        }
+    }
+}
+
+/// The options that widen a tensor's format: those of the command that have an effect with the method.
+fn options(
+    saturated: &Saturated,
+    pins: String,
+    command: Command,
+    method: Method,
+    budget: bool,
+    promotion: bool,
+) -> Vec<String> {
+    let Saturated { format, wider, decided, .. } = saturated;
+    let mut options = vec![match decided {
+        Decided::Pin => format!("--pin with {wider} in place of {format}"),
+        Decided::High | Decided::Low | Decided::Search => pins,
+    }];
+    match (decided, command) {
+        (Decided::High, Command::Train) => options.push(format!("--high {wider}")),
+        (Decided::Low, Command::Train) => options.push(format!("--low-forward {wider}")),
+        (Decided::Search, _) => options.push(format!("--formats without {format}")),
+        _ => {}
+    }
+    let is_promotable = matches!(decided, Decided::Low | Decided::Search);
+    if is_promotable && !promotion {
+        options.push("--promotion on".to_string());
+    }
+    let depends = matches!(method, Method::Ilp | Method::Demote | Method::DemoteSmallest | Method::Random);
+    if budget && is_promotable && depends {
+        options.push(match command {
+            Command::Train => "a larger --budget".to_string(),
+            Command::Compare => "larger --budgets".to_string(),
+        });
+    }
+    options
+}
+
+/// Names of tensors, and how many more there are.
+pub(crate) fn list(names: &[&str], more: usize) -> String {
+    let mut items: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    items.extend((more > 0).then(|| format!("{} more", grouped(more as u64))));
+    match items.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// A number out of the ordinary in what a run was given.
+#[derive(Clone)]
+pub(crate) struct Extreme {
+    /// How much it is out of the ordinary.
+    extent: f64,
+    /// What holds which number.
+    pub(crate) what: String,
+    /// What to do about it.
+    pub(crate) advice: String,
+}
+
+/// The numbers out of the ordinary in batches of a split, `training` or `test`, and among parameters before the first step; the most
+/// extreme first.
+pub(crate) fn of_inputs<'v>(
+    batches: impl IntoIterator<Item = &'v Batch>,
+    split: &str,
+    parameters: impl Iterator<Item = (&'v str, &'v [f32])>,
+) -> Vec<Extreme> {
+    let mut found = Vec::new();
+    let largest = |batch: &'v Batch| batch.most(|a, b| a.abs().total_cmp(&b.abs()));
+    let largest = batches.into_iter().filter_map(largest).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
+    if let Some((x, example)) = largest {
+        let example = example.map_or(String::new(), |example| format!(" {example}"));
+        let what = format!("{split} example{example} holds {}", number(f64::from(x)));
+        found.push(Extreme { extent: f64::from(x.abs()) / NUMBERS, what, advice: "scale the data down".to_string() });
+    }
+    let largest = parameters.map(|(name, values)| (name, magnitude(values))).max_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((name, largest)) = largest {
+        let what = format!("the parameter `{name}` holds {} before the first step", number(largest));
+        found.push(Extreme { extent: largest / NUMBERS, what, advice: format!("scale `{name}` down") });
+    }
+    found.retain(|extreme| extreme.extent > 1.0);
+    found.sort_by(|a, b| b.extent.total_cmp(&a.extent));
+    found
 }
 
 /// What is out of the ordinary in a run, and may be the cause of its end.
 pub(crate) struct Extremes {
+    /// What the data and the parameters hold that is.
+    pub(crate) inputs: Vec<String>,
     /// What to do about each, the most extreme first.
     advice: Vec<String>,
     /// Whether one is a setting of updates.
@@ -77,10 +195,10 @@ impl Extremes {
 }
 
 /// What is out of the ordinary in a run that diverged; settings of updates only where there was an update.
-pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, settings: &Settings) -> Extremes {
-    let Divergence { record, batch, .. } = divergence;
+pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, setup: Setup<'_>) -> Extremes {
+    let Divergence { record, batch, found, .. } = divergence;
     let is_updated = record.steps > record.skipped;
-    let rate = f64::from(settings.learning_rate);
+    let rate = f64::from(setup.settings.learning_rate);
     let mut of_updates = Vec::new();
     if is_updated {
         let (kind, decay) = match compiled.optimizer() {
@@ -88,23 +206,15 @@ pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, settings: &
             Some(Optimizer::Sgd { weight_decay, .. }) => (0, weight_decay),
             None => (0, 0.0),
         };
+        let decayed = format!("{} (it was {})", setup.formats.lower_fixed("--weight-decay"), number(decay));
         of_updates.push((rate / LEARNING_RATE[kind], format!("lower --lr (it was {})", number(rate))));
-        of_updates.push((decay.abs() / WEIGHT_DECAY[kind], format!("lower --weight-decay (it was {})", number(decay))));
+        of_updates.push((decay.abs() / WEIGHT_DECAY[kind], decayed));
     }
     of_updates.retain(|(extent, _)| *extent > 1.0);
-    let mut all = of_updates.clone();
-    let largest = batch.numbers().map(|(_, numbers)| magnitude(numbers)).fold(0.0, f64::max);
-    all.push((largest / NUMBERS, format!("scale the data down (the batch holds {})", number(largest))));
-    if record.steps <= 1 {
-        let parameters = compiled.training.ids().filter_map(|id| match compiled.training.op(id) {
-            Op::Parameter(op) => Some((magnitude(compiled.values.get(&op.name)?), &op.name)),
-            _ => None,
-        });
-        let largest = parameters.max_by(|a, b| a.0.total_cmp(&b.0));
-        let advice = |name, largest| format!("scale the parameter `{name}` down (it holds {})", number(largest));
-        all.extend(largest.map(|(largest, name)| (largest / NUMBERS, advice(name, largest))));
-    }
-    all.retain(|(extent, _)| *extent > 1.0);
+    let split = if matches!(found, NotFinite::Scores { test: true, .. }) { "test" } else { "training" };
+    let inputs = of_inputs([batch], split, parameters(&compiled.training, &compiled.values));
+    let mut all: Vec<(f64, String)> = inputs.iter().map(|extreme| (extreme.extent, extreme.advice.clone())).collect();
+    all.extend(of_updates.iter().cloned());
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     let otherwise = match () {
         () if !is_updated => {
@@ -114,11 +224,23 @@ pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, settings: &
         () => &format!("lower --lr (it was {})", number(rate)),
     };
     Extremes {
+        inputs: inputs.into_iter().map(|extreme| extreme.what).collect(),
         advice: all.into_iter().map(|(_, advice)| advice).collect(),
         of_updates: !of_updates.is_empty(),
-        update: update(compiled, settings.learning_rate),
+        update: update(compiled, setup.settings.learning_rate),
         otherwise: otherwise.to_string(),
     }
+}
+
+/// The parameters of a graph with their values.
+pub(crate) fn parameters<'v>(
+    graph: &'v Graph,
+    values: &'v BTreeMap<String, Vec<f32>>,
+) -> impl Iterator<Item = (&'v str, &'v [f32])> {
+    graph.ids().filter_map(|id| match graph.op(id) {
+        Op::Parameter(op) => Some((op.name.as_str(), values.get(&op.name)?.as_slice())),
+        _ => None,
+    })
 }
 
 fn magnitude(numbers: &[f32]) -> f64 {

@@ -2,6 +2,7 @@
 
 use crate::args::FittingArgs;
 use anyhow::Result;
+use bitbudget::Available;
 use bitbudget_train::batches::{TrainBatches, TrainOptions};
 use bitbudget_train::data::{DataSpec, Dataset, Network, fit, load};
 use bitbudget_train::run::{Length, Settings};
@@ -11,7 +12,16 @@ use bitbudget_train::run::{Length, Settings};
 /// # Errors
 /// If they are missing, damaged or do not fit.
 pub(crate) fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, seed: u64) -> Result<Dataset> {
-    let mut dataset = fit(load(spec, network, seed)?, network, fitting.fitting())?;
+    let limit = "raise the limit (`ulimit -v`, or the container's)";
+    if let Some(bytes) = spec.generated_bytes(network) {
+        let what = format!("generating {spec}, with a quarter as many test examples,");
+        Available::now().check(&what, bytes, 0, &format!("take fewer examples, or {limit}"))?;
+    }
+    let loaded = load(spec, network, seed)?;
+    let what = format!("bringing the examples of {spec} into the shape {:?} of the network's input", network.shape);
+    let advice = format!("take a network with a smaller input, or {limit}");
+    Available::now().check(&what, loaded.bytes_to_fit(network), 0, &advice)?;
+    let mut dataset = fit(loaded, network, fitting.fitting())?;
     // Records of a run hold it.
     dataset.name = format!("{}{}", dataset.name, fitting.fitting());
     Ok(dataset)

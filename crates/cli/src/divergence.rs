@@ -1,9 +1,9 @@
 //! A run that diverged, in words.
 
-use crate::advice::{Extremes, Formats, extremes, update};
+use crate::advice::{Extremes, Formats, extremes, list, update};
 use crate::output::{number, percent};
 use anyhow::Error;
-use bitbudget::{Cause, Compiled, NamedTensor, ProbeError, Saturated};
+use bitbudget::{Cause, Compiled, NamedTensor, ProbeError, SEVERAL, Saturated};
 use bitbudget_exec::{Executor, Inputs, Values};
 use bitbudget_profile::ProfileError;
 use bitbudget_train::divergence::{Divergence, NotFinite};
@@ -50,7 +50,8 @@ pub(crate) fn explained(
     values: &mut Values,
     setup: Setup<'_>,
 ) -> metrics::Diverged {
-    let extremes = extremes(divergence, compiled, setup.settings);
+    let extremes = extremes(divergence, compiled, setup);
+    let inputs: String = extremes.inputs.iter().map(|what| format!("{what}; ")).collect();
     let mut run = Run { divergence, compiled, executor, values, setup, extremes };
     let (tensor, what) = match (run.bad_example(), &divergence.found) {
         (Some(text), _) => (None, text),
@@ -59,7 +60,8 @@ pub(crate) fn explained(
         (None, NotFinite::Kept(name)) => (Some(name.clone()), run.kept(name)),
         (None, NotFinite::Scores { fp32, test, evaluation }) => run.scores(*fp32, *test, evaluation),
     };
-    metrics::Diverged { step: divergence.step, tensor, message: format!("the run diverged: {what}") }
+    // Numbers that are out of the ordinary before anything is computed come first.
+    metrics::Diverged { step: divergence.step, tensor, message: format!("the run diverged: {inputs}{what}") }
 }
 
 /// A run that diverged, with what is needed to run its last step again. What is found is a tensor's name and a text.
@@ -76,12 +78,9 @@ impl Run<'_> {
     /// An example that is not finite itself.
     fn bad_example(&self) -> Option<String> {
         let Divergence { batch, step, .. } = self.divergence;
-        let found = |(_, numbers): (&str, &[f32])| {
-            let at = numbers.iter().position(|x| !x.is_finite())?;
-            Some((at.checked_div(numbers.len() / batch.classes().ok()?.len())?, numbers[at]))
-        };
-        let (example, x) = batch.numbers().find_map(found)?;
-        Some(format!("example {example} of the batch of step {step} holds {x}; it is in the data, remove it there"))
+        let (x, example) = batch.most(|a, b| b.is_finite().cmp(&a.is_finite())).filter(|(x, _)| !x.is_finite())?;
+        let example = example.map_or("an example".to_string(), |example| format!("example {example}"));
+        Some(format!("{example}, in the batch of step {step}, holds {x}; it is in the data, remove it there"))
     }
 
     /// The cause in the last step, with a loss scale.
@@ -134,8 +133,9 @@ impl Run<'_> {
         let worst = worst.filter(|worst| extremes.is_empty() && worst.ratio >= OVERFLOW_THRESHOLD);
         if let Some(metrics::Overflow { tensor, ratio, step }) = worst {
             text += &format!(
-                "; {} of `{tensor}` saturated its format at step {step}: give it one with more exponent bits (--pin), or",
-                percent(*ratio)
+                "; {} of `{tensor}` saturated its format at step {step}: {}, or",
+                percent(*ratio),
+                self.setup.formats.widen_named(tensor)
             );
         } else {
             text += ";";
@@ -192,7 +192,7 @@ fn advice(cause: &Found, extremes: &Extremes, setup: Setup<'_>) -> String {
     let saturated = much(cause).filter(|_| !extremes.of_updates).map(|saturated| setup.formats.widen(saturated));
     let is_gradient = matches!(cause, Ok(Some(Cause { first, is_saturation: false, .. })) if first.is_gradient);
     let gradient = is_gradient && extremes.is_empty();
-    let gradient = gradient.then(|| "give the gradient a format with more exponent bits (--pin)".to_string());
+    let gradient = gradient.then(|| setup.formats.widen_gradient());
     let settings = Some(extremes.advice()).filter(|_| saturated.is_none() || !extremes.is_empty());
     [settings, gradient, saturated].into_iter().flatten().collect::<Vec<_>>().join(", or ")
 }
@@ -219,10 +219,12 @@ fn first(tensor: &NamedTensor) -> String {
 fn saturates(saturated: &Saturated) -> String {
     let Saturated { name, format, largest, share, others, .. } = saturated;
     let end = number(f64::from(format.max_finite()));
-    let others = match others.as_slice() {
-        [] => String::new(),
-        [one] => format!("; `{one}` saturates too"),
-        [one, rest @ ..] => format!("; `{one}` and {} more saturate too", rest.len()),
+    let named: Vec<&str> = others.iter().take(SEVERAL - 1).map(String::as_str).collect();
+    let listed = list(&named, others.len() - named.len());
+    let others = match others.len() {
+        0 => String::new(),
+        1 => format!("; {listed} saturates too"),
+        _ => format!("; {listed} saturate too"),
     };
     format!(
         "`{name}` saturates: it is stored in {format}, which ends at {end}, but {} of its numbers are larger, up to {}{others}",

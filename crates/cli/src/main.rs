@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod progress;
 mod report;
+mod threads;
 
 use bitbudget::{BudgetError, CompileError, MemoryError};
 use clap::Parser;
@@ -43,8 +44,6 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // A reader that has seen enough, such as `head`, is not an error.
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::remark("error", format!("{error:#}"));
             ExitCode::from(status(&error))

@@ -1,8 +1,9 @@
 //! The memory of a run: as the schedule predicts it, as the executor counts it, and as the system sees it.
 
 use crate::output::{bytes, table};
-use bitbudget::{Compiled, Peak};
+use bitbudget::{Available, Compiled, MemoryError, Peak};
 use bitbudget_exec::{DeviceMemory, Executor, Footprint, Values};
+use bitbudget_program::Program;
 use comfy_table::Table;
 use serde::Serialize;
 
@@ -140,9 +141,20 @@ impl MemoryRecord {
     }
 }
 
-/// The threads that a run has unless it is told otherwise.
-pub(crate) fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Checks that there is memory for programs, which run one after the other on an executor's processor.
+///
+/// # Errors
+/// If there is not.
+pub(crate) fn check_memory(executor: &Executor, programs: &[&Program]) -> Result<(), MemoryError> {
+    if executor.on_device().is_some() {
+        return Ok(());
+    }
+    let largest =
+        |pick: fn(&Footprint) -> usize| programs.iter().map(|p| pick(&executor.predicted(p))).max().unwrap_or(0);
+    let needed = largest(|f| f.kept).saturating_add(largest(Footprint::without_kept));
+    let batch = programs.iter().map(|program| program.batch).max().unwrap_or(0);
+    let advice = "take a smaller batch, or raise the limit (`ulimit -v`, or the container's)";
+    Available::now().check(&format!("a step at batch {batch}"), needed, 0, advice)
 }
 
 /// Watches the resident memory of this process, where the system tells.

@@ -1,13 +1,12 @@
 //! From arguments to a compiled trainer.
 
-use crate::args::{AssignmentArgs, BudgetArgs, DeviceArgs, NetworkArgs, OptimizerArgs, OptimizerKind, Percent};
+use crate::args::{AssignmentArgs, BudgetArgs, NetworkArgs, OptimizerArgs, OptimizerKind, Percent};
 use crate::files::{read, read_text};
-use crate::memory::default_threads;
 use crate::output::remark;
+use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
 use bitbudget::{Available, Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as};
 use bitbudget_autodiff::{Optimizer, Updates, check_batch, closing_softmax};
-use bitbudget_exec::{Executor, Target};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_onnx::{Warning, import_allowing};
@@ -261,9 +260,6 @@ fn distinct(formats: &[Format]) -> Vec<Format> {
 
 /// The optimizer that the options ask for; what they leave out is as in `planned`, or by default where the rule is another.
 fn optimizer(args: &OptimizerArgs, planned: Optimizer) -> Result<Optimizer> {
-    if args.momentum.is_some_and(|m| !(0.0..1.0).contains(&m)) {
-        bail!("--momentum must be from 0 to below 1");
-    }
     let chosen = match (args.optimizer, planned) {
         (None, planned) => planned,
         (Some(OptimizerKind::Sgd), Optimizer::Sgd { .. }) | (Some(OptimizerKind::Adamw), Optimizer::AdamW { .. }) => {
@@ -332,18 +328,4 @@ pub(crate) fn network(graph: &Graph) -> Result<Network> {
     let labels = graph.ids().find(|&id| matches!(graph.op(id), Op::Label(_))).context("the network has no labels")?;
     let name = |id| graph.op(id).source_name().unwrap_or_default().to_string();
     Ok(Network { input: name(input), shape: shape.collect::<Result<_>>()?, labels: name(labels), classes })
-}
-
-/// The threads that the device options ask for.
-pub(crate) fn threads(args: &DeviceArgs) -> usize {
-    if args.threads == 0 { default_threads() } else { usize::from(args.threads) }
-}
-
-/// The executor that the device options ask for.
-pub(crate) fn executor(args: &DeviceArgs) -> Result<Executor> {
-    #[cfg(feature = "cuda")]
-    let target = args.cuda.map_or(Target::Cpu, Target::Cuda);
-    #[cfg(not(feature = "cuda"))]
-    let target = Target::Cpu;
-    Ok(Executor::new(target, usize::from(args.threads))?)
 }

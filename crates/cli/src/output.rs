@@ -45,22 +45,16 @@ pub(crate) fn print(text: impl std::fmt::Display) -> Result<()> {
     write(format!("{text}\n").as_bytes())
 }
 
-/// Writes bytes to standard output.
+/// Writes bytes to standard output. A reader that has seen enough, such as `head`, is not an error: the command goes on, and
+/// ends with the status that it has anyway.
 ///
 /// # Errors
 /// If standard output cannot be written.
 pub(crate) fn write(bytes: &[u8]) -> Result<()> {
     let mut output = io::stdout().lock();
-    output.write_all(bytes).and_then(|()| output.flush()).context(StandardOutput)
-}
-
-/// The subject of an error of standard output.
-#[derive(Debug)]
-struct StandardOutput;
-
-impl std::fmt::Display for StandardOutput {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("cannot write to standard output")
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
 }
 
@@ -146,19 +140,12 @@ pub(crate) fn tell(line: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "{shown}");
 }
 
-/// Whether an error is that nobody reads standard output any more, as after `head`.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<io::Error>();
-    error.is::<StandardOutput>() && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-}
-
 /// The failures among several outputs, each of which was tried: the first as an error, others are said.
 ///
 /// # Errors
-/// The first failure; a reader of standard output that has gone is not one.
+/// The first failure.
 pub(crate) fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-    let failures = results.into_iter().filter_map(Result::err).filter(|error| !is_closed_pipe(error));
-    let mut failures: Vec<anyhow::Error> = failures.collect();
+    let mut failures: Vec<anyhow::Error> = results.into_iter().filter_map(Result::err).collect();
     failures.iter().skip(1).for_each(|error| remark("error", format!("{error:#}")));
     failures.drain(..).next().map_or(Ok(()), Err)
 }

@@ -17,9 +17,10 @@ pub enum ProfileError {
     /// A number overflowed FP32, so that there is nothing to compare with.
     #[error(
         "{kind} `{name}` has numbers that are not finite in FP32{}, or take a network that has not diverged",
-        match gradient {
-            true => format!(" at loss scale {loss_scale:?}; use a smaller loss scale or learning rate"),
-            false => "; scale the data down".to_string(),
+        match (gradient, moved) {
+            (_, Some(rate)) => format!(" after a step at learning rate {rate:?}; use a smaller one (--lr)"),
+            (true, None) => format!(" at loss scale {loss_scale:?}; use a smaller one (--loss-scale)"),
+            (false, None) => "; scale the data down".to_string(),
         }
     )]
     NotFinite {
@@ -31,6 +32,8 @@ pub enum ProfileError {
         gradient: bool,
         /// The loss scale.
         loss_scale: f32,
+        /// The learning rate, where the numbers are finite before the step.
+        moved: Option<f32>,
     },
     /// A program lacks a result, so it is not that of the probe.
     #[error("the program has no result {0}; compile it from the probe's own graph")]

@@ -152,7 +152,8 @@ fn add(
             let of_gradient = is_finite && !tensor.kind.is_gradient();
             let kind = format!("{}{}", if of_gradient { "gradient of " } else { "" }, tensor.kind);
             let gradient = of_gradient || tensor.kind.is_gradient();
-            Err(ProfileError::NotFinite { kind, name: name.clone(), gradient, loss_scale })
+            let moved = Some(learning_rate).filter(|_| is_finite && tensor.kind.is_gradient());
+            Err(ProfileError::NotFinite { kind, name: name.clone(), gradient, loss_scale, moved })
         }
     }
 }

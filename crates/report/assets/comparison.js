@@ -4,6 +4,8 @@
 const { question, tensors, cases, timings, format_bits: formatBits } = data;
 const isTrained = cases.some((one) => one.trainings.length > 0);
 const methods = [...new Set(cases.map((one) => one.method))];
+// Without test examples accuracies are of those that were trained on.
+const accuracyName = data.accuracy_on === "training" ? "training accuracy" : "accuracy";
 const nameOf = (one) => (one.budget ? `${one.method} at ${one.budget}` : one.method);
 const colourOf = (method) => `var(--series-${methods.indexOf(method) % 6})`;
 const stepSeconds = (at) => timings?.[at]?.step_seconds ?? null;
@@ -17,7 +19,7 @@ function worth(one) {
   if (!one.accuracy) return `all ${one.diverged} trainings diverged`;
   const { mean, min, max, count } = one.accuracy;
   const spread = count > 1 ? ` (${percent(min, 2)} to ${percent(max, 2)} over ${count} seeds)` : "";
-  return `accuracy ${percent(mean, 2)}${spread}${diverged}`;
+  return `${accuracyName} ${percent(mean, 2)}${spread}${diverged}`;
 }
 
 /** A case in a sentence. */
@@ -152,7 +154,7 @@ function accuracyAxis(points) {
   const all = between(100 * from, 100 * to, 6);
   const digits = all.length > 1 && all[1] - all[0] < 1 ? 1 : 0;
   const line = reference?.accuracy ? [reference.accuracy.mean, "FP32"] : null;
-  return { name: "accuracy", place: (value) => (value - from) / (to - from), ticks: all.map((n) => [n / 100, `${n.toFixed(digits)}%`]), line };
+  return { name: accuracyName, place: (value) => (value - from) / (to - from), ticks: all.map((n) => [n / 100, `${n.toFixed(digits)}%`]), line };
 }
 
 /** Costs, by powers of ten; nothing at all stands at the bottom. */
@@ -175,10 +177,11 @@ function timeAxis(points) {
 const placed = cases.map((one, at) => ({ one, at })).filter(({ one }) => one.fits);
 
 function tradeOff() {
-  byId("trade-off-title").textContent = isTrained ? "Accuracy against peak memory" : "Cost against peak memory";
+  byId("trade-off-title").textContent = isTrained ? `${accuracyName[0].toUpperCase()}${accuracyName.slice(1)} against peak memory` : "Cost against peak memory";
   byId("trade-off-note").textContent = isTrained
     ? "A marker is the mean over the seeds, its bar reaches from the least to the most. Higher and further left is better. " +
-      "Differences that are smaller than the bars say little: another seed may turn them round."
+      "Differences that are smaller than the bars say little: another seed may turn them round." +
+      (data.accuracy_on === "training" ? " There are no test examples: accuracies are those of the last epoch on training examples." : "")
     : "Nothing was trained: the cost is the expected harm of rounding and recomputation. Lower and further left is better.";
   const known = placed.filter(({ one }) => (isTrained ? one.accuracy : one.cost !== null));
   const points = known.map(({ one, at }) => (isTrained
@@ -223,7 +226,7 @@ function verdict() {
   byId("figures").append(
     reference ? figure("FP32's peak", bytes(reference.peak), isTrained && worth(reference)) : "",
     smallest ? figure("smallest peak", bytes(smallest.peak), nameOf(smallest)) : "",
-    best ? figure("best accuracy", percent(best.accuracy.mean, 2), nameOf(best)) : "",
+    best ? figure(`best ${accuracyName}`, percent(best.accuracy.mean, 2), nameOf(best)) : "",
     figure("cases that fit", `${placed.length} of ${cases.length}`));
   const front = distinct(placed.filter(({ one }) => one.front).sort((a, b) => a.one.peak - b.one.peak));
   if (front.length) {
@@ -246,7 +249,7 @@ function table() {
   ];
   if (isTrained) {
     columns.push(
-      { name: "accuracy", value: accuracy("mean"), text: (row) => percent(accuracy("mean")(row), 2), number: true },
+      { name: accuracyName, value: accuracy("mean"), text: (row) => percent(accuracy("mean")(row), 2), number: true },
       { name: "least", value: accuracy("min"), text: (row) => percent(accuracy("min")(row), 2), number: true },
       { name: "most", value: accuracy("max"), text: (row) => percent(accuracy("max")(row), 2), number: true });
     if (cases.some((one) => one.diverged)) columns.push({ name: "diverged", value: ({ one }) => one.diverged, number: true });

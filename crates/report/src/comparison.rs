@@ -105,13 +105,26 @@ pub struct Timing {
     pub step_seconds: Option<f64>,
 }
 
+/// Examples that accuracies are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Examples {
+    /// Test examples.
+    Test,
+    /// Those of the last epoch of training, where there are no test examples.
+    Training,
+}
+
 /// All cases of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The question.
     pub question: Question,
-    /// FP32's peak in bytes, if that is among the cases.
+    /// FP32's peak in bytes, if that is among the cases or a budget was a share of it.
     pub fp32_peak: Option<usize>,
+    /// The examples that accuracies are of, if any training came to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_on: Option<Examples>,
     /// The bits of every format that occurs.
     pub format_bits: BTreeMap<String, u32>,
     /// The tensors, in execution order.

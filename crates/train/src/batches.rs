@@ -1,6 +1,7 @@
 //! Batches of named arrays: those of a data set, with normalised examples. A compiled program has a fixed batch size, so every
 //! batch is full.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use bitbudget_exec::{self as exec, Inputs};
@@ -40,6 +41,8 @@ pub struct Batch {
     pub arrays: BTreeMap<String, Array>,
     /// The array with one class per example, by which scores are judged.
     pub labels: String,
+    /// The number of each example in its split, where the batch is of one.
+    pub examples: Vec<u32>,
     /// How many examples from the first on count; the rest repeat others to fill the batch.
     pub valid: usize,
 }
@@ -50,7 +53,8 @@ impl Batch {
     /// # Errors
     /// `Invalid` if `labels` does not name an array of integers.
     pub fn new(arrays: impl IntoIterator<Item = (String, Array)>, labels: &str) -> Result<Batch> {
-        let mut batch = Batch { arrays: arrays.into_iter().collect(), labels: labels.into(), valid: 0 };
+        let (arrays, labels) = (arrays.into_iter().collect(), labels.into());
+        let mut batch = Batch { arrays, labels, examples: Vec::new(), valid: 0 };
         batch.valid = batch.classes()?.len();
         Ok(batch)
     }
@@ -83,6 +87,21 @@ impl Batch {
             };
             (name.as_str(), exec::Array { shape, numbers })
         }))
+    }
+
+    /// The most extreme of all FP32 numbers by an order, the first of equal ones, with the number of its example in its split.
+    pub fn most(&self, by: impl Fn(&f32, &f32) -> Ordering) -> Option<(f32, Option<u32>)> {
+        let count = self.classes().map_or(0, <[u32]>::len);
+        let example = |at: usize, len: usize| self.examples.get(at.checked_div(len.checked_div(count)?)?).copied();
+        let mut most: Option<(f32, Option<u32>)> = None;
+        for (_, numbers) in self.numbers() {
+            for (at, &x) in numbers.iter().enumerate() {
+                if most.is_none_or(|(other, _)| by(&x, &other).is_gt()) {
+                    most = Some((x, example(at, numbers.len())));
+                }
+            }
+        }
+        most
     }
 
     /// The FP32 arrays with their names.
@@ -288,6 +307,8 @@ struct Placement {
 struct Slots {
     images: Vec<f32>,
     labels: Vec<u32>,
+    /// Of the examples in their split.
+    numbers: Vec<u32>,
 }
 
 /// Copies examples out of a split, normalising them.
@@ -360,11 +381,13 @@ impl<'a> Reader<'a> {
         };
         images.resize(examples * self.length, 0.0);
         labels.resize(examples, 0);
-        Slots { images, labels }
+        let mut numbers = std::mem::take(&mut batch.examples);
+        numbers.resize(examples, 0);
+        Slots { images, labels, numbers }
     }
 
     /// Gives it back, filled, under the names of the network's inputs.
-    fn finish(&self, batch: &mut Batch, Slots { images, labels }: Slots, valid: usize) {
+    fn finish(&self, batch: &mut Batch, Slots { images, labels, numbers }: Slots, valid: usize) {
         let Network { input, shape, labels: name, .. } = self.network;
         let examples = labels.len();
         let shape = std::iter::once(examples).chain(shape.iter().copied()).collect();
@@ -372,11 +395,14 @@ impl<'a> Reader<'a> {
         let labels = Array { shape: vec![examples], numbers: Numbers::Integers(labels) };
         batch.arrays = [(input.clone(), images), (name.clone(), labels)].into();
         batch.labels.clone_from(name);
+        batch.examples = numbers;
         batch.valid = valid;
     }
 
     fn fill(&mut self, slots: &mut Slots, slot: usize, example: usize, placement: Option<Placement>) {
         slots.labels[slot] = self.split.labels[example];
+        // A split has no more examples than a u32 counts.
+        slots.numbers[slot] = example as u32;
         let output = &mut slots.images[slot * self.length..][..self.length];
         if self.channels_last {
             let mut channels_first = std::mem::take(&mut self.channels_first);

@@ -101,6 +101,14 @@ pub struct FinalRecord {
     pub divergence: Option<Diverged>,
 }
 
+/// A run of which this share of the steps or more was skipped has hardly trained.
+const MANY_SKIPPED: f64 = 0.5;
+
+/// Whether half of the steps or more were skipped, so that a run has hardly trained.
+pub fn has_hardly_trained(skipped: u64, steps: u64) -> bool {
+    skipped > 0 && skipped as f64 >= MANY_SKIPPED * steps as f64
+}
+
 /// Where a run diverged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diverged {

@@ -3,7 +3,7 @@
 use bitbudget_formats::Format;
 use bitbudget_precision::Method;
 use bitbudget_report::Rounding::{Down, Nearest, Up};
-use bitbudget_report::{amounts, percents};
+use bitbudget_report::{amounts, counted, percents};
 
 /// Why no assignment fits. Memory is in bytes; `fp32` is the FP32 assignment's peak.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -28,9 +28,10 @@ pub enum BudgetError {
     },
     /// An assignment that was given does not fit.
     #[error(
-        "the assignment takes {}; give tensors narrower formats or recompute more of them, give a larger budget or none, or solve \
-         again with `bitbudget assign --from`",
-        above(*peak, *budget, *fp32)
+        "the assignment takes {}{}; give tensors narrower formats or recompute more of them, give a larger budget or none, or \
+         solve again with `bitbudget assign --from`",
+        above(*peak, *budget, *fp32),
+        with_fewer(*threads, *fits)
     )]
     Exceeded {
         /// What it takes.
@@ -39,6 +40,22 @@ pub enum BudgetError {
         budget: usize,
         /// FP32's peak.
         fp32: usize,
+        /// Threads of the run, each of which has scratch memory.
+        threads: usize,
+        /// The most threads with which it fits; `None` if it does not with any number of fewer ones.
+        fits: Option<usize>,
+    },
+    /// A trainer that was compiled for fewer threads does not fit.
+    #[error("with {} {}", threads_text(*threads), too_many(*threads, *peak, *budget, *fits))]
+    Threads {
+        /// The threads that were asked for.
+        threads: usize,
+        /// What a step takes with these.
+        peak: usize,
+        /// The budget.
+        budget: usize,
+        /// The most threads with which it fits; `None` if it does not with any number of fewer ones.
+        fits: Option<usize>,
     },
     /// The profile does not tell what formats cost.
     #[error(
@@ -135,6 +152,26 @@ impl Shortage {
     }
 }
 
+fn threads_text(threads: usize) -> String {
+    counted(threads as u64, "thread", "threads")
+}
+
+/// That an assignment fits with fewer threads, if it does.
+fn with_fewer(threads: usize, fits: Option<usize>) -> String {
+    let fits = fits.map(|fits| format!(" with {}; it fits with `--threads {fits}`", threads_text(threads)));
+    fits.unwrap_or_default()
+}
+
+/// What a trainer takes with too many threads, and what to do.
+fn too_many(threads: usize, peak: usize, budget: usize, fits: Option<usize>) -> String {
+    let [peak, budget] = amounts([(peak, Up), (budget, Nearest)]);
+    let fewer = fits.map_or(String::new(), |fits| format!("run with `--threads {fits}`, or "));
+    format!(
+        "a training step takes {peak}, more than the budget of {budget} that the trainer file was compiled for; {fewer}compile \
+         the network again with `--threads {threads}`"
+    )
+}
+
 /// A peak above a budget.
 fn above(peak: usize, budget: usize, fp32: usize) -> String {
     let all = [(peak, Up), (budget, Nearest)];
@@ -201,6 +238,21 @@ mod tests {
              and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, \
              try other methods or no rewriting (their steps come in another order), or use a smaller batch"
         );
+        let exceeded =
+            |fits| BudgetError::Exceeded { peak: 12 * MIB, budget: 10 * MIB, fp32: 20 * MIB, threads: 4, fits };
+        let (some, none) = (exceeded(Some(2)).to_string(), exceeded(None).to_string());
+        assert!(
+            some.contains("the budget of 10.0 MiB (50.0%) with 4 threads; it fits with `--threads 2`; give tensors"),
+            "{some}"
+        );
+        assert!(none.contains("the budget of 10.0 MiB (50.0%); give tensors"), "{none}");
+        let threads = |fits| BudgetError::Threads { threads: 4, peak: 12 * MIB, budget: 10 * MIB, fits }.to_string();
+        assert_eq!(
+            threads(Some(1)),
+            "with 4 threads a training step takes 12.0 MiB, more than the budget of 10.0 MiB that the trainer file was compiled \
+             for; run with `--threads 1`, or compile the network again with `--threads 4`"
+        );
+        assert!(threads(None).contains("compiled for; compile the network again"));
         let error =
             BudgetError::TooLarge { method: Method::Fp32, peak: 10 * MIB + 1, budget: 10 * MIB, fp32: 10 * MIB + 1 };
         assert_eq!(

@@ -15,6 +15,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use crate::threads::most_that_fit;
 use crate::{CompileError, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 
 pub use error::{BudgetError, Shortage};
 pub use limit::{Limit, ParseLimitError};
-pub(crate) use search::Search;
+pub(crate) use search::{Search, peak};
 
 /// A memory budget, and how an assignment that fits it is searched for.
 #[derive(Clone, Debug, PartialEq)]
@@ -254,18 +255,30 @@ pub(crate) fn check(
     assignment: &Assignment,
 ) -> Result<Solved, CompileError> {
     let fp32 = fp32_peak(training, options)?;
-    let (peak, bytes) = (search::peak(training, assignment, options.lowering())?, budget.bytes(fp32));
-    match peak > bytes {
-        true => Err(BudgetError::Exceeded { peak, budget: bytes, fp32 }.into()),
-        false => {
-            Ok(Solved { budget: bytes, fp32, peak, solver: None, demote: None, demote_allowed: false, instead: None })
-        }
+    let (step, bytes) = (peak(training, assignment, options.lowering())?, budget.bytes(fp32));
+    if step <= bytes {
+        let (peak, solver, demote, demote_allowed, instead) = (step, None, None, false, None);
+        return Ok(Solved { budget: bytes, fp32, peak, solver, demote, demote_allowed, instead });
     }
+    let threads = budget.threads;
+    let fits = |threads| {
+        let options = with_threads(options, threads);
+        let bytes = budget.bytes(fp32_peak(training, &options)?);
+        Ok(peak(training, assignment, options.lowering())? <= bytes)
+    };
+    let fits = most_that_fit(threads.saturating_sub(1), fits)?;
+    Err(BudgetError::Exceeded { peak: step, budget: bytes, fp32, threads, fits }.into())
+}
+
+/// The same options for a run with so many threads.
+fn with_threads(options: &Options, threads: usize) -> Options {
+    let budget = options.budget.clone().map(|budget| Budget { threads, ..budget });
+    Options { threads, budget, ..options.clone() }
 }
 
 /// The peak in bytes of the FP32 assignment, without pins.
 fn fp32_peak(training: &Graph, options: &Options) -> Result<usize, CompileError> {
     let Options { batch, formats, .. } = *options;
     let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, formats)?;
-    search::peak(training, &fp32, options.lowering())
+    peak(training, &fp32, options.lowering())
 }

@@ -359,7 +359,7 @@ impl<'a> Search<'a> {
 ///
 /// # Errors
 /// If it cannot be lowered.
-pub(super) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
+pub(crate) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
     Ok(build(training, assignment, lowering)?.bytes(lowering.threads))
 }
 

@@ -10,7 +10,7 @@ mod record;
 mod summary;
 
 pub use bitbudget_report::comparison::{
-    Comparison, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
+    Comparison, Examples, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
 };
 pub use case::{Case, cases, takes_budget};
 pub use key::{Fingerprint, key};

@@ -17,6 +17,8 @@ pub struct CaseRecord {
     pub budget: Option<String>,
     /// The budget in bytes.
     pub budget_bytes: Option<usize>,
+    /// FP32's peak in bytes, which a budget may be a share of.
+    pub fp32_peak: Option<usize>,
     /// What the method found.
     #[serde(flatten)]
     pub assigned: Assigned,
@@ -91,32 +93,36 @@ pub fn assign_case(
 ) -> Result<CaseRecord, CompileError> {
     let limited = |limit: Limit| Budget { limit, ..measure.clone() };
     let options = Options { method: case.method, budget: case.limit.map(limited), ..options.clone() };
-    let (budget_bytes, assigned) = match compile(model, &options) {
+    let (bytes, assigned) = match compile(model, &options) {
         Ok(compiled) => {
             let fitting = fitting(&compiled, &options, measure, threads)?;
-            (compiled.solved.as_ref().map(|solved| solved.budget), Assigned::Fits(Box::new(fitting)))
+            (compiled.solved.as_ref().map(|solved| (solved.budget, solved.fp32)), Assigned::Fits(Box::new(fitting)))
         }
         Err(CompileError::Budget(error)) => match refused(&error) {
-            Some((budget, refused)) => (Some(budget), Assigned::DoesNotFit(refused)),
+            Some((bytes, refused)) => (Some(bytes), Assigned::DoesNotFit(refused)),
             None => return Err(error.into()),
         },
         Err(error) => return Err(error),
     };
     let budget = case.limit.map(|limit| limit.to_string());
-    Ok(CaseRecord { method: case.method.to_string(), budget, budget_bytes, assigned })
+    let (method, budget_bytes, fp32_peak) =
+        (case.method.to_string(), bytes.map(|(budget, _)| budget), bytes.map(|(_, fp32)| fp32));
+    Ok(CaseRecord { method, budget, budget_bytes, fp32_peak, assigned })
 }
 
-/// The budget in bytes and what is known, if an error is that nothing fits.
-fn refused(error: &BudgetError) -> Option<(usize, Refused)> {
+/// The budget and FP32's peak in bytes, and what is known, if an error is that nothing fits.
+fn refused(error: &BudgetError) -> Option<((usize, usize), Refused)> {
     match error {
         BudgetError::Infeasible(shortage) | BudgetError::Unknown(shortage) => {
-            let Shortage { budget, smallest, bound, .. } = **shortage;
-            Some((budget, Refused { smallest_peak: smallest, proved: Some(bound) }))
+            let Shortage { budget, fp32, smallest, bound, .. } = **shortage;
+            Some(((budget, fp32), Refused { smallest_peak: smallest, proved: Some(bound) }))
         }
-        &BudgetError::TooLarge { budget, peak, .. } | &BudgetError::Exceeded { budget, peak, .. } => {
-            Some((budget, Refused { smallest_peak: Some(peak), proved: None }))
+        &BudgetError::TooLarge { budget, peak, fp32, .. } | &BudgetError::Exceeded { budget, peak, fp32, .. } => {
+            Some(((budget, fp32), Refused { smallest_peak: Some(peak), proved: None }))
         }
-        BudgetError::Profile { .. } | BudgetError::Memory(_) | BudgetError::Solver(_) => None,
+        BudgetError::Threads { .. } | BudgetError::Profile { .. } | BudgetError::Memory(_) | BudgetError::Solver(_) => {
+            None
+        }
     }
 }
 

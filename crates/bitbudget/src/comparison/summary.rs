@@ -3,7 +3,7 @@
 use super::record::{Assigned, CaseRecord, Fitting, Refused, TensorFormat};
 use bitbudget_formats::Format;
 use bitbudget_report::comparison::{
-    Comparison, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
+    Comparison, Examples, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
 };
 use std::collections::BTreeMap;
 
@@ -21,10 +21,23 @@ pub fn comparison(question: Question, cases: &[(CaseRecord, Vec<TrainingRecord>)
     Comparison {
         question,
         format_bits: format_bits(&summarised),
-        fp32_peak: fp32.and_then(|(record, _)| fitting(record)).map(|fitting| fitting.peak),
+        fp32_peak: fp32
+            .and_then(|(record, _)| fitting(record))
+            .map(|fitting| fitting.peak)
+            .or_else(|| cases.iter().find_map(|(record, _)| record.fp32_peak)),
+        accuracy_on: cases.iter().flat_map(|(_, trainings)| trainings).find_map(examples),
         tensors: tensors.unwrap_or_default().into_iter().map(tensor).collect(),
         cases: summarised,
         timings: Some(timings),
+    }
+}
+
+/// The examples that a training's accuracy is of, if it came to one.
+fn examples(training: &TrainingRecord) -> Option<Examples> {
+    match training.trained {
+        Trained::Finished { test_accuracy: Some(_), .. } => Some(Examples::Test),
+        Trained::Finished { test_accuracy: None, .. } => Some(Examples::Training),
+        Trained::Diverged { .. } => None,
     }
 }
 
@@ -46,7 +59,7 @@ fn format_bits(cases: &[Summarised]) -> BTreeMap<String, u32> {
 }
 
 fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
-    let CaseRecord { method, budget, budget_bytes, assigned } = record.clone();
+    let CaseRecord { method, budget, budget_bytes, assigned, .. } = record.clone();
     let accuracy = |training: &TrainingRecord| match &training.trained {
         Trained::Finished { test_accuracy, train_accuracy, .. } => Some(test_accuracy.unwrap_or(*train_accuracy)),
         Trained::Diverged { .. } => None,
@@ -129,7 +142,7 @@ mod tests {
             plan: String::new(),
         };
         let assigned = Assigned::Fits(Box::new(fitting));
-        CaseRecord { method: method.into(), budget: None, budget_bytes: None, assigned }
+        CaseRecord { method: method.into(), budget: None, budget_bytes: None, fp32_peak: None, assigned }
     }
 
     fn training(seed: u64, accuracy: f64) -> TrainingRecord {
@@ -190,16 +203,32 @@ mod tests {
     }
 
     #[test]
+    fn accuracies_say_which_examples_they_are_of() {
+        let on = |training: TrainingRecord| {
+            comparison(question(), &[(case("a", 10, 1.0), vec![training])], Vec::new()).accuracy_on
+        };
+        let mut without = training(0, 0.5);
+        if let Trained::Finished { test_accuracy, .. } = &mut without.trained {
+            *test_accuracy = None;
+        }
+        assert_eq!((on(training(0, 0.5)), on(without)), (Some(Examples::Test), Some(Examples::Training)));
+        assert_eq!(on(TrainingRecord { seed: 0, trained: Trained::Diverged { message: "no".into() } }), None);
+    }
+
+    #[test]
     fn what_does_not_fit_is_a_result() {
         let refused = Assigned::DoesNotFit(Refused { smallest_peak: Some(9), proved: Some(8) });
         let method = "ilp".to_string();
-        let record = CaseRecord { method, budget: Some("1%".into()), budget_bytes: Some(5), assigned: refused };
+        let (budget, budget_bytes, fp32_peak) = (Some("1%".into()), Some(5), Some(500));
+        let record = CaseRecord { method, budget, budget_bytes, fp32_peak, assigned: refused };
         let json = serde_json::to_string(&record).unwrap();
         assert!(json.contains(r#""outcome":"does-not-fit","smallest_peak":9"#), "{json}");
         assert_eq!(serde_json::from_str::<CaseRecord>(&json).unwrap(), record);
         let fits = case("fp32", 10, 0.0);
         let json = serde_json::to_string(&fits).unwrap();
         assert_eq!(serde_json::from_str::<CaseRecord>(&json).unwrap(), fits);
+        // Where FP32 is no case, a budget's share tells its peak.
+        assert_eq!(comparison(question(), &[(record.clone(), Vec::new())], Vec::new()).fp32_peak, Some(500));
         let comparison = comparison(question(), &[(record, Vec::new()), (fits, Vec::new())], Vec::new());
         assert_eq!((comparison.cases[0].fits, comparison.cases[0].peak), (false, Some(9)));
         assert_eq!((comparison.fp32_peak, comparison.tensors.len()), (Some(10), 1));

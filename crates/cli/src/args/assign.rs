@@ -1,6 +1,6 @@
 //! Arguments of the commands that assign formats and write the result.
 
-use super::{AssignmentArgs, OptimizerArgs, PageArgs, whole};
+use super::{AssignmentArgs, OptimizerArgs, PageArgs, ThreadsArgs, whole};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 Patterns: * is any text, ? one character. A pattern that matches operator types of the network (conv, or ONNX's Conv, \
 in any case) selects all tensors of these operators, parameters and gradients included; otherwise it selects the \
 tensors whose names it matches, with their gradients. Names beat types, then patterns without * and ? beat those with \
-them. Pinned tensors are not promoted in training. The network's input and the loss cannot be pinned.
+them. Pinned tensors are not promoted in training. The network's input and the loss can be pinned to fp32 only, and, but with ilp, \
+to the high and the low format.
 
 The network's input and the loss: fp32 keeps them in FP32, and ilp too, unless nothing but another method's assignment \
 fits the budget. operator and amp keep them high. The other methods treat them as any tensor, as in the paper: \
@@ -50,6 +51,8 @@ pub(crate) struct AssignArgs {
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }
 
 /// Compile a network into a trainer file.
@@ -80,4 +83,6 @@ pub(crate) struct CompileArgs {
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }

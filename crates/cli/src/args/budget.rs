@@ -62,6 +62,7 @@ impl FromStr for Percent {
         let text = text.trim();
         let number = text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>().ok();
         match number.filter(|number| *number > 0.0 && *number <= 1000.0) {
+            Some(number) if number / 100.0 < 1e-9 => Err("it is less than 0.0000001%, which allows nothing".into()),
             Some(number) if text.ends_with('%') => Ok(Percent(number / 100.0)),
             Some(number) => Err(format!("the unit is missing: {number}%?")),
             None => Err("write a share such as 40%, above 0% and up to 1000%".into()),

@@ -1,6 +1,6 @@
 //! Arguments of the commands that show what was compiled.
 
-use super::{AssignmentArgs, OptimizerArgs};
+use super::{AssignmentArgs, OptimizerArgs, ThreadsArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -23,10 +23,15 @@ pub(crate) struct InspectArgs {
     /// Write the overview as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot"])]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -60,8 +65,13 @@ pub(crate) struct ExplainArgs {
     /// Write everything as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }

@@ -45,6 +45,19 @@ pub(crate) fn within_fp32(text: &str) -> Result<f64, String> {
     text.trim().parse().map_err(|_| "it is not a number".into())
 }
 
+/// The same from 0 to below 1, in FP32 too, in which it is used.
+pub(crate) fn below_1(text: &str) -> Result<f64, String> {
+    let number = within_fp32(text)?;
+    if number >= 1.0 {
+        return Err("it must be from 0 to below 1".into());
+    }
+    if number as f32 >= 1.0 {
+        let most = f32::from_bits(1.0f32.to_bits() - 1);
+        return Err(format!("it would be 1 in FP32, in which it is used; it must be at most {most}"));
+    }
+    Ok(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +76,20 @@ mod tests {
             assert_eq!(read(text), Err("it is not a whole number".into()), "{text}");
         }
         assert_eq!(whole::<u64>(0, u64::MAX)("18446744073709551615"), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_below_1_is_so_in_fp32() {
+        assert_eq!((below_1("0"), below_1("0.9"), below_1("0.9999999")), (Ok(0.0), Ok(0.9), Ok(0.9999999)));
+        for (text, words) in [
+            ("0.99999999", "it would be 1 in FP32, in which it is used; it must be at most 0.99999994"),
+            ("1", "from 0 to below 1"),
+            ("-0.1", "at least 0"),
+            ("1e-50", "below FP32's smallest number"),
+            ("", "it is not a number"),
+        ] {
+            assert!(below_1(text).unwrap_err().contains(words), "{text}: {:?}", below_1(text));
+        }
     }
 
     #[test]

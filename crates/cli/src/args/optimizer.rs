@@ -1,6 +1,6 @@
 //! How parameters are updated.
 
-use super::within_fp32;
+use super::{below_1, within_fp32};
 use clap::{Args, ValueEnum};
 
 /// How parameters are updated.
@@ -11,7 +11,7 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "RULE")]
     pub(crate) optimizer: Option<OptimizerKind>,
     /// Momentum of sgd [default: 0.9].
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = below_1)]
     pub(crate) momentum: Option<f64>,
     /// Weight decay [default: 5e-4 for sgd, 0.01 for adamw].
     #[arg(long, allow_negative_numbers = true, value_parser = within_fp32)]

@@ -1,6 +1,6 @@
 //! Arguments of reports.
 
-use super::{AssignmentArgs, OptimizerArgs, whole};
+use super::{AssignmentArgs, OptimizerArgs, ThreadsArgs, whole};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -39,8 +39,13 @@ pub(crate) struct ReportArgs {
     /// Write the data of the page as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE", required_unless_present = "html")]
     pub(crate) json: Option<PathBuf>,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) assignment: AssignmentArgs,
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 }

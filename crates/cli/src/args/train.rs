@@ -25,6 +25,7 @@ Exit status:
   2  a wrong argument, file or network
   3  the run diverged: a loss, a parameter or a state was not finite, or nearly all steps were skipped; no network is saved \
 then, and an existing file stays as it was; --json, --metrics and --html are written, and say so
+     A run that skipped at least 90% of its steps has failed; one that skipped at least half of them has a warning.
   4  too little memory
 
 Examples:

@@ -29,6 +29,9 @@ pub(crate) struct ZooArgs {
     /// The ONNX file to write.
     #[arg(short, long, value_name = "FILE.onnx")]
     pub(crate) output: PathBuf,
+    /// Print nothing but errors.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Channels, height and width.

@@ -3,10 +3,11 @@
 use crate::args::AssignArgs;
 use crate::budget::{SolverRecord, lines, record};
 use crate::files::{check, is_stream, save};
-use crate::memory::{MemoryRecord, default_threads};
+use crate::memory::MemoryRecord;
 use crate::model::{Request, compiled_from};
 use crate::output::{bytes, counted, grouped, json, say, show_table, table};
 use crate::report::{Inputs, rerun, save_page};
+use crate::threads::{settle, threads};
 use anyhow::{Result, bail};
 use bitbudget::{FileKind, Plan};
 use bitbudget_precision::Method;
@@ -32,9 +33,11 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     let outputs = check(&outputs, &inputs.files())?;
     let kind = |path: &Path| if is_stream(path) { Ok(FileKind::Toml) } else { FileKind::of(path) };
     let kind = args.output.as_deref().map(kind).transpose()?;
-    let request = Request { seed: args.seed, quiet: args.quiet, ..Request::default() };
+    let threads = threads(args.threads);
+    let request = Request { seed: args.seed, quiet: args.quiet, threads, ..Request::default() };
     let from = args.from.as_deref();
-    let (compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, from)?;
+    let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, from)?;
+    let threads = settle(args.threads, &mut compiled, args.quiet)?;
     let plan = match (kind, &options) {
         (Some(_), None) => {
             bail!("{} is a trainer file; give the network to write its assignment", args.model.display())
@@ -43,15 +46,15 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
         (None, _) => None,
     };
     if args.page.html.is_some() {
-        let mut report = bitbudget::report(&compiled, default_threads(), None)?;
-        report.rerun = rerun(&Inputs { from, ..inputs }, args.seed, default_threads())?;
+        let mut report = bitbudget::report(&compiled, threads, None)?;
+        report.rerun = rerun(&Inputs { from, ..inputs }, args.seed, threads)?;
         save_page(args.page.html.as_deref(), &report)?;
     }
     if let (Some(path), Some(text)) = (&args.output, plan) {
         save(path, text.as_bytes())?;
     }
     let summary = summary(&compiled.assignment, &compiled.training);
-    let memory = MemoryRecord::predicted(&compiled, default_threads());
+    let memory = MemoryRecord::predicted(&compiled, threads);
     if let Some(path) = &args.json {
         let solver = record(compiled.solved.as_ref(), compiled.assignment.recomputed.len());
         json(path, &Record { summary: &summary, memory: &memory, solver })?;

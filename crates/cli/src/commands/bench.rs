@@ -4,11 +4,12 @@ use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::data::dataset;
 use crate::files::check;
-use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, check_training, compiled, executor, network, threads, updates};
+use crate::memory::{MemoryRecord, Resident, check_memory};
+use crate::model::{Request, check_training, compiled, network, updates};
 use crate::output::{counted, json, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report;
+use crate::threads::{executor, settle_on, threads};
 use anyhow::Result;
 use bitbudget::{Compiled, Storage};
 use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
@@ -80,19 +81,21 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
-    let (updates, threads) = (updates(args.loss_scale), threads(&args.device));
+    let (updates, threads) = (updates(args.loss_scale), threads(args.device.threads));
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
-    let compiled = compiled(&args.model, assignment, optimizer, request)?;
+    let mut compiled = compiled(&args.model, assignment, optimizer, request)?;
+    let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     check_training(&compiled, compiled.assignment.batch)?;
     let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     let resident = Resident::start();
-    let mut executor = executor(&args.device)?;
+    let mut executor = executor(&args.device, threads)?;
+    check_memory(&executor, &[&compiled.train])?;
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
     let measured = measure(args, &compiled.train, &mut executor, &mut values, &dataset)?;
     let memory = MemoryRecord::predicted(&compiled, executor.threads());
     let memory = memory.measured(&executor, &values, resident.growth());
     drop(values);
-    let ceilings = ceilings(usize::from(args.device.threads))?;
+    let ceilings = ceilings(threads)?;
     let record = record(args, &compiled, &executor, measured, memory, ceilings);
     if let Some(path) = &args.json {
         json(path, &record)?;
@@ -126,7 +129,7 @@ fn measure(
     let mut batch = Batch::default();
     let mut epoch = 0;
     let mut batches = TrainBatches::new(dataset, &options, epoch)?;
-    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.steps as u64 + 1) };
+    let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar((args.steps as u64).saturating_add(1)) };
     for step in 0..=args.steps {
         bar.inc(1);
         while !batches.next_into(&mut batch) {

@@ -3,10 +3,10 @@
 use crate::args::CompileArgs;
 use crate::commands::assign::totals;
 use crate::files::{check, save};
-use crate::memory::default_threads;
 use crate::model::{Request, check_training, compiled};
 use crate::output::{bytes, counted, say};
 use crate::report::{Inputs, rerun, save_page};
+use crate::threads::{settle, threads};
 use anyhow::{Context, Result};
 use bitbudget::{Annotated, Compiled, annotated};
 use bitbudget_ir::Model;
@@ -21,17 +21,19 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
         ("--html", args.page.html.as_deref()),
     ];
     let outputs = check(&outputs, &inputs.files())?;
-    let request = Request { seed: Some(args.seed), quiet: args.quiet, ..Request::default() };
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let threads = threads(args.threads);
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, threads, ..Request::default() };
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let threads = settle(args.threads, &mut compiled, args.quiet)?;
     check_training(&compiled, compiled.assignment.batch)?;
     let encoded = compiled.encode();
     save(&args.output, &encoded)?;
     if let Some(path) = &args.annotated_onnx {
-        save(path, &annotated_onnx(&compiled)?)?;
+        save(path, &annotated_onnx(&compiled, threads)?)?;
     }
     if args.page.html.is_some() {
-        let mut report = bitbudget::report(&compiled, default_threads(), None)?;
-        report.rerun = rerun(&inputs, Some(args.seed), default_threads())?;
+        let mut report = bitbudget::report(&compiled, threads, None)?;
+        report.rerun = rerun(&inputs, Some(args.seed), threads)?;
         save_page(args.page.html.as_deref(), &report)?;
     }
     if args.quiet || outputs.on_standard_output {
@@ -47,8 +49,8 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
 }
 
 /// The network as an ONNX file that says what became of its tensors.
-fn annotated_onnx(compiled: &Compiled) -> Result<Vec<u8>> {
-    let Annotated { network, nodes } = annotated(compiled, default_threads())?;
+fn annotated_onnx(compiled: &Compiled, threads: usize) -> Result<Vec<u8>> {
+    let Annotated { network, nodes } = annotated(compiled, threads)?;
     let model = Model { graph: compiled.forward.clone(), values: compiled.values.clone() };
     let annotations = Annotations { model: network, nodes };
     export_annotated_bytes(&model, &annotations).context("cannot write the network as ONNX")

@@ -4,9 +4,11 @@ use crate::args::EvalArgs;
 use crate::data::dataset;
 use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
-use crate::model::{Request, compiled, executor, network};
+use crate::memory::check_memory;
+use crate::model::{Request, compiled, network};
 use crate::output::{counted, json, remark, say, small};
 use crate::report;
+use crate::threads::{executor, threads};
 use anyhow::Result;
 use bitbudget_exec::Values;
 use bitbudget_formats::Format;
@@ -33,16 +35,18 @@ struct EvalRecord {
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
+    let (method, threads) = (Method::Fp32, threads(args.device.threads));
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, method, threads, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
-    let mut executor = executor(&args.device)?;
-    let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
+    let mut executor = executor(&args.device, threads)?;
     let fp32 = compiled.evaluate_fp32()?;
+    check_memory(&executor, &[&compiled.evaluate, &fp32])?;
+    let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
     let batches = |size| EvalBatches::new(&dataset, split, size);
     let mut evaluated = |program: &Program| {
         let loaded = executor.load(program)?;

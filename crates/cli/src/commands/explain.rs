@@ -2,10 +2,10 @@
 
 use crate::args::ExplainArgs;
 use crate::files::check;
-use crate::memory::default_threads;
 use crate::model::{Request, compiled};
 use crate::output::{bytes, json, print, say, show_table, small, table};
 use crate::report::Inputs;
+use crate::threads::{settle, threads};
 use anyhow::{Result, bail};
 use bitbudget::{Compiled, Explained, Firing, Priced, explain};
 use bitbudget_precision::{Kind, Tensor, node_names};
@@ -77,9 +77,10 @@ struct ChoiceRecord {
 pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     let inputs = Inputs::new(&args.model, &args.assignment);
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    let request = Request::default();
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let explained = explain(&compiled, default_threads())?;
+    let request = Request { quiet: args.quiet, threads: threads(args.threads), ..Request::default() };
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let threads = settle(args.threads, &mut compiled, args.quiet)?;
+    let explained = explain(&compiled, threads)?;
     let mut record = record(&compiled, &explained);
     if let Some(name) = &args.tensor {
         record.tensors.retain(|tensor| tensor.name == *name);
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
-    if outputs.on_standard_output {
+    if args.quiet || outputs.on_standard_output {
         return Ok(());
     }
     match &args.tensor {

@@ -3,10 +3,11 @@
 use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
 use crate::files::check;
-use crate::memory::{MemoryRecord, default_threads};
+use crate::memory::MemoryRecord;
 use crate::model::{Request, compiled, network};
 use crate::output::{bytes, counted, grouped, json, print, say, show_table, table};
 use crate::report::Inputs;
+use crate::threads::{settle, threads};
 use anyhow::Result;
 use bitbudget::{Compiled, forward_formats};
 use bitbudget_formats::Format;
@@ -40,7 +41,9 @@ struct Operators {
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let inputs = Inputs::new(&args.model, &args.assignment);
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, Request::default())?;
+    let request = Request { quiet: args.quiet, threads: threads(args.threads), ..Request::default() };
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    settle(args.threads, &mut compiled, args.quiet)?;
     match args.text {
         Some(TextForm::Forward) => return print(&compiled.forward),
         Some(TextForm::Training) => return print(&compiled.training),
@@ -55,7 +58,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     if let Some(path) = &args.json {
         json(path, &overview)?;
     }
-    if !outputs.on_standard_output {
+    if !args.quiet && !outputs.on_standard_output {
         show(&overview)?;
     }
     Ok(())
@@ -100,7 +103,7 @@ fn overview(compiled: &Compiled) -> Result<Overview> {
         instructions: compiled.train.instructions.len(),
         operators,
         assignment: summary(&compiled.assignment, graph),
-        memory: MemoryRecord::predicted(compiled, default_threads()),
+        memory: MemoryRecord::predicted(compiled, compiled.lowering.threads),
     })
 }
 

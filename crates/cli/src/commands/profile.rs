@@ -1,17 +1,21 @@
 //! `bitbudget profile`.
 
+use crate::advice::{of_inputs, parameters};
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
+use crate::divergence::Diverged;
 use crate::files::{check, save};
-use crate::model::{Request, check_training, compiled, executor, network};
+use crate::memory::check_memory;
+use crate::model::{Request, check_training, compiled, network};
 use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
-use anyhow::Result;
-use bitbudget::profiling;
+use crate::threads::{executor, threads};
+use anyhow::{Error, Result};
+use bitbudget::{Available, profiling};
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
-use bitbudget_profile::{Profile, Settings, TensorProfile, measure};
+use bitbudget_profile::{Profile, ProfileError, Settings, TensorProfile, measure};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::Dataset;
 use indicatif::ProgressBar;
@@ -36,15 +40,16 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         loss_scale: args.loss_scale,
         formats: args.formats.clone(),
     };
-    let batches = draw(args, &dataset)?;
-    let batches: Vec<_> = batches.iter().map(Batch::inputs).collect();
     let (probe, programs) = profiling(&compiled.training, args.batch)?;
-    let mut executor = executor(&args.device)?;
-    let model = Model { graph: compiled.forward, values: compiled.values };
+    let mut executor = executor(&args.device, threads(args.device.threads))?;
+    check_memory(&executor, &[&programs.step, &programs.forward, &programs.training])?;
+    let batches = draw(args, &dataset)?;
+    let inputs: Vec<_> = batches.iter().map(Batch::inputs).collect();
+    let network = Model { graph: compiled.forward, values: compiled.values };
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
-    let measured = measure(&model, &probe, &programs, &mut executor, settings, &batches, &mut || bar.inc(1));
+    let measured = measure(&network, &probe, &programs, &mut executor, settings, &inputs, &mut || bar.inc(1));
     bar.finish_and_clear();
-    let profile = measured?;
+    let profile = measured.map_err(|error| explained(error, &batches, &network))?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
@@ -55,6 +60,14 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.
 fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
+    let numbers = args.batches.saturating_mul(args.batch).saturating_mul(dataset.example_len() + 1);
+    let what = format!(
+        "drawing {} of {}",
+        counted(args.batches as u64, "batch", "batches"),
+        counted(args.batch as u64, "example", "examples")
+    );
+    let advice = "take fewer (--batches, --batch), or raise the limit (`ulimit -v`, or the container's)";
+    Available::now().check(&what, numbers.saturating_mul(size_of::<f32>()), 0, advice)?;
     let options = TrainOptions { batch: args.batch, seed: args.seed, shuffle: true, augment: false };
     let mut drawn = Vec::new();
     for epoch in 0.. {
@@ -68,6 +81,18 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
         }
     }
     Ok(drawn)
+}
+
+/// The error of a measurement; where examples or parameters are out of the ordinary, these come first.
+fn explained(error: ProfileError, batches: &[Batch], network: &Model) -> Error {
+    let ProfileError::NotFinite { kind, name, .. } = &error else { return error.into() };
+    let found = of_inputs(batches, "training", parameters(&network.graph, &network.values));
+    if found.is_empty() {
+        return error.into();
+    }
+    let what = found.iter().map(|extreme| extreme.what.as_str()).collect::<Vec<_>>().join("; ");
+    let advice = found.iter().map(|extreme| extreme.advice.as_str()).collect::<Vec<_>>().join(" and ");
+    Diverged(format!("{what}; {kind} `{name}` has numbers that are not finite in FP32: {advice}")).into()
 }
 
 fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {

@@ -2,10 +2,10 @@
 
 use crate::args::ReportArgs;
 use crate::files::{check, read, read_text};
-use crate::memory::default_threads;
 use crate::model::{Request, compiled};
 use crate::output::json;
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
+use crate::threads::{settle, threads};
 use anyhow::{Context, Result, bail};
 use bitbudget_train::metrics::{FinalRecord, Record};
 use serde::Deserialize;
@@ -29,14 +29,16 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     // A record that cannot be read is refused before anything takes long.
     let outcome: Option<Outcome> = args.record.as_deref().map(parsed).transpose()?;
     let run = run_of(args.metrics.as_deref(), outcome.as_ref().map(|outcome| outcome.record.clone()))?;
-    let request = Request { seed: args.seed, ..Request::default() };
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let (quiet, threads) = (args.quiet, threads(args.threads));
+    let request = Request { seed: args.seed, quiet, threads, ..Request::default() };
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let threads = settle(args.threads, &mut compiled, quiet)?;
     let training = run.map(|run| run.training(None, compiled.assignment.low_ratio_elements())).transpose()?;
-    let mut report = bitbudget::report(&compiled, default_threads(), training)?;
+    let mut report = bitbudget::report(&compiled, threads, training)?;
     if let Some(outcome) = outcome {
         outcome.memory.put(&mut report);
     }
-    report.rerun = rerun(&inputs, args.seed, default_threads())?;
+    report.rerun = rerun(&inputs, args.seed, threads)?;
     save_page(args.page.html.as_deref(), &report)?;
     args.json.as_deref().map_or(Ok(()), |path| json(path, &report))
 }

@@ -2,18 +2,19 @@
 
 mod records;
 
-use crate::advice::Formats;
+use crate::advice::{Command, Formats};
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
 use crate::divergence::{Diverged, Setup, explained, unsaved};
 use crate::files::{check, check_folder, rehearse, save};
-use crate::memory::{MemoryRecord, Resident};
-use crate::model::{Request, check_training, compiled_from, executor, network, threads, updates};
+use crate::memory::{MemoryRecord, Resident, check_memory};
+use crate::model::{Request, check_training, compiled_from, network, updates};
 use crate::output::{counted, remark, say, small, together};
 use crate::progress::Progress;
 use crate::report::Inputs;
+use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
 use bitbudget::{Compiled, Promoted, Promotion};
 use bitbudget_autodiff::Optimizer;
@@ -26,6 +27,7 @@ use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::divergence::Ended;
 use bitbudget_train::examples::{Epochs, Examples};
+use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::{self, FinalRecord};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings, Training, train};
 use records::Records;
@@ -44,9 +46,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let outputs = check(&outputs, &inputs.files())?;
     args.tensorboard.as_deref().map_or(Ok(()), check_folder)?;
     let updates = updates(args.settings.loss_scale);
-    let threads = threads(&args.device);
+    let threads = threads(args.device.threads);
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
+    let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     check_training(&compiled, compiled.assignment.batch)?;
     let settings = settings(&args.settings, length(args));
     let epochs = train_options(&args.settings, compiled.assignment.batch);
@@ -61,12 +64,15 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let formats = match (&args.assignment.assignment, options) {
         (Some(path), _) => Formats::Assignment(path),
         (None, None) => Formats::Trainer(&args.model),
-        (None, Some(options)) => {
-            Formats::Options { budget: options.budget.is_some(), promotion: settings.promotion.is_some() }
-        }
+        (None, Some(options)) => Formats::Options {
+            command: Command::Train,
+            method: options.method,
+            budget: options.budget.is_some(),
+            promotion: settings.promotion.is_some(),
+        },
     };
     let examples = Epochs::new(&dataset, epochs);
-    let mut machine = Machine::start(args, &compiled)?;
+    let mut machine = Machine::start(args, &compiled, threads)?;
     let (record, memory) =
         machine.trained(args, &mut compiled, &examples, Setup { settings: &settings, formats }, &mut records)?;
     let saved = match &args.save {
@@ -81,6 +87,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
     }
     written?;
+    if metrics::has_hardly_trained(record.skipped, record.steps) && !args.quiet {
+        remark("warning", hardly_trained(&record, args.settings.loss_scale));
+    }
     if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
         if let Some(solved) = &compiled.solved {
@@ -89,6 +98,22 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         say(memory.line())?;
     }
     Ok(())
+}
+
+/// What to know of a run that skipped at least half of its steps.
+fn hardly_trained(record: &FinalRecord, scaling: LossScaling) -> String {
+    let advice = match scaling {
+        LossScaling::Dynamic => {
+            "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale)"
+        }
+        LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
+    };
+    format!(
+        "{} of {} ({:.1}%) were skipped, since gradients were not finite: the network has hardly trained; {advice}",
+        record.skipped,
+        counted(record.steps, "step", "steps"),
+        100.0 * record.skipped_share
+    )
 }
 
 /// How long to train.
@@ -124,12 +149,14 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(args: &TrainArgs, compiled: &Compiled) -> Result<Machine> {
+    fn start(args: &TrainArgs, compiled: &Compiled, threads: usize) -> Result<Machine> {
         let resident = Resident::start();
-        let executor = executor(&args.device)?;
+        let executor = executor(&args.device, threads)?;
+        let fp32 = compiled.evaluate_fp32()?;
+        check_memory(&executor, &[&compiled.train, &compiled.evaluate, &fp32])?;
         let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         values.progress = compiled.progress;
-        Ok(Machine { resident, executor, values, fp32: compiled.evaluate_fp32()? })
+        Ok(Machine { resident, executor, values, fp32 })
     }
 
     /// Trains; how that ended and, if it diverged, why, with the memory that it took.

@@ -12,7 +12,7 @@ pub(crate) fn run(args: &ZooArgs) -> Result<()> {
     let outputs = check(&[("-o", Some(&args.output))], &[])?;
     let model = build(&Spec { network, width, classes, input: input.0, seed })?;
     save(&args.output, &bitbudget_onnx::export_bytes(&model)?)?;
-    if outputs.on_standard_output {
+    if args.quiet || outputs.on_standard_output {
         return Ok(());
     }
     let graph = &model.graph;

@@ -2,7 +2,7 @@
 
 use super::place::{Place, open_into, resolve};
 use super::{Folder, check, limit, lock};
-use crate::output::{self, is_closed_pipe, remark};
+use crate::output::{self, remark};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -99,9 +99,7 @@ impl Growing {
             To::File(records) => records.append(record).map_err(Into::into),
         };
         let Err(error) = written else { return };
-        if !is_closed_pipe(&error) {
-            remark("warning", format!("cannot write {}: {error:#}; the run goes on without it", self.named.display()));
-        }
+        remark("warning", format!("cannot write {}: {error:#}; the run goes on without it", self.named.display()));
         self.failed = Some(error);
     }
 
@@ -119,10 +117,7 @@ impl Growing {
         // The file before its folder, so that an empty one goes away with it.
         drop(to);
         drop(folder);
-        match synced {
-            Err(error) if is_closed_pipe(&error) => Err(error),
-            synced => synced.with_context(|| format!("{} is not complete", named.display())),
-        }
+        synced.with_context(|| format!("{} is not complete", named.display()))
     }
 }
 

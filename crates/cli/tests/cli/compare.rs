@@ -201,3 +201,38 @@ fn the_page_shows_the_numbers_of_the_json() {
     assert_eq!(found["wide"], true);
     assert!(std::fs::metadata(&page).unwrap().len() < 2_000_000);
 }
+
+#[test]
+fn accuracies_without_test_examples_are_those_of_training() {
+    let folder = Folder::new();
+    let numbers: Vec<f32> = (0..8 * 768).map(|i| ((i * 7919) % 97) as f32 / 97.0).collect();
+    let labels = ("y", &[8][..], &[0, 1, 2, 3, 4, 5, 6, 7][..]);
+    crate::bad_data::npz(&folder, "train.npz", &[("x", &[8, 3, 16, 16], &numbers)], &[labels]);
+    let compare = "compare net.onnx --batch 8 --steps 1 --methods fp32 --seeds 1 --json c.json --html c.html";
+    for (data, on, words, title) in [
+        (
+            "npz:train.npz",
+            "training",
+            "accuracy: on training examples, since there are no test examples;",
+            "training accuracy",
+        ),
+        ("digits", "test", "accuracy: on test examples;", "accuracy"),
+    ] {
+        let shown = folder.succeed(&format!("{compare} --data {data}"));
+        assert!(shown.stdout.contains(words), "{}", shown.stdout);
+        assert!(shown.stderr.contains(&format!("{on} accuracy ")), "{title}: {}", shown.stderr);
+        assert_eq!(folder.json("c.json")["accuracy_on"], on);
+        let page = String::from_utf8(folder.read("c.html")).unwrap();
+        assert!(page.contains(&format!(r#""accuracy_on":"{on}""#)));
+    }
+}
+
+#[test]
+fn shares_of_fp32_are_there_where_the_only_budget_is_refused() {
+    let folder = Folder::new();
+    folder.succeed("compare net.onnx --batch 8 --methods demote --budgets 5% --json c.json --threads 1 --quiet");
+    let record = folder.json("c.json");
+    folder.succeed("assign net.onnx --batch 8 --method fp32 --threads 1 --quiet --json a.json");
+    assert_eq!(record["cases"][0]["fits"], false);
+    assert_eq!(record["fp32_peak"], folder.json("a.json")["memory"]["predicted"]);
+}

@@ -158,7 +158,7 @@ fn running_statistics_that_one_batch_makes_infinite_are_caught() {
     folder.diverges(
         run,
         &[
-            "the running variance `",
+            "the run diverged: training example 5 holds 9.897e24; the running variance `",
             "` of `conv1` was not finite after step 2",
             "scale the data down",
             "x.onnx was not written",
@@ -168,7 +168,7 @@ fn running_statistics_that_one_batch_makes_infinite_are_caught() {
     let first = run.replace("large.npz", "larger.npz");
     folder.diverges(
         &first,
-        &["the loss was not finite at step 0: conv `conv1`", "scale the data down (the batch holds "],
+        &["training example 1 holds ", "; the loss was not finite at step 0: conv `conv1`", "scale the data down"],
     );
     // A number that is not finite itself is found when the data are read.
     data(&folder, "infinite.npz", 6, f32::INFINITY);
@@ -200,8 +200,58 @@ fn a_run_that_skips_its_steps_fails_and_says_what_to_do() {
     assert!(shown.stdout.contains(" 0 skipped (0.0%)"), "{}", shown.stdout);
 }
 
+/// What saturates has options by the method; those of other methods have no effect.
+#[test]
+fn only_options_that_have_an_effect_are_advised() {
+    let folder = Folder::new();
+    let run = format!("{TRAIN} --data digits --steps 20 --lr 0.05 --loss-scale 1024 --promotion off");
+    let options = "--high 1-3-4@8 --low-forward 1-3-4@8 --low-backward 1-3-4@8";
+    let all = ["--high ", "--low-forward ", "--promotion on", "--formats "];
+    for (method, advised) in [
+        ("uniform-low", &["--low-forward ", "--promotion on"][..]),
+        ("demote --low-ratio 1", &["--low-forward ", "--promotion on"]),
+        ("uniform-high", &["--high "]),
+        ("operator", &["--high "]),
+    ] {
+        let said = folder.run(&format!("{run} {options} --method {method}")).stderr;
+        for option in all {
+            assert_eq!(said.contains(option), advised.contains(&option), "{method} {option}: {said}");
+        }
+        // Three tensors are named, with how many more there are.
+        assert!(said.contains("--pin bn1.weight=1-6-9 --pin ") && said.contains(" and so on"), "{said}");
+        assert!(said.contains(" more saturate too") && said.matches("=1-6-9").count() == 3, "{said}");
+        assert!(!said.contains("up to 0"), "{said}");
+    }
+    // A comparison has no option but --pin and --promotion.
+    let compare =
+        "compare net.onnx --batch 8 --data digits --steps 20 --lr 0.05 --loss-scale 1024 --seeds 1 --threads 1";
+    let said = folder.run(&format!("{compare} --methods uniform-low --pin *weight=1-3-4@8 --promotion off")).stderr;
+    assert!(said.contains("--pin with ") && !said.contains("--low-forward"), "{said}");
+}
+
+#[test]
+fn a_run_that_skips_half_of_its_steps_has_a_warning() {
+    let folder = Folder::new();
+    let run = "train net.onnx --batch 1 --data synthetic:40 --lr 0.05 --method uniform-low";
+    let shown = folder.succeed(&format!("{run} --steps 4 --json r.json"));
+    let skipped = folder.json("r.json")["skipped"].as_u64().unwrap();
+    assert!((2..4).contains(&skipped), "{skipped} of 4 steps were skipped");
+    let warning = format!(
+        "warning: {skipped} of 4 steps ({}.0%) were skipped, since gradients were not finite: the network has hardly trained",
+        25 * skipped
+    );
+    assert!(shown.stderr.contains(&warning) && shown.stderr.contains("--loss-scale"), "{}", shown.stderr);
+    let compare = run.replace("train ", "compare ").replace("--method ", "--seeds 1 --methods ");
+    let shown = folder.succeed(&format!("{compare} --steps 4"));
+    let warning =
+        "warning: 1 training skipped half of the steps or more and hardly trained; the first is uniform-low, seed 0";
+    assert!(shown.stderr.contains(warning), "{}", shown.stderr);
+    let shown = folder.succeed(&format!("{run} --steps 20"));
+    assert!(!shown.stderr.contains("warning"), "{}", shown.stderr);
+}
+
 /// The small network with a weight of a value.
-fn broken(x: f32) -> Vec<u8> {
+pub(crate) fn broken(x: f32) -> Vec<u8> {
     let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
     let mut model = build(&spec).unwrap();
     assert_eq!(bitbudget_onnx::export_bytes(&model).unwrap(), network());
@@ -232,11 +282,18 @@ fn scores_that_are_not_finite_are_wrong() {
         &[
             "the loss was not finite at step 0",
             "conv `conv1`",
-            "scale the parameter `conv1.weight` down (it holds 3e38)",
+            "the run diverged: the parameter `conv1.weight` holds 3e38 before the first step; ",
+            "scale `conv1.weight` down",
         ],
     );
-    folder
-        .diverges("profile broken.onnx --data digits -o p.json --batches 1 --quiet", &["output `conv1`", "not finite"]);
+    folder.diverges(
+        "profile broken.onnx --data digits -o p.json --batches 1 --quiet",
+        &[
+            "error: the parameter `conv1.weight` holds 3e38 before the first step; output `conv1`",
+            "not finite",
+            "scale `conv1.weight` down",
+        ],
+    );
     folder.write("broken.onnx", &broken(f32::NAN));
     folder
         .refused("eval broken.onnx --data digits", &["initializer `conv1.weight` is not a number (NaN) at element 5"]);

@@ -90,6 +90,12 @@ impl Folder {
         self.fails(3, arguments, words);
     }
 
+    /// Runs a command that must take too much memory: exit code 4, otherwise as [`Folder::refused`].
+    #[track_caller]
+    pub(crate) fn too_large(&self, arguments: &str, words: &[&str]) {
+        self.fails(4, arguments, words);
+    }
+
     #[track_caller]
     fn fails(&self, status: i32, arguments: &str, words: &[&str]) {
         let before = self.files();

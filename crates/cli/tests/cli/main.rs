@@ -23,4 +23,5 @@ mod plans;
 mod profile;
 mod report;
 mod saved;
+mod threads;
 mod training;

@@ -49,6 +49,65 @@ fn a_bench_has_times_losses_and_memory() {
     }
 }
 
+/// What no machine has is estimated before it is asked for.
+#[test]
+fn options_that_ask_for_too_much_memory_are_errors() {
+    let folder = Folder::new();
+    folder.succeed("zoo squeezenet --width 0.1 --input 3x8192x8192 -o large.onnx");
+    let network = "of memory are available; take a network with a smaller input";
+    for (command, words) in [
+        // 5/4 of so many examples, each of 3 x 16 x 16 numbers of 4 bytes and a label.
+        (
+            "train net.onnx --data synthetic:99999999999999",
+            ["generating synthetic:99999999999999", " takes up to 349700.8 TiB"],
+        ),
+        ("eval net.onnx --data synthetic:9223372036854775807", ["generating synthetic:", "take fewer examples"]),
+        ("bench net.onnx --data synthetic:18446744073709551615", ["generating synthetic:", "take fewer examples"]),
+        (
+            "compare net.onnx --methods fp32 --state s --data synthetic:999999999999",
+            ["generating synthetic:", "take fewer examples"],
+        ),
+        ("profile net.onnx -o p --data synthetic:999999999999", ["generating synthetic:", "take fewer examples"]),
+        (
+            "profile net.onnx -o p --data digits --batches 18446744073709551615",
+            ["drawing 18,446,744,073,709,551,615 batches of 16", "--batches"],
+        ),
+        (
+            "train large.onnx --data digits --batch 1",
+            ["into the shape [3, 8192, 8192] of the network's input", network],
+        ),
+        ("eval large.onnx --data digits", ["into the shape [3, 8192, 8192] of the network's input", network]),
+    ] {
+        folder.too_large(command, &words);
+    }
+    for command in ["train net.onnx --data digits", "assign net.onnx", "bench net.onnx"] {
+        for batch in ["999999999999", "18446744073709551615"] {
+            folder.refused(&format!("{command} --batch {batch}"), &["is too large at batch", "use a smaller batch"]);
+        }
+    }
+}
+
+/// With less memory than a step takes, a command says so before it begins.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_step_that_memory_is_too_small_for_is_an_error() {
+    let folder = Folder::new();
+    let data = "--data synthetic:20000 --threads 1";
+    for command in [
+        format!("train net.onnx --batch 20000 --method fp32 --steps 1 {data}"),
+        format!("bench net.onnx --batch 20000 --method fp32 --steps 1 {data}"),
+        format!("profile net.onnx --batch 20000 --batches 1 -o p.json {data}"),
+    ] {
+        let script = format!("ulimit -v 1000000; exec {} {command}", env!("CARGO_BIN_EXE_bitbudget"));
+        let output = std::process::Command::new("sh").current_dir(folder.path(".")).args(["-c", &script]).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{command}: {text}");
+        assert!(text.contains("error: a step at batch 20000 takes up to "), "{command}: {text}");
+        assert!(text.contains("take a smaller batch, or raise the limit (`ulimit -v`"), "{command}: {text}");
+    }
+}
+
 #[test]
 fn packing_saves_what_a_simulation_takes() {
     let folder = Folder::new();

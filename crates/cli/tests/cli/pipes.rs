@@ -99,3 +99,23 @@ fn a_full_standard_output_is_an_error() {
         }
     }
 }
+
+#[test]
+fn a_reader_that_goes_away_changes_no_status() {
+    let folder = Folder::new();
+    let compare = "compare net.onnx --data digits --batch 8 --steps 2 --lr 1e38 --methods fp32 --seeds 1";
+    let train = "train net.onnx --data digits --batch 8 --steps 2 --lr 1e38 --method fp32";
+    folder.write("broken.onnx", &crate::divergence::broken(3e38));
+    for command in [compare, train, "eval broken.onnx --data digits"] {
+        for options in ["", "--json -"] {
+            for how in CLOSED.iter().filter(|how| **how != "2> /dev/full") {
+                let (code, text) = run(&folder, &format!("{command} {options} {how}"));
+                assert_eq!(code, 3, "{command} {options} {how}: {text}");
+            }
+        }
+    }
+    for how in ["2>&1 | true", "| true"] {
+        assert_eq!(run(&folder, &format!("assign net.onnx --pin none=bf16 {how}")).0, 2, "{how}");
+        assert_eq!(run(&folder, &format!("train net.onnx --data synthetic:999999999999 {how}")).0, 4, "{how}");
+    }
+}

@@ -93,7 +93,7 @@ fn what_has_no_meaning_is_refused_and_nothing_written() {
     for (options, words) in cases {
         folder.refused(&format!("profile net.onnx --data digits -o p.json {options}"), words);
     }
-    let words = ["gradient of output", "not finite", "smaller loss scale or learning rate"];
+    let words = ["gradient of output", "not finite", "after a step at learning rate 1e38; use a smaller one (--lr)"];
     folder.diverges("profile net.onnx --data digits -o p.json --lr 1e38", &words);
     folder.refused("profile net.onnx --data digits", &["--output <FILE.json>"]);
     folder.refused("profile net.onnx --data digits -o no/such/p.json", &["no folder"]);

@@ -127,6 +127,24 @@ impl Dataset {
         Split { images, labels: self.train.labels[..examples].to_vec() }
     }
 
+    /// Bytes that all examples take at most in a network's shape, while they are brought into it; 0 if they have it.
+    pub fn bytes_to_fit(&self, network: &Network) -> usize {
+        if self.shape == network.shape {
+            return 0;
+        }
+        let length = network.shape.iter().fold(1usize, |product, &size| product.saturating_mul(size));
+        let bytes = |split: &Split| {
+            let each = match &split.images {
+                Images::U8(_) => size_of::<u8>(),
+                Images::F32(_) => size_of::<f32>(),
+            };
+            split.len().saturating_mul(length).saturating_mul(each)
+        };
+        let (train, test) = (bytes(&self.train), self.test.as_ref().map_or(0, bytes));
+        // One split is there twice, before and after a change.
+        train.saturating_add(test).saturating_add(train.max(test))
+    }
+
     /// The number of values of one example.
     pub fn example_len(&self) -> usize {
         self.shape.iter().product()

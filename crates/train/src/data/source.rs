@@ -49,9 +49,10 @@ impl FromStr for DataSpec {
             "synthetic" => match rest.map(str::parse::<usize>) {
                 None => Ok(DataSpec::Synthetic(SYNTHETIC_EXAMPLES)),
                 Some(Ok(examples)) if examples > 0 => Ok(DataSpec::Synthetic(examples)),
-                Some(_) => {
-                    Err(invalid(format!("data `{text}`: N of synthetic:N must be a number of examples, at least 1")))
-                }
+                Some(_) => Err(invalid(format!(
+                    "data `{text}`: N of synthetic:N must be a number of examples, from 1 to {}",
+                    usize::MAX
+                ))),
             },
             _ => Err(invalid(format!(
                 "unknown data `{text}`: write digits, mnist:DIR, cifar10:DIR, cifar100:DIR, npz:FILE or synthetic[:N]"
@@ -72,6 +73,16 @@ impl DataSpec {
             DataSpec::Cifar10(folder) => cifar::files10(folder),
             DataSpec::Cifar100(folder) => cifar::files100(folder),
             DataSpec::Npz(file) => Ok(vec![file.clone()]),
+        }
+    }
+
+    /// Bytes that generated data for a network take; nothing for data that are read.
+    pub fn generated_bytes(&self, network: &Network) -> Option<usize> {
+        match self {
+            DataSpec::Synthetic(examples) => Some(synthetic::bytes(*examples, &network.shape, network.classes)),
+            DataSpec::Digits | DataSpec::Mnist(_) | DataSpec::Cifar10(_) | DataSpec::Cifar100(_) | DataSpec::Npz(_) => {
+                None
+            }
         }
     }
 }
@@ -163,8 +174,9 @@ mod tests {
             ("mnist", "write mnist:DIR"),
             ("npz:", "write npz:FILE"),
             ("digits:x", "write digits"),
-            ("synthetic:0", "at least 1"),
-            ("synthetic:many", "at least 1"),
+            ("synthetic:0", "from 1 to 18446744073709551615"),
+            ("synthetic:many", "from 1 to"),
+            ("synthetic:18446744073709551616", "from 1 to"),
             ("imagenet", "unknown data `imagenet`"),
         ] {
             let error = text.parse::<DataSpec>().unwrap_err();

@@ -13,11 +13,14 @@ use crate::{Error, ErrorKind, Result};
 /// The noise is uniform with unit variance. Labels go round: 0, 1, ..., 0, 1, ...
 pub(super) fn generate(examples: usize, shape: &[usize], classes: usize, seed: u64) -> Result<Dataset> {
     let length = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-    let length = length.filter(|&length| length > 0 && length.checked_mul(examples).is_some());
-    let (Some(length), 1..=0xffff_ffff) = (length, classes) else {
+    let (Some(length @ 1..), 1..=0xffff_ffff) = (length, classes) else {
         let message = format!("synthetic data of shape {shape:?} in {classes} classes: both have to be above 0");
         return Err(Error::new(ErrorKind::Invalid, message));
     };
+    if bytes(examples, shape, classes) > isize::MAX as usize {
+        let message = format!("{examples} synthetic examples of shape {shape:?} are more than any memory holds");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
     let templates: Vec<Vec<f32>> = (0..classes).map(|class| template(shape, length, seed, class as u64)).collect();
     let split = |purpose, count: usize| {
         let labels: Vec<u32> = (0..count).map(|index| (index % classes) as u32).collect();
@@ -41,6 +44,13 @@ pub(super) fn generate(examples: usize, shape: &[usize], classes: usize, seed: u
         normalization: Normalization::divide_by(1.0),
         notes: vec!["The data is generated: its accuracy says nothing about real data.".into()],
     })
+}
+
+/// Bytes that the examples take, with those to test with and the templates.
+pub(super) fn bytes(examples: usize, shape: &[usize], classes: usize) -> usize {
+    let length = shape.iter().fold(1usize, |product, &size| product.saturating_mul(size));
+    let numbers = examples.saturating_add((examples / 4).max(1)).saturating_mul(length.saturating_add(1));
+    numbers.saturating_add(classes.saturating_mul(length)).saturating_mul(size_of::<f32>())
 }
 
 fn template(shape: &[usize], length: usize, seed: u64, class: u64) -> Vec<f32> {
@@ -114,5 +124,16 @@ mod tests {
         for (shape, classes) in [(&[3, 0, 4][..], 10), (&[4], 0), (&[usize::MAX, 2], 3)] {
             assert_eq!(generate(8, shape, classes, 0).unwrap_err().kind(), ErrorKind::Invalid);
         }
+        for examples in [usize::MAX, usize::MAX / 2, usize::MAX / 8] {
+            let error = generate(examples, &[4], 2, 0).unwrap_err().to_string();
+            assert!(error.contains("more than any memory holds"), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_all_numbers_and_labels() {
+        // 10 + 2 examples of 6 numbers and a label, and 3 templates.
+        assert_eq!(bytes(10, &[2, 3], 3), 4 * (12 * 7 + 3 * 6));
+        assert_eq!(bytes(usize::MAX, &[2, 3], 3), usize::MAX);
     }
 }

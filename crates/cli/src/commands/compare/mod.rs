@@ -10,10 +10,11 @@ mod train;
 use crate::args::CompareArgs;
 use crate::divergence::Diverged;
 use crate::files::{check, check_folder, save};
-use crate::output::{json, remark};
+use crate::output::{counted, json, remark};
 use anyhow::Result;
 use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Timing, Trained, TrainingRecord, comparison};
 use bitbudget_report::comparison::page;
+use bitbudget_train::metrics::has_hardly_trained;
 use parallel::in_parallel;
 use progress::{Kind, Progress};
 use setup::Setup;
@@ -62,7 +63,29 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     if !args.quiet && !outputs.on_standard_output {
         table::show(&comparison)?;
     }
+    if !args.quiet {
+        skipping(&comparison);
+    }
     judged(&comparison, args.quiet)
+}
+
+/// Says how many trainings skipped half of their steps or more, so that they have hardly trained.
+fn skipping(comparison: &Comparison) {
+    let hardly = |training: &&TrainingRecord| match training.trained {
+        Trained::Finished { steps, skipped, .. } => has_hardly_trained(skipped, steps),
+        Trained::Diverged { .. } => false,
+    };
+    let mut named = comparison.cases.iter().flat_map(|case| {
+        let budget = case.budget.as_ref().map_or(String::new(), |budget| format!(" {budget}"));
+        let name = move |training: &TrainingRecord| format!("{}{budget}, seed {}", case.method, training.seed);
+        case.trainings.iter().filter(hardly).map(name)
+    });
+    let Some(first) = named.next() else { return };
+    let trainings = counted(1 + named.count() as u64, "training", "trainings");
+    remark(
+        "warning",
+        format!("{trainings} skipped half of the steps or more and hardly trained; the first is {first}"),
+    );
 }
 
 /// Says how many trainings diverged.

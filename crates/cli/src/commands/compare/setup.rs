@@ -7,6 +7,7 @@ use crate::data::{check_batches, dataset};
 use crate::model::{Loaded, Request, load, network, options, updates, warn};
 use crate::output::{counted, remark};
 use crate::report::Inputs;
+use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
 use bitbudget::{Budget, Limit, Options};
@@ -47,12 +48,10 @@ impl Setup {
         if !args.quiet {
             warn(&warnings, &model.graph, &args.network);
         }
-        let threads = match usize::from(args.device.threads) {
-            0 => (crate::memory::default_threads() / usize::from(args.jobs)).max(1),
+        let threads = match usize::from(args.device.threads.threads) {
+            0 => (default_threads() / usize::from(args.jobs)).max(1),
             threads => threads,
         };
-        let mut device = args.device;
-        device.threads = u16::try_from(threads)?;
         let updates = updates(args.settings.loss_scale);
         let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
         let mut options = options(&assignment(&args.precision), &args.optimizer, request, None)?;
@@ -68,7 +67,7 @@ impl Setup {
             training,
             promotion: args.settings.promotion.promotion,
             threads,
-            device,
+            device: args.device,
             first_seed: args.settings.seed,
             seeds: args.seeds,
             state: State::open(&folder(args))?,

@@ -2,7 +2,9 @@
 
 use crate::output::{bytes, counted, say, show_table, table};
 use anyhow::Result;
-use bitbudget::comparison::{Assigned, CaseRecord, Comparison, Refused, Summarised, Timing, Trained, TrainingRecord};
+use bitbudget::comparison::{
+    Assigned, CaseRecord, Comparison, Examples, Refused, Summarised, Timing, Trained, TrainingRecord,
+};
 use serde::Serialize;
 
 /// The outcome of a case, in words.
@@ -47,7 +49,11 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
     let what = if is_trained { "accuracy" } else { "cost" };
     say(format!("\n* nothing else has as low a peak and as good a{} {what}", if is_trained { "n" } else { "" }))?;
     if is_trained {
-        say("accuracy: on test examples, the mean, the least and the most over the seeds")?;
+        let on = match comparison.accuracy_on {
+            Some(Examples::Training) => "training examples, since there are no test examples",
+            Some(Examples::Test) | None => "test examples",
+        };
+        say(format!("accuracy: on {on}; the mean, the least and the most over the seeds"))?;
     }
     match comparison.cases.iter().all(|case| case.fits) {
         true => Ok(()),

@@ -2,10 +2,12 @@
 
 use super::setup::Setup;
 use super::state::Entry;
-use crate::advice::Formats;
+use crate::advice::{Command, Formats};
 use crate::commands::train::{programs, promote};
 use crate::divergence::{self, explained};
-use crate::model::{check_training, executor};
+use crate::memory::check_memory;
+use crate::model::check_training;
+use crate::threads::executor;
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
 use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
@@ -39,10 +41,11 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         let start = Instant::now();
         let mut compiled = compiled(setup, fitting)?;
         check_training(&compiled, compiled.assignment.batch)?;
-        let mut executor = executor(&setup.device)?;
-        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+        let mut executor = executor(&setup.device, setup.threads)?;
         let fp32 = compiled.evaluate_fp32()?;
         let examples = Epochs::new(dataset, options);
+        check_memory(&executor, &[&compiled.train, &compiled.evaluate, &fp32])?;
+        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
         let mut steps = Vec::new();
         let training = Training { programs: programs(&compiled), fp32: &fp32, examples: &examples, settings };
         let ended = train(
@@ -60,8 +63,12 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         let trained = match ended? {
             Ended::Finished(record) => finished(&record, &compiled, setup.threads),
             Ended::Diverged(divergence) => {
-                let formats =
-                    Formats::Options { budget: compiled.budget.is_some(), promotion: settings.promotion.is_some() };
+                let formats = Formats::Options {
+                    command: Command::Compare,
+                    method: compiled.assignment.method,
+                    budget: compiled.budget.is_some(),
+                    promotion: settings.promotion.is_some(),
+                };
                 let run = divergence::Setup { settings, formats };
                 let why = explained(&divergence, &compiled, &mut executor, &mut values, run);
                 Trained::Diverged { message: why.message }

@@ -1,0 +1,86 @@
+//! Threads of a run: each has scratch memory, so a budget holds for so many.
+
+use crate::budget::{BudgetError, peak};
+use crate::{CompileError, Compiled, Lowering};
+
+impl Compiled {
+    /// The most threads, up to `most`, with which a training step stays within the budget, and 1 where none do; `most`
+    /// without a budget.
+    ///
+    /// # Errors
+    /// If the graph cannot be lowered.
+    pub fn threads_within_budget(&self, most: usize) -> Result<usize, CompileError> {
+        let Some(limit) = self.limit() else { return Ok(most) };
+        let fits = |threads| Ok(self.peak_with(threads)? <= limit);
+        Ok(most_that_fit(most, fits)?.unwrap_or(1))
+    }
+
+    /// Lowers again for a run with so many threads; the bits stay the same.
+    ///
+    /// # Errors
+    /// If a training step does not stay within the budget then, or the graph cannot be lowered.
+    pub fn lower_for(&mut self, threads: usize) -> Result<(), CompileError> {
+        if threads == self.lowering.threads {
+            return Ok(());
+        }
+        let step = self.peak_with(threads)?;
+        if let Some(limit) = self.limit().filter(|&limit| step > limit) {
+            let fits = most_that_fit(threads, |threads| Ok(self.peak_with(threads)? <= limit))?;
+            return Err(BudgetError::Threads { threads, peak: step, budget: limit, fits }.into());
+        }
+        self.lowering.threads = threads;
+        if let Some(budget) = &mut self.budget {
+            budget.threads = threads;
+        }
+        self.assign(self.assignment.clone())?;
+        if let Some(solved) = &mut self.solved {
+            solved.peak = step;
+        }
+        Ok(())
+    }
+
+    /// What a step may take: the budget, or more where promotions went beyond it.
+    fn limit(&self) -> Option<usize> {
+        self.solved.as_ref().map(|solved| solved.budget.max(solved.peak))
+    }
+
+    fn peak_with(&self, threads: usize) -> Result<usize, CompileError> {
+        peak(&self.training, &self.assignment, Lowering { threads, ..self.lowering })
+    }
+}
+
+/// The most threads from 1 to `most` that fit, where fewer fit if more do.
+pub(crate) fn most_that_fit(
+    most: usize,
+    mut fits: impl FnMut(usize) -> Result<bool, CompileError>,
+) -> Result<Option<usize>, CompileError> {
+    let (mut found, mut least, mut most, mut next) = (None, 1, most, most);
+    while least <= most {
+        match fits(next)? {
+            true => (found, least) = (Some(next), next + 1),
+            false => most = next - 1,
+        }
+        next = least.midpoint(most + 1);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_threads_that_fit_are_found_in_few_tries() {
+        for most in 1..40 {
+            for right in 0..=most {
+                let mut tries = 0;
+                let found = most_that_fit(most, |threads| {
+                    tries += 1;
+                    Ok(threads <= right)
+                });
+                assert_eq!(found.unwrap(), (right > 0).then_some(right), "of {most}");
+                assert!(tries <= 7, "{tries} tries for {right} of {most}");
+            }
+        }
+    }
+}
