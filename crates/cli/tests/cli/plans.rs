@@ -195,7 +195,7 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
         ("assign net.onnx -o no/such/plan.toml", &["no folder"]),
         ("assign net.onnx --from plan.txt", &["plan.txt", "TOML or JSON"]),
         ("assign net.onnx --from none.toml", &["cannot read none.toml"]),
-        ("assign net.onnx --from no.toml", &["no.toml: not an assignment", "missing field"]),
+        ("assign net.onnx --from no.toml", &["no.toml: not an assignment", "the field `network` is missing"]),
         ("assign net.onnx --from plan.toml --assignment plan.toml", &["cannot be used with"]),
         ("assign net.trainer -o p.toml", &["net.trainer is a trainer file"]),
         ("train net.trainer --data digits --assignment plan.toml", &["trainer file, which fixes --assignment"]),
