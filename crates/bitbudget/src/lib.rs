@@ -47,7 +47,10 @@ pub use bitbudget_precision::budget::{Granularity, Priced};
 pub use bitbudget_rewrite::Rules;
 pub use bitbudget_schedule::{Memory, Storage};
 pub use bitbudget_solver::Engine;
-pub use budget::{Budget, BudgetError, Certificate, Demoted, Limit, Measured, ParseLimitError, Shortage, Solved};
+pub use budget::{
+    Budget, BudgetError, Certificate, Demoted, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit, Measured, ParseLimitError,
+    Shortage, Solved,
+};
 pub use build::Lowering;
 pub use explain::{Explained, Firing, explain};
 pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};

@@ -164,6 +164,105 @@ fn texts_that_are_no_plan_are_refused() {
     assert!(Plan::read(&text, FileKind::Json).is_err());
 }
 
+/// An assignment file with every table.
+const PLAN: &str = r#"version = 1
+network = "net"
+method = "ilp"
+batch = 8
+low_ratio = 0.5
+seed = 0
+high = "1-6-9"
+low_forward = "1-4-3"
+low_backward = "1-5-2"
+low_parameter_gradient = "1-6-9"
+[budget]
+limit = "40%"
+formats = ["fp32"]
+backward_formats = ["fp32"]
+may_recompute = true
+granularity = "tensor"
+time_weight = 1.0
+max_slowdown = 0.1
+solver = "embedded"
+solve_seconds = 1.0
+[optimizer]
+rule = "sgd"
+momentum = 0.9
+weight_decay = 0.0
+[tensors.conv1]
+operator = "conv"
+shape = "[N,12]"
+forward = "fp32"
+backward = "fp32"
+"#;
+
+#[test]
+fn a_missing_field_is_named_with_its_table_and_what_to_write() {
+    assert!(Plan::read(PLAN, FileKind::Toml).is_ok());
+    let mut table = "at the top of the file".to_string();
+    for line in PLAN.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = match name.trim_end_matches(']') {
+                "tensors.conv1" => "in the line of tensor `conv1` under [tensors]".into(),
+                name => format!("under [{name}]"),
+            };
+            continue;
+        }
+        let name = line.split_once(" = ").unwrap().0;
+        let without = PLAN.replace(&format!("{line}\n"), "");
+        if name == "max_slowdown" {
+            assert!(Plan::read(&without, FileKind::Toml).is_ok());
+            continue;
+        }
+        let error = Plan::read(&without, FileKind::Toml).unwrap_err().to_string();
+        let words = format!("not an assignment: the field `{name}` is missing {table}; write ");
+        assert!(error.starts_with(&words), "{name}: {error}");
+        // What the message suggests is accepted in that place.
+        let example = error.split_once("as in `").unwrap().1.trim_end_matches('`');
+        assert!(example.starts_with(&format!("{name} = ")), "{error}");
+        let mended = Plan::read(&PLAN.replace(&format!("{line}\n"), &format!("{example}\n")), FileKind::Toml);
+        assert!(mended.is_ok(), "{example}: {mended:?}");
+    }
+    let (text, _) = PLAN.split_once("[tensors.conv1]").unwrap();
+    let error = Plan::read(text, FileKind::Toml).unwrap_err().to_string();
+    assert!(error.contains("the field `tensors` is missing at the top of the file; write the table"), "{error}");
+    let error = Plan::read(r#"{"version": 1}"#, FileKind::Json).unwrap_err().to_string();
+    assert!(error.ends_with(r#"write the network's name, as in `"network": "squeezenet"`"#), "{error}");
+}
+
+#[test]
+fn values_of_other_kinds_are_refused_in_plain_words() {
+    let cases = [
+        ("batch = 8", "batch = 1.5", "1.5`, expected a whole number of at least 0"),
+        ("batch = 8", "batch = -1", "-1`, expected a whole number"),
+        ("batch = 8", "batch = \"8\"", "expected a whole number"),
+        ("seed = 0", "seed = 0.5", "expected a whole number"),
+        ("version = 1", "version = 4294967296", "4294967296`, expected a smaller number"),
+        ("low_ratio = 0.5", "low_ratio = \"half\"", "expected a number"),
+        ("time_weight = 1.0", "time_weight = true", "expected a number"),
+        ("max_slowdown = 0.1", "max_slowdown = \"10%\"", "expected a number"),
+        ("momentum = 0.9", "momentum = \"0.9\"", "expected a number"),
+        ("[tensors.conv1]", "[tensors]\nconv1 = 3\n[tensors.conv2]", "expected a table of operator, shape"),
+        (
+            "time_weight = 1.0",
+            "time_weight = 1e300",
+            "`time_weight` under [budget] is 1e300; it must be from 0 to 1000000",
+        ),
+        ("time_weight = 1.0", "time_weight = nan", "`time_weight` under [budget] is NaN"),
+        ("solve_seconds = 1.0", "solve_seconds = 0", "`solve_seconds` under [budget] is 0.0; it must be above 0"),
+        ("max_slowdown = 0.1", "max_slowdown = -1", "`max_slowdown` under [budget] is -1.0"),
+        ("weight_decay = 0.0", "weight_decay = 1e39", "`weight_decay` under [optimizer] is 1e39"),
+    ];
+    for (from, to, words) in cases {
+        let error = Plan::read(&PLAN.replacen(from, to, 1), FileKind::Toml).unwrap_err().to_string();
+        assert!(error.contains(words), "{to}: {error}");
+        for noise in ["usize", "u32", "u64", "f64", "struct", "newtype"] {
+            assert!(!error.contains(noise), "{to}: {error}");
+        }
+    }
+    assert!(Plan::read(&PLAN.replacen("low_ratio = 0.5", "low_ratio = 1", 1), FileKind::Toml).is_ok());
+}
+
 #[test]
 fn pinned_tensors_are_not_promoted() {
     let pin = |pattern: &str| Pin { pattern: pattern.into(), formats: Some("1-4-3".parse::<PinFormats>().unwrap()) };

@@ -27,7 +27,7 @@ pub(crate) use device::{DeviceArgs, ThreadsArgs};
 pub(crate) use inspect::{ExplainArgs, InspectArgs, TextForm};
 pub(crate) use measure::{BenchArgs, EvalArgs, ProfileArgs};
 pub(crate) use network::NetworkArgs;
-use number::{below_1, fp32, whole, within_fp32};
+use number::{below_1, fp32, whole, within, within_fp32};
 pub(crate) use optimizer::{OptimizerArgs, OptimizerKind};
 pub(crate) use report::{PageArgs, ReportArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};

@@ -18,12 +18,11 @@ mod report;
 mod threads;
 
 use bitbudget::{BudgetError, CompileError, MemoryError};
-use clap::Parser;
-use std::io::Write;
+use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = match args::Arguments::try_parse() {
+    let arguments = match parsed() {
         Ok(arguments) => arguments,
         Err(shown) => return show(&shown),
     };
@@ -51,16 +50,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads the arguments; help is as wide as other text.
+fn parsed() -> Result<args::Arguments, clap::Error> {
+    let matches = args::Arguments::command().term_width(output::width().into()).try_get_matches()?;
+    args::Arguments::from_arg_matches(&matches)
+}
+
 /// Prints help to standard output, or what is wrong with the arguments to standard error.
 fn show(shown: &clap::Error) -> ExitCode {
-    let printed = shown.print().and_then(|()| std::io::stdout().flush());
-    match printed {
-        Err(error) if !shown.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
-            output::remark("error", format!("cannot write to standard output: {error}"));
-            ExitCode::from(2)
-        }
-        _ => ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2)),
+    let text = shown.render();
+    if shown.use_stderr() {
+        output::tell(text.ansi().to_string().trim_end());
+    } else if let Err(error) = output::say_styled(&text) {
+        output::remark("error", format!("{error:#}"));
+        return ExitCode::from(2);
     }
+    ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2))
 }
 
 /// The exit status that tells what kind of error ended the command.

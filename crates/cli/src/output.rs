@@ -4,6 +4,7 @@ use crate::files::save;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Effects};
 use anyhow::{Context, Result};
+use clap::builder::StyledStr;
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -17,7 +18,7 @@ pub(crate) use bitbudget_report::{Rounding, amounts, bytes, counted, grouped, nu
 const WIDTH: u16 = 100;
 
 /// The columns that tables and text take: as many as `COLUMNS` says, or the terminal has, but at most [`WIDTH`].
-fn width() -> u16 {
+pub(crate) fn width() -> u16 {
     let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
     // A terminal that does not know its width says 0.
     set.or_else(|| Table::new().width()).filter(|&width| width > 0).unwrap_or(WIDTH).min(WIDTH)
@@ -110,6 +111,16 @@ fn remark_width() -> Option<usize> {
 /// If standard output cannot be written.
 pub(crate) fn say(text: impl std::fmt::Display) -> Result<()> {
     print(wrapped(&text.to_string(), width().into()))
+}
+
+/// The same for clap's text, which has styles on terminals.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub(crate) fn say_styled(text: &StyledStr) -> Result<()> {
+    let is_plain = AutoStream::choice(&io::stdout()) == ColorChoice::Never;
+    let text = if is_plain { text.to_string() } else { text.ansi().to_string() };
+    say(text.trim_end())
 }
 
 fn wrapped(text: &str, width: usize) -> String {

@@ -3,10 +3,11 @@
 use crate::args::AssignmentArgs;
 use crate::files::save;
 use crate::memory::MemoryRecord;
+use crate::output::counted;
 use anyhow::{Context, Result};
 use bitbudget_report::{Curve, Epoch, File, Overflow, Point, Promotion, Report, Rerun, Training, page};
 use bitbudget_train::data::DataSpec;
-use bitbudget_train::metrics::{EpochRecord, FinalRecord, Record, StepRecord};
+use bitbudget_train::metrics::{EpochRecord, FinalRecord, Record, StepRecord, has_hardly_trained};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -52,8 +53,10 @@ impl Run {
         };
         let overflow =
             |o: bitbudget_train::metrics::Overflow| Overflow { tensor: o.tensor, ratio: o.ratio, step: o.step };
+        let warning = end.divergence.is_none().then(|| hardly_trained(&end)).flatten();
         Ok(Training {
             data,
+            warning,
             steps: end.steps,
             skipped: end.skipped,
             seconds: end.seconds,
@@ -70,6 +73,18 @@ impl Run {
             diverged: end.divergence.map(|divergence| divergence.message),
         })
     }
+}
+
+/// That at least half of the steps of a run were skipped, if they were.
+pub(crate) fn hardly_trained(record: &FinalRecord) -> Option<String> {
+    let FinalRecord { skipped, steps, .. } = *record;
+    has_hardly_trained(skipped, steps).then(|| {
+        format!(
+            "{skipped} of {} ({:.1}%) were skipped, since gradients were not finite: the network has hardly trained",
+            counted(steps, "step", "steps"),
+            100.0 * record.skipped_share
+        )
+    })
 }
 
 fn point(step: &StepRecord) -> Point {

@@ -45,7 +45,8 @@ pub enum FormatError {
     },
     /// The bias shift moves numbers out of the range of FP32.
     #[error(
-        "bias shift {bias_shift} with {exponent_bits} exponent bits leaves the range of FP32; choose {least} to {most}"
+        "a bias shift of {bias_shift}, which with {exponent_bits} exponent bits leaves the range of FP32; choose {}",
+        if least == most { least.to_string() } else { format!("{least} to {most}") }
     )]
     BiasShift {
         /// The exponent bits asked for.
@@ -327,7 +328,7 @@ mod tests {
         );
         assert_eq!(
             Format::custom(4, 3, 300).unwrap_err().to_string(),
-            "bias shift 300 with 4 exponent bits leaves the range of FP32; choose -119 to 120"
+            "a bias shift of 300, which with 4 exponent bits leaves the range of FP32; choose -119 to 120"
         );
     }
 }

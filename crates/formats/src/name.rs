@@ -1,6 +1,7 @@
 //! Formats by name.
 
 use std::fmt;
+use std::num::IntErrorKind;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -41,14 +42,23 @@ fn default_bias_shift(exponent_bits: u32, mantissa_bits: u32) -> i32 {
     if (exponent_bits, mantissa_bits) == (4, 3) { 4 } else { 0 }
 }
 
-/// Splits `1-E-M` or `1-E-M@B` into its numbers.
+/// Splits `1-E-M` or `1-E-M@B` into its numbers; those that are too large become the largest ones.
 fn numbers(name: &str) -> Option<(u32, u32, Option<i32>)> {
-    let (bits, shift) = match name.split_once('@') {
-        Some((bits, shift)) => (bits, Some(shift.parse().ok()?)),
+    let bits = |text: &str| match text.parse::<u32>() {
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(u32::MAX),
+        number => number.ok(),
+    };
+    let shifted = |text: &str| match text.parse::<i32>() {
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(i32::MAX),
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => Some(i32::MIN),
+        number => number.ok(),
+    };
+    let (rest, shift) = match name.split_once('@') {
+        Some((rest, shift)) => (rest, Some(shifted(shift)?)),
         None => (name, None),
     };
-    let (exponent, mantissa) = bits.strip_prefix("1-")?.split_once('-')?;
-    Some((exponent.parse().ok()?, mantissa.parse().ok()?, shift))
+    let (exponent, mantissa) = rest.strip_prefix("1-")?.split_once('-')?;
+    Some((bits(exponent)?, bits(mantissa)?, shift))
 }
 
 /// Reads `fp32`, `bf16`, `fp16`, `e4m3`, `e5m2` (in any case), `1-E-M` or `1-E-M@B`.
@@ -128,9 +138,24 @@ mod tests {
             assert_eq!(error, ParseFormatError::Unknown(name.to_owned()));
             assert!(error.to_string().contains("1-6-9"));
         }
-        assert_eq!(
-            "1-9-3".parse::<Format>().unwrap_err().to_string(),
-            "format `1-9-3` has 9 exponent bits; choose 2 to 8"
-        );
+        for (name, reason) in [
+            ("1-9-3", "9 exponent bits; choose 2 to 8"),
+            ("1-4-99", "99 mantissa bits with 4 exponent bits; choose 1 to 11 (16 bits in all)"),
+            (
+                "1-4-3@999999",
+                "a bias shift of 999999, which with 4 exponent bits leaves the range of FP32; choose -119 to 120",
+            ),
+            (
+                "1-4-3@-120",
+                "a bias shift of -120, which with 4 exponent bits leaves the range of FP32; choose -119 to 120",
+            ),
+            ("1-8-3@1", "a bias shift of 1, which with 8 exponent bits leaves the range of FP32; choose 0"),
+        ] {
+            assert_eq!(name.parse::<Format>().unwrap_err().to_string(), format!("format `{name}` has {reason}"));
+        }
+        for name in ["1-99999999999-3", "1-4-99999999999", "1-4-3@99999999999", "1-4-3@-99999999999"] {
+            let error = name.parse::<Format>().unwrap_err();
+            assert!(matches!(error, ParseFormatError::Numbers { .. }), "{name}: {error}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use bitbudget_ir::{DType, Graph, NodeId, Precision, Role, TrainingId};
 #[non_exhaustive]
 pub enum AssignError {
     /// The low ratio is not between 0 and 1.
-    #[error("the low ratio is {0}; choose a number from 0 (nothing low) to 1 (everything low)")]
+    #[error("the low ratio is {0:?}; choose a number from 0 (nothing low) to 1 (everything low)")]
     LowRatio(f64),
     /// The batch is empty.
     #[error("the batch size is 0; choose at least 1")]

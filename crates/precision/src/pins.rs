@@ -94,15 +94,21 @@ pub enum PinError {
         /// Their formats.
         formats: [Format; 2],
     },
-    /// All tensors that match must stay in FP32.
+    /// All tensors that match are the input or parts of the loss, which may not have the format.
     #[error(
-        "`{pattern}` matches `{name}`, the network's input or a part of the loss, which cannot be pinned; drop that pin"
+        "`{pattern}` pins `{name}`, the network's input or a part of the loss, to {format}, but it can only be {}; pin it to \
+         that, or drop the pin",
+        allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
     )]
     Exact {
         /// The pattern.
         pattern: String,
         /// A tensor's name.
         name: String,
+        /// The format that it was pinned to.
+        format: Format,
+        /// The formats that it may have.
+        allowed: Vec<Format>,
     },
 }
 
@@ -119,7 +125,7 @@ fn suggestion(near: &[String]) -> String {
 /// A pin skips tensors that [may not have](may_have) its format, as long as it matches others.
 ///
 /// # Errors
-/// One per pin that matches nothing, contradicts another, or matches only tensors that must stay in FP32.
+/// One per pin that matches nothing, contradicts another, or matches only tensors that [may not have](may_have) its format.
 pub fn pins_of(
     pins: &[Pin],
     graph: &Graph,
@@ -161,7 +167,11 @@ pub fn pins_of(
                 let candidates = types.iter().map(ToString::to_string).chain((0..tensors.len()).map(name));
                 errors.push(PinError::Nothing { near: near(&pattern, candidates), pattern });
             }
-            Some(&at) if !is_free => errors.push(PinError::Exact { pattern, name: name(at) }),
+            Some(&at) if !is_free => {
+                let format = pin.formats.unwrap_or(high).of(tensors[at].kind);
+                let allowed = exact_formats(tensors[at].kind, method, formats);
+                errors.push(PinError::Exact { pattern, name: name(at), format, allowed });
+            }
             Some(_) => {}
         }
     }
@@ -188,8 +198,19 @@ pub fn pins_of(
 /// Returns whether a tensor may have a format. The loss and the input stay in FP32, except that methods by level may give them
 /// the formats of their levels.
 pub fn may_have(graph: &Graph, tensor: &Tensor, format: Format, method: Method, formats: &Formats) -> bool {
-    let by_level = [Level::High, Level::Low].map(|level| formats.of(tensor.kind, level));
-    !stays_exact(graph, tensor) || format == Format::FP32 || method != Method::Ilp && by_level.contains(&format)
+    !stays_exact(graph, tensor) || exact_formats(tensor.kind, method, formats).contains(&format)
+}
+
+/// Returns the formats that a tensor of the input or the loss may have.
+fn exact_formats(kind: Kind, method: Method, formats: &Formats) -> Vec<Format> {
+    let by_level = [Level::High, Level::Low].map(|level| formats.of(kind, level));
+    let mut allowed = vec![Format::FP32];
+    for format in by_level.into_iter().filter(|_| method != Method::Ilp) {
+        if !allowed.contains(&format) {
+            allowed.push(format);
+        }
+    }
+    allowed
 }
 
 /// Returns whether a pattern matches an operator's type, by our name or ONNX's.

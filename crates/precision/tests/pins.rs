@@ -68,7 +68,12 @@ fn all_pins_without_a_meaning_are_reported() {
     let near = vec!["matmul".to_string()];
     let expected = [
         PinError::Nothing { pattern: "matmull".into(), near },
-        PinError::Exact { pattern: "nll_loss".into(), name: "nll_loss".into() },
+        PinError::Exact {
+            pattern: "nll_loss".into(),
+            name: "nll_loss".into(),
+            format: Format::E4M3,
+            allowed: vec![Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD],
+        },
         PinError::Nothing { pattern: "[".into(), near: vec![] },
         PinError::Conflict {
             patterns: ["left".into(), "left".into()],

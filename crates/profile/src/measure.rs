@@ -81,10 +81,13 @@ fn check(settings: &Settings, batches: &[Inputs<'_>]) -> Result<(), ProfileError
         return refuse(format!("{} batches were given, not {}; give at least 1", batches.len(), settings.batches));
     }
     if !(learning_rate.is_finite() && *learning_rate > 0.0) {
-        return refuse(format!("the learning rate is {learning_rate}; choose a number above 0"));
+        return refuse(format!("the learning rate is {learning_rate:?}; choose a number above 0"));
     }
     if !(loss_scale.is_normal() && loss_scale.recip().is_normal() && *loss_scale > 0.0) {
-        return refuse(format!("the loss scale is {loss_scale:?}; choose a number above 0 and up to 2^126"));
+        let least = f32::MIN_POSITIVE;
+        return refuse(format!(
+            "the loss scale is {loss_scale:?}; choose a number from 2^-126 ({least:e}) up to 2^126"
+        ));
     }
     if formats.is_empty() {
         return refuse("there is no format; name at least one".into());

@@ -54,8 +54,9 @@ function sentences({ verdict, memory, training }) {
       ? `It fits: ${bytes(predicted)} of ${bytes(budget)} (method ${method}).`
       : `It does not fit: ${bytes(predicted)} instead of ${bytes(budget)} (method ${method}).`)
     : el("strong", {}, `It takes ${bytes(predicted)} (method ${method}); no budget was given.`));
-  const diverged = training?.diverged ? [el("p", {}, el("strong", { class: "alarm" }, `${training.diverged}.`))] : [];
-  return [fits, ...diverged, ...texts.map((text) => el("p", {}, text))];
+  const alarms = [training?.diverged, training?.warning].filter((text) => text)
+    .map((text) => el("p", {}, el("strong", { class: "alarm" }, `${text}.`)));
+  return [fits, ...alarms, ...texts.map((text) => el("p", {}, text))];
 }
 
 function rerunFacts({ rerun }) {

@@ -271,6 +271,9 @@ pub struct Training {
     pub promotions: Vec<Promotion>,
     /// The tensors whose overflows were counted.
     pub overflows: Vec<Overflow>,
+    /// That most steps were skipped, in words, if they were and the run did not diverge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Where and why the run diverged, in words, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diverged: Option<String>,

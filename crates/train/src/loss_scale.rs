@@ -41,8 +41,11 @@ impl FromStr for LossScaling {
             _ if text == "none" => Ok(LossScaling::None),
             Ok(scale) if scale.is_normal() && scale > 0.0 && scale <= LARGEST_SCALE => Ok(LossScaling::Fixed(scale)),
             _ => {
-                let message =
-                    format!("loss scale `{text}` is neither `dynamic`, `none` nor a number above 0 and up to 2^126");
+                let message = format!(
+                    "loss scale `{text}` is neither `dynamic`, `none` nor a number from 2^-126 ({:e}) to 2^126 ({:e})",
+                    f32::MIN_POSITIVE,
+                    LARGEST_SCALE
+                );
                 Err(Error::new(ErrorKind::Invalid, message))
             }
         }

@@ -98,7 +98,7 @@ fn logits(layers: &mut Layers, spec: &Spec) -> Result<NodeId, GraphError> {
 fn problems(spec: &Spec) -> Vec<String> {
     let mut problems = Vec::new();
     if !WIDTHS.contains(&spec.width) {
-        problems.push(format!("there is no width {}; choose 1.0, 0.5, 0.25 or 0.1", spec.width));
+        problems.push(format!("there is no width {:?}; choose 1.0, 0.5, 0.25 or 0.1", spec.width));
     }
     if !(1..=MOST_CLASSES).contains(&spec.classes) {
         problems.push(format!("{} classes; choose 1 to {MOST_CLASSES}", spec.classes));

@@ -28,8 +28,10 @@ pub enum Limit {
 /// Why a text is not a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseLimitError {
-    /// It does not begin with a number.
-    #[error("not a size; write a size such as 300MiB or 2GB, or a share of FP32's peak such as 40%")]
+    /// It is not a decimal number with a unit.
+    #[error(
+        "not a size; write a decimal number with a unit, such as 300MiB or 2GB, or a share of FP32's peak such as 40%"
+    )]
     Number,
     /// A number alone.
     #[error("a unit is missing: {0}?")]
@@ -56,11 +58,11 @@ impl FromStr for Limit {
     fn from_str(text: &str) -> Result<Self, ParseLimitError> {
         let text = text.trim();
         let (number, unit) = split(text).ok_or(ParseLimitError::Number)?;
-        if number <= 0.0 {
-            return Err(ParseLimitError::NotPositive);
-        }
         let factor = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| factor);
         match (unit, factor) {
+            // As in 0x10MiB and 1,000MiB.
+            _ if unit.contains(|c: char| c.is_ascii_digit()) => Err(ParseLimitError::Number),
+            ("" | "%", _) | (_, Some(_)) if number <= 0.0 => Err(ParseLimitError::NotPositive),
             // Who writes 0.4 may mean a share of 1.
             ("", _) if number < 1.0 => Err(ParseLimitError::NoUnit(format!("{}% or {text}MiB", percent(number)))),
             ("", _) => Err(ParseLimitError::NoUnit(format!("{text}% or {text}MiB"))),
@@ -160,7 +162,11 @@ mod tests {
             ("2G", unit("G")),
             ("1EB", unit("EB")),
             ("40%%", unit("%%")),
-            ("1.5.2GiB", unit(".2GiB")),
+            ("0G", unit("G")),
+            ("1.5.2GiB", ParseLimitError::Number),
+            ("0x10MiB", ParseLimitError::Number),
+            ("1,000MiB", ParseLimitError::Number),
+            ("1_000 MiB", ParseLimitError::Number),
             ("300MiBs", unit("MiBs")),
             ("0.1B", ParseLimitError::TooSmall),
             ("1001%", ParseLimitError::TooLarge),

@@ -29,6 +29,12 @@ pub use error::{BudgetError, Shortage};
 pub use limit::{Limit, ParseLimitError};
 pub(crate) use search::{Search, peak};
 
+/// The largest weight of time, by which a percent of a step's time costs 10,000 times what rounding everything most coarsely does.
+pub const LARGEST_TIME_WEIGHT: f64 = 1e6;
+
+/// The longest search in seconds, a day.
+pub const LONGEST_SEARCH: f64 = 86_400.0;
+
 /// A memory budget, and how an assignment that fits it is searched for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {

@@ -1,7 +1,7 @@
 //! The texts of plans.
 
 use super::text::Rows;
-use super::{Plan, PlanError, VERSION};
+use super::{Plan, PlanError, PlannedBudget, VERSION, missing};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,14 +41,19 @@ impl Plan {
     /// # Errors
     /// If it is not a plan, or one of another version; [`compile_as`](crate::compile_as) checks tensors and patterns.
     pub fn read(text: &str, kind: FileKind) -> Result<Plan, PlanError> {
-        let plan: Plan = match kind {
-            FileKind::Toml => toml::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?,
-            FileKind::Json => serde_json::from_str(text).map_err(|e| PlanError::Syntax(e.to_string()))?,
+        let plan: Result<Plan, String> = match kind {
+            FileKind::Toml => toml::from_str(text).map_err(|e| e.to_string()),
+            FileKind::Json => serde_json::from_str(text).map_err(|e| e.to_string()),
         };
+        let plan = plan.map_err(|message| {
+            let explained = missing::explained(&message, text, kind);
+            PlanError::Syntax(explained.unwrap_or(message))
+        })?;
         if plan.version != VERSION {
             return Err(PlanError::Syntax(format!("version {} is not {VERSION}; make it again", plan.version)));
         }
         plan.optimizer.map_or(Ok(()), |optimizer| optimizer.check()).map_err(PlanError::Syntax)?;
+        plan.budget.as_ref().map_or(Ok(()), PlannedBudget::check).map_err(PlanError::Syntax)?;
         Ok(plan)
     }
 

@@ -7,9 +7,11 @@
 mod check;
 mod error;
 mod file;
+mod missing;
 mod optimizer;
 mod text;
 
+use crate::budget::{LARGEST_TIME_WEIGHT, LONGEST_SEARCH};
 use crate::{Budget, Compiled, Engine, Granularity, Limit, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
@@ -17,7 +19,7 @@ use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, no
 use optimizer::PlannedOptimizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use text::{Rows, Text};
+use text::{Rows, Text, number, optional_number, whole};
 
 pub use error::{PlanError, Problem};
 pub use file::FileKind;
@@ -27,14 +29,18 @@ const VERSION: u32 = 1;
 
 /// An assignment with how it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an assignment")]
 pub struct Plan {
+    #[serde(deserialize_with = "whole")]
     version: u32,
     /// The network's name, for people.
     network: String,
     method: Text<Method>,
+    #[serde(deserialize_with = "whole")]
     batch: usize,
+    #[serde(deserialize_with = "number")]
     low_ratio: f64,
+    #[serde(deserialize_with = "whole")]
     seed: u64,
     high: Text<Format>,
     low_forward: Text<Format>,
@@ -59,26 +65,28 @@ pub struct Plan {
 
 /// A memory budget as options name it; threads are those of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of the budget's settings")]
 struct PlannedBudget {
     limit: Text<Limit>,
     formats: Vec<Text<Format>>,
     backward_formats: Vec<Text<Format>>,
     may_recompute: bool,
     granularity: Text<Granularity>,
+    #[serde(deserialize_with = "number")]
     time_weight: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_number", skip_serializing_if = "Option::is_none")]
     max_slowdown: Option<f64>,
     /// The file of the profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
     solver: Text<Engine>,
+    #[serde(deserialize_with = "number")]
     solve_seconds: f64,
 }
 
 /// A tensor and its gradient. Formats are texts, so that all that are wrong can be reported together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table of operator, shape, forward and backward")]
 struct Row {
     /// The operator that computes it, or that reads the parameter first, for people.
     operator: String,
@@ -167,6 +175,29 @@ impl PlannedBudget {
             profile: budget.measured.as_ref().map(|measured| measured.name.clone()),
             solver: Text(budget.engine),
             solve_seconds: budget.seconds,
+        }
+    }
+
+    /// Checks its numbers, which are edited by hand.
+    ///
+    /// # Errors
+    /// If one is outside of its range.
+    fn check(&self) -> Result<(), String> {
+        let PlannedBudget { time_weight, solve_seconds, max_slowdown, .. } = *self;
+        let wrong = |name: &str, number: f64, range: &str| {
+            Err(format!("`{name}` under [budget] is {number:?}; it must be {range}"))
+        };
+        if !(0.0..=LARGEST_TIME_WEIGHT).contains(&time_weight) {
+            return wrong("time_weight", time_weight, &format!("from 0 to {LARGEST_TIME_WEIGHT}"));
+        }
+        if !(solve_seconds > 0.0 && solve_seconds <= LONGEST_SEARCH) {
+            return wrong("solve_seconds", solve_seconds, &format!("above 0 and at most {LONGEST_SEARCH}, a day"));
+        }
+        match max_slowdown {
+            Some(share) if !(share > 0.0 && share <= 10.0) => {
+                wrong("max_slowdown", share, "a share of a step's time above 0 and at most 10")
+            }
+            _ => Ok(()),
         }
     }
 

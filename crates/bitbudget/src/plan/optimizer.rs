@@ -1,14 +1,23 @@
 //! The optimizer in an assignment file.
 
+use super::text::number;
 use bitbudget_autodiff::Optimizer;
 use serde::{Deserialize, Serialize};
 
 /// An update rule with what options can set of it; the rest is as by default.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "rule", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "rule", rename_all = "lowercase", deny_unknown_fields, expecting = "a table of the optimizer's settings")]
 pub(super) enum PlannedOptimizer {
-    Sgd { momentum: f64, weight_decay: f64 },
-    Adamw { weight_decay: f64 },
+    Sgd {
+        #[serde(deserialize_with = "number")]
+        momentum: f64,
+        #[serde(deserialize_with = "number")]
+        weight_decay: f64,
+    },
+    Adamw {
+        #[serde(deserialize_with = "number")]
+        weight_decay: f64,
+    },
 }
 
 impl PlannedOptimizer {
@@ -38,12 +47,12 @@ impl PlannedOptimizer {
         if let PlannedOptimizer::Sgd { momentum, .. } = self
             && !(0.0..1.0).contains(&momentum)
         {
-            return Err(format!("`momentum` under [optimizer] is {momentum}; it must be from 0 to below 1"));
+            return Err(format!("`momentum` under [optimizer] is {momentum:?}; it must be from 0 to below 1"));
         }
         match (weight_decay as f32).is_finite() && weight_decay >= 0.0 {
             true => Ok(()),
             false => {
-                Err(format!("`weight_decay` under [optimizer] is {weight_decay}; it must be 0 or more, within FP32"))
+                Err(format!("`weight_decay` under [optimizer] is {weight_decay:?}; it must be 0 or more, within FP32"))
             }
         }
     }

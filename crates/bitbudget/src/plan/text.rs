@@ -1,7 +1,7 @@
 //! Between plain data and what serde reads and writes.
 
 use super::Row;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -50,6 +50,65 @@ impl<T: FromStr<Err: Display>> Visitor<'_> for Parsed<T> {
     }
 }
 
+/// Reads a whole number, in words that do not speak of Rust's types.
+pub(super) fn whole<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
+    let number = deserializer.deserialize_any(Whole)?;
+    T::try_from(number).map_err(|_| Error::invalid_value(Unexpected::Unsigned(number), &"a smaller number"))
+}
+
+struct Whole;
+
+impl Visitor<'_> for Whole {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of at least 0")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<u64, E> {
+        number.try_into().map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+    }
+}
+
+/// Reads a number, in the same words.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    deserializer.deserialize_any(Number)
+}
+
+/// Reads a number where there may be one; a `null` of JSON is none.
+pub(super) fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Read(#[serde(deserialize_with = "number")] f64);
+    let read: Option<Read> = Option::deserialize(deserializer)?;
+    Ok(read.map(|Read(number)| number))
+}
+
+struct Number;
+
+impl Visitor<'_> for Number {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<f64, E> {
+        Ok(number)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+}
+
 /// Tensors by name: a map in files, whose order stays and whose repetitions can be reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Rows(pub(super) Vec<(String, Row)>);
@@ -72,7 +131,7 @@ impl<'de> Visitor<'de> for RowsVisitor {
     type Value = Rows;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tensors by name")
+        f.write_str("a table with a line per tensor")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rows, A::Error> {

@@ -1,6 +1,7 @@
 //! How an assignment is made to fit a memory budget.
 
-use bitbudget::{Engine, Granularity, Limit};
+use super::within;
+use bitbudget::{Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit};
 use bitbudget_formats::Format;
 use clap::Args;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ pub(crate) struct BudgetArgs {
     #[arg(long)]
     pub(crate) no_recompute: bool,
     /// Cost of a percent of a step's time, where 100 is the harm of rounding everything most coarsely [default: 1].
-    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    #[arg(long, value_name = "W", allow_negative_numbers = true, value_parser = within(false, LARGEST_TIME_WEIGHT))]
     pub(crate) time_weight: Option<f64>,
     /// Largest slowdown of a step by recomputation: 10%.
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
@@ -36,7 +37,7 @@ pub(crate) struct BudgetArgs {
     #[arg(long, value_name = "ENGINE")]
     pub(crate) solver: Option<Engine>,
     /// Seconds that method ilp may search [default: 10].
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = within(true, LONGEST_SEARCH))]
     pub(crate) solve_seconds: Option<f64>,
 }
 

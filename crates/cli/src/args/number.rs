@@ -45,6 +45,18 @@ pub(crate) fn within_fp32(text: &str) -> Result<f64, String> {
     text.trim().parse().map_err(|_| "it is not a number".into())
 }
 
+/// Reads a number from 0, or from above 0, to `most`.
+pub(crate) fn within(above_0: bool, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| match text.trim().parse::<f64>() {
+        Ok(number) if number.is_nan() => Err("it is not a number".into()),
+        Ok(number) if number <= 0.0 && above_0 => Err("it must be above 0".into()),
+        Ok(number) if number < 0.0 => Err("it must be at least 0".into()),
+        Ok(number) if number > most => Err(format!("it must be at most {most}")),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
 /// The same from 0 to below 1, in FP32 too, in which it is used.
 pub(crate) fn below_1(text: &str) -> Result<f64, String> {
     let number = within_fp32(text)?;
@@ -76,6 +88,23 @@ mod tests {
             assert_eq!(read(text), Err("it is not a whole number".into()), "{text}");
         }
         assert_eq!(whole::<u64>(0, u64::MAX)("18446744073709551615"), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        for (text, number) in [("1e-300", 1e-300), ("86400", 86400.0), (" 1 ", 1.0)] {
+            assert_eq!((within(true, 86400.0)(text), within(false, 86400.0)(text)), (Ok(number), Ok(number)), "{text}");
+        }
+        assert_eq!((within(false, 1.0)("0"), within(true, 1.0)("0")), (Ok(0.0), Err("it must be above 0".into())));
+        for (text, words) in [
+            ("86401", "at most 86400"),
+            ("inf", "at most 86400"),
+            ("-1", "at least 0"),
+            ("x", "not a number"),
+            ("NaN", "not a number"),
+        ] {
+            assert!(within(false, 86400.0)(text).unwrap_err().contains(words), "{text}");
+        }
     }
 
     #[test]

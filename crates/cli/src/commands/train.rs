@@ -13,7 +13,7 @@ use crate::memory::{MemoryRecord, Resident, check_memory};
 use crate::model::{Request, check_training, compiled_from, network, updates};
 use crate::output::{counted, remark, say, small, together};
 use crate::progress::Progress;
-use crate::report::Inputs;
+use crate::report::{Inputs, hardly_trained};
 use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
 use bitbudget::{Compiled, Promoted, Promotion};
@@ -87,8 +87,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
     }
     written?;
-    if metrics::has_hardly_trained(record.skipped, record.steps) && !args.quiet {
-        remark("warning", hardly_trained(&record, args.settings.loss_scale));
+    if let Some(warning) = hardly_trained(&record).filter(|_| !args.quiet) {
+        remark("warning", format!("{warning}; {}", when_skipped(args.settings.loss_scale)));
     }
     if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
@@ -100,20 +100,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     Ok(())
 }
 
-/// What to know of a run that skipped at least half of its steps.
-fn hardly_trained(record: &FinalRecord, scaling: LossScaling) -> String {
-    let advice = match scaling {
+/// What helps against skipped steps.
+fn when_skipped(scaling: LossScaling) -> &'static str {
+    match scaling {
         LossScaling::Dynamic => {
             "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale)"
         }
         LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
-    };
-    format!(
-        "{} of {} ({:.1}%) were skipped, since gradients were not finite: the network has hardly trained; {advice}",
-        record.skipped,
-        counted(record.steps, "step", "steps"),
-        100.0 * record.skipped_share
-    )
+    }
 }
 
 /// How long to train.

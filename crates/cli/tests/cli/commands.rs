@@ -154,6 +154,42 @@ fn an_evaluation_in_fp32_has_one_result() {
     assert!(shown.contains("when evaluated in fp32"), "{shown}");
 }
 
+/// Help, and what is wrong with the arguments, break between words where `COLUMNS` says.
+#[test]
+fn text_about_arguments_fits_the_columns() {
+    let folder = Folder::new();
+    let commands = [
+        "--help",
+        "train --help",
+        "assign -h",
+        "train net.onnx",
+        "trian net.onnx",
+        "zoo squeezenet",
+        "assign net.onnx --budget 0x10MiB",
+        "assign net.onnx --high fp7",
+        "assign net.onnx --assignment plan.toml --method demote",
+        "inspect net.onnx --text backward",
+    ];
+    for arguments in commands {
+        let shown = |columns: &str| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bitbudget"));
+            command.current_dir(folder.path(".")).env("COLUMNS", columns).args(arguments.split(' '));
+            let output = command.output().unwrap();
+            String::from_utf8(if output.status.success() { output.stdout } else { output.stderr }).unwrap()
+        };
+        for columns in [40, 60, 100] {
+            let text = shown(&columns.to_string());
+            // A word may be longer than the line.
+            let is_fitting = |line: &&str| line.chars().count() <= columns || !line.trim_start().contains(' ');
+            let long: Vec<&str> = text.lines().filter(|line| !is_fitting(line)).collect();
+            assert!(long.is_empty(), "{arguments} in {columns} columns: {long:#?}");
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(words(&text), words(&shown("100")), "{arguments}");
+        }
+        assert_eq!(shown("1000"), shown("100"), "{arguments}");
+    }
+}
+
 #[test]
 fn quiet_commands_say_nothing() {
     let folder = Folder::new();

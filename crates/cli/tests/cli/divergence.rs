@@ -233,7 +233,7 @@ fn only_options_that_have_an_effect_are_advised() {
 fn a_run_that_skips_half_of_its_steps_has_a_warning() {
     let folder = Folder::new();
     let run = "train net.onnx --batch 1 --data synthetic:40 --lr 0.05 --method uniform-low";
-    let shown = folder.succeed(&format!("{run} --steps 4 --json r.json"));
+    let shown = folder.succeed(&format!("{run} --steps 4 --json r.json --html r.html"));
     let skipped = folder.json("r.json")["skipped"].as_u64().unwrap();
     assert!((2..4).contains(&skipped), "{skipped} of 4 steps were skipped");
     let warning = format!(
@@ -241,13 +241,18 @@ fn a_run_that_skips_half_of_its_steps_has_a_warning() {
         25 * skipped
     );
     assert!(shown.stderr.contains(&warning) && shown.stderr.contains("--loss-scale"), "{}", shown.stderr);
+    let (_, words) = warning.split_once(": ").unwrap();
+    let page = String::from_utf8(folder.read("r.html")).unwrap();
+    assert!(page.contains(&format!(r#""warning":"{words}""#)), "the page has the warning");
     let compare = run.replace("train ", "compare ").replace("--method ", "--seeds 1 --methods ");
     let shown = folder.succeed(&format!("{compare} --steps 4"));
     let warning =
         "warning: 1 training skipped half of the steps or more and hardly trained; the first is uniform-low, seed 0";
     assert!(shown.stderr.contains(warning), "{}", shown.stderr);
-    let shown = folder.succeed(&format!("{run} --steps 20"));
+    let shown = folder.succeed(&format!("{run} --steps 20 --html r.html"));
     assert!(!shown.stderr.contains("warning"), "{}", shown.stderr);
+    let page = String::from_utf8(folder.read("r.html")).unwrap();
+    assert!(!page.contains("has hardly trained"), "the page has no warning");
 }
 
 /// The small network with a weight of a value.

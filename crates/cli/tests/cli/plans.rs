@@ -179,8 +179,15 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
         ("assign net.onnx --pin conv=bf16 --pin Conv=fp32", &["`conv` and `Conv` both match", "bf16 and fp32"]),
         (
             "assign net.onnx --budget 50% --pin nll_loss=bf16",
-            &["`nll_loss`, the network's input or a part of the loss, which cannot be pinned"],
+            &[
+                "`nll_loss`, the network's input or a part of the loss, to bf16, but it can only be fp32; pin it to that",
+            ],
         ),
+        (
+            "assign net.onnx --pin nll_loss=bf16",
+            &["to bf16, but it can only be fp32 or 1-6-9 or 1-4-3; pin it to that"],
+        ),
+        ("assign net.onnx --method fp32 --pin nll_loss=bf16", &["to bf16, but it can only be fp32; pin it to that"]),
         ("assign net.onnx --pin conv", &["write a pattern and a format", "'Conv*=bf16'"]),
         ("assign net.onnx --pin conv=fp7", &["unknown format `fp7`"]),
         ("assign net.onnx --formats bf16", &["--formats", "--budget"]),
@@ -188,7 +195,7 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
         ("assign net.onnx -o no/such/plan.toml", &["no folder"]),
         ("assign net.onnx --from plan.txt", &["plan.txt", "TOML or JSON"]),
         ("assign net.onnx --from none.toml", &["cannot read none.toml"]),
-        ("assign net.onnx --from no.toml", &["no.toml: not an assignment", "missing field"]),
+        ("assign net.onnx --from no.toml", &["no.toml: not an assignment", "the field `network` is missing"]),
         ("assign net.onnx --from plan.toml --assignment plan.toml", &["cannot be used with"]),
         ("assign net.trainer -o p.toml", &["net.trainer is a trainer file"]),
         ("train net.trainer --data digits --assignment plan.toml", &["trainer file, which fixes --assignment"]),
@@ -200,6 +207,15 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
     ];
     for (arguments, words) in cases {
         folder.refused(arguments, words);
+    }
+    // The formats that the message names are accepted.
+    for pin in [
+        "--budget 90% --solve-seconds 1 --pin nll_loss=fp32",
+        "--pin nll_loss=fp32",
+        "--pin nll_loss=1-6-9",
+        "--pin nll_loss=1-4-3",
+    ] {
+        folder.succeed(&format!("assign net.onnx --batch 8 {pin}"));
     }
     edit(&folder, "plan.toml", "limit = \"90%\"", "limit = \"20%\"");
     edit(&folder, "plan.toml", "seed = 0", "seed = 1");

@@ -1,0 +1,81 @@
+//! What to write where a field of a plan is missing.
+
+use super::FileKind;
+use serde_json::Value;
+
+/// A field that files must have.
+struct Field {
+    /// The table that it belongs to, `tensors` for the line of each tensor; nothing for the top of the file.
+    table: &'static str,
+    name: &'static str,
+    /// What it says.
+    meaning: &'static str,
+    /// A value, as TOML and JSON write it; nothing for a table.
+    example: &'static str,
+}
+
+const fn field(table: &'static str, name: &'static str, meaning: &'static str, example: &'static str) -> Field {
+    Field { table, name, meaning, example }
+}
+
+const FIELDS: [Field; 26] = [
+    field("", "version", "the version of the file's layout", "1"),
+    field("", "network", "the network's name", r#""squeezenet""#),
+    field("", "method", "how formats are chosen", r#""demote""#),
+    field("", "batch", "the examples per step", "128"),
+    field("", "low_ratio", "the least share of low elements, 0 to 1", "0.5"),
+    field("", "seed", "the seed of random choices", "0"),
+    field("", "high", "the format of high tensors", r#""1-6-9""#),
+    field("", "low_forward", "the format of low parameters and outputs", r#""1-4-3""#),
+    field("", "low_backward", "the format of low gradients of outputs", r#""1-5-2""#),
+    field("", "low_parameter_gradient", "the format of low gradients of parameters", r#""1-6-9""#),
+    field("", "tensors", "the table of formats, with a line per tensor, as `bitbudget assign -o` writes it", ""),
+    field("budget", "limit", "the largest peak memory", r#""40%""#),
+    field("budget", "formats", "the formats of parameters and outputs", r#"["fp32", "1-4-3"]"#),
+    field("budget", "backward_formats", "the formats of gradients", r#"["fp32", "1-5-2"]"#),
+    field("budget", "may_recompute", "whether tensors may be recomputed", "true"),
+    field("budget", "granularity", "the unit of choice", r#""tensor""#),
+    field("budget", "time_weight", "the cost of a percent of a step's time", "1.0"),
+    field("budget", "solver", "the solver", r#""embedded""#),
+    field("budget", "solve_seconds", "the seconds of the search", "10.0"),
+    field("optimizer", "rule", "the update rule", r#""sgd""#),
+    field("optimizer", "momentum", "the momentum of sgd", "0.9"),
+    field("optimizer", "weight_decay", "the weight decay", "0.0005"),
+    field("tensors", "operator", "the operator that computes it", r#""conv""#),
+    field("tensors", "shape", "its shape", r#""[N,12]""#),
+    field("tensors", "forward", "its format", r#""fp32""#),
+    field("tensors", "backward", "the format of its gradient", r#""fp32""#),
+];
+
+/// A message that names the missing field, its table, and what to write, if `message` is that of a missing field in `text`.
+pub(super) fn explained(message: &str, text: &str, kind: FileKind) -> Option<String> {
+    let (_, rest) = message.split_once("missing field `")?;
+    let (name, _) = rest.split_once('`')?;
+    let file: Value = match kind {
+        FileKind::Toml => toml::from_str(text).ok()?,
+        FileKind::Json => serde_json::from_str(text).ok()?,
+    };
+    FIELDS.iter().filter(|field| field.name == name).find_map(|field| field.missing(&file, kind))
+}
+
+impl Field {
+    /// What to say if a file lacks the field.
+    fn missing(&self, file: &Value, kind: FileKind) -> Option<String> {
+        let lacks = |table: &Value| table.get(self.name).is_none();
+        let place = match self.table {
+            "" => lacks(file).then(|| "at the top of the file".to_string()),
+            "tensors" => {
+                let (tensor, _) = file.get("tensors")?.as_object()?.iter().find(|(_, row)| lacks(row))?;
+                Some(format!("in the line of tensor `{tensor}` under [tensors]"))
+            }
+            table => lacks(file.get(table)?).then(|| format!("under [{table}]")),
+        }?;
+        let Field { name, meaning, example, .. } = self;
+        let example = match kind {
+            _ if example.is_empty() => String::new(),
+            FileKind::Toml => format!(", as in `{name} = {example}`"),
+            FileKind::Json => format!(", as in `\"{name}\": {example}`"),
+        };
+        Some(format!("the field `{name}` is missing {place}; write {meaning}{example}"))
+    }
+}
