@@ -292,8 +292,12 @@ impl Compiled {
         let saturated = step.overflows.iter().filter(|count| count.counts.overflow > 0).filter_map(|count| {
             Some((owner(count.tensor)?, count.counts.overflow as f64 / count.elements.max(1) as f64))
         });
-        let saturated: BTreeMap<usize, f64> = saturated.collect();
-        let largest = (0..).zip(largest).filter_map(|(node, largest)| Some((owner(node)?, largest?)));
+        // What follows the first tensor that is not finite counts its numbers as overflows, and is not to blame.
+        let first_node = first.map(|id| NodeId(id.0)).filter(|&id| probe.contains(id)).and_then(|id| probe.origin(id));
+        let is_before = |at: usize| first_node.is_none_or(|id| self.assignment.tensors[at].node.index() <= id.index());
+        let saturated: BTreeMap<usize, f64> = saturated.filter(|&(at, _)| is_before(at)).collect();
+        let of_owner = |(id, largest): (NodeId, Option<f32>)| Some((owner(probe.origin(id)?.0)?, largest?));
+        let largest = probe.ids().zip(largest).filter_map(of_owner);
         let mut of: BTreeMap<usize, f32> = BTreeMap::new();
         largest.for_each(|(at, largest)| {
             let most = of.entry(at).or_default();

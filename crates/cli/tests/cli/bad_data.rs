@@ -29,7 +29,7 @@ fn wrong_places_are_named() {
         ("imagenet", &["unknown data `imagenet`", "digits, mnist:DIR"]),
         ("digits:8", &["digits are built in"]),
         ("mnist", &["write mnist:DIR"]),
-        ("synthetic:0", &["at least 1"]),
+        ("synthetic:0", &["from 1 to"]),
         ("mnist:nowhere", &["data folder nowhere does not exist"]),
         ("mnist:net.onnx", &["net.onnx is a file, not a folder"]),
         ("mnist:.", &["neither train-images-idx3-ubyte nor"]),
