@@ -12,6 +12,8 @@ from generator import Unfit, generate
 STEPS = 3
 # A tensor may be off by this share of its change, or this often PyTorch's own distance from FP64.
 SHARE_OF_UPDATE, OWN_DISTANCES = 1e-3, 20
+# That distance is the largest of so many more runs in FP32, with inputs that are off by a last digit.
+FP32_RUNS = 3
 # Weights whose gradient is zero but for rounding move by this share of what the others do.
 NOISE = 2.0**-22
 # What rounding leaves of a gradient whose terms cancel, as a share of the largest one.
@@ -109,6 +111,12 @@ def numbers(model, seed, batch, classes):
         raise Unfit("training blows up")
     losses32, _, after32 = train(model, x, y, torch.float32, name, rate)
     others = [(losses32, after32)]
+    # Weights that cancel out, such as a bias in front of batch normalisation, move by FP32's rounding alone: one run is too few to know it.
+    signs = np.random.default_rng([seed, 2])
+    for _ in range(FP32_RUNS):
+        last_digit = 1 + 2.0**-23 * torch.from_numpy(signs.choice([-1.0, 1.0], shape))
+        nudged, _, after_nudged = train(model, (x * last_digit).float(), y, torch.float32, name, rate)
+        others.append((nudged, after_nudged))
     for sign in (1, -1):
         # How far rounding carries: the same with inputs that are off by a last digit.
         noise = sign * 2.0**-24 * torch.from_numpy(random.choice([-1.0, 1.0], shape))

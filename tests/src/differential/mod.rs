@@ -14,7 +14,7 @@ pub use training::{Trained, train};
 pub(crate) use training::{dataset, train_on};
 
 use bitbudget::{Options, Rules, compile};
-use bitbudget_ir::Model;
+use bitbudget_ir::{Graph, Op};
 use bitbudget_precision::Method;
 use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -135,14 +135,14 @@ pub(crate) fn diverged(error: &str) -> bool {
     error.starts_with("diverged") && error.ends_with("Gradients")
 }
 
-/// The names of the tensors that a network trains.
-pub(crate) fn parameters(model: &Model) -> Vec<String> {
-    let graph = &model.graph;
-    let parameter = |id| match graph.op(id) {
-        bitbudget_ir::Op::Parameter(parameter) => Some(parameter.name.clone()),
+/// The names of the tensors that a training graph updates; what only running statistics depend on is not trained.
+pub(crate) fn parameters(training: &Graph) -> Vec<String> {
+    let targets = training.updates().iter().map(|&(target, _)| training.op(target));
+    let parameter = |op: &Op| match op {
+        Op::Parameter(parameter) => Some(parameter.name.clone()),
         _ => None,
     };
-    let mut names: Vec<String> = graph.ids().filter_map(parameter).collect();
+    let mut names: Vec<String> = targets.filter_map(parameter).collect();
     names.sort();
     names
 }

@@ -57,11 +57,11 @@ pub(super) fn check(case: &Case, trained: &Trained, save: Option<&Path>) -> Chec
         std::fs::write(file("json"), serde_json::to_vec(&before).map_err(text)?).map_err(text)?;
     }
     let again = bitbudget_onnx::import_bytes(&bytes, None).map_err(|e| format!("the saved file: {e}"))?.model;
-    let (own, theirs) = (parameters(&trained_model(trained)), parameters(&again));
+    let again = compile(again, &options(case, Method::Fp32)).map_err(|e| format!("the saved file: {e}"))?;
+    let (own, theirs) = (parameters(&compiled.training), parameters(&again.training));
     if own != theirs {
         return Err(format!("the saved file trains {theirs:?}, the network {own:?}"));
     }
-    let again = compile(again, &options(case, Method::Fp32)).map_err(|e| format!("the saved file: {e}"))?;
     let after = evaluated(&again.evaluate_fp32().map_err(text)?, &again, &dataset)?;
     close("evaluated, the saved file's", after.loss, before.loss)?;
     close("the next step's loss of the saved file", next_loss(case, &again)?, next_loss(case, compiled)?)
