@@ -98,7 +98,8 @@ def conv(run, node, attrs, x, weight, bias=None):
     strides, pads, dilations, _ = windows(attrs, kernel, x.shape[2:], False)
     function = F.conv2d if len(kernel) == 2 else F.conv1d
     x = padded(x, pads, [0] * len(kernel), 0.0)
-    return function(x, weight, bias, strides, 0, dilations, attrs.get("group", 1))
+    # The gradient of a weight in another order of memory is an error there.
+    return function(x, weight.contiguous(), bias, strides, 0, dilations, attrs.get("group", 1))
 
 
 @operator("MaxPool")
