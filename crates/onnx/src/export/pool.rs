@@ -1,5 +1,5 @@
-//! Pooling whose padding is at least as wide as its window, as auto_pad with dilations makes it: readers such as ONNX Runtime
-//! refuse it, so it is padded by a node of its own.
+//! Pooling that readers such as ONNX Runtime refuse is padded by a node of its own: where padding is at least as wide as the window, as auto_pad
+//! with dilations makes it, and where `ceil_mode` drops a last window that begins behind the input, which shape inference counts.
 
 use super::Exporter;
 use super::messages::{flag, floats, ints, list, tensor};
@@ -18,7 +18,11 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId, window: &Window, pool: 
     let input = exporter.name(x);
     let mut attributes =
         vec![list("kernel_shape", window.kernel), list("strides", window.strides), list("dilations", window.dilations)];
-    if (0..2).all(|d| window.pads_begin[d].max(window.pads_end[d]) < window.kernel[d]) {
+    let sizes: Vec<usize> = exporter.model.graph.ty(x).shape.0.iter().skip(2).map(|d| d.factor()).collect();
+    let [height, width] = sizes[..] else { return Err("it pools a tensor that is not [N, C, H, W]".into()) };
+    let output = window.output([height, width]).map_err(|e| e.to_string())?;
+    let is_narrow = (0..2).all(|d| window.pads_begin[d].max(window.pads_end[d]) < window.kernel[d]);
+    if is_narrow && (!window.ceil || ceil_output(window, [height, width]) == output) {
         attributes.push(list("pads", window.pads_begin.into_iter().chain(window.pads_end)));
         attributes.push(flag("ceil_mode", window.ceil));
         let operator = match pool {
@@ -31,9 +35,6 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId, window: &Window, pool: 
         exporter.node(id, operator, vec![input]).attribute = attributes;
         return Ok(());
     }
-    let sizes: Vec<usize> = exporter.model.graph.ty(x).shape.0.iter().skip(2).map(|d| d.factor()).collect();
-    let [height, width] = sizes[..] else { return Err("it pools a tensor that is not [N, C, H, W]".into()) };
-    let output = window.output([height, width]).map_err(|e| e.to_string())?;
     let value = match pool {
         Pool::Max => f32::NEG_INFINITY,
         Pool::Average { .. } => 0.0,
@@ -55,6 +56,15 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId, window: &Window, pool: 
     exporter.message(by.clone(), "Constant", vec![], by.clone()).attribute = vec![value];
     exporter.node(id, "Mul", vec![mean, by]);
     Ok(())
+}
+
+/// The output's size by ONNX's formula for `ceil_mode`, which drops no window.
+fn ceil_output(window: &Window, input: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|d| {
+        let extent = (window.kernel[d] - 1) * window.dilations[d] + 1;
+        let room = (input[d] + window.pads_begin[d] + window.pads_end[d]).saturating_sub(extent);
+        room.div_ceil(window.strides[d]) + 1
+    })
 }
 
 /// The input with a border of one value.

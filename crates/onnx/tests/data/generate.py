@@ -318,6 +318,16 @@ case("layer_norm_transposed", 17, ["N", 5, 6],
 
 
 # Slices with any bounds: size, start, end, step, and the indices that are taken.
+
+# A last window that begins behind the input is dropped, although ceil_mode's formula counts it.
+DROPPED = dict(kernel_shape=[3, 1], dilations=[2, 2], strides=[3, 3], ceil_mode=1)
+fixed = dict(kernel=[3, 1], strides=[3, 3], dilations=[2, 2], begin=[0, 0], end=[0, 0], out=[3, 3])
+case("max_pool_dropped", 22, ["N", 2, 10, 9], [node("MaxPool", ["x"], **DROPPED)], expect=lambda x, v: pooled(x, **fixed))
+for count in (0, 1):
+    case(f"average_pool_dropped_{count}", 22, ["N", 2, 10, 9], [node("AveragePool", ["x"], count_include_pad=count, **DROPPED)],
+         expect=lambda x, v: pooled(x, **fixed, average=True, count_include_pad=count))
+
+
 def slices():
     random, rows = np.random.default_rng(2), []
     extremes = [-2**63, -2**63 + 1, -2**31, 2**31 - 1, 2**63 - 1]
