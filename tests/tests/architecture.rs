@@ -73,7 +73,7 @@ fn only_one_crate_knows_each_foreign_one() {
         ("egg", &["rewrite"]),
         ("onnx-protobuf", &["onnx"]),
         ("protobuf", &["onnx"]),
-        ("prost", &["program", "train"]),
+        ("prost", &["bitbudget", "train"]),
         ("candle-core", &["exec"]),
         ("clap", &["cli"]),
         ("clap_complete", &["cli"]),

@@ -58,7 +58,7 @@ pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
 pub use report::report;
-pub use trainer::TrainerError;
+pub use trainer::{DecodeError, TrainerError, is_trainer};
 
 /// Compiler options.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,14 +1,20 @@
 //! Between a compiled trainer and its file form.
 
+mod file;
+
 use crate::{Budget, CompileError, Compiled, Engine, Limit, Lowering, Measured, Rules, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId, TrainingId};
 use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
 use bitbudget_profile::Profile;
-use bitbudget_program::{DecodeError, Trainer};
+use bitbudget_report::Rounding::{Nearest, Up};
+use bitbudget_report::amounts;
+use file::File;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+
+pub use file::{DecodeError, is_trainer};
 
 /// Why a trainer file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +25,28 @@ pub enum TrainerError {
     /// Its assignment does not fit its graph.
     #[error("the trainer file's assignment is damaged: {0}")]
     Assignment(String),
-    /// Its checksum is right, but this build would have written something else.
+    /// Its checksum is right, but its assignment is not one that this build writes.
     #[error("the trainer file is another build's: {0}; compile the network again")]
     Build(String),
-    /// It cannot be assembled again.
+    /// The programs that this build makes of it take more memory than its budget.
+    #[error(
+        "as this build compiles the trainer file, a step takes {}; compile the network again",
+        above(*.needed, *.budget)
+    )]
+    Budget {
+        /// Bytes of the budget.
+        budget: usize,
+        /// Bytes of a step at its peak.
+        needed: usize,
+    },
+    /// It cannot be built.
     #[error(transparent)]
     Compile(#[from] CompileError),
+}
+
+fn above(needed: usize, budget: usize) -> String {
+    let [needed, budget] = amounts([(needed, Up), (budget, Nearest)]);
+    format!("{needed}, more than its budget of {budget}")
 }
 
 impl From<AssignError> for TrainerError {
@@ -36,14 +58,12 @@ impl From<AssignError> for TrainerError {
 impl Compiled {
     /// The file form, with the given values of parameters, states and constants.
     pub fn encode(&self) -> Vec<u8> {
-        Trainer {
+        File {
             forward: self.forward.clone(),
             training: self.training.clone(),
             assignment: self.record().to_string(),
             values: self.values.clone(),
             progress: self.progress,
-            train: self.train.clone(),
-            evaluate: self.evaluate.clone(),
         }
         .encode()
     }
@@ -53,7 +73,7 @@ impl Compiled {
     /// # Errors
     /// If the bytes are not a trainer file, or one that is damaged or from another build.
     pub fn decode(bytes: &[u8]) -> Result<Compiled, TrainerError> {
-        let trainer = Trainer::decode(bytes)?;
+        let trainer = File::decode(bytes)?;
         let wrong = |e: serde_json::Error| TrainerError::Build(format!("its assignment has {e}"));
         let record: Record = serde_json::from_str(&trainer.assignment).map_err(wrong)?;
         let (assignment, lowering) = assignment(&trainer.training, &record)?;
@@ -63,9 +83,6 @@ impl Compiled {
         }
         let model = Model { graph: trainer.forward, values: trainer.values };
         let mut compiled = Compiled::assemble(model, trainer.training, assignment, lowering)?;
-        if (&compiled.train, &compiled.evaluate) != (&trainer.train, &trainer.evaluate) {
-            return Err(TrainerError::Build("its programs are not those that its graph is lowered to here".into()));
-        }
         if let Some(record) = &record.budget {
             record.give(&mut compiled)?;
         }
@@ -190,6 +207,9 @@ impl BudgetRecord {
             effort: None,
         });
         let peak = compiled.step_bytes();
+        if peak > self.bytes {
+            return Err(TrainerError::Budget { budget: self.bytes, needed: peak });
+        }
         compiled.solved = Some(Solved {
             budget: self.bytes,
             fp32: self.fp32,

@@ -5,14 +5,15 @@ use crate::files::{read, read_text};
 use crate::output::remark;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::{Available, Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as};
+use bitbudget::{
+    Available, Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as, is_trainer,
+};
 use bitbudget_autodiff::{Optimizer, Updates, check_batch, closing_softmax};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, Op};
 use bitbudget_onnx::{Warning, import_allowing};
 use bitbudget_precision::{Method, Pin};
 use bitbudget_profile::Profile;
-use bitbudget_program::Trainer;
 use bitbudget_train::data::Network;
 use bitbudget_train::loss_scale::LossScaling;
 use std::path::Path;
@@ -31,7 +32,7 @@ pub(crate) enum Loaded {
 /// If the file is missing, damaged, or holds what is not supported.
 pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
     let bytes = read(path)?;
-    if Trainer::recognise(&bytes) {
+    if is_trainer(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
         return Ok(Loaded::Trainer(Box::new(compiled)));
     }

@@ -222,8 +222,8 @@ fn what_is_stored_nowhere_gives_the_bits_of_what_is_stored() {
             }
             let chosen: Vec<u32> = (0..INSIDE.len()).filter(|i| mask >> i & 1 == 1).map(|i| INSIDE[i]).collect();
             let inside = with_inside(&program, &chosen);
-            let decoded = Program::decode(&inside.encode()).unwrap_or_else(|e| panic!("{chosen:?}: {e}\n{inside}"));
-            let found = run(kernels(), &decoded);
+            inside.check().unwrap_or_else(|e| panic!("{chosen:?}: {e}\n{inside}"));
+            let found = run(kernels(), &inside);
             for (name, numbers) in &expected.outputs {
                 let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 assert!(bits(&found.outputs[name]) == bits(numbers), "{name} of {turns:?} with {chosen:?}\n{inside}");
@@ -271,7 +271,8 @@ fn views_of_what_is_stored_nowhere_are_lowered() {
         }
         let schedule = plan(&graph, &setting);
         let program = bitbudget_lower::lower(&graph, &schedule, &setting).unwrap();
-        Program::decode(&program.encode()).unwrap_or_else(|e| panic!("{e}\n{program}"))
+        program.check().unwrap_or_else(|e| panic!("{e}\n{program}"));
+        program
     };
     let (stored, inside) = (lowered(&[]), lowered(&[4, 5, 6, 7]));
     assert!(inside.arena < stored.arena && inside.buffers[7].offset.is_none());

@@ -1,4 +1,4 @@
-//! Programs from files may hold anything that passes the checks: neither the checks nor a step may panic.
+//! Programs may hold anything that passes the checks: neither the checks nor a step may panic.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
@@ -120,7 +120,7 @@ fn program((op, types): &Use) -> Option<Program> {
     let parts = vec![Part { op: op.clone(), inputs, output, rounding: None }];
     let instructions = vec![Instruction::Compute { parts, workspace }];
     let program = Program { batch: 2, arena, buffers, instructions, outputs: vec![("y".into(), output)] };
-    Program::decode(&program.encode()).ok()
+    program.check().ok().map(|()| program)
 }
 
 /// Runs a program whose tensors are small enough for a test; errors are fine.

@@ -1,4 +1,4 @@
-//! The compiled trainer: instructions over buffers, with a text form for people and a file form.
+//! The compiled trainer: instructions over buffers, with a text form for people.
 //!
 //! A program is plain data at a fixed batch size. A buffer has a storage format and, where a step computes it, a place in
 //! one block of memory, the arena. An instruction has one part, or several that run together and share what only they
@@ -21,22 +21,18 @@
 //!     instructions: vec![Instruction::Compute { parts: vec![relu], workspace: None }],
 //!     outputs: vec![("y".into(), BufferId(1))],
 //! };
-//! assert_eq!(Program::decode(&program.encode())?, program);
+//! program.check()?;
 //! assert!(program.to_string().contains("b1 = relu(b0)"));
-//! # Ok::<(), bitbudget_program::DecodeError>(())
+//! # Ok::<(), bitbudget_program::ProgramError>(())
 //! ```
 
 mod check;
 mod dot;
 mod progress;
 mod text;
-mod trainer;
-mod wire;
 
 pub use check::ProgramError;
 pub use progress::{DynamicScale, Progress};
-pub use trainer::Trainer;
-pub use wire::DecodeError;
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{DType, Op, ScalarKind};
@@ -212,18 +208,5 @@ impl Program {
     /// If it does not hold.
     pub fn check(&self) -> Result<(), ProgramError> {
         check::check(self)
-    }
-
-    /// The file form.
-    pub fn encode(&self) -> Vec<u8> {
-        wire::encode(self)
-    }
-
-    /// The program of a file form, checked as by [`Program::check`].
-    ///
-    /// # Errors
-    /// If the bytes are not a program, or one that does not pass the checks.
-    pub fn decode(bytes: &[u8]) -> Result<Program, DecodeError> {
-        wire::decode(bytes)
     }
 }

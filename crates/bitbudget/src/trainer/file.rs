@@ -1,28 +1,34 @@
-//! The trainer file: everything that training needs, in one file. Protocol buffers, then their CRC-32.
+//! The bytes of a trainer file: protocol buffers, then their CRC-32.
 
-use crate::wire::{DecodeError, ProgramMessage, from_message, to_message};
-use crate::{DynamicScale, Program, Progress};
 use bitbudget_ir::{Graph, verify};
+use bitbudget_program::{DynamicScale, Progress};
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// A compiled trainer with its weights.
+/// Why bytes are not a trainer file that this build reads.
+#[derive(Debug, thiserror::Error)]
+#[error("the trainer file cannot be read: {0}")]
+pub struct DecodeError(String);
+
+impl DecodeError {
+    fn new(reason: impl Into<String>) -> DecodeError {
+        DecodeError(reason.into())
+    }
+}
+
+/// What a trainer file holds. Programs are not in it: they are built of these for the machine that loads it.
 #[derive(Clone, Debug)]
-pub struct Trainer {
+pub(super) struct File {
     /// The forward graph, for taking the trained network away.
-    pub forward: Graph,
-    /// The training graph that the programs were lowered from, for lowering again after a promotion.
-    pub training: Graph,
-    /// The assignment of formats to the training graph's tensors, as JSON.
-    pub assignment: String,
+    pub(super) forward: Graph,
+    /// The training graph.
+    pub(super) training: Graph,
+    /// The assignment of formats to the training graph's tensors, and the budget, as JSON.
+    pub(super) assignment: String,
     /// Values of parameters, states and constants by name.
-    pub values: BTreeMap<String, Vec<f32>>,
+    pub(super) values: BTreeMap<String, Vec<f32>>,
     /// How far the values have been trained.
-    pub progress: Progress,
-    /// One training step.
-    pub train: Program,
-    /// One evaluation step in the trained assignment.
-    pub evaluate: Program,
+    pub(super) progress: Progress,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -37,13 +43,9 @@ struct TrainerMessage {
     assignment: String,
     #[prost(btree_map = "string, message", tag = "5")]
     values: BTreeMap<String, ValuesMessage>,
-    #[prost(message, optional, tag = "6")]
-    train: Option<ProgramMessage>,
-    #[prost(message, optional, tag = "7")]
-    evaluate: Option<ProgramMessage>,
-    #[prost(uint32, tag = "8")]
+    #[prost(uint32, tag = "6")]
     updates: u32,
-    #[prost(message, optional, tag = "9")]
+    #[prost(message, optional, tag = "7")]
     loss_scale: Option<ScaleMessage>,
 }
 
@@ -62,11 +64,11 @@ struct ValuesMessage {
 }
 
 /// The first field of every trainer file, with the version of its layout.
-const MAGIC: &str = "bitbudget trainer 4";
+const MAGIC: &str = "bitbudget trainer 5";
 
-impl Trainer {
+impl File {
     /// The file form.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let values = self.values.iter().map(|(n, v)| (n.clone(), ValuesMessage { values: v.clone() })).collect();
         let message = TrainerMessage {
             magic: MAGIC.into(),
@@ -74,8 +76,6 @@ impl Trainer {
             training: self.training.to_string(),
             assignment: self.assignment.clone(),
             values,
-            train: Some(to_message(&self.train)),
-            evaluate: Some(to_message(&self.evaluate)),
             updates: self.progress.updates,
             loss_scale: self
                 .progress
@@ -88,18 +88,12 @@ impl Trainer {
         bytes
     }
 
-    /// Whether bytes begin as a trainer file does.
-    pub fn recognise(bytes: &[u8]) -> bool {
-        // Field 1, length-delimited, then the magic's text up to its version.
-        bytes.get(2..).is_some_and(|rest| rest.starts_with(b"bitbudget trainer"))
-    }
-
-    /// The trainer of a file form, with graphs and programs checked.
+    /// The content of a file form, with its graphs checked.
     ///
     /// # Errors
     /// If the bytes are not a trainer file of this version, or a damaged one.
-    pub fn decode(bytes: &[u8]) -> Result<Trainer, DecodeError> {
-        if !Trainer::recognise(bytes) {
+    pub(super) fn decode(bytes: &[u8]) -> Result<File, DecodeError> {
+        if !is_trainer(bytes) {
             return Err(DecodeError::new("the file does not begin as a trainer file does"));
         }
         let magic = bytes.get(2..2 + MAGIC.len()).map(String::from_utf8_lossy).unwrap_or_default();
@@ -112,19 +106,20 @@ impl Trainer {
             return Err(DecodeError::new("the file is damaged: its checksum is wrong; compile the network again"));
         }
         let message = TrainerMessage::decode(message).map_err(|e| DecodeError::new(e.to_string()))?;
-        let program = |message: Option<ProgramMessage>| {
-            message.ok_or_else(|| DecodeError::new("a program is missing")).and_then(from_message)
-        };
-        Ok(Trainer {
+        Ok(File {
             forward: graph(&message.forward)?,
             training: graph(&message.training)?,
             assignment: message.assignment,
             values: message.values.into_iter().map(|(n, v)| (n, v.values)).collect(),
             progress: Progress { updates: message.updates, loss_scale: message.loss_scale.map(scale).transpose()? },
-            train: program(message.train)?,
-            evaluate: program(message.evaluate)?,
         })
     }
+}
+
+/// Whether bytes begin as a trainer file does.
+pub fn is_trainer(bytes: &[u8]) -> bool {
+    // Field 1, length-delimited, then the magic's text up to its version.
+    bytes.get(2..).is_some_and(|rest| rest.starts_with(b"bitbudget trainer"))
 }
 
 fn scale(message: ScaleMessage) -> Result<DynamicScale, DecodeError> {
