@@ -6,9 +6,9 @@
 use crate::differential::{Case, Trained, dataset, train_on};
 use bitbudget::{Budget, BudgetError, CompileError, Compiled, Limit, Options, compile};
 use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::Footprint;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
+use bitbudget_program::Footprint;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;

@@ -8,6 +8,7 @@ use bitbudget_formats::Counts;
 use bitbudget_ir::{NodeId, Op};
 use bitbudget_precision::Method;
 use bitbudget_schedule::{Place, Setting, Storage, derivable, plan};
+use bitbudget_select::{Cpu, Target as _};
 use bitbudget_zoo::{Network, Spec, build};
 use std::collections::BTreeMap;
 
@@ -89,9 +90,9 @@ fn what_is_derived_is_stored_nowhere() {
         let forward = build(&spec(network)).unwrap().graph;
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
         let graph = bitbudget_rewrite::rewrite(&training, Rules::Exact).unwrap();
-        let setting = Setting { batch: BATCH, storage: Storage::Packed, workspace: &[] };
+        let setting = Setting { batch: BATCH, storage: Storage::Packed };
         let schedule = plan(&graph, &setting);
-        let derived = derivable(&graph, &schedule, BATCH);
+        let derived = derivable(&graph, &schedule, BATCH, &|reader, position| Cpu.takes(&graph, reader, position));
         let rectified = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
         let of_these = derived.keys().filter(|&&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
         assert!(of_these * 2 >= rectified, "{network}: {of_these} of {rectified}");

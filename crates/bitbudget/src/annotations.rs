@@ -1,10 +1,10 @@
 //! The formats and reasons of the tensors of a network's operators, in words that can go with its file.
 
 use crate::{CompileError, Compiled, report};
-use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_precision::{Kind, node_names};
+use bitbudget_program::Footprint;
 use std::collections::BTreeMap;
 
 /// Keys and values.

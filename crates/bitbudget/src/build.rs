@@ -1,14 +1,13 @@
 //! From a training graph and a choice to a program: rewrite, derive, recompute, group, place, lower.
 
 use crate::{CompileError, Storage};
-use bitbudget_exec::Footprint;
-use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, Node, NodeId, Op, Role, TrainingId};
-use bitbudget_lower::lower;
+use bitbudget_ir::{Graph, Node, NodeId, Role, TrainingId};
+use bitbudget_lower::{LowerError, lower};
 use bitbudget_precision::Assignment;
-use bitbudget_program::Program;
+use bitbudget_program::{Footprint, Program};
 use bitbudget_rewrite::{Rules, derive, recompute, rewrite};
-use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, group, place};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, group, inside, place};
+use bitbudget_select::{Cpu, Group, Needs, Target, select};
 
 /// Other forms save scratch memory. Where that is less than one of so many parts of the peak, they are not tried.
 const LITTLE: usize = 32;
@@ -130,11 +129,21 @@ pub(crate) fn in_form(
         graph = recompute(&graph, &group(&graph.exact(), batch), recomputed)?;
     }
     let steps = group(&graph, batch);
-    let workspace = workspace(&graph, batch);
-    let setting = Setting { batch, storage: lowering.storage, workspace: &workspace };
-    let schedule = place(&graph, steps, &setting);
-    let program = lower(&graph, &schedule, &setting)?;
+    let (schedule, program) = made(&graph, steps, &Setting { batch, storage: lowering.storage })?;
     Ok(Built { program, graph, schedule, form })
+}
+
+/// The program of steps: select, place, lower.
+pub(crate) fn made(
+    graph: &Graph,
+    steps: Vec<Vec<NodeId>>,
+    setting: &Setting,
+) -> Result<(Schedule, Program), LowerError> {
+    let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, setting.batch), setting.batch);
+    let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
+    let schedule = place(graph, steps, &workspace, setting);
+    let program = lower(graph, &schedule, &kernels, setting)?;
+    Ok((schedule, program))
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -151,35 +160,18 @@ pub(crate) fn derived(graph: &Graph, batch: usize, form: Form) -> Result<Graph, 
         return Ok(graph.clone());
     }
     // Steps and places go by sizes before formats are chosen.
-    let (exact, setting) = (graph.exact(), Setting { batch, storage: Storage::Packed, workspace: &[] });
+    let (exact, setting) = (graph.exact(), Setting { batch, storage: Storage::Packed });
     let steps = group(&exact, batch);
-    let schedule = place(&exact, steps.clone(), &setting);
-    Ok(derive(graph, &steps, &derivable(&exact, &schedule, batch))?)
+    let schedule = place(&exact, steps.clone(), &[], &setting);
+    let takes = |reader, position| Cpu.takes(&exact, reader, position);
+    Ok(derive(graph, &steps, &derivable(&exact, &schedule, batch, &takes))?)
 }
 
-/// Bytes that every node's kernel needs beside operands and result.
-pub(crate) fn workspace(graph: &Graph, batch: usize) -> Vec<usize> {
-    of_kernels(graph, batch, bitbudget_exec::workspace)
-}
-
-/// Bytes of scratch memory that every node's kernel asks of a thread at least.
-pub(crate) fn scratch(graph: &Graph, batch: usize) -> Vec<usize> {
-    of_kernels(graph, batch, bitbudget_exec::kernel_scratch)
-}
-
-/// What nodes need by their operators, their operands' shapes and formats and their results' shapes.
-fn of_kernels(
-    graph: &Graph,
-    batch: usize,
-    needed: impl Fn(&Op, &[(Vec<usize>, Format)], &[usize]) -> usize,
-) -> Vec<usize> {
-    let of = |id: NodeId| {
-        let operands = graph.operands(id);
-        let shape = |id: NodeId| graph.ty(id).shape.at(batch);
-        let operands: Vec<(Vec<usize>, Format)> = operands.iter().map(|&o| (shape(o), graph.format(o))).collect();
-        needed(graph.op(id), &operands, &shape(id))
-    };
-    graph.ids().map(of).collect()
+/// What every node's kernel needs where it is computed by itself.
+pub(crate) fn needs(graph: &Graph, batch: usize) -> Vec<Needs> {
+    let stored = vec![false; graph.len()];
+    let needs = |id| Group::new(graph, &[id], &stored, batch).members.first().map(|member| Cpu.needs(member));
+    graph.ids().map(|id| needs(id).unwrap_or_default()).collect()
 }
 
 /// A node of a graph in words: its operator with its name, or its number in the training graph and whose gradient it is.

@@ -1,15 +1,14 @@
 //! Which tensor of a step is to blame for numbers that are not finite.
 
-use crate::build::{described, workspace};
+use crate::build::{described, made};
 use crate::{CompileError, Compiled};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{ExecError, Executor, Inputs, Numbers, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
-use bitbudget_lower::lower;
 use bitbudget_precision::{Assignment, Level, Method, may_have, node_names};
 use bitbudget_program::BufferId;
-use bitbudget_schedule::{Setting, one_by_one, place};
+use bitbudget_schedule::{Setting, one_by_one};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What made numbers of a step not finite.
@@ -248,10 +247,9 @@ impl Compiled {
             Probed::Evaluation => self.evaluation.stored_in(formats),
         };
         let batch = self.batch_of(inputs);
-        let workspace = workspace(&probe, batch);
-        let setting = Setting { batch, storage: self.lowering.storage, workspace: &workspace };
-        let schedule = place(&probe, one_by_one(&probe), &setting);
-        let mut program = lower(&probe, &schedule, &setting).map_err(CompileError::from)?;
+        let steps = one_by_one(&probe);
+        let setting = Setting { batch, storage: self.lowering.storage };
+        let (_, mut program) = made(&probe, steps, &setting).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();
         let mut first = None;

@@ -29,13 +29,13 @@ mod threads;
 mod trainer;
 
 use bitbudget_autodiff::{Optimizer, Updates, evaluation, training_with};
-use bitbudget_exec::Footprint;
 use bitbudget_ir::{Graph, GraphError, Model, verify};
 use bitbudget_lower::LowerError;
 use bitbudget_precision::{
     AssignError, Assignment, Formats, Method, Pin, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
 };
 use bitbudget_profile::ProfileError;
+use bitbudget_program::Footprint;
 use bitbudget_program::{Program, Progress};
 use budget::Overflowed;
 use build::{Built, build, computes, is_view, rewritten, smallest};

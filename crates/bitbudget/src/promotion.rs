@@ -2,10 +2,10 @@
 
 use crate::budget::{Overflowed, Search};
 use crate::{Budget, CompileError, Compiled};
-use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::NodeId;
 use bitbudget_precision::{Assignment, Level, Method};
+use bitbudget_program::Footprint;
 
 /// Seconds that a promotion may take at most, as a share of what the first assignment might.
 const SHARE: f64 = 0.2;

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget::{Budget, Compiled, Limit, Options, compile, report};
-use bitbudget_exec::Footprint;
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
+use bitbudget_program::Footprint;
 use bitbudget_report::{Life, Overflow, Promotion, Report, Storage, Tensor, Training, page};
 use bitbudget_testkit::{NETWORK, numbers};
 use bitbudget_zoo::{Network, Spec, build};

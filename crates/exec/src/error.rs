@@ -1,6 +1,7 @@
 //! Errors of a step.
 
 use bitbudget_kernels::ShapeError;
+use bitbudget_select::geometry::GeometryError;
 
 /// A step failed; nothing is lost, for kept values change only when a step succeeds up to their update.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,8 @@ pub(crate) enum Fault {
     Candle(#[from] candle_core::Error),
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
     #[error("{0}")]
     Operands(String),
     #[error(

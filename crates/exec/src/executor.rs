@@ -4,11 +4,10 @@ use crate::cpu;
 #[cfg(any(feature = "cuda", test))]
 use crate::dense;
 use crate::error::ExecError;
-use crate::footprint::{DeviceMemory, Footprint};
 use crate::inputs::Inputs;
 use crate::outcome::{Step, Watch, written};
 use crate::values::Values;
-use bitbudget_program::{Buffer, BufferId, Instruction, Program, Source};
+use bitbudget_program::{Buffer, BufferId, DeviceMemory, Footprint, Instruction, Program, Source};
 use candle_core::Device;
 use std::time::Duration;
 
@@ -103,9 +102,9 @@ impl Executor {
     pub fn load(&mut self, program: &Program) -> Result<Loaded, ExecError> {
         let bound = match &mut self.engine {
             Engine::Kernels(arena) => {
-                let bound = cpu::Bound::new(program)?;
+                let (bound, scratch) = (cpu::Bound::new(program)?, program.scratch());
                 arena.reserve(program.arena).map_err(|e| ExecError::new("the memory of a step", e))?;
-                self.threads.broadcast(|_| bitbudget_kernels::reserve_scratch(bound.scratch));
+                self.threads.broadcast(|_| bitbudget_kernels::reserve_scratch(scratch));
                 Some(bound)
             }
             #[cfg(any(feature = "cuda", test))]
@@ -190,6 +189,13 @@ impl Loaded {
     /// The program.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The kernel that computes an instruction, with the way that this machine takes where there is a choice.
+    pub fn kernel(&self, instruction: usize) -> Option<String> {
+        let Some(Instruction::Compute { kernel, .. }) = self.program.instructions.get(instruction) else { return None };
+        let way = self.bound.as_ref().and_then(|bound| bound.way(instruction));
+        Some(way.map_or_else(|| kernel.family.to_string(), |way| format!("{}, {way}", kernel.family)))
     }
 
     /// Runs one step: reads and replaces `values`.

@@ -7,8 +7,8 @@ use bitbudget_autodiff::{Optimizer, Updates, training, training_with};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_program::Program;
-use bitbudget_schedule::{Setting, Storage, plan};
-use bitbudget_testkit::numbers;
+use bitbudget_schedule::Storage;
+use bitbudget_testkit::{lowered, numbers};
 use candle_core::Device;
 use std::collections::BTreeMap;
 
@@ -46,14 +46,7 @@ fn program(graph: &Graph, formats: &[Format]) -> Program {
 
 pub(super) fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> Program {
     let graph = graph.stored_in(formats);
-    let shape = |id: NodeId| graph.ty(id).shape.at(BATCH);
-    let workspace = |id: NodeId| {
-        let operands: Vec<_> = graph.operands(id).iter().copied().map(|o| (shape(o), formats[o.index()])).collect();
-        crate::workspace(graph.op(id), &operands, &shape(id))
-    };
-    let workspace: Vec<usize> = graph.ids().map(workspace).collect();
-    let setting = Setting { batch: BATCH, storage, workspace: &workspace };
-    bitbudget_lower::lower(&graph, &plan(&graph, &setting), &setting).unwrap()
+    lowered(&graph, BATCH, storage).unwrap()
 }
 
 pub(super) fn kernels() -> Engine {

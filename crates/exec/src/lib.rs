@@ -14,17 +14,18 @@
 //! use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, ops};
-//! use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
+//! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
 //!
 //! let buffer = |source, offset| Buffer {
 //!     name: "x".into(), shape: vec![4], dtype: DType::F32, format: Format::FP32, packed: true, source, offset,
 //! };
 //! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
+//! let kernel = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
 //! let program = Program {
 //!     batch: 4,
 //!     arena: 16,
 //!     buffers: vec![buffer(Source::Input, None), buffer(Source::None, Some(0))],
-//!     instructions: vec![Instruction::Compute { parts: vec![relu], workspace: None }],
+//!     instructions: vec![Instruction::Compute { parts: vec![relu], kernel, workspace: None }],
 //!     outputs: vec![("y".into(), BufferId(1))],
 //! };
 //! let mut executor = Executor::new(Target::Cpu, 1)?;
@@ -46,18 +47,16 @@ mod dense;
 mod device_kernels;
 mod error;
 mod executor;
-mod footprint;
 mod inputs;
 mod outcome;
 #[cfg(test)]
 mod test_device;
 mod values;
 
+pub use bitbudget_program::{DeviceMemory, Footprint};
 pub use ceilings::{Ceilings, ceilings};
-pub use cpu::{kernel_scratch, workspace};
 pub use error::ExecError;
 pub use executor::{Executor, Loaded, Target};
-pub use footprint::{DeviceMemory, Footprint};
 pub use inputs::{Array, Inputs, Numbers};
 pub use outcome::{OverflowCount, Step};
 pub use values::Values;

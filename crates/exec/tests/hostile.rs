@@ -4,7 +4,8 @@
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Attribute, DType, Dim, Op, Real, Shape, TensorType};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
+use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
+use bitbudget_testkit::kernel;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -112,13 +113,12 @@ fn program((op, types): &Use) -> Option<Program> {
     }
     let inputs: Vec<BufferId> = (0..types.len() as u32).map(BufferId).collect();
     let output = BufferId(types.len() as u32);
-    let stored: Vec<_> = types.iter().map(|ty| (ty.shape.at(2), Format::FP32)).collect();
-    let bytes = bitbudget_exec::workspace(op, &stored, &buffers[types.len()].shape);
-    let offset = buffers[types.len()].bytes().checked_next_multiple_of(64)?;
-    let arena = offset.checked_add(bytes)?;
-    let workspace = (bytes > 0).then_some(Workspace { offset, bytes });
     let parts = vec![Part { op: op.clone(), inputs, output, rounding: None }];
-    let instructions = vec![Instruction::Compute { parts, workspace }];
+    let kernel = kernel(&buffers, &parts);
+    let offset = buffers[types.len()].bytes().checked_next_multiple_of(64)?;
+    let arena = offset.checked_add(kernel.workspace)?;
+    let workspace = (kernel.workspace > 0).then_some(offset);
+    let instructions = vec![Instruction::Compute { parts, kernel, workspace }];
     let program = Program { batch: 2, arena, buffers, instructions, outputs: vec![("y".into(), output)] };
     program.check().ok().map(|()| program)
 }

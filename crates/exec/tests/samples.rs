@@ -2,27 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
-use bitbudget_formats::Format;
-use bitbudget_ir::{Bindings, DType, Expression, Form, Graph, NodeId, Op, Read, Role, interpret, ops};
-use bitbudget_program::{BufferId, Program};
-use bitbudget_schedule::{Setting, Storage, plan};
-use bitbudget_testkit::values;
+use bitbudget_ir::{Bindings, DType, Expression, Form, Graph, Op, Read, Role, interpret, ops};
+use bitbudget_program::BufferId;
+use bitbudget_schedule::Storage;
+use bitbudget_testkit::{lowered, values};
 use std::collections::BTreeMap;
-
-fn lowered(graph: &Graph, batch: usize) -> Program {
-    let shape = |id: NodeId| graph.ty(id).shape.at(batch);
-    let workspace = |id: NodeId| {
-        let operands: Vec<_> = graph.operands(id).iter().copied().map(|o| (shape(o), Format::FP32)).collect();
-        bitbudget_exec::workspace(graph.op(id), &operands, &shape(id))
-    };
-    let workspace: Vec<usize> = graph.ids().map(workspace).collect();
-    let setting = Setting { batch, storage: Storage::Packed, workspace: &workspace };
-    bitbudget_lower::lower(graph, &plan(graph, &setting), &setting).unwrap()
-}
 
 /// What every buffer of the lowered sample held.
 fn run(graph: &Graph, values: &BTreeMap<String, Vec<f64>>, threads: usize) -> Vec<Option<Vec<f32>>> {
-    let program = lowered(graph, 1);
+    let program = lowered(graph, 1, Storage::Packed).unwrap();
     let mut executor = Executor::new(Target::Cpu, threads).unwrap();
     let initial = values.iter().map(|(n, v)| (n.clone(), v.iter().map(|&x| x as f32).collect())).collect();
     let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
@@ -126,7 +114,7 @@ fn a_broken_label_or_length_is_an_error() {
     let loss = graph.add(ops::NllLoss {}, &[x, labels]).unwrap();
     graph.set_role(loss, Role::Internal);
     graph.set_output("loss", loss);
-    let program = lowered(&graph, 2);
+    let program = lowered(&graph, 2, Storage::Packed).unwrap();
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut run = |examples: &[f32], labels: &[u32]| {
         let inputs = Inputs::new([("x", Array::f32(&[2, 4], examples)), ("labels", Array::integers(&[2], labels))]);
@@ -159,11 +147,12 @@ fn values_serve_several_programs() {
     let initial = [("p", [1.0, 2.0]), ("k", [10.0, 20.0]), ("unread", [5.0, 6.0])];
     let initial: BTreeMap<String, Vec<f32>> = initial.map(|(name, v)| (name.to_string(), v.to_vec())).into();
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
-    let mut values = Values::new(&lowered(&without, 1), &initial, executor.device()).unwrap();
+    let mut values = Values::new(&lowered(&without, 1, Storage::Packed).unwrap(), &initial, executor.device()).unwrap();
     assert_eq!(values.bytes(), 8);
     assert_eq!(values.download().unwrap(), initial);
-    let mut y =
-        |graph: &Graph| executor.run(&lowered(graph, 1), &mut values, &Inputs::default()).unwrap().outputs["y"].clone();
+    let mut y = |graph: &Graph| {
+        executor.run(&lowered(graph, 1, Storage::Packed).unwrap(), &mut values, &Inputs::default()).unwrap().outputs["y"].clone()
+    };
     assert_eq!(y(&without), [2.0, 4.0]);
     assert_eq!(y(&with), [11.0, 22.0]);
     assert_eq!(values.download().unwrap(), initial);

@@ -79,6 +79,22 @@ impl Facts {
         matches!(self.form, Form::Map(_)) && !self.reads.any(Read::Broadcast)
     }
 
+    /// Whether elements of the result can be computed a few at a time: at little cost from the same elements of the operands, or from
+    /// planes of these.
+    pub fn is_cheap(&self) -> bool {
+        match self.form {
+            Form::Map(_) => self.cheap && self.is_elementwise(),
+            Form::Planes(_) => true,
+            Form::Source
+            | Form::Alias
+            | Form::Move
+            | Form::Reduction { .. }
+            | Form::Rows { .. }
+            | Form::Window
+            | Form::Product => false,
+        }
+    }
+
     /// Whether the operator passes its first operand on where its second one allows it.
     pub fn is_mask(&self) -> bool {
         let passes = matches!(self.numbers, Numbers::Of(0) | Numbers::SomeOf(0));

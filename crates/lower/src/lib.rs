@@ -6,6 +6,7 @@
 //!
 //! ```
 //! use bitbudget_ir::Graph;
+//! use bitbudget_program::{Family, Kernel, Role};
 //! use bitbudget_schedule::{Setting, Storage, plan};
 //!
 //! let graph: Graph = r#"graph "g" {
@@ -13,16 +14,17 @@
 //!   %1 = relu(%0) : f32[N,4] output "relu" in 1-6-9
 //!   return "y" = %1
 //! }"#.parse()?;
-//! let setting = Setting { batch: 8, storage: Storage::Packed, workspace: &[0; 2] };
+//! let setting = Setting { batch: 8, storage: Storage::Packed };
 //! let schedule = plan(&graph, &setting);
-//! let program = bitbudget_lower::lower(&graph, &schedule, &setting)?;
-//! assert!(program.to_string().contains(r#"b1 = relu(b0) : 1-6-9[8, 4]@0 "relu" saturate counted %1"#));
+//! let relu = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
+//! let program = bitbudget_lower::lower(&graph, &schedule, &vec![relu; schedule.steps.len()], &setting)?;
+//! assert!(program.to_string().contains(r#"b1 = relu(b0) : 1-6-9[8, 4]@0 "relu" saturate counted %1 kernel elementwise"#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Stored};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, ProgramError, Rounding, Source, Workspace};
+use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Part, Program, ProgramError, Rounding, Source};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage};
 
 /// Why a graph cannot be lowered.
@@ -58,19 +60,19 @@ pub enum LowerError {
 const MAX_ELEMENTS: usize = 1 << 38;
 
 /// The program of `graph`, each tensor stored in its format, in the schedule's order and places, which were made of the
-/// same graph with the same setting.
+/// same graph with the same setting; `kernels` compute its steps.
 ///
 /// # Errors
 /// If a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
-pub fn lower(graph: &Graph, schedule: &Schedule, setting: &Setting<'_>) -> Result<Program, LowerError> {
+pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &Setting) -> Result<Program, LowerError> {
     if setting.batch == 0 {
         return Err(LowerError::Batch);
     }
     let buffers: Result<Vec<Buffer>, LowerError> = graph.ids().map(|id| buffer(graph, schedule, setting, id)).collect();
     let mut lowering = Lowering { graph, schedule, setting, buffers: buffers?, instructions: Vec::new() };
     let stores = stores(graph, schedule);
-    for (position, step) in schedule.steps.iter().enumerate() {
-        lowering.step(step);
+    for (position, (step, kernel)) in schedule.steps.iter().zip(kernels).enumerate() {
+        lowering.step(step, kernel);
         let due = stores.iter().filter(|store| store.after == position);
         let due = due.map(|s| Instruction::Store { value: BufferId(s.value.0), target: BufferId(s.target.0) });
         lowering.instructions.extend(due);
@@ -85,7 +87,7 @@ pub fn lower(graph: &Graph, schedule: &Schedule, setting: &Setting<'_>) -> Resul
 struct Lowering<'a> {
     graph: &'a Graph,
     schedule: &'a Schedule,
-    setting: &'a Setting<'a>,
+    setting: &'a Setting,
     buffers: Vec<Buffer>,
     instructions: Vec<Instruction>,
 }
@@ -99,15 +101,14 @@ impl Lowering<'_> {
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: &Step, kernel: &Kernel) {
         // What shows a result of the step comes behind it; nothing in the step reads it then.
         let (behind, nodes): (Vec<NodeId>, Vec<NodeId>) =
             step.nodes.iter().partition(|&&id| self.is_view(id) && step.nodes.contains(&self.graph.storage(id)));
         let parts: Vec<Part> = nodes.into_iter().filter_map(|id| self.part(id)).collect();
         if !parts.is_empty() {
-            let bytes = step.nodes.iter().filter_map(|id| self.setting.workspace.get(id.index())).max();
-            let workspace = step.workspace.zip(bytes).map(|(offset, &bytes)| Workspace { offset, bytes });
-            self.instructions.push(Instruction::Compute { parts, workspace });
+            let (kernel, workspace) = (kernel.clone(), step.workspace);
+            self.instructions.push(Instruction::Compute { parts, kernel, workspace });
         }
         behind.into_iter().for_each(|id| self.view(id));
         self.instructions.extend(step.ends.iter().map(|end| Instruction::Free { buffer: BufferId(end.0) }));
@@ -145,7 +146,7 @@ impl Lowering<'_> {
     }
 }
 
-fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting<'_>, id: NodeId) -> Result<Buffer, LowerError> {
+fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting, id: NodeId) -> Result<Buffer, LowerError> {
     let (node, batch) = (graph.node(id), setting.batch);
     let source = match &node.op {
         Op::Input(_) | Op::Label(_) => Source::Input,

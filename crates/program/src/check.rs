@@ -99,12 +99,12 @@ fn buffers(buffers: &[Buffer]) -> Result<(), String> {
 impl Checker<'_> {
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), String> {
         match instruction {
-            Instruction::Compute { parts, workspace } => {
+            Instruction::Compute { parts, kernel, workspace } => {
                 parts.iter().try_for_each(|part| self.part(part))?;
                 let reads = self.reads(parts);
                 parts.iter().try_for_each(|part| self.settle(part.output, &reads))?;
-                if let Some(workspace) = workspace {
-                    let range = self.range(workspace.offset, workspace.bytes, "a workspace")?;
+                if let Some(offset) = *workspace {
+                    let range = self.range(offset, kernel.workspace, "a workspace")?;
                     if let Some(other) = self.overlapping(&range).first() {
                         return Err(format!("a workspace overlaps {other}"));
                     }

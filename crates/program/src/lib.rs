@@ -8,17 +8,18 @@
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, ops};
-//! use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
+//! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
 //!
 //! let buffer = |name: &str, source, offset| Buffer {
 //!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, packed: true, source, offset,
 //! };
 //! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
+//! let kernel = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
 //! let program = Program {
 //!     batch: 8,
 //!     arena: 32,
 //!     buffers: vec![buffer("x", Source::Input, None), buffer("y", Source::None, Some(0))],
-//!     instructions: vec![Instruction::Compute { parts: vec![relu], workspace: None }],
+//!     instructions: vec![Instruction::Compute { parts: vec![relu], kernel, workspace: None }],
 //!     outputs: vec![("y".into(), BufferId(1))],
 //! };
 //! program.check()?;
@@ -28,10 +29,14 @@
 
 mod check;
 mod dot;
+mod footprint;
+mod kernel;
 mod progress;
 mod text;
 
 pub use check::ProgramError;
+pub use footprint::{DeviceMemory, Footprint};
+pub use kernel::{Family, Kernel, Role};
 pub use progress::{DynamicScale, Progress};
 
 use bitbudget_formats::{Format, Overflow};
@@ -125,15 +130,6 @@ pub struct Part {
     pub rounding: Option<Rounding>,
 }
 
-/// Memory in the arena that an instruction needs while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Workspace {
-    /// Its offset in bytes.
-    pub offset: usize,
-    /// Its size in bytes.
-    pub bytes: usize,
-}
-
 /// One instruction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Instruction {
@@ -141,8 +137,10 @@ pub enum Instruction {
     Compute {
         /// The operators: one, or several that run in one pass.
         parts: Vec<Part>,
-        /// What they need beside operands and results.
-        workspace: Option<Workspace>,
+        /// What computes them.
+        kernel: Kernel,
+        /// The byte offset of the kernel's workspace in the arena, if it has one.
+        workspace: Option<usize>,
     },
     /// Makes `output` show `input`'s storage under its own shape.
     View {

@@ -30,7 +30,7 @@ impl fmt::Display for Buffer {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "program batch={} arena={} {{", self.batch, self.arena)?;
+        writeln!(f, "program batch={} arena={} scratch={} {{", self.batch, self.arena, self.scratch())?;
         for (i, buffer) in self.buffers.iter().enumerate() {
             let source = match buffer.source {
                 Source::None => continue,
@@ -43,13 +43,16 @@ impl fmt::Display for Program {
         }
         for instruction in &self.instructions {
             match instruction {
-                Instruction::Compute { parts, workspace } => {
+                Instruction::Compute { parts, kernel, workspace } => {
                     for (i, part) in parts.iter().enumerate() {
                         let indent = if i == 0 { "  " } else { "  & " };
                         write!(f, "{indent}")?;
                         self.part(f, part)?;
-                        if let (Some(workspace), true) = (workspace, i + 1 == parts.len()) {
-                            write!(f, " workspace {}+{}", workspace.offset, workspace.bytes)?;
+                        if i + 1 == parts.len() {
+                            write!(f, " kernel {}", kernel.family)?;
+                            if let Some(workspace) = workspace {
+                                write!(f, " workspace {workspace}+{}", kernel.workspace)?;
+                            }
                         }
                         writeln!(f)?;
                     }

@@ -2,7 +2,7 @@
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Op, Shape, ops};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source, Workspace};
+use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
 
 fn buffer(name: &str, shape: &[usize], source: Source) -> Buffer {
     let (dtype, format) = (DType::F32, Format::FP32);
@@ -13,16 +13,26 @@ fn part(input: u32, output: u32) -> Part {
     Part { op: ops::Relu {}.into(), inputs: vec![BufferId(input)], output: BufferId(output), rounding: None }
 }
 
+/// A kernel that computes all parts as a whole, with a workspace of so many bytes.
+fn heads(parts: &[Part], workspace: usize) -> Kernel {
+    Kernel { family: Family::Elementwise, roles: vec![Role::Head; parts.len()], workspace, scratch: 0 }
+}
+
+fn compute(parts: Vec<Part>) -> Instruction {
+    Instruction::Compute { kernel: heads(&parts, 0), parts, workspace: None }
+}
+
 fn relu(input: u32, output: u32) -> Instruction {
-    Instruction::Compute { parts: vec![part(input, output)], workspace: None }
+    compute(vec![part(input, output)])
 }
 
 fn both(first: Part, second: Part) -> Instruction {
-    Instruction::Compute { parts: vec![first, second], workspace: None }
+    compute(vec![first, second])
 }
 
 fn beside(input: u32, output: u32, offset: usize, bytes: usize) -> Instruction {
-    Instruction::Compute { parts: vec![part(input, output)], workspace: Some(Workspace { offset, bytes }) }
+    let parts = vec![part(input, output)];
+    Instruction::Compute { kernel: heads(&parts, bytes), parts, workspace: Some(offset) }
 }
 
 fn view(input: u32, output: u32) -> Instruction {
@@ -163,7 +173,7 @@ fn results_over_operands_that_are_read_otherwise_are_refused() {
         ("a kept one", vec![backwards(1, 1)], &[], 9, "b1 takes the place of b1, which slice into b1 does not"),
     ];
     for (name, parts, nowhere, over, message) in cases {
-        let mut program = program(&[relu(0, 2), Instruction::Compute { parts, workspace: None }]);
+        let mut program = program(&[relu(0, 2), compute(parts)]);
         program.buffers.push(program.buffers[4].clone());
         inside(&mut program, nowhere);
         let moved = [over / 10, over % 10].into_iter().filter(|at| [3, 4].contains(at));

@@ -13,60 +13,22 @@ const SMALL: usize = 16;
 /// The nodes of a graph that need not be stored, with the step whose copy counts what overflows.
 ///
 /// They are cheap functions of tensors that are stored anyway for as long as something reads them, and everything that
-/// reads them can compute them in passing. What a rectifier lets through of a gradient is such a function, too, though the
+/// reads them can compute them in passing: `takes` says whether a node's kernel can compute its operand at a position. What a rectifier lets through of a gradient is such a function, too, though the
 /// gradient is kept in its place. `schedule` is the graph's; both are in FP32. A step that computes every element of a copy
 /// exactly once counts at no cost; where there is none, the first step that has a copy does.
-pub fn derivable(graph: &Graph, schedule: &Schedule, batch: usize) -> BTreeMap<NodeId, usize> {
-    let deriving = Deriving::new(graph, schedule, batch);
+pub fn derivable(
+    graph: &Graph,
+    schedule: &Schedule,
+    batch: usize,
+    takes: &dyn Fn(NodeId, usize) -> bool,
+) -> BTreeMap<NodeId, usize> {
+    let deriving = Deriving::new(graph, schedule, batch, takes);
     let derived = deriving.choose();
     let mut counting = deriving.counting(&derived, |id| is_elementwise(graph, id));
     for (id, step) in deriving.counting(&derived, |_| true) {
         counting.entry(id).or_insert(step);
     }
     counting
-}
-
-/// Whether a node can be computed for some elements at a time: at little cost, from the same elements of its operands, or from
-/// planes of them.
-fn is_cheap(graph: &Graph, id: NodeId) -> bool {
-    let facts = graph.facts(id);
-    match facts.form {
-        Form::Map(_) => facts.cheap && facts.is_elementwise(),
-        Form::Planes(_) => true,
-        Form::Source
-        | Form::Alias
-        | Form::Move
-        | Form::Reduction { .. }
-        | Form::Rows { .. }
-        | Form::Window
-        | Form::Product => false,
-    }
-}
-
-/// Whether a node's kernel can compute operand `position` in passing.
-fn takes(graph: &Graph, reader: NodeId, position: usize) -> bool {
-    let facts = graph.facts(reader);
-    match (&facts.form, graph.op(reader)) {
-        (Form::Map(_), Op::BatchNormGradInput(_)) => position == 0,
-        (Form::Map(_) | Form::Planes(_), _) => is_cheap(graph, reader),
-        (Form::Window, Op::MaxPool(_) | Op::MaxPoolIndices(_) | Op::AveragePool(_)) => true,
-        (Form::Product, Op::Conv(_) | Op::ConvGradWeight(_)) => position == 0,
-        (Form::Reduction { .. }, Op::ReduceMean(_)) => true,
-        (Form::Reduction { .. }, Op::ReduceSum(_)) => facts.is_over_channels(),
-        (Form::Reduction { .. }, Op::BatchNormGradScale(_)) => position == 0,
-        (Form::Reduction { .. }, Op::LayerNormGradScale(_)) => true,
-        (Form::Rows { .. }, Op::LayerNormalization(_) | Op::LayerNormGradInput(_)) => true,
-        (
-            Form::Source
-            | Form::Alias
-            | Form::Move
-            | Form::Reduction { .. }
-            | Form::Rows { .. }
-            | Form::Window
-            | Form::Product,
-            _,
-        ) => false,
-    }
 }
 
 /// Whether a node computes every element exactly once, and so can count those that overflow.
@@ -79,6 +41,7 @@ struct Deriving<'a> {
     graph: &'a Graph,
     schedule: &'a Schedule,
     batch: usize,
+    takes: &'a dyn Fn(NodeId, usize) -> bool,
     /// The node whose storage each node lies in.
     root: Vec<NodeId>,
     /// The nodes that read each storage, with the position of the operand; nothing for those that only show it.
@@ -95,7 +58,12 @@ struct Work {
 }
 
 impl<'a> Deriving<'a> {
-    fn new(graph: &'a Graph, schedule: &'a Schedule, batch: usize) -> Deriving<'a> {
+    fn new(
+        graph: &'a Graph,
+        schedule: &'a Schedule,
+        batch: usize,
+        takes: &'a dyn Fn(NodeId, usize) -> bool,
+    ) -> Deriving<'a> {
         let root: Vec<NodeId> = graph.ids().map(|id| graph.storage(id)).collect();
         let mut readers = vec![Vec::new(); graph.len()];
         let mut last = vec![0; graph.len()];
@@ -114,7 +82,7 @@ impl<'a> Deriving<'a> {
         for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
             last[root[id.index()].index()] = schedule.steps.len();
         }
-        Deriving { graph, schedule, batch, root, readers, last }
+        Deriving { graph, schedule, batch, takes, root, readers, last }
     }
 
     /// The nodes that are derived, with those that only show them.
@@ -139,7 +107,7 @@ impl<'a> Deriving<'a> {
         let batched = ty.shape.rank() > 1 && ty.shape.get(0).is_some_and(|dim| dim.as_fixed().is_none());
         let readers = &self.readers[id.index()];
         let passes = self.last[id.index()] < self.schedule.steps.len() && !readers.is_empty();
-        let shows = readers.iter().all(|&(reader, position)| takes(self.graph, reader, position));
+        let shows = readers.iter().all(|&(reader, position)| (self.takes)(reader, position));
         ty.dtype == DType::F32 && batched && passes && shows
     }
 
@@ -152,7 +120,7 @@ impl<'a> Deriving<'a> {
         derived: &BTreeSet<NodeId>,
         closure: &mut BTreeSet<NodeId>,
     ) -> Option<Work> {
-        if !is_cheap(self.graph, id) {
+        if !self.graph.facts(id).is_cheap() {
             return None;
         }
         closure.insert(id);

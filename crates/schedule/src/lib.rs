@@ -19,7 +19,7 @@
 //!   %3 = relu(%2) : f32[N,1] output
 //!   return "y" = %3
 //! }"#.parse()?;
-//! let setting = Setting { batch: 16, storage: Storage::Packed, workspace: &[0; 4] };
+//! let setting = Setting { batch: 16, storage: Storage::Packed };
 //! let schedule = plan(&graph, &setting);
 //! assert_eq!(schedule.steps.len(), 2); // The exponential and the rectifier are one step, in the sum's place.
 //! assert_eq!(schedule.arena, 64);
@@ -52,13 +52,11 @@ pub enum Storage {
 
 /// What sizes depend on.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting<'a> {
+pub struct Setting {
     /// Examples per step.
     pub batch: usize,
     /// How tensors are stored.
     pub storage: Storage,
-    /// Bytes that a node's kernel needs beside its operands and result, by node id.
-    pub workspace: &'a [usize],
 }
 
 /// Nodes that are computed together, then tensors end.
@@ -103,7 +101,7 @@ pub struct Schedule {
 /// The nodes of each step: in order, unless the graph is, and those together that are computed together. What is computed in passing is
 /// in the step that reads it.
 pub fn group(graph: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
-    let setting = Setting { batch, storage: Storage::Packed, workspace: &[] };
+    let setting = Setting { batch, storage: Storage::Packed };
     let tensors = Tensors { graph, setting: &setting, live: graph.live() };
     let order = match graph.stage() {
         Stage::Ordered => graph.ids().filter(|&id| tensors.is_computed(id)).collect(),
@@ -114,20 +112,27 @@ pub fn group(graph: &Graph, batch: usize) -> Vec<Vec<NodeId>> {
 
 /// As [`group`], with the nodes in the graph's own order and each in a step of its own, so that every result is stored.
 pub fn one_by_one(graph: &Graph) -> Vec<Vec<NodeId>> {
-    let setting = Setting { batch: 1, storage: Storage::Packed, workspace: &[] };
+    let setting = Setting { batch: 1, storage: Storage::Packed };
     let tensors = Tensors { graph, setting: &setting, live: graph.live() };
     graph.ids().filter(|&id| tensors.is_computed(id)).map(|id| vec![id]).collect()
 }
 
-/// [`group`], then [`place`].
-pub fn plan(graph: &Graph, setting: &Setting<'_>) -> Schedule {
-    place(graph, group(graph, setting.batch), setting)
+/// [`group`], then [`place`], where no kernel needs workspace.
+pub fn plan(graph: &Graph, setting: &Setting) -> Schedule {
+    place(graph, group(graph, setting.batch), &[], setting)
 }
 
-/// The places of the results of steps, which hold every node that something needs.
-pub fn place(graph: &Graph, steps: Vec<Vec<NodeId>>, setting: &Setting<'_>) -> Schedule {
+/// The results, by node id, that are used inside their step only, so that they need no place.
+pub fn inside(graph: &Graph, steps: &[Vec<NodeId>], batch: usize) -> Vec<bool> {
+    let setting = Setting { batch, storage: Storage::Packed };
+    lifetimes::inside(&Tensors { graph, setting: &setting, live: graph.live() }, steps)
+}
+
+/// The places of the results of steps, which hold every node that something needs; `workspace` is the bytes that each step's kernel
+/// needs beside operands and results.
+pub fn place(graph: &Graph, steps: Vec<Vec<NodeId>>, workspace: &[usize], setting: &Setting) -> Schedule {
     let (tensors, units) = (&Tensors { graph, setting, live: graph.live() }, steps);
-    let lives = lifetimes::lives(tensors, &units);
+    let lives = lifetimes::lives(tensors, &units, workspace);
     let placed = place::place(&lives.items);
     let arena = placed.size;
     let in_arena = memory::in_arena(tensors, &lives);
@@ -139,20 +144,20 @@ pub fn place(graph: &Graph, steps: Vec<Vec<NodeId>>, setting: &Setting<'_>) -> S
         }
     }
     let workspaces = lives.items.iter().zip(&placed.offsets).filter(|(item, _)| item.tensors.is_empty());
-    let mut workspace = vec![None; units.len()];
-    workspaces.for_each(|(item, &offset)| workspace[item.first] = Some(offset));
-    let steps = units.into_iter().zip(lives.ends).zip(workspace);
+    let mut offsets = vec![None; units.len()];
+    workspaces.for_each(|(item, &offset)| offsets[item.first] = Some(offset));
+    let steps = units.into_iter().zip(lives.ends).zip(offsets);
     let steps = steps.map(|((nodes, ends), workspace)| Step { nodes, ends, workspace }).collect();
     Schedule { steps, places, arena, lives: in_arena, peak }
 }
 
 /// What a tensor counts as at most, 64 TiB: so the sum of very many cannot overflow. Such a program is refused later.
-const MOST: usize = 1 << 46;
+pub(crate) const MOST: usize = 1 << 46;
 
 /// A graph with what the passes ask of its tensors.
 pub(crate) struct Tensors<'a> {
     pub(crate) graph: &'a Graph,
-    setting: &'a Setting<'a>,
+    setting: &'a Setting,
     live: Vec<bool>,
 }
 
@@ -195,11 +200,5 @@ impl Tensors<'_> {
         let node = self.graph.node(id);
         let exact = Stored::of(node.role, Format::FP32);
         exact.bytes(node.ty.dtype, node.ty.shape.elements(self.setting.batch)).min(MOST)
-    }
-
-    /// Bytes of workspace that a step of these nodes needs.
-    pub(crate) fn workspace(&self, nodes: &[NodeId]) -> usize {
-        let bytes = nodes.iter().map(|id| self.setting.workspace.get(id.index()).copied().unwrap_or(0));
-        bytes.max().unwrap_or(0).min(MOST)
     }
 }

@@ -1,6 +1,6 @@
 //! From where to where every tensor needs its memory, and which tensors take each other's place.
 
-use crate::{Place, Tensors, fuse};
+use crate::{MOST, Place, Tensors, fuse};
 use bitbudget_ir::{NodeId, Op};
 
 /// Memory that is needed from one unit to another, both included.
@@ -34,26 +34,12 @@ struct Walk<'a> {
 }
 
 /// The lifetimes of the tensors that `units` compute.
-pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>]) -> Lives {
-    let graph = tensors.graph;
-    let mut unit = vec![None; graph.len()];
-    let mut last = vec![0; graph.len()];
-    for (at, nodes) in units.iter().enumerate() {
-        for &id in nodes {
-            unit[id.index()] = Some(at);
-            last[tensors.root(id).index()] = at;
-            tensors.graph.operands(id).iter().for_each(|&o| last[tensors.root(o).index()] = at);
-        }
-    }
-    let updates = graph.updates().iter().map(|&(_, value)| value);
-    for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
-        last[tensors.root(id).index()] = units.len();
-    }
-    let walk = Walk { tensors, units, unit, last };
+pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>], workspace: &[usize]) -> Lives {
+    let walk = Walk::new(tensors, units);
     let computed = walk.unit.iter().map(|unit| unit.unwrap_or(0)).collect();
     let ends = vec![Vec::new(); units.len()];
     let mut lives = Lives { items: Vec::new(), places: walk.outside(), ends, computed };
-    let mut items: Vec<Option<usize>> = vec![None; graph.len()];
+    let mut items: Vec<Option<usize>> = vec![None; tensors.graph.len()];
     for (at, nodes) in units.iter().enumerate() {
         let mut taken = Vec::new();
         for &id in nodes.iter().filter(|id| lives.places[id.index()].is_none()) {
@@ -75,16 +61,44 @@ pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>]) -> Lives {
                 lives.ends[walk.last[id.index()]].push(id);
             }
         }
-        let workspace = tensors.workspace(nodes);
-        if workspace > 0 {
-            lives.items.push(Item { tensors: Vec::new(), bytes: workspace, first: at, last: at });
+        let bytes = workspace.get(at).map_or(0, |&bytes| bytes.min(MOST));
+        if bytes > 0 {
+            lives.items.push(Item { tensors: Vec::new(), bytes, first: at, last: at });
         }
     }
     lives.ends.iter_mut().for_each(|ends| ends.sort_unstable());
     lives
 }
 
-impl Walk<'_> {
+/// The results that are used inside their unit only.
+pub(crate) fn inside(tensors: &Tensors<'_>, units: &[Vec<NodeId>]) -> Vec<bool> {
+    let walk = Walk::new(tensors, units);
+    let mut inside = vec![false; tensors.graph.len()];
+    for (at, nodes) in units.iter().enumerate() {
+        nodes.iter().for_each(|&id| inside[id.index()] = !tensors.is_alias(id) && walk.is_inside(at, id));
+    }
+    inside
+}
+
+impl<'a> Walk<'a> {
+    fn new(tensors: &'a Tensors<'a>, units: &'a [Vec<NodeId>]) -> Walk<'a> {
+        let graph = tensors.graph;
+        let mut unit = vec![None; graph.len()];
+        let mut last = vec![0; graph.len()];
+        for (at, nodes) in units.iter().enumerate() {
+            for &id in nodes {
+                unit[id.index()] = Some(at);
+                last[tensors.root(id).index()] = at;
+                tensors.graph.operands(id).iter().for_each(|&o| last[tensors.root(o).index()] = at);
+            }
+        }
+        let updates = graph.updates().iter().map(|&(_, value)| value);
+        for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
+            last[tensors.root(id).index()] = units.len();
+        }
+        Walk { tensors, units, unit, last }
+    }
+
     /// The places of tensors that are not in the arena.
     fn outside(&self) -> Vec<Option<Place>> {
         let (tensors, graph) = (self.tensors, self.tensors.graph);

@@ -1,4 +1,4 @@
-//! What the tests of several crates share: a small network and numbers without pattern. A dev-dependency only.
+//! What the tests of several crates share: a small network, numbers without pattern, programs. A dev-dependency only.
 //!
 //! ```
 //! let network: bitbudget_ir::Graph = bitbudget_testkit::NETWORK.parse()?;
@@ -6,7 +6,11 @@
 //! # Ok::<(), bitbudget_ir::ParseError>(())
 //! ```
 
-use bitbudget_ir::{DType, Sample};
+use bitbudget_ir::{DType, Graph, Sample};
+use bitbudget_lower::{LowerError, lower};
+use bitbudget_program::{Buffer, Kernel, Part, Program, Source};
+use bitbudget_schedule::{Setting, Storage, group, inside, place};
+use bitbudget_select::{Cpu, Group, Member, Operand, Target, select};
 use std::collections::BTreeMap;
 
 /// A small network with a convolution, batch normalisation, a branch, pooling and a fully connected layer.
@@ -63,4 +67,36 @@ pub fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
         values.insert(name.to_string(), (0..ty.shape.elements(1)).map(value).collect());
     }
     values
+}
+
+/// The program of a graph as it is: nothing is rewritten, derived or recomputed.
+///
+/// # Errors
+/// If the graph cannot be lowered.
+pub fn lowered(graph: &Graph, batch: usize, storage: Storage) -> Result<Program, LowerError> {
+    let steps = group(graph, batch);
+    let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, batch), batch);
+    let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
+    let setting = Setting { batch, storage };
+    lower(graph, &place(graph, steps, &workspace, &setting), &kernels, &setting)
+}
+
+/// The kernel of parts that a test puts into a program itself.
+pub fn kernel(buffers: &[Buffer], parts: &[Part]) -> Kernel {
+    let buffer = |id: bitbudget_program::BufferId| &buffers[id.index()];
+    let member = |(i, part): (usize, &Part)| Member {
+        op: part.op.clone(),
+        operands: part
+            .inputs
+            .iter()
+            .map(|&id| Operand {
+                shape: buffer(id).shape.clone(),
+                format: buffer(id).format,
+                member: parts[..i].iter().rposition(|earlier| earlier.output == id),
+            })
+            .collect(),
+        shape: buffer(part.output).shape.clone(),
+        is_stored: buffer(part.output).offset.is_some() || buffer(part.output).source == Source::Kept,
+    };
+    Cpu.kernel(&Group { members: parts.iter().enumerate().map(member).collect() })
 }

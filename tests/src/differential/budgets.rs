@@ -3,10 +3,10 @@
 use super::training::{same_bits, train_compiled};
 use super::{Case, Checked, Findings, Trained, diverged, options, text};
 use bitbudget::{Budget, BudgetError, CompileError, Limit, Options, Rules, Shortage, compile};
-use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Model, TrainingId};
 use bitbudget_precision::Method;
+use bitbudget_program::Footprint;
 
 /// Shares of the memory that FP32 takes beside what no format changes: masters, states, and scratch memory of threads, which
 /// is most of what so small a network takes.

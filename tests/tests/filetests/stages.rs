@@ -6,9 +6,10 @@ mod bits;
 use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role, TensorType, TrainingId, verify};
-use bitbudget_program::Program;
+use bitbudget_program::Kernel;
 use bitbudget_rewrite::Alternatives;
-use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, plan};
+use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, group, inside, place, plan};
+use bitbudget_select::{Cpu, Target, select};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -161,22 +162,17 @@ impl Subject {
         Ok(Subject { graph, batch, storage })
     }
 
-    fn workspace(&self) -> Vec<usize> {
-        let graph = &self.graph;
-        let stored = |id: NodeId| (graph.ty(id).shape.at(self.batch), graph.format(id));
-        let workspace = |id| {
-            let operands: Vec<_> = graph.operands(id).iter().copied().map(stored).collect();
-            bitbudget_exec::workspace(graph.op(id), &operands, &graph.ty(id).shape.at(self.batch))
-        };
-        graph.ids().map(workspace).collect()
+    fn setting(&self) -> Setting {
+        Setting { batch: self.batch, storage: self.storage }
     }
 
-    fn schedule(&self, workspace: &[usize]) -> Schedule {
-        plan(&self.graph, &self.setting(workspace))
-    }
-
-    fn setting<'a>(&self, workspace: &'a [usize]) -> Setting<'a> {
-        Setting { batch: self.batch, storage: self.storage, workspace }
+    /// The schedule, with the kernels of its steps.
+    fn schedule(&self) -> (Schedule, Vec<Kernel>) {
+        let (graph, batch) = (&self.graph, self.batch);
+        let steps = group(graph, batch);
+        let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, batch), batch);
+        let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
+        (place(graph, steps, &workspace, &self.setting()), kernels)
     }
 }
 
@@ -224,10 +220,11 @@ fn steps(schedule: &Schedule) -> Vec<Vec<NodeId>> {
 
 /// What is derived, where that is counted, and the graph with its copies.
 fn derive(subject: &Subject) -> Result<String> {
-    let (graph, workspace) = (&subject.graph, subject.workspace());
+    let graph = &subject.graph;
     let exact = graph.exact();
-    let schedule = plan(&exact, &subject.setting(&workspace));
-    let derived = derivable(&exact, &schedule, subject.batch);
+    let schedule = plan(&exact, &subject.setting());
+    let takes = |reader, position| Cpu.takes(&exact, reader, position);
+    let derived = derivable(&exact, &schedule, subject.batch, &takes);
     let mut text = String::new();
     for (id, step) in &derived {
         let counted: Vec<&str> = schedule.steps[*step].nodes.iter().map(|&id| graph.op(id).name()).collect();
@@ -239,7 +236,7 @@ fn derive(subject: &Subject) -> Result<String> {
 
 /// The graph with copies of the nodes, `3,7`.
 fn recompute(subject: &Subject, nodes: &str) -> Result<String> {
-    let schedule = subject.schedule(&subject.workspace());
+    let (schedule, _) = subject.schedule();
     let again: std::result::Result<Vec<u32>, _> = nodes.split(',').map(str::parse).collect();
     let again: Vec<TrainingId> = again.map_err(failure)?.into_iter().map(TrainingId).collect();
     let copied = bitbudget_rewrite::recompute(&subject.graph, &steps(&schedule), &again);
@@ -248,7 +245,7 @@ fn recompute(subject: &Subject, nodes: &str) -> Result<String> {
 
 /// The peak, then each step with its results' places and what ends.
 fn shown_plan(subject: &Subject) -> String {
-    let schedule = subject.schedule(&subject.workspace());
+    let (schedule, _) = subject.schedule();
     let peak = schedule.peak;
     let mut text = format!("arena {}, peak {} in step {}:", schedule.arena, peak.total(), peak.step);
     for (name, bytes) in [
@@ -290,14 +287,7 @@ fn shown_plan(subject: &Subject) -> String {
 }
 
 fn lower(subject: &Subject) -> Result<String> {
-    let workspace = subject.workspace();
-    let schedule = subject.schedule(&workspace);
-    let setting = subject.setting(&workspace);
-    let program = bitbudget_lower::lower(&subject.graph, &schedule, &setting).map_err(failure)?;
-    let again = Program::decode(&program.encode()).map_err(failure)?;
-    if again == program {
-        Ok(program.to_string())
-    } else {
-        Err(failure(format!("read from its file form it is\n{again}")))
-    }
+    let (schedule, kernels) = subject.schedule();
+    let program = bitbudget_lower::lower(&subject.graph, &schedule, &kernels, &subject.setting()).map_err(failure)?;
+    Ok(program.to_string())
 }

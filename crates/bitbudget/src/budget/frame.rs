@@ -1,12 +1,13 @@
 //! The FP32 schedule from which the integer program is made, as plain data.
 
-use crate::build::{Form, build_stored, derived, described, in_form, rewritten, scratch, workspace};
+use crate::build::{Form, build_stored, derived, described, in_form, needs, rewritten};
 use crate::{CompileError, Lowering};
-use bitbudget_exec::Footprint;
 use bitbudget_formats::Format;
 use bitbudget_ir::{ALIGNMENT, Graph, NodeId, Op, Role, Stage};
 use bitbudget_precision::budget::{Skeleton, Where};
+use bitbudget_program::Footprint;
 use bitbudget_schedule::{Place, Schedule, Setting, plan};
+use bitbudget_select::Needs;
 
 /// The schedule in which every tensor is FP32, and what stays whatever is chosen.
 pub(super) struct Frame {
@@ -50,8 +51,8 @@ impl Frame {
             Form::Stored | Form::Derived => rewritten(graph, lowering),
         };
         let graph = derived(&rewritten_for(&training.exact())?, batch, form)?;
-        let schedule = plan(&graph, &Setting { batch, storage: lowering.storage, workspace: &[] });
-        let (mut needs, mut needs_least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
+        let schedule = plan(&graph, &Setting { batch, storage: lowering.storage });
+        let (mut most, mut least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
         let mut scratch_least = vec![usize::MAX; graph.len()];
         let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
         let mut beside_least_in_form = usize::MAX;
@@ -59,11 +60,9 @@ impl Frame {
         let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
         for (format, input) in [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)] {
             let stored = stored_in(&graph, format, input);
-            for (at, bytes) in workspace(&stored, batch).into_iter().enumerate() {
-                (needs[at], needs_least[at]) = (bytes.max(needs[at]), bytes.min(needs_least[at]));
-            }
-            for (least, bytes) in scratch_least.iter_mut().zip(scratch(&stored, batch)) {
-                *least = bytes.min(*least);
+            for (at, Needs { workspace, scratch }) in needs(&stored, batch).into_iter().enumerate() {
+                (most[at], least[at]) = (workspace.max(most[at]), workspace.min(least[at]));
+                scratch_least[at] = scratch.min(scratch_least[at]);
             }
             let stored = stored_in(training, format, input);
             let lowered = build_stored(&stored, batch, lowering)?.program;
@@ -87,8 +86,8 @@ impl Frame {
         let places = places(&graph, &schedule);
         let replaced = replaced(&graph, &schedule);
         let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
-        let workspace = steps.iter().map(|nodes| step(nodes, &needs)).collect();
-        let workspace_least = steps.iter().map(|nodes| step(nodes, &needs_least)).collect();
+        let workspace = steps.iter().map(|nodes| step(nodes, &most)).collect();
+        let workspace_least = steps.iter().map(|nodes| step(nodes, &least)).collect();
         Ok(Frame {
             graph,
             steps,

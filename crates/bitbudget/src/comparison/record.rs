@@ -3,9 +3,9 @@
 use super::Case;
 use crate::budget::{Overflowed, Search};
 use crate::{Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, Shortage, compile};
-use bitbudget_exec::Footprint;
 use bitbudget_ir::Model;
 use bitbudget_precision::{Kind, node_names};
+use bitbudget_program::Footprint;
 use serde::{Deserialize, Serialize};
 
 /// What became of a case.

@@ -7,8 +7,8 @@ mod why;
 
 use crate::build::build;
 use crate::{Certificate, CompileError, Compiled};
-use bitbudget_exec::Footprint;
 use bitbudget_precision::{Assignment, Level, node_names};
+use bitbudget_program::Footprint;
 use bitbudget_report::{Demoted, Group, Memory, Report, Rerun, Solver, Training, USES, Verdict};
 use instructions::instructions;
 use operators::{Operators, operators};

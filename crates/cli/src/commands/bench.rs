@@ -67,6 +67,8 @@ struct CeilingsRecord {
 #[derive(Serialize)]
 struct KindRecord {
     kind: String,
+    /// The kernel that computes it, with the way that this machine takes where there is a choice.
+    kernel: String,
     count: usize,
     seconds: f64,
     share: f64,
@@ -111,6 +113,8 @@ struct Measured {
     seconds: Vec<f64>,
     /// Per instruction, over all steps.
     times: Vec<Duration>,
+    /// The kernel of each instruction.
+    kernels: Vec<Option<String>>,
     losses: Vec<f32>,
 }
 
@@ -152,7 +156,8 @@ fn measure(
         }
     }
     bar.finish_and_clear();
-    Ok(Measured { seconds, times, losses })
+    let kernels = (0..program.instructions.len()).map(|at| loaded.kernel(at)).collect();
+    Ok(Measured { seconds, times, kernels, losses })
 }
 
 fn record(
@@ -185,12 +190,18 @@ fn record(
             gflops_fp8: ceilings.flops_fp8 / 1e9,
             gbytes_per_second: ceilings.bytes_per_second / 1e9,
         },
-        instructions: kinds(&compiled.train, &measured.times, args.steps, ceilings),
+        instructions: kinds(&compiled.train, &measured.times, &measured.kernels, args.steps, ceilings),
     }
 }
 
 /// Times, work and traffic by what instructions compute, the slowest first.
-fn kinds(program: &Program, times: &[Duration], steps: usize, ceilings: Ceilings) -> Vec<KindRecord> {
+fn kinds(
+    program: &Program,
+    times: &[Duration],
+    kernels: &[Option<String>],
+    steps: usize,
+    ceilings: Ceilings,
+) -> Vec<KindRecord> {
     #[derive(Default)]
     struct Kind {
         count: usize,
@@ -200,11 +211,11 @@ fn kinds(program: &Program, times: &[Duration], steps: usize, ceilings: Ceilings
         /// Seconds that the work takes at the machine's best.
         least: f64,
     }
-    let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
-    for (instruction, time) in program.instructions.iter().zip(times) {
+    let mut kinds: BTreeMap<(String, String), Kind> = BTreeMap::new();
+    for ((instruction, time), kernel) in program.instructions.iter().zip(times).zip(kernels) {
         let Instruction::Compute { parts, .. } = instruction else { continue };
         let name = parts.iter().map(|part| kind(program, part)).collect::<Vec<_>>().join("+");
-        let kind = kinds.entry(name).or_default();
+        let kind = kinds.entry((name, kernel.clone().unwrap_or_default())).or_default();
         kind.count += 1;
         kind.seconds += time.as_secs_f64() / steps as f64;
         let (flops, bytes) = (parts.iter().map(|part| flops(program, part)).sum::<f64>(), traffic(program, parts));
@@ -216,8 +227,9 @@ fn kinds(program: &Program, times: &[Duration], steps: usize, ceilings: Ceilings
     let total: f64 = kinds.values().map(|kind| kind.seconds).sum();
     let mut records: Vec<KindRecord> = kinds
         .into_iter()
-        .map(|(name, kind)| KindRecord {
+        .map(|((name, kernel), kind)| KindRecord {
             kind: name,
+            kernel,
             count: kind.count,
             seconds: kind.seconds,
             share: kind.seconds / total,
@@ -312,11 +324,12 @@ fn show(record: &Record) -> Result<()> {
 }
 
 fn instructions(kinds: &[KindRecord]) -> Table {
-    let mut table = table(&["instruction", "count", "ms a step", "share", "GFLOP/s", "GB/s", "of peak"], 1);
+    let mut table = table(&["instruction", "kernel", "count", "ms a step", "share", "GFLOP/s", "GB/s", "of peak"], 1);
     for kind in kinds.iter().filter(|kind| kind.share >= 0.001) {
         table.add_row([
             // Long names have places to break.
             kind.kind.replace('+', " + "),
+            kind.kernel.clone(),
             kind.count.to_string(),
             format!("{:.2}", 1e3 * kind.seconds),
             format!("{:.1}%", 100.0 * kind.share),

@@ -1,6 +1,5 @@
 //! Elementwise operators, alone or several in one pass over their operands.
 
-use super::geometry::channels;
 use super::load::BoundPart;
 use super::operands::{Operand, Operands, Place};
 use crate::error::Fault;
@@ -8,6 +7,7 @@ use bitbudget_formats::Counts;
 use bitbudget_ir::ops::RunningVariance;
 use bitbudget_ir::{Expression, Form, Op, Shape};
 use bitbudget_kernels::{self as kernels, Formula, Function, Output, Word};
+use bitbudget_select::geometry::channels;
 use std::slice;
 
 /// One part of an instruction in one step.

@@ -1,14 +1,14 @@
 //! Parts of an instruction that are stored nowhere, as operands that are computed as the parts behind read them.
 
 use super::chain::{self, Link};
-use super::geometry::channels;
 use super::load::{BoundPart, Origin};
 use super::operands::{Operand, Operands};
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format, Overflow};
-use bitbudget_ir::{Form, Op, Planes, Run, Shape, ops};
+use bitbudget_ir::{Form, Op, Planes, Run, Shape};
 use bitbudget_kernels::{self as kernels, ChannelRun, Derived, Elements};
-use bitbudget_program::{BufferId, Part, Program};
+use bitbudget_program::{BufferId, Kernel, Part, Program, Role};
+use bitbudget_select::geometry::channels;
 
 /// The parts of an instruction by what becomes of them.
 #[derive(Debug)]
@@ -37,24 +37,21 @@ enum Kind {
 }
 
 impl Split {
-    /// The heads are the elementwise parts at the end, of the last one's shape, that only each other read; else the stored
-    /// ones.
+    /// The parts as the kernel has them.
     ///
     /// # Errors
-    /// If what would be derived is stored, or cannot be derived.
+    /// If a part has no role, or what is to be derived is stored or cannot be derived.
     pub(super) fn new<'s>(
         parts: &[Part],
+        kernel: &Kernel,
         bound: &[BoundPart],
         shapes: &[&[usize]],
         shape: impl Fn(BufferId) -> &'s [usize],
     ) -> Result<Split, Fault> {
-        let joins = |i: usize| bound[i].elementwise.is_some() && shapes.last() == Some(&shapes[i]);
-        let is_head: Vec<bool> = match bound.last() {
-            Some(last) if last.elementwise.is_some() => {
-                ops::one_pass(bound.len(), joins, |reader, i| bound[reader].reads(i))
-            }
-            _ => bound.iter().map(|part| part.place.is_some()).collect(),
-        };
+        let is_head: Vec<bool> = kernel.roles.iter().map(|role| *role == Role::Head).collect();
+        if is_head.len() != parts.len() {
+            return Err(Fault::Operands(format!("there are {} roles for {} parts", is_head.len(), parts.len())));
+        }
         let stored = |i: &usize| bound[*i].place.is_some() && !is_head[*i];
         if let Some(i) = (0..parts.len()).find(stored) {
             return Err(Fault::Operands(format!("{} is stored in front of what reads it", parts[i].op.name())));
@@ -83,6 +80,11 @@ impl Split {
         };
         let derived: Result<_, Fault> = (0..parts.len()).filter(is_derived).map(derivation).collect();
         Ok(Split { heads: (0..parts.len()).filter(|&i| is_head[i]).collect(), derived: derived? })
+    }
+
+    /// Whether nothing is derived.
+    pub(super) fn is_whole(&self) -> bool {
+        self.derived.is_empty()
     }
 
     /// The format whose numbers a derived part's result is.

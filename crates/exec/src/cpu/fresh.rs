@@ -1,18 +1,26 @@
 //! The CPU's kernels behind dense operations, whose results are new storage.
 
-use super::kernel::Kernel;
+use super::kernel::BoundKernel;
 use super::operands::{Operand, Operands, Place};
-use super::workspace;
 use crate::error::Fault;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
+use bitbudget_select::{self as select, Cpu, Member, Target};
 use candle_core::{CpuStorage, Layout};
 
 /// Computes `op` into storage of its own.
 pub(crate) fn compute_new(op: &Op, operands: &[(&CpuStorage, &Layout)], shape: &[usize]) -> Result<CpuStorage, Fault> {
-    let stored: Vec<_> = operands.iter().map(|(_, layout)| (layout.dims().to_vec(), Format::FP32)).collect();
-    let kernel = Kernel::new(op, &stored, shape)?;
-    let mut beside = vec![0.0; workspace(op, &stored, shape) / size_of::<f32>()];
+    let stored: Vec<(&[usize], Format)> = operands.iter().map(|(_, layout)| (layout.dims(), Format::FP32)).collect();
+    let kernel = BoundKernel::new(op, &stored, shape)?;
+    let operand_of =
+        |&(shape, format): &(&[usize], Format)| select::Operand { shape: shape.to_vec(), format, member: None };
+    let member = Member {
+        op: op.clone(),
+        operands: stored.iter().map(operand_of).collect(),
+        shape: shape.to_vec(),
+        is_stored: true,
+    };
+    let mut beside = vec![0.0; Cpu.needs(&member).workspace / size_of::<f32>()];
     let operands: Result<Vec<_>, Fault> =
         operands.iter().map(|(storage, layout)| Ok((operand(storage, layout)?, layout.dims()))).collect();
     let (operands, elements) = (Operands(operands?), shape.iter().product());

@@ -9,31 +9,38 @@ mod reductions;
 mod rows;
 
 use super::operands::{Operands, Place};
-use super::workspace::{Stored, convolution};
 use crate::error::Fault;
-use bitbudget_formats::Counts;
+use bitbudget_formats::{Counts, Format};
 use bitbudget_ir::Op;
 use bitbudget_kernels::{self as kernels, Binary, ConvPlan};
+use bitbudget_select::convolution;
 use call::Call;
-pub(super) use products::matmul_sizes;
 
 /// The kernel of an operator, with what shapes and formats decide.
 #[derive(Debug)]
-pub(super) enum Kernel {
+pub(super) enum BoundKernel {
     Conv(Box<ConvPlan>),
     /// One without a plan.
     Direct,
 }
 
-impl Kernel {
+impl BoundKernel {
     /// The kernel for operands of some shapes and formats; `shape` is the result's.
     ///
     /// # Errors
     /// If a convolution's operands are not images.
-    pub(super) fn new(op: &Op, operands: &[Stored], shape: &[usize]) -> Result<Kernel, Fault> {
+    pub(super) fn new(op: &Op, operands: &[(&[usize], Format)], shape: &[usize]) -> Result<BoundKernel, Fault> {
         match convolution(op, operands, shape).transpose()? {
-            Some((conv, pass, [a, b])) => Ok(Kernel::Conv(Box::new(conv.plan(pass, a, b)))),
-            None => Ok(Kernel::Direct),
+            Some((conv, pass, [a, b])) => Ok(BoundKernel::Conv(Box::new(conv.plan(pass, a, b)))),
+            None => Ok(BoundKernel::Direct),
+        }
+    }
+
+    /// How this machine computes it, in words, where there is a choice.
+    pub(super) fn way(&self) -> Option<&'static str> {
+        match self {
+            BoundKernel::Conv(plan) => Some(plan.way()),
+            BoundKernel::Direct => None,
         }
     }
 
@@ -47,11 +54,11 @@ impl Kernel {
         workspace: &mut [f32],
     ) -> Result<Counts, Fault> {
         match self {
-            Kernel::Conv(plan) => {
+            BoundKernel::Conv(plan) => {
                 let bias = if let Op::Conv(_) = op { operands.optional(2)? } else { None };
                 Ok(plan.run([operands.numbers(0)?, operands.numbers(1)?], bias, place.numbers()?, workspace)?)
             }
-            Kernel::Direct => compute(op, operands, place, shape, workspace),
+            BoundKernel::Direct => compute(op, operands, place, shape, workspace),
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use super::chain::Elementwise;
 use super::derive::Split;
-use super::kernel::Kernel;
+use super::kernel::BoundKernel;
 use super::operands::{Operand, Operands};
-use super::workspace::{Stored, scratch};
 use crate::error::{ExecError, Fault};
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_program::{BufferId, Instruction, Part, Program, Source, Workspace};
+use bitbudget_program::{BufferId, Family, Instruction, Kernel, Part, Program, Source};
 use std::ops::Range;
 
 /// What a program's steps need beside values.
@@ -17,8 +16,6 @@ pub(crate) struct Bound {
     shows: Vec<BufferId>,
     /// The instructions that compute or store something, by their places in the program.
     pub(super) tasks: Vec<Option<Task>>,
-    /// Bytes of scratch memory that every thread takes.
-    pub(crate) scratch: usize,
 }
 
 /// An instruction with the memory that it reaches.
@@ -49,7 +46,7 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) enum Heads {
     Chain,
-    One(Kernel),
+    One(BoundKernel),
     /// Two operators that share a pass.
     Pair,
 }
@@ -118,10 +115,10 @@ impl Bound {
                 shows[output.index()] = shows[input.index()];
             }
         }
-        let mut bound = Bound { shows, tasks: Vec::new(), scratch: scratch(program) };
+        let mut bound = Bound { shows, tasks: Vec::new() };
         let tasks = program.instructions.iter().map(|instruction| match instruction {
-            Instruction::Compute { parts, workspace } => {
-                let compute = bound.compute(program, parts, *workspace);
+            Instruction::Compute { parts, kernel, workspace } => {
+                let compute = bound.compute(program, parts, kernel, *workspace);
                 compute
                     .map(|compute| Some(Task::Compute(compute)))
                     .map_err(|e| ExecError::new(place(program, parts), e))
@@ -138,6 +135,14 @@ impl Bound {
         let tasks: Result<_, ExecError> = tasks.collect();
         bound.tasks = tasks?;
         Ok(bound)
+    }
+
+    /// How this machine computes an instruction, in words, where there is a choice.
+    pub(crate) fn way(&self, at: usize) -> Option<&'static str> {
+        match self.tasks.get(at)?.as_ref()? {
+            Task::Compute(Compute { way: Way::Heads(_, Heads::One(kernel)), .. }) => kernel.way(),
+            Task::Compute(_) | Task::Store { .. } => None,
+        }
     }
 
     /// The buffer whose storage a buffer shows.
@@ -157,7 +162,7 @@ impl Bound {
         program: &Program,
         reads: &[BufferId],
         written: &[BufferId],
-        workspace: Option<Workspace>,
+        workspace: Option<Range<usize>>,
     ) -> Reach {
         let is_kept = |id: &BufferId| matches!(program.buffer(*id).source, Source::Kept | Source::Constant);
         let mut kept: Vec<BufferId> =
@@ -165,7 +170,7 @@ impl Bound {
         kept.sort_unstable();
         kept.dedup();
         let mut ranges: Vec<Range<usize>> = written.iter().filter_map(|&id| self.range(program, id)).collect();
-        ranges.extend(workspace.map(|w| w.offset..w.offset.saturating_add(w.bytes)));
+        ranges.extend(workspace);
         let replaced = written.iter().map(|&id| self.root(id)).filter(is_kept).collect();
         Reach { kept, written: written.to_vec(), replaced, ranges }
     }
@@ -192,18 +197,25 @@ impl Bound {
         }
     }
 
-    fn compute(&self, program: &Program, parts: &[Part], workspace: Option<Workspace>) -> Result<Compute, Fault> {
+    fn compute(
+        &self,
+        program: &Program,
+        parts: &[Part],
+        kernel: &Kernel,
+        workspace: Option<usize>,
+    ) -> Result<Compute, Fault> {
         let reads: Vec<BufferId> = parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
         let stored = |id: &BufferId| {
             let buffer = program.buffer(*id);
             buffer.offset.is_some() || buffer.source == Source::Kept
         };
         let written: Vec<BufferId> = parts.iter().map(|part| part.output).filter(stored).collect();
+        let workspace = workspace.map(|offset| offset..offset.saturating_add(kernel.workspace));
         let reach = self.reach(program, &reads, &written, workspace);
         let bound: Result<Vec<BoundPart>, Fault> =
             (0..parts.len()).map(|i| self.part(program, parts, i, &reach)).collect();
         let bound = bound?;
-        let way = way(program, parts, &bound, &reach)?;
+        let way = way(program, parts, kernel, &bound, &reach)?;
         Ok(Compute { reach, parts: bound, way })
     }
 
@@ -230,17 +242,14 @@ impl Bound {
     }
 }
 
-/// How parts are computed together.
-fn way(program: &Program, parts: &[Part], bound: &[BoundPart], reach: &Reach) -> Result<Way, Fault> {
+/// How a kernel computes its parts together.
+fn way(program: &Program, parts: &[Part], kernel: &Kernel, bound: &[BoundPart], reach: &Reach) -> Result<Way, Fault> {
     let shapes: Vec<&[usize]> = parts.iter().map(|part| program.buffer(part.output).shape.as_slice()).collect();
-    let is_elementwise = |i: &usize| bound[*i].elementwise.is_some();
-    if (0..parts.len()).all(|i| is_elementwise(&i) && shapes[i] == shapes[0]) {
-        return Ok(Way::Chain);
-    }
-    let split = Split::new(parts, bound, &shapes, |id| program.buffer(id).shape.as_slice())?;
-    let heads = match (split.heads.as_slice(), reach.written.as_slice()) {
-        ([_, ..], _) if split.heads.iter().all(is_elementwise) => Heads::Chain,
-        (&[head], [_]) => {
+    let split = Split::new(parts, kernel, bound, &shapes, |id| program.buffer(id).shape.as_slice())?;
+    let heads = match (kernel.family, split.heads.as_slice(), reach.written.as_slice()) {
+        (Family::Elementwise, [_, ..], _) if split.is_whole() => return Ok(Way::Chain),
+        (Family::Elementwise, [_, ..], _) => Heads::Chain,
+        (_, &[head], [_]) => {
             let part = &parts[head];
             let stored = part.inputs.iter().zip(&bound[head].origins).map(|(&id, origin)| {
                 let format = match origin {
@@ -248,11 +257,11 @@ fn way(program: &Program, parts: &[Part], bound: &[BoundPart], reach: &Reach) ->
                     Origin::Part(earlier) => split.format(*earlier, program, bound),
                     Origin::Output(_) | Origin::Given(_) | Origin::Scalar(_) | Origin::Kept(_) => Format::FP32,
                 };
-                (program.buffer(id).shape.clone(), format)
+                (program.buffer(id).shape.as_slice(), format)
             });
-            Heads::One(Kernel::new(&part.op, &stored.collect::<Vec<Stored>>(), shapes[head])?)
+            Heads::One(BoundKernel::new(&part.op, &stored.collect::<Vec<_>>(), shapes[head])?)
         }
-        ([_, _], _) => Heads::Pair,
+        (_, [_, _], _) => Heads::Pair,
         _ => return Err(Fault::Operands("the parts cannot be computed together".into())),
     };
     Ok(Way::Heads(split, heads))

@@ -5,17 +5,13 @@ mod chain;
 mod derive;
 #[cfg(any(feature = "cuda", test))]
 mod fresh;
-mod geometry;
 mod kernel;
 mod load;
 mod operands;
 mod step;
-mod workspace;
 
 pub(crate) use arena::Arena;
 #[cfg(any(feature = "cuda", test))]
 pub(crate) use fresh::{compute_new, numbers};
 pub(crate) use load::Bound;
 pub(crate) use step::run;
-pub(crate) use workspace::scratch;
-pub use workspace::{kernel_scratch, workspace};

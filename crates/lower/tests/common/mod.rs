@@ -2,9 +2,9 @@
 
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Role};
+use bitbudget_ir::{Graph, Role};
 use bitbudget_program::Program;
-use bitbudget_schedule::{Setting, Storage, plan};
+use bitbudget_schedule::Storage;
 use bitbudget_testkit::NETWORK;
 
 pub(crate) fn graph(optimizer: &Optimizer) -> Graph {
@@ -17,14 +17,7 @@ pub(crate) fn lowered(graph: &Graph, formats: &[Format], batch: usize) -> Progra
 
 pub(crate) fn lowered_as(graph: &Graph, formats: &[Format], batch: usize, storage: Storage) -> Program {
     let graph = graph.stored_in(formats);
-    let stored = |id: NodeId| (graph.ty(id).shape.at(batch), formats[id.index()]);
-    let workspace = |id| {
-        let operands: Vec<_> = graph.operands(id).iter().copied().map(stored).collect();
-        bitbudget_exec::workspace(graph.op(id), &operands, &graph.ty(id).shape.at(batch))
-    };
-    let workspace: Vec<usize> = graph.ids().map(workspace).collect();
-    let setting = Setting { batch, storage, workspace: &workspace };
-    bitbudget_lower::lower(&graph, &plan(&graph, &setting), &setting).unwrap()
+    bitbudget_testkit::lowered(&graph, batch, storage).unwrap()
 }
 
 /// A format per node by what the tensor is to the step; what is internal stays FP32.

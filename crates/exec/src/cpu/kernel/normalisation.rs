@@ -1,12 +1,12 @@
 //! Statistics of batch normalisation, and its gradients by scale and bias.
 
 use super::call::{Call, put, put_both};
-use crate::cpu::geometry::channels;
 use crate::cpu::operands::{Operands, Place};
 use crate::error::Fault;
 use bitbudget_formats::Counts;
 use bitbudget_ir::ops::BatchNormGradScale;
 use bitbudget_kernels::{self as kernels, NormGradient};
+use bitbudget_select::geometry::channels;
 
 pub(super) fn mean(Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
     let (x, x_shape) = operands.shaped(0)?;

@@ -1,12 +1,12 @@
 //! Pooling and its gradients.
 
 use super::call::Call;
-use crate::cpu::geometry::pool2d;
 use crate::cpu::operands::{Operands, Place};
 use crate::error::Fault;
 use bitbudget_formats::Counts;
 use bitbudget_ir::ops;
 use bitbudget_kernels as kernels;
+use bitbudget_select::geometry::pool2d;
 
 pub(super) fn max(op: &ops::MaxPool, Call { operands, y, shape, .. }: Call) -> Result<Counts, Fault> {
     let (x, x_shape) = operands.shaped(0)?;

@@ -1,11 +1,11 @@
 //! Sums and means over axes, and whether all elements are finite.
 
 use super::call::{Call, put};
-use crate::cpu::geometry::channels;
 use crate::error::Fault;
 use bitbudget_formats::Counts;
 use bitbudget_ir::ops;
 use bitbudget_kernels as kernels;
+use bitbudget_select::geometry::channels;
 
 pub(super) fn sum(op: &ops::ReduceSum, Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
     let (x, x_shape) = operands.shaped(0)?;

@@ -1,11 +1,11 @@
 //! Functions of whole rows: normalisation, softmax, losses and their gradients.
 
 use super::call::{Call, put};
-use crate::cpu::geometry;
 use crate::error::Fault;
 use bitbudget_formats::Counts;
 use bitbudget_ir::ops;
 use bitbudget_kernels::{self as kernels, Elements, Output, ShapeError};
+use bitbudget_select::geometry;
 
 pub(super) fn layer_norm(op: &ops::LayerNormalization, Call { operands, y, shape, .. }: Call) -> Result<Counts, Fault> {
     let (x, scale, bias) = (operands.numbers(0)?, operands.numbers(1)?, operands.optional(2)?);

@@ -9,6 +9,7 @@ use super::depthwise_grad_weight::DepthwiseGradWeight;
 use super::geometry::Conv2d;
 use super::grad_weight::{GradWeight, GradWeightPlan};
 use crate::error::{ShapeError, check, geometry};
+use crate::operators::product::Arithmetic;
 use crate::tensors::elements::{Elements, Output};
 
 /// How a pass is computed; one without products leaves nothing to plan.
@@ -21,15 +22,15 @@ enum Way {
 }
 
 impl Way {
-    fn new(g: &Conv2d, pass: Pass, a: Format, b: Format) -> Way {
+    fn new(g: &Conv2d, pass: Pass, formats: [Format; 2], arithmetic: Arithmetic) -> Way {
         match pass {
             _ if !g.is_computable() => Way::Empty,
             Pass::GradWeight if g.is_depthwise() => Way::DepthwiseGradWeight(DepthwiseGradWeight::new(g)),
             Pass::Forward if g.is_depthwise() => Way::Depthwise(Depthwise::forward(g)),
             Pass::GradInput if g.is_depthwise() => Way::Depthwise(Depthwise::grad_input(g)),
-            Pass::Forward => Way::Dense(Dense::forward(g, a, b)),
-            Pass::GradInput => Way::Dense(Dense::grad_input(g, a, b)),
-            Pass::GradWeight => Way::GradWeight(GradWeight::new(g, a, b)),
+            Pass::Forward => Way::Dense(Dense::forward(g, formats, arithmetic)),
+            Pass::GradInput => Way::Dense(Dense::grad_input(g, formats, arithmetic)),
+            Pass::GradWeight => Way::GradWeight(GradWeight::new(g, formats, arithmetic)),
         }
     }
 
@@ -57,17 +58,24 @@ impl Conv2d {
     /// FP32 elements of shared memory that a pass needs, for operands of these formats in the order of its arguments.
     /// The same on every machine; 0 for a geometry that has no outputs.
     pub fn workspace(&self, pass: Pass, a: Format, b: Format) -> usize {
-        Way::new(self, pass, a, b).workspace()
+        self.most(pass, [a, b], Way::workspace)
     }
 
-    /// FP32 elements of scratch memory that every thread takes in a pass at most, beyond the shared memory.
+    /// FP32 elements of scratch memory that every thread takes in a pass at most, beyond the shared memory. The same on every machine.
     pub fn scratch(&self, pass: Pass, a: Format, b: Format) -> usize {
-        Way::new(self, pass, a, b).scratch()
+        self.most(pass, [a, b], Way::scratch)
+    }
+
+    /// The most of something, over the arithmetics of all processors.
+    fn most(&self, pass: Pass, formats: [Format; 2], of: impl Fn(&Way) -> usize) -> usize {
+        let ways = Arithmetic::any_of(formats[0], formats[1]).iter().map(|&any| Way::new(self, pass, formats, any));
+        ways.map(|way| of(&way)).max().unwrap_or(0)
     }
 
     /// A pass on this machine, made ready for operands of these formats in the order of its arguments.
     pub fn plan(&self, pass: Pass, a: Format, b: Format) -> ConvPlan {
-        let way = Way::new(self, pass, a, b);
+        let arithmetic = Arithmetic::of(a, b);
+        let way = Way::new(self, pass, [a, b], arithmetic);
         let workspace = way.workspace();
         let way = match way {
             Way::Dense(way) => Ready::Dense(way.ready()),
@@ -76,7 +84,7 @@ impl Conv2d {
             Way::DepthwiseGradWeight(way) => Ready::DepthwiseGradWeight(way),
             Way::Empty => Ready::Empty,
         };
-        ConvPlan { geometry: *self, pass, formats: [a, b], workspace, way }
+        ConvPlan { geometry: *self, pass, formats: [a, b], arithmetic, workspace, way }
     }
 }
 
@@ -96,11 +104,22 @@ pub struct ConvPlan {
     geometry: Conv2d,
     pass: Pass,
     formats: [Format; 2],
+    arithmetic: Arithmetic,
     workspace: usize,
     way: Ready,
 }
 
 impl ConvPlan {
+    /// How this machine computes the pass, in words.
+    pub fn way(&self) -> &'static str {
+        match (&self.way, self.arithmetic) {
+            (Ready::Dense(_) | Ready::GradWeight(_), Arithmetic::F32) => "FP32 tiles",
+            (Ready::Dense(_) | Ready::GradWeight(_), Arithmetic::Bf16) => "tiles of BF16 dot products",
+            (Ready::Depthwise(_) | Ready::DepthwiseGradWeight(_), _) => "FP32 planes",
+            (Ready::Empty, _) => "no products at all",
+        }
+    }
+
     /// Computes the pass of its two operands, which have the formats of the plan; only the forward pass has a bias. What the
     /// result could not hold is counted. `shared` has at least the elements of [`Conv2d::workspace`], with any contents.
     ///

@@ -27,6 +27,11 @@ impl Arithmetic {
         }
     }
 
+    /// Every arithmetic that some processor takes for operands of these formats.
+    pub(crate) fn any_of(a: Format, b: Format) -> &'static [Arithmetic] {
+        if narrow(a) && narrow(b) { &[Arithmetic::F32, Arithmetic::Bf16] } else { &[Arithmetic::F32] }
+    }
+
     /// Numbers in one element.
     pub(crate) fn numbers(self) -> usize {
         match self {

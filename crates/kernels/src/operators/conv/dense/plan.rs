@@ -117,24 +117,24 @@ pub(super) fn places(taps: usize, members: &[([usize; 2], Vec<usize>)]) -> Vec<(
 }
 
 impl Dense {
-    pub(crate) fn forward(g: &Conv2d, x: Format, w: Format) -> Dense {
+    pub(crate) fn forward(g: &Conv2d, formats: [Format; 2], arithmetic: Arithmetic) -> Dense {
         let g = &as_rows(g);
-        Dense::new(g, [x, w], [g.group_in(), g.group_out()], false, Filter::forward(g))
+        Dense::new(g, formats, arithmetic, [g.group_in(), g.group_out()], false, Filter::forward(g))
     }
 
-    pub(crate) fn grad_input(g: &Conv2d, dy: Format, w: Format) -> Dense {
+    pub(crate) fn grad_input(g: &Conv2d, formats: [Format; 2], arithmetic: Arithmetic) -> Dense {
         let g = &as_rows(g);
-        Dense::new(g, [dy, w], [g.group_out(), g.group_in()], true, Filter::grad_input(g))
+        Dense::new(g, formats, arithmetic, [g.group_out(), g.group_in()], true, Filter::grad_input(g))
     }
 
     pub(super) fn new(
         g: &Conv2d,
         [x, w]: [Format; 2],
+        arithmetic: Arithmetic,
         [inputs, outputs]: [usize; 2],
         transposed: bool,
         filter: Filter,
     ) -> Dense {
-        let arithmetic = Arithmetic::of(x, w);
         let lattice = filter.lattice();
         // Phases that some tap reaches and that have an output.
         let [residues_y, residues_x] = &filter.residues;

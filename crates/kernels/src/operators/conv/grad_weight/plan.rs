@@ -56,9 +56,8 @@ pub(crate) struct GradWeight {
 }
 
 impl GradWeight {
-    pub(crate) fn new(g: &Conv2d, x: Format, dy: Format) -> GradWeight {
+    pub(crate) fn new(g: &Conv2d, [x, dy]: [Format; 2], arithmetic: Arithmetic) -> GradWeight {
         let mut g = super::super::dense::as_rows(g);
-        let arithmetic = Arithmetic::of(x, dy);
         // Columns of the result are counted in vectors: let there be enough.
         let swapped = g.is_pointwise() && g.group_in() <= 2 * LANES && g.group_out() > g.group_in();
         if swapped {

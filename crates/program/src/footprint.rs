@@ -1,7 +1,7 @@
-//! Bytes that running programs takes on the CPU.
+//! Bytes that running programs takes.
 
-use crate::cpu;
-use bitbudget_program::{Program, Source};
+use crate::{Buffer, Instruction, Program, Source};
+use bitbudget_ir::ALIGNMENT;
 
 /// Bytes by who holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,11 @@ pub struct DeviceMemory {
 impl Footprint {
     /// The prediction for a program with so many threads.
     pub fn predicted(program: &Program, threads: usize) -> Footprint {
-        let kept = |b: &&bitbudget_program::Buffer| matches!(b.source, Source::Kept | Source::Constant);
+        let kept = |b: &&Buffer| matches!(b.source, Source::Kept | Source::Constant);
         Footprint {
             kept: program.buffers.iter().filter(kept).map(|b| b.bytes()).sum(),
             arena: program.arena,
-            scratch: cpu::scratch(program) * threads,
+            scratch: program.scratch() * threads,
         }
     }
 
@@ -41,5 +41,16 @@ impl Footprint {
     /// All bytes but those that stay from step to step.
     pub fn without_kept(&self) -> usize {
         self.arena + self.scratch
+    }
+}
+
+impl Program {
+    /// Bytes of scratch memory that each thread takes: what the instruction needs that needs most.
+    pub fn scratch(&self) -> usize {
+        let needed = self.instructions.iter().filter_map(|instruction| match instruction {
+            Instruction::Compute { kernel, .. } => Some(kernel.scratch),
+            Instruction::View { .. } | Instruction::Store { .. } | Instruction::Free { .. } => None,
+        });
+        needed.max().unwrap_or(0).next_multiple_of(ALIGNMENT)
     }
 }

@@ -1,38 +1,45 @@
 //! From shapes and attributes to the kernels' geometries.
 
-use crate::error::Fault;
 use bitbudget_ir::ops::{Conv, Window};
 use bitbudget_kernels::{Conv2d, Pool2d};
 
+/// Why shapes are not those of a kernel's operands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct GeometryError(String);
+
 /// Batch, channels and elements per channel and example of `[N, C, …]`.
-pub(super) fn channels(shape: &[usize]) -> [usize; 3] {
+pub fn channels(shape: &[usize]) -> [usize; 3] {
     let inner = shape.get(2..).map_or(1, |rest| rest.iter().product());
     [shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1), inner]
 }
 
 /// Rows and columns, the last dimension being a row.
-pub(super) fn rows(shape: &[usize]) -> (usize, usize) {
+pub fn rows(shape: &[usize]) -> (usize, usize) {
     let columns = shape.last().copied().unwrap_or(1);
     (shape.iter().product::<usize>() / columns.max(1), columns)
 }
 
 /// Rows and columns, a row being everything from dimension `axis` on.
-pub(super) fn rows_from(shape: &[usize], axis: usize) -> [usize; 2] {
+pub fn rows_from(shape: &[usize], axis: usize) -> [usize; 2] {
     let (before, row) = shape.split_at(axis.min(shape.len()));
     [elements(before), elements(row)]
 }
 
 /// The elements of a shape, the largest number there is where they are more.
-pub(super) fn elements(shape: &[usize]) -> usize {
+pub fn elements(shape: &[usize]) -> usize {
     shape.iter().copied().fold(1, usize::saturating_mul)
 }
 
-fn four(shape: &[usize]) -> Result<[usize; 4], Fault> {
-    shape.try_into().map_err(|_| Fault::Operands(format!("{shape:?} is not [N, C, H, W]")))
+fn four(shape: &[usize]) -> Result<[usize; 4], GeometryError> {
+    shape.try_into().map_err(|_| GeometryError(format!("{shape:?} is not [N, C, H, W]")))
 }
 
 /// The convolution of an input and weights of these shapes.
-pub(super) fn conv2d(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Conv2d, Fault> {
+///
+/// # Errors
+/// If they are not `[N, C, H, W]`.
+pub fn conv2d(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Conv2d, GeometryError> {
     let ([batch, in_channels, in_height, in_width], [out_channels, _, height, width]) = (four(x)?, four(w)?);
     Ok(Conv2d {
         batch,
@@ -50,7 +57,10 @@ pub(super) fn conv2d(conv: &Conv, x: &[usize], w: &[usize]) -> Result<Conv2d, Fa
 }
 
 /// The pooling that leads from one shape to another.
-pub(super) fn pool2d(window: &Window, x: &[usize], y: &[usize]) -> Result<Pool2d, Fault> {
+///
+/// # Errors
+/// If they are not `[N, C, H, W]`.
+pub fn pool2d(window: &Window, x: &[usize], y: &[usize]) -> Result<Pool2d, GeometryError> {
     let ([batch, channels, in_height, in_width], [.., out_height, out_width]) = (four(x)?, four(y)?);
     let Window { kernel, strides, pads_begin, pads_end, dilations, .. } = *window;
     Ok(Pool2d {
@@ -66,4 +76,15 @@ pub(super) fn pool2d(window: &Window, x: &[usize], y: &[usize]) -> Result<Pool2d
         pad_begin: pads_begin,
         pad_end: pads_end,
     })
+}
+
+/// Rows, columns and depth of a matrix product.
+///
+/// # Errors
+/// If an operand or the result is not a matrix.
+pub fn matmul_sizes(shape: &[usize], a: &[usize], trans_a: bool) -> Result<[usize; 3], GeometryError> {
+    match (shape, a) {
+        (&[m, n], &[first, second]) => Ok([m, n, if trans_a { first } else { second }]),
+        _ => Err(GeometryError("operands must be matrices".into())),
+    }
 }

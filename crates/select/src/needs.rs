@@ -1,0 +1,58 @@
+//! The memory of kernels beside their operands and results, the same on every processor.
+
+use crate::Member;
+use crate::geometry::{GeometryError, conv2d, elements, matmul_sizes, rows_from};
+use bitbudget_formats::Format;
+use bitbudget_ir::Op;
+use bitbudget_kernels::{Conv2d, Pass, SCRATCH, layer_norm_scratch, layer_norm_workspace, matmul_scratch};
+
+/// What one operator's kernel needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Bytes in the arena while it runs, shared by all threads.
+    pub workspace: usize,
+    /// Bytes of scratch memory of each thread.
+    pub scratch: usize,
+}
+
+/// A convolution, the pass that is computed, and the formats of its operands.
+pub type Convolution = (Conv2d, Pass, [Format; 2]);
+
+/// The convolution of an operator, if it is one; operands have shapes and formats, `shape` is the result's.
+pub fn convolution(
+    op: &Op,
+    operands: &[(&[usize], Format)],
+    shape: &[usize],
+) -> Option<Result<Convolution, GeometryError>> {
+    let (conv, pass) = match (op, operands) {
+        (Op::Conv(op), [(x, _), (w, _), ..]) => (conv2d(op, x, w), Pass::Forward),
+        (Op::ConvGradInput(op), [_, (w, _)]) => (conv2d(&op.forward(), shape, w), Pass::GradInput),
+        (Op::ConvGradWeight(op), [(x, _), _]) => (conv2d(&op.forward(), x, shape), Pass::GradWeight),
+        _ => return None,
+    };
+    Some(conv.map(|geometry| (geometry, pass, [operands[0].1, operands[1].1])))
+}
+
+/// What the kernel of an operator needs on a CPU.
+pub(crate) fn needs(member: &Member) -> Needs {
+    let (op, shape) = (&member.op, member.shape.as_slice());
+    let operands: Vec<(&[usize], Format)> =
+        member.operands.iter().map(|operand| (operand.shape.as_slice(), operand.format)).collect();
+    let (workspace, scratch) = match (op, operands.as_slice(), convolution(op, &operands, shape)) {
+        (_, _, Some(Ok((conv, pass, [a, b])))) => (conv.workspace(pass, a, b), conv.scratch(pass, a, b)),
+        (Op::Matmul(op), &[(a, fa), (_, fb), ..], _) => {
+            let sizes = matmul_sizes(shape, a, op.trans_a).ok();
+            (0, sizes.map_or(0, |[m, n, k]| matmul_scratch(m, n, k, fa, fb)))
+        }
+        (Op::LayerNormalization(_), [_, (scale, _), ..], _) | (Op::LayerNormGradInput(_), [.., (scale, _)], _) => {
+            (0, layer_norm_scratch(elements(scale)))
+        }
+        (Op::LayerNormGradScale(op), [(dy, _), ..], _) => {
+            let [rows, columns] = rows_from(dy, op.axis);
+            (layer_norm_workspace(rows, columns), layer_norm_scratch(elements(shape)))
+        }
+        _ => (0, 0),
+    };
+    let bytes = |elements: usize| elements.saturating_mul(size_of::<f32>());
+    Needs { workspace: bytes(workspace), scratch: bytes(scratch).max(SCRATCH) }
+}
