@@ -69,12 +69,15 @@ pub struct Node {
     pub origin: Origin,
     /// Where it comes from, for people: an ONNX node's name, say; may be empty.
     pub name: String,
+    /// The type of the ONNX operator that it does the work of; empty where there is none.
+    pub onnx_type: String,
 }
 
 impl Node {
     /// A node whose tensor is stored in FP32, and which stands for itself once it is in a graph.
     pub(crate) fn new(op: Op, ty: TensorType, role: Role, name: String) -> Node {
-        Node { op, ty, role, stored: Stored::of(role, Format::FP32), origin: Origin::default(), name }
+        let (stored, origin) = (Stored::of(role, Format::FP32), Origin::default());
+        Node { op, ty, role, stored, origin, name, onnx_type: String::new() }
     }
 }
 
@@ -258,6 +261,13 @@ impl Graph {
     pub fn set_format(&mut self, id: NodeId, format: Format) {
         if self.format(id) != format {
             self.node_mut(id).stored.format = format;
+        }
+    }
+
+    /// Sets the type of the ONNX operator that a node does the work of.
+    pub fn set_onnx_type(&mut self, id: NodeId, onnx_type: &str) {
+        if self.node(id).onnx_type != onnx_type {
+            self.node_mut(id).onnx_type = onnx_type.to_string();
         }
     }
 

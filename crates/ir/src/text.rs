@@ -10,7 +10,8 @@
 //! ```
 //!
 //! After the type stand the role (`output`, `parameter`, `gradient of %1`, `parameter_gradient of %1`; nothing for internal tensors),
-//! the node's name unless it is empty or that of a source, and the format in which the tensor is stored (`in 1-4-3`; nothing for FP32).
+//! the node's name unless it is empty or that of a source, its ONNX type where that is not the operator's own name (`from Gemm`), and the
+//! format in which the tensor is stored (`in 1-4-3`; nothing for FP32).
 //! Then follow the nodes of the training graph that a node stands for (`for %3, %7`, `for nothing`; left out where it stands for the one of
 //! its own id), and how it is computed: `again`, `passing`, `uncounted` ([`crate::Origin`]). The stage of the graph stands before the brace,
 //! unless it is imported. `return` names outputs, `update %1 <- %7` says what replaces a parameter or state after the step.
@@ -67,6 +68,9 @@ impl Graph {
             if !node.name.is_empty() && node.op.source_name() != Some(node.name.as_str()) {
                 write!(f, " {:?}", node.name)?;
             }
+            if !version.is_empty() && !is_type_of(&node.onnx_type, &node.op) {
+                write!(f, " from {}", node.onnx_type)?;
+            }
             if node.stored.format != Format::FP32 {
                 write!(f, " in {}", node.stored.format)?;
             }
@@ -81,6 +85,11 @@ impl Graph {
         }
         write!(f, "}}")
     }
+}
+
+/// Whether an ONNX type is missing, or our operator's own name in ONNX's spelling.
+fn is_type_of(onnx_type: &str, op: &Op) -> bool {
+    onnx_type.is_empty() || onnx_type.eq_ignore_ascii_case(&op.name().replace('_', ""))
 }
 
 fn write_origin(f: &mut impl fmt::Write, id: NodeId, origin: &Origin) -> fmt::Result {
@@ -266,7 +275,8 @@ impl<'t> Cursor<'t> {
         let role = self.role(graph)?;
         let label = if self.rest.starts_with('"') { Some(self.string()?) } else { None };
         let label = label.or_else(|| op.source_name().map(String::from)).unwrap_or_default();
-        let id = graph.insert(Node::new(op, ty, role, label), &operands);
+        let onnx_type = if self.eat("from ") { self.word()?.to_string() } else { String::new() };
+        let id = graph.insert(Node { onnx_type, ..Node::new(op, ty, role, label) }, &operands);
         graph.set_format(id, self.format()?);
         graph.set_origin(id, self.origin(id)?);
         Ok(())

@@ -55,8 +55,9 @@ pub(crate) struct Importer {
     pub(crate) signature: Signature,
     /// Whether Identity gives names to all initializers that the exporter merged.
     pub(crate) marks_merged: bool,
-    /// The node that is being imported.
+    /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
+    operator: String,
     /// Parameters that several nodes read.
     pub(crate) shared: BTreeSet<String>,
     /// How many needed nodes read a name, and which node does if it is one.
@@ -84,6 +85,7 @@ impl Importer {
             signature: Signature::default(),
             marks_merged: false,
             reader: Reader::default(),
+            operator: String::new(),
             shared: BTreeSet::new(),
             readers: HashMap::new(),
             merged: HashMap::new(),
@@ -220,6 +222,7 @@ impl Importer {
         let read = proto.output.iter().map(|n| !n.is_empty() && self.is_read(n)).collect();
         let node = Node { proto, name, version: version.unwrap_or(opset), inputs, read };
         self.reader = sharing::reader(self, &node, self.reader.node + 1);
+        self.operator.clone_from(&node.proto.op_type);
         match self.build(row, &node) {
             Ok(values) => Some(values),
             Err(reason) => {
@@ -394,7 +397,9 @@ impl Importer {
         let op = op.into();
         let ty = self.graph.infer(&op, operands, name).map_err(|e| e.reason().to_string())?;
         plausible(&ty.shape)?;
-        self.graph.add_named(op, operands, name).map_err(|e| e.reason().to_string())
+        let id = self.graph.add_named(op, operands, name).map_err(|e| e.reason().to_string())?;
+        self.graph.set_onnx_type(id, &self.operator);
+        Ok(id)
     }
 
     /// Adds a statistic: a node that is not a tensor of the network itself.

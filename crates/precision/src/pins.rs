@@ -12,10 +12,6 @@ use std::str::FromStr;
 /// The formats of pinned tensors, by position in the list of [`crate::tensors()`].
 pub type Pinned = BTreeMap<usize, Format>;
 
-/// ONNX's names of operators that differ from ours in more than case and underscores.
-const ONNX_NAMES: [(&str, &str); 3] =
-    [("batch_normalize", "BatchNormalization"), ("matmul", "Gemm"), ("average_pool", "GlobalAveragePool")];
-
 /// The number of names that an error suggests.
 const SUGGESTED: usize = 3;
 
@@ -139,8 +135,12 @@ pub fn pins_of(
         let node = tensors[at].node;
         names[node.index()].clone().unwrap_or_else(|| node.to_string())
     };
-    let operator = |at: usize| graph.op(tensors[at].operator).name();
-    let types: BTreeSet<&str> = (0..tensors.len()).map(operator).collect();
+    // An operator's type is our name of it, and its type in an ONNX file.
+    let of_operator = |at: usize| {
+        let node = graph.node(tensors[at].operator);
+        [node.op.name(), node.onnx_type.as_str()].into_iter().filter(|name| !name.is_empty())
+    };
+    let types: BTreeSet<&str> = (0..tensors.len()).flat_map(of_operator).collect();
     let mut errors = Vec::new();
     // Per tensor, the pins that match it, with their precedence and formats.
     let mut asked: BTreeMap<usize, Vec<(u8, &Pin, Format)>> = BTreeMap::new();
@@ -149,7 +149,7 @@ pub fn pins_of(
         let by_type = types.iter().any(|operator| matches_type(pattern, operator));
         let rank = 2 * u8::from(!by_type) + u8::from(!pattern.contains(['*', '?']));
         let is_meant = |at: usize| match by_type {
-            true => matches_type(pattern, operator(at)),
+            true => of_operator(at).any(|name| matches_type(pattern, name)),
             false => matches(pattern, &name(at)),
         };
         let meant: Vec<usize> = (0..tensors.len()).filter(|&at| is_meant(at)).collect();
@@ -213,11 +213,10 @@ fn exact_formats(kind: Kind, method: Method, formats: &Formats) -> Vec<Format> {
     allowed
 }
 
-/// Returns whether a pattern matches an operator's type, by our name or ONNX's.
+/// Returns whether a pattern matches a type of operators, whatever the case and with or without underscores.
 fn matches_type(pattern: &str, operator: &str) -> bool {
     let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
-    let onnx = ONNX_NAMES.iter().filter(|(name, _)| *name == operator).map(|&(_, onnx)| onnx);
-    onnx.chain([operator]).any(|name| matches(&plain(pattern), &plain(name)))
+    matches(&plain(pattern), &plain(operator))
 }
 
 /// Returns whether a pattern with the wildcards `*` and `?` matches a whole text.
@@ -300,7 +299,7 @@ mod tests {
         yes.iter().for_each(|(pattern, text)| assert!(matches(pattern, text), "{pattern} {text}"));
         no.iter().for_each(|(pattern, text)| assert!(!matches(pattern, text), "{pattern} {text}"));
         for (pattern, operator) in
-            [("Conv*", "conv"), ("MaxPool", "max_pool"), ("BatchNormalization*", "batch_normalize")]
+            [("Conv*", "conv"), ("MaxPool", "max_pool"), ("BatchNormalization*", "BatchNormalization")]
         {
             assert!(matches_type(pattern, operator), "{pattern} {operator}");
         }

@@ -53,10 +53,23 @@ fn types_come_before_names_and_the_more_exact_pin_wins() {
         ["relu Y: bf16", "relu GY: bf16", "late Y: bf16", "late GY: bf16"]
     );
     let gemm = ["w P: bf16", "left Y: bf16", "left GY: bf16", "w GP: bf16", "right Y: bf16", "right GY: bf16"];
-    assert_eq!(shown(&graph, &[pin("Gemm", "bf16")]), gemm);
     assert_eq!(shown(&graph, &[pin("mat*", "fp32"), pin("MatMul", "bf16")]), gemm);
     let mixed = ["w P: fp32", "left Y: 1-6-9", "left GY: 1-6-9", "w GP: fp32", "right Y: e5m2", "right GY: e5m2"];
     assert_eq!(shown(&graph, &[pin("righ?", "e5m2"), exclude("matmul"), pin("w", "fp32")]), mixed);
+}
+
+/// An operator is meant by its type in the file too, and only where the file has that.
+#[test]
+fn types_of_the_file_are_matched() {
+    let mut graph = train(SHARED);
+    assert!(matches!(resolved(&graph, &[pin("Gemm", "bf16")]).unwrap_err()[..], [PinError::Nothing { .. }]));
+    let left = graph.ids().find(|&id| graph.node(id).name == "left").unwrap();
+    graph.set_onnx_type(left, "Gemm");
+    let left = ["w P: bf16", "left Y: bf16", "left GY: bf16", "w GP: bf16"];
+    for pattern in ["Gemm", "gemm", "Ge*"] {
+        assert_eq!(shown(&graph, &[pin(pattern, "bf16")]), left);
+    }
+    assert_eq!(shown(&graph, &[pin("MatMul", "bf16")]).len(), 6);
 }
 
 #[test]

@@ -136,7 +136,10 @@ impl Layers {
         let op = ops::RunningVariance { momentum };
         let next = self.statistic(op, &[running, variance, x], &format!("{name}.next_var"))?;
         self.graph.add_update(running, next);
-        self.graph.add_named(ops::BatchNormalize { epsilon: Real(1e-5) }, &[x, mean, variance, scale, bias], name)
+        let op = ops::BatchNormalize { epsilon: Real(1e-5) };
+        let normalized = self.graph.add_named(op, &[x, mean, variance, scale, bias], name)?;
+        self.graph.set_onnx_type(normalized, "BatchNormalization");
+        Ok(normalized)
     }
 
     fn statistic(&mut self, op: impl Into<ops::Op>, operands: &[NodeId], name: &str) -> Built {
@@ -189,6 +192,7 @@ impl Layers {
             count_include_pad: true,
         };
         let pooled = self.graph.add_named(op, &[x], name)?;
+        self.graph.set_onnx_type(pooled, "GlobalAveragePool");
         let shape = [Dim::BATCH, Dim::fixed(self.channels(x))].into();
         self.graph.add_named(ops::Reshape { shape }, &[pooled], "flatten")
     }
@@ -210,7 +214,9 @@ impl Layers {
         let features = self.channels(x);
         let weight = self.parameter(format!("{name}.weight"), &[classes, features], weight);
         let bias = self.parameter(format!("{name}.bias"), &[classes], bias);
-        self.graph.add_named(ops::Matmul { trans_a: false, trans_b: true }, &[x, weight, bias], name)
+        let product = self.graph.add_named(ops::Matmul { trans_a: false, trans_b: true }, &[x, weight, bias], name)?;
+        self.graph.set_onnx_type(product, "Gemm");
+        Ok(product)
     }
 
     /// The first and the second half of the channels.
