@@ -19,46 +19,51 @@ mod available;
 mod budget;
 mod build;
 pub mod comparison;
+mod drawing;
+mod error;
 mod explain;
+mod exports;
 mod finite;
+mod network;
+mod overview;
 mod plan;
 mod profiling;
 mod promotion;
 mod report;
+mod session;
 mod threads;
 mod trainer;
+mod work;
 
-use bitbudget_autodiff::{Optimizer, Updates, evaluation, training_with};
-use bitbudget_exec::Footprint;
-use bitbudget_ir::{Graph, GraphError, Model, verify};
+use bitbudget_autodiff::{evaluation, training_with};
+use bitbudget_ir::verify;
 use bitbudget_lower::LowerError;
-use bitbudget_precision::{
-    AssignError, Assignment, Formats, Method, Pin, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
-};
-use bitbudget_profile::ProfileError;
-use bitbudget_program::{Program, Progress};
+use bitbudget_precision::{PinError, Pinned, Tensor, assign_with, pins_of, tensors};
 use budget::Overflowed;
 use build::{Built, build, computes, is_view, rewritten, smallest};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
 pub use available::{Available, MemoryError};
-pub use bitbudget_precision::budget::{Granularity, Priced};
-pub use bitbudget_rewrite::Rules;
-pub use bitbudget_schedule::{Memory, Storage};
-pub use bitbudget_solver::Engine;
 pub use budget::{
     Budget, BudgetError, Certificate, Demoted, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit, Measured, ParseLimitError,
     Shortage, Solved,
 };
 pub use build::Lowering;
-pub use explain::{Explained, Firing, explain};
+pub use drawing::Shown;
+pub use error::{Error, ErrorKind};
+pub use explain::{Explained, Firing, Storing, TensorExplained, explain};
+pub use exports::*;
 pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};
+pub use network::{closing_softmax, data_network, parameters, updates};
+pub use overview::{OperatorTotals, Overview};
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
 pub use report::report;
+pub use session::{Precision, Profiler, SaveAs, Session, StepResult};
 pub use trainer::TrainerError;
+pub use work::{InstructionWork, instruction_work};
 
 /// Compiler options.
 #[derive(Clone, Debug, PartialEq)]

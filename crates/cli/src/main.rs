@@ -17,7 +17,7 @@ mod progress;
 mod report;
 mod threads;
 
-use bitbudget::{BudgetError, CompileError, MemoryError};
+use bitbudget::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::remark("error", format!("{error:#}"));
+            output::remark("error", output::whole(&error));
             ExitCode::from(status(&error))
         }
     }
@@ -62,7 +62,7 @@ fn show(shown: &clap::Error) -> ExitCode {
     if shown.use_stderr() {
         output::tell(text.ansi().to_string().trim_end());
     } else if let Err(error) = output::say_styled(&text) {
-        output::remark("error", format!("{error:#}"));
+        output::remark("error", output::whole(&error));
         return ExitCode::from(2);
     }
     ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2))
@@ -82,13 +82,8 @@ fn status(error: &anyhow::Error) -> u8 {
 /// Whether an error is that there is too little memory, which other arguments may not help.
 fn is_out_of_memory(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let budget = cause.downcast_ref().and_then(|error: &CompileError| match error {
-            CompileError::Budget(error) => Some(error),
-            _ => None,
-        });
         let io: Option<&std::io::Error> = cause.downcast_ref();
-        matches!(budget, Some(BudgetError::Memory(_)))
-            || cause.is::<MemoryError>()
+        ErrorKind::of(cause) == Some(ErrorKind::OutOfMemory)
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
     })
 }

@@ -55,7 +55,7 @@ mod values;
 
 pub use ceilings::{Ceilings, ceilings};
 pub use cpu::{kernel_scratch, workspace};
-pub use error::ExecError;
+pub use error::{ErrorKind, ExecError};
 pub use executor::{Executor, Loaded, Target};
 pub use footprint::{DeviceMemory, Footprint};
 pub use inputs::{Array, Inputs, Numbers};
