@@ -3,7 +3,7 @@
 use crate::{BudgetError, CompileError, MemoryError, PlanError, ProbeError, TrainerError};
 use bitbudget_exec::{self as exec, ExecError};
 use bitbudget_ir::GraphError;
-use bitbudget_onnx::{ExportError, ImportError};
+use bitbudget_onnx::{ExportError, ImportError, ImportProblem};
 use bitbudget_profile::ProfileError;
 use bitbudget_train as train;
 use std::error::Error as StdError;
@@ -92,7 +92,8 @@ impl ErrorKind {
         let compile = compile.or_else(|| error.downcast_ref().map(of_trainer));
         let run = error.downcast_ref().map(of_exec).or_else(|| error.downcast_ref().map(of_train));
         let probe = error.downcast_ref().map(of_profile).or_else(|| error.downcast_ref().map(of_probe));
-        compile.or(run).or(probe)
+        let onnx = error.downcast_ref().map(of_import);
+        compile.or(run).or(probe).or(onnx)
     }
 }
 
@@ -151,6 +152,14 @@ fn of_probe(error: &ProbeError) -> ErrorKind {
     match error {
         ProbeError::Compile(error) => of_compile(error),
         ProbeError::Exec(error) => of_exec(error),
+    }
+}
+
+fn of_import(error: &ImportError) -> ErrorKind {
+    match error.io_kind() {
+        Some(std::io::ErrorKind::NotFound) => ErrorKind::NotFound,
+        Some(_) => ErrorKind::Io,
+        None => ErrorKind::Unsupported,
     }
 }
 
@@ -227,7 +236,8 @@ impl From<MemoryError> for Error {
 
 impl From<ImportError> for Error {
     fn from(error: ImportError) -> Error {
-        Error { kind: ErrorKind::Unsupported, place: None, help: None, source: Box::new(error) }
+        let place = error.problems().first().and_then(ImportProblem::place).map(str::to_string);
+        Error { kind: of_import(&error), place, help: None, source: Box::new(error) }
     }
 }
 

@@ -18,9 +18,11 @@ pub use bitbudget_precision::budget::{Granularity, Priced};
 pub use bitbudget_precision::{AssignError, Assignment, Formats, Method, ParseMethodError, Pin, PinFormats, summary};
 pub use bitbudget_solver::Engine;
 
+// Rewriting rules, and what a program needs to write its own.
+pub use bitbudget_rewrite::{Rules, custom as rules, rule};
+
 // Programs and memory.
 pub use bitbudget_program::{Program, Progress};
-pub use bitbudget_rewrite::Rules;
 pub use bitbudget_schedule::{Memory, Storage};
 
 // Steps: where they run, what they read, and the memory that they take.

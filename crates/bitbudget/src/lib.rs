@@ -1,18 +1,28 @@
-//! Compiles a network into a mixed-precision trainer: the whole way through the compiler in one function.
+//! Compiles a network into a mixed-precision trainer, and trains it: what a program embeds.
 //!
-//! [`compile`] composes the passes, which know nothing of each other: `autodiff` makes the training graph, `precision`
+//! A [`Session`] is a compiled trainer on a machine: from an ONNX file, or a network that is known or made by hand, it runs steps and
+//! whole trainings, evaluates, promotes tensors that overflow, and saves. The programs of `examples/` show that in full.
+//!
+//! ```
+//! use bitbudget::zoo::{Network, Spec, build};
+//! use bitbudget::{Array, Inputs, Options, SaveAs, Session};
+//!
+//! let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+//! let mut session = Session::compile(build(&spec)?, &Options { batch: 2, threads: 1, ..Options::default() })?;
+//! let images = vec![0.5; 2 * 3 * 32 * 32];
+//! let arrays = [("input", Array::f32(&[2, 3, 32, 32], &images)), ("labels", Array::integers(&[2], &[3, 7]))];
+//! let step = session.step(&Inputs { learning_rate: 0.05, ..Inputs::new(arrays) })?;
+//! assert!(step.loss > 0.0 && step.outputs["logits"].len() == 2 * 10);
+//! let network = session.save(SaveAs::Onnx)?;
+//! assert!(Session::from_onnx_bytes(&network, &Options::default()).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`compile`] is the whole way through the compiler in one function. It composes the passes, which know nothing of each other: `autodiff` makes the training graph, `precision`
 //! gives every tensor a format, `rewrite` replaces operators by equal ones that need less memory then, `schedule` orders
 //! them and gives their tensors places, `lower` turns all that into a program.
 //!
-//! ```
-//! use bitbudget::{Options, compile};
-//! use bitbudget_zoo::{Network, Spec, build};
-//!
-//! let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
-//! let compiled = compile(build(&spec)?, &Options { batch: 8, ..Options::default() })?;
-//! assert_eq!(compiled.train.batch, 8);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! Everything that fails is an [`Error`], with a kind and a place beside its message.
 
 mod annotations;
 mod available;

@@ -106,6 +106,11 @@ impl Compiled {
     }
 }
 
+/// A setting of the assignment that cannot be read.
+fn damaged(error: impl std::fmt::Display) -> TrainerError {
+    TrainerError::Assignment(error.to_string())
+}
+
 fn names(formats: &[Format]) -> Vec<String> {
     formats.iter().map(ToString::to_string).collect()
 }
@@ -181,7 +186,7 @@ impl BudgetRecord {
             forward: formats(&self.forward)?,
             backward: formats(&self.backward)?,
             recompute: self.recompute,
-            granularity: self.granularity.parse().map_err(TrainerError::Assignment)?,
+            granularity: self.granularity.parse().map_err(damaged)?,
             time_weight: self.time_weight,
             max_slowdown: self.max_slowdown,
             measured,

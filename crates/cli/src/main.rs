@@ -87,3 +87,34 @@ fn is_out_of_memory(error: &anyhow::Error) -> bool {
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use bitbudget::zoo::{Network, Spec, build};
+    use bitbudget::{Executor, Method, Options, Target, compile};
+
+    /// The errors of a step that the machine has too little memory for, as the crates on the way wrap it.
+    #[test]
+    fn too_little_memory_has_a_status_of_its_own_wherever_it_runs_out() {
+        let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+        let options = Options { batch: 2, method: Method::Fp32, ..Options::default() };
+        let mut program = compile(build(&spec).unwrap(), &options).unwrap().train;
+        program.arena = usize::MAX / 2;
+        let error = || Executor::new(Target::Cpu, 1).unwrap().load(&program).unwrap_err();
+        let message = error().to_string();
+        let of_train = || bitbudget_train::Error::from(error());
+        for error in [
+            anyhow::Error::from(error()),
+            of_train().into(),
+            bitbudget::Error::from(error()).into(),
+            bitbudget::Error::from(of_train()).into(),
+        ] {
+            let error = Err::<(), _>(error).context("cannot train net.onnx").unwrap_err();
+            assert_eq!((status(&error), output::whole(&error)), (4, format!("cannot train net.onnx: {message}")));
+        }
+        let other = bitbudget_train::Error::new(bitbudget_train::ErrorKind::Invalid, "no");
+        assert_eq!(status(&bitbudget::Error::from(other).into()), 2);
+    }
+}

@@ -1,6 +1,8 @@
 //! The crate's error.
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use bitbudget_exec::{self as exec, ExecError};
 
@@ -8,14 +10,34 @@ use bitbudget_exec::{self as exec, ExecError};
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error as a sentence that names the file and says what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     place: Option<String>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Errors of the same kind and message are equal.
+impl PartialEq for Error {
+    fn eq(&self, other: &Error) -> bool {
+        (self.kind, &self.message) == (other.kind, &other.message)
+    }
+}
+
+impl Eq for Error {}
 
 /// The kinds of [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +80,13 @@ impl Error {
         };
         let place = Some(path.display().to_string());
         let message = format!("cannot {action} {}: {error}", path.display());
-        Error { place, source: Some(error.into()), ..Error::new(kind, message) }
+        Error { place, source: Some(Arc::new(error)), ..Error::new(kind, message) }
     }
 
     /// A program could not be compiled again during a run.
     pub fn compile(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         let message = error.to_string();
-        Error { source: Some(Box::new(error)), ..Error::new(ErrorKind::Invalid, message) }
+        Error { source: Some(Arc::new(error)), ..Error::new(ErrorKind::Invalid, message) }
     }
 
     /// The kind of the error.
@@ -87,7 +109,7 @@ impl From<ExecError> for Error {
             exec::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
         };
         let place = Some(error.place().to_string());
-        Error { kind, message: error.to_string(), place, source: Some(Box::new(error)) }
+        Error { kind, message: error.to_string(), place, source: Some(Arc::new(error)) }
     }
 }
 

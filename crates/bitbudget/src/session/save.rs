@@ -1,7 +1,7 @@
 //! Trained networks as files.
 
 use super::Session;
-use crate::{Compiled, Error, Graph, Model, onnx};
+use crate::{Compiled, Error, ErrorKind, Graph, Model, Rules, onnx};
 use bitbudget_ir::{NodeId, Op};
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use std::collections::BTreeMap;
@@ -54,9 +54,16 @@ impl Compiled {
         Ok(match kind {
             SaveAs::Onnx => onnx::export_bytes(&Model { graph: self.forward.clone(), values: self.values.clone() })?,
             SaveAs::Safetensors => checkpoint(self).encode()?,
+            SaveAs::Trainer if matches!(self.lowering.rewrite, Some(Rules::With(_))) => return Err(own_rules()),
             SaveAs::Trainer => self.encode(),
         })
     }
+}
+
+fn own_rules() -> Error {
+    let reason = "a trainer file cannot hold rewriting rules of a program's own; save the network as ONNX, or compile it with \
+                  the rules that there are";
+    Error::new(ErrorKind::Unsupported, reason)
 }
 
 /// Every tensor with a value, optimizer state included.
