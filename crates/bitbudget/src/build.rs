@@ -45,7 +45,7 @@ impl Lowering {
     fn forms(self) -> (Form, &'static [Form]) {
         match self.rewrite {
             None => (Form::Plain, &[]),
-            Some(Rules::Exact) => (Form::Derived, &[Form::Stored, Form::Plain]),
+            Some(Rules::Exact | Rules::With(_)) => (Form::Derived, &[Form::Stored, Form::Plain]),
             // The graph's own operators round in another way.
             Some(Rules::Reassociating) => (Form::Derived, &[Form::Stored]),
         }

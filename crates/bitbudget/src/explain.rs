@@ -2,9 +2,10 @@
 
 use crate::budget::costs::{BYTES, FLOPS};
 use crate::build::{Built, Form, described, in_form, smallest};
-use crate::{CompileError, Compiled};
+use crate::report::kind;
+use crate::{CompileError, Compiled, Format, Priced};
 use bitbudget_ir::{Graph, NodeId, TensorType};
-use bitbudget_precision::Assignment;
+use bitbudget_precision::{Assignment, Kind, node_names};
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::{Place, Schedule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,8 +44,42 @@ pub struct Explained {
     pub derived: Firing,
     /// By node of the training graph that is stored nowhere, what computes it in passing.
     pub readers: BTreeMap<NodeId, Vec<String>>,
+    /// The assigned tensors that have a name.
+    pub tensors: Vec<TensorExplained>,
     /// Why not all rules were applied, if so.
     pub note: Option<String>,
+}
+
+/// Where the numbers of a tensor are until they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storing {
+    /// In memory.
+    Kept,
+    /// Nowhere: the backward pass computes them again.
+    Recomputed,
+    /// Nowhere: the steps that read them compute them in passing.
+    InPassing,
+}
+
+/// How a tensor is stored, and between what the solver chose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorExplained {
+    /// Its name.
+    pub name: String,
+    /// What it is, in words.
+    pub kind: &'static str,
+    /// Its symbolic shape.
+    pub shape: String,
+    /// Its format.
+    pub format: Format,
+    /// Bytes in the format that it has.
+    pub bytes: u64,
+    /// Where it is stored.
+    pub storing: Storing,
+    /// The steps that compute it in passing.
+    pub computed_by: Vec<String>,
+    /// The choices that a solver priced.
+    pub choices: Vec<Priced>,
 }
 
 /// Explains the rewriting of a trainer, with the memory that so many threads take.
@@ -102,7 +137,35 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
     };
     let before = in_form(&stored, recomputed, *batch, lowering, Form::Plain)?;
     let (plain_peak, plain_seconds) = (before.bytes(threads), self::seconds(&before, *batch));
-    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, reassociations, derived, readers, note })
+    let tensors = tensors(compiled, &readers);
+    Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, reassociations, derived, readers, tensors, note })
+}
+
+fn tensors(compiled: &Compiled, readers: &BTreeMap<NodeId, Vec<String>>) -> Vec<TensorExplained> {
+    let names = node_names(&compiled.training);
+    let solver = compiled.solved.as_ref().and_then(|solved| solved.solver.as_ref());
+    let assigned = compiled.assignment.assigned().enumerate();
+    let tensors = assigned.filter_map(|(at, (tensor, _, format))| {
+        let is_output = tensor.kind == Kind::Output;
+        let readers = readers.get(&tensor.node).filter(|_| is_output);
+        let recomputed = is_output && compiled.assignment.recomputed.iter().any(|again| again.node() == tensor.node);
+        let storing = match (readers, recomputed) {
+            (Some(_), _) => Storing::InPassing,
+            (None, true) => Storing::Recomputed,
+            (None, false) => Storing::Kept,
+        };
+        Some(TensorExplained {
+            name: names[tensor.node.index()].clone()?,
+            kind: kind(tensor.kind),
+            shape: compiled.training.ty(tensor.node).shape.to_string(),
+            format,
+            bytes: tensor.elements * format.bytes() as u64,
+            storing,
+            computed_by: readers.cloned().unwrap_or_default(),
+            choices: solver.map(|s| s.choices[at].clone()).unwrap_or_default(),
+        })
+    });
+    tensors.collect()
 }
 
 fn named(training: &Graph, id: NodeId) -> String {

@@ -1,64 +1,79 @@
-//! Compiles a network into a mixed-precision trainer: the whole way through the compiler in one function.
+//! Compiles a network into a mixed-precision trainer, and trains it: what a program embeds.
 //!
-//! [`compile`] composes the passes, which know nothing of each other: `autodiff` makes the training graph, `precision`
+//! A [`Session`] is a compiled trainer on a machine: from an ONNX file, or a network that is known or made by hand, it runs steps and
+//! whole trainings, evaluates, promotes tensors that overflow, and saves. The programs of `examples/` show that in full.
+//!
+//! ```
+//! use bitbudget::zoo::{Network, Spec, build};
+//! use bitbudget::{Array, Inputs, Options, SaveAs, Session};
+//!
+//! let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+//! let mut session = Session::compile(build(&spec)?, &Options { batch: 2, threads: 1, ..Options::default() })?;
+//! let images = vec![0.5; 2 * 3 * 32 * 32];
+//! let arrays = [("input", Array::f32(&[2, 3, 32, 32], &images)), ("labels", Array::integers(&[2], &[3, 7]))];
+//! let step = session.step(&Inputs { learning_rate: 0.05, ..Inputs::new(arrays) })?;
+//! assert!(step.loss > 0.0 && step.outputs["logits"].len() == 2 * 10);
+//! let network = session.save(SaveAs::Onnx)?;
+//! assert!(Session::from_onnx_bytes(&network, &Options::default()).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`compile`] is the whole way through the compiler in one function. It composes the passes, which know nothing of each other: `autodiff` makes the training graph, `precision`
 //! gives every tensor a format, `rewrite` replaces operators by equal ones that need less memory then, `schedule` orders
 //! them and gives their tensors places, `lower` turns all that into a program.
 //!
-//! ```
-//! use bitbudget::{Options, compile};
-//! use bitbudget_zoo::{Network, Spec, build};
-//!
-//! let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
-//! let compiled = compile(build(&spec)?, &Options { batch: 8, ..Options::default() })?;
-//! assert_eq!(compiled.train.batch, 8);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! Everything that fails is an [`Error`], with a kind and a place beside its message.
 
 mod annotations;
 mod available;
 mod budget;
 mod build;
 pub mod comparison;
+mod drawing;
+mod error;
 mod explain;
+mod exports;
 mod finite;
+mod network;
+mod overview;
 mod plan;
 mod profiling;
 mod promotion;
 mod report;
+mod session;
 mod threads;
 mod trainer;
+mod work;
 
-use bitbudget_autodiff::{Optimizer, Updates, evaluation, training_with};
-use bitbudget_ir::{Graph, GraphError, Model, verify};
+use bitbudget_autodiff::{evaluation, training_with};
+use bitbudget_ir::verify;
 use bitbudget_lower::LowerError;
-use bitbudget_precision::{
-    AssignError, Assignment, Formats, Method, Pin, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
-};
-use bitbudget_profile::ProfileError;
-use bitbudget_program::Footprint;
-use bitbudget_program::{Program, Progress};
+use bitbudget_precision::{PinError, Pinned, Tensor, assign_with, pins_of, tensors};
 use budget::Overflowed;
 use build::{Built, build, computes, is_view, rewritten, smallest};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
 pub use available::{Available, MemoryError};
-pub use bitbudget_precision::budget::{Granularity, Priced};
-pub use bitbudget_rewrite::Rules;
-pub use bitbudget_schedule::{Memory, Storage};
-pub use bitbudget_solver::Engine;
 pub use budget::{
     Budget, BudgetError, Certificate, Demoted, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit, Measured, ParseLimitError,
     Shortage, Solved,
 };
 pub use build::Lowering;
-pub use explain::{Explained, Firing, explain};
+pub use drawing::Shown;
+pub use error::{Error, ErrorKind};
+pub use explain::{Explained, Firing, Storing, TensorExplained, explain};
+pub use exports::*;
 pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};
+pub use network::{closing_softmax, data_network, parameters, updates};
+pub use overview::{OperatorTotals, Overview};
 pub use plan::{FileKind, Plan, PlanError, Problem};
 pub use profiling::{profile_kind, profiling};
 pub use promotion::{Promoted, Promotion};
 pub use report::report;
-pub use trainer::{DecodeError, TrainerError, is_trainer};
+pub use session::{Precision, Profiler, SaveAs, Session, StepResult};
+pub use trainer::{DecodeError, TrainerError};
+pub use work::{InstructionWork, instruction_work};
 
 /// Compiler options.
 #[derive(Clone, Debug, PartialEq)]

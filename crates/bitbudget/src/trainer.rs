@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-pub use file::{DecodeError, is_trainer};
+pub use file::DecodeError;
+pub(crate) use file::is_trainer;
 
 /// Why a trainer file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,11 @@ impl Compiled {
     }
 }
 
+/// A setting of the assignment that cannot be read.
+fn damaged(error: impl std::fmt::Display) -> TrainerError {
+    TrainerError::Assignment(error.to_string())
+}
+
 fn names(formats: &[Format]) -> Vec<String> {
     formats.iter().map(ToString::to_string).collect()
 }
@@ -198,7 +204,7 @@ impl BudgetRecord {
             forward: formats(&self.forward)?,
             backward: formats(&self.backward)?,
             recompute: self.recompute,
-            granularity: self.granularity.parse().map_err(TrainerError::Assignment)?,
+            granularity: self.granularity.parse().map_err(damaged)?,
             time_weight: self.time_weight,
             max_slowdown: self.max_slowdown,
             measured,

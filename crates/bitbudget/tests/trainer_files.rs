@@ -1,7 +1,7 @@
 //! Trainer files: what is written reads back, and what is damaged is refused.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget::{Budget, Compiled, Limit, Options, TrainerError, compile, is_trainer};
+use bitbudget::{Budget, Compiled, Limit, Options, TrainerError, compile};
 use bitbudget_ir::Model;
 use bitbudget_precision::Method;
 use bitbudget_program::{DynamicScale, Progress};
@@ -25,7 +25,7 @@ proptest! {
     fn trainers_read_back(low_ratio in 0.0..=1.0, batch in 1usize..9) {
         let compiled = trainer(low_ratio, batch);
         let bytes = compiled.encode();
-        prop_assert!(is_trainer(&bytes));
+        prop_assert!(Compiled::recognise(&bytes));
         let again = Compiled::decode(&bytes).unwrap();
         prop_assert_eq!(&again.train, &compiled.train);
         prop_assert_eq!(&again.evaluate, &compiled.evaluate);
@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn noise_is_no_file(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert!(!is_trainer(&bytes));
+        prop_assert!(!Compiled::recognise(&bytes));
         prop_assert!(Compiled::decode(&bytes).is_err());
     }
 }

@@ -3,13 +3,9 @@
 use crate::divergence::Setup;
 use crate::output::{grouped, number};
 use crate::report::quoted;
-use bitbudget::{Compiled, Decided, SEVERAL, Saturated};
-use bitbudget_autodiff::Optimizer;
-use bitbudget_ir::{Graph, Op};
-use bitbudget_precision::Method;
+use bitbudget::{Compiled, Decided, Method, Optimizer, SEVERAL, Saturated, parameters};
 use bitbudget_train::batches::Batch;
 use bitbudget_train::divergence::{Divergence, NotFinite};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Larger learning rates are out of the ordinary; those of AdamW are smaller.
@@ -230,17 +226,6 @@ pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, setup: Setu
         update: update(compiled, setup.settings.learning_rate),
         otherwise: otherwise.to_string(),
     }
-}
-
-/// The parameters of a graph with their values.
-pub(crate) fn parameters<'v>(
-    graph: &'v Graph,
-    values: &'v BTreeMap<String, Vec<f32>>,
-) -> impl Iterator<Item = (&'v str, &'v [f32])> {
-    graph.ids().filter_map(|id| match graph.op(id) {
-        Op::Parameter(op) => Some((op.name.as_str(), values.get(&op.name)?.as_slice())),
-        _ => None,
-    })
 }
 
 fn magnitude(numbers: &[f32]) -> f64 {

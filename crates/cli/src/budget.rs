@@ -84,7 +84,7 @@ pub(crate) fn lines(solved: &Solved, recomputed: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bitbudget_precision::Method;
+    use bitbudget::Method;
 
     #[test]
     fn lines_hide_no_difference() {

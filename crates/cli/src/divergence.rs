@@ -3,9 +3,7 @@
 use crate::advice::{Extremes, Formats, extremes, list, update};
 use crate::output::{number, percent};
 use anyhow::Error;
-use bitbudget::{Cause, Compiled, NamedTensor, ProbeError, SEVERAL, Saturated};
-use bitbudget_exec::{Executor, Inputs, Values};
-use bitbudget_profile::ProfileError;
+use bitbudget::{Cause, ErrorKind, Inputs, NamedTensor, Precision, ProbeError, SEVERAL, Saturated, Session};
 use bitbudget_train::divergence::{Divergence, NotFinite};
 use bitbudget_train::evaluation::Evaluation;
 use bitbudget_train::loss_scale::{LossScaling, SMALLEST_SCALE};
@@ -31,8 +29,7 @@ impl std::error::Error for Diverged {}
 
 /// Whether an error is that numbers are not finite.
 pub(crate) fn is_divergence(error: &Error) -> bool {
-    let profiled = |e: &ProfileError| matches!(e, ProfileError::NotFinite { .. });
-    error.is::<Diverged>() || error.downcast_ref::<ProfileError>().is_some_and(profiled)
+    error.chain().any(|cause| cause.is::<Diverged>() || ErrorKind::of(cause) == Some(ErrorKind::NotFinite))
 }
 
 /// How a run was set up.
@@ -43,16 +40,10 @@ pub(crate) struct Setup<'a> {
 }
 
 /// What was not finite in a run, where, and what to do.
-pub(crate) fn explained(
-    divergence: &Divergence,
-    compiled: &Compiled,
-    executor: &mut Executor,
-    values: &mut Values,
-    setup: Setup<'_>,
-) -> metrics::Diverged {
-    let extremes = extremes(divergence, compiled, setup);
+pub(crate) fn explained(divergence: &Divergence, session: &mut Session, setup: Setup<'_>) -> metrics::Diverged {
+    let extremes = extremes(divergence, session.compiled(), setup);
     let inputs: String = extremes.inputs.iter().map(|what| format!("{what}; ")).collect();
-    let mut run = Run { divergence, compiled, executor, values, setup, extremes };
+    let mut run = Run { divergence, session, setup, extremes };
     let (tensor, what) = match (run.bad_example(), &divergence.found) {
         (Some(text), _) => (None, text),
         (None, NotFinite::Loss) => run.loss(),
@@ -67,9 +58,7 @@ pub(crate) fn explained(
 /// A run that diverged, with what is needed to run its last step again. What is found is a tensor's name and a text.
 struct Run<'a> {
     divergence: &'a Divergence,
-    compiled: &'a Compiled,
-    executor: &'a mut Executor,
-    values: &'a mut Values,
+    session: &'a mut Session,
     setup: Setup<'a>,
     extremes: Extremes,
 }
@@ -87,7 +76,7 @@ impl Run<'_> {
     fn step(&mut self, loss_scale: f32) -> Found {
         let Divergence { batch, learning_rate, .. } = self.divergence;
         let inputs = Inputs { loss_scale, learning_rate: *learning_rate, ..batch.inputs() };
-        self.compiled.cause_in_step(self.executor, self.values, &inputs)
+        self.session.cause_in_step(&inputs)
     }
 
     fn loss(&mut self) -> (Option<String>, String) {
@@ -123,9 +112,10 @@ impl Run<'_> {
 
     fn kept(&self, name: &str) -> String {
         let Divergence { step, learning_rate, record, .. } = self.divergence;
-        let (kept, extremes) = (self.compiled.kept(name), &self.extremes);
+        let compiled = self.session.compiled();
+        let (kept, extremes) = (compiled.kept(name), &self.extremes);
         let mut text = format!("{} was not finite after step {step}", kept.words);
-        let update = update(self.compiled, *learning_rate);
+        let update = update(compiled, *learning_rate);
         if let Some(update) = update.filter(|_| !kept.is_statistic && !extremes.of_updates) {
             text += &format!("; the update was {update}");
         }
@@ -145,7 +135,8 @@ impl Run<'_> {
 
     fn scores(&mut self, fp32: bool, test: bool, evaluation: &Evaluation) -> (Option<String>, String) {
         let Divergence { step, batch, .. } = self.divergence;
-        let cause = self.compiled.cause_in_evaluation(self.executor, self.values, &batch.inputs(), fp32);
+        let precision = if fp32 { Precision::Fp32 } else { Precision::Assigned };
+        let cause = self.session.cause_in_evaluation(&batch.inputs(), precision);
         let text = format!(
             "after the last step, step {step}, the scores of {} of {} {} examples are not finite{}: {}; {}",
             evaluation.not_finite,
@@ -234,14 +225,8 @@ fn saturates(saturated: &Saturated) -> String {
 }
 
 /// Which tensor makes scores of an evaluated batch not finite.
-pub(crate) fn place_in_evaluation(
-    compiled: &Compiled,
-    executor: &mut Executor,
-    values: &mut Values,
-    inputs: &Inputs<'_>,
-    fp32: bool,
-) -> String {
-    place(&compiled.cause_in_evaluation(executor, values, inputs, fp32))
+pub(crate) fn place_in_evaluation(session: &mut Session, inputs: &Inputs<'_>, precision: Precision) -> String {
+    place(&session.cause_in_evaluation(inputs, precision))
 }
 
 /// What becomes of the file of a network that was not trained to its end.

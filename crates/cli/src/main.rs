@@ -17,7 +17,7 @@ mod progress;
 mod report;
 mod threads;
 
-use bitbudget::{BudgetError, CompileError, MemoryError};
+use bitbudget::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::remark("error", format!("{error:#}"));
+            output::remark("error", output::whole(&error));
             ExitCode::from(status(&error))
         }
     }
@@ -62,7 +62,7 @@ fn show(shown: &clap::Error) -> ExitCode {
     if shown.use_stderr() {
         output::tell(text.ansi().to_string().trim_end());
     } else if let Err(error) = output::say_styled(&text) {
-        output::remark("error", format!("{error:#}"));
+        output::remark("error", output::whole(&error));
         return ExitCode::from(2);
     }
     ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2))
@@ -82,13 +82,39 @@ fn status(error: &anyhow::Error) -> u8 {
 /// Whether an error is that there is too little memory, which other arguments may not help.
 fn is_out_of_memory(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let budget = cause.downcast_ref().and_then(|error: &CompileError| match error {
-            CompileError::Budget(error) => Some(error),
-            _ => None,
-        });
         let io: Option<&std::io::Error> = cause.downcast_ref();
-        matches!(budget, Some(BudgetError::Memory(_)))
-            || cause.is::<MemoryError>()
+        ErrorKind::of(cause) == Some(ErrorKind::OutOfMemory)
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::OutOfMemory)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use bitbudget::zoo::{Network, Spec, build};
+    use bitbudget::{Executor, Method, Options, Target, compile};
+
+    /// The errors of a step that the machine has too little memory for, as the crates on the way wrap it.
+    #[test]
+    fn too_little_memory_has_a_status_of_its_own_wherever_it_runs_out() {
+        let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+        let options = Options { batch: 2, method: Method::Fp32, ..Options::default() };
+        let mut program = compile(build(&spec).unwrap(), &options).unwrap().train;
+        program.arena = usize::MAX / 2;
+        let error = || Executor::new(Target::Cpu, 1).unwrap().load(&program).unwrap_err();
+        let message = error().to_string();
+        let of_train = || bitbudget_train::Error::from(error());
+        for error in [
+            anyhow::Error::from(error()),
+            of_train().into(),
+            bitbudget::Error::from(error()).into(),
+            bitbudget::Error::from(of_train()).into(),
+        ] {
+            let error = Err::<(), _>(error).context("cannot train net.onnx").unwrap_err();
+            assert_eq!((status(&error), output::whole(&error)), (4, format!("cannot train net.onnx: {message}")));
+        }
+        let other = bitbudget_train::Error::new(bitbudget_train::ErrorKind::Invalid, "no");
+        assert_eq!(status(&bitbudget::Error::from(other).into()), 2);
+    }
 }

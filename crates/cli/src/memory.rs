@@ -1,9 +1,7 @@
 //! The memory of a run: as the schedule predicts it, as the executor counts it, and as the system sees it.
 
 use crate::output::{bytes, table};
-use bitbudget::{Available, Compiled, MemoryError, Peak};
-use bitbudget_exec::{DeviceMemory, Executor, Footprint, Values};
-use bitbudget_program::Program;
+use bitbudget::{Compiled, DeviceMemory, Footprint, Peak, Session};
 use comfy_table::Table;
 use serde::Serialize;
 
@@ -82,11 +80,11 @@ impl MemoryRecord {
     }
 
     /// The same after a run.
-    pub(crate) fn measured(self, executor: &Executor, values: &Values, resident: Option<usize>) -> MemoryRecord {
-        if let Some(DeviceMemory { peak }) = executor.on_device() {
+    pub(crate) fn measured(self, session: &Session, resident: Option<usize>) -> MemoryRecord {
+        if let Some(DeviceMemory { peak }) = session.on_device() {
             return MemoryRecord { on_device: Some(OnDevice { peak }), resident, ..self };
         }
-        let allocated = executor.allocated(values);
+        let allocated = session.allocated();
         MemoryRecord {
             allocated: Some(allocated.total()),
             allocated_without_masters_and_state: Some(allocated.without_kept()),
@@ -139,22 +137,6 @@ impl MemoryRecord {
         }
         (title, table)
     }
-}
-
-/// Checks that there is memory for programs, which run one after the other on an executor's processor.
-///
-/// # Errors
-/// If there is not.
-pub(crate) fn check_memory(executor: &Executor, programs: &[&Program]) -> Result<(), MemoryError> {
-    if executor.on_device().is_some() {
-        return Ok(());
-    }
-    let largest =
-        |pick: fn(&Footprint) -> usize| programs.iter().map(|p| pick(&executor.predicted(p))).max().unwrap_or(0);
-    let needed = largest(|f| f.kept).saturating_add(largest(Footprint::without_kept));
-    let batch = programs.iter().map(|program| program.batch).max().unwrap_or(0);
-    let advice = "take a smaller batch, or raise the limit (`ulimit -v`, or the container's)";
-    Available::now().check(&format!("a step at batch {batch}"), needed, 0, advice)
 }
 
 /// Watches the resident memory of this process, where the system tells.

@@ -5,17 +5,11 @@ use crate::files::{read, read_text};
 use crate::output::remark;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
+use bitbudget::onnx::{Warning, import_allowing};
 use bitbudget::{
-    Available, Budget, Compiled, FileKind, Measured, Options, Plan, Rules, Storage, compile, compile_as, is_trainer,
+    Available, Budget, Compiled, FileKind, Format, Graph, Measured, Method, Model, Optimizer, Options, Pin, Plan,
+    Profile, Rules, Storage, Updates, closing_softmax, compile, compile_as,
 };
-use bitbudget_autodiff::{Optimizer, Updates, check_batch, closing_softmax};
-use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, Model, Op};
-use bitbudget_onnx::{Warning, import_allowing};
-use bitbudget_precision::{Method, Pin};
-use bitbudget_profile::Profile;
-use bitbudget_train::data::Network;
-use bitbudget_train::loss_scale::LossScaling;
 use std::path::Path;
 
 /// The content of a file.
@@ -32,7 +26,7 @@ pub(crate) enum Loaded {
 /// If the file is missing, damaged, or holds what is not supported.
 pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
     let bytes = read(path)?;
-    if is_trainer(&bytes) {
+    if Compiled::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
         return Ok(Loaded::Trainer(Box::new(compiled)));
     }
@@ -46,15 +40,12 @@ pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
 
 /// Writes what the user should know of a network's file to standard error, a line per kind.
 pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs) {
-    if let Some(id) = closing_softmax(forward) {
-        let node = forward.node(id);
-        let operator = if matches!(node.op, Op::LogSoftmax(_)) { "LogSoftmax" } else { "Softmax" };
+    if let Some((operator, name)) = closing_softmax(forward) {
         remark(
             "note",
             format!(
-                "the network ends in {operator} (`{}`): cross-entropy applies its own, so the loss is that of the scores \
-                 before it; a saved network keeps it",
-                node.name
+                "the network ends in {operator} (`{name}`): cross-entropy applies its own, so the loss is that of the scores \
+                 before it; a saved network keeps it"
             ),
         );
     }
@@ -62,14 +53,6 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs)
         let kind = if warning.kind.is_note() { "note" } else { "warning" };
         remark(kind, if network.verbose { warning.full() } else { warning.to_string() });
     }
-}
-
-/// Checks that a compiled network can be trained with a batch size, not only evaluated.
-///
-/// # Errors
-/// If a batch normalisation would see one value per channel.
-pub(crate) fn check_training(compiled: &Compiled, batch: usize) -> Result<()> {
-    Ok(check_batch(&compiled.training, batch)?)
 }
 
 /// Bytes that the smallest network takes until it is compiled, and what each node of a network adds; a search takes more.
@@ -95,14 +78,6 @@ impl Default for Request {
     fn default() -> Self {
         let (storage, updates) = (Storage::Packed, Updates::IfFinite);
         Request { seed: None, method: Method::Demote, quiet: false, storage, updates, threads: default_threads() }
-    }
-}
-
-/// When a run with this loss scale updates parameters.
-pub(crate) fn updates(scaling: LossScaling) -> Updates {
-    match scaling {
-        LossScaling::None => Updates::Always,
-        LossScaling::Dynamic | LossScaling::Fixed(_) => Updates::IfFinite,
     }
 }
 
@@ -312,15 +287,4 @@ fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
         ("--solve-seconds", args.solve_seconds.is_some()),
     ];
     flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
-}
-
-/// The input and classes of a compiled network, which data have to fit.
-pub(crate) fn network(graph: &Graph) -> Result<Network> {
-    let input = graph.ids().find(|&id| matches!(graph.op(id), Op::Input(_))).context("the network has no input")?;
-    let shape = graph.ty(input).shape.0.iter().skip(1).map(|d| d.as_fixed().context("an input dimension varies"));
-    let logits = graph.output("logits").context("the network has no class scores")?;
-    let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed()).context("the number of classes varies")?;
-    let labels = graph.ids().find(|&id| matches!(graph.op(id), Op::Label(_))).context("the network has no labels")?;
-    let name = |id| graph.op(id).source_name().unwrap_or_default().to_string();
-    Ok(Network { input: name(input), shape: shape.collect::<Result<_>>()?, labels: name(labels), classes })
 }

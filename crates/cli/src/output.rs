@@ -3,7 +3,7 @@
 use crate::files::save;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Effects};
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::builder::StyledStr;
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use serde::Serialize;
@@ -105,6 +105,14 @@ fn remark_width() -> Option<usize> {
     width.filter(|&width| width > 0).map(|width| width.min(WIDTH).into())
 }
 
+/// An error with what it was about and its causes, but for those that the text before them has told.
+pub(crate) fn whole(error: &Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
 /// Writes text for people to standard output; lines that are too long go on, indented, in the next.
 ///
 /// # Errors
@@ -157,7 +165,7 @@ pub(crate) fn tell(line: impl std::fmt::Display) {
 /// The first failure.
 pub(crate) fn together(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let mut failures: Vec<anyhow::Error> = results.into_iter().filter_map(Result::err).collect();
-    failures.iter().skip(1).for_each(|error| remark("error", format!("{error:#}")));
+    failures.iter().skip(1).for_each(|error| remark("error", whole(error)));
     failures.drain(..).next().map_or(Ok(()), Err)
 }
 
@@ -172,6 +180,12 @@ pub(crate) fn json(path: &Path, record: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_that_were_told_are_not_told_again() {
+        let error = Error::msg("no value").context("`w`: no value").context("cannot train");
+        assert_eq!(whole(&error), "cannot train: `w`: no value");
+    }
 
     #[test]
     fn tables_break_between_words() {

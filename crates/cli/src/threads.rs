@@ -3,8 +3,7 @@
 use crate::args::{DeviceArgs, ThreadsArgs};
 use crate::output::{bytes, counted, remark};
 use anyhow::{Context, Result};
-use bitbudget::Compiled;
-use bitbudget_exec::{Executor, Target};
+use bitbudget::{Compiled, Executor, Target};
 
 /// The threads that a run has unless it is told otherwise.
 pub(crate) fn default_threads() -> usize {

@@ -1,6 +1,6 @@
 //! A CUDA device for programs: one stream, and a pool of memory that knows the most that was taken from it at once.
 
-use crate::error::{ExecError, without_backtrace};
+use crate::error::ExecError;
 use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::CudaContext;
 use candle_core::cuda_backend::cudarc::driver::result::{device::get_default_mem_pool, mem_pool};
@@ -8,7 +8,7 @@ use candle_core::cuda_backend::cudarc::driver::sys::CUmemPool_attribute as Attri
 
 /// Opens the device of a number.
 pub(crate) fn open(ordinal: usize) -> Result<Device, ExecError> {
-    let fault = |e: candle_core::Error| ExecError::new(format!("CUDA device {ordinal}"), without_backtrace(&e));
+    let fault = |e: candle_core::Error| ExecError::new(format!("CUDA device {ordinal}"), e);
     if let Ok(count) = CudaContext::device_count()
         && usize::try_from(count).is_ok_and(|count| ordinal >= count)
     {

@@ -3,17 +3,96 @@
 use bitbudget_kernels::ShapeError;
 use bitbudget_select::geometry::GeometryError;
 
+/// The kinds of [`ExecError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The inputs or values that were given are not those of the program.
+    Inputs,
+    /// An instruction cannot be computed.
+    Step,
+    /// A device or its threads cannot be had, or fail.
+    Device,
+    /// There is not enough memory, on this machine or on the device.
+    OutOfMemory,
+}
+
 /// A step failed; nothing is lost, for kept values change only when a step succeeds up to their update.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {reason}")]
 pub struct ExecError {
+    kind: ErrorKind,
     place: String,
     reason: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl ExecError {
-    pub(crate) fn new(place: impl Into<String>, reason: impl ToString) -> ExecError {
-        ExecError { place: place.into(), reason: reason.to_string() }
+    pub(crate) fn new(place: impl Into<String>, cause: impl Into<Cause>) -> ExecError {
+        let Cause { kind, reason, source } = cause.into();
+        ExecError { kind, place: place.into(), reason, source }
+    }
+
+    /// That something is not what the program takes.
+    pub(crate) fn inputs(place: impl Into<String>, reason: String) -> ExecError {
+        ExecError { kind: ErrorKind::Inputs, ..ExecError::new(place, reason) }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Where: an instruction, an input, a kept value, a device.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Why, without the place.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// What an error is made of, but for its place.
+pub(crate) struct Cause {
+    kind: ErrorKind,
+    reason: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl From<String> for Cause {
+    fn from(reason: String) -> Cause {
+        Cause { kind: ErrorKind::Step, reason, source: None }
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(reason: &str) -> Cause {
+        Cause::from(reason.to_string())
+    }
+}
+
+impl From<Fault> for Cause {
+    fn from(fault: Fault) -> Cause {
+        let kind = match &fault {
+            Fault::Memory(_) => ErrorKind::OutOfMemory,
+            Fault::Candle(error) if is_full(&error.to_string()) => ErrorKind::OutOfMemory,
+            Fault::Candle(_) => ErrorKind::Device,
+            Fault::Shape(_) | Fault::Geometry(_) | Fault::Operands(_) => ErrorKind::Step,
+        };
+        Cause { kind, reason: fault.to_string(), source: Some(Box::new(fault)) }
+    }
+}
+
+impl From<candle_core::Error> for Cause {
+    fn from(error: candle_core::Error) -> Cause {
+        Fault::Candle(error).into()
+    }
+}
+
+impl From<rayon::ThreadPoolBuildError> for Cause {
+    fn from(error: rayon::ThreadPoolBuildError) -> Cause {
+        Cause { kind: ErrorKind::Device, reason: error.to_string(), source: Some(Box::new(error)) }
     }
 }
 
@@ -46,7 +125,7 @@ impl From<Fault> for candle_core::Error {
 
 /// What a device's driver says, in words that help where it has run out of memory.
 fn told(text: String) -> String {
-    match text.contains("CUDA_ERROR_OUT_OF_MEMORY") {
+    match is_full(&text) {
         true => {
             "the CUDA device has no memory left, where every tensor takes as much as an FP32 one; give a smaller batch"
                 .to_string()
@@ -55,8 +134,13 @@ fn told(text: String) -> String {
     }
 }
 
+/// Whether a device's driver says that it has no memory left.
+fn is_full(text: &str) -> bool {
+    text.contains("CUDA_ERROR_OUT_OF_MEMORY")
+}
+
 /// The error itself; candle wraps it together with a backtrace, which says nothing to users.
-pub(crate) fn without_backtrace(error: &candle_core::Error) -> &candle_core::Error {
+fn without_backtrace(error: &candle_core::Error) -> &candle_core::Error {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
         candle_core::Error::Context { inner, .. } => without_backtrace(inner),
@@ -66,7 +150,20 @@ pub(crate) fn without_backtrace(error: &candle_core::Error) -> &candle_core::Err
 
 #[cfg(test)]
 mod tests {
-    use super::Fault;
+    use super::{ErrorKind, ExecError, Fault};
+    use std::error::Error;
+
+    #[test]
+    fn an_error_keeps_its_source_and_kind() {
+        let error = ExecError::new("the memory of a step", Fault::Memory(3 << 20));
+        assert_eq!((error.kind(), error.place()), (ErrorKind::OutOfMemory, "the memory of a step"));
+        assert_eq!(error.source().unwrap().to_string(), error.reason());
+        assert_eq!(error.to_string(), format!("the memory of a step: {}", error.reason()));
+        let full = candle_core::Error::Msg("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")".into());
+        assert_eq!(ExecError::new("relu", full.bt()).kind(), ErrorKind::OutOfMemory);
+        let missing = ExecError::inputs("`w`", "has no value".into());
+        assert!(missing.kind() == ErrorKind::Inputs && missing.source().is_none());
+    }
 
     #[test]
     fn a_full_device_is_told_in_words() {

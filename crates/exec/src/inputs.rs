@@ -111,7 +111,7 @@ impl<'a> Inputs<'a> {
         }
         match problems.is_empty() {
             true => Ok(()),
-            false => Err(ExecError::new("the inputs of the step", problems.join("; "))),
+            false => Err(ExecError::inputs("the inputs of the step", problems.join("; "))),
         }
     }
 

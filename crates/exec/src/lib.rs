@@ -55,7 +55,7 @@ mod values;
 
 pub use bitbudget_program::{DeviceMemory, Footprint};
 pub use ceilings::{Ceilings, ceilings};
-pub use error::ExecError;
+pub use error::{ErrorKind, ExecError};
 pub use executor::{Executor, Loaded, Target};
 pub use inputs::{Array, Inputs, Numbers};
 pub use outcome::{OverflowCount, Step};

@@ -1,6 +1,6 @@
 //! Values that are kept from step to step.
 
-use crate::error::{ExecError, without_backtrace};
+use crate::error::ExecError;
 use bitbudget_program::{Buffer, Program, Progress, Source};
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use std::collections::BTreeMap;
@@ -26,12 +26,14 @@ impl Values {
     pub fn new(program: &Program, initial: &BTreeMap<String, Vec<f32>>, device: &Device) -> Result<Values, ExecError> {
         let mut values = Values::default();
         for buffer in held(program) {
-            let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
+            let place = || format!("`{}`", buffer.name);
             let tensor = match initial.get(&buffer.name) {
                 Some(value) => uploaded(buffer, value, device)?,
-                None if buffer.source == Source::Constant => return Err(fault("has no value".into())),
+                None if buffer.source == Source::Constant => {
+                    return Err(ExecError::inputs(place(), "has no value".into()));
+                }
                 None => Tensor::zeros(buffer.shape.as_slice(), candle_core::DType::F32, device)
-                    .map_err(|e| fault(without_backtrace(&e).to_string()))?,
+                    .map_err(|e| ExecError::new(place(), e))?,
             };
             values.tensors.insert(buffer.name.clone(), tensor);
         }
@@ -55,9 +57,9 @@ impl Values {
     /// # Errors
     /// If there is none, or the device fails.
     pub fn get(&self, name: &str) -> Result<Vec<f32>, ExecError> {
-        let fault = |reason: String| ExecError::new(format!("`{name}`"), reason);
-        let tensor = self.tensors.get(name).ok_or_else(|| fault("is not kept".into()))?;
-        tensor.flatten_all().and_then(|t| t.to_vec1()).map_err(|e| fault(without_backtrace(&e).to_string()))
+        let place = || format!("`{name}`");
+        let tensor = self.tensors.get(name).ok_or_else(|| ExecError::inputs(place(), "is not kept".into()))?;
+        tensor.flatten_all().and_then(|t| t.to_vec1()).map_err(|e| ExecError::new(place(), e))
     }
 
     /// All values by name, those included that no program has read.
@@ -79,7 +81,7 @@ impl Values {
 
     /// The value of a buffer, whose shape it has.
     pub(crate) fn checked(&self, buffer: &Buffer) -> Result<&Tensor, ExecError> {
-        let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
+        let fault = |reason: String| ExecError::inputs(format!("`{}`", buffer.name), reason);
         let kept = self.tensors.get(&buffer.name).ok_or_else(|| fault("has no value".into()))?;
         let shape = &buffer.shape;
         match kept.dims() == shape {
@@ -96,7 +98,7 @@ impl Values {
             true => tensors.into_iter().map(is_finite).collect(),
             false => are_finite(&tensors),
         };
-        finite.map_err(|e| ExecError::new("kept values", without_backtrace(&e)))
+        finite.map_err(|e| ExecError::new("kept values", e))
     }
 
     /// Puts a new value in place of the old one.
@@ -134,11 +136,14 @@ fn held(program: &Program) -> impl Iterator<Item = &Buffer> {
 }
 
 fn uploaded(buffer: &Buffer, value: &[f32], device: &Device) -> Result<Tensor, ExecError> {
-    let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
+    let place = || format!("`{}`", buffer.name);
     if value.len() != buffer.elements() {
         let (has, needs) = (value.len(), buffer.elements());
-        return Err(fault(format!("its value has {has} elements, its shape {:?} {needs}", buffer.shape)));
+        return Err(ExecError::inputs(
+            place(),
+            format!("its value has {has} elements, its shape {:?} {needs}", buffer.shape),
+        ));
     }
     let tensor = Tensor::from_slice(value, buffer.shape.as_slice(), device);
-    tensor.map_err(|e| fault(without_backtrace(&e).to_string()))
+    tensor.map_err(|e| ExecError::new(place(), e))
 }

@@ -37,6 +37,11 @@ impl GraphError {
         GraphError { op, name: name.to_string(), operands: operands.join(", "), reason }
     }
 
+    /// The operator and its node's name.
+    pub fn place(&self) -> String {
+        format!("{} `{}`", self.op, self.name)
+    }
+
     /// The reason alone, without the place.
     pub fn reason(&self) -> &Reason {
         &self.reason

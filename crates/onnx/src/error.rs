@@ -1,25 +1,82 @@
 //! Why a file cannot be imported or a graph cannot be exported.
 
-use std::fmt;
+use std::path::Path;
+use std::{fmt, io};
 
-/// Everything that stands in the way of an import, each in words for the user.
+/// One thing that stands in the way of an import, in words for the user: what is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportProblem {
+    place: Option<String>,
+    reason: String,
+}
+
+impl ImportProblem {
+    pub(crate) fn at(place: impl Into<String>, reason: impl Into<String>) -> ImportProblem {
+        ImportProblem { place: Some(place.into()), reason: reason.into() }
+    }
+
+    /// Where, unless it is the file as a whole: a node with its operator and operands, an initializer, an input or output.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// Why, and what to do.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl From<String> for ImportProblem {
+    fn from(reason: String) -> ImportProblem {
+        ImportProblem { place: None, reason }
+    }
+}
+
+impl From<&str> for ImportProblem {
+    fn from(reason: &str) -> ImportProblem {
+        ImportProblem::from(reason.to_string())
+    }
+}
+
+impl fmt::Display for ImportProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
+/// Everything that stands in the way of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportError {
-    problems: Vec<String>,
+    problems: Vec<ImportProblem>,
+    io: Option<io::ErrorKind>,
 }
 
 impl ImportError {
-    pub(crate) fn new(problems: Vec<String>) -> ImportError {
-        ImportError { problems }
+    pub(crate) fn new(problems: Vec<ImportProblem>) -> ImportError {
+        ImportError { problems, io: None }
     }
 
-    pub(crate) fn one(problem: impl Into<String>) -> ImportError {
-        ImportError { problems: vec![problem.into()] }
+    pub(crate) fn one(problem: impl Into<ImportProblem>) -> ImportError {
+        ImportError::new(vec![problem.into()])
+    }
+
+    /// A file that cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> ImportError {
+        let problem = format!("`{}` cannot be read: {error}", path.display());
+        ImportError { io: Some(error.kind()), ..ImportError::one(problem) }
     }
 
     /// The problems, in the order of the file.
-    pub fn problems(&self) -> &[String] {
+    pub fn problems(&self) -> &[ImportProblem] {
         &self.problems
+    }
+
+    /// Why the file could not be read, if that is why.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        self.io
     }
 }
 

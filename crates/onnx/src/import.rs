@@ -2,7 +2,7 @@
 
 use crate::batch;
 use crate::constant::Constant;
-use crate::error::ImportError;
+use crate::error::{ImportError, ImportProblem};
 use crate::external::DataFolders;
 use crate::folded;
 use crate::frozen;
@@ -53,7 +53,7 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
 /// # Errors
 /// As for [`import`].
 pub fn import_allowing(path: &Path, folders: &[PathBuf]) -> Result<Imported, ImportError> {
-    let fault = |e: std::io::Error| ImportError::one(format!("`{}` cannot be read: {e}", path.display()));
+    let fault = |e: std::io::Error| ImportError::unreadable(path, &e);
     let meta = std::fs::metadata(path).map_err(fault)?;
     if !meta.is_file() {
         return Err(ImportError::one(format!("`{}` is not a file", path.display())));
@@ -112,17 +112,20 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
         [output] => Some(output.name.as_str()),
         outputs => {
             let names: Vec<String> = outputs.iter().map(|o| format!("`{}`", o.name)).collect();
-            importer.problems.push(format!(
-                "the graph has {} outputs ({}); export the network with the logits as its only output",
-                outputs.len(),
-                names.join(", ")
-            ));
+            importer.problems.push(
+                format!(
+                    "the graph has {} outputs ({}); export the network with the logits as its only output",
+                    outputs.len(),
+                    names.join(", ")
+                )
+                .into(),
+            );
             None
         }
     };
     match order {
         Ok(order) => nodes(graph, &order, &needed, opset, &mut importer),
-        Err(cycle) => importer.problems.push(cycle),
+        Err(cycle) => importer.problems.push(cycle.into()),
     }
     if let Some(name) = output {
         set_output(name, &mut importer);
@@ -156,9 +159,9 @@ fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
     if importer.problems.is_empty() {
         let (graph, _) = importer.graph.without_dead_nodes();
         if let Err(faults) = verify(&graph) {
-            importer.problems.extend(faults.iter().map(ToString::to_string));
+            importer.problems.extend(faults.iter().map(|fault| ImportProblem::from(fault.to_string())));
         } else if let Err(fault) = batch::check(&graph) {
-            importer.problems.push(fault);
+            importer.problems.push(fault.into());
         } else {
             let sources: BTreeSet<&str> = graph.ids().filter_map(|id| graph.op(id).source_name()).collect();
             importer.values.retain(|name, _| sources.contains(name.as_str()));
@@ -175,9 +178,10 @@ fn operator_set(model: &ModelProto, importer: &mut Importer) -> i64 {
         return newest;
     };
     if opset < oldest {
-        importer.problems.push(format!(
-            "the file uses operator set {opset}; convert it to {oldest} or newer with onnx.version_converter"
-        ));
+        importer.problems.push(
+            format!("the file uses operator set {opset}; convert it to {oldest} or newer with onnx.version_converter")
+                .into(),
+        );
     } else if opset > newest {
         let kind = WarningKind::NewerOperatorSet { found: opset, newest };
         warning::add(&mut importer.warnings, kind, []);
@@ -186,27 +190,27 @@ fn operator_set(model: &ModelProto, importer: &mut Importer) -> i64 {
 }
 
 /// Each name may be given once (ONNX is in single-assignment form).
-fn unique_names(graph: &GraphProto, problems: &mut Vec<String>) {
+fn unique_names(graph: &GraphProto, problems: &mut Vec<ImportProblem>) {
     let mut initializers = BTreeSet::new();
     for tensor in &graph.initializer {
         if tensor.name.is_empty() {
             problems.push("an initializer has no name".into());
         } else if !initializers.insert(tensor.name.as_str()) {
-            problems.push(format!("two initializers are named `{}`", tensor.name));
+            problems.push(format!("two initializers are named `{}`", tensor.name).into());
         }
     }
     let mut given: BTreeMap<&str, &str> = initializers.iter().map(|&name| (name, "an initializer")).collect();
     let mut inputs = BTreeSet::new();
     for input in &graph.input {
         if !inputs.insert(input.name.as_str()) {
-            problems.push(format!("two inputs are named `{}`", input.name));
+            problems.push(format!("two inputs are named `{}`", input.name).into());
         }
         given.insert(&input.name, "an input");
     }
     for node in &graph.node {
         for output in node.output.iter().filter(|n| !n.is_empty()) {
             if let Some(other) = given.insert(output, "the output of another node") {
-                problems.push(format!("node `{}` writes `{output}`, which is also {other}", node_name(node)));
+                problems.push(format!("node `{}` writes `{output}`, which is also {other}", node_name(node)).into());
             }
         }
     }
@@ -215,7 +219,9 @@ fn unique_names(graph: &GraphProto, problems: &mut Vec<String>) {
 fn initializers(graph: &GraphProto, importer: &mut Importer) {
     for sparse in &graph.sparse_initializer {
         let name = sparse.values.as_ref().map_or("", |v| v.name.as_str());
-        importer.problems.push(format!("initializer `{name}` is sparse, which is not supported; store it densely"));
+        importer
+            .problems
+            .push(format!("initializer `{name}` is sparse, which is not supported; store it densely").into());
     }
     let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for proto in &graph.initializer {
@@ -228,8 +234,8 @@ fn initializers(graph: &GraphProto, importer: &mut Importer) {
         }
     }
     let problem = |(reason, names): (String, Vec<String>)| match names.as_slice() {
-        [name] => format!("initializer `{name}`: {reason}"),
-        names => format!("{} initializers, {}: {reason}", names.len(), warning::few(names)),
+        [name] => ImportProblem::at(format!("initializer `{name}`"), reason),
+        names => ImportProblem::at(format!("{} initializers, {}", names.len(), warning::few(names)), reason),
     };
     importer.problems.extend(wrong.into_iter().map(problem));
 }
@@ -249,17 +255,20 @@ fn network_input(graph: &GraphProto, importer: &mut Importer) {
                 }
                 importer.add_input(&input.name, ty);
             }
-            Err(reason) => importer.problems.push(format!("input `{}`: {reason}", input.name)),
+            Err(reason) => importer.problems.push(ImportProblem::at(format!("input `{}`", input.name), reason)),
         },
         [] => importer.problems.push("the graph has no input apart from its initializers".into()),
         several => {
             let names: Vec<String> = several.iter().map(|i| format!("`{}`", i.name)).collect();
-            importer.problems.push(format!(
-                "the graph has {} inputs ({}); a network of one input can be trained: give the others fixed values \
+            importer.problems.push(
+                format!(
+                    "the graph has {} inputs ({}); a network of one input can be trained: give the others fixed values \
                  (initializers) or export without them",
-                several.len(),
-                names.join(", ")
-            ));
+                    several.len(),
+                    names.join(", ")
+                )
+                .into(),
+            );
         }
     }
 }
@@ -329,7 +338,7 @@ fn nodes(graph: &GraphProto, order: &[usize], needed: &[bool], opset: i64, impor
         }
     }
     for ((domain, operator), names) in unsupported {
-        importer.problems.push(unsupported_operator(domain, operator, opset, &names));
+        importer.problems.push(unsupported_operator(domain, operator, opset, &names).into());
     }
 }
 
@@ -360,14 +369,14 @@ fn set_output(name: &str, importer: &mut Importer) {
         Some(Value::Tensor(id)) => id,
         Some(Value::Padded(padded)) => match importer.padded(&padded) {
             Ok(id) => id,
-            Err(reason) => return importer.problems.push(format!("output `{name}`: {reason}")),
+            Err(reason) => return importer.problems.push(ImportProblem::at(format!("output `{name}`"), reason)),
         },
         Some(Value::Constant(_) | Value::Initializer(_) | Value::Sequence(_)) => {
-            importer.problems.push(format!("output `{name}` is not a tensor that depends on the input"));
+            importer.problems.push(format!("output `{name}` is not a tensor that depends on the input").into());
             return;
         }
         None if importer.problems.is_empty() => {
-            importer.problems.push(format!("no node writes the output `{name}`"));
+            importer.problems.push(format!("no node writes the output `{name}`").into());
             return;
         }
         None => return,
@@ -375,9 +384,12 @@ fn set_output(name: &str, importer: &mut Importer) {
     let shape = &importer.graph.ty(id).shape;
     match shape.get(0) {
         Some(Dim::BATCH) => importer.graph.set_output(name, id),
-        _ => importer.problems.push(format!(
-            "output `{name}` has shape {shape}; logits of shape [N, classes] are needed, with the batch N first"
-        )),
+        _ => importer.problems.push(
+            format!(
+                "output `{name}` has shape {shape}; logits of shape [N, classes] are needed, with the batch N first"
+            )
+            .into(),
+        ),
     }
 }
 

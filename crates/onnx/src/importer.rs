@@ -2,6 +2,7 @@
 
 use crate::buffers;
 use crate::constant::{Constant, Elements};
+use crate::error::ImportProblem;
 use crate::external::DataFolders;
 use crate::node::{Node, Operand, Padded, Value};
 use crate::ops::Row;
@@ -46,7 +47,7 @@ pub(crate) struct Importer {
     /// The batch size that the file fixes, if it does.
     pub(crate) batch: Option<usize>,
     pub(crate) warnings: Vec<Warning>,
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Vec<ImportProblem>,
     /// Initializers, and their names by Identity, that are running statistics in arithmetic.
     pub(crate) frozen: BTreeSet<String>,
     /// Running statistics that are computed from the network's input.
@@ -141,7 +142,7 @@ impl Importer {
 
     pub(crate) fn add_input(&mut self, name: &str, ty: TensorType) {
         if let Err(reason) = plausible(&ty.shape) {
-            return self.problems.push(format!("input `{name}`: {reason}"));
+            return self.problems.push(ImportProblem::at(format!("input `{name}`"), reason));
         }
         if name.is_empty() {
             return self.problems.push("the input has no name".into());
@@ -183,10 +184,9 @@ impl Importer {
             Some(version) => format!("node `{name}` ({} version {version})", proto.op_type),
             None => {
                 let first = row.versions.first().copied().unwrap_or(0);
-                self.problems.push(format!(
-                    "node `{name}`: operator {} came with operator set {first}, the file uses {opset}",
-                    proto.op_type
-                ));
+                let reason =
+                    format!("operator {} came with operator set {first}, the file uses {opset}", proto.op_type);
+                self.problems.push(ImportProblem::at(format!("node `{name}`"), reason));
                 return None;
             }
         };
@@ -209,11 +209,14 @@ impl Importer {
         }
         if !missing.is_empty() {
             let names = missing.join(", ");
-            self.problems.push(format!("{place}: it reads {names}, which no node, initializer or input provides"));
+            self.problems.push(ImportProblem::at(
+                place,
+                format!("it reads {names}, which no node, initializer or input provides"),
+            ));
             return None;
         }
         if let Some(unknown) = proto.attribute.iter().find(|a| !row.attributes.contains(&a.name.as_str())) {
-            self.problems.push(format!("{place}: attribute `{}` is not known", unknown.name));
+            self.problems.push(ImportProblem::at(place, format!("attribute `{}` is not known", unknown.name)));
             return None;
         }
         if failed {
@@ -228,7 +231,7 @@ impl Importer {
             Err(reason) => {
                 let shapes: Vec<String> = node.inputs.iter().map(|input| self.describe(input.as_ref())).collect();
                 let on = if shapes.is_empty() { String::new() } else { format!(" on {}", shapes.join(", ")) };
-                self.problems.push(format!("{place}{on}: {reason}"));
+                self.problems.push(ImportProblem::at(format!("{place}{on}"), reason));
                 None
             }
         }

@@ -43,7 +43,7 @@ mod warning;
 mod wire;
 
 pub use beside::external_files;
-pub use error::{ExportError, ImportError};
+pub use error::{ExportError, ImportError, ImportProblem};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use import::{Imported, import, import_allowing, import_bytes};
 pub use ops::{OperatorRow, operator_table};

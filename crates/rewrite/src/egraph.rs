@@ -197,23 +197,23 @@ impl Saturated {
 }
 
 /// The classes as rules see them.
-pub(crate) struct Classes<'a> {
+pub struct Classes<'a> {
     egraph: &'a EGraph<Term, Knowledge>,
 }
 
 impl Classes<'_> {
     /// The terms of a class.
-    pub(crate) fn terms(&self, id: Id) -> &[Term] {
+    pub fn terms(&self, id: Id) -> &[Term] {
         &self.egraph[id].nodes
     }
 
     /// Whether two ids are of one class.
-    pub(crate) fn same(&self, a: Id, b: Id) -> bool {
+    pub fn same(&self, a: Id, b: Id) -> bool {
         self.egraph.find(a) == self.egraph.find(b)
     }
 
     /// The type of a class's tensor.
-    pub(crate) fn ty(&self, id: Id) -> Option<&TensorType> {
+    pub fn ty(&self, id: Id) -> Option<&TensorType> {
         self.egraph[id].data.ty.as_ref()
     }
 
@@ -223,7 +223,7 @@ impl Classes<'_> {
     }
 
     /// The class of a term if the e-graph has it already.
-    pub(crate) fn find(&self, expr: &Expr) -> Option<Id> {
+    pub fn find(&self, expr: &Expr) -> Option<Id> {
         let term = match expr {
             Expr::Class(id) => return Some(self.egraph.find(*id)),
             Expr::Op(op, operands) => {

@@ -51,6 +51,35 @@ mod writing;
 
 use bitbudget_ir::{Graph, GraphError};
 
+/// Rules of a program's own: [`rule!`] makes one, [`Rules::With`](crate::Rules::With) takes them.
+///
+/// ```
+/// use bitbudget_rewrite::custom::Rule;
+/// use bitbudget_rewrite::{Rules, rewrite, rule};
+///
+/// // relu(relu(x)) == relu(x)
+/// const OWN: &[&Rule] = &[rule!("relu-of-relu": |g| Relu(_)[y]; y: Relu(_)[_x]; => y)];
+///
+/// let graph: bitbudget_ir::Graph = r#"graph "g" {
+///   %0 = input {name="x"} : f32[N,4]
+///   %1 = relu(%0) : f32[N,4] output
+///   %2 = relu(%1) : f32[N,4] output
+///   %3 = exp(%2) : f32[N,4] output
+///   return "y" = %3
+/// }"#.parse()?;
+/// assert!(rewrite(&graph, Rules::With(OWN))?.to_string().contains("exp(%1)"));
+/// assert!(rewrite(&graph, Rules::Exact)?.to_string().contains("exp(%2)"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub mod custom {
+    pub use crate::egraph::Classes;
+    pub use crate::rule;
+    pub use crate::rules::{Equations, Rule};
+    pub use crate::term::{Expr, Head, Term, op, round};
+    pub use bitbudget_ir::Op;
+    pub use egg::Id;
+}
+
 pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives, alternatives_without};
 pub use derive::derive;
 pub use egraph::Limits;

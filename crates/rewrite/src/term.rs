@@ -6,7 +6,7 @@ use std::mem::{Discriminant, discriminant};
 
 /// What a term computes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Head {
+pub enum Head {
     /// A source, which differs from others by its name.
     Source(Op, TensorType),
     /// An operator, in FP32.
@@ -19,16 +19,21 @@ pub(crate) enum Head {
 
 /// An operator, a rounding or the root, on classes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Term {
-    pub(crate) head: Head,
-    pub(crate) operands: Vec<Id>,
+pub struct Term {
+    /// What it computes.
+    pub head: Head,
+    /// The classes that it reads.
+    pub operands: Vec<Id>,
 }
 
 /// The kind of a term, without its attributes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// An operator's.
     Op(Discriminant<Op>),
+    /// A rounding's.
     Round,
+    /// The root's.
     Root,
 }
 
@@ -58,9 +63,12 @@ impl Language for Term {
 
 /// A term over classes and terms, as rules make it.
 #[derive(Clone, Debug)]
-pub(crate) enum Expr {
+pub enum Expr {
+    /// A class.
     Class(Id),
+    /// An operator.
     Op(Op, Vec<Expr>),
+    /// A rounding.
     Round(Stored, Box<Expr>),
 }
 
@@ -71,11 +79,11 @@ impl From<&Id> for Expr {
 }
 
 /// An operator on classes or terms.
-pub(crate) fn op<E: Into<Expr>>(op: impl Into<Op>, operands: impl IntoIterator<Item = E>) -> Expr {
+pub fn op<E: Into<Expr>>(op: impl Into<Op>, operands: impl IntoIterator<Item = E>) -> Expr {
     Expr::Op(op.into(), operands.into_iter().map(E::into).collect())
 }
 
 /// The rounding of a class or term.
-pub(crate) fn round(rounding: Stored, operand: impl Into<Expr>) -> Expr {
+pub fn round(rounding: Stored, operand: impl Into<Expr>) -> Expr {
     Expr::Round(rounding, Box::new(operand.into()))
 }

@@ -32,14 +32,15 @@ impl fmt::Display for Engine {
     }
 }
 
-impl FromStr for Engine {
-    type Err = String;
+/// A text that names no engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown engine `{}`; expected one of {}", .0, Engine::ALL.map(Engine::name).join(", "))]
+pub struct ParseEngineError(String);
 
-    fn from_str(name: &str) -> Result<Engine, String> {
-        let all = Engine::ALL.map(Engine::name).join(", ");
-        Engine::ALL
-            .into_iter()
-            .find(|engine| engine.name() == name)
-            .ok_or(format!("unknown engine `{name}`; expected one of {all}"))
+impl FromStr for Engine {
+    type Err = ParseEngineError;
+
+    fn from_str(name: &str) -> Result<Engine, ParseEngineError> {
+        Engine::ALL.into_iter().find(|engine| engine.name() == name).ok_or(ParseEngineError(name.into()))
     }
 }

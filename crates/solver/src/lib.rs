@@ -55,7 +55,7 @@ mod solution;
 mod solver;
 mod stop;
 
-pub use engine::Engine;
+pub use engine::{Engine, ParseEngineError};
 pub use error::SolverError;
 pub use memory::{in_threads, memory};
 pub use problem::{Choice, Item, Link, Pick, Problem, Use};

@@ -100,7 +100,7 @@ impl Checkpoint {
     /// `NotFound`, `Io`; `Corrupt` for a file that is truncated, damaged or no safetensors file; `Unsupported` for
     /// tensors of another type.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", &error))?;
+        let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
         let damaged = |what: &dyn std::fmt::Display| {
             Error::corrupt(path, format!("not a whole safetensors file ({what}): take another checkpoint"))
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bitbudget_exec::{ExecError, Executor, Inputs, Loaded, Step, Values};
+use bitbudget_exec::{Executor, Inputs, Loaded, Step, Values};
 use bitbudget_program::{Instruction, Program, Progress};
 
 use crate::batches::Batch;
@@ -13,7 +13,7 @@ use crate::examples::Examples;
 use crate::learning_rate::LearningRate;
 use crate::loss_scale::{LossScaler, LossScaling, SMALLEST_SCALE};
 use crate::metrics::{self, EpochRecord, FinalRecord, Promotion, Record, StepRecord};
-use crate::promotion::{OverflowCount, promote};
+use crate::promotion::{OVERFLOW_THRESHOLD, OverflowCount, promote};
 use crate::{Error, ErrorKind, Result};
 
 /// How long to train.
@@ -40,6 +40,20 @@ pub struct Settings {
     pub promotion: Option<f64>,
     /// The decays of Adam's moments.
     pub betas: [f64; 2],
+}
+
+impl Default for Settings {
+    /// Five epochs with a cosine schedule from 0.1 on, dynamic loss scale, and the paper's promotion.
+    fn default() -> Settings {
+        Settings {
+            length: Length::Epochs(5),
+            learning_rate: 0.1,
+            schedule: LearningRate::Cosine,
+            loss_scale: LossScaling::Dynamic,
+            promotion: Some(OVERFLOW_THRESHOLD),
+            betas: [0.9, 0.999],
+        }
+    }
 }
 
 /// The programs of a run: what a promotion replaces.
@@ -76,12 +90,6 @@ const PATIENCE: u32 = 100;
 
 /// A run of which this share of the steps was skipped has trained nothing.
 const SKIPPED_SHARE: f64 = 0.9;
-
-impl From<ExecError> for Error {
-    fn from(error: ExecError) -> Error {
-        Error::new(ErrorKind::Invalid, error.to_string())
-    }
-}
 
 /// What to train, on what, and how.
 pub struct Training<'a> {
@@ -292,9 +300,7 @@ impl Run<'_> {
         let learning_rate = settings.schedule.at(settings.learning_rate, self.step, self.steps);
         let inputs = Inputs { loss_scale, learning_rate, betas: settings.betas, ..batch.inputs() };
         let step = self.train.step_while_finite(self.executor, self.values, &inputs, "loss")?;
-        let loss = step.outputs.get("loss").and_then(|loss| loss.first()).copied().unwrap_or(f32::NAN);
-        // A program that never skips a step does not say whether its gradients are finite.
-        let finite = loss.is_finite() && step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
+        let (loss, finite) = loss_of(&step);
         let applied = self.scaler.update(finite);
         let updates = self.values.progress.updates.saturating_add(u32::from(applied));
         self.values.progress = Progress { updates, loss_scale: self.scaler.dynamic() };
@@ -384,19 +390,7 @@ impl Run<'_> {
     fn promote(&mut self, step: &Step, promoted: Promote<'_>) -> Result<Vec<Promotion>> {
         self.remember(step);
         let Some(threshold) = self.settings.promotion else { return Ok(Vec::new()) };
-        let count = |o: &bitbudget_exec::OverflowCount| OverflowCount {
-            tensor: o.tensor,
-            overflowed: o.counts.overflow,
-            elements: o.elements,
-            low: true,
-        };
-        let counts: Vec<OverflowCount> = step.overflows.iter().map(count).collect();
-        let over = promote(&counts, threshold);
-        let ratio = |c: &OverflowCount| c.overflowed as f64 / c.elements as f64;
-        let over = counts.iter().filter(|c| over.contains(&c.tensor));
-        let mut over: Vec<Overflow> =
-            over.map(|c| Overflow { tensor: c.tensor, ratio: ratio(c), step: self.step }).collect();
-        over.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+        let over = overflowed(step, threshold, self.step);
         if over.is_empty() {
             return Ok(Vec::new());
         }
@@ -405,6 +399,31 @@ impl Run<'_> {
         self.promotions.extend(tensors.iter().cloned());
         Ok(tensors)
     }
+}
+
+/// The loss of a training step, and whether it was finite, and the gradients with it, so that parameters were updated.
+pub fn loss_of(step: &Step) -> (f32, bool) {
+    let loss = step.outputs.get("loss").and_then(|loss| loss.first()).copied().unwrap_or(f32::NAN);
+    // A program that never skips a step does not say whether its gradients are finite.
+    let finite = loss.is_finite() && step.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
+    (loss, finite)
+}
+
+/// The tensors of a step whose overflow ratio is at least `threshold`, the worst first.
+pub fn overflowed(step: &Step, threshold: f64, number: u64) -> Vec<Overflow> {
+    let count = |o: &bitbudget_exec::OverflowCount| OverflowCount {
+        tensor: o.tensor,
+        overflowed: o.counts.overflow,
+        elements: o.elements,
+        low: true,
+    };
+    let counts: Vec<OverflowCount> = step.overflows.iter().map(count).collect();
+    let over = promote(&counts, threshold);
+    let ratio = |c: &OverflowCount| c.overflowed as f64 / c.elements as f64;
+    let over = counts.iter().filter(|c| over.contains(&c.tensor));
+    let mut over: Vec<Overflow> = over.map(|c| Overflow { tensor: c.tensor, ratio: ratio(c), step: number }).collect();
+    over.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+    over
 }
 
 /// The name of a tensor that a program counts by a number, or that number.

@@ -244,7 +244,8 @@ fn plain_name(graph: &Graph, id: NodeId) -> String {
     if name.is_empty() { id.to_string() } else { name.clone() }
 }
 
-fn kind(kind: Kind) -> &'static str {
+/// A kind of tensors in words.
+pub(crate) fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Parameter => "parameter",
         Kind::Output => "output",

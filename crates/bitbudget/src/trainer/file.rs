@@ -117,7 +117,7 @@ impl File {
 }
 
 /// Whether bytes begin as a trainer file does.
-pub fn is_trainer(bytes: &[u8]) -> bool {
+pub(crate) fn is_trainer(bytes: &[u8]) -> bool {
     // Field 1, length-delimited, then the magic's text up to its version.
     bytes.get(2..).is_some_and(|rest| rest.starts_with(b"bitbudget trainer"))
 }

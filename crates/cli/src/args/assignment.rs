@@ -1,8 +1,7 @@
 //! How formats are chosen.
 
 use super::{BudgetArgs, NetworkArgs, whole};
-use bitbudget_formats::{Format, ParseFormatError};
-use bitbudget_precision::{Method, PinFormats};
+use bitbudget::{Format, Method, ParseFormatError, PinFormats};
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;

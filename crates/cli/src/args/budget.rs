@@ -1,8 +1,8 @@
 //! How an assignment is made to fit a memory budget.
 
 use super::within;
+use bitbudget::Format;
 use bitbudget::{Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit};
-use bitbudget_formats::Format;
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -2,7 +2,7 @@
 
 use super::{DeviceArgs, FittingArgs, FormatsArgs, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs, whole};
 use bitbudget::Limit;
-use bitbudget_precision::Method;
+use bitbudget::Method;
 use bitbudget_train::data::DataSpec;
 use clap::Args;
 use std::path::PathBuf;

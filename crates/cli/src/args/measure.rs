@@ -1,7 +1,7 @@
 //! Arguments of the commands that measure accuracy, time and the cost of rounding.
 
 use super::{AssignmentArgs, DeviceArgs, FittingArgs, NetworkArgs, OptimizerArgs, fp32, whole};
-use bitbudget_formats::Format;
+use bitbudget::Format;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
 use clap::Args;

@@ -1,7 +1,7 @@
 //! Arguments of `bitbudget zoo`.
 
 use super::whole;
-use bitbudget_zoo::Network;
+use bitbudget::zoo::Network;
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -9,9 +9,8 @@ use crate::output::{bytes, counted, grouped, json, say, show_table, table};
 use crate::report::{Inputs, rerun, save_page};
 use crate::threads::{settle, threads};
 use anyhow::{Result, bail};
-use bitbudget::{FileKind, Plan};
-use bitbudget_precision::Method;
-use bitbudget_precision::summary::{FormatElements, GroupSummary, Summary, summary};
+use bitbudget::summary::{FormatElements, GroupSummary, Summary, summary};
+use bitbudget::{FileKind, Method, Plan};
 use serde::Serialize;
 use std::path::Path;
 

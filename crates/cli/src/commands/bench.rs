@@ -4,18 +4,17 @@ use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
 use crate::data::dataset;
 use crate::files::check;
-use crate::memory::{MemoryRecord, Resident, check_memory};
-use crate::model::{Request, check_training, compiled, network, updates};
+use crate::memory::{MemoryRecord, Resident};
+use crate::model::{Request, compiled};
 use crate::output::{counted, json, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report;
 use crate::threads::{executor, settle_on, threads};
 use anyhow::Result;
-use bitbudget::{Compiled, Storage};
-use bitbudget_exec::{Ceilings, Executor, Inputs, Values, ceilings};
-use bitbudget_formats::Format;
-use bitbudget_ir::{Op, Shape, TensorType};
-use bitbudget_program::{BufferId, Instruction, Part, Program};
+use bitbudget::{
+    Ceilings, Compiled, Format, Inputs, InstructionWork, Program, Session, StepResult, Storage, ceilings,
+    instruction_work, updates,
+};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::Dataset;
 use bitbudget_train::loss_scale::LossScaler;
@@ -87,18 +86,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let request = Request { seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, assignment, optimizer, request)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
-    check_training(&compiled, compiled.assignment.batch)?;
-    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
+    compiled.check_training(compiled.assignment.batch)?;
+    let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
     let resident = Resident::start();
-    let mut executor = executor(&args.device, threads)?;
-    check_memory(&executor, &[&compiled.train])?;
-    let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
-    let measured = measure(args, &compiled.train, &mut executor, &mut values, &dataset)?;
-    let memory = MemoryRecord::predicted(&compiled, executor.threads());
-    let memory = memory.measured(&executor, &values, resident.growth());
-    drop(values);
+    let mut session = Session::on(executor(&args.device, threads)?, compiled);
+    let measured = measure(args, &mut session, &dataset)?;
+    let memory = MemoryRecord::predicted(session.compiled(), session.threads()).measured(&session, resident.growth());
+    let compiled = session.end()?;
     let ceilings = ceilings(threads)?;
-    let record = record(args, &compiled, &executor, measured, memory, ceilings);
+    let record = record(args, &compiled, threads, measured, memory, ceilings);
     if let Some(path) = &args.json {
         json(path, &record)?;
     }
@@ -118,17 +114,11 @@ struct Measured {
     losses: Vec<f32>,
 }
 
-fn measure(
-    args: &BenchArgs,
-    program: &Program,
-    executor: &mut Executor,
-    values: &mut Values,
-    dataset: &Dataset,
-) -> Result<Measured> {
-    let options = TrainOptions { batch: program.batch, seed: args.seed, shuffle: false, augment: false };
-    let loaded = executor.load(program)?;
+fn measure(args: &BenchArgs, session: &mut Session, dataset: &Dataset) -> Result<Measured> {
+    let (batch_size, instructions) = (session.compiled().train.batch, session.compiled().train.instructions.len());
+    let options = TrainOptions { batch: batch_size, seed: args.seed, shuffle: false, augment: false };
+    let mut times = vec![Duration::ZERO; instructions];
     let mut scaler = LossScaler::new(args.loss_scale, u64::MAX);
-    let mut times = vec![Duration::ZERO; program.instructions.len()];
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     let mut batch = Batch::default();
     let mut epoch = 0;
@@ -142,13 +132,10 @@ fn measure(
         }
         let inputs = Inputs { loss_scale: scaler.scale(), learning_rate: args.lr, ..batch.inputs() };
         let start = Instant::now();
-        let result = loaded.step_timed(executor, values, &inputs, &mut times)?;
+        let StepResult { loss, updated, .. } = session.step_timed(&inputs, &mut times)?;
         seconds.push(start.elapsed().as_secs_f64());
-        let output = |name: &str| result.outputs.get(name).and_then(|o| o.first()).copied().unwrap_or(f32::NAN);
-        losses.push(output("loss"));
-        let finite = result.outputs.get("finite").is_none_or(|finite| finite == &[1.0]);
-        let progress = &mut values.progress;
-        progress.updates = progress.updates.saturating_add(u32::from(scaler.update(finite)));
+        losses.push(loss);
+        scaler.update(updated);
         if step == 0 {
             // The first step touches memory for the first time.
             times.fill(Duration::ZERO);
@@ -156,14 +143,14 @@ fn measure(
         }
     }
     bar.finish_and_clear();
-    let kernels = (0..program.instructions.len()).map(|at| loaded.kernel(at)).collect();
+    let kernels = (0..instructions).map(|at| session.kernel(at)).collect();
     Ok(Measured { seconds, times, kernels, losses })
 }
 
 fn record(
     args: &BenchArgs,
     compiled: &Compiled,
-    executor: &Executor,
+    threads: usize,
     measured: Measured,
     memory: MemoryRecord,
     ceilings: Ceilings,
@@ -178,7 +165,7 @@ fn record(
         method: compiled.assignment.method.to_string(),
         low_ratio: compiled.assignment.low_ratio_elements(),
         simulated: compiled.lowering.storage == Storage::Simulated,
-        threads: executor.threads(),
+        threads,
         steps: args.steps,
         step_seconds: Seconds { median, min: at(0.0), max: at(1.0), spread: at(0.75) - at(0.25) },
         images_per_second: compiled.train.batch as f64 / median,
@@ -212,14 +199,12 @@ fn kinds(
         least: f64,
     }
     let mut kinds: BTreeMap<(String, String), Kind> = BTreeMap::new();
-    for ((instruction, time), kernel) in program.instructions.iter().zip(times).zip(kernels) {
-        let Instruction::Compute { parts, .. } = instruction else { continue };
-        let name = parts.iter().map(|part| kind(program, part)).collect::<Vec<_>>().join("+");
-        let kind = kinds.entry((name, kernel.clone().unwrap_or_default())).or_default();
+    for ((work, time), kernel) in instruction_work(program).into_iter().zip(times).zip(kernels) {
+        let Some(InstructionWork { kind, flops, bytes, narrow }) = work else { continue };
+        let kind = kinds.entry((kind, kernel.clone().unwrap_or_default())).or_default();
         kind.count += 1;
         kind.seconds += time.as_secs_f64() / steps as f64;
-        let (flops, bytes) = (parts.iter().map(|part| flops(program, part)).sum::<f64>(), traffic(program, parts));
-        let peak = if is_narrow(program, parts) { ceilings.flops_fp8 } else { ceilings.flops_fp32 };
+        let peak = if narrow { ceilings.flops_fp8 } else { ceilings.flops_fp32 };
         kind.least += (flops / peak).max(bytes / ceilings.bytes_per_second);
         kind.flops += flops;
         kind.bytes += bytes;
@@ -240,50 +225,6 @@ fn kinds(
         .collect();
     records.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     records
-}
-
-/// The name of a part's computation; for convolutions with the size of the kernel and whether channels are apart.
-fn kind(program: &Program, part: &Part) -> String {
-    let name = part.op.name();
-    let shape = |id| program.buffer(id).shape.as_slice();
-    let (weights, groups) = match &part.op {
-        Op::Conv(op) => (part.inputs.get(1).map(|&w| shape(w)), op.groups),
-        Op::ConvGradInput(op) => (part.inputs.get(1).map(|&w| shape(w)), op.groups),
-        Op::ConvGradWeight(op) => (Some(shape(part.output)), op.groups),
-        _ => return name.to_string(),
-    };
-    match weights {
-        Some(&[_, 1, height, width]) if groups > 1 => format!("{name} {height}x{width} depthwise"),
-        Some(&[_, _, height, width]) if groups > 1 => format!("{name} {height}x{width} grouped"),
-        Some(&[_, _, height, width]) => format!("{name} {height}x{width}"),
-        _ => name.to_string(),
-    }
-}
-
-/// Whether a product multiplies numbers that BF16 holds.
-fn is_narrow(program: &Program, parts: &[Part]) -> bool {
-    let product = |op: &Op| matches!(op, Op::Conv(_) | Op::ConvGradInput(_) | Op::ConvGradWeight(_) | Op::Matmul(_));
-    let narrow = |id: &BufferId| program.buffer(*id).format.exact_in_bf16();
-    parts.iter().any(|part| product(&part.op) && part.inputs.iter().take(2).all(narrow))
-}
-
-fn flops(program: &Program, part: &Part) -> f64 {
-    let ty = |id| {
-        let buffer = program.buffer(id);
-        TensorType { dtype: buffer.dtype, shape: Shape::fixed(&buffer.shape) }
-    };
-    let operands: Vec<TensorType> = part.inputs.iter().map(|&id| ty(id)).collect();
-    part.op.work(&operands.iter().collect::<Vec<_>>(), &ty(part.output), program.batch).flops as f64
-}
-
-/// Bytes that an instruction has to read and write at least.
-fn traffic(program: &Program, parts: &[Part]) -> f64 {
-    let inside = |id| program.buffer(id).offset.is_none() && parts.iter().any(|part| part.output == id);
-    let mut touched: Vec<_> = parts.iter().flat_map(|part| part.inputs.clone()).collect();
-    touched.sort_unstable();
-    touched.dedup();
-    touched.extend(parts.iter().map(|part| part.output));
-    touched.into_iter().filter(|&id| !inside(id)).map(|id| program.buffer(id).bytes() as f64).sum()
 }
 
 fn show(record: &Record) -> Result<()> {

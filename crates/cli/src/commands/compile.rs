@@ -3,15 +3,14 @@
 use crate::args::CompileArgs;
 use crate::commands::assign::totals;
 use crate::files::{check, save};
-use crate::model::{Request, check_training, compiled};
+use crate::model::{Request, compiled};
 use crate::output::{bytes, counted, say};
 use crate::report::{Inputs, rerun, save_page};
 use crate::threads::{settle, threads};
 use anyhow::{Context, Result};
-use bitbudget::{Annotated, Compiled, annotated};
-use bitbudget_ir::Model;
-use bitbudget_onnx::{Annotations, export_annotated_bytes};
-use bitbudget_precision::summary::summary;
+use bitbudget::onnx::{Annotations, export_annotated_bytes};
+use bitbudget::summary::summary;
+use bitbudget::{Annotated, Compiled, Model, SaveAs, annotated};
 
 pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     let inputs = Inputs::new(&args.model, &args.assignment);
@@ -25,8 +24,8 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
     let request = Request { seed: Some(args.seed), quiet: args.quiet, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let threads = settle(args.threads, &mut compiled, args.quiet)?;
-    check_training(&compiled, compiled.assignment.batch)?;
-    let encoded = compiled.encode();
+    compiled.check_training(compiled.assignment.batch)?;
+    let encoded = compiled.file(SaveAs::Trainer)?;
     save(&args.output, &encoded)?;
     if let Some(path) = &args.annotated_onnx {
         save(path, &annotated_onnx(&compiled, threads)?)?;

@@ -4,18 +4,14 @@ use crate::args::EvalArgs;
 use crate::data::dataset;
 use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
-use crate::memory::check_memory;
-use crate::model::{Request, compiled, network};
+use crate::model::{Request, compiled};
 use crate::output::{counted, json, remark, say, small};
 use crate::report;
 use crate::threads::{executor, threads};
 use anyhow::Result;
-use bitbudget_exec::Values;
-use bitbudget_formats::Format;
-use bitbudget_precision::Method;
-use bitbudget_program::Program;
+use bitbudget::{Method, Precision, Session};
 use bitbudget_train::batches::EvalBatches;
-use bitbudget_train::evaluation::{batch_with, evaluate};
+use bitbudget_train::evaluation::batch_with;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -38,31 +34,28 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let (method, threads) = (Method::Fp32, threads(args.device.threads));
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method, threads, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
+    let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     let split = dataset.test.as_ref().unwrap_or(&dataset.train);
-    let mut executor = executor(&args.device, threads)?;
-    let fp32 = compiled.evaluate_fp32()?;
-    check_memory(&executor, &[&compiled.evaluate, &fp32])?;
-    let mut values = Values::new(&compiled.evaluate, &compiled.values, executor.device())?;
-    let batches = |size| EvalBatches::new(&dataset, split, size);
-    let mut evaluated = |program: &Program| {
-        let loaded = executor.load(program)?;
-        evaluate(&mut executor, &mut values, &loaded, &mut batches(program.batch)?)
+    let method = compiled.assignment.method.to_string();
+    let is_rounded = compiled.is_rounded();
+    let mut session = Session::on(executor(&args.device, threads)?, compiled);
+    let batches = |session: &mut Session, precision| -> Result<_> {
+        Ok(EvalBatches::new(&dataset, split, session.evaluation_batch(precision)?)?)
     };
-    let rounded = evaluated(&compiled.evaluate)?;
+    let mut evaluated = |precision| -> Result<_> {
+        let mut batches = batches(&mut session, precision)?;
+        Ok(session.evaluate(&mut batches, precision)?)
+    };
+    let rounded = evaluated(Precision::Assigned)?;
     // Where nothing is rounded, both are the same.
-    let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
-    let exact = match is_rounded {
-        true => evaluated(&fp32)?,
-        false => rounded,
-    };
+    let exact = if is_rounded { evaluated(Precision::Fp32)? } else { rounded };
     let record = EvalRecord {
         data: dataset.name.clone(),
         examples: split.len(),
-        method: compiled.assignment.method.to_string(),
+        method,
         loss: rounded.loss,
         accuracy: rounded.accuracy,
         loss_fp32: exact.loss,
@@ -83,14 +76,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         }
         say(text)?;
     }
-    for (is_exact, evaluation) in [(false, rounded), (true, exact)] {
+    for (precision, evaluation) in [(Precision::Assigned, rounded), (Precision::Fp32, exact)] {
         let Some(example) = evaluation.first_not_finite else { continue };
-        let (method, size) = match is_exact {
-            true => ("fp32", fp32.batch),
-            false => (record.method.as_str(), compiled.evaluate.batch),
-        };
-        let batch = batch_with(&mut batches(size)?, example)?;
-        let place = place_in_evaluation(&compiled, &mut executor, &mut values, &batch.inputs(), is_exact);
+        let method = if precision == Precision::Fp32 { "fp32" } else { record.method.as_str() };
+        let batch = batch_with(&mut batches(&mut session, precision)?, example)?;
+        let place = place_in_evaluation(&mut session, &batch.inputs(), precision);
         let (many, of) = (evaluation.not_finite, evaluation.examples);
         // The result is written, but the command does not end as a success.
         let text = format!(

@@ -7,8 +7,7 @@ use crate::output::{bytes, json, print, say, show_table, small, table};
 use crate::report::Inputs;
 use crate::threads::{settle, threads};
 use anyhow::{Result, bail};
-use bitbudget::{Compiled, Explained, Firing, Priced, explain};
-use bitbudget_precision::{Kind, Tensor, node_names};
+use bitbudget::{Explained, Firing, Priced, Storing, TensorExplained, explain};
 use comfy_table::Table;
 use serde::Serialize;
 
@@ -81,7 +80,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let threads = settle(args.threads, &mut compiled, args.quiet)?;
     let explained = explain(&compiled, threads)?;
-    let mut record = record(&compiled, &explained);
+    let mut record = record(&explained);
     if let Some(name) = &args.tensor {
         record.tensors.retain(|tensor| tensor.name == *name);
         if record.tensors.is_empty() {
@@ -100,7 +99,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     }
 }
 
-fn record(compiled: &Compiled, explained: &Explained) -> Record {
+fn record(explained: &Explained) -> Record {
     let rule = |firing: &Firing| RuleRecord {
         rule: firing.rule,
         fired: firing.fired,
@@ -108,29 +107,20 @@ fn record(compiled: &Compiled, explained: &Explained) -> Record {
         saved_seconds: firing.seconds,
         nodes: firing.nodes.clone(),
     };
-    let names = node_names(&compiled.training);
-    let solver = compiled.solved.as_ref().and_then(|solved| solved.solver.as_ref());
-    let assigned = compiled.assignment.assigned().enumerate();
-    let tensors = assigned.filter_map(|(at, (tensor, _, format))| {
-        let readers = explained.readers.get(&tensor.node).filter(|_| is_output(tensor));
-        let recomputed =
-            is_output(tensor) && compiled.assignment.recomputed.iter().any(|again| again.node() == tensor.node);
-        let storage = match (readers, recomputed) {
-            (Some(_), _) => Storage::ComputedInPassing,
-            (None, true) => Storage::Recomputed,
-            (None, false) => Storage::Kept,
-        };
-        Some(TensorRecord {
-            name: names[tensor.node.index()].clone()?,
-            kind: kind(tensor.kind),
-            shape: compiled.training.ty(tensor.node).shape.to_string(),
-            format: format.to_string(),
-            bytes: tensor.elements * format.bytes() as u64,
-            storage,
-            computed_by: readers.cloned().unwrap_or_default(),
-            choices: solver.map(|s| s.choices[at].iter().map(choice).collect()).unwrap_or_default(),
-        })
-    });
+    let tensor = |tensor: &TensorExplained| TensorRecord {
+        name: tensor.name.clone(),
+        kind: tensor.kind,
+        shape: tensor.shape.clone(),
+        format: tensor.format.to_string(),
+        bytes: tensor.bytes,
+        storage: match tensor.storing {
+            Storing::Kept => Storage::Kept,
+            Storing::Recomputed => Storage::Recomputed,
+            Storing::InPassing => Storage::ComputedInPassing,
+        },
+        computed_by: tensor.computed_by.clone(),
+        choices: tensor.choices.iter().map(choice).collect(),
+    };
     Record {
         peak: explained.peak,
         peak_without_rewriting: explained.plain_peak,
@@ -139,21 +129,8 @@ fn record(compiled: &Compiled, explained: &Explained) -> Record {
         rules: explained.rules.iter().map(rule).collect(),
         not_allowed: explained.reassociations.clone(),
         computed_in_passing: rule(&explained.derived),
-        tensors: tensors.collect(),
+        tensors: explained.tensors.iter().map(tensor).collect(),
         note: explained.note.clone(),
-    }
-}
-
-fn is_output(tensor: &Tensor) -> bool {
-    tensor.kind == Kind::Output
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Parameter => "parameter",
-        Kind::Output => "output",
-        Kind::OutputGradient => "output gradient",
-        Kind::ParameterGradient => "parameter gradient",
     }
 }
 

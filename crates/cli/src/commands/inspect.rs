@@ -4,15 +4,13 @@ use crate::args::{InspectArgs, TextForm};
 use crate::commands::assign::totals;
 use crate::files::check;
 use crate::memory::MemoryRecord;
-use crate::model::{Request, compiled, network};
+use crate::model::{Request, compiled};
 use crate::output::{bytes, counted, grouped, json, print, say, show_table, table};
 use crate::report::Inputs;
 use crate::threads::{settle, threads};
 use anyhow::Result;
-use bitbudget::{Compiled, forward_formats};
-use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Drawing, Graph, NodeId, Op, Role};
-use bitbudget_precision::summary::{Summary, summary};
+use bitbudget::summary::{Summary, summary};
+use bitbudget::{Compiled, OperatorTotals, Shown};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -26,16 +24,9 @@ struct Overview {
     forward_flops: u64,
     training_flops: u64,
     instructions: usize,
-    operators: BTreeMap<&'static str, Operators>,
+    operators: BTreeMap<&'static str, OperatorTotals>,
     assignment: Summary,
     memory: MemoryRecord,
-}
-
-#[derive(Default, Serialize)]
-struct Operators {
-    count: usize,
-    flops: u64,
-    elements: u64,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
@@ -44,15 +35,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let request = Request { quiet: args.quiet, threads: threads(args.threads), ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     settle(args.threads, &mut compiled, args.quiet)?;
-    match args.text {
-        Some(TextForm::Forward) => return print(&compiled.forward),
-        Some(TextForm::Training) => return print(&compiled.training),
-        Some(TextForm::Program) => return print(&compiled.train),
-        Some(TextForm::Evaluation) => return print(&compiled.evaluate),
-        None => {}
+    if let Some(form) = args.text {
+        return print(compiled.text(shown(form)));
     }
     if let Some(form) = args.dot {
-        return print(drawing(&compiled, form));
+        return print(compiled.drawing(shown(form)));
     }
     let overview = overview(&compiled)?;
     if let Some(path) = &args.json {
@@ -64,53 +51,32 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     Ok(())
 }
 
-/// A graph or program to be drawn.
-fn drawing(compiled: &Compiled, form: TextForm) -> Drawing {
-    let with_bits = |format: Format| (format.to_string(), format.bits());
+/// What is printed or drawn.
+fn shown(form: TextForm) -> Shown {
     match form {
-        TextForm::Forward => {
-            let formats = forward_formats(compiled);
-            compiled.forward.drawing(&|id| formats.get(&id).copied().map(with_bits))
-        }
-        TextForm::Training => {
-            let (graph, formats) = (&compiled.training, &compiled.assignment.formats);
-            graph.drawing(&|id| (graph.ty(id).dtype == DType::F32).then(|| with_bits(formats[id.index()])))
-        }
-        TextForm::Program => compiled.train.drawing(),
-        TextForm::Evaluation => compiled.evaluate.drawing(),
+        TextForm::Forward => Shown::Forward,
+        TextForm::Training => Shown::Training,
+        TextForm::Program => Shown::Program,
+        TextForm::Evaluation => Shown::Evaluation,
     }
 }
 
 fn overview(compiled: &Compiled) -> Result<Overview> {
-    let (graph, batch) = (&compiled.training, compiled.assignment.batch);
-    let network = network(graph)?;
-    let mut operators: BTreeMap<&'static str, Operators> = BTreeMap::new();
-    for id in graph.ids().filter(|&id| graph.node(id).role == Role::Output) {
-        let entry = operators.entry(graph.op(id).name()).or_default();
-        entry.count += 1;
-        entry.flops += flops(graph, id, batch);
-        entry.elements += graph.ty(id).shape.elements(batch) as u64;
-    }
-    let parameters = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_)));
+    let network = compiled.network()?;
+    let bitbudget::Overview { parameters, forward_flops, training_flops, operators } = compiled.overview();
     Ok(Overview {
-        name: graph.name().to_string(),
+        name: compiled.training.name().to_string(),
         input: network.shape,
         classes: network.classes,
-        batch,
-        parameters: parameters.map(|id| graph.ty(id).shape.elements(batch) as u64).sum(),
-        forward_flops: operators.values().map(|o| o.flops).sum(),
-        training_flops: graph.ids().map(|id| flops(graph, id, batch)).sum(),
+        batch: compiled.assignment.batch,
+        parameters,
+        forward_flops,
+        training_flops,
         instructions: compiled.train.instructions.len(),
         operators,
-        assignment: summary(&compiled.assignment, graph),
+        assignment: summary(&compiled.assignment, &compiled.training),
         memory: MemoryRecord::predicted(compiled, compiled.lowering.threads),
     })
-}
-
-fn flops(graph: &Graph, id: NodeId, batch: usize) -> u64 {
-    let operands = graph.operands(id);
-    let types: Vec<_> = operands.iter().map(|&o| graph.ty(o)).collect();
-    graph.op(id).work(&types, graph.ty(id), batch).flops
 }
 
 fn show(overview: &Overview) -> Result<()> {

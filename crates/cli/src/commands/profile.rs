@@ -1,21 +1,19 @@
 //! `bitbudget profile`.
 
-use crate::advice::{of_inputs, parameters};
+use crate::advice::of_inputs;
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
 use crate::data::dataset;
 use crate::divergence::Diverged;
 use crate::files::{check, save};
-use crate::memory::check_memory;
-use crate::model::{Request, check_training, compiled, network};
+use crate::model::{Request, compiled};
 use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
 use crate::threads::{executor, threads};
 use anyhow::{Error, Result};
-use bitbudget::{Available, profiling};
-use bitbudget_ir::Model;
-use bitbudget_precision::Method;
-use bitbudget_profile::{Profile, ProfileError, Settings, TensorProfile, measure};
+use bitbudget::{
+    Available, Compiled, Method, Profile, ProfileError, ProfileSettings, Session, TensorProfile, parameters,
+};
 use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
 use bitbudget_train::data::Dataset;
 use indicatif::ProgressBar;
@@ -29,9 +27,9 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let outputs = check(&[("-o", Some(&args.output))], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
-    check_training(&compiled, args.batch)?;
-    let dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, args.seed)?;
-    let settings = Settings {
+    compiled.check_training(args.batch)?;
+    let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
+    let settings = ProfileSettings {
         data: dataset.name.clone(),
         seed: args.seed,
         batch: args.batch,
@@ -40,16 +38,13 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         loss_scale: args.loss_scale,
         formats: args.formats.clone(),
     };
-    let (probe, programs) = profiling(&compiled.training, args.batch)?;
-    let mut executor = executor(&args.device, threads(args.device.threads))?;
-    check_memory(&executor, &[&programs.step, &programs.forward, &programs.training])?;
+    let mut session = Session::on(executor(&args.device, threads(args.device.threads))?, compiled);
+    let profiler = session.profiler(args.batch)?;
     let batches = draw(args, &dataset)?;
-    let inputs: Vec<_> = batches.iter().map(Batch::inputs).collect();
-    let network = Model { graph: compiled.forward, values: compiled.values };
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
-    let measured = measure(&network, &probe, &programs, &mut executor, settings, &inputs, &mut || bar.inc(1));
+    let measured = profiler.measure(settings, &batches, &mut || bar.inc(1));
     bar.finish_and_clear();
-    let profile = measured.map_err(|error| explained(error, &batches, &network))?;
+    let profile = measured.map_err(|error| explained(error, &batches, session.compiled()))?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
@@ -84,9 +79,9 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
 }
 
 /// The error of a measurement; where examples or parameters are out of the ordinary, these come first.
-fn explained(error: ProfileError, batches: &[Batch], network: &Model) -> Error {
+fn explained(error: ProfileError, batches: &[Batch], network: &Compiled) -> Error {
     let ProfileError::NotFinite { kind, name, .. } = &error else { return error.into() };
-    let found = of_inputs(batches, "training", parameters(&network.graph, &network.values));
+    let found = of_inputs(batches, "training", parameters(&network.forward, &network.values));
     if found.is_empty() {
         return error.into();
     }
@@ -96,7 +91,7 @@ fn explained(error: ProfileError, batches: &[Batch], network: &Model) -> Error {
 }
 
 fn show(args: &ProfileArgs, profile: &Profile) -> Result<()> {
-    let Settings { data, batch, batches, formats, .. } = &profile.settings;
+    let ProfileSettings { data, batch, batches, formats, .. } = &profile.settings;
     say(format!(
         "{}: {} over {} of {batch} of {data}; a step takes {:.4} s in FP32 with {}\n",
         args.model.display(),

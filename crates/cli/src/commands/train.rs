@@ -9,29 +9,22 @@ use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
 use crate::divergence::{Diverged, Setup, explained, unsaved};
 use crate::files::{check, check_folder, rehearse, save};
-use crate::memory::{MemoryRecord, Resident, check_memory};
-use crate::model::{Request, check_training, compiled_from, network, updates};
-use crate::output::{counted, remark, say, small, together};
+use crate::memory::{MemoryRecord, Resident};
+use crate::model::{Request, compiled_from};
+use crate::output::{counted, remark, say, small, together, whole};
 use crate::progress::Progress;
 use crate::report::{Inputs, hardly_trained};
 use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
-use bitbudget::{Compiled, Promoted, Promotion};
-use bitbudget_autodiff::Optimizer;
-use bitbudget_exec::{Executor, Footprint, Values};
-use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, Model, NodeId, Op};
-use bitbudget_precision::summary::summary;
-use bitbudget_program::Program;
+use bitbudget::summary::summary;
+use bitbudget::{Compiled, SaveAs, Session, updates};
 use bitbudget_train::batches::TrainOptions;
-use bitbudget_train::checkpoint::{Checkpoint, Tensor};
 use bitbudget_train::divergence::Ended;
 use bitbudget_train::examples::{Epochs, Examples};
 use bitbudget_train::loss_scale::LossScaling;
-use bitbudget_train::metrics::{self, FinalRecord};
-use bitbudget_train::run::{Length, Overflow, Programs, Settings, Training, train};
+use bitbudget_train::metrics::FinalRecord;
+use bitbudget_train::run::{Length, Settings};
 use records::Records;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
@@ -50,10 +43,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let request = Request { seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
-    check_training(&compiled, compiled.assignment.batch)?;
+    compiled.check_training(compiled.assignment.batch)?;
     let settings = settings(&args.settings, length(args));
     let epochs = train_options(&args.settings, compiled.assignment.batch);
-    let mut dataset = dataset(&args.data, args.fitting, &network(&compiled.training)?, seed)?;
+    let mut dataset = dataset(&args.data, args.fitting, &compiled.network()?, seed)?;
     // What does not fit is refused before any file is made.
     check_batches(&mut dataset, &epochs, &settings)?;
     rehearsed(args, &compiled)?;
@@ -72,18 +65,20 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         },
     };
     let examples = Epochs::new(&dataset, epochs);
-    let mut machine = Machine::start(args, &compiled, threads)?;
-    let (record, memory) =
-        machine.trained(args, &mut compiled, &examples, Setup { settings: &settings, formats }, &mut records)?;
+    let resident = Resident::start();
+    let mut session = Session::on(executor(&args.device, threads)?, compiled);
+    let setup = Setup { settings: &settings, formats };
+    let (record, memory) = run_of(args, &mut session, &examples, setup, &mut records, &resident)?;
+    let compiled = session.end()?;
     let saved = match &args.save {
-        Some(path) if !record.diverged => saved(path, &mut compiled, &machine.values),
+        Some(path) if !record.diverged => trained(path, &compiled).and_then(|bytes| save(path, &bytes)),
         _ => Ok(()),
     };
-    let written = records.finish(&compiled, machine.executor.threads(), &record, &memory);
+    let written = records.finish(&compiled, threads, &record, &memory);
     let written = together([saved].into_iter().chain(written));
     if let Some(divergence) = record.divergence {
         // That is what the command ends with, whatever else failed.
-        written.unwrap_or_else(|error| remark("error", format!("{error:#}")));
+        written.unwrap_or_else(|error| remark("error", whole(&error)));
         return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
     }
     written?;
@@ -128,73 +123,37 @@ fn rehearsed(args: &TrainArgs, compiled: &Compiled) -> Result<()> {
     Ok(())
 }
 
-/// Saves the network with the values that it was trained to.
-fn saved(path: &Path, compiled: &mut Compiled, values: &Values) -> Result<()> {
-    (compiled.values, compiled.progress) = (values.download()?, values.progress);
-    save(path, &trained(path, compiled)?)
-}
-
-/// What a run runs on.
-struct Machine {
-    resident: Resident,
-    executor: Executor,
-    values: Values,
-    fp32: Program,
-}
-
-impl Machine {
-    fn start(args: &TrainArgs, compiled: &Compiled, threads: usize) -> Result<Machine> {
-        let resident = Resident::start();
-        let executor = executor(&args.device, threads)?;
-        let fp32 = compiled.evaluate_fp32()?;
-        check_memory(&executor, &[&compiled.train, &compiled.evaluate, &fp32])?;
-        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
-        values.progress = compiled.progress;
-        Ok(Machine { resident, executor, values, fp32 })
-    }
-
-    /// Trains; how that ended and, if it diverged, why, with the memory that it took.
-    fn trained(
-        &mut self,
-        args: &TrainArgs,
-        compiled: &mut Compiled,
-        examples: &dyn Examples,
-        setup: Setup<'_>,
-        records: &mut Records<'_>,
-    ) -> Result<(FinalRecord, MemoryRecord)> {
-        let Machine { resident, executor, values, fp32 } = self;
-        let mut progress = Progress::new(steps(setup.settings, examples)?, args.quiet);
-        let training = Training { programs: programs(compiled), fp32, examples, settings: setup.settings };
-        let ended = train(
-            executor,
-            values,
-            training,
-            &mut |tensors| promote(compiled, tensors, args.settings.promotion.promotion),
-            &mut |record| {
-                progress.show(record);
-                records.see(record)
-            },
-        );
-        progress.finish();
-        let ended = ended?;
-        let memory = memory(compiled, fp32, executor).measured(executor, values, resident.growth());
-        let record = match ended {
-            Ended::Finished(record) => record,
-            Ended::Diverged(divergence) => {
-                let why = explained(&divergence, compiled, executor, values, setup);
-                FinalRecord { divergence: Some(why), ..divergence.record }
-            }
-        };
-        Ok((record, memory))
-    }
-}
-
 /// The memory of a run with its evaluations: an evaluation without rounding can need more than a training step.
-fn memory(compiled: &Compiled, fp32: &Program, executor: &Executor) -> MemoryRecord {
-    let step = MemoryRecord::predicted(compiled, executor.threads());
-    let programs = [&compiled.train, &compiled.evaluate, fp32].map(|program| executor.predicted(program));
-    let largest = |pick: fn(&Footprint) -> usize| programs.iter().map(pick).max().unwrap_or(0);
-    MemoryRecord { predicted: largest(|f| f.kept) + largest(|f| f.arena) + largest(|f| f.scratch), ..step }
+fn memory(session: &mut Session) -> Result<MemoryRecord> {
+    let predicted = session.predicted_for_run()?.total();
+    Ok(MemoryRecord { predicted, ..MemoryRecord::predicted(session.compiled(), session.threads()) })
+}
+
+/// Trains; how that ended and, if it diverged, why, with the memory that it took.
+fn run_of(
+    args: &TrainArgs,
+    session: &mut Session,
+    examples: &dyn Examples,
+    setup: Setup<'_>,
+    records: &mut Records<'_>,
+    resident: &Resident,
+) -> Result<(FinalRecord, MemoryRecord)> {
+    let mut progress = Progress::new(steps(setup.settings, examples)?, args.quiet);
+    let ended = session.train(examples, setup.settings, args.settings.promotion.promotion, &mut |record| {
+        progress.show(record);
+        records.see(record)
+    });
+    progress.finish();
+    let ended = ended?;
+    let memory = memory(session)?.measured(session, resident.growth());
+    let record = match ended {
+        Ended::Finished(record) => record,
+        Ended::Diverged(divergence) => {
+            let why = explained(&divergence, session, setup);
+            FinalRecord { divergence: Some(why), ..divergence.record }
+        }
+    };
+    Ok((record, memory))
 }
 
 /// How epochs go through the examples, in batches of so many.
@@ -204,17 +163,13 @@ pub(crate) fn train_options(given: &SettingsArgs, batch: usize) -> TrainOptions 
 
 /// How to train.
 pub(crate) fn settings(given: &SettingsArgs, length: Length) -> Settings {
-    let betas = match Optimizer::adamw() {
-        Optimizer::AdamW { betas, .. } => betas,
-        Optimizer::Sgd { .. } => [0.0; 2],
-    };
     Settings {
         length,
         learning_rate: given.lr,
         schedule: given.lr_schedule,
         loss_scale: given.loss_scale,
         promotion: given.promotion.threshold,
-        betas,
+        ..Settings::default()
     }
 }
 
@@ -224,36 +179,6 @@ fn steps(settings: &Settings, examples: &dyn Examples) -> bitbudget_train::Resul
         Length::Steps(steps) => steps,
         Length::Epochs(epochs) => epochs.saturating_mul(examples.steps()?),
     })
-}
-
-/// The programs of a trainer's run.
-pub(crate) fn programs(compiled: &Compiled) -> Programs {
-    Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() }
-}
-
-/// Promotes tensors; nothing where no tensor can be promoted.
-pub(crate) fn promote(
-    compiled: &mut Compiled,
-    over: &[Overflow],
-    promotion: Promotion,
-) -> bitbudget_train::Result<Option<bitbudget_train::run::Promoted>> {
-    let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
-    let promoted = compiled.promote(&tensors, promotion).map_err(|e| bitbudget_train::Error::compile(&e))?;
-    let record = |Promoted { tensor, node, from, to, peak }: Promoted| {
-        let over = over.iter().find(|over| over.tensor == tensor)?;
-        let name = &compiled.training.node(node).name;
-        Some(metrics::Promotion {
-            step: over.step,
-            tensor: if name.is_empty() { node.to_string() } else { name.clone() },
-            overflow: over.ratio,
-            from: from.to_string(),
-            to: to.to_string(),
-            peak,
-            low_ratio: compiled.assignment.low_ratio_elements(),
-        })
-    };
-    let tensors: Vec<_> = promoted.into_iter().filter_map(record).collect();
-    Ok((!tensors.is_empty()).then(|| bitbudget_train::run::Promoted { programs: programs(compiled), tensors }))
 }
 
 /// The ending of a file in lower case.
@@ -270,40 +195,18 @@ fn ending_note(path: &Path) -> Option<String> {
 
 /// A trained network as the file that its name asks for.
 fn trained(path: &Path, compiled: &Compiled) -> Result<Vec<u8>> {
-    let kind = |kind: &str| format!("cannot write {}: the network cannot be written as {kind}", path.display());
-    match ending(path).as_deref() {
-        Some("onnx") => {
-            let model = Model { graph: compiled.forward.clone(), values: compiled.values.clone() };
-            bitbudget_onnx::export_bytes(&model).with_context(|| kind("ONNX"))
-        }
-        Some("safetensors") => checkpoint(compiled).encode().with_context(|| kind("safetensors")),
-        _ => Ok(compiled.encode()),
-    }
-}
-
-/// Every tensor with a value, optimizer state included.
-fn checkpoint(compiled: &Compiled) -> Checkpoint {
-    let sources = |graph: &Graph| {
-        let has_value = |id: &NodeId| matches!(graph.op(*id), Op::Parameter(_) | Op::State(_) | Op::Constant(_));
-        let shape = |id| Some((graph.op(id).source_name()?.to_string(), graph.ty(id).shape.at(compiled.train.batch)));
-        graph.ids().filter(has_value).filter_map(shape).collect::<Vec<_>>()
+    let (kind, name) = match ending(path).as_deref() {
+        Some("onnx") => (SaveAs::Onnx, "ONNX"),
+        Some("safetensors") => (SaveAs::Safetensors, "safetensors"),
+        _ => (SaveAs::Trainer, "a trainer file"),
     };
-    let shapes: BTreeMap<String, Vec<usize>> =
-        [&compiled.forward, &compiled.training].into_iter().flat_map(sources).collect();
-    let tensors = compiled.values.iter().map(|(name, values)| {
-        let shape = shapes.get(name).cloned().unwrap_or_else(|| vec![values.len()]);
-        (name.clone(), Tensor { shape, values: values.clone() })
-    });
-    let metadata = [
-        ("name".to_string(), compiled.forward.name().to_string()),
-        ("updates".to_string(), compiled.progress.updates.to_string()),
-    ];
-    Checkpoint { tensors: tensors.collect(), metadata: metadata.into() }
+    let cannot = || format!("cannot write {}: the network cannot be written as {name}", path.display());
+    compiled.file(kind).with_context(cannot)
 }
 
 fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     let summary = summary(&compiled.assignment, &compiled.training);
-    let is_rounded = compiled.assignment.formats.iter().any(|&format| format != Format::FP32);
+    let is_rounded = compiled.is_rounded();
     let (promoted, low): (Vec<_>, Vec<_>) = record.promotions.iter().partition(|promotion| promotion.is_promoted());
     let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(

@@ -58,7 +58,7 @@ pub(crate) fn check(outputs: &[(&'static str, Option<&Path>)], inputs: &[(&'stat
 fn identities(inputs: &[(&'static str, PathBuf)]) -> Vec<(&'static str, Identity)> {
     let models = inputs.iter().filter(|(what, _)| *what == "model");
     let weights =
-        models.flat_map(|(what, path)| bitbudget_onnx::external_files(path).into_iter().map(|path| (*what, path)));
+        models.flat_map(|(what, path)| bitbudget::onnx::external_files(path).into_iter().map(|path| (*what, path)));
     let all = inputs.iter().cloned().chain(weights);
     all.filter_map(|(what, path)| Some((what, resolve(&path).ok()?.identity()?))).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::place::{Place, open_into, resolve};
 use super::{Folder, check, limit, lock};
-use crate::output::{self, remark};
+use crate::output::{self, remark, whole};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -99,7 +99,10 @@ impl Growing {
             To::File(records) => records.append(record).map_err(Into::into),
         };
         let Err(error) = written else { return };
-        remark("warning", format!("cannot write {}: {error:#}; the run goes on without it", self.named.display()));
+        remark(
+            "warning",
+            format!("cannot write {}: {}; the run goes on without it", self.named.display(), whole(&error)),
+        );
         self.failed = Some(error);
     }
 

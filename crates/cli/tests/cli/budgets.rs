@@ -2,7 +2,7 @@
 
 use crate::folder::Folder;
 use assert_cmd::Command;
-use bitbudget_ir::{Graph, Model, Op};
+use bitbudget::ir::{Graph, Model, Op};
 use bitbudget_testkit::{NETWORK, numbers};
 
 const ASSIGN: &str = "assign net.onnx --batch 8 --solve-seconds 1";
@@ -45,7 +45,7 @@ fn small() -> Vec<u8> {
     let kept = graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_) | Op::State(_)));
     let value = |id| numbers(graph.ty(id).shape.elements(1), 3).iter().map(|x| x + 1.0).collect();
     let values = kept.map(|id| (graph.node(id).name.clone(), value(id))).collect();
-    bitbudget_onnx::export_bytes(&Model { graph, values }).unwrap()
+    bitbudget::onnx::export_bytes(&Model { graph, values }).unwrap()
 }
 
 #[test]

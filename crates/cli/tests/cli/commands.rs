@@ -1,8 +1,8 @@
 //! `zoo`, `inspect` and the help.
 
 use crate::folder::Folder;
-use bitbudget_ir::{Graph, NodeId, Role};
-use bitbudget_zoo::{Spec, build};
+use bitbudget::ir::{Graph, NodeId, Role};
+use bitbudget::zoo::{Spec, build};
 
 /// How a node is called; a file has no names for statistics, so those are called by what they compute.
 fn name(graph: &Graph, id: NodeId) -> String {
@@ -243,7 +243,7 @@ fn zoo_files_import_as_the_same_networks() {
     for name in ["squeezenet", "shufflenet-v2", "mobilenet-v2", "resnet-18"] {
         let run =
             folder.succeed(&format!("zoo {name} --width 0.1 --classes 7 --input 3x32x32 --seed 5 -o {name}.onnx"));
-        let imported = bitbudget_onnx::import(&folder.path(&format!("{name}.onnx"))).unwrap();
+        let imported = bitbudget::onnx::import(&folder.path(&format!("{name}.onnx"))).unwrap();
         let spec = Spec { network: name.parse().unwrap(), width: 0.1, classes: 7, input: [3, 32, 32], seed: 5 };
         let built = build(&spec).unwrap();
         same(&unordered(&imported.model.graph), &unordered(&built.graph));
@@ -265,7 +265,7 @@ fn training_graphs_and_programs_print() {
         same(&text, &of_trainer);
         if let "forward" | "training" = what {
             let graph: Graph = text.parse().unwrap();
-            bitbudget_ir::verify(&graph).unwrap();
+            bitbudget::ir::verify(&graph).unwrap();
             same(&graph.to_string(), &text);
             assert_eq!(what == "training", text.contains("sgd_parameter"));
         } else {
@@ -285,7 +285,7 @@ fn the_overview_counts_the_network() {
     assert_eq!(overview["input"], serde_json::json!([3, 16, 16]));
     assert_eq!((overview["classes"].as_u64(), overview["batch"].as_u64()), (Some(10), Some(8)));
 
-    let graph = bitbudget_onnx::import(&folder.path("net.onnx")).unwrap().model.graph;
+    let graph = bitbudget::onnx::import(&folder.path("net.onnx")).unwrap().model.graph;
     let parameters = graph.ids().filter(|&id| graph.op(id).name() == "parameter");
     let elements: usize = parameters.map(|id| graph.ty(id).shape.elements(1)).sum();
     assert_eq!(overview["parameters"].as_u64(), Some(elements as u64));

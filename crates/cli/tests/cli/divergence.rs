@@ -2,7 +2,7 @@
 
 use crate::bad_data::npz;
 use crate::folder::{Folder, network};
-use bitbudget_zoo::{Network, Spec, build};
+use bitbudget::zoo::{Network, Spec, build};
 use serde_json::Value;
 
 const TRAIN: &str = "train net.onnx --batch 8 --quiet";
@@ -259,9 +259,9 @@ fn a_run_that_skips_half_of_its_steps_has_a_warning() {
 pub(crate) fn broken(x: f32) -> Vec<u8> {
     let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
     let mut model = build(&spec).unwrap();
-    assert_eq!(bitbudget_onnx::export_bytes(&model).unwrap(), network());
+    assert_eq!(bitbudget::onnx::export_bytes(&model).unwrap(), network());
     model.values.get_mut("conv1.weight").unwrap()[5] = x;
-    bitbudget_onnx::export_bytes(&model).unwrap()
+    bitbudget::onnx::export_bytes(&model).unwrap()
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn annotated_onnx_says_what_every_operator_got() {
         assert_eq!(output, of(&other.metadata_props, "bitbudget.output"), "{}", node.name);
     }
     // It is the same network.
-    let import = |name: &str| bitbudget_onnx::import(&folder.path(name)).unwrap().model;
+    let import = |name: &str| bitbudget::onnx::import(&folder.path(name)).unwrap().model;
     let (plain, copy) = (import("net.onnx"), import("annotated.onnx"));
     assert_eq!(plain.graph.to_string(), copy.graph.to_string());
     assert_eq!(plain.values, copy.values);

@@ -234,7 +234,7 @@ fn links_to_external_data_are_followed_where_that_is_allowed() {
 #[test]
 fn batch_normalisation_of_one_value_per_channel_is_not_trained_but_evaluated() {
     let folder = Folder::new();
-    use bitbudget_ir::{Dim, Graph, Model, Real, Shape, TensorType, ops};
+    use bitbudget::ir::{Dim, Graph, Model, Real, Shape, TensorType, ops};
     let mut graph = Graph::new("small");
     let vector = || TensorType::f32(Shape::fixed(&[3]));
     let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
@@ -254,7 +254,7 @@ fn batch_normalisation_of_one_value_per_channel_is_not_trained_but_evaluated() {
     graph.set_output("y", y);
     let values = [("scale", 1.0), ("bias", 0.0), ("m", 0.0), ("v", 1.0)];
     let values = values.map(|(name, value)| (name.to_string(), vec![value; 3])).into();
-    folder.write("norm.onnx", &bitbudget_onnx::export_bytes(&Model { graph, values }).unwrap());
+    folder.write("norm.onnx", &bitbudget::onnx::export_bytes(&Model { graph, values }).unwrap());
     // PyTorch: "Expected more than 1 value per channel when training".
     for command in ["train", "bench", "profile -o p.json"] {
         let words = ["`norm`", "one value per channel with a batch of 1", "a batch of 2 or more"];

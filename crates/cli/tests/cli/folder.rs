@@ -1,7 +1,7 @@
 //! A folder in which the command runs.
 
 use assert_cmd::Command;
-use bitbudget_zoo::{Network, Spec, build};
+use bitbudget::zoo::{Network, Spec, build};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Run {
 /// The small network of most tests: SqueezeNet of width 0.1 on 3x16x16.
 pub(crate) fn network() -> Vec<u8> {
     let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
-    bitbudget_onnx::export_bytes(&build(&spec).unwrap()).unwrap()
+    bitbudget::onnx::export_bytes(&build(&spec).unwrap()).unwrap()
 }
 
 impl Folder {

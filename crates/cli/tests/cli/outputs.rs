@@ -39,7 +39,7 @@ fn links_stay_and_what_they_point_to_is_written() {
     folder.succeed(&format!("{TRAIN} --save two.onnx --json new --metrics m"));
     assert_eq!(read_link(folder.path("two.onnx")).unwrap().to_str(), Some("one"));
     assert_eq!(read_link(folder.path("one")).unwrap().to_str(), Some("other/old.onnx"));
-    assert!(bitbudget_onnx::import(&folder.path("other/old.onnx")).is_ok());
+    assert!(bitbudget::onnx::import(&folder.path("other/old.onnx")).is_ok());
     // A link to a file that was not there: the file is there, and the link still points to it.
     assert_eq!(read_link(folder.path("new")).unwrap().to_str(), Some("other/new.json"));
     assert_eq!(folder.json("other/new.json")["steps"], 2);
@@ -300,5 +300,5 @@ fn what_cannot_be_saved_is_not_trained() {
     assert!(said.contains("note: net.pt will be a trainer file") && said.contains(".onnx or .safetensors"), "{said}");
     let said = folder.succeed("train net.onnx --data digits --steps 1 --save NET.ONNX").stderr;
     assert!(!said.contains("trainer file"), "{said}");
-    assert!(bitbudget_onnx::import(&folder.path("NET.ONNX")).is_ok());
+    assert!(bitbudget::onnx::import(&folder.path("NET.ONNX")).is_ok());
 }

@@ -2,8 +2,8 @@
 
 use crate::folder::Folder;
 use bitbudget::Compiled;
-use bitbudget_formats::Format;
-use bitbudget_ir::NodeId;
+use bitbudget::Format;
+use bitbudget::ir::NodeId;
 
 /// The rows of a TOML file's tensors by name: operator, forward and backward format.
 fn tensors(folder: &Folder, name: &str) -> Vec<(String, [String; 3])> {

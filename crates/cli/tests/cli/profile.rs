@@ -2,16 +2,16 @@
 
 use crate::folder::Folder;
 use bitbudget::Compiled;
-use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId};
-use bitbudget_profile::{Kind, Profile};
+use bitbudget::Format;
+use bitbudget::ir::{Graph, NodeId};
+use bitbudget::{Profile, ProfileKind as Kind};
 
 fn read(folder: &Folder, name: &str) -> Profile {
     Profile::read(&folder.read(name)).unwrap()
 }
 
 fn imported(path: &std::path::Path) -> Graph {
-    bitbudget_onnx::import(path).unwrap().model.graph
+    bitbudget::onnx::import(path).unwrap().model.graph
 }
 
 #[test]

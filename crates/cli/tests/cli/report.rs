@@ -2,7 +2,7 @@
 
 use crate::browser::{data, visit};
 use crate::folder::Folder;
-use bitbudget_zoo::{Network, Spec, build};
+use bitbudget::zoo::{Network, Spec, build};
 use serde_json::{Value, json};
 
 fn names(list: &Value) -> Vec<&str> {
@@ -279,7 +279,7 @@ fn names_are_text_and_never_markup() {
     let bad = "</script><b>&amp;<!--\"'";
     let relu = model.graph.ids().find(|&id| model.graph.op(id).name() == "relu").unwrap();
     model.graph.set_name(relu, bad);
-    folder.write("bad.onnx", &bitbudget_onnx::export_bytes(&model).unwrap());
+    folder.write("bad.onnx", &bitbudget::onnx::export_bytes(&model).unwrap());
     folder.succeed("report bad.onnx --batch 8 --method fp32 --html r.html --json r.json");
     let (page, record) = (folder.path("r.html"), folder.json("r.json"));
     assert_eq!(data(&page), record);

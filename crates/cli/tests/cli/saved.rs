@@ -66,8 +66,8 @@ fn safetensors_hold_every_kept_tensor() {
     folder.succeed(&format!("{train} --save out.safetensors"));
     folder.succeed(&format!("{train} --save out.onnx"));
     let saved = Checkpoint::load(&folder.path("out.safetensors")).unwrap();
-    let model = bitbudget_onnx::import(&folder.path("out.onnx")).unwrap().model;
-    let start = bitbudget_onnx::import(&folder.path("net.onnx")).unwrap().model;
+    let model = bitbudget::onnx::import(&folder.path("out.onnx")).unwrap().model;
+    let start = bitbudget::onnx::import(&folder.path("net.onnx")).unwrap().model;
     for (name, values) in &model.values {
         assert_eq!(&saved.tensors[name].values, values, "{name}");
         assert_eq!(saved.tensors[name].shape.iter().product::<usize>(), values.len(), "{name}");
@@ -184,7 +184,7 @@ fn what_rewriting_removed_is_saved() {
         assert!(folder.read("a.onnx") == folder.read("plain.onnx"), "{method} {options}");
         let promoted = folder.json("r.json")["promotions"].as_array().unwrap().len();
         assert!(promoted > 0 || !options.contains("1e-6"), "{method} {options}");
-        let model = bitbudget_onnx::import(&folder.path("a.onnx")).unwrap().model;
+        let model = bitbudget::onnx::import(&folder.path("a.onnx")).unwrap().model;
         let trainer = Compiled::decode(&folder.read("a.trainer")).unwrap();
         let tensors = Checkpoint::load(&folder.path("a.safetensors")).unwrap().tensors;
         assert_eq!(trainer.values["k"], [0.25, 0.5, 0.75]);

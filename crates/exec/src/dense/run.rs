@@ -2,7 +2,7 @@
 
 use super::compute;
 use super::round::{Counted, counts};
-use crate::error::{ExecError, Fault, without_backtrace};
+use crate::error::{ExecError, Fault};
 use crate::inputs::{Inputs, Numbers};
 use crate::outcome::{OverflowCount, Step, Watch, are_finite};
 use crate::values::Values;
@@ -31,7 +31,7 @@ pub(crate) fn run(
         let start = Instant::now();
         run.instruction(instruction, &mut step, watch)?;
         if let Watch::Time(_) = watch {
-            device.synchronize().map_err(|e| ExecError::new("a step", without_backtrace(&e)))?;
+            device.synchronize().map_err(|e| ExecError::new("a step", e))?;
         }
         watch.took(at, start.elapsed());
         if let Some(id) = watch.ends_with(instruction) {
@@ -149,7 +149,6 @@ fn bind(
     device: &Device,
 ) -> Result<Option<Tensor>, ExecError> {
     let shape = buffer.shape.as_slice();
-    let fault = |reason: String| ExecError::new(format!("`{}`", buffer.name), reason);
     let tensor = match buffer.source {
         Source::None => return Ok(None),
         Source::Input => match given {
@@ -160,5 +159,5 @@ fn bind(
         Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind, values.progress.updates)], shape, device),
         Source::Kept | Source::Constant => return values.checked(buffer).map(|kept| Some(kept.clone())),
     };
-    tensor.map(Some).map_err(|e| fault(without_backtrace(&e).to_string()))
+    tensor.map(Some).map_err(|e| ExecError::new(format!("`{}`", buffer.name), e))
 }

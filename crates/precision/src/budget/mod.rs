@@ -61,15 +61,16 @@ impl fmt::Display for Granularity {
     }
 }
 
-impl FromStr for Granularity {
-    type Err = String;
+/// A text that names no granularity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown granularity `{}`; expected one of {}", .0, Granularity::ALL.map(Granularity::name).join(", "))]
+pub struct ParseGranularityError(String);
 
-    fn from_str(name: &str) -> Result<Granularity, String> {
-        let all = Granularity::ALL.map(Granularity::name).join(", ");
-        Granularity::ALL
-            .into_iter()
-            .find(|one| one.name() == name)
-            .ok_or(format!("unknown granularity `{name}`; expected one of {all}"))
+impl FromStr for Granularity {
+    type Err = ParseGranularityError;
+
+    fn from_str(name: &str) -> Result<Granularity, ParseGranularityError> {
+        Granularity::ALL.into_iter().find(|one| one.name() == name).ok_or(ParseGranularityError(name.into()))
     }
 }
 

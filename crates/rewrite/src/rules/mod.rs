@@ -13,11 +13,27 @@ use crate::egraph::Classes;
 use crate::term::{Expr, Term};
 use egg::Id;
 
-/// An equation.
-pub(crate) struct Rule {
-    pub(crate) name: &'static str,
-    /// What a term of a class equals, or other classes whose terms the term has found.
-    pub(crate) apply: fn(&Classes<'_>, Id, &Term, &mut Vec<(Id, Expr)>),
+/// An equation, as [`rule!`](crate::rule!) makes it.
+pub struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    /// Adds what a term of a class equals, or what other classes equal that the term led to.
+    pub apply: fn(&Classes<'_>, Id, &Term, &mut Vec<(Id, Expr)>),
+}
+
+/// Rules are told apart by their names.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Rule {}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// Which equations are taken.
@@ -27,6 +43,8 @@ pub enum Rules {
     Exact,
     /// Those too that hold for real numbers but change rounding: the family `reassociation`.
     Reassociating,
+    /// Those that hold bit for bit, and rules of a program's own, which have to hold so too.
+    With(&'static [&'static Rule]),
 }
 
 impl Rules {
@@ -36,6 +54,7 @@ impl Rules {
         match self {
             Rules::Exact => exact,
             Rules::Reassociating => [exact.as_slice(), reassociation::RULES].concat(),
+            Rules::With(own) => [exact.as_slice(), own].concat(),
         }
     }
 
@@ -46,13 +65,20 @@ impl Rules {
 }
 
 /// What the right side of a rule says of the class of its left side.
-pub(crate) trait Equations {
+pub trait Equations {
+    /// The equations, each of a class and a term.
     fn of(self, class: Id) -> Vec<(Id, Expr)>;
 }
 
 impl Equations for Expr {
     fn of(self, class: Id) -> Vec<(Id, Expr)> {
         vec![(class, self)]
+    }
+}
+
+impl Equations for &Id {
+    fn of(self, class: Id) -> Vec<(Id, Expr)> {
+        Expr::from(self).of(class)
     }
 }
 
@@ -71,44 +97,48 @@ impl Equations for Vec<(Id, Expr)> {
 
 /// `rule!("name": |g| Op(attributes)[operands]; x: Op(attributes)[operands]; if (condition); => equal)`: terms by the name
 /// of a class, in any number; `Round(rounding)[x]` is a rounding, `let (pattern = value)` a condition that binds.
+#[macro_export]
 macro_rules! rule {
     ($name:literal: |$g:ident| $($left:tt)*) => {
-        &$crate::rules::Rule {
+        &$crate::custom::Rule {
             name: $name,
             apply: |$g, class, term, found| {
                 // Not every rule asks for more than its pattern.
                 let _ = $g;
-                $crate::rules::matching!($g, class, found, term; $($left)*);
+                $crate::matching!($g, class, found, term; $($left)*);
             },
         }
     };
 }
 
+/// The patterns of a rule, one after the other.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! matching {
     ($g:ident, $class:ident, $found:ident; => $right:expr) => {
-        $found.extend($crate::rules::Equations::of($right, $class))
+        $found.extend($crate::custom::Equations::of($right, $class))
     };
     ($g:ident, $class:ident, $found:ident; if ($condition:expr); $($rest:tt)*) => {
-        if $condition { $crate::rules::matching!($g, $class, $found; $($rest)*) }
+        if $condition { $crate::matching!($g, $class, $found; $($rest)*) }
     };
     ($g:ident, $class:ident, $found:ident; let ($pattern:pat = $value:expr); $($rest:tt)*) => {
-        if let $pattern = $value { $crate::rules::matching!($g, $class, $found; $($rest)*) }
+        if let $pattern = $value { $crate::matching!($g, $class, $found; $($rest)*) }
     };
     ($g:ident, $class:ident, $found:ident; $x:ident: $($rest:tt)*) => {
-        for term in $g.terms(*$x) { $crate::rules::matching!($g, $class, $found, term; $($rest)*) }
+        for term in $g.terms(*$x) { $crate::matching!($g, $class, $found, term; $($rest)*) }
     };
     ($g:ident, $class:ident, $found:ident, $term:ident; Round($rounding:pat)[$($operands:tt)*]; $($rest:tt)*) => {
-        if let ($crate::term::Head::Round($rounding), [$($operands)*]) = (&$term.head, $term.operands.as_slice()) {
-            $crate::rules::matching!($g, $class, $found; $($rest)*)
+        if let ($crate::custom::Head::Round($rounding), [$($operands)*]) = (&$term.head, $term.operands.as_slice()) {
+            $crate::matching!($g, $class, $found; $($rest)*)
         }
     };
     ($g:ident, $class:ident, $found:ident, $term:ident; $op:ident($attributes:pat)[$($operands:tt)*]; $($rest:tt)*) => {
-        if let ($crate::term::Head::Op(bitbudget_ir::Op::$op($attributes)), [$($operands)*]) =
+        if let ($crate::custom::Head::Op($crate::custom::Op::$op($attributes)), [$($operands)*]) =
             (&$term.head, $term.operands.as_slice())
         {
-            $crate::rules::matching!($g, $class, $found; $($rest)*)
+            $crate::matching!($g, $class, $found; $($rest)*)
         }
     };
 }
 
-pub(crate) use {matching, rule};
+pub(crate) use rule;

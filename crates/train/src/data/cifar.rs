@@ -118,7 +118,7 @@ fn find(folder: &Path, edition: &Edition) -> Result<PathBuf> {
 }
 
 fn read(path: &Path, edition: &Edition, images: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", &error))?;
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
     let ranges = edition.label_ranges;
     let record = ranges.len() + IMAGE;
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {

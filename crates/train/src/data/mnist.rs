@@ -126,7 +126,7 @@ fn read_idx(path: &Path, rank: usize) -> Result<(Vec<usize>, Vec<u8>)> {
         std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
             Error::corrupt(path, format!("truncated or damaged ({error}): get the file again"))
         }
-        _ => Error::io(path, "read", &error),
+        _ => Error::io(path, "read", error),
     };
     let mut start = [0; 2];
     let gzip = File::open(path).and_then(|mut file| file.read_exact(&mut start)).map(|()| start == [0x1f, 0x8b]);

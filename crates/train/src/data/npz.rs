@@ -87,7 +87,7 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
 
 /// Opens an archive; anything else is refused by its first bytes, with how to write one.
 fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
-    let unreadable = |error| Error::io(path, "read", &error);
+    let unreadable = |error| Error::io(path, "read", error);
     let mut file = File::open(path).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.is_dir() {
         let message =

@@ -4,14 +4,13 @@ use super::state::{Entry, State};
 use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
 use crate::commands::train::{settings, train_options};
 use crate::data::{check_batches, dataset};
-use crate::model::{Loaded, Request, load, network, options, updates, warn};
+use crate::model::{Loaded, Request, load, options, warn};
 use crate::output::{counted, remark};
 use crate::report::Inputs;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
-use bitbudget::{Budget, Limit, Options};
-use bitbudget_ir::{Graph, Model};
+use bitbudget::{Budget, Limit, Model, Options, data_network, updates};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::{DataSpec, Dataset, Images};
 use bitbudget_train::run::{Length, Settings};
@@ -57,7 +56,7 @@ impl Setup {
         let mut options = options(&assignment(&args.precision), &args.optimizer, request, None)?;
         let measure = options.budget.take().context("no budget to count costs by")?;
         let measure = Budget { effort: Some(args.precision.effort as usize), ..measure };
-        let training = args.data.as_ref().map(|data| training(args, data, &model.graph, &options)).transpose()?;
+        let training = args.data.as_ref().map(|data| training(args, data, &model, &options)).transpose()?;
         let question = question(args, &model, &options, &measure, training.as_ref(), threads);
         Ok(Setup {
             cases: cases(&args.methods, &args.budgets),
@@ -137,17 +136,15 @@ fn assignment(args: &PrecisionArgs) -> AssignmentArgs {
 fn training(
     args: &CompareArgs,
     spec: &DataSpec,
-    graph: &Graph,
+    model: &Model,
     options: &Options,
 ) -> Result<(Dataset, Settings, TrainOptions)> {
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
-    // Labels are an input of the training graph.
-    let graph = bitbudget_autodiff::training(graph, &options.optimizer)?;
     let (settings, epochs) = (settings(&args.settings, length), train_options(&args.settings, options.batch));
-    let mut dataset = dataset(spec, args.fitting, &network(&graph)?, args.settings.seed)?;
+    let mut dataset = dataset(spec, args.fitting, &data_network(model, options)?, args.settings.seed)?;
     check_batches(&mut dataset, &epochs, &settings)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
         remark("note", note);
@@ -164,7 +161,7 @@ fn question(
     threads: usize,
 ) -> Question {
     let list = |items: Vec<String>| items.join(", ");
-    let formats = |formats: &[bitbudget_formats::Format]| list(formats.iter().map(ToString::to_string).collect());
+    let formats = |formats: &[bitbudget::Format]| list(formats.iter().map(ToString::to_string).collect());
     let mut settings = vec![
         ("budgets", list(args.budgets.iter().map(ToString::to_string).collect())),
         ("methods", list(args.methods.iter().map(ToString::to_string).collect())),

@@ -3,20 +3,15 @@
 use super::setup::Setup;
 use super::state::Entry;
 use crate::advice::{Command, Formats};
-use crate::commands::train::{programs, promote};
 use crate::divergence::{self, explained};
-use crate::memory::check_memory;
-use crate::model::check_training;
 use crate::threads::executor;
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
-use bitbudget::{Budget, Compiled, FileKind, Options, Plan, compile_as};
-use bitbudget_exec::{Footprint, Values};
+use bitbudget::{Budget, Compiled, FileKind, Options, Plan, Session, compile_as};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::Ended;
 use bitbudget_train::examples::Epochs;
 use bitbudget_train::metrics::{FinalRecord, Record};
-use bitbudget_train::run::{Training, train};
 use serde_json::json;
 use std::time::Instant;
 
@@ -39,38 +34,27 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
     });
     setup.state.kept_or("train", &key(&description), || {
         let start = Instant::now();
-        let mut compiled = compiled(setup, fitting)?;
-        check_training(&compiled, compiled.assignment.batch)?;
-        let mut executor = executor(&setup.device, setup.threads)?;
-        let fp32 = compiled.evaluate_fp32()?;
-        let examples = Epochs::new(dataset, options);
-        check_memory(&executor, &[&compiled.train, &compiled.evaluate, &fp32])?;
-        let mut values = Values::new(&compiled.train, &compiled.values, executor.device())?;
+        let compiled = compiled(setup, fitting)?;
+        compiled.check_training(compiled.assignment.batch)?;
+        let mut session = Session::on(executor(&setup.device, setup.threads)?, compiled);
         let mut steps = Vec::new();
-        let training = Training { programs: programs(&compiled), fp32: &fp32, examples: &examples, settings };
-        let ended = train(
-            &mut executor,
-            &mut values,
-            training,
-            &mut |tensors| promote(&mut compiled, tensors, setup.promotion),
-            &mut |record| {
-                if let Record::Step(step) = record {
-                    steps.push(step.seconds);
-                }
-                Ok(())
-            },
-        );
+        let ended = session.train(&Epochs::new(dataset, options), settings, setup.promotion, &mut |record| {
+            if let Record::Step(step) = record {
+                steps.push(step.seconds);
+            }
+            Ok(())
+        });
         let trained = match ended? {
-            Ended::Finished(record) => finished(&record, &compiled, setup.threads),
+            Ended::Finished(record) => finished(&record, &session),
             Ended::Diverged(divergence) => {
+                let compiled = session.compiled();
                 let formats = Formats::Options {
                     command: Command::Compare,
                     method: compiled.assignment.method,
                     budget: compiled.budget.is_some(),
                     promotion: settings.promotion.is_some(),
                 };
-                let run = divergence::Setup { settings, formats };
-                let why = explained(&divergence, &compiled, &mut executor, &mut values, run);
+                let why = explained(&divergence, &mut session, divergence::Setup { settings, formats });
                 Trained::Diverged { message: why.message }
             }
         };
@@ -90,7 +74,7 @@ fn compiled(setup: &Setup, fitting: &Fitting) -> Result<Compiled> {
     Ok(compile_as(setup.model.clone(), &options, &plan)?)
 }
 
-fn finished(record: &FinalRecord, compiled: &Compiled, threads: usize) -> Trained {
+fn finished(record: &FinalRecord, session: &Session) -> Trained {
     let finite = |number: f64| Some(number).filter(|number| number.is_finite());
     let promoted = record.promotions.iter().filter(|promotion| promotion.is_promoted()).count();
     Trained::Finished {
@@ -103,7 +87,7 @@ fn finished(record: &FinalRecord, compiled: &Compiled, threads: usize) -> Traine
         skipped: record.skipped,
         promoted,
         not_promoted: record.promotions.len() - promoted,
-        peak: Footprint::predicted(&compiled.train, threads).total(),
+        peak: session.predicted().total(),
     }
 }
 
