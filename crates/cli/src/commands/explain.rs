@@ -122,7 +122,7 @@ fn record(compiled: &Compiled, explained: &Explained) -> Record {
         };
         Some(TensorRecord {
             name: names[tensor.node.index()].clone()?,
-            kind: kind(tensor.kind),
+            kind: tensor.kind.name(),
             shape: compiled.training.ty(tensor.node).shape.to_string(),
             format: format.to_string(),
             bytes: tensor.elements * format.bytes() as u64,
@@ -146,15 +146,6 @@ fn record(compiled: &Compiled, explained: &Explained) -> Record {
 
 fn is_output(tensor: &Tensor) -> bool {
     tensor.kind == Kind::Output
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Parameter => "parameter",
-        Kind::Output => "output",
-        Kind::OutputGradient => "output gradient",
-        Kind::ParameterGradient => "parameter gradient",
-    }
 }
 
 fn choice(priced: &Priced) -> ChoiceRecord {

@@ -4,7 +4,8 @@ use crate::folder::Folder;
 use bitbudget::Compiled;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId};
-use bitbudget_profile::{Kind, Profile};
+use bitbudget_precision::Kind;
+use bitbudget_profile::Profile;
 
 fn read(folder: &Folder, name: &str) -> Profile {
     Profile::read(&folder.read(name)).unwrap()
