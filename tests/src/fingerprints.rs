@@ -12,7 +12,7 @@ use bitbudget_precision::Method;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
-use bitbudget_train::promotion::PROMOTION_THRESHOLD;
+use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
 use bitbudget_train::run::{Length, Settings};
 use bitbudget_zoo::{Network, Spec, build};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -105,7 +105,7 @@ impl Subject {
             learning_rate: self.learning_rate,
             schedule: LearningRate::Constant,
             loss_scale: LossScaling::Dynamic,
-            promotion: Some(PROMOTION_THRESHOLD),
+            promotion: Some(OVERFLOW_THRESHOLD),
             betas: match self.optimizer {
                 Optimizer::AdamW { betas, .. } => betas,
                 Optimizer::Sgd { .. } => [0.0; 2],

@@ -2,8 +2,8 @@
 //!
 //! A [`Profile`] is plain data: range, overflow and underflow ratios, and one cost per tensor and format, so that one
 //! measurement serves every memory budget. [`Profile::read`] needs no executor; [`measure`] makes one, with programs that
-//! its caller compiles from the graphs of a [`Probe`]. This crate knows which tensors
-//! get formats, and nothing of how formats are chosen, of passes and of what is done with costs.
+//! its caller compiles from the graphs of a [`Probe`]. This crate knows which tensors get formats, but nothing of how these are
+//! chosen, of passes and of what is done with costs.
 //!
 //! ```
 //! use bitbudget_formats::Format;

@@ -5,7 +5,7 @@ use bitbudget::Promotion;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
-use bitbudget_train::promotion::PROMOTION_THRESHOLD;
+use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -118,8 +118,8 @@ impl FromStr for PromotionWhen {
     fn from_str(text: &str) -> Result<Self, String> {
         let when = |threshold, promotion| Ok(PromotionWhen { threshold, promotion });
         match (text, text.parse::<f64>()) {
-            ("on", _) => when(Some(PROMOTION_THRESHOLD), Promotion::Fitting),
-            ("paper", _) => when(Some(PROMOTION_THRESHOLD), Promotion::Paper),
+            ("on", _) => when(Some(OVERFLOW_THRESHOLD), Promotion::Fitting),
+            ("paper", _) => when(Some(OVERFLOW_THRESHOLD), Promotion::Paper),
             ("off", _) => when(None, Promotion::Fitting),
             (_, Ok(threshold)) if threshold > 0.0 && threshold <= 1.0 => when(Some(threshold), Promotion::Fitting),
             _ => Err("write on, paper, off, or an overflow ratio above 0 and up to 1".into()),
