@@ -1,10 +1,9 @@
 //! The effect of rewriting on a trainer, and the saving of each rule.
 
-use crate::budget::costs::{BYTES, FLOPS};
 use crate::build::{Built, Form, described, in_form, smallest};
-use crate::report::kind;
 use crate::{CompileError, Compiled, Format, Priced};
-use bitbudget_ir::{Graph, NodeId, TensorType};
+use bitbudget_budget as budget;
+use bitbudget_ir::{Graph, NodeId};
 use bitbudget_precision::{Assignment, Kind, node_names};
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::{Place, Schedule};
@@ -156,7 +155,7 @@ fn tensors(compiled: &Compiled, readers: &BTreeMap<NodeId, Vec<String>>) -> Vec<
         };
         Some(TensorExplained {
             name: names[tensor.node.index()].clone()?,
-            kind: kind(tensor.kind),
+            kind: tensor.kind.name(),
             shape: compiled.training.ty(tensor.node).shape.to_string(),
             format,
             bytes: tensor.elements * format.bytes() as u64,
@@ -228,13 +227,6 @@ fn step_seconds(graph: &Graph, schedule: &Schedule, nodes: &[NodeId], batch: usi
     if nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias)) {
         return 0.0;
     }
-    let flops: f64 = nodes
-        .iter()
-        .map(|&id| {
-            let operands = graph.operands(id);
-            let types: Vec<&TensorType> = operands.iter().map(|&o| graph.ty(o)).collect();
-            graph.op(id).work(&types, graph.ty(id), batch).flops as f64
-        })
-        .sum();
-    (flops / FLOPS).max(touched.into_iter().map(|id| graph.bytes(id, batch) as f64).sum::<f64>() / BYTES)
+    let bytes = touched.into_iter().map(|id| graph.bytes(id, batch) as f64).sum();
+    budget::seconds(graph, nodes, batch, bytes)
 }

@@ -14,9 +14,9 @@ pub use bitbudget_onnx::{ExportError, ImportError};
 // How formats are chosen, and what an assignment comes to.
 pub use bitbudget_autodiff::{Optimizer, Updates};
 pub use bitbudget_formats::{Format, FormatError, ParseFormatError};
-pub use bitbudget_precision::budget::{Granularity, Priced};
-pub use bitbudget_precision::{AssignError, Assignment, Formats, Method, ParseMethodError, Pin, PinFormats, summary};
-pub use bitbudget_solver::Engine;
+pub use bitbudget_precision::{
+    AssignError, Assignment, Formats, Kind, Method, ParseMethodError, Pin, PinFormats, summary,
+};
 
 // Rewriting rules, and what a program needs to write its own.
 pub use bitbudget_rewrite::{Rules, custom as rules, rule};
@@ -42,4 +42,4 @@ pub use bitbudget_train::metrics::{self, FinalRecord, Record};
 pub use bitbudget_train::run::{Length, Overflow, Settings};
 
 // Profiles: what rounding each tensor to each format would cost.
-pub use bitbudget_profile::{Kind as ProfileKind, Profile, ProfileError, Settings as ProfileSettings, TensorProfile};
+pub use bitbudget_profile::{Profile, ProfileError, Settings as ProfileSettings, TensorProfile};

@@ -18,15 +18,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`compile`] is the whole way through the compiler in one function. It composes the passes, which know nothing of each other: `autodiff` makes the training graph, `precision`
-//! gives every tensor a format, `rewrite` replaces operators by equal ones that need less memory then, `schedule` orders
+//! [`compile`] is the whole way through the compiler in one function. It composes the passes, which know nothing of each other: `autodiff`
+//! makes the training graph, `precision` gives every tensor a format, or `budget` those that fit a budget, `rewrite` replaces operators by
+//! equal ones that need less memory then, `schedule` orders
 //! them and gives their tensors places, `lower` turns all that into a program.
 //!
 //! Everything that fails is an [`Error`], with a kind and a place beside its message.
 
 mod annotations;
-mod available;
-mod budget;
 mod build;
 pub mod comparison;
 mod drawing;
@@ -34,30 +33,32 @@ mod error;
 mod explain;
 mod exports;
 mod finite;
+mod fp32;
 mod network;
 mod overview;
 mod plan;
 mod profiling;
 mod promotion;
 mod report;
+#[cfg(test)]
+mod searched;
 mod session;
 mod threads;
 mod trainer;
 mod work;
 
 use bitbudget_autodiff::{evaluation, training_with};
+use bitbudget_budget::{Network, Overflowed, fit};
 use bitbudget_ir::verify;
 use bitbudget_lower::LowerError;
-use bitbudget_precision::{PinError, Pinned, Tensor, assign_with, pins_of, tensors};
-use budget::Overflowed;
+use bitbudget_precision::{PinError, Pinned, Setting, Tensor, assign_with, pins_of, tensors};
 use build::{Built, build, computes, is_view, rewritten, smallest};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
-pub use available::{Available, MemoryError};
-pub use budget::{
-    Budget, BudgetError, Certificate, Demoted, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit, Measured, ParseLimitError,
-    Shortage, Solved,
+pub use bitbudget_budget::{
+    Available, Budget, BudgetError, Certificate, Demoted, Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_SEARCH,
+    Limit, Measured, MemoryError, ParseLimitError, Priced, Shortage, Solved,
 };
 pub use build::Lowering;
 pub use drawing::Shown;
@@ -68,7 +69,7 @@ pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturat
 pub use network::{closing_softmax, data_network, parameters, updates};
 pub use overview::{OperatorTotals, Overview};
 pub use plan::{FileKind, Plan, PlanError, Problem};
-pub use profiling::{profile_kind, profiling};
+pub use profiling::profiling;
 pub use promotion::{Promoted, Promotion};
 pub use report::report;
 pub use session::{Precision, Profiler, SaveAs, Session, StepResult};
@@ -134,6 +135,12 @@ impl Options {
         let threads = self.budget.as_ref().map_or(self.threads, |budget| budget.threads);
         Lowering { storage: self.storage, rewrite: self.rewrite, threads }
     }
+
+    /// How the options have formats chosen.
+    fn setting(&self) -> Setting {
+        let Options { method, low_ratio, seed, formats, .. } = *self;
+        Setting { method, low_ratio, seed, formats }
+    }
 }
 
 /// A compiled trainer.
@@ -153,6 +160,8 @@ pub struct Compiled {
     pub budget: Option<Budget>,
     /// How the assignment came to fit the budget, if there was one.
     pub solved: Option<Solved>,
+    /// The FP32 step that searches go by.
+    fp32: fp32::Kept,
     /// The formats in which tensors overflowed in training.
     overflowed: Overflowed,
     /// The tensors that overflow and stay as they are, since nothing wider fits the budget.
@@ -201,13 +210,27 @@ pub enum CompileError {
     Assign(#[from] AssignError),
     /// No assignment fits the budget.
     #[error(transparent)]
-    Budget(#[from] BudgetError),
+    Budget(BudgetError),
     /// The profile is not the network's.
     #[error(transparent)]
     Profile(#[from] ProfileError),
     /// The graph cannot be lowered.
     #[error(transparent)]
     Lower(#[from] LowerError),
+}
+
+/// What passes say of a step that the search asks for is said as they say it.
+impl From<BudgetError> for CompileError {
+    fn from(error: BudgetError) -> CompileError {
+        match error {
+            BudgetError::Assign(error) => CompileError::Assign(error),
+            BudgetError::Build(failure) => match failure.downcast() {
+                Ok(error) => *error,
+                Err(failure) => CompileError::Budget(BudgetError::Build(failure)),
+            },
+            error => CompileError::Budget(error),
+        }
+    }
 }
 
 impl From<GraphError> for CompileError {
@@ -221,18 +244,23 @@ impl From<GraphError> for CompileError {
 /// # Errors
 /// If the network has no `[N, classes]` output, cannot be differentiated, or the options do not fit it.
 pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError> {
+    let (batch, lowering) = (options.batch, options.lowering());
     let training = training(&model.graph, options)?;
-    let Options { batch, method, low_ratio, seed, formats, .. } = *options;
-    let pinned = pinned(&training, &tensors(&training, batch), options).map_err(CompileError::Pins)?;
+    let tensors = tensors(&training, batch);
+    let pinned = pinned(&training, &tensors, options).map_err(CompileError::Pins)?;
+    let mut fp32 = fp32::Kept::default();
     let (assignment, solved) = match &options.budget {
         Some(budget) => {
-            let (assignment, solved) = budget::fit(&training, options, budget, &pinned)?;
+            let step = fp32.step(&training, batch, lowering)?;
+            let taken = |assignment: &Assignment| fp32::taken(&training, assignment, lowering);
+            let network = Network { training: &training, batch, tensors: &tensors, pinned: &pinned, taken: &taken };
+            let (assignment, solved) = fit(network, &step, &options.setting(), budget)?;
             (assignment, Some(solved))
         }
-        None => (assign_with(&training, batch, method, low_ratio, seed, formats, &pinned)?, None),
+        None => (assign_with(&training, batch, &tensors, &options.setting(), &pinned)?, None),
     };
-    let compiled = Compiled::assemble(model, training, assignment, options.lowering())?;
-    Ok(Compiled { budget: options.budget.clone(), solved, pinned, ..compiled })
+    let chosen = Chosen { assignment, pinned, budget: options.budget.clone(), solved, fp32 };
+    Compiled::build(model, training, chosen, lowering)
 }
 
 /// Compiles a network with exactly the assignment of a plan.
@@ -244,7 +272,7 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
 /// everything that is wrong with it), or it does not fit the budget.
 pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compiled, CompileError> {
     let training = training(&model.graph, options)?;
-    let Options { batch, method, .. } = *options;
+    let (batch, method, lowering) = (options.batch, options.method, options.lowering());
     let tensors = tensors(&training, batch);
     let (pinned, problems) = match pinned(&training, &tensors, options) {
         Ok(pinned) => (pinned, Vec::new()),
@@ -254,11 +282,11 @@ pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compil
     // What is pinned stays as it is here, edited or not.
     let pinned = pinned.into_keys().map(|at| (at, choices.formats[at])).collect();
     let (formats, recomputed) = (choices.formats, choices.recomputed);
-    let assignment = Assignment::of_choices(&training, batch, method, plan.by_level(), formats, recomputed)?;
-    let check = |budget| budget::check(&training, options, budget, &assignment);
+    let assignment = Assignment::of_choices(&training, batch, &tensors, method, plan.by_level(), formats, recomputed)?;
+    let check = |budget| threads::check(&training, &assignment, lowering, budget);
     let solved = options.budget.as_ref().map(check).transpose()?;
-    let compiled = Compiled::assemble(model, training, assignment, options.lowering())?;
-    Ok(Compiled { budget: options.budget.clone(), solved, pinned, ..compiled })
+    let chosen = Chosen { assignment, pinned, budget: options.budget.clone(), solved, fp32: fp32::Kept::default() };
+    Compiled::build(model, training, chosen, lowering)
 }
 
 /// The training graph of a network, to which the budget's profile belongs.
@@ -279,13 +307,19 @@ fn pinned(training: &Graph, tensors: &[Tensor], options: &Options) -> Result<Pin
     pins_of(&options.pins, training, tensors, method, &formats, high)
 }
 
+/// An assignment, and how it was chosen.
+struct Chosen {
+    assignment: Assignment,
+    pinned: Pinned,
+    budget: Option<Budget>,
+    solved: Option<Solved>,
+    fp32: fp32::Kept,
+}
+
 impl Compiled {
-    fn assemble(
-        model: Model,
-        training: Graph,
-        assignment: Assignment,
-        lowering: Lowering,
-    ) -> Result<Compiled, CompileError> {
+    /// The second half of the compiler: programs of a training step and of the evaluation.
+    fn build(model: Model, training: Graph, chosen: Chosen, lowering: Lowering) -> Result<Compiled, CompileError> {
+        let Chosen { assignment, pinned, budget, solved, fp32 } = chosen;
         let evaluation = evaluation(&training)?;
         let built = build(&training, &assignment, lowering)?;
         let evaluate = evaluating(&evaluation.stored_in(&assignment.formats), &built.program, lowering)?;
@@ -297,11 +331,12 @@ impl Compiled {
             evaluation,
             assignment,
             lowering,
-            budget: None,
-            solved: None,
+            budget,
+            solved,
+            fp32,
             overflowed: Overflowed::new(),
             refused: BTreeSet::new(),
-            pinned: Pinned::new(),
+            pinned,
             peak,
             train: built.program,
             evaluate,

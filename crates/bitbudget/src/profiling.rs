@@ -4,36 +4,21 @@ use crate::build::build_stored;
 use crate::{CompileError, Lowering, Storage};
 use bitbudget_autodiff::gradients;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
-use bitbudget_precision as precision;
-use bitbudget_profile::{Kind, Probe, Programs, Tensor};
+use bitbudget_precision::tensors;
+use bitbudget_profile::{Probe, Programs};
 
 /// The probe of all tensors of a training graph, with its programs in FP32 at a batch size.
 ///
 /// # Errors
 /// If the graph has no loss, cannot be differentiated with respect to its inputs, or cannot be lowered at that batch.
 pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), CompileError> {
-    let tensors: Vec<Tensor> = precision::tensors(training, batch).iter().map(tensor).collect();
-    let probe = Probe::new(training, &differentiated(training)?, &tensors);
+    let probe = Probe::new(training, &differentiated(training)?, &tensors(training, batch));
     // Programs have the ids of the graphs, since nothing is rewritten.
     let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1 };
     let compiled =
         |graph: &Graph| -> Result<_, CompileError> { Ok(build_stored(&graph.exact(), batch, lowering)?.program) };
     let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);
     Ok((probe, Programs { step, forward, training }))
-}
-
-/// The kind of a tensor as profiles name it.
-pub fn profile_kind(kind: precision::Kind) -> Kind {
-    match kind {
-        precision::Kind::Parameter => Kind::Parameter,
-        precision::Kind::Output => Kind::Output,
-        precision::Kind::OutputGradient => Kind::OutputGradient,
-        precision::Kind::ParameterGradient => Kind::ParameterGradient,
-    }
-}
-
-fn tensor(tensor: &precision::Tensor) -> Tensor {
-    Tensor { kind: profile_kind(tensor.kind), node: tensor.node, elements: tensor.elements }
 }
 
 /// A training graph with a backward pass that reaches its inputs too; the one that it had keeps no roles.

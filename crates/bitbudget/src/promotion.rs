@@ -1,10 +1,11 @@
 //! Promotion of tensors that overflow in training.
 
-use crate::budget::{Overflowed, Search};
-use crate::{Budget, CompileError, Compiled};
+use crate::fp32::{bytes, taken};
+use crate::{Budget, Certificate, CompileError, Compiled};
+use bitbudget_budget::{Network, Overflowed, Search};
 use bitbudget_formats::Format;
 use bitbudget_ir::NodeId;
-use bitbudget_precision::{Assignment, Level, Method};
+use bitbudget_precision::{Assignment, Level, Method, Setting};
 use bitbudget_program::Footprint;
 
 /// Seconds that a promotion may take at most, as a share of what the first assignment might.
@@ -116,24 +117,24 @@ impl Compiled {
         let mut overflowed: Overflowed = self.overflowed.clone();
         overflowed.extend(tensors.iter().copied());
         let Assignment { batch, method, by_level, .. } = self.assignment;
-        let search = Search::new(&self.training, batch, self.lowering, budget, by_level, &overflowed, &self.pinned)?;
         let mut raised = self.assignment.clone();
         if method == Method::Ilp {
             for &(at, _) in tensors {
                 raised.chosen[at] = self.wider(budget, at).unwrap_or(raised.chosen[at]);
             }
             let (chosen, recomputed) = (raised.chosen, raised.recomputed);
-            raised = Assignment::of_choices(&self.training, batch, method, by_level, chosen, recomputed)?;
+            raised =
+                Assignment::of_choices(&self.training, batch, &raised.tensors, method, by_level, chosen, recomputed)?;
         } else {
             let nodes: Vec<NodeId> = tensors.iter().map(|&(at, _)| raised.tensors[at].node).collect();
             raised.promote(&self.training, &nodes);
         }
-        if search.peak(&raised)? > limit {
+        if bytes(&self.training, &raised, self.lowering)? > limit {
             if method != Method::Ilp {
                 return Ok(false);
             }
-            match search.solved(limit, SHARE) {
-                Ok((assignment, _, certificate)) => {
+            match self.searched(budget, &overflowed, limit) {
+                Ok((assignment, certificate)) => {
                     raised = assignment;
                     if let Some(solved) = &mut self.solved {
                         solved.solver = Some(certificate);
@@ -146,6 +147,25 @@ impl Compiled {
         self.overflowed = overflowed;
         self.assign(raised)?;
         Ok(true)
+    }
+
+    /// Another assignment that fits, without the formats that overflowed.
+    fn searched(
+        &mut self,
+        budget: &Budget,
+        overflowed: &Overflowed,
+        limit: usize,
+    ) -> Result<(Assignment, Certificate), CompileError> {
+        let Assignment { method, batch, by_level: formats, .. } = self.assignment;
+        let lowering = self.lowering;
+        let step = self.fp32.step(&self.training, batch, lowering)?;
+        let (training, tensors, pinned) = (&self.training, &self.assignment.tensors, &self.pinned);
+        let taken = |assignment: &Assignment| taken(training, assignment, lowering);
+        let network = Network { training, batch, tensors, pinned, taken: &taken };
+        let setting = Setting { method, low_ratio: 0.0, seed: 0, formats };
+        let search = Search::new(network, &step, setting, budget, overflowed);
+        let (assignment, _, certificate) = search.solved(limit, SHARE)?;
+        Ok((assignment, certificate))
     }
 
     /// Bytes that a training step takes at its peak.

@@ -1,7 +1,9 @@
 //! Threads of a run: each has scratch memory, so a budget holds for so many.
 
-use crate::budget::{BudgetError, peak};
-use crate::{CompileError, Compiled, Lowering};
+use crate::fp32::bytes;
+use crate::{Budget, BudgetError, CompileError, Compiled, Lowering, Solved};
+use bitbudget_ir::Graph;
+use bitbudget_precision::{Assignment, Formats, Method, assign};
 
 impl Compiled {
     /// The most threads, up to `most`, with which a training step stays within the budget, and 1 where none do; `most`
@@ -45,12 +47,39 @@ impl Compiled {
     }
 
     fn peak_with(&self, threads: usize) -> Result<usize, CompileError> {
-        peak(&self.training, &self.assignment, Lowering { threads, ..self.lowering })
+        bytes(&self.training, &self.assignment, Lowering { threads, ..self.lowering })
     }
 }
 
+/// What an assignment that was given comes to under a budget.
+///
+/// # Errors
+/// If it does not fit.
+pub(crate) fn check(
+    training: &Graph,
+    assignment: &Assignment,
+    lowering: Lowering,
+    budget: &Budget,
+) -> Result<Solved, CompileError> {
+    let exact = assign(training, assignment.batch, Method::Fp32, 0.0, 0, Formats::FP32)?;
+    let fp32 = bytes(training, &exact, lowering)?;
+    let (peak, limit) = (bytes(training, assignment, lowering)?, budget.bytes(fp32));
+    if peak <= limit {
+        let (solver, demote, demote_allowed, instead) = (None, None, false, None);
+        return Ok(Solved { budget: limit, fp32, peak, solver, demote, demote_allowed, instead });
+    }
+    let threads = budget.threads;
+    let fits = |threads| {
+        let lowering = Lowering { threads, ..lowering };
+        let limit = budget.bytes(bytes(training, &exact, lowering)?);
+        Ok(bytes(training, assignment, lowering)? <= limit)
+    };
+    let fits = most_that_fit(threads.saturating_sub(1), fits)?;
+    Err(BudgetError::Exceeded { peak, budget: limit, fp32, threads, fits }.into())
+}
+
 /// The most threads from 1 to `most` that fit, where fewer fit if more do.
-pub(crate) fn most_that_fit(
+fn most_that_fit(
     most: usize,
     mut fits: impl FnMut(usize) -> Result<bool, CompileError>,
 ) -> Result<Option<usize>, CompileError> {

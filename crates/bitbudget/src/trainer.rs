@@ -2,10 +2,11 @@
 
 mod file;
 
-use crate::{Budget, CompileError, Compiled, Engine, Limit, Lowering, Measured, Rules, Solved, Storage};
+use crate::fp32::Kept;
+use crate::{Budget, Chosen, CompileError, Compiled, Engine, Limit, Lowering, Measured, Rules, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId, TrainingId};
-use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method};
+use bitbudget_precision::{AssignError, Assignment, Formats, Level, Method, tensors};
 use bitbudget_profile::Profile;
 use bitbudget_report::Rounding::{Nearest, Up};
 use bitbudget_report::amounts;
@@ -83,7 +84,9 @@ impl Compiled {
             return Err(TrainerError::Assignment("`overflowed`, `refused` or `pinned` is wrong".into()));
         }
         let model = Model { graph: trainer.forward, values: trainer.values };
-        let mut compiled = Compiled::assemble(model, trainer.training, assignment, lowering)?;
+        let pinned = record.pinned.iter().map(|&at| (at, assignment.chosen[at])).collect();
+        let chosen = Chosen { assignment, pinned, budget: None, solved: None, fp32: Kept::default() };
+        let mut compiled = Compiled::build(model, trainer.training, chosen, lowering)?;
         if let Some(record) = &record.budget {
             record.give(&mut compiled)?;
         }
@@ -92,7 +95,6 @@ impl Compiled {
         }
         compiled.progress = trainer.progress;
         compiled.refused = record.refused.clone();
-        compiled.pinned = record.pinned.iter().map(|&at| (at, compiled.assignment.chosen[at])).collect();
         Ok(compiled)
     }
 
@@ -246,7 +248,8 @@ fn assignment(graph: &Graph, record: &Record) -> Result<(Assignment, Lowering), 
     if !recomputed.iter().all(again) {
         return Err(wrong("recomputed"));
     }
-    let mut assignment = Assignment::of_choices(graph, record.batch, method, formats, chosen?, recomputed)?;
+    let (batch, tensors) = (record.batch, tensors(graph, record.batch));
+    let mut assignment = Assignment::of_choices(graph, batch, &tensors, method, formats, chosen?, recomputed)?;
     let level = |tensor| if record.low.contains(&tensor) { Level::Low } else { Level::High };
     assignment.levels = (0..assignment.tensors.len()).map(level).collect();
     if record.demoted.iter().any(|&group| group >= assignment.groups.len()) {

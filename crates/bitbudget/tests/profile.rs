@@ -7,7 +7,8 @@ use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_exec::{Array, Executor, Inputs, Target};
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Bindings, Graph, Model, NodeId, Op, Role, interpret, ops};
-use bitbudget_profile::{Kind, Profile, ProfileError, Settings, measure};
+use bitbudget_precision::Kind;
+use bitbudget_profile::{Profile, ProfileError, Settings, measure};
 use bitbudget_testkit::{NETWORK, numbers};
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use crate::files::save;
 use crate::memory::MemoryRecord;
 use crate::output::counted;
 use anyhow::{Context, Result};
-use bitbudget_report::{Curve, Epoch, File, Overflow, Point, Promotion, Report, Rerun, Training, page};
+use bitbudget_report::{Curve, Epoch, File, Point, Report, Rerun, Training, page};
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::metrics::{EpochRecord, FinalRecord, Record, StepRecord, has_hardly_trained};
 use serde::Deserialize;
@@ -42,17 +42,6 @@ impl Run {
     pub(crate) fn training(self, data: Option<String>, low_ratio: f64) -> Result<Training> {
         let end = self.end.context("the run has not ended")?;
         let finite = |x: f64| x.is_finite().then_some(x);
-        let promotion = |p: bitbudget_train::metrics::Promotion| Promotion {
-            step: p.step,
-            tensor: p.tensor,
-            overflow: p.overflow,
-            from: p.from,
-            to: p.to,
-            peak: p.peak,
-            low_ratio: p.low_ratio,
-        };
-        let overflow =
-            |o: bitbudget_train::metrics::Overflow| Overflow { tensor: o.tensor, ratio: o.ratio, step: o.step };
         let warning = end.divergence.is_none().then(|| hardly_trained(&end)).flatten();
         Ok(Training {
             data,
@@ -68,8 +57,8 @@ impl Run {
             low_ratio,
             curve: (!self.steps.is_empty()).then(|| thinned(&self.steps)),
             epochs: self.epochs,
-            promotions: end.promotions.into_iter().map(promotion).collect(),
-            overflows: end.overflows.into_iter().map(overflow).collect(),
+            promotions: end.promotions,
+            overflows: end.overflows,
             diverged: end.divergence.map(|divergence| divergence.message),
         })
     }

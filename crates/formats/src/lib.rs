@@ -59,6 +59,6 @@ pub use avx512::{Pack64, Unpack64};
 pub use format::{Format, FormatError};
 pub use name::ParseFormatError;
 pub use slices::{
-    CodecError, Counts, Overflow, Rounder, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u8_bf16, unpack_u16,
-    unpack_u16_bf16,
+    CodecError, Counts, Overflow, PROMOTION_THRESHOLD, Rounder, pack_u8, pack_u16, round_slice, unpack_u8,
+    unpack_u8_bf16, unpack_u16, unpack_u16_bf16,
 };

@@ -26,6 +26,9 @@ impl Overflow {
     }
 }
 
+/// The share of a tensor's numbers that overflow from which it gets a wider format for good (paper, step 3 of the method).
+pub const PROMOTION_THRESHOLD: f64 = 0.01;
+
 /// How many numbers of a slice the format could not hold, counted before rounding.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {

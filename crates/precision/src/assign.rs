@@ -2,10 +2,11 @@
 
 use crate::demote::{demoted, largest_first, shuffled, smallest_first};
 use crate::groups::{Group, groups_of};
+use crate::kind::Kind;
 use crate::method::Method;
 use crate::operators::{Levels, amp, hybrid};
 use crate::pins::Pinned;
-use crate::tensors::{Formats, Kind, Level, Tensor, operators, tensors};
+use crate::tensors::{Formats, Level, Tensor, operators, tensors};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Precision, Role, TrainingId};
 
@@ -33,6 +34,19 @@ pub enum AssignError {
     /// The graph has no tensors to assign.
     #[error("graph `{0}` has no input and no operator with the role of an output, so there is nothing to assign")]
     Empty(String),
+}
+
+/// How levels are chosen, and the formats that they stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    /// How levels are chosen.
+    pub method: Method,
+    /// The fraction of elements to make low at least, for the methods that use it.
+    pub low_ratio: f64,
+    /// The seed of random choices.
+    pub seed: u64,
+    /// The formats of high and low precision.
+    pub formats: Formats,
 }
 
 /// The level of every tensor, and the formats that follow.
@@ -78,10 +92,12 @@ pub fn assign(
     seed: u64,
     formats: Formats,
 ) -> Result<Assignment, AssignError> {
-    assign_with(graph, batch, method, low_ratio, seed, formats, &Pinned::new())
+    let setting = Setting { method, low_ratio, seed, formats };
+    assign_with(graph, batch, &tensors(graph, batch), &setting, &Pinned::new())
 }
 
-/// Assigns formats like [`assign`], except that pinned tensors get the formats they are pinned to.
+/// Assigns formats like [`assign`] to the [`tensors`] of a graph at a batch, except that pinned ones get the formats they are pinned
+/// to.
 ///
 /// Tensors pinned to a format narrower than high precision count as low, so the ratio is reached as far as pins allow. Groups
 /// are ordered by their elements that are not pinned.
@@ -91,17 +107,16 @@ pub fn assign(
 pub fn assign_with(
     graph: &Graph,
     batch: usize,
-    method: Method,
-    low_ratio: f64,
-    seed: u64,
-    formats: Formats,
+    tensors: &[Tensor],
+    setting: &Setting,
     pinned: &Pinned,
 ) -> Result<Assignment, AssignError> {
+    let Setting { method, low_ratio, seed, formats } = *setting;
     if !(0.0..=1.0).contains(&low_ratio) {
         return Err(AssignError::LowRatio(low_ratio));
     }
-    let tensors = checked_tensors(graph, batch)?;
-    let groups = groups_of(graph, &tensors);
+    check(graph, batch, tensors)?;
+    let groups = groups_of(graph, tensors);
     let by_level = if method == Method::Fp32 { Formats::FP32 } else { formats };
     let mut sizes = vec![0u64; groups.len()];
     let mut low = 0u64;
@@ -124,11 +139,11 @@ pub fn assign_with(
     let levels = match method {
         Method::Fp32 | Method::UniformHigh => vec![Level::High; tensors.len()],
         Method::UniformLow => vec![Level::Low; tensors.len()],
-        Method::Operator => spread(graph, &tensors, &hybrid(graph)),
-        Method::Amp => spread(graph, &tensors, &amp(graph)),
-        Method::Demote | Method::DemoteSmallest | Method::Random | Method::Ilp => by_group(&tensors, &demoted),
+        Method::Operator => spread(graph, tensors, &hybrid(graph)),
+        Method::Amp => spread(graph, tensors, &amp(graph)),
+        Method::Demote | Method::DemoteSmallest | Method::Random | Method::Ilp => by_group(tensors, &demoted),
     };
-    let (chosen, formats, recomputed) = (Vec::new(), Vec::new(), Vec::new());
+    let (chosen, formats, recomputed, tensors) = (Vec::new(), Vec::new(), Vec::new(), tensors.to_vec());
     let assignment =
         Assignment { method, batch, by_level, groups, demoted, tensors, levels, chosen, recomputed, formats };
     Ok(assignment.with_formats(graph, pinned))
@@ -140,19 +155,16 @@ fn by_group(tensors: &[Tensor], demoted: &[usize]) -> Vec<Level> {
     tensors.iter().map(level).collect()
 }
 
-/// Returns the tensors to assign.
+/// Checks that there is something to assign.
 ///
 /// # Errors
 /// If the batch is empty or there are no tensors.
-fn checked_tensors(graph: &Graph, batch: usize) -> Result<Vec<Tensor>, AssignError> {
-    if batch == 0 {
-        return Err(AssignError::Batch);
+fn check(graph: &Graph, batch: usize, tensors: &[Tensor]) -> Result<(), AssignError> {
+    match tensors {
+        _ if batch == 0 => Err(AssignError::Batch),
+        [] => Err(AssignError::Empty(graph.name().to_string())),
+        _ => Ok(()),
     }
-    let tensors = tensors(graph, batch);
-    if tensors.is_empty() {
-        return Err(AssignError::Empty(graph.name().to_string()));
-    }
-    Ok(tensors)
 }
 
 /// Returns the level of each tensor, given those of operators.
@@ -165,7 +177,7 @@ fn spread(graph: &Graph, tensors: &[Tensor], levels: &[Levels]) -> Vec<Level> {
 }
 
 impl Assignment {
-    /// Creates an assignment from a format per tensor, in the order of [`tensors`], and the recomputed nodes.
+    /// Creates an assignment from a format for each of the [`tensors`] of a graph at a batch, and the recomputed nodes.
     ///
     /// `method` and `by_level` determine the levels, which reports name.
     ///
@@ -174,12 +186,13 @@ impl Assignment {
     pub fn of_choices(
         graph: &Graph,
         batch: usize,
+        tensors: &[Tensor],
         method: Method,
         by_level: Formats,
         chosen: Vec<Format>,
         recomputed: Vec<TrainingId>,
     ) -> Result<Assignment, AssignError> {
-        let tensors = checked_tensors(graph, batch)?;
+        check(graph, batch, tensors)?;
         if tensors.len() != chosen.len() {
             return Err(AssignError::Count { formats: chosen.len(), tensors: tensors.len() });
         }
@@ -187,11 +200,11 @@ impl Assignment {
             method,
             batch,
             by_level,
-            groups: groups_of(graph, &tensors),
+            groups: groups_of(graph, tensors),
             demoted: Vec::new(),
-            formats: formats_of(graph, &tensors, &chosen),
-            levels: levels_of(method, &by_level, &tensors, &chosen),
-            tensors,
+            formats: formats_of(graph, tensors, &chosen),
+            levels: levels_of(method, &by_level, tensors, &chosen),
+            tensors: tensors.to_vec(),
             chosen,
             recomputed,
         })

@@ -1,6 +1,7 @@
 //! Tensor groups, whose tensors get the same level (paper, "Tensor groups").
 
-use crate::tensors::{Kind, Tensor, operators, tensors};
+use crate::kind::Kind;
+use crate::tensors::{Tensor, operators, tensors};
 use bitbudget_ir::{Graph, NodeId};
 
 /// A tensor group: tensors that are demoted together.

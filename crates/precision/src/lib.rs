@@ -29,17 +29,18 @@
 //! [`Role::Parameter`]: bitbudget_ir::Role::Parameter
 
 mod assign;
-pub mod budget;
 mod demote;
 mod groups;
+mod kind;
 mod method;
 mod operators;
 mod pins;
 pub mod summary;
 mod tensors;
 
-pub use assign::{AssignError, Assignment, assign, assign_with};
+pub use assign::{AssignError, Assignment, Setting, assign, assign_with};
 pub use groups::{Group, groups};
+pub use kind::Kind;
 pub use method::{Method, ParseMethodError};
 pub use pins::{Pin, PinError, PinFormats, Pinned, may_have, pins_of};
-pub use tensors::{Formats, Kind, Level, Tensor, node_names, tensors};
+pub use tensors::{Formats, Level, Tensor, node_names, stays_exact, tensors};

@@ -1,6 +1,7 @@
 //! The two baselines that choose levels by operator (paper, "Baselines").
 
-use crate::tensors::{Kind, Level, Operator, operators};
+use crate::kind::Kind;
+use crate::tensors::{Level, Operator, operators};
 use bitbudget_ir::{Graph, Op, Precision};
 
 /// The levels of an operator's tensors. A parameter gradient has the level of its parameter.

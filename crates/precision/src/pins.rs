@@ -1,8 +1,8 @@
 //! Pins: formats that the user sets by operator type or tensor name.
 
-use crate::budget::stays_exact;
+use crate::kind::Kind;
 use crate::method::Method;
-use crate::tensors::{Formats, Kind, Level, Tensor, node_names};
+use crate::tensors::{Formats, Level, Tensor, node_names, stays_exact};
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_ir::Graph;
 use std::collections::{BTreeMap, BTreeSet};

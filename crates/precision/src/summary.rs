@@ -1,7 +1,8 @@
 //! A summary of an assignment as a plain record, for JSON and reports.
 
 use crate::assign::Assignment;
-use crate::tensors::{Kind, Level};
+use crate::kind::Kind;
+use crate::tensors::Level;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId};
 use serde::Serialize;
@@ -81,8 +82,8 @@ pub struct GroupSummary {
 /// A tensor of a mixed group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorSummary {
-    /// `parameter`, `output`, `output_gradient` or `parameter_gradient`.
-    pub kind: &'static str,
+    /// The kind.
+    pub kind: Kind,
     /// The name of the tensor's node.
     pub name: String,
     /// The number of elements.
@@ -146,7 +147,7 @@ fn tensors(assignment: &Assignment, graph: &Graph, group: usize) -> Vec<TensorSu
     let inside = assignment.assigned().filter(|(tensor, _, _)| tensor.group == group);
     inside
         .map(|(tensor, level, format)| TensorSummary {
-            kind: kind_name(tensor.kind),
+            kind: tensor.kind,
             name: name(graph, tensor.node),
             elements: tensor.elements,
             level: level_name(level),
@@ -165,14 +166,5 @@ fn level_name(level: Level) -> &'static str {
     match level {
         Level::High => "high",
         Level::Low => "low",
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Parameter => "parameter",
-        Kind::Output => "output",
-        Kind::OutputGradient => "output_gradient",
-        Kind::ParameterGradient => "parameter_gradient",
     }
 }

@@ -1,20 +1,8 @@
 //! The tensors that get formats: four kinds per operator.
 
+use crate::kind::Kind;
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role};
-
-/// The kind of a tensor: its relation to its operator (paper, "The problem").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// P: a rounded parameter, which forward and backward pass read.
-    Parameter,
-    /// Y: the operator's result.
-    Output,
-    /// GY: the gradient with respect to the result.
-    OutputGradient,
-    /// GP: the gradient with respect to a parameter.
-    ParameterGradient,
-}
 
 /// The level of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,6 +141,11 @@ fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
         _ => operator,
     };
     graph.ty(counted).shape.elements(batch) as u64
+}
+
+/// Whether a tensor's format is fixed to FP32: the loss, and the input, which comes in FP32.
+pub fn stays_exact(graph: &Graph, tensor: &Tensor) -> bool {
+    matches!(graph.op(tensor.operator), Op::LogSoftmax(_) | Op::NllLoss(_) | Op::Input(_))
 }
 
 /// Returns by node id the name that reports give a forward node or rounded parameter, followed by its id if another node has the

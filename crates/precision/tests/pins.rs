@@ -6,8 +6,8 @@ mod graphs;
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{
-    Assignment, Formats, Kind, Level, Method, Pin, PinError, PinFormats, Pinned, assign_with, node_names, pins_of,
-    tensors,
+    Assignment, Formats, Kind, Level, Method, Pin, PinError, PinFormats, Pinned, Setting, assign_with, node_names,
+    pins_of, tensors,
 };
 use graphs::{RELABELLED, SHARED, assigned, train};
 
@@ -100,6 +100,11 @@ fn all_pins_without_a_meaning_are_reported() {
     assert!(shown(&graph, &[pin("*", "bf16")]).iter().all(|line| !line.starts_with("nll_loss")));
 }
 
+fn assigned_with(graph: &Graph, method: Method, low_ratio: f64, pinned: &Pinned) -> Assignment {
+    let setting = Setting { method, low_ratio, seed: 0, formats: Formats::PAPER };
+    assign_with(graph, BATCH, &tensors(graph, BATCH), &setting, pinned).unwrap()
+}
+
 #[test]
 fn methods_leave_pinned_tensors_alone() {
     let graph = train(RELABELLED);
@@ -107,7 +112,7 @@ fn methods_leave_pinned_tensors_alone() {
     let methods = Method::ALL.into_iter().filter(|&method| method != Method::Ilp);
     let none = Pinned::new();
     for method in methods {
-        let with = |pinned| assign_with(&graph, BATCH, method, 0.5, 0, Formats::PAPER, pinned).unwrap();
+        let with = |pinned| assigned_with(&graph, method, 0.5, pinned);
         assert_eq!(with(&none), assigned(&graph, method, 0.5), "{method}");
         let assignment = with(&pinned);
         for (at, (tensor, level, format)) in assignment.assigned().enumerate() {
@@ -118,16 +123,18 @@ fn methods_leave_pinned_tensors_alone() {
         }
         // Levels follow from formats, so that they can be told from a file.
         let Assignment { by_level, chosen, recomputed, .. } = assignment.clone();
-        let again = Assignment::of_choices(&graph, BATCH, method, by_level, chosen, recomputed).unwrap();
+        let again =
+            Assignment::of_choices(&graph, BATCH, &tensors(&graph, BATCH), method, by_level, chosen, recomputed)
+                .unwrap();
         assert_eq!(Assignment { demoted: assignment.demoted.clone(), ..again }, assignment, "{method}");
     }
     // More groups make up for what is excluded.
     for method in [Method::Demote, Method::DemoteSmallest, Method::Random] {
         for ratio in [0.0, 0.3, 0.6] {
-            let assignment = assign_with(&graph, BATCH, method, ratio, 0, Formats::PAPER, &pinned).unwrap();
+            let assignment = assigned_with(&graph, method, ratio, &pinned);
             assert!(assignment.low_ratio_elements() >= ratio, "{method} {ratio}");
         }
-        let all = assign_with(&graph, BATCH, method, 1.0, 0, Formats::PAPER, &pinned).unwrap();
+        let all = assigned_with(&graph, method, 1.0, &pinned);
         assert_eq!(all.demoted.len(), all.groups.len());
         let relu = all.assigned().filter(|(t, ..)| graph.op(t.node).name() == "relu");
         assert!(relu.into_iter().all(|(_, level, _)| level == Level::High));

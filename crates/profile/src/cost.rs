@@ -1,7 +1,8 @@
 //! The effect of rounding one tensor, over all batches.
 
-use crate::file::{FormatProfile, Kind, TensorProfile};
+use crate::file::{FormatProfile, TensorProfile};
 use bitbudget_formats::{Counts, Format, Overflow, round_slice};
+use bitbudget_precision::Kind;
 
 /// Elements that are looked at together, so that they stay in a core's cache.
 const TILE: usize = 4096;

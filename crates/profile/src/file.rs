@@ -3,43 +3,12 @@
 use crate::error::ProfileError;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId};
+use bitbudget_precision::Kind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 
 /// The version of the file's layout; files of others are refused.
 pub const VERSION: u32 = 1;
-
-/// The kinds of tensors of an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// P: a parameter as forward and backward pass read it.
-    Parameter,
-    /// Y: the operator's result.
-    Output,
-    /// GY: the gradient with respect to the result.
-    OutputGradient,
-    /// GP: the gradient with respect to a parameter.
-    ParameterGradient,
-}
-
-impl Kind {
-    /// Whether it is a gradient, which the loss scale multiplies.
-    pub fn is_gradient(self) -> bool {
-        matches!(self, Kind::OutputGradient | Kind::ParameterGradient)
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Kind::Parameter => "parameter",
-            Kind::Output => "output",
-            Kind::OutputGradient => "gradient of output",
-            Kind::ParameterGradient => "gradient of parameter",
-        })
-    }
-}
 
 /// The cost of rounding each tensor of a network to each format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,13 @@
 //!
 //! A [`Profile`] is plain data: range, overflow and underflow ratios, and one cost per tensor and format, so that one
 //! measurement serves every memory budget. [`Profile::read`] needs no executor; [`measure`] makes one, with programs that
-//! its caller compiles from the graphs of a [`Probe`]. This crate knows nothing of passes and of what is done with costs.
+//! its caller compiles from the graphs of a [`Probe`]. This crate knows which tensors get formats, but nothing of how these are
+//! chosen, of passes and of what is done with costs.
 //!
 //! ```
 //! use bitbudget_formats::Format;
-//! use bitbudget_profile::{FormatProfile, Kind, TensorProfile};
+//! use bitbudget_precision::Kind;
+//! use bitbudget_profile::{FormatProfile, TensorProfile};
 //!
 //! let row = FormatProfile { format: Format::BF16, overflow: 0.0, underflow: 0.0, cost: 1e-6 };
 //! let tensor = TensorProfile {
@@ -62,6 +64,6 @@ mod measure;
 mod probe;
 
 pub use error::ProfileError;
-pub use file::{FormatProfile, Kind, NodeSeconds, Profile, Seconds, Settings, TensorProfile, VERSION, fingerprint};
+pub use file::{FormatProfile, NodeSeconds, Profile, Seconds, Settings, TensorProfile, VERSION, fingerprint};
 pub use measure::{Programs, measure};
-pub use probe::{Probe, Tensor, result};
+pub use probe::{Probe, result};

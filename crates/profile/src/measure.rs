@@ -2,10 +2,11 @@
 
 use crate::cost::{Sample, Sums};
 use crate::error::ProfileError;
-use crate::file::{Kind, NodeSeconds, Profile, Seconds, Settings, VERSION, fingerprint};
+use crate::file::{NodeSeconds, Profile, Seconds, Settings, VERSION, fingerprint};
 use crate::probe::{Probe, Probed, result};
 use bitbudget_exec::{Executor, Inputs, Loaded, Values};
 use bitbudget_ir::{Model, NodeId};
+use bitbudget_precision::Kind;
 use bitbudget_program::{Instruction, Program};
 use rayon::prelude::*;
 use std::collections::BTreeMap;

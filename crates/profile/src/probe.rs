@@ -1,19 +1,8 @@
 //! Which nodes of a network tell what rounding its tensors costs.
 
-use crate::file::Kind;
 use bitbudget_ir::{Graph, NodeId, Op, Precision, Role};
+use bitbudget_precision::{Kind, Tensor};
 use std::collections::BTreeSet;
-
-/// A tensor to profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tensor {
-    /// Its kind.
-    pub kind: Kind,
-    /// The node of the training graph whose result it is, or whose result's gradient it is.
-    pub node: NodeId,
-    /// Its size in elements at the profile's batch, as assignments count it.
-    pub elements: u64,
-}
 
 /// Two graphs whose named results tell what rounding costs, named by [`result`].
 #[derive(Clone, Debug)]

@@ -40,7 +40,7 @@ pub use kernel::{Family, Kernel, Role};
 pub use progress::{DynamicScale, Progress};
 
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{DType, Op, ScalarKind};
+use bitbudget_ir::{DType, Op, ScalarKind, Stored};
 
 /// A buffer of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,18 +93,20 @@ impl Buffer {
         self.shape.iter().fold(1, |elements: usize, &size| elements.saturating_mul(size))
     }
 
-    /// Bytes of one element; sources are FP32 numbers.
+    /// How elements are stored: sources are FP32 numbers.
+    fn held(&self) -> Stored {
+        let is_packed = self.packed && self.source == Source::None;
+        Stored::of(bitbudget_ir::Role::Internal, if is_packed { self.format } else { Format::FP32 })
+    }
+
+    /// Bytes of one element.
     pub fn width(&self) -> usize {
-        match self.dtype {
-            DType::Index8 => 1,
-            DType::F32 if self.packed && self.source == Source::None => self.format.bytes(),
-            DType::F32 | DType::Label => 4,
-        }
+        self.held().bytes(self.dtype, 1)
     }
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        self.elements().saturating_mul(self.width())
+        self.held().bytes(self.dtype, self.elements())
     }
 }
 

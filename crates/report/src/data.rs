@@ -1,6 +1,6 @@
 //! The contents of a report, as plain data.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A compiled training step, and what training it gave.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -313,27 +313,34 @@ pub struct Epoch {
     pub test_accuracy: Option<f64>,
 }
 
-/// A tensor that overflowed, and was promoted or stays as it is, since nothing wider fits the budget.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A tensor that overflowed, and got a wider format for the rest of the run or stays as it is, since nothing wider fits the budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Promotion {
-    /// The step after which it was.
+    /// The step after which it did.
     pub step: u64,
     /// Its name.
     pub tensor: String,
     /// The share of its elements that overflowed.
     pub overflow: f64,
-    /// Its format before.
+    /// Its format in that step.
     pub from: String,
-    /// Its format from then on.
+    /// Its format from then on; the same if a wider one does not fit.
     pub to: String,
-    /// The peak in bytes from then on.
+    /// The peak of a training step from then on, in bytes.
     pub peak: usize,
     /// The share of low elements from then on.
     pub low_ratio: f64,
 }
 
+impl Promotion {
+    /// Whether the tensor got a wider format.
+    pub fn is_promoted(&self) -> bool {
+        self.from != self.to
+    }
+}
+
 /// How much a parameter or an output overflowed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Overflow {
     /// Its name.
     pub tensor: String,

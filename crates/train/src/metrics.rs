@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 
+pub use bitbudget_report::{Overflow, Promotion};
+
 /// One line of a metrics file; its field `record` tells which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -119,44 +121,6 @@ pub struct Diverged {
     pub tensor: Option<String>,
     /// What happened and what to do, in words.
     pub message: String,
-}
-
-/// The step in which most of a tensor overflowed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Overflow {
-    /// The tensor's name.
-    pub tensor: String,
-    /// The share of its elements that overflowed.
-    pub ratio: f64,
-    /// The step.
-    pub step: u64,
-}
-
-/// A tensor that overflowed, and got a wider format for the rest of the run or stays as it is, since nothing
-/// wider fits the budget.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Promotion {
-    /// The step after which it did.
-    pub step: u64,
-    /// Its name.
-    pub tensor: String,
-    /// The share of its elements that overflowed.
-    pub overflow: f64,
-    /// Its format in that step.
-    pub from: String,
-    /// Its format from then on; the same if a wider one does not fit.
-    pub to: String,
-    /// The peak of a training step from then on, in bytes.
-    pub peak: usize,
-    /// The share of low elements from then on.
-    pub low_ratio: f64,
-}
-
-impl Promotion {
-    /// Whether the tensor got a wider format.
-    pub fn is_promoted(&self) -> bool {
-        self.from != self.to
-    }
 }
 
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<f64, D::Error> {

@@ -1,7 +1,7 @@
 //! Which tensors become high during training (paper, step 3 of the method).
 
 /// The overflow ratio from which a tensor is promoted.
-pub const OVERFLOW_THRESHOLD: f64 = 0.01;
+pub const OVERFLOW_THRESHOLD: f64 = bitbudget_formats::PROMOTION_THRESHOLD;
 
 /// One tensor after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -82,8 +82,7 @@ pub(crate) fn train_on(
         Training { programs, fp32: &fp32, examples: &examples, settings },
         &mut |over| {
             let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
-            let promoted =
-                compiled.promote(&tensors, Promotion::Fitting).map_err(bitbudget_train::Error::compile)?;
+            let promoted = compiled.promote(&tensors, Promotion::Fitting).map_err(bitbudget_train::Error::compile)?;
             let programs = || Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
             Ok((!promoted.is_empty()).then(|| run::Promoted { programs: programs(), tensors: Vec::new() }))
         },

@@ -1,10 +1,11 @@
 //! What became of a case, and of a training.
 
 use super::Case;
-use crate::budget::{Overflowed, Search};
+use crate::fp32::taken;
 use crate::{Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, Shortage, compile};
+use bitbudget_budget::{Network, Overflowed, Search};
 use bitbudget_ir::Model;
-use bitbudget_precision::{Kind, node_names};
+use bitbudget_precision::{Assignment, Setting, node_names};
 use bitbudget_program::Footprint;
 use serde::{Deserialize, Serialize};
 
@@ -120,28 +121,32 @@ fn refused(error: &BudgetError) -> Option<((usize, usize), Refused)> {
         &BudgetError::TooLarge { budget, peak, fp32, .. } | &BudgetError::Exceeded { budget, peak, fp32, .. } => {
             Some(((budget, fp32), Refused { smallest_peak: Some(peak), proved: None }))
         }
-        BudgetError::Threads { .. } | BudgetError::Profile { .. } | BudgetError::Memory(_) | BudgetError::Solver(_) => {
-            None
-        }
+        BudgetError::Threads { .. }
+        | BudgetError::Profile { .. }
+        | BudgetError::Memory(_)
+        | BudgetError::Solver(_)
+        | BudgetError::Assign(_)
+        | BudgetError::Build(_) => None,
     }
 }
 
 fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: usize) -> Result<Fitting, CompileError> {
-    let Compiled { training, assignment, solved, pinned, .. } = compiled;
-    let (batch, formats, none) = (assignment.batch, assignment.by_level, Overflowed::new());
-    let search = Search::new(training, batch, compiled.lowering, measure, formats, &none, pinned)?;
+    let Compiled { training, assignment, solved, .. } = compiled;
     let names = node_names(training);
     let name = |id: bitbudget_ir::NodeId| names[id.index()].clone().unwrap_or_else(|| id.to_string());
     let tensors = assignment.assigned().map(|(tensor, _, format)| TensorFormat {
         name: name(tensor.node),
-        kind: kind_name(tensor.kind).to_string(),
+        kind: tensor.kind.name().to_string(),
         shape: training.ty(tensor.node).shape.to_string(),
         elements: tensor.elements,
         format: format.to_string(),
     });
     let certificate = solved.as_ref().and_then(|solved| solved.solver.as_ref());
     // Only where an integer program was solved is anything computed again.
-    let cost = certificate.map_or_else(|| search.cost(assignment), |certificate| Some(certificate.cost));
+    let cost = match certificate {
+        Some(certificate) => Some(certificate.cost),
+        None => cost(compiled, measure)?,
+    };
     Ok(Fitting {
         peak: Footprint::predicted(&compiled.train, threads).total(),
         cost,
@@ -154,11 +159,13 @@ fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: us
     })
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Parameter => "parameter",
-        Kind::Output => "output",
-        Kind::OutputGradient => "output gradient",
-        Kind::ParameterGradient => "parameter gradient",
-    }
+/// What the assignment's formats cost by a budget's measure, if that knows them.
+fn cost(compiled: &Compiled, measure: &Budget) -> Result<Option<f64>, CompileError> {
+    let Compiled { training, assignment, lowering, pinned, .. } = compiled;
+    let (batch, tensors, none) = (assignment.batch, &assignment.tensors, Overflowed::new());
+    let step = compiled.fp32.clone().step(training, batch, *lowering)?;
+    let taken = |assignment: &Assignment| taken(training, assignment, *lowering);
+    let network = Network { training, batch, tensors, pinned, taken: &taken };
+    let setting = Setting { method: assignment.method, low_ratio: 0.0, seed: 0, formats: assignment.by_level };
+    Ok(Search::new(network, &step, setting, measure, &none).cost(assignment))
 }

@@ -11,8 +11,7 @@ mod missing;
 mod optimizer;
 mod text;
 
-use crate::budget::{LARGEST_TIME_WEIGHT, LONGEST_SEARCH};
-use crate::{Budget, Compiled, Engine, Granularity, Limit, Options};
+use crate::{Budget, Compiled, Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit, Options};
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};

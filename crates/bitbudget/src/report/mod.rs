@@ -12,7 +12,6 @@ use bitbudget_program::Footprint;
 use bitbudget_report::{Demoted, Group, Memory, Report, Rerun, Solver, Training, USES, Verdict};
 use instructions::instructions;
 use operators::{Operators, operators};
-pub(crate) use rows::kind;
 use rows::rows;
 
 /// The report of a trainer that runs with so many threads, and of its training if there was one; how to repeat it is left out.

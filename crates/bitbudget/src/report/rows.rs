@@ -88,7 +88,7 @@ impl Rows<'_> {
         let storage = self
             .storage(nodes, !lives.is_empty(), |id| tensor.kind == Kind::Output && assignment.recomputed.contains(&id));
         let profile = budget.as_ref().and_then(|budget| budget.measured.as_ref()).map(|measured| &measured.profile);
-        let profile = profile.and_then(|profile| profile.tensor(crate::profile_kind(tensor.kind), tensor.node));
+        let profile = profile.and_then(|profile| profile.tensor(tensor.kind, tensor.node));
         let solver = solved.as_ref().and_then(|solved| solved.solver.as_ref());
         let solver = solver.filter(|_| storage != Storage::NotComputed);
         let mut choices: Vec<Choice> = solver.map_or_else(Vec::new, |solver| {
@@ -115,7 +115,7 @@ impl Rows<'_> {
         let by = in_passing.get(&tensor.node).filter(|_| tensor.kind == Kind::Output);
         let stored = Stored { bytes, storage, by: by.map_or(&[], Vec::as_slice), choices: &choices, promotions };
         Tensor {
-            kind: kind(tensor.kind),
+            kind: tensor.kind.name(),
             node: self.operators.position(tensor.operator),
             group: Some(tensor.group),
             shape: graph.ty(tensor.node).shape.at(assignment.batch),
@@ -242,14 +242,4 @@ fn most(lives: &[Life]) -> usize {
 fn plain_name(graph: &Graph, id: NodeId) -> String {
     let name = &graph.node(id).name;
     if name.is_empty() { id.to_string() } else { name.clone() }
-}
-
-/// A kind of tensors in words.
-pub(crate) fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Parameter => "parameter",
-        Kind::Output => "output",
-        Kind::OutputGradient => "output gradient",
-        Kind::ParameterGradient => "parameter gradient",
-    }
 }

@@ -2,8 +2,7 @@
 
 use crate::{Compiled, Solved};
 use bitbudget_formats::Format;
-use bitbudget_precision::budget::stays_exact;
-use bitbudget_precision::{Kind, Level, Method, Tensor};
+use bitbudget_precision::{Kind, Level, Method, Tensor, stays_exact};
 use bitbudget_report::{Choice, Promotion, Storage, bytes, counted};
 
 /// How a tensor is stored.

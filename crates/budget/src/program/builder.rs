@@ -1,13 +1,14 @@
 //! Items, limits and links of a graph's integer program.
 
-use super::rectifiers::Rectified;
-use super::{Meaning, Program, pick};
-use crate::budget::classes::Classes;
-use crate::budget::lives::Stored;
-use crate::budget::variants::{Variant, variants};
-use crate::budget::{Costs, Skeleton};
+use super::choices::{Meaning, Program, pick};
+use super::rectified::Rectified;
+use crate::classes::Classes;
+use crate::costs::Costs;
+use crate::lives::Stored;
+use crate::step::Skeleton;
+use crate::variants::{Variant, variants};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, NodeId, Role};
+use bitbudget_ir::{self as ir, ALIGNMENT, NodeId, Role};
 use bitbudget_solver::{Choice, Item, Link, Pick, Problem, Use};
 use std::collections::BTreeMap;
 
@@ -80,16 +81,12 @@ impl Builder<'_> {
     /// Bytes of a tensor in a format. A parameter in FP32 is its master, which costs nothing more.
     pub(super) fn size(&self, stored: &Stored, format: Format, with_parameters: bool) -> usize {
         let graph = self.skeleton.graph;
-        let ty = graph.ty(stored.node);
-        let width = match ty.dtype {
-            DType::Index8 => 1,
-            DType::F32 => format.bytes(),
-            DType::Label => 4,
-        };
-        if graph.node(stored.node).role == Role::Parameter && format == Format::FP32 && !with_parameters {
+        let node = graph.node(stored.node);
+        if node.role == Role::Parameter && format == Format::FP32 && !with_parameters {
             return 0;
         }
-        (ty.shape.elements(self.batch) * width).next_multiple_of(self.skeleton.alignment.max(1))
+        let bytes = ir::Stored { format, ..node.stored }.bytes(node.ty.dtype, node.ty.shape.elements(self.batch));
+        bytes.next_multiple_of(ALIGNMENT)
     }
 
     /// Small tensors, and those that are stored nowhere, get what harms least and are kept for as long as anything may

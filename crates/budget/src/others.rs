@@ -1,10 +1,11 @@
 //! What methods that do not search come to: no search needs more memory than they do.
 
-use super::Granularity;
-use super::search::Search;
-use crate::CompileError;
+use crate::error::BudgetError;
+use crate::network::Network;
+use crate::search::Search;
+use crate::setting::Granularity;
 use bitbudget_formats::Format;
-use bitbudget_precision::{Assignment, Method, assign_with};
+use bitbudget_precision::{Assignment, Method, Setting, assign_with};
 
 impl Search<'_> {
     /// The assignments of other methods that the budget allows, with their true peaks: each with input and loss in FP32, as this method
@@ -13,8 +14,8 @@ impl Search<'_> {
     /// Those of demotion have as few groups low as fit `bytes`.
     ///
     /// # Errors
-    /// If the graph cannot be lowered.
-    pub(super) fn others(&self, bytes: usize) -> Result<Vec<(Assignment, usize)>, CompileError> {
+    /// If a step cannot be built.
+    pub fn others(&self, bytes: usize) -> Result<Vec<(Assignment, usize)>, BudgetError> {
         if self.budget.granularity == Granularity::Group {
             // Other methods give one group several formats.
             return Ok(Vec::new());
@@ -24,8 +25,9 @@ impl Search<'_> {
             let (assignment, peak) = match method {
                 Method::Demote | Method::DemoteSmallest | Method::Random => self.demoted(method, bytes)?,
                 _ => {
-                    let Search { training, batch, seed, formats, pinned, .. } = *self;
-                    let assignment = assign_with(training, batch, method, 0.0, seed, formats, pinned)?;
+                    let Network { training, batch, tensors, pinned, .. } = self.network;
+                    let setting = Setting { method, low_ratio: 0.0, ..self.setting };
+                    let assignment = assign_with(training, batch, tensors, &setting, pinned)?;
                     let peak = self.peak(&assignment)?;
                     (assignment, peak)
                 }

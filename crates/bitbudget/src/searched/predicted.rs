@@ -1,10 +1,10 @@
 //! What the integer program says of the peak, against true peaks.
 
-use super::search::Search;
-use super::*;
-use crate::{Lowering, Rules, Storage};
+use super::Subject;
+use crate::{Budget, Engine, Limit};
 use bitbudget_autodiff::{Optimizer, training};
-use bitbudget_precision::{Formats, Pinned};
+use bitbudget_ir::Graph;
+use bitbudget_precision::Pinned;
 use bitbudget_solver::{Outcome, Settings, solve};
 use bitbudget_zoo::{Network, Spec, build};
 
@@ -50,13 +50,11 @@ fn fire_modules() -> Graph {
 
 /// The peak that the rows state and the true one, as parts of FP32's, for some budgets.
 fn peaks(training: &Graph, recompute: bool, percents: &[usize]) -> Vec<[f64; 2]> {
-    let (batch, none, pinned) = (32, Overflowed::new(), Pinned::new());
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-    let fp32 = assign(training, batch, Method::Fp32, 0.0, 0, Formats::PAPER).unwrap();
+    let pinned = Pinned::new();
+    let subject = Subject::new(training, 32, 1, &pinned);
     let budget = Budget { recompute, ..Budget::new(Limit::Share(1.0), 1) };
-    let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
-    let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
-    let all = search.peak(&fp32).unwrap() - search.frame.beside;
+    let (search, beside) = (subject.search(&budget), subject.fp32.step.beside);
+    let (costs, all) = (search.costs().unwrap(), subject.exact_peak() - beside);
     let both = |percent: &usize| {
         let memory = all * percent / 100;
         let program = search.program(&costs, memory);
@@ -71,7 +69,7 @@ fn peaks(training: &Graph, recompute: bool, percents: &[usize]) -> Vec<[f64; 2]>
             (used.first..=used.last).for_each(|row| free[row as usize] -= used.amount);
         }
         let said = memory as f64 - *free.iter().min().unwrap() as f64;
-        let peak = search.placed(program, solution.picks).unwrap().peak - search.frame.beside;
+        let peak = subject.peak(&search.assignment(program.choices(&solution.picks)).unwrap()) - beside;
         Some([said, peak as f64].map(|bytes| bytes / all as f64))
     };
     percents.iter().filter_map(both).collect()

@@ -1,13 +1,13 @@
 //! What choices cost.
 
-use crate::tensors::Tensor;
 use bitbudget_formats::Format;
 use bitbudget_ir::TrainingId;
+use bitbudget_precision::Tensor;
 
 /// What choices cost, in any units: they are brought to one scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Costs {
-    /// Per tensor (in the order of [`crate::tensors`]) and allowed format, in their order: the harm of rounding, at least 0.
+    /// Per tensor (in the order of [`bitbudget_precision::tensors`]) and allowed format, in their order: the harm of rounding, at least 0.
     pub rounding: Vec<Vec<f64>>,
     /// Seconds that each node of the training graph takes.
     pub seconds: Vec<f64>,
@@ -23,7 +23,7 @@ pub struct Costs {
 ///
 /// A tensor's harm in a format of m mantissa bits is its elements times 4^-m, which grows as the second moment of the
 /// relative rounding error does.
-pub fn preference(tensors: &[Tensor], formats: &[Vec<Format>]) -> Vec<Vec<f64>> {
+pub(crate) fn preference(tensors: &[Tensor], formats: &[Vec<Format>]) -> Vec<Vec<f64>> {
     let harm = |format: &Format| match *format {
         Format::FP32 => 0.0,
         format => 0.25f64.powi(format.mantissa_bits() as i32),
@@ -37,7 +37,7 @@ pub fn preference(tensors: &[Tensor], formats: &[Vec<Format>]) -> Vec<Vec<f64>> 
 
 impl Costs {
     /// The factor that makes the harm of the most harmful choice of every tensor 100.
-    pub fn scale(&self) -> f64 {
+    pub(crate) fn scale(&self) -> f64 {
         let worst: f64 = self.rounding.iter().map(|costs| costs.iter().copied().fold(0.0, f64::max)).sum();
         if worst > 0.0 { 100.0 / worst } else { 0.0 }
     }

@@ -1,13 +1,13 @@
 //! Assignments under a budget against all assignments, one by one.
 
-use super::search::Search;
-use super::*;
+use super::Subject;
 use crate::build::build;
-use crate::{Lowering, Rules, Storage};
+use crate::{Budget, BudgetError, Limit, Shortage};
 use bitbudget_autodiff::{Optimizer, training};
-use bitbudget_ir::{NodeId, Op, TrainingId};
-use bitbudget_precision::budget::Costs;
-use bitbudget_precision::{Formats, Kind, Pinned, Tensor};
+use bitbudget_budget::{Costs, Search};
+use bitbudget_formats::Format;
+use bitbudget_ir::{Graph, NodeId, Op, TrainingId};
+use bitbudget_precision::{Assignment, Kind, Method, Pinned, Tensor};
 use bitbudget_program::Footprint;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -37,10 +37,6 @@ fn network(widths: &[usize]) -> Graph {
     training(&text.parse().unwrap(), &Optimizer::sgd()).unwrap()
 }
 
-fn assigned(search: &Search<'_>, formats: Vec<Format>, recomputed: Vec<TrainingId>) -> Assignment {
-    Assignment::of_choices(search.training, search.batch, Method::Ilp, search.formats, formats, recomputed).unwrap()
-}
-
 /// The forward pass's results, any of which may be computed again if `recompute` says so.
 fn repeatable(graph: &Graph, recompute: bool) -> Vec<TrainingId> {
     let backward = graph.backward();
@@ -59,19 +55,18 @@ fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
 
 /// What a program of an assignment takes; nothing if it has another order than the integer program knows: which of its terms a
 /// gradient has may decide what comes first.
-fn footprint(search: &Search<'_>, assignment: &Assignment) -> Option<Footprint> {
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-    let lowered = build(search.training, assignment, lowering).unwrap();
-    let skeleton = search.frame.skeleton(search.training);
-    let known = skeleton.steps.iter().flatten().map(|&id| skeleton.graph.origin(id));
+fn footprint(subject: &Subject<'_>, assignment: &Assignment) -> Option<Footprint> {
+    let lowered = build(subject.training, assignment, subject.lowering).unwrap();
+    let step = &subject.fp32.step;
+    let known = step.steps.iter().flatten().map(|&id| step.graph.origin(id));
     let steps = lowered.schedule.steps.iter().flat_map(|step| &step.nodes);
     let is_known = once(known) == once(steps.map(|&id| lowered.graph.origin(id)));
     is_known.then(|| Footprint::predicted(&lowered.program, 1))
 }
 
 /// What an assignment in that order needs, with scratch memory as of the formats that need most.
-fn needed(search: &Search<'_>, assignment: &Assignment) -> Option<usize> {
-    Some(footprint(search, assignment)?.arena + search.frame.beside)
+fn needed(subject: &Subject<'_>, assignment: &Assignment) -> Option<usize> {
+    Some(footprint(subject, assignment)?.arena + subject.fp32.step.beside)
 }
 
 /// What there is, in order, without repetitions.
@@ -81,12 +76,18 @@ fn once(nodes: impl Iterator<Item = Option<TrainingId>>) -> Vec<TrainingId> {
 }
 
 /// The assignment of the least cost of all whose true peak fits, and that cost.
-fn by_brute_force(search: &Search<'_>, costs: &Costs, recompute: bool, bytes: usize) -> Option<(f64, Assignment)> {
+fn by_brute_force(
+    subject: &Subject<'_>,
+    search: &Search<'_>,
+    recompute: bool,
+    bytes: usize,
+) -> Option<(f64, Assignment)> {
+    let costs = search.costs().unwrap();
     let mut least: Option<(f64, Assignment)> = None;
-    for_all(search, recompute, |assignment| {
-        let cost = cost(search, costs, &assignment);
+    for_all(subject, search, recompute, |assignment| {
+        let cost = cost(search, &costs, &assignment);
         if least.as_ref().is_none_or(|(least, _)| cost < *least)
-            && needed(search, &assignment).is_some_and(|needed| needed <= bytes)
+            && needed(subject, &assignment).is_some_and(|needed| needed <= bytes)
         {
             least = Some((cost, assignment));
         }
@@ -95,15 +96,15 @@ fn by_brute_force(search: &Search<'_>, costs: &Costs, recompute: bool, bytes: us
 }
 
 /// Looks at all assignments, one by one.
-fn for_all(search: &Search<'_>, recompute: bool, mut look: impl FnMut(Assignment)) {
-    let choices = &search.allowed;
-    let again = repeatable(search.training, recompute);
+fn for_all(subject: &Subject<'_>, search: &Search<'_>, recompute: bool, mut look: impl FnMut(Assignment)) {
+    let choices = search.allowed();
+    let again = repeatable(subject.training, recompute);
     for subset in 0..1usize << again.len() {
         let recomputed = || (0..again.len()).filter(|bit| subset >> bit & 1 == 1).map(|bit| again[bit]).collect();
         let mut picks = vec![0usize; choices.len()];
         loop {
             let formats: Vec<Format> = picks.iter().zip(choices).map(|(&pick, formats)| formats[pick]).collect();
-            look(assigned(search, formats, recomputed()));
+            look(subject.assigned(formats, recomputed()));
             let Some(at) = (0..picks.len()).find(|&at| picks[at] + 1 < choices[at].len()) else { break };
             picks[at] += 1;
             picks[..at].fill(0);
@@ -118,23 +119,20 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
     // With recomputation there are more choices, so gradients have one.
     let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
     let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(limit, 1) };
-    let none = Overflowed::new();
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-    let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, pinned).unwrap();
-    let costs = costs::costs(training, batch, &budget, &search.tensors, &search.allowed).unwrap();
-    let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();
-    let beside = search.frame.beside;
+    let subject = Subject::new(training, batch, 1, pinned);
+    let (search, beside) = (subject.search(&budget), subject.fp32.step.beside);
+    let (costs, fp32) = (search.costs().unwrap(), subject.exact_peak());
     let bytes = beside + ((fp32 - beside) as f64 * share) as usize;
-    let least = by_brute_force(&search, &costs, recompute, bytes);
+    let least = by_brute_force(&subject, &search, recompute, bytes);
     match search.solved(bytes, 1.0) {
         Ok((assignment, peak, certificate)) => {
-            prop_assert_eq!(peak, search.peak(&assignment).unwrap());
+            prop_assert_eq!(peak, subject.peak(&assignment));
             prop_assert!(peak <= bytes);
             let cost = cost(&search, &costs, &assignment);
             let said = certificate.cost;
             prop_assert!((cost - said).abs() < 1e-9 * (1.0 + cost), "{} said, {} true", said, cost);
             // Another method's assignment, which fits where none with input and loss in FP32 does, is none of those tried here.
-            let is_known = assignment.method == Method::Ilp && needed(&search, &assignment).is_some();
+            let is_known = assignment.method == Method::Ilp && needed(&subject, &assignment).is_some();
             prop_assert!(least.is_some() || !is_known);
             let Some((least, best)) = least.map(|(least, best)| (least, described(&best))) else { return Ok(()) };
             prop_assert!(certificate.bound <= least + 1e-6, "bound {} of {}: {}", certificate.bound, least, best);
@@ -148,7 +146,7 @@ fn check(training: &Graph, batch: usize, share: f64, recompute: bool, pinned: &P
                 best
             );
         }
-        Err(CompileError::Budget(BudgetError::Infeasible(_) | BudgetError::Unknown(_))) => {
+        Err(BudgetError::Infeasible(_) | BudgetError::Unknown(_)) => {
             prop_assert_eq!(least.map(|(_, best)| described(&best)), None);
         }
         Err(other) => prop_assert!(false, "{}", other),
@@ -161,25 +159,24 @@ fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned)
     let forward = vec![Format::FP32, Format::PAPER_LOW_FORWARD];
     let backward = if recompute { vec![Format::FP32] } else { vec![Format::FP32, Format::PAPER_LOW_BACKWARD] };
     let budget = Budget { forward, backward, recompute, seconds: 5.0, ..Budget::new(Limit::Share(1.0), 1) };
-    let none = Overflowed::new();
-    let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-    let search = Search::new(training, batch, lowering, &budget, Formats::PAPER, &none, pinned).unwrap();
+    let subject = Subject::new(training, batch, 1, pinned);
+    let search = subject.search(&budget);
     let (mut least, mut least_in_order) = (usize::MAX, usize::MAX);
-    for_all(&search, recompute, |assignment| {
-        let in_order = footprint(&search, &assignment).map(|footprint| footprint.total());
+    for_all(&subject, &search, recompute, |assignment| {
+        let in_order = footprint(&subject, &assignment).map(|footprint| footprint.total());
         least_in_order = least_in_order.min(in_order.unwrap_or(usize::MAX));
-        least = least.min(in_order.unwrap_or_else(|| search.peak(&assignment).unwrap()));
+        least = least.min(in_order.unwrap_or_else(|| subject.peak(&assignment)));
     });
     // Other methods round the input too.
     let others: Vec<usize> = search.others(1).unwrap().into_iter().map(|(_, peak)| peak).collect();
     least = others.iter().copied().fold(least, usize::min);
-    let (kept, beside) = (search.frame.kept, search.frame.beside);
+    let (kept, beside) = (subject.fp32.step.kept, subject.fp32.step.beside);
     let mut said = BTreeSet::new();
     for bytes in [1, kept / 2, kept, kept + 1, beside, (kept + least) / 2, least - least / 50, least - 1] {
         let error = search.solved(bytes, 1.0).map(|(_, peak, _)| peak).unwrap_err();
         let (shortage, is_proven) = match error {
-            CompileError::Budget(BudgetError::Infeasible(shortage)) => (shortage, true),
-            CompileError::Budget(BudgetError::Unknown(shortage)) => (shortage, false),
+            BudgetError::Infeasible(shortage) => (shortage, true),
+            BudgetError::Unknown(shortage) => (shortage, false),
             other => return Err(TestCaseError::fail(other.to_string())),
         };
         let Shortage { budget, fp32, smallest, bound, kept: stated, .. } = *shortage;
@@ -188,8 +185,7 @@ fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned)
         prop_assert!(bound <= least_in_order, "{} is proven, {} is enough", bound, least_in_order);
         prop_assert!(kept.min(least) <= bound && least <= smallest, "{} {} {}", kept, bound, smallest);
         prop_assert_eq!((budget, stated, is_proven), (bytes, kept, bound > bytes));
-        let widest = assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new());
-        prop_assert_eq!(fp32, search.peak(&widest).unwrap());
+        prop_assert_eq!(fp32, subject.exact_peak());
         said.insert(smallest);
     }
     prop_assert_eq!(said.len(), 1, "{:?}", said);
@@ -339,11 +335,9 @@ fn a_rectifier_has_a_narrower_format_than_its_input() {
     for recompute in [true, false] {
         let backward = vec![Format::FP32];
         let budget = Budget { backward, recompute, seconds: 5.0, ..Budget::new(Limit::Share(1.0), 1) };
-        let none = Overflowed::new();
-        let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads: 1 };
-        let search = Search::new(&training, batch, lowering, &budget, Formats::PAPER, &none, &pinned).unwrap();
-        let fp32 = search.peak(&assigned(&search, vec![Format::FP32; search.tensors.len()], Vec::new())).unwrap();
-        let bytes = search.frame.beside + (fp32 - search.frame.beside) * 3 / 4;
+        let subject = Subject::new(&training, batch, 1, &pinned);
+        let (search, beside) = (subject.search(&budget), subject.fp32.step.beside);
+        let bytes = beside + (subject.exact_peak() - beside) * 3 / 4;
         let solved = search.solved(bytes, 1.0);
         assert_eq!(solved.is_ok(), recompute, "{:?}", solved.map(|(assignment, ..)| described(&assignment)));
         let Ok((assignment, peak, _)) = solved else { continue };

@@ -1,12 +1,13 @@
 //! The least peak of all: what is found, and what is proven.
 
-use super::search::{BINDING, Placed, Search};
-use super::{BudgetError, Certificate, Costs, Engine, Shortage};
-use crate::CompileError;
+use crate::costs::Costs;
+use crate::error::{BudgetError, Shortage};
+use crate::outcome::Certificate;
+use crate::search::{BINDING, Placed, Search};
 use bitbudget_formats::Format;
-use bitbudget_ir::ALIGNMENT;
+use bitbudget_ir::{ALIGNMENT, DType, Role, Stored};
 use bitbudget_precision::{Assignment, Method};
-use bitbudget_solver::{Outcome, Settings, Smallest, Solution, smallest, solve};
+use bitbudget_solver::{Engine, Outcome, Settings, Smallest, Solution, smallest, solve};
 use std::cmp::Ordering;
 use std::iter;
 
@@ -33,20 +34,20 @@ impl Search<'_> {
         budget: usize,
         part: f64,
         impossible: bool,
-    ) -> Result<(Assignment, usize, Certificate), CompileError> {
-        let frame = &self.frame;
+    ) -> Result<(Assignment, usize, Certificate), BudgetError> {
+        let (step, others) = (&self.fp32.step, &self.fp32.others);
         let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
-        for of in iter::once(frame).chain(&self.others) {
+        for of in iter::once(step).chain(others) {
             // Limits that do not depend on the budget, so that the search for each is the same.
-            let reference = of.fp32.saturating_sub(of.beside);
+            let reference = of.peak.saturating_sub(of.beside);
             let program = self.optimistic(of, costs, reference);
             // Everything in its first format and kept is a choice, if a large one.
             let start = Some(vec![0; program.problem.items.len()]);
             let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
-            let found = smallest(&program.problem, program.memory_rows(), &settings).map_err(BudgetError::from)?;
-            // What is computed in passing takes scratch memory; one frame alone stands for programs that store it too.
-            let beside = if self.others.is_empty() { of.beside_least } else { of.beside_least_in_form };
+            let found = smallest(&program.problem, program.memory_rows(), &settings)?;
+            // What is computed in passing takes scratch memory; one form alone stands for programs that store it too.
+            let beside = if others.is_empty() { of.beside_least } else { of.beside_least_in_form };
             spare = program.spare.max(spare);
             let mut proven = beside;
             if let Some(Smallest { picks, bound, weights: of_steps, .. }) = found {
@@ -70,8 +71,8 @@ impl Search<'_> {
             least = Some(other);
         }
         let mut all = self.others(budget)?;
-        let others = all.iter().filter(|(_, peak)| *peak <= budget);
-        let certified = others.map(|(assignment, peak)| {
+        let fit = all.iter().filter(|(_, peak)| *peak <= budget);
+        let certified = fit.map(|(assignment, peak)| {
             let cost = self.cost(assignment).unwrap_or(f64::INFINITY);
             (assignment.clone(), *peak, self.uncertain(cost, costs, assignment))
         });
@@ -96,20 +97,22 @@ impl Search<'_> {
         }
         let smallest = all.into_iter().min_by_key(|&(_, peak)| peak);
         let least = smallest.as_ref().map_or(usize::MAX, |&(_, peak)| peak);
+        let kernels = smallest.as_ref().map(|(assignment, _)| self.network.taken(assignment)).transpose()?;
+        let kernels = kernels.map(|taken| taken.kernels);
         let shortage = Box::new(Shortage {
             budget,
-            fp32: frame.fp32,
+            fp32: step.peak,
             // The order of the smallest one's steps can be another one.
-            bound: if least < bound { frame.beside_least } else { bound },
-            kept: frame.kept,
-            kernels: smallest.as_ref().map(|(assignment, _)| self.kernels(assignment)).transpose()?.unwrap_or_default(),
+            bound: if least < bound { step.beside_least } else { bound },
+            kept: step.kept,
+            kernels: kernels.unwrap_or_default(),
             threads: self.budget.threads,
             smallest: smallest.map(|(_, peak)| peak),
-            dominated: frame.largest(self.training, &weights, BINDING),
+            dominated: step.largest(&weights, BINDING),
             recompute: self.budget.recompute,
         });
         let is_proven = shortage.bound > budget;
-        Err(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) }.into())
+        Err(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) })
     }
 
     /// What is said of an assignment that nothing is proven of.
@@ -123,32 +126,34 @@ impl Search<'_> {
             price: 0.0,
             binds: Vec::new(),
             slowdown: costs.again(&assignment.recomputed).1,
-            choices: vec![Vec::new(); self.tensors.len()],
+            choices: vec![Vec::new(); self.network.tensors.len()],
         }
     }
 
     /// From how many bytes on there may be an assignment, where the program has no solution below `bytes`: it counts the workspace of
     /// the formats that need most, and input and loss in FP32.
     fn possible_from(&self, bytes: usize, spare: usize) -> usize {
-        let Self { frame, others, .. } = self;
-        if !others.is_empty() {
+        let (step, tensors) = (&self.fp32.step, self.network.tensors);
+        if !self.fp32.others.is_empty() {
             return 0;
         }
         let spread = |at: usize| {
-            let narrowest = self.given(at).iter().map(|format| format.bytes()).min().unwrap_or(0);
-            self.tensors[at].elements as usize * (Format::FP32.bytes() - narrowest) + ALIGNMENT
+            let elements = tensors[at].elements as usize;
+            let bytes = |format| Stored::of(Role::Internal, format).bytes(DType::F32, elements);
+            let narrowest = self.given(at).iter().map(|&format| bytes(format)).min().unwrap_or(0);
+            bytes(Format::FP32).saturating_sub(narrowest) + ALIGNMENT
         };
-        let exact: usize = (0..self.tensors.len()).filter(|&at| self.is_exact(at)).map(spread).sum();
-        bytes.saturating_sub(frame.beside - frame.beside_least).saturating_sub(frame.workspace_spread() + spare + exact)
+        let exact: usize = (0..tensors.len()).filter(|&at| self.is_exact(at)).map(spread).sum();
+        bytes.saturating_sub(step.beside - step.beside_least).saturating_sub(step.workspace_spread() + spare + exact)
     }
 
     /// A solution with a little more memory than `bound`, if one is found below `smallest`.
-    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, part: f64) -> Result<Option<Placed>, CompileError> {
+    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, part: f64) -> Result<Option<Placed>, BudgetError> {
         let tried = MORE.map(|more| (bound as f64 * more) as usize);
         for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
-            let program = self.program(costs, bytes.saturating_sub(self.frame.beside));
+            let program = self.program(costs, bytes.saturating_sub(self.fp32.step.beside));
             let settings = Settings { gap: 0.5, ..self.counted(NEAR_EFFORT, NEARER * part) };
-            let outcome = solve(&program.problem, self.budget.engine, &settings).map_err(BudgetError::from)?;
+            let outcome = solve(&program.problem, self.budget.engine, &settings)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
                 return self.placed(program, picks).map(Some);
             }

@@ -1,9 +1,11 @@
 //! Classes of tensors that have one format.
 
-use super::{Allowed, Granularity, Skeleton, Where, is_forward};
-use crate::tensors::{Kind, Tensor};
+use crate::allowed::Allowed;
+use crate::setting::Granularity;
+use crate::step::{Skeleton, Where};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Precision, Role, TrainingId};
+use bitbudget_precision::{Kind, Tensor};
 use std::collections::BTreeMap;
 
 /// Tensors that have one format.
@@ -17,7 +19,7 @@ pub(crate) struct Class {
 
 /// For each tensor the one whose rounding it repeats if it has its format, if there is one: it passes on that one's numbers, so that
 /// rounding them changes nothing. Both have one format, or they are a rectifier's input and output.
-pub fn repeats(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Vec<Option<usize>> {
+pub(crate) fn repeats(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Vec<Option<usize>> {
     classes(skeleton, tensors, allowed).repeats(skeleton.training, tensors)
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
         for (at, tensor) in tensors.iter().enumerate() {
             let free = allowed.formats[at].len() > 1;
             if free {
-                let one = *first.entry((tensor.group, is_forward(tensor.kind))).or_insert(at);
+                let one = *first.entry((tensor.group, tensor.kind.is_gradient())).or_insert(at);
                 union.join_if_common(one, at, &allowed.formats);
             }
         }

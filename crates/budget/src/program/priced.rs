@@ -1,6 +1,6 @@
 //! What other choices would have cost.
 
-use super::{Meaning, Program, pick};
+use super::choices::{Meaning, Program, pick};
 use bitbudget_formats::Format;
 use bitbudget_solver::{Choice, Link, Pick, Use};
 use std::cmp::Ordering;
@@ -23,7 +23,7 @@ pub struct Priced {
 }
 
 impl Program {
-    /// The choices for a tensor (by its place in the order of [`crate::tensors`]) at `prices` per byte of each row, the best of each
+    /// The choices for a tensor (by its place in the order of [`bitbudget_precision::tensors`]) at `prices` per byte of each row, the best of each
     /// kind; nothing for one that takes no memory to speak of. A rectifier's input and output are priced together, each with the best
     /// of the other that goes with it.
     pub fn priced(&self, tensor: usize, picks: &[u32], prices: &[f64]) -> Vec<Priced> {

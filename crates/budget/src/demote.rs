@@ -1,18 +1,21 @@
 //! Demotion until the rest fits.
 
-use super::search::Search;
-use crate::CompileError;
-use bitbudget_precision::{Assignment, Method, assign_with};
+use crate::error::BudgetError;
+use crate::network::Network;
+use crate::search::Search;
+use bitbudget_precision::{Assignment, Method, Setting, assign_with};
 
 impl Search<'_> {
     /// As few groups as possible low, in the method's order, so that the rest fits; if not even all do, what takes least of all that
     /// was tried.
     ///
     /// Peaks fall with every group, but for gaps between tensors; so the fewest are found by bisection.
-    pub(super) fn demoted(&self, method: Method, bytes: usize) -> Result<(Assignment, usize), CompileError> {
-        let all = assign_with(self.training, self.batch, method, 1.0, self.seed, self.formats, self.pinned)?;
-        let with = |groups: usize| -> Result<(Assignment, usize), CompileError> {
-            let assignment = all.with_demoted(self.training, &all.demoted[..groups], self.pinned);
+    pub(super) fn demoted(&self, method: Method, bytes: usize) -> Result<(Assignment, usize), BudgetError> {
+        let Network { training, batch, tensors, pinned, .. } = self.network;
+        let setting = Setting { method, low_ratio: 1.0, ..self.setting };
+        let all = assign_with(training, batch, tensors, &setting, pinned)?;
+        let with = |groups: usize| -> Result<(Assignment, usize), BudgetError> {
+            let assignment = all.with_demoted(training, &all.demoted[..groups], pinned);
             let peak = self.peak(&assignment)?;
             Ok((assignment, peak))
         };

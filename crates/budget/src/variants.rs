@@ -1,6 +1,6 @@
 //! How long a stored tensor may be alive: kept, or dropped and recomputed.
 
-use super::lives::{Apart, Side, Stored};
+use crate::lives::{Apart, Side, Stored};
 use bitbudget_ir::NodeId;
 use std::collections::BTreeMap;
 

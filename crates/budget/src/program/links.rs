@@ -1,8 +1,8 @@
 //! What choices ask of others, and what they save together.
 
 use super::builder::Builder;
-use super::{Meaning, pick};
-use crate::budget::variants::Variant;
+use super::choices::{Meaning, pick};
+use crate::variants::Variant;
 use bitbudget_solver::{Choice, Link, Use};
 
 impl Builder<'_> {

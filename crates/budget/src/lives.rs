@@ -1,7 +1,7 @@
 //! When stored tensors are computed and read.
 
-use super::classes::Rectifier;
-use super::{Skeleton, Where};
+use crate::classes::Rectifier;
+use crate::step::{Skeleton, Where};
 use bitbudget_ir::{NodeId, Role, TrainingId};
 use std::collections::BTreeSet;
 

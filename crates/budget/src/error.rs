@@ -1,12 +1,17 @@
 //! Why there is no assignment that fits.
 
+use crate::available::MemoryError;
 use bitbudget_formats::Format;
-use bitbudget_precision::Method;
+use bitbudget_precision::{AssignError, Method};
 use bitbudget_report::Rounding::{Down, Nearest, Up};
 use bitbudget_report::{amounts, counted, percents};
+use std::error::Error;
+
+/// Why the compiler cannot build a step.
+pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Why no assignment fits. Memory is in bytes; `fp32` is the FP32 assignment's peak.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum BudgetError {
     /// No assignment fits, which is proven.
     #[error("no assignment fits {}", .0.text())]
@@ -69,10 +74,16 @@ pub enum BudgetError {
     },
     /// The search has too little memory.
     #[error(transparent)]
-    Memory(#[from] crate::MemoryError),
+    Memory(#[from] MemoryError),
     /// The integer program cannot be solved.
     #[error(transparent)]
     Solver(#[from] bitbudget_solver::SolverError),
+    /// There is nothing to assign, or the setting is wrong.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The compiler cannot build a step.
+    #[error(transparent)]
+    Build(Failure),
 }
 
 /// What is known where no assignment that fits was found. Memory is in bytes.

@@ -1,9 +1,9 @@
-use super::*;
-use crate::{Compiled, compile};
+use super::Subject;
+use crate::{Budget, BudgetError, CompileError, Compiled, Engine, Granularity, Limit, Options, Shortage, compile};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
-use bitbudget_precision::budget::stays_exact;
-use bitbudget_precision::{Formats, Kind};
+use bitbudget_formats::Format;
+use bitbudget_precision::{Assignment, Kind, Method, Pinned, stays_exact};
 use bitbudget_solver::{Outcome, Settings, solve};
 use bitbudget_zoo::{Network, Spec, build};
 
@@ -47,10 +47,8 @@ fn allocated_memory_fits_the_budget_and_recomputing_changes_no_bit() {
             assert_eq!(allocated, solved.peak);
             assert!(solved.peak as f64 >= 0.8 * solved.budget as f64, "{network} {share}: {solved:?}");
             recomputed += compiled.assignment.recomputed.len();
-            let Compiled { forward, values, training, assignment, lowering, .. } = compiled;
-            let assignment = Assignment { recomputed: Vec::new(), ..assignment };
-            let model = bitbudget_ir::Model { graph: forward, values };
-            let kept = Compiled::assemble(model, training, assignment, lowering).unwrap();
+            let mut kept = compiled;
+            kept.assign(Assignment { recomputed: Vec::new(), ..kept.assignment.clone() }).unwrap();
             let (expected, bits, more) = run(&kept);
             assert_eq!((losses, weights), (expected, bits), "{network} {share}");
             assert!(more >= allocated);
@@ -69,24 +67,21 @@ fn recomputation_takes_no_more_memory_than_the_program_says() {
         let spec = Spec { network, width: 1.0, classes: 10, input: [3, 32, 32], seed: 0 };
         let training = bitbudget_autodiff::training(&build(&spec).unwrap().graph, &Optimizer::sgd()).unwrap();
         let budget = options(1.0).budget.unwrap();
-        let (formats, pinned) = (Formats::PAPER, Pinned::new());
-        let search =
-            Search::new(&training, BATCH, options(1.0).lowering(), &budget, formats, &Overflowed::new(), &pinned)
-                .unwrap();
-        let costs = costs::costs(&training, BATCH, &budget, &search.tensors, &search.allowed).unwrap();
+        let pinned = Pinned::new();
+        let subject = Subject::new(&training, BATCH, THREADS, &pinned);
+        let search = subject.search(&budget);
+        let costs = search.costs().unwrap();
         for share in [0.3, 0.2, 0.15] {
-            let exact = vec![Format::FP32; search.tensors.len()];
-            let fp32 = Assignment::of_choices(&training, BATCH, Method::Ilp, formats, exact, Vec::new()).unwrap();
-            let memory = (search.peak(&fp32).unwrap() as f64 * share) as usize;
+            let memory = (subject.exact_peak() as f64 * share) as usize;
             let program = search.program(&costs, memory);
             let settings = Settings { seconds: 3.0, gap: 0.3, ..Settings::default() };
             let Outcome::Solved(solution) = solve(&program.problem, Engine::Embedded, &settings).unwrap() else {
                 continue;
             };
-            let placed = search.placed(program, solution.picks).unwrap();
-            let most = (memory + search.frame.beside) as f64 * GAPS;
-            assert!(placed.peak as f64 <= most, "{network} {share}: {} of {most}", placed.peak);
-            recomputed += placed.assignment.recomputed.len();
+            let assignment = search.assignment(program.choices(&solution.picks)).unwrap();
+            let (peak, most) = (subject.peak(&assignment), (memory + subject.fp32.step.beside) as f64 * GAPS);
+            assert!(peak as f64 <= most, "{network} {share}: {peak} of {most}");
+            recomputed += assignment.recomputed.len();
         }
     }
     assert!(recomputed > 20, "{recomputed}");

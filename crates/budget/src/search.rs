@@ -1,17 +1,20 @@
 //! The search for the assignment of the least cost that fits.
 
-use super::costs::{Harm, costs};
-use super::frame::Frame;
-use super::{Budget, BudgetError, Certificate, Engine, Overflowed};
-use crate::build::{Form, build};
-use crate::{Available, CompileError, Lowering};
+use crate::allowed::{Allowed, Overflowed, allowed};
+use crate::available::Available;
+use crate::classes::repeats;
+use crate::costs::Costs;
+use crate::error::BudgetError;
+use crate::harm::{Harm, costs};
+use crate::network::Network;
+use crate::outcome::Certificate;
+use crate::program::{Choices, Priced, Program, program as integer_program};
+use crate::setting::Budget;
+use crate::step::{Fp32, Fp32Step};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, TrainingId};
-use bitbudget_precision::budget::{
-    Allowed, Choices, Costs, Priced, Program, program as integer_program, repeats, stays_exact,
-};
-use bitbudget_precision::{Assignment, Formats, Kind, Method, Pinned, Tensor, tensors};
-use bitbudget_solver::{Outcome, Settings, Solution, Solver, in_threads, memory, solve};
+use bitbudget_ir::TrainingId;
+use bitbudget_precision::{Assignment, Method, Setting, stays_exact};
+use bitbudget_solver::{Engine, Outcome, Settings, Solution, Solver, in_threads, memory, solve};
 use std::time::Instant;
 
 /// How often the integer program is solved at most.
@@ -32,8 +35,6 @@ const GAP: f64 = 0.005;
 const ENOUGH: f64 = 0.01;
 /// How many of the steps at which the budget binds are named.
 pub(super) const BINDING: usize = 3;
-/// The share of a tensor that overflows from which training promotes it, so that a format is not worth trying.
-const OVERFLOW: f64 = 0.01;
 
 /// What to do where the search has too little memory.
 const ADVICE: &str = "raise the limit (`ulimit -v`, or the container's), search less (--no-recompute), use \
@@ -89,87 +90,82 @@ pub(super) struct Placed {
     pub(super) peak: usize,
 }
 
-/// What the search asks again and again.
-pub(crate) struct Search<'a> {
-    pub(super) training: &'a Graph,
-    pub(super) batch: usize,
-    pub(super) formats: Formats,
-    pub(super) pinned: &'a Pinned,
-    lowering: Lowering,
+/// A search for assignments that fit a budget.
+pub struct Search<'a> {
+    pub(super) network: Network<'a>,
+    pub(super) fp32: &'a Fp32,
+    pub(super) setting: Setting,
     pub(super) budget: &'a Budget,
-    pub(super) tensors: Vec<Tensor>,
     pub(super) allowed: Vec<Vec<Format>>,
-    /// The seed of methods that choose at random.
-    pub(super) seed: u64,
-    pub(super) frame: Frame,
-    /// Where the frame stores what can be computed in passing, those of the other forms that programs may have.
-    pub(super) others: Vec<Frame>,
 }
 
 impl<'a> Search<'a> {
-    /// The search for a training graph's tensors, some of which overflowed or are pinned.
+    /// The search for a network with its FP32 step, some of whose tensors overflowed.
     ///
-    /// # Errors
-    /// If the graph cannot be lowered.
-    pub(crate) fn new(
-        training: &'a Graph,
-        batch: usize,
-        lowering: Lowering,
+    /// The setting's formats are those of other methods, its seed that of methods that choose at random.
+    pub fn new(
+        network: Network<'a>,
+        fp32: &'a Fp32,
+        setting: Setting,
         budget: &'a Budget,
-        formats: Formats,
         overflowed: &Overflowed,
-        pinned: &'a Pinned,
-    ) -> Result<Search<'a>, CompileError> {
-        let tensors = tensors(training, batch);
-        let allowed = allowed(training, &tensors, budget, overflowed, pinned);
-        let frame = Frame::new(training, batch, lowering)?;
-        let other = |&form: &Form| frame.form != Form::Derived && form != frame.form;
-        let others = lowering.all_forms().filter(other).map(|form| Frame::of(training, batch, lowering, form));
-        let others = others.collect::<Result<_, _>>()?;
-        Ok(Search { training, batch, formats, pinned, lowering, budget, tensors, allowed, seed: 0, frame, others })
+    ) -> Search<'a> {
+        let allowed = allowed(&network, budget, overflowed);
+        Search { network, fp32, setting, budget, allowed }
+    }
+
+    /// The formats that each tensor may have.
+    pub fn allowed(&self) -> &[Vec<Format>] {
+        &self.allowed
     }
 
     /// The peak in bytes of an assignment's training step.
     ///
     /// # Errors
-    /// If it cannot be lowered.
-    pub(crate) fn peak(&self, assignment: &Assignment) -> Result<usize, CompileError> {
-        peak(self.training, assignment, self.lowering)
+    /// If it cannot be built.
+    pub fn peak(&self, assignment: &Assignment) -> Result<usize, BudgetError> {
+        Ok(self.network.taken(assignment)?.peak)
+    }
+
+    /// What all choices cost.
+    ///
+    /// # Errors
+    /// If the profile lacks formats.
+    pub fn costs(&self) -> Result<Costs, BudgetError> {
+        costs(&self.network, self.budget, &self.allowed)
     }
 
     /// What an assignment's formats cost in the integer program's measure, if that knows them.
-    pub(crate) fn cost(&self, assignment: &Assignment) -> Option<f64> {
-        let harm = Harm::new(&self.tensors, &self.allowed, self.budget.profile());
+    pub fn cost(&self, assignment: &Assignment) -> Option<f64> {
+        let training = self.network.training;
+        let harm = Harm::new(self.network.tensors, &self.allowed, self.budget.profile());
         let chosen = &assignment.chosen;
-        let repeats = repeats(&self.frame.skeleton(self.training), &self.tensors, &self.all_allowed());
+        let repeats = repeats(&self.fp32.step.skeleton(training), self.network.tensors, &self.all_allowed());
         let is_repeated = |at: usize| repeats[at].is_some_and(|other| chosen[other] == chosen[at]);
         let of = assignment.tensors.iter().zip(chosen).enumerate().map(|(at, (tensor, &format))| match format {
             Format::FP32 => Some(0.0),
             _ if is_repeated(at) => Some(0.0),
-            format if stays_exact(self.training, tensor) => harm.of(tensor, format).or(Some(0.0)),
+            format if stays_exact(training, tensor) => harm.of(tensor, format).or(Some(0.0)),
             format => harm.of(tensor, format),
         });
         let sum: Option<f64> = of.sum();
-        let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed).ok()?;
-        Some(sum? * costs.scale())
+        Some(sum? * self.costs().ok()?.scale())
     }
 
     /// The best assignment that fits, by the integer program, with its peak, in as many threads as there is memory for.
     ///
     /// # Errors
     /// If nothing fits, the profile lacks formats, or there is too little memory for the search.
-    pub(crate) fn solved(&self, bytes: usize, part: f64) -> Result<(Assignment, usize, Certificate), CompileError> {
-        let costs = costs(self.training, self.batch, self.budget, &self.tensors, &self.allowed)?;
-        let whole = self.program(&costs, bytes.saturating_sub(self.frame.beside));
+    pub fn solved(&self, bytes: usize, part: f64) -> Result<(Assignment, usize, Certificate), BudgetError> {
+        let costs = self.costs()?;
+        let whole = self.program(&costs, bytes.saturating_sub(self.fp32.step.beside));
         let (all, available) = (std::thread::available_parallelism().map_or(1, usize::from), Available::now());
         let needed = |threads: usize| memory(&whole.problem, threads);
         match (1..=all).rev().find(|&threads| available.has(needed(threads), threads)) {
             Some(threads) if threads == all => self.searched(&costs, &whole, bytes, part),
-            Some(threads) => {
-                in_threads(threads, || self.searched(&costs, &whole, bytes, part)).map_err(BudgetError::from)?
-            }
+            Some(threads) => in_threads(threads, || self.searched(&costs, &whole, bytes, part))?,
             None => {
-                available.check("the search for an assignment", needed(1), 1, ADVICE).map_err(BudgetError::from)?;
+                available.check("the search for an assignment", needed(1), 1, ADVICE)?;
                 self.searched(&costs, &whole, bytes, part)
             }
         }
@@ -190,17 +186,16 @@ impl<'a> Search<'a> {
         whole: &Program,
         bytes: usize,
         part: f64,
-    ) -> Result<(Assignment, usize, Certificate), CompileError> {
+    ) -> Result<(Assignment, usize, Certificate), BudgetError> {
         let start = Instant::now();
         let seconds = if self.budget.effort(part).is_some() { f64::INFINITY } else { part * self.budget.seconds };
-        let all = bytes.saturating_sub(self.frame.beside);
+        let all = bytes.saturating_sub(self.fp32.step.beside);
         let engine = self.budget.engine;
         let mut room = Room::new(all);
         let mut best: Option<(Assignment, usize, Certificate)> = None;
         let mut picks = None;
         let mut bound = f64::NEG_INFINITY;
-        let mut solver =
-            Solver::new(&whole.problem, engine, whole.memory_rows(), seconds).map_err(BudgetError::from)?;
+        let mut solver = Solver::new(&whole.problem, engine, whole.memory_rows(), seconds)?;
         let mut impossible = false;
         let rounds = if self.budget.effort(part).is_some() { COUNTED_ROUNDS } else { ROUNDS };
         for round in 0..rounds {
@@ -219,8 +214,7 @@ impl<'a> Search<'a> {
             let outcome = match &less {
                 Some(less) => solve(&less.problem, engine, &settings),
                 None => solver.solve(&settings, (all - room.memory) as i64),
-            };
-            let outcome = outcome.map_err(BudgetError::from)?;
+            }?;
             if less.is_none() {
                 bound = match &outcome {
                     Outcome::Solved(solution) => solution.bound.max(bound),
@@ -266,33 +260,32 @@ impl<'a> Search<'a> {
         Ok((assignment, peak, Certificate { seconds: start.elapsed().as_secs_f64(), bound, ..certificate }))
     }
 
-    pub(super) fn program(&self, costs: &Costs, memory: usize) -> Program {
-        let (skeleton, allowed) = (self.frame.skeleton(self.training), self.all_allowed());
-        integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
+    /// The integer program of all choices at these costs, with so many bytes of memory beside what stays.
+    pub fn program(&self, costs: &Costs, memory: usize) -> Program {
+        let Network { training, tensors, batch, .. } = self.network;
+        integer_program(&self.fp32.step.skeleton(training), tensors, batch, &self.all_allowed(), costs, memory)
     }
 
-    /// The program of a frame whose least memory no assignment of any method undercuts in its order of steps: with the workspace of the formats
+    /// The program of a form of the step whose least memory no assignment of any method undercuts in its order of steps: with the workspace of the formats
     /// that need least, and all formats for input and loss.
-    pub(super) fn optimistic(&self, frame: &Frame, costs: &Costs, memory: usize) -> Program {
+    pub(super) fn optimistic(&self, step: &Fp32Step, costs: &Costs, memory: usize) -> Program {
         let mut allowed = self.all_allowed();
         for (at, formats) in allowed.formats.iter_mut().enumerate().filter(|&(at, _)| self.is_exact(at)) {
             formats.extend(self.given(at).iter().filter(|&&format| format != Format::FP32));
         }
-        let skeleton = frame.optimistic(self.training);
-        integer_program(&skeleton, &self.tensors, self.batch, &allowed, costs, memory)
+        let Network { training, tensors, batch, .. } = self.network;
+        integer_program(&step.optimistic(training), tensors, batch, &allowed, costs, memory)
     }
 
     /// Whether a tensor is in FP32 although the budget allows other formats.
     pub(super) fn is_exact(&self, at: usize) -> bool {
-        !self.pinned.contains_key(&at) && stays_exact(self.training, &self.tensors[at])
+        let Network { training, tensors, pinned, .. } = self.network;
+        !pinned.contains_key(&at) && stays_exact(training, &tensors[at])
     }
 
     /// The formats that the budget gives to tensors of a tensor's kind.
     pub(super) fn given(&self, at: usize) -> &[Format] {
-        match self.tensors[at].kind {
-            Kind::Parameter | Kind::Output => &self.budget.forward,
-            Kind::OutputGradient | Kind::ParameterGradient => &self.budget.backward,
-        }
+        self.budget.formats(self.network.tensors[at].kind)
     }
 
     fn all_allowed(&self) -> Allowed {
@@ -316,7 +309,7 @@ impl<'a> Search<'a> {
             cost: solution.cost + program.fixed_cost,
             bound: solution.bound + program.fixed_cost,
             price: prices.iter().sum(),
-            binds: self.frame.largest(self.training, prices, BINDING),
+            binds: self.fp32.step.largest(prices, BINDING),
             slowdown: costs.again(&assignment.recomputed).1,
             choices: self.priced(program, &solution.picks, &solution.prices),
         }
@@ -324,76 +317,29 @@ impl<'a> Search<'a> {
 
     /// What the choices for each tensor cost at these prices of the program's limits.
     pub(super) fn priced(&self, program: &Program, picks: &[u32], prices: &[f64]) -> Vec<Vec<Priced>> {
-        (0..self.tensors.len()).map(|tensor| program.priced(tensor, picks, prices)).collect()
-    }
-
-    /// Bytes of kernels' workspace (with gaps between tensors) and scratch memory at an assignment's peak.
-    ///
-    /// # Errors
-    /// If it cannot be lowered.
-    pub(super) fn kernels(&self, assignment: &Assignment) -> Result<usize, CompileError> {
-        let lowered = build(self.training, assignment, self.lowering)?;
-        Ok(lowered.bytes(self.lowering.threads) - lowered.schedule.peak.total() + lowered.schedule.peak.workspace)
+        (0..self.network.tensors.len()).map(|tensor| program.priced(tensor, picks, prices)).collect()
     }
 
     /// What a choice comes to.
-    pub(super) fn placed(&self, program: Program, picks: Vec<u32>) -> Result<Placed, CompileError> {
+    pub(super) fn placed(&self, program: Program, picks: Vec<u32>) -> Result<Placed, BudgetError> {
         let assignment = self.assignment(program.choices(&picks))?;
         let peak = self.peak(&assignment)?;
         Ok(Placed { program, picks, assignment, peak })
     }
 
-    fn assignment(&self, choices: Choices) -> Result<Assignment, CompileError> {
+    /// The assignment that choices stand for.
+    ///
+    /// # Errors
+    /// If there is nothing to assign.
+    pub fn assignment(&self, choices: Choices) -> Result<Assignment, BudgetError> {
         self.chosen(choices.formats, choices.recomputed)
     }
 
     /// This method's assignment with some formats, but FP32 for input and loss, and recomputed nodes.
-    pub(super) fn chosen(&self, formats: Vec<Format>, recomputed: Vec<TrainingId>) -> Result<Assignment, CompileError> {
+    pub(super) fn chosen(&self, formats: Vec<Format>, recomputed: Vec<TrainingId>) -> Result<Assignment, BudgetError> {
         let format = |(at, format): (usize, Format)| if self.is_exact(at) { Format::FP32 } else { format };
         let formats = formats.into_iter().enumerate().map(format).collect();
-        Ok(Assignment::of_choices(self.training, self.batch, Method::Ilp, self.formats, formats, recomputed)?)
+        let (Network { training, batch, tensors, .. }, by_level) = (self.network, self.setting.formats);
+        Ok(Assignment::of_choices(training, batch, tensors, Method::Ilp, by_level, formats, recomputed)?)
     }
-}
-
-/// The peak in bytes of an assignment's training step.
-///
-/// # Errors
-/// If it cannot be lowered.
-pub(crate) fn peak(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
-    Ok(build(training, assignment, lowering)?.bytes(lowering.threads))
-}
-
-/// The formats that each tensor may have; a pinned one only what it is pinned to.
-///
-/// A parameter or output gets none that overflowed, or would in the profile: promotion would take it away at once.
-/// Gradients are protected by the loss scale.
-fn allowed(
-    training: &Graph,
-    tensors: &[Tensor],
-    budget: &Budget,
-    overflowed: &Overflowed,
-    pinned: &Pinned,
-) -> Vec<Vec<Format>> {
-    let of = |(at, tensor): (usize, &Tensor)| {
-        if let Some(&format) = pinned.get(&at) {
-            return vec![format];
-        }
-        if stays_exact(training, tensor) {
-            return vec![Format::FP32];
-        }
-        let formats = match tensor.kind {
-            Kind::Parameter | Kind::Output => &budget.forward,
-            Kind::OutputGradient | Kind::ParameterGradient => return budget.backward.clone(),
-        };
-        let profile = budget.profile().and_then(|p| p.tensor(crate::profile_kind(tensor.kind), tensor.node));
-        let overflows = |format: &Format| {
-            let of = profile.and_then(|tensor| tensor.formats.iter().find(|f| f.format == *format));
-            of.is_some_and(|of| of.overflow >= OVERFLOW)
-                || overflowed.get(&at).is_some_and(|narrow| format.max_finite() <= narrow.max_finite())
-        };
-        let fit: Vec<Format> = formats.iter().copied().filter(|format| !overflows(format)).collect();
-        let widest = || formats.iter().copied().max_by(|a, b| a.max_finite().total_cmp(&b.max_finite()));
-        if fit.is_empty() { widest().into_iter().collect() } else { fit }
-    };
-    tensors.iter().enumerate().map(of).collect()
 }

@@ -1,0 +1,164 @@
+//! The FP32 step that the search for an assignment goes by, and the bytes of a built step.
+
+use crate::build::{Form, build, build_stored, derived, described, in_form, needs, rewritten};
+use crate::{CompileError, Lowering};
+use bitbudget_budget::{Failure, Fp32, Fp32Step, Taken, Where};
+use bitbudget_formats::Format;
+use bitbudget_ir::{ALIGNMENT, Graph, NodeId, Op, Role, Stage};
+use bitbudget_precision::Assignment;
+use bitbudget_program::Footprint;
+use bitbudget_schedule::{Place, Schedule, Setting, plan};
+use bitbudget_select::Needs;
+use std::sync::Arc;
+
+/// The FP32 step of a training graph at a batch, made when it is first asked for, and again only for another lowering.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept(Option<(Lowering, Arc<Fp32>)>);
+
+impl Kept {
+    /// The step.
+    ///
+    /// # Errors
+    /// If the graph cannot be rewritten or lowered.
+    pub(crate) fn step(
+        &mut self,
+        training: &Graph,
+        batch: usize,
+        lowering: Lowering,
+    ) -> Result<Arc<Fp32>, CompileError> {
+        if let Some((_, step)) = self.0.as_ref().filter(|(of, _)| *of == lowering) {
+            return Ok(step.clone());
+        }
+        let step = Arc::new(fp32(training, batch, lowering)?);
+        self.0 = Some((lowering, step.clone()));
+        Ok(step)
+    }
+}
+
+/// The FP32 step in the form that its program has, and where that stores what can be computed in passing, in the other forms.
+fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, CompileError> {
+    let form = build_stored(&training.exact(), batch, lowering)?.form;
+    let step = in_one_form(training, batch, lowering, form)?;
+    let other = |&other: &Form| form != Form::Derived && other != form;
+    let others = lowering.all_forms().filter(other).map(|form| in_one_form(training, batch, lowering, form));
+    Ok(Fp32 { step, others: others.collect::<Result<_, _>>()? })
+}
+
+/// What a training step takes with an assignment.
+///
+/// # Errors
+/// If it cannot be lowered.
+pub(crate) fn taken(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<Taken, Failure> {
+    let built = build(training, assignment, lowering)?;
+    let (peak, memory) = (built.bytes(lowering.threads), &built.schedule.peak);
+    Ok(Taken { peak, kernels: peak - memory.total() + memory.workspace })
+}
+
+/// The peak in bytes of an assignment's training step.
+///
+/// # Errors
+/// If it cannot be lowered.
+pub(crate) fn bytes(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<usize, CompileError> {
+    Ok(build(training, assignment, lowering)?.bytes(lowering.threads))
+}
+
+/// The FP32 step in one form.
+fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Fp32Step, CompileError> {
+    let rewritten_for = |graph: &Graph| match form {
+        Form::Plain => Ok(graph.clone()),
+        Form::Stored | Form::Derived => rewritten(graph, lowering),
+    };
+    let graph = derived(&rewritten_for(&training.exact())?, batch, form)?;
+    let schedule = plan(&graph, &Setting { batch, storage: lowering.storage });
+    let (mut most, mut least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
+    let mut scratch_least = vec![usize::MAX; graph.len()];
+    let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
+    let mut beside_least_in_form = usize::MAX;
+    // Kernels need other workspace for other widths; the most of all counts.
+    let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
+    for (format, input) in [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)] {
+        let stored = stored_in(&graph, format, input);
+        for (at, Needs { workspace, scratch }) in needs(&stored, batch).into_iter().enumerate() {
+            (most[at], least[at]) = (workspace.max(most[at]), workspace.min(least[at]));
+            scratch_least[at] = scratch.min(scratch_least[at]);
+        }
+        let stored = stored_in(training, format, input);
+        let lowered = build_stored(&stored, batch, lowering)?.program;
+        let footprint = Footprint::predicted(&lowered, lowering.threads);
+        beside = beside.max(footprint.total() - footprint.arena);
+        let in_form = in_form(&rewritten_for(&stored)?, &[], batch, lowering, form)?.program;
+        let in_form = Footprint::predicted(&in_form, lowering.threads);
+        beside_least_in_form = beside_least_in_form.min(in_form.total() - in_form.arena);
+        kept = kept.min(footprint.kept);
+        if format == Format::FP32 {
+            fp32_peak = footprint.total();
+        }
+    }
+    let computed = schedule.steps.iter().flat_map(|step| &step.nodes);
+    let scratch = computed.map(|id| scratch_least[id.index()]).max().unwrap_or(0);
+    let beside_least = kept + scratch * lowering.threads;
+    let of_step = |nodes: &Vec<NodeId>, needs: &[usize]| {
+        let most = nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
+        most.next_multiple_of(ALIGNMENT)
+    };
+    let places = places(&graph, &schedule);
+    let replaced = replaced(&graph, &schedule);
+    let steps: Vec<Vec<NodeId>> = schedule.steps.into_iter().map(|step| step.nodes).collect();
+    let workspace = steps.iter().map(|nodes| of_step(nodes, &most)).collect();
+    let workspace_least = steps.iter().map(|nodes| of_step(nodes, &least)).collect();
+    let described = |&id: &NodeId| described(training, &graph, id);
+    let in_words = |nodes: &Vec<NodeId>| nodes.iter().take(2).map(described).collect::<Vec<_>>().join(" and ");
+    Ok(Fp32Step {
+        computes: steps.iter().map(in_words).collect(),
+        graph,
+        steps,
+        places,
+        replaced,
+        workspace,
+        workspace_least,
+        beside,
+        beside_least_in_form,
+        beside_least,
+        kept,
+        peak: fp32_peak,
+    })
+}
+
+/// A graph whose tensors are all in `format`, but for the network's input and what is internal.
+fn stored_in(graph: &Graph, format: Format, input: Format) -> Graph {
+    let of = |id: NodeId| match graph.node(id).role {
+        Role::Internal => Format::FP32,
+        _ if matches!(graph.op(id), Op::Input(_)) => input,
+        _ => format,
+    };
+    let mut stored = graph.clone();
+    graph.ids().for_each(|id| stored.set_format(id, of(id)));
+    stored.set_stage(graph.stage().max(Stage::Assigned));
+    stored
+}
+
+/// Where results lie. A parameter's rounded copy is a tensor of its own in all formats but FP32, so it counts as one.
+fn places(graph: &Graph, schedule: &Schedule) -> Vec<Where> {
+    let place = |id: NodeId| match schedule.places[id.index()] {
+        Some(Place::Alias) if graph.node(id).role == Role::Parameter && matches!(graph.op(id), Op::Cast(_)) => {
+            Where::Own
+        }
+        Some(Place::Alias) => graph.operands(id).first().map_or(Where::Nowhere, |&of| Where::Of(of)),
+        Some(Place::Arena(_)) => Where::Own,
+        Some(Place::Inside | Place::Kept(_)) | None => Where::Nowhere,
+    };
+    graph.ids().map(place).collect()
+}
+
+/// The tensor whose place each result takes: one that ends with the step that computes the result.
+fn replaced(graph: &Graph, schedule: &Schedule) -> Vec<Option<NodeId>> {
+    let mut replaced = vec![None; graph.len()];
+    for step in &schedule.steps {
+        for &id in &step.nodes {
+            let Some(Place::Arena(offset)) = schedule.places[id.index()] else { continue };
+            let same = |end: &&NodeId| **end != id && schedule.places[end.index()] == Some(Place::Arena(offset));
+            replaced[id.index()] = step.ends.iter().find(same).copied();
+        }
+    }
+    replaced
+}
