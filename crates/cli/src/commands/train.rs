@@ -7,13 +7,13 @@ use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
-use crate::divergence::{Diverged, Setup, explained, unsaved};
+use crate::divergence::{Diverged, Setup, explained, unsaved, warning};
 use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident, check_memory};
 use crate::model::{Request, check_training, compiled_from, network, updates};
 use crate::output::{counted, remark, say, small, together};
 use crate::progress::Progress;
-use crate::report::{Inputs, hardly_trained};
+use crate::report::Inputs;
 use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
 use bitbudget::{Compiled, Promoted, Promotion};
@@ -22,12 +22,12 @@ use bitbudget_exec::{Executor, Footprint, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model, NodeId, Op};
 use bitbudget_precision::summary::summary;
+use bitbudget_profile::fingerprint;
 use bitbudget_program::Program;
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::checkpoint::{Checkpoint, Tensor};
-use bitbudget_train::divergence::Ended;
+use bitbudget_train::divergence::{Ended, Growth, Losses};
 use bitbudget_train::examples::{Epochs, Examples};
-use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::{self, FinalRecord};
 use bitbudget_train::run::{Length, Overflow, Programs, Settings, Training, train};
 use records::Records;
@@ -73,8 +73,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     };
     let examples = Epochs::new(&dataset, epochs);
     let mut machine = Machine::start(args, &compiled, threads)?;
-    let (record, memory) =
-        machine.trained(args, &mut compiled, &examples, Setup { settings: &settings, formats }, &mut records)?;
+    let setup = Setup { settings: &settings, formats };
+    let Trained { record, growth, memory } = machine.trained(args, &mut compiled, &examples, setup, &mut records)?;
+    // By the parameters before the first step, which saving replaces.
+    let warning = warning(&record, growth, &compiled, setup).filter(|_| !args.quiet);
     let saved = match &args.save {
         Some(path) if !record.diverged => saved(path, &mut compiled, &machine.values),
         _ => Ok(()),
@@ -87,8 +89,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
     }
     written?;
-    if let Some(warning) = hardly_trained(&record).filter(|_| !args.quiet) {
-        remark("warning", format!("{warning}; {}", when_skipped(args.settings.loss_scale)));
+    if let Some(warning) = warning {
+        remark("warning", warning);
     }
     if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
@@ -98,16 +100,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         say(memory.line())?;
     }
     Ok(())
-}
-
-/// What helps against skipped steps.
-fn when_skipped(scaling: LossScaling) -> &'static str {
-    match scaling {
-        LossScaling::Dynamic => {
-            "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale)"
-        }
-        LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
-    }
 }
 
 /// How long to train.
@@ -134,6 +126,14 @@ fn saved(path: &Path, compiled: &mut Compiled, values: &Values) -> Result<()> {
     save(path, &trained(path, compiled)?)
 }
 
+/// How a run ended.
+struct Trained {
+    record: FinalRecord,
+    /// How its loss grew, if it grew far.
+    growth: Option<Growth>,
+    memory: MemoryRecord,
+}
+
 /// What a run runs on.
 struct Machine {
     resident: Resident,
@@ -153,7 +153,7 @@ impl Machine {
         Ok(Machine { resident, executor, values, fp32 })
     }
 
-    /// Trains; how that ended and, if it diverged, why, with the memory that it took.
+    /// Trains; how that ended and, if it diverged, why.
     fn trained(
         &mut self,
         args: &TrainArgs,
@@ -161,10 +161,11 @@ impl Machine {
         examples: &dyn Examples,
         setup: Setup<'_>,
         records: &mut Records<'_>,
-    ) -> Result<(FinalRecord, MemoryRecord)> {
+    ) -> Result<Trained> {
         let Machine { resident, executor, values, fp32 } = self;
         let mut progress = Progress::new(steps(setup.settings, examples)?, args.quiet);
         let training = Training { programs: programs(compiled), fp32, examples, settings: setup.settings };
+        let mut losses = Losses::default();
         let ended = train(
             executor,
             values,
@@ -172,6 +173,7 @@ impl Machine {
             &mut |tensors| promote(compiled, tensors, args.settings.promotion.promotion),
             &mut |record| {
                 progress.show(record);
+                losses.see(record);
                 records.see(record)
             },
         );
@@ -185,7 +187,8 @@ impl Machine {
                 FinalRecord { divergence: Some(why), ..divergence.record }
             }
         };
-        Ok((record, memory))
+        let record = FinalRecord { network: Some(fingerprint(&compiled.forward)), ..record };
+        Ok(Trained { record, growth: losses.growth(), memory })
     }
 }
 
