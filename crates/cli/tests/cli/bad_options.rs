@@ -158,3 +158,39 @@ fn an_existing_file_survives_a_failure() {
         assert_eq!(folder.read("old"), b"precious", "{command}");
     }
 }
+
+/// An option that has no effect with the method is refused, and the message says with which methods it has one.
+#[test]
+fn options_without_an_effect_are_refused() {
+    let folder = Folder::new();
+    let demoting = "only with methods demote, demote-smallest and random: --low-ratio; the method is ";
+    for (command, words) in [
+        ("eval net.onnx --data digits --low-ratio 1", &[demoting, "is fp32"][..]),
+        (
+            "eval net.onnx --data digits --high bf16",
+            &["only with methods uniform-high, ", ": --high; the method is fp32"],
+        ),
+        ("eval net.onnx --data digits --optimizer adamw", &["only with a budget, or in a training: --optimizer"]),
+        ("assign net.onnx --method operator --low-ratio 1", &[demoting, "is operator"]),
+        ("assign net.onnx --method uniform-high --low-forward e4m3", &[": --low-forward; the method is uniform-high"]),
+        ("assign net.onnx --budget 85% --high bf16", &[": --high; the method is ilp"]),
+        ("assign net.onnx --budget 85% --low-forward e4m3 --low-backward e5m2", &[": --low-forward, --low-backward; "]),
+        ("assign net.onnx --budget 85% --low-ratio 1", &[demoting, "is ilp"]),
+        ("assign net.onnx --budget 85% --method demote --low-ratio 1", &["only without a budget: --low-ratio"]),
+        (
+            "assign net.onnx --budget 85% --method demote --formats bf16 --time-weight 2 --max-slowdown 5% --no-recompute \
+             --granularity group --solve-seconds 1",
+            &["only with method ilp: --formats, --granularity, --no-recompute, --time-weight, --max-slowdown, \
+               --solve-seconds; the method is demote"],
+        ),
+        ("compare net.onnx --lr 5", &["--data <DATA>"]),
+        ("compare net.onnx --methods fp32 --max-slowdown 5%", &["only with method ilp: --max-slowdown"]),
+        ("compare net.onnx --methods fp32,demote --no-recompute", &["only with method ilp: --no-recompute"]),
+    ] {
+        let refused = folder.run(&format!("{command} --quiet"));
+        assert_eq!(refused.code, Some(if command.contains("--lr") { 2 } else { 1 }), "{command}: {}", refused.stderr);
+        for word in words {
+            assert!(refused.stderr.contains(word), "{command}: {word}: {}", refused.stderr);
+        }
+    }
+}
