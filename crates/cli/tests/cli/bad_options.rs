@@ -187,10 +187,32 @@ fn options_without_an_effect_are_refused() {
         ("compare net.onnx --methods fp32 --max-slowdown 5%", &["only with method ilp: --max-slowdown"]),
         ("compare net.onnx --methods fp32,demote --no-recompute", &["only with method ilp: --no-recompute"]),
     ] {
-        let refused = folder.run(&format!("{command} --quiet"));
-        assert_eq!(refused.code, Some(if command.contains("--lr") { 2 } else { 1 }), "{command}: {}", refused.stderr);
-        for word in words {
-            assert!(refused.stderr.contains(word), "{command}: {word}: {}", refused.stderr);
-        }
+        folder.refused(command, words);
     }
+}
+
+#[test]
+fn outputs_and_data_that_cannot_be_used_have_errors_that_say_why() {
+    let folder = Folder::new();
+    folder.refused("report net.onnx --batch 10", &["--html <FILE.html>|--json <FILE>"]);
+    folder.refused("explain net.onnx --batch 8 --tensor nope", &["`bitbudget explain net.onnx --json -` lists them"]);
+    folder.refused("train net.onnx --data digits --tensorboard -", &["standard output is not a folder"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("loop", folder.path("loop")).unwrap();
+        folder.refused("train net.onnx --data digits --tensorboard loop", &["its symbolic links run in a circle"]);
+        folder.refused("train net.onnx --data npz:/dev/null --steps 1", &["must be a regular file"]);
+    }
+}
+
+#[test]
+fn results_are_named_and_explained_as_what_they_are() {
+    let folder = Folder::new();
+    let pinned = folder.succeed("eval net.onnx --data digits --batch 8 --pin Conv*=1-4-3").stdout;
+    assert!(pinned.contains("fp32 with pins loss") && pinned.contains("without rounding loss"), "{pinned}");
+    let bench = folder.succeed("bench net.onnx --batch 8 --steps 2 --method fp32 --lr 1e30 --json b.json").stderr;
+    assert!(bench.contains("was not finite") && bench.contains("lower --lr (it was 1e30)"), "{bench}");
+    let compare = "compare net.onnx --data synthetic:32 --lr 1e30 --methods fp32 --batch 8 --steps 4 --seeds 1 --threads 1";
+    let compared = folder.run(compare).stdout;
+    assert!(!compared.contains("accuracy: on") && !compared.contains("* nothing else"), "{compared}");
 }

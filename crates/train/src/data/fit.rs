@@ -268,6 +268,8 @@ mod tests {
             (vec![8, 6, 3], vec![3, 16, 16], 2, auto, "images of 8x6 become 16x16 only with another aspect ratio"),
             (vec![4, 4, 3], vec![3, 4, 4], 2, layout(Layout::ChannelsFirst), "but with --layout channels-last"),
             (vec![3, 4, 4], vec![3, 8, 8], 2, layout(Layout::ChannelsLast), "but with --layout channels-first"),
+            // The input shows that it takes channels first.
+            (vec![3, 8, 8], vec![3, 8, 8], 2, layout(Layout::ChannelsLast), "but with --layout channels-first"),
             (vec![3, 4, 6], vec![3, 6, 4], 2, auto, "only with another aspect ratio"),
             (vec![4, 6], vec![3, 8], 2, auto, "their axes are not guessed"),
             (vec![8, 3, 8], vec![3, 8, 8], 2, auto, "8 channels cannot become 3"),
