@@ -2,6 +2,7 @@
 
 use crate::pytorch::Signature;
 use onnx_protobuf::{ModelProto, NodeProto};
+use std::collections::BTreeSet;
 
 /// Operators that take a number beside the tensor, which is never trained.
 const TAKE_NUMBERS: [&str; 6] = ["Clip", "Dropout", "Max", "Min", "Pad", "Pow"];
@@ -16,43 +17,51 @@ pub(crate) enum Scalar {
 }
 
 /// What wrote a file, as far as it tells scalar initializers apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Source {
     /// An exporter that writes numbers as initializers too.
     #[default]
     Any,
     /// PyTorch's older exporter: numbers are nodes, initializers parameters and buffers. An optimizer may have added others.
     Older,
-    /// Our own export: numbers are nodes, initializers parameters.
-    Own,
+    /// Our own export: initializers are parameters, and the factors of nodes, which are named after these.
+    Own { factors: BTreeSet<String> },
 }
 
 impl Source {
     pub(crate) fn of(model: &ModelProto) -> Source {
         let newer = |node: &NodeProto| node.metadata_props.iter().any(|p| p.key.starts_with("pkg."));
         let nodes = model.graph.as_ref().map(|graph| graph.node.as_slice()).unwrap_or_default();
+        let factors = |node: &NodeProto| -> Vec<String> {
+            let own = node.output.first().filter(|_| node.op_type == "Mul").map(|output| format!("{output}.by"));
+            let is_own = |name: &&String| own.as_ref().is_some_and(|own| name.starts_with(own));
+            node.input.iter().filter(is_own).cloned().collect()
+        };
         match model.producer_name.as_str() {
-            "bitbudget" => Source::Own,
+            "bitbudget" => Source::Own { factors: nodes.iter().flat_map(factors).collect() },
             "pytorch" if !nodes.iter().any(newer) => Source::Older,
             _ => Source::Any,
         }
     }
 
     /// What an initializer without dimensions is: by the list of parameters if the file has one, otherwise by its name.
-    pub(crate) fn scalar(self, signature: &Signature, name: &str) -> Scalar {
+    pub(crate) fn scalar(&self, signature: &Signature, name: &str) -> Scalar {
         match signature.is_parameter(name) {
             Some(true) => Scalar::Parameter,
             Some(false) => Scalar::Number,
-            None if self == Source::Own => Scalar::Parameter,
-            None if !is_path(name) || is_numbered(name) => Scalar::Number,
-            None if self == Source::Older || name.contains('.') => Scalar::Parameter,
-            None => Scalar::Unclear,
+            None => match self {
+                Source::Own { factors } if factors.contains(name) => Scalar::Number,
+                Source::Own { .. } => Scalar::Parameter,
+                _ if !is_path(name) || is_numbered(name) => Scalar::Number,
+                Source::Any if !name.contains('.') => Scalar::Unclear,
+                Source::Older | Source::Any => Scalar::Parameter,
+            },
         }
     }
 
     /// Whether scalars that several operators read are shared: the older exporter gives merged ones other names.
-    pub(crate) fn merges_nothing(self) -> bool {
-        self != Source::Any
+    pub(crate) fn merges_nothing(&self) -> bool {
+        *self != Source::Any
     }
 }
 

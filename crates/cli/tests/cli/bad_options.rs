@@ -212,7 +212,8 @@ fn results_are_named_and_explained_as_what_they_are() {
     assert!(pinned.contains("fp32 with pins loss") && pinned.contains("without rounding loss"), "{pinned}");
     let bench = folder.succeed("bench net.onnx --batch 8 --steps 2 --method fp32 --lr 1e30 --json b.json").stderr;
     assert!(bench.contains("was not finite") && bench.contains("lower --lr (it was 1e30)"), "{bench}");
-    let compare = "compare net.onnx --data synthetic:32 --lr 1e30 --methods fp32 --batch 8 --steps 4 --seeds 1 --threads 1";
+    let compare =
+        "compare net.onnx --data synthetic:32 --lr 1e30 --methods fp32 --batch 8 --steps 4 --seeds 1 --threads 1";
     let compared = folder.run(compare).stdout;
     assert!(!compared.contains("accuracy: on") && !compared.contains("* nothing else"), "{compared}");
 }
