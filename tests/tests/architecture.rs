@@ -119,7 +119,7 @@ fn passes_do_not_know_each_other() {
         ("exec", &["formats", "ir", "kernels", "program", "select"]),
         ("profile", &["exec", "formats", "ir", "precision", "program"]),
         ("budget", &["formats", "ir", "precision", "profile", "report", "solver"]),
-        ("train", &["exec", "formats", "ir", "program", "report"]),
+        ("train", &["exec", "formats", "program", "report"]),
         ("report", &[]),
         (
             "bitbudget",

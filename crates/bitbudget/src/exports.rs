@@ -42,4 +42,4 @@ pub use bitbudget_train::metrics::{self, FinalRecord, Record};
 pub use bitbudget_train::run::{Length, Overflow, Settings};
 
 // Profiles: what rounding each tensor to each format would cost.
-pub use bitbudget_profile::{Profile, ProfileError, Settings as ProfileSettings, TensorProfile};
+pub use bitbudget_profile::{Profile, ProfileError, Settings as ProfileSettings, TensorProfile, fingerprint};

@@ -6,6 +6,7 @@ use crate::report::quoted;
 use bitbudget::{Compiled, Decided, Method, Optimizer, SEVERAL, Saturated, parameters};
 use bitbudget_train::batches::Batch;
 use bitbudget_train::divergence::{Divergence, NotFinite};
+use bitbudget_train::metrics::FinalRecord;
 use std::path::Path;
 
 /// Larger learning rates are out of the ordinary; those of AdamW are smaller.
@@ -139,13 +140,13 @@ pub(crate) struct Extreme {
 
 /// The numbers out of the ordinary in batches of a split, `training` or `test`, and among parameters before the first step; the most
 /// extreme first.
-pub(crate) fn of_inputs<'v>(
-    batches: impl IntoIterator<Item = &'v Batch>,
+pub(crate) fn of_inputs<'b, 'v>(
+    batches: impl IntoIterator<Item = &'b Batch>,
     split: &str,
     parameters: impl Iterator<Item = (&'v str, &'v [f32])>,
 ) -> Vec<Extreme> {
     let mut found = Vec::new();
-    let largest = |batch: &'v Batch| batch.most(|a, b| a.abs().total_cmp(&b.abs()));
+    let largest = |batch: &'b Batch| batch.most(|a, b| a.abs().total_cmp(&b.abs()));
     let largest = batches.into_iter().filter_map(largest).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
     if let Some((x, example)) = largest {
         let example = example.map_or(String::new(), |example| format!(" {example}"));
@@ -190,9 +191,21 @@ impl Extremes {
     }
 }
 
-/// What is out of the ordinary in a run that diverged; settings of updates only where there was an update.
+/// What is out of the ordinary in a run that diverged.
 pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, setup: Setup<'_>) -> Extremes {
     let Divergence { record, batch, found, .. } = divergence;
+    let split = if matches!(found, NotFinite::Scores { test: true, .. }) { "test" } else { "training" };
+    extremes_with([batch], split, record, compiled, setup)
+}
+
+/// What is out of the ordinary in a run with batches of a split; settings of updates only where there was an update.
+pub(crate) fn extremes_with<'b>(
+    batches: impl IntoIterator<Item = &'b Batch>,
+    split: &str,
+    record: &FinalRecord,
+    compiled: &Compiled,
+    setup: Setup<'_>,
+) -> Extremes {
     let is_updated = record.steps > record.skipped;
     let rate = f64::from(setup.settings.learning_rate);
     let mut of_updates = Vec::new();
@@ -207,8 +220,7 @@ pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, setup: Setu
         of_updates.push((decay.abs() / WEIGHT_DECAY[kind], decayed));
     }
     of_updates.retain(|(extent, _)| *extent > 1.0);
-    let split = if matches!(found, NotFinite::Scores { test: true, .. }) { "test" } else { "training" };
-    let inputs = of_inputs([batch], split, parameters(&compiled.training, &compiled.values));
+    let inputs = of_inputs(batches, split, parameters(&compiled.training, &compiled.values));
     let mut all: Vec<(f64, String)> = inputs.iter().map(|extreme| (extreme.extent, extreme.advice.clone())).collect();
     all.extend(of_updates.iter().cloned());
     all.sort_by(|a, b| b.0.total_cmp(&a.0));

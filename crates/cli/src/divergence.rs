@@ -1,10 +1,11 @@
 //! A run that diverged, in words.
 
-use crate::advice::{Extremes, Formats, extremes, list, update};
-use crate::output::{number, percent};
+use crate::advice::{Extremes, Formats, extremes, extremes_with, list, update};
+use crate::output::{number, percent, small};
+use crate::report::hardly_trained;
 use anyhow::Error;
-use bitbudget::{Cause, ErrorKind, Inputs, NamedTensor, Precision, ProbeError, SEVERAL, Saturated, Session};
-use bitbudget_train::divergence::{Divergence, NotFinite};
+use bitbudget::{Cause, Compiled, ErrorKind, Inputs, NamedTensor, Precision, ProbeError, SEVERAL, Saturated, Session};
+use bitbudget_train::divergence::{Divergence, Growth, NotFinite};
 use bitbudget_train::evaluation::Evaluation;
 use bitbudget_train::loss_scale::{LossScaling, SMALLEST_SCALE};
 use bitbudget_train::metrics;
@@ -119,17 +120,7 @@ impl Run<'_> {
         if let Some(update) = update.filter(|_| !kept.is_statistic && !extremes.of_updates) {
             text += &format!("; the update was {update}");
         }
-        let worst = record.overflows.iter().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
-        let worst = worst.filter(|worst| extremes.is_empty() && worst.ratio >= OVERFLOW_THRESHOLD);
-        if let Some(metrics::Overflow { tensor, ratio, step }) = worst {
-            text += &format!(
-                "; {} of `{tensor}` saturated its format at step {step}: {}, or",
-                percent(*ratio),
-                self.setup.formats.widen_named(tensor)
-            );
-        } else {
-            text += ";";
-        }
+        text += &worst(record, extremes, self.setup);
         format!("{text} {}", extremes.advice())
     }
 
@@ -147,6 +138,50 @@ impl Run<'_> {
             advice(&cause, &self.extremes, self.setup)
         );
         (tensor(&cause), text)
+    }
+}
+
+/// The tensor that saturated most, and what to do about it, where nothing else is out of the ordinary; a semicolon otherwise.
+fn worst(record: &metrics::FinalRecord, extremes: &Extremes, setup: Setup<'_>) -> String {
+    let worst = record.overflows.iter().max_by(|a, b| a.ratio.total_cmp(&b.ratio));
+    match worst.filter(|worst| extremes.is_empty() && worst.ratio >= OVERFLOW_THRESHOLD) {
+        Some(metrics::Overflow { tensor, ratio, step }) => format!(
+            "; {} of `{tensor}` saturated its format at step {step}: {}, or",
+            percent(*ratio),
+            setup.formats.widen_named(tensor)
+        ),
+        None => ";".to_string(),
+    }
+}
+
+/// That a run came to its end, but its loss grew far above the first one, or most steps were skipped, and what to do.
+pub(crate) fn warning(
+    record: &metrics::FinalRecord,
+    growth: Option<Growth>,
+    compiled: &Compiled,
+    setup: Setup<'_>,
+) -> Option<String> {
+    let skipped = hardly_trained(record);
+    let extremes = extremes_with([], "training", record, compiled, setup);
+    let grew = growth.map(|Growth { first, last }| {
+        format!("the loss grew from {} at the first step to {} at the last", small(first), small(last))
+    });
+    let advice = match (&skipped, &grew) {
+        (None, None) => return None,
+        (_, Some(_)) => worst(record, &extremes, setup) + " " + &extremes.advice(),
+        (Some(_), None) if extremes.of_updates => format!("; {}", extremes.advice()),
+        (Some(_), None) => format!("; {}", when_skipped(setup.settings.loss_scale)),
+    };
+    Some([grew, skipped].into_iter().flatten().collect::<Vec<_>>().join("; ") + &advice)
+}
+
+/// What helps against skipped steps.
+fn when_skipped(scaling: LossScaling) -> &'static str {
+    match scaling {
+        LossScaling::Dynamic => {
+            "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale)"
+        }
+        LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
     }
 }
 

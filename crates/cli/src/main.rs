@@ -9,6 +9,7 @@ mod budget;
 mod commands;
 mod data;
 mod divergence;
+mod effect;
 mod files;
 mod memory;
 mod model;

@@ -16,7 +16,7 @@ pub(crate) struct MemoryRecord {
     /// Taken on a device with memory of its own, where rounded tensors are FP32 numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) on_device: Option<OnDevice>,
-    /// The growth of the process's resident memory.
+    /// The growth of the process's resident memory, unless the run took memory again that compiling had freed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resident: Option<usize>,
     /// Held without masters and optimizer state.
@@ -88,7 +88,7 @@ impl MemoryRecord {
         MemoryRecord {
             allocated: Some(allocated.total()),
             allocated_without_masters_and_state: Some(allocated.without_kept()),
-            resident,
+            resident: resident.filter(|&growth| is_whole(growth, allocated.total())),
             ..self
         }
     }
@@ -98,10 +98,11 @@ impl MemoryRecord {
         let shown = |n: Option<usize>| n.map_or("unknown".to_string(), |n| bytes(n as f64));
         let (predicted, resident) = (bytes(self.predicted as f64), shown(self.resident));
         let Some(OnDevice { peak }) = self.on_device else {
-            return format!(
-                "peak memory: {predicted} predicted, {} allocated, {resident} resident",
-                shown(self.allocated)
-            );
+            let resident = match (self.resident, self.allocated) {
+                (None, Some(_)) => "resident not known: the run took memory again that compiling had freed".to_string(),
+                _ => format!("{resident} resident"),
+            };
+            return format!("peak memory: {predicted} predicted, {} allocated, {resident}", shown(self.allocated));
         };
         let budget = match self.budget {
             Some(budget) => format!("the budget of {} holds on the CPU only", bytes(budget as f64)),
@@ -137,6 +138,12 @@ impl MemoryRecord {
         }
         (title, table)
     }
+}
+
+/// Whether the growth of resident memory can be what a run took: it is less than what was allocated where the run got memory that was
+/// resident before, such as what a solver freed.
+fn is_whole(growth: usize, allocated: usize) -> bool {
+    growth as f64 >= 0.9 * allocated as f64
 }
 
 /// Watches the resident memory of this process, where the system tells.

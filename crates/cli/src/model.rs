@@ -1,6 +1,7 @@
 //! From arguments to a compiled trainer.
 
 use crate::args::{AssignmentArgs, BudgetArgs, NetworkArgs, OptimizerArgs, OptimizerKind, Percent};
+use crate::effect;
 use crate::files::{read, read_text};
 use crate::output::remark;
 use crate::threads::default_threads;
@@ -70,6 +71,8 @@ pub(crate) struct Request {
     pub(crate) quiet: bool,
     pub(crate) storage: Storage,
     pub(crate) updates: Updates,
+    /// Whether parameters are updated; otherwise the network is evaluated.
+    pub(crate) is_trained: bool,
     /// Threads of the run, whose scratch memory counts in a budget.
     pub(crate) threads: usize,
 }
@@ -77,7 +80,8 @@ pub(crate) struct Request {
 impl Default for Request {
     fn default() -> Self {
         let (storage, updates) = (Storage::Packed, Updates::IfFinite);
-        Request { seed: None, method: Method::Demote, quiet: false, storage, updates, threads: default_threads() }
+        let (method, threads) = (Method::Demote, default_threads());
+        Request { seed: None, method, quiet: false, storage, updates, is_trained: true, threads }
     }
 }
 
@@ -109,7 +113,7 @@ pub(crate) fn compiled_from(
     let (model, warnings) = match load(path, &assignment.network)? {
         Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
-            let mut given = given(assignment, optimizer);
+            let mut given = effect::fixed(assignment, optimizer);
             given.extend((request.storage != Storage::Packed).then_some("--simulated"));
             given.extend(from.map(|_| "--from"));
             if !given.is_empty() {
@@ -177,6 +181,7 @@ pub(crate) fn options(
     let given: Vec<Pin> = pinned.chain(excluded).collect();
     options.pins.retain(|pin| given.iter().all(|given| given.pattern != pin.pattern));
     options.pins.extend(given);
+    effect::check(args, optimizer, &options, request.is_trained)?;
     Ok(options)
 }
 
@@ -192,7 +197,7 @@ fn budget(args: &BudgetArgs, planned: Option<Budget>, profile: Option<&str>, thr
         (Some(limit), Some(budget)) => Budget { limit, ..budget },
         (Some(limit), None) => Budget::new(limit, threads),
         (None, Some(budget)) => budget,
-        (None, None) => match given_for_budget(args).as_slice() {
+        (None, None) => match effect::for_budget(args).as_slice() {
             [] => return Ok(None),
             given => bail!("only with a budget: {}; give one with --budget <SIZE>", given.join(", ")),
         },
@@ -248,43 +253,4 @@ fn optimizer(args: &OptimizerArgs, planned: Optimizer) -> Result<Optimizer> {
             Ok(Optimizer::AdamW { betas, epsilon, weight_decay: args.weight_decay.unwrap_or(weight_decay) })
         }
     }
-}
-
-/// The given options that a trainer file fixes.
-fn given(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static str> {
-    let flags = [
-        ("--batch", assignment.batch.is_some()),
-        ("--method", assignment.method.is_some()),
-        ("--low-ratio", assignment.low_ratio.is_some()),
-        ("--high", assignment.high.is_some()),
-        ("--low-forward", assignment.low_forward.is_some()),
-        ("--low-backward", assignment.low_backward.is_some()),
-        ("--pin", !assignment.pin.is_empty()),
-        ("--exclude", !assignment.exclude.is_empty()),
-        ("--assignment", assignment.assignment.is_some()),
-        ("--no-rewrite", assignment.no_rewrite),
-        ("--allow-reassociation", assignment.allow_reassociation),
-        ("--budget", assignment.budget.budget.is_some()),
-        ("--optimizer", optimizer.optimizer.is_some()),
-        ("--momentum", optimizer.momentum.is_some()),
-        ("--weight-decay", optimizer.weight_decay.is_some()),
-    ];
-    let given = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name);
-    given.chain(given_for_budget(&assignment.budget)).collect()
-}
-
-/// The given options that need a budget.
-fn given_for_budget(args: &BudgetArgs) -> Vec<&'static str> {
-    let flags = [
-        ("--formats", !args.choice.formats.is_empty()),
-        ("--backward-formats", !args.choice.backward_formats.is_empty()),
-        ("--profile", args.profile.is_some()),
-        ("--granularity", args.granularity.is_some()),
-        ("--no-recompute", args.no_recompute),
-        ("--time-weight", args.time_weight.is_some()),
-        ("--max-slowdown", args.max_slowdown.is_some()),
-        ("--solver", args.solver.is_some()),
-        ("--solve-seconds", args.solve_seconds.is_some()),
-    ];
-    flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }

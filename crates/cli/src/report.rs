@@ -35,6 +35,11 @@ impl Run {
         }
     }
 
+    /// How many steps were seen.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps.len() as u64
+    }
+
     /// The run as reports have it; before it so many of all elements were low.
     ///
     /// # Errors
@@ -121,11 +126,15 @@ impl From<&MemoryRecord> for MeasuredMemory {
 }
 
 impl MeasuredMemory {
-    /// Puts it into a report's verdict.
+    /// Puts what was measured into a report's verdict, whose prediction is that of its own network and assignment.
     pub(crate) fn put(self, report: &mut Report) {
-        let MeasuredMemory { predicted, allocated, resident } = self;
-        (report.verdict.predicted, report.verdict.allocated, report.verdict.resident) =
-            (predicted, allocated, resident);
+        (report.verdict.allocated, report.verdict.resident) = (self.allocated, self.resident);
+    }
+
+    /// Puts all into the verdict of a report on the run itself.
+    pub(crate) fn put_all(self, report: &mut Report) {
+        report.verdict.predicted = self.predicted;
+        self.put(report);
     }
 }
 

@@ -2,18 +2,36 @@
 
 use crate::importer::Importer;
 use crate::node::Value;
+use crate::ops::Row;
 use crate::order::is_statistic;
 use crate::pytorch::Treatment;
+use crate::scalars;
 use crate::warning::WarningKind;
 use onnx_protobuf::NodeProto;
 
 /// What a node reads at a position: an initializer that is not trained there is a constant.
-pub(crate) fn read(importer: &mut Importer, node: &NodeProto, position: usize, value: Value) -> Value {
-    let Value::Initializer(i) = value else { return value };
-    if is_statistic(node, position) {
+pub(crate) fn read(importer: &mut Importer, row: &Row, node: &NodeProto, position: usize, value: Value) -> Value {
+    let Value::Initializer(i) = value else {
+        let unclear = node.input.get(position).filter(|name| scalars::computes(node) && importer.unclear.remove(*name));
+        if let Some(name) = unclear {
+            importer.warn(WarningKind::ConstantScalar, name);
+        }
+        return value;
+    };
+    // What reads the other name that Identity gives decides.
+    if is_statistic(node, position) || node.op_type == "Identity" {
         return value;
     }
     let initializer = &importer.initializers[i];
+    if initializer.constant.shape.is_empty() {
+        // A number of the program that the exporter merged with a parameter is read where the program reads no parameter.
+        let is_number = node.input.get(position) == Some(&initializer.name)
+            && scalars::computes(node)
+            && importer.signature.reads_number(node, &initializer.name);
+        if is_number || row.build.is_none() || scalars::takes_number(node) {
+            return Value::Constant(initializer.constant.clone());
+        }
+    }
     let treatment = importer.signature.treatment(node, &initializer.name, initializer.uniform);
     let (name, constant) = (initializer.name.clone(), initializer.constant.clone());
     let kind = match treatment {

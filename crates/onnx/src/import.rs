@@ -11,6 +11,7 @@ use crate::node::Value;
 use crate::ops;
 use crate::order::{self, node_name};
 use crate::pytorch::Signature;
+use crate::scalars::Source;
 use crate::sharing;
 use crate::tensor;
 use crate::warning::{self, Warning, WarningKind};
@@ -39,8 +40,8 @@ const MOST_BYTES: u64 = i32::MAX as u64;
 
 /// Reads an ONNX file (IR version 3 and newer, operator sets 7 to 28).
 ///
-/// The network's first input dimension becomes the batch size whatever the file says. Floating-point initializers with
-/// dimensions become parameters, except the running statistics of batch normalisation, which become states.
+/// The network's first input dimension becomes the batch size whatever the file says. Floating-point initializers
+/// become parameters, except the running statistics of batch normalisation, which become states, and scalars that are numbers of the program.
 ///
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
@@ -98,6 +99,8 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
     let mut importer = Importer::new(&graph.name, data);
     importer.marks_merged = sharing::marks_merged(model, graph);
     importer.signature = Signature::of(model, graph);
+    importer.marks_merged |= importer.signature.is_stored_whole();
+    importer.source = Source::of(model);
     let opset = operator_set(model, &mut importer);
     if !model.functions.is_empty() {
         let names = model.functions.iter().map(|function| function.name.clone());

@@ -8,6 +8,7 @@ use crate::node::{Node, Operand, Padded, Value};
 use crate::ops::Row;
 use crate::order::{is_statistic, node_name};
 use crate::pytorch::Signature;
+use crate::scalars::{Scalar, Source};
 use crate::sharing::{self, Reader};
 use crate::tensor::Decoded;
 use crate::warning::{self, Warning, WarningKind};
@@ -16,7 +17,7 @@ use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-/// A floating-point initializer with dimensions.
+/// A floating-point initializer that may be trained.
 #[derive(Debug)]
 pub(crate) struct Initializer {
     pub(crate) name: String,
@@ -54,7 +55,10 @@ pub(crate) struct Importer {
     pub(crate) batch_statistics: BTreeSet<String>,
     /// What PyTorch's newer exporter says of the program's tensors.
     pub(crate) signature: Signature,
-    /// Whether Identity gives names to all initializers that the exporter merged.
+    /// What scalar initializers are told apart by, and those that it leaves unclear.
+    pub(crate) source: Source,
+    pub(crate) unclear: BTreeSet<String>,
+    /// Whether the file shows all initializers that the exporter merged, or that it merged none.
     pub(crate) marks_merged: bool,
     /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
@@ -84,6 +88,8 @@ impl Importer {
             frozen: BTreeSet::new(),
             batch_statistics: BTreeSet::new(),
             signature: Signature::default(),
+            source: Source::default(),
+            unclear: BTreeSet::new(),
             marks_merged: false,
             reader: Reader::default(),
             operator: String::new(),
@@ -105,7 +111,12 @@ impl Importer {
     pub(crate) fn add_initializer(&mut self, name: &str, decoded: Decoded) {
         let Decoded { constant, rounded } = decoded;
         let constant = Rc::new(constant);
-        let trained = matches!(constant.elements, Elements::Floats(_)) && !constant.shape.is_empty();
+        let scalar = constant.shape.is_empty().then(|| self.source.scalar(&self.signature, name));
+        let is_float = matches!(constant.elements, Elements::Floats(_));
+        if is_float && scalar == Some(Scalar::Unclear) {
+            self.unclear.insert(name.into());
+        }
+        let trained = is_float && scalar.is_none_or(|scalar| scalar == Scalar::Parameter);
         self.names.take(name);
         let value = match trained {
             _ if self.frozen.contains(name) => self.frozen(name, constant),
@@ -128,15 +139,16 @@ impl Importer {
         Value::Constant(constant)
     }
 
-    /// A value under the name that Identity gives it: an initializer that may have been merged with others gets its own back.
+    /// A value under the name that Identity gives it: an initializer that may have been merged with others gets its own back, unless the
+    /// file lists the program's tensors by their own names.
     pub(crate) fn renamed(&mut self, value: &Value, name: &str) -> Value {
         let Value::Initializer(i) = value else { return value.clone() };
         let Initializer { constant, rounded, uniform, origin, .. } = &self.initializers[*i];
         let (constant, rounded, uniform, origin) = (constant.clone(), *rounded, *uniform, *origin);
         match (self.frozen.contains(name), uniform) {
             (true, _) => self.frozen(name, constant),
-            (false, true) => self.initializer(name, constant, rounded, origin),
-            (false, false) => value.clone(),
+            (false, true) if !self.signature.is_known() => self.initializer(name, constant, rounded, origin),
+            (false, _) => value.clone(),
         }
     }
 
@@ -198,7 +210,7 @@ impl Importer {
                 _ if input.is_empty() => None,
                 Some(value) => {
                     failed |= matches!(value, Value::Failed);
-                    Some(Operand { name: input.clone(), value: buffers::read(self, proto, position, value) })
+                    Some(Operand { name: input.clone(), value: buffers::read(self, row, proto, position, value) })
                 }
                 None if is_statistic(proto, position) && self.batch_statistics.contains(input) => None,
                 None => {

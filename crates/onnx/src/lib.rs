@@ -36,6 +36,7 @@ mod node;
 mod ops;
 mod order;
 mod pytorch;
+mod scalars;
 mod sharing;
 mod table;
 mod tensor;

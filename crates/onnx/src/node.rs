@@ -14,7 +14,7 @@ pub(crate) enum Value {
     Tensor(NodeId),
     /// Something known at import.
     Constant(Rc<Constant>),
-    /// A floating-point initializer with dimensions: a parameter as soon as it is read as a tensor.
+    /// A floating-point initializer that may be trained: a parameter as soon as it is read as a tensor.
     Initializer(usize),
     /// A tensor padded with one value, which its reader may take into its own padding.
     Padded(Rc<Padded>),

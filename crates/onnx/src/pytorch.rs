@@ -22,6 +22,8 @@ pub(crate) enum Kind {
 pub(crate) struct Signature {
     kinds: BTreeMap<String, Kind>,
     stored: BTreeSet<String>,
+    /// The tensors by what the program calls them, such as `p_norm_weight`.
+    placeholders: BTreeMap<String, String>,
 }
 
 /// How a node treats an initializer that it reads.
@@ -45,7 +47,7 @@ impl Signature {
     pub(crate) fn of(model: &ModelProto, graph: &GraphProto) -> Signature {
         let notes = graph.metadata_props.iter().chain(&model.metadata_props);
         let texts = notes.filter(|p| p.key.ends_with("graph_signature")).map(|p| p.value.as_str());
-        let entries = texts.flat_map(|text| text.split("InputSpec(").flat_map(str::lines));
+        let entries: Vec<&str> = texts.flat_map(|text| text.split("InputSpec(").flat_map(str::lines)).collect();
         let kind = |entry: &str| {
             let (before, after) = entry.split_once("target='")?;
             let (name, _) = after.split_once('\'')?;
@@ -57,7 +59,50 @@ impl Signature {
             Some((name.to_string(), kind))
         };
         let stored = graph.initializer.iter().map(|t| t.name.clone()).collect();
-        Signature { kinds: entries.filter_map(kind).collect(), stored }
+        let placeholder = |entry: &str| {
+            let (name, _) = kind(entry)?;
+            let (before, _) = entry.split_once("target='")?;
+            let own = match before.split_once("TensorArgument(name='") {
+                Some((_, after)) => after.split_once('\'')?.0,
+                None => before.split_once(':')?.0,
+            };
+            Some((own.trim().to_string(), name))
+        };
+        let placeholders = entries.iter().filter_map(|entry| placeholder(entry)).collect();
+        Signature { kinds: entries.iter().filter_map(|entry| kind(entry)).collect(), stored, placeholders }
+    }
+
+    /// Whether the program lists a tensor as a parameter; nothing if the file has no list.
+    pub(crate) fn is_parameter(&self, name: &str) -> Option<bool> {
+        (!self.kinds.is_empty()).then(|| self.kinds.get(name) == Some(&Kind::Parameter))
+    }
+
+    /// Whether the file stores each parameter and buffer of the program under its own name, so that the exporter merged none.
+    pub(crate) fn is_stored_whole(&self) -> bool {
+        let is_stored = |name: &String| name.ends_with("num_batches_tracked") || self.stored.contains(name);
+        !self.kinds.is_empty() && self.kinds.keys().all(is_stored)
+    }
+
+    /// The program's tensors that the operator reads which a node comes from; nothing if the file does not say.
+    pub(crate) fn read_by(&self, node: &NodeProto) -> Option<Vec<&str>> {
+        if self.placeholders.is_empty() {
+            return None;
+        }
+        let (_, arguments) = note(node, FX_NODE)?.split_once("](")?;
+        let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
+        let read = arguments.split('%').skip(1).filter_map(|argument| argument.split(|c| !is_name(c)).next());
+        Some(read.filter_map(|placeholder| self.placeholders.get(placeholder)).map(String::as_str).collect())
+    }
+
+    /// Whether the operator that a node comes from reads no parameter that an initializer is, or could have been merged with.
+    pub(crate) fn reads_number(&self, node: &NodeProto, initializer: &str) -> bool {
+        let parameter = |name: &&str| *name == initializer || !self.stored.contains(*name);
+        self.read_by(node).is_some_and(|read| !read.iter().any(parameter))
+    }
+
+    /// Whether the file lists the program's tensors.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.kinds.is_empty()
     }
 
     /// How a node treats an initializer, whose elements may all be equal: exporters merge such tensors, so that the name says little.

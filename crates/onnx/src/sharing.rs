@@ -24,6 +24,8 @@ pub(crate) struct Reader {
     pub(crate) group: String,
     /// What parameters that belong to it alone are named after.
     pub(crate) owner: String,
+    /// The scalar initializers that it certainly reads as themselves.
+    pub(crate) scalars: BTreeSet<usize>,
 }
 
 /// Whether all elements of a tensor are equal.
@@ -58,14 +60,32 @@ pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader 
             None => format!("node {output}"),
         },
     };
-    Reader { node: number, group, owner: module.unwrap_or_else(|| node.name.to_string()) }
+    let owner = module.unwrap_or_else(|| node.name.to_string());
+    Reader { node: number, group, owner, scalars: own_scalars(importer, node) }
+}
+
+/// The scalars among a node's initializers that the file shows not to be merged with others.
+fn own_scalars(importer: &Importer, node: &Node) -> BTreeSet<usize> {
+    let read = importer.signature.read_by(node.proto);
+    let is_own = |name: &str| match &read {
+        Some(read) => read.contains(&name),
+        None => importer.source.merges_nothing(),
+    };
+    let initializers = node.inputs.iter().flatten().filter_map(|input| match &input.value {
+        Value::Initializer(i) => Some(*i),
+        _ => None,
+    });
+    let fits =
+        |&i: &usize| importer.initializers.get(i).is_some_and(|it| it.constant.shape.is_empty() && is_own(&it.name));
+    initializers.filter(fits).collect()
 }
 
 /// The parameter that an initializer is for the operator that is being imported, or the constant if it holds infinities.
 pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, String> {
     let Initializer { name, constant, rounded, uniform, origin, parameters } = &importer.initializers[i];
     let (name, rounded, origin) = (name.clone(), *rounded, *origin);
-    let group = if *uniform { importer.reader.group.clone() } else { String::new() };
+    let may_be_merged = *uniform && !importer.reader.scalars.contains(&i);
+    let group = if may_be_merged { importer.reader.group.clone() } else { String::new() };
     if let Some(&(id, first)) = parameters.get(&group) {
         let shared = importer.graph.op(id).source_name().unwrap_or(&name).to_string();
         if first != importer.reader.node && !importer.shared.contains(&shared) {

@@ -12,7 +12,9 @@ pub fn operator_markdown() -> String {
         Read are files of IR version 3 and newer and operator sets {} to {}, of one floating-point input and one output. \
         The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
         parameters, except the running statistics of batch normalisation, also where arithmetic uses them, and what \
-        PyTorch's newer exporter (`dynamo=True`) lists as buffers. Written is operator set 19, \
+        PyTorch's newer exporter (`dynamo=True`) lists as buffers. Those without \
+        dimensions are parameters where the file lists them as such (`dynamo=True`) or, in files without a list, where they have \
+        a name as `scale` or `block.0.scale`; other scalars are numbers, with a note where the name leaves it open. Written is operator set 19, \
          or 20 for networks with Gelu.\n\n\
         **Batch normalisation.** Every BatchNormalization is trained with the statistics of the batch, and its running \
         statistics are updated. `training_mode` makes no difference: exports in evaluation mode write 0 for every layer, \

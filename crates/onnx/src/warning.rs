@@ -42,6 +42,8 @@ pub enum WarningKind {
     FrozenStatistics,
     /// Initializers that hold infinities.
     Infinite,
+    /// Scalars that may be meant as parameters.
+    ConstantScalar,
     /// Initializers that are buffers in PyTorch.
     Buffers,
     /// What frozen batch normalisation without parameters is made of.
@@ -73,6 +75,7 @@ impl WarningKind {
             | WarningKind::FrozenStatistics
             | WarningKind::Infinite
             | WarningKind::Buffers
+            | WarningKind::ConstantScalar
             | WarningKind::FrozenLayer
             | WarningKind::ConstantScale => true,
             WarningKind::NewerOperatorSet { .. }
@@ -131,6 +134,9 @@ impl WarningKind {
                 of("statistic is used", "statistics are used")
             ),
             WarningKind::Infinite => format!("{} infinities", of("initializer holds", "initializers hold")),
+            WarningKind::ConstantScalar => {
+                format!("{} as a constant and not trained", of("scalar is taken", "scalars are taken"))
+            }
             WarningKind::Buffers => format!(
                 "{} in PyTorch",
                 of("initializer is a buffer, not a parameter,", "initializers are buffers, not parameters,")
@@ -174,6 +180,7 @@ impl WarningKind {
                  layers with training=torch.onnx.TrainingMode.TRAINING"
             }
             WarningKind::Infinite => "initializers with infinities are constants, as masks are, and not trained",
+            WarningKind::ConstantScalar => "to train one, give it the shape [1]",
             WarningKind::Buffers => "buffers are constants and not trained; to train one, make it an nn.Parameter",
             WarningKind::FrozenLayer => {
                 "frozen layers are constants and not trained. To train batch normalisation, export nn.BatchNorm layers"

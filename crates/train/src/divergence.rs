@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::batches::Batch;
 use crate::evaluation::Evaluation;
-use crate::metrics::FinalRecord;
+use crate::metrics::{FinalRecord, Record};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,38 @@ pub enum NotFinite {
         /// The evaluation.
         evaluation: Evaluation,
     },
+}
+
+/// A loss that is so many times the first one, or 1 where that is smaller, has grown far.
+const FAR: f64 = 10.0;
+
+/// The first and the last finite loss of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Losses(Option<Growth>);
+
+/// How the loss of a run that came to its end grew.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Growth {
+    /// The loss of the first step.
+    pub first: f64,
+    /// The loss of the last step.
+    pub last: f64,
+}
+
+impl Losses {
+    /// Takes note of a step.
+    pub fn see(&mut self, record: &Record) {
+        let Record::Step(step) = record else { return };
+        if step.loss.is_finite() {
+            let first = self.0.map_or(step.loss, |losses| losses.first);
+            self.0 = Some(Growth { first, last: step.loss });
+        }
+    }
+
+    /// From which loss to which the run went, if the last is far above the first, as where weights grow without bound.
+    pub fn growth(&self) -> Option<Growth> {
+        self.0.filter(|losses| losses.last > FAR * losses.first.max(1.0))
+    }
 }
 
 /// Why a run stops before its end.

@@ -69,6 +69,9 @@ pub struct EpochRecord {
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FinalRecord {
+    /// What tells the network from others, if whoever trained it noted that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Mean loss of the last epoch.
     #[serde(deserialize_with = "null_is_nan")]
     pub train_loss: f64,

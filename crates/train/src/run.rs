@@ -278,6 +278,7 @@ impl Run<'_> {
     /// What the run came to so far.
     fn record(&self) -> FinalRecord {
         FinalRecord {
+            network: None,
             train_loss: self.last.loss(),
             train_accuracy: self.last.accuracy(),
             test_loss: self.test.map(|t| t.loss),

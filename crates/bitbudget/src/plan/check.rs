@@ -2,7 +2,7 @@
 
 use super::{Plan, PlanError, Problem, Row};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, TrainingId};
+use bitbudget_ir::{Graph, NodeId, TrainingId};
 use bitbudget_precision::{Formats, Kind, Method, Tensor, may_have, node_names};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +49,11 @@ impl Plan {
             if is_forward && row.shape.replace(' ', "") != shape {
                 problems.push(Problem::Shape { name: name.to_string(), found: row.shape.clone(), expected: shape });
             }
+            let operator = graph.op(tensor.operator).name();
+            if is_forward && row.operator != operator {
+                let (name, found) = (name.to_string(), row.operator.clone());
+                problems.push(Problem::Operator { name, found, expected: operator.to_string() });
+            }
             match self.format(graph, tensor, name, row) {
                 Ok(format) => formats.push(format),
                 Err(problem) => problems.push(problem),
@@ -57,15 +62,26 @@ impl Plan {
         problems.extend(unused.into_iter().map(|name| Problem::Unknown(name.to_string())));
         let named = |id| graph.origin(id).zip(names[id.index()].as_deref()).map(|(id, name)| (name, id));
         let found: BTreeMap<&str, TrainingId> = graph.ids().filter_map(named).collect();
+        let is_named = |id: NodeId, name: &str| names[id.index()].as_deref() == Some(name);
+        let is_result = |id: &TrainingId, name: &str| {
+            let id = id.node();
+            let is_parameter = tensors.iter().any(|t| t.kind == Kind::Parameter && is_named(t.node, name));
+            // Nothing of the backward pass reads the loss itself.
+            let is_loss = graph.output("loss").is_some_and(|loss| loss <= id || is_named(loss, name));
+            graph.op(id).source_name().is_none() && !is_parameter && !is_loss
+        };
         let mut recomputed = BTreeSet::new();
         for name in &self.recompute {
-            match found.get(name.as_str()).filter(|id| graph.op(id.node()).source_name().is_none()) {
+            match found.get(name.as_str()).filter(|id| is_result(id, name)) {
                 Some(&id) => drop(recomputed.insert(id)),
                 None => problems.push(Problem::Recompute(name.clone())),
             }
         }
         let foreign = |problem: &Problem| {
-            matches!(problem, Problem::Unknown(_) | Problem::Missing { .. } | Problem::Shape { .. })
+            matches!(
+                problem,
+                Problem::Unknown(_) | Problem::Missing { .. } | Problem::Shape { .. } | Problem::Operator { .. }
+            )
         };
         if self.network != graph.name() && problems.iter().any(foreign) {
             let network = Problem::Network { found: self.network.clone(), expected: graph.name().to_string() };

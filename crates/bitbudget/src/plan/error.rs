@@ -60,6 +60,16 @@ pub enum Problem {
         /// That of the network.
         expected: String,
     },
+    /// A tensor has another operator.
+    #[error("tensor `{name}` is of operator `{found}`, but in the network of `{expected}`")]
+    Operator {
+        /// The tensor.
+        name: String,
+        /// The operator in the file.
+        found: String,
+        /// That in the network.
+        expected: String,
+    },
     /// A text does not name a format.
     #[error("tensor `{name}`, {pass}: {reason}")]
     Format {

@@ -49,7 +49,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<u64>(1, u64::MAX), requires = "data")]
     pub(crate) steps: Option<u64>,
     /// Number of trainings per assignment, with the seeds from --seed on.
-    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = whole::<u64>(1, 1000))]
+    #[arg(long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = whole::<u64>(1, 1000), requires = "data")]
     pub(crate) seeds: u64,
     /// Assignments and trainings that run at the same time; cores are shared among them unless --threads says otherwise. Steps
     /// take longer then.

@@ -1,7 +1,7 @@
 //! Arguments of reports.
 
 use super::{AssignmentArgs, OptimizerArgs, ThreadsArgs, whole};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
 /// A page that a command also writes.
@@ -17,7 +17,7 @@ pub(crate) struct PageArgs {
 /// The page is one file that loads nothing, for screens, phones and paper. It needs no training; the curves of a finished
 /// run come from the files that `bitbudget train` wrote. `assign`, `compile` and `train` write such a page too, with --html.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(group(ArgGroup::new("output").args(["html", "json"]).required(true).multiple(true)), after_help = "Examples:
   bitbudget report net.onnx --budget 40% --html net.html
   bitbudget report net.trainer --html net.html --json net.json
   bitbudget train net.onnx --data digits --budget 40% --metrics steps.jsonl --json train.json
@@ -37,7 +37,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) page: PageArgs,
     /// Write the data of the page as JSON ("-" for standard output).
-    #[arg(long, value_name = "FILE", required_unless_present = "html")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Print nothing but errors.
     #[arg(short, long)]

@@ -81,26 +81,26 @@ pub(crate) struct TrainArgs {
 #[command(next_help_heading = "Training")]
 pub(crate) struct SettingsArgs {
     /// Learning rate at the start.
-    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = fp32)]
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = fp32, requires = "data")]
     pub(crate) lr: f32,
     /// How the learning rate falls: constant, cosine or step.
-    #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
+    #[arg(long, value_name = "SCHEDULE", default_value = "cosine", requires = "data")]
     pub(crate) lr_schedule: LearningRate,
     /// Loss scale: dynamic, a number, or none, which never skips a step and so updates parameters early.
     #[arg(long, value_name = "SCALE", default_value = "dynamic", allow_negative_numbers = true)]
     pub(crate) loss_scale: LossScaling,
     /// Give tensors a wider format whose overflow ratio reaches a threshold: on (0.01) and a threshold do so within the
     /// budget, paper (0.01) does so even beyond it; or off.
-    #[arg(long, value_name = "WHEN", default_value = "on", allow_negative_numbers = true)]
+    #[arg(long, value_name = "WHEN", default_value = "on", allow_negative_numbers = true, requires = "data")]
     pub(crate) promotion: PromotionWhen,
     /// Seed of the order of examples, of augmentation, and of the random method.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// Keep the examples in their order.
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     pub(crate) no_shuffle: bool,
     /// Random crops with padding 4 and horizontal flips.
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     pub(crate) augment: bool,
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let (method, threads) = (Method::Fp32, threads(args.device.threads));
-    let request = Request { seed: Some(args.seed), quiet: args.quiet, method, threads, ..Request::default() };
+    let seed = Some(args.seed);
+    let request = Request { seed, quiet: args.quiet, method, is_trained: false, threads, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
     for note in dataset.notes.iter().filter(|_| !args.quiet) {
@@ -70,9 +71,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         let line =
             |of: &str, loss: f64, accuracy: f64| format!("{of} loss {} accuracy {:.2}%", small(loss), 100.0 * accuracy);
         let examples = counted(record.examples as u64, "example", "examples");
-        let mut text = format!("{examples} of {}: {}", record.data, line(&record.method, record.loss, record.accuracy));
+        // Pins round tensors with method fp32 too.
+        let (own, exact) = match (is_rounded, record.method.as_str()) {
+            (true, "fp32") => ("fp32 with pins".to_string(), "without rounding"),
+            (_, method) => (method.to_string(), "fp32"),
+        };
+        let mut text = format!("{examples} of {}: {}", record.data, line(&own, record.loss, record.accuracy));
         if is_rounded {
-            text += &format!("; {}", line("fp32", record.loss_fp32, record.accuracy_fp32));
+            text += &format!("; {}", line(exact, record.loss_fp32, record.accuracy_fp32));
         }
         say(text)?;
     }

@@ -4,7 +4,7 @@ use crate::args::ExplainArgs;
 use crate::files::check;
 use crate::model::{Request, compiled};
 use crate::output::{bytes, json, print, say, show_table, small, table};
-use crate::report::Inputs;
+use crate::report::{Inputs, quoted};
 use crate::threads::{settle, threads};
 use anyhow::{Result, bail};
 use bitbudget::{Explained, Firing, Priced, Storing, TensorExplained, explain};
@@ -84,7 +84,8 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     if let Some(name) = &args.tensor {
         record.tensors.retain(|tensor| tensor.name == *name);
         if record.tensors.is_empty() {
-            bail!("there is no tensor `{name}`; `bitbudget assign MODEL -o -` lists them");
+            let model = quoted(&args.model.to_string_lossy());
+            bail!("there is no tensor `{name}`; `bitbudget explain {model} --json -` lists them");
         }
     }
     if let Some(path) = &args.json {

@@ -3,10 +3,11 @@
 use crate::args::ReportArgs;
 use crate::files::{check, read, read_text};
 use crate::model::{Request, compiled};
-use crate::output::json;
+use crate::output::{counted, json, remark};
 use crate::report::{Inputs, MeasuredMemory, Run, rerun, save_page};
 use crate::threads::{settle, threads};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use bitbudget::fingerprint;
 use bitbudget_train::metrics::{FinalRecord, Record};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -28,11 +29,25 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     check(&outputs, &inputs.files().into_iter().chain(run).collect::<Vec<_>>())?;
     // A record that cannot be read is refused before anything takes long.
     let outcome: Option<Outcome> = args.record.as_deref().map(parsed).transpose()?;
-    let run = run_of(args.metrics.as_deref(), outcome.as_ref().map(|outcome| outcome.record.clone()))?;
+    let metrics = args.metrics.as_deref().map(|path| Ok::<_, Error>((path, run_of(path)?))).transpose()?;
+    if let (Some((path, run)), Some((record, outcome))) = (&metrics, args.record.as_deref().zip(outcome.as_ref())) {
+        check_same_run(path, run, record, &outcome.record)?;
+    }
     let (quiet, threads) = (args.quiet, threads(args.threads));
     let request = Request { seed: args.seed, quiet, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let threads = settle(args.threads, &mut compiled, quiet)?;
+    let network = fingerprint(&compiled.forward);
+    let ends = [
+        metrics.as_ref().and_then(|(path, run)| Some((*path, run.end.as_ref()?))),
+        args.record.as_deref().zip(outcome.as_ref().map(|outcome| &outcome.record)),
+    ];
+    for (path, end) in ends.into_iter().flatten() {
+        if let Some(note) = check_network(path, end, &network, &args.model)?.filter(|_| !quiet) {
+            remark("note", note);
+        }
+    }
+    let run = run_with(metrics, outcome.as_ref().map(|outcome| outcome.record.clone()))?;
     let training = run.map(|run| run.training(None, compiled.assignment.low_ratio_elements())).transpose()?;
     let mut report = bitbudget::report(&compiled, threads, training)?;
     if let Some(outcome) = outcome {
@@ -43,25 +58,68 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     args.json.as_deref().map_or(Ok(()), |path| json(path, &report))
 }
 
-/// The run that metrics and a final record tell of, if there is one.
-fn run_of(metrics: Option<&Path>, record: Option<FinalRecord>) -> Result<Option<Run>> {
+/// The run that metrics tell of.
+fn run_of(path: &Path) -> Result<Run> {
     let mut run = Run::default();
-    if let Some(path) = metrics {
-        let text = read_text(path)?;
-        for (at, line) in text.lines().enumerate() {
-            let record: Record = serde_json::from_str(line).with_context(|| {
-                format!("{}: line {} is not from `bitbudget train --metrics`", path.display(), at + 1)
-            })?;
-            run.see(&record);
-        }
+    for (at, line) in read_text(path)?.lines().enumerate() {
+        let record: Record = serde_json::from_str(line)
+            .with_context(|| format!("{}: line {} is not from `bitbudget train --metrics`", path.display(), at + 1))?;
+        run.see(&record);
     }
+    Ok(run)
+}
+
+/// The run that metrics and a final record tell of, if there is one.
+fn run_with(metrics: Option<(&Path, Run)>, record: Option<FinalRecord>) -> Result<Option<Run>> {
+    let (path, mut run) = match metrics {
+        Some((path, run)) => (Some(path), run),
+        None => (None, Run::default()),
+    };
     run.end = record.or(run.end);
-    match (&run.end, metrics) {
+    match (&run.end, path) {
         (None, Some(path)) => {
             bail!("{} has no final record, so the run did not end; let it end, or leave --metrics out", path.display())
         }
         (None, None) => Ok(None),
         (Some(_), _) => Ok(Some(run)),
+    }
+}
+
+/// Refuses metrics and a record of two runs.
+fn check_same_run(metrics: &Path, run: &Run, path: &Path, record: &FinalRecord) -> Result<()> {
+    let (of_metrics, of_record) = (metrics.display(), path.display());
+    let steps = run.end.as_ref().map_or(run.steps(), |end| end.steps);
+    if steps != record.steps {
+        bail!(
+            "{of_metrics} and {of_record} are of different runs: one has {}, the other {}; give the files that one \
+             `bitbudget train` wrote",
+            counted(steps, "step", "steps"),
+            record.steps
+        );
+    }
+    let differs = |end: &FinalRecord| {
+        let numbers = |r: &FinalRecord| (r.train_loss.to_bits(), r.seconds.to_bits(), r.skipped);
+        end.network != record.network || (numbers(end) != numbers(record) && end.train_loss.is_finite())
+    };
+    if run.end.as_ref().is_some_and(differs) {
+        bail!(
+            "{of_metrics} and {of_record} are of different runs: their final records differ; give the files that one \
+             `bitbudget train` wrote"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a run of another network; a note where the file does not say which it was.
+fn check_network(path: &Path, end: &FinalRecord, expected: &str, model: &Path) -> Result<Option<String>> {
+    let (path, model) = (path.display(), model.display());
+    match &end.network {
+        Some(found) if found == expected => Ok(None),
+        Some(found) => bail!(
+            "{path} is of a run of another network than {model} (fingerprint {found}, not {expected}); give the network \
+             that was trained"
+        ),
+        None => Ok(Some(format!("{path} does not say which network was trained; it is taken to be {model}"))),
     }
 }
 

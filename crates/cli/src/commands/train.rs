@@ -7,21 +7,20 @@ use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
-use crate::divergence::{Diverged, Setup, explained, unsaved};
+use crate::divergence::{Diverged, Setup, explained, unsaved, warning};
 use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled_from};
 use crate::output::{counted, remark, say, small, together, whole};
 use crate::progress::Progress;
-use crate::report::{Inputs, hardly_trained};
+use crate::report::Inputs;
 use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
 use bitbudget::summary::summary;
-use bitbudget::{Compiled, SaveAs, Session, updates};
+use bitbudget::{Compiled, SaveAs, Session, fingerprint, updates};
 use bitbudget_train::batches::TrainOptions;
-use bitbudget_train::divergence::Ended;
+use bitbudget_train::divergence::{Ended, Growth, Losses};
 use bitbudget_train::examples::{Epochs, Examples};
-use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::FinalRecord;
 use bitbudget_train::run::{Length, Settings};
 use records::Records;
@@ -68,7 +67,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let resident = Resident::start();
     let mut session = Session::on(executor(&args.device, threads)?, compiled);
     let setup = Setup { settings: &settings, formats };
-    let (record, memory) = run_of(args, &mut session, &examples, setup, &mut records, &resident)?;
+    let Trained { record, growth, memory } = run_of(args, &mut session, &examples, setup, &mut records, &resident)?;
+    let before = session.compiled();
+    // By the parameters before the first step, which saving replaces.
+    let warning = warning(&record, growth, before, setup).filter(|_| !args.quiet);
     let compiled = session.end()?;
     let saved = match &args.save {
         Some(path) if !record.diverged => trained(path, &compiled).and_then(|bytes| save(path, &bytes)),
@@ -82,8 +84,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Diverged(divergence.message + &unsaved(args.save.as_deref())).into());
     }
     written?;
-    if let Some(warning) = hardly_trained(&record).filter(|_| !args.quiet) {
-        remark("warning", format!("{warning}; {}", when_skipped(args.settings.loss_scale)));
+    if let Some(warning) = warning {
+        remark("warning", warning);
     }
     if !args.quiet && !outputs.on_standard_output {
         say(report(&compiled, &record))?;
@@ -93,16 +95,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         say(memory.line())?;
     }
     Ok(())
-}
-
-/// What helps against skipped steps.
-fn when_skipped(scaling: LossScaling) -> &'static str {
-    match scaling {
-        LossScaling::Dynamic => {
-            "train for more steps, so that the loss scale can fall, or begin with a lower one (--loss-scale)"
-        }
-        LossScaling::Fixed(_) | LossScaling::None => "use --loss-scale dynamic or a smaller number",
-    }
 }
 
 /// How long to train.
@@ -123,13 +115,21 @@ fn rehearsed(args: &TrainArgs, compiled: &Compiled) -> Result<()> {
     Ok(())
 }
 
+/// How a run ended.
+struct Trained {
+    record: FinalRecord,
+    /// How its loss grew, if it grew far.
+    growth: Option<Growth>,
+    memory: MemoryRecord,
+}
+
 /// The memory of a run with its evaluations: an evaluation without rounding can need more than a training step.
 fn memory(session: &mut Session) -> Result<MemoryRecord> {
     let predicted = session.predicted_for_run()?.total();
     Ok(MemoryRecord { predicted, ..MemoryRecord::predicted(session.compiled(), session.threads()) })
 }
 
-/// Trains; how that ended and, if it diverged, why, with the memory that it took.
+/// Trains; how that ended and, if it diverged, why.
 fn run_of(
     args: &TrainArgs,
     session: &mut Session,
@@ -137,10 +137,12 @@ fn run_of(
     setup: Setup<'_>,
     records: &mut Records<'_>,
     resident: &Resident,
-) -> Result<(FinalRecord, MemoryRecord)> {
+) -> Result<Trained> {
     let mut progress = Progress::new(steps(setup.settings, examples)?, args.quiet);
+    let mut losses = Losses::default();
     let ended = session.train(examples, setup.settings, args.settings.promotion.promotion, &mut |record| {
         progress.show(record);
+        losses.see(record);
         records.see(record)
     });
     progress.finish();
@@ -153,7 +155,8 @@ fn run_of(
             FinalRecord { divergence: Some(why), ..divergence.record }
         }
     };
-    Ok((record, memory))
+    let record = FinalRecord { network: Some(fingerprint(&session.compiled().forward)), ..record };
+    Ok(Trained { record, growth: losses.growth(), memory })
 }
 
 /// How epochs go through the examples, in batches of so many.

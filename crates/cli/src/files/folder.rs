@@ -1,5 +1,6 @@
 //! Folders for outputs.
 
+use super::place::{Place, resolve};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,19 @@ impl Folder {
     /// # Errors
     /// If it cannot be made.
     pub(crate) fn make(path: &Path) -> Result<Folder> {
+        if path == Path::new("-") {
+            bail!("standard output is not a folder; name a folder, ./- for one called `-`");
+        }
+        // A link may lead to where no folder is yet, but not in a circle.
+        let target = match path.exists() {
+            true => path.to_path_buf(),
+            false => match resolve(path).with_context(|| format!("cannot create the folder {}", path.display()))? {
+                Place::File { path, .. } | Place::Into(path) => path,
+                Place::Output | Place::Error => path.to_path_buf(),
+            },
+        };
         let mut folder = Folder { path: path.to_path_buf(), made: Vec::new() };
-        let missing = path.ancestors().filter(|part| !part.as_os_str().is_empty()).take_while(|part| !part.is_dir());
+        let missing = target.ancestors().filter(|part| !part.as_os_str().is_empty()).take_while(|part| !part.is_dir());
         let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
         for part in missing.into_iter().rev() {
             match std::fs::create_dir(&part) {

@@ -1,11 +1,17 @@
 //! The target of a path, with links followed.
 
+use crate::output::remark;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// The most links that are followed, as in Linux.
 const MOST_LINKS: usize = 40;
+
+/// How long opening a pipe may take before the user is told of it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where an output goes.
 #[derive(Debug)]
@@ -69,9 +75,20 @@ fn descriptor(path: &Path) -> Option<(bool, u32)> {
     Some((process.as_os_str().to_str() == Some(&std::process::id().to_string()), number))
 }
 
-/// Opens a device, a pipe or a descriptor; what a file behind a descriptor holds stays.
+/// Opens a device, a pipe or a descriptor; what a file behind a descriptor holds stays. Says so where it waits for a pipe's reader.
 pub(super) fn open_into(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).open(path)
+    let (opened, is_open) = mpsc::channel::<()>();
+    let shown = path.display().to_string();
+    let waiting = std::thread::spawn(move || {
+        if is_open.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            remark("note", format!("{shown} is a pipe that nobody reads yet: waiting for a reader"));
+        }
+    });
+    let file = OpenOptions::new().append(true).open(path);
+    drop(opened);
+    // It cannot fail, and says nothing more.
+    let _ = waiting.join();
+    file
 }
 
 /// The identity of a file, whatever its name; nothing for a device such as `/dev/null`, which any

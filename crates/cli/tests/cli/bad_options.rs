@@ -158,3 +158,62 @@ fn an_existing_file_survives_a_failure() {
         assert_eq!(folder.read("old"), b"precious", "{command}");
     }
 }
+
+/// An option that has no effect with the method is refused, and the message says with which methods it has one.
+#[test]
+fn options_without_an_effect_are_refused() {
+    let folder = Folder::new();
+    let demoting = "only with methods demote, demote-smallest and random: --low-ratio; the method is ";
+    for (command, words) in [
+        ("eval net.onnx --data digits --low-ratio 1", &[demoting, "is fp32"][..]),
+        (
+            "eval net.onnx --data digits --high bf16",
+            &["only with methods uniform-high, ", ": --high; the method is fp32"],
+        ),
+        ("eval net.onnx --data digits --optimizer adamw", &["only with a budget, or in a training: --optimizer"]),
+        ("assign net.onnx --method operator --low-ratio 1", &[demoting, "is operator"]),
+        ("assign net.onnx --method uniform-high --low-forward e4m3", &[": --low-forward; the method is uniform-high"]),
+        ("assign net.onnx --budget 85% --high bf16", &[": --high; the method is ilp"]),
+        ("assign net.onnx --budget 85% --low-forward e4m3 --low-backward e5m2", &[": --low-forward, --low-backward; "]),
+        ("assign net.onnx --budget 85% --low-ratio 1", &[demoting, "is ilp"]),
+        ("assign net.onnx --budget 85% --method demote --low-ratio 1", &["only without a budget: --low-ratio"]),
+        (
+            "assign net.onnx --budget 85% --method demote --formats bf16 --time-weight 2 --max-slowdown 5% --no-recompute \
+             --granularity group --solve-seconds 1",
+            &["only with method ilp: --formats, --granularity, --no-recompute, --time-weight, --max-slowdown, \
+               --solve-seconds; the method is demote"],
+        ),
+        ("compare net.onnx --lr 5", &["--data <DATA>"]),
+        ("compare net.onnx --methods fp32 --max-slowdown 5%", &["only with method ilp: --max-slowdown"]),
+        ("compare net.onnx --methods fp32,demote --no-recompute", &["only with method ilp: --no-recompute"]),
+    ] {
+        folder.refused(command, words);
+    }
+}
+
+#[test]
+fn outputs_and_data_that_cannot_be_used_have_errors_that_say_why() {
+    let folder = Folder::new();
+    folder.refused("report net.onnx --batch 10", &["--html <FILE.html>|--json <FILE>"]);
+    folder.refused("explain net.onnx --batch 8 --tensor nope", &["`bitbudget explain net.onnx --json -` lists them"]);
+    folder.refused("train net.onnx --data digits --tensorboard -", &["standard output is not a folder"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("loop", folder.path("loop")).unwrap();
+        folder.refused("train net.onnx --data digits --tensorboard loop", &["its symbolic links run in a circle"]);
+        folder.refused("train net.onnx --data npz:/dev/null --steps 1", &["must be a regular file"]);
+    }
+}
+
+#[test]
+fn results_are_named_and_explained_as_what_they_are() {
+    let folder = Folder::new();
+    let pinned = folder.succeed("eval net.onnx --data digits --batch 8 --pin Conv*=1-4-3").stdout;
+    assert!(pinned.contains("fp32 with pins loss") && pinned.contains("without rounding loss"), "{pinned}");
+    let bench = folder.succeed("bench net.onnx --batch 8 --steps 2 --method fp32 --lr 1e30 --json b.json").stderr;
+    assert!(bench.contains("was not finite") && bench.contains("lower --lr (it was 1e30)"), "{bench}");
+    let compare =
+        "compare net.onnx --data synthetic:32 --lr 1e30 --methods fp32 --batch 8 --steps 4 --seeds 1 --threads 1";
+    let compared = folder.run(compare).stdout;
+    assert!(!compared.contains("accuracy: on") && !compared.contains("* nothing else"), "{compared}");
+}

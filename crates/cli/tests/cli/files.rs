@@ -309,3 +309,37 @@ fn files_whose_batch_normalisation_or_parameters_make_no_sense_are_refused() {
         folder.refused("train odd.onnx --data digits --batch 4", &words);
     }
 }
+
+#[test]
+fn parameters_without_dimensions_are_trained_to_pytorchs_values() {
+    let all: Value = serde_json::from_slice(&std::fs::read(data("expected.json")).unwrap()).unwrap();
+    // The newer exporter merged the two scales and a number when it optimized.
+    for (name, second) in [("scalars_old", "s1.by"), ("scalars_raw", "s1.by"), ("scalars_new", "s1.by")] {
+        let (said, saved) = train(name);
+        assert!(!said.contains("warning"), "{name}: {said}");
+        for (scalar, theirs) in all[name]["scalars"].as_object().unwrap() {
+            let is_it =
+                |stored: &str| stored == scalar || (scalar == second && stored.ends_with(".by") && stored != "s0.by");
+            let tensor = saved.graph.initializer.iter().find(|t| is_it(&t.name));
+            let tensor = tensor.unwrap_or_else(|| panic!("{name}: no {scalar}: {:?}", parameters(&saved)));
+            assert_eq!(tensor.dims, [] as [i64; 0], "{name}: {scalar}");
+            let ours = f64::from(f32::from_le_bytes(tensor.raw_data.as_slice().try_into().unwrap()));
+            let theirs = theirs.as_f64().unwrap();
+            assert!((ours - theirs).abs() < 1e-5, "{name}: {scalar}: {ours}, PyTorch has {theirs}");
+        }
+    }
+}
+
+#[test]
+fn statistics_that_are_used_twice_get_a_copy_whatever_the_exporter_calls_them() {
+    for name in ["twice_old", "twice_raw"] {
+        let (said, saved) = train(name);
+        assert!(
+            said.contains("2 running statistics are stored once in the file but used by several operators"),
+            "{said}"
+        );
+        assert!(!said.contains("buffer"), "{name}: {said}");
+        let statistics = parameters(&saved).into_iter().filter(|name| name.contains("running_")).count();
+        assert_eq!(statistics, 4, "{name}: {:?}", parameters(&saved));
+    }
+}

@@ -235,3 +235,20 @@ fn what_does_not_fit_is_refused_with_all_reasons() {
     ];
     folder.refused("compile net.onnx --assignment plan.toml -o x", &words);
 }
+
+#[test]
+fn what_a_plan_says_without_effect_is_refused() {
+    let folder = Folder::new();
+    folder.succeed("assign net.onnx --batch 8 -o plan.toml --quiet");
+    for (from, to, words) in [
+        ("recompute = []", "recompute = [\"conv1.weight\"]", "`conv1.weight` under `recompute` is not a result"),
+        ("recompute = []", "recompute = [\"nll_loss\"]", "`nll_loss` under `recompute` is not a result"),
+        ("operator = \"relu\"", "operator = \"gelu\"", "is of operator `gelu`, but in the network of `relu`"),
+    ] {
+        folder.write("bad.toml", &folder.read("plan.toml"));
+        let text = String::from_utf8(folder.read("bad.toml")).unwrap();
+        assert!(text.contains(from), "{text}");
+        folder.write("bad.toml", text.replacen(from, to, 1).as_bytes());
+        folder.refused("assign net.onnx --assignment bad.toml", &[words]);
+    }
+}

@@ -4,7 +4,7 @@ use crate::folder::Folder;
 use bitbudget::Compiled;
 use bitbudget::Format;
 use bitbudget::ir::{Graph, NodeId};
-use bitbudget::{Profile, ProfileKind as Kind};
+use bitbudget::{Kind, Profile};
 
 fn read(folder: &Folder, name: &str) -> Profile {
     Profile::read(&folder.read(name)).unwrap()

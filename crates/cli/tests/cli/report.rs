@@ -344,3 +344,36 @@ fn what_is_no_run_is_refused() {
     let run = folder.run("report net.onnx");
     assert!(run.code == Some(2) && run.stderr.contains("--json <FILE>"), "{}", run.stderr);
 }
+
+#[test]
+fn records_of_other_networks_and_other_runs_are_refused() {
+    let folder = Folder::new();
+    let spec = Spec { network: Network::SqueezeNet, width: 0.2, classes: 10, input: [3, 16, 16], seed: 0 };
+    folder.write("other.onnx", &bitbudget::onnx::export_bytes(&build(&spec).unwrap()).unwrap());
+    let train = |network: &str, steps: usize, stem: &str| {
+        let run = format!("train {network} --batch 8 --data synthetic:64 --method fp32 --steps {steps} --quiet");
+        folder.succeed(&format!("{run} --metrics {stem}.jsonl --json {stem}.json"));
+    };
+    train("net.onnx", 3, "own");
+    train("net.onnx", 2, "short");
+    train("other.onnx", 3, "other");
+    let report = "report net.onnx --batch 8 --method fp32 --json r.json";
+    for options in ["--metrics other.jsonl", "--record other.json", "--metrics other.jsonl --record other.json"] {
+        folder.refused(&format!("{report} {options}"), &["is of a run of another network than net.onnx (fingerprint "]);
+    }
+    for options in ["--metrics short.jsonl --record own.json", "--metrics other.jsonl --record own.json"] {
+        folder.refused(&format!("{report} {options}"), &["are of different runs", "that one `bitbudget train` wrote"]);
+    }
+    let shown = folder.succeed(&format!("{report} --metrics own.jsonl --record own.json"));
+    assert_eq!(shown.stderr, "");
+    // The prediction is that of the assignment that is shown.
+    let own = folder.json("r.json")["verdict"]["predicted"].clone();
+    folder.succeed("report net.onnx --batch 8 --method uniform-low --record own.json --json low.json");
+    assert!(folder.json("low.json")["verdict"]["predicted"].as_u64() < own.as_u64());
+    // A record of an older version says nothing of its network.
+    let mut old = folder.json("own.json");
+    old.as_object_mut().unwrap().remove("network");
+    folder.write("old.json", old.to_string().as_bytes());
+    let shown = folder.succeed(&format!("{report} --record old.json"));
+    assert!(shown.stderr.contains("old.json does not say which network was trained"), "{}", shown.stderr);
+}

@@ -203,7 +203,10 @@ fn operand<'t>(operands: &Operands<'t>, i: usize, shape: &[usize]) -> Result<ker
     Ok(match operand {
         Operand::Part(part) => kernels::Operand::Part(part),
         Operand::Output(output) => kernels::Operand::Output(output),
-        Operand::Numbers(x) if own == shape => kernels::Operand::Elements(x),
+        // Where results are single numbers too, formulas still take scalars of the step, which are FP32, as such.
+        Operand::Numbers(x) if own == shape && (!own.is_empty() || x.numbers().is_none()) => {
+            kernels::Operand::Elements(x)
+        }
         Operand::Numbers(_) if own.is_empty() => kernels::Operand::Scalar(operands.scalar(i)?),
         Operand::Numbers(x) => kernels::Operand::Channel(x),
         Operand::Indices(_) | Operand::Labels(_) => {

@@ -166,6 +166,29 @@ fn an_input_is_normalised_where_it_is_centred_and_divided() {
     assert_eq!(frozen(shortcut.to_vec()), 0);
 }
 
+/// A scalar is a parameter by its name in files of PyTorch's older exporter; elsewhere a name without dots says too little.
+#[test]
+fn scalars_with_a_name_as_parameters_have_are_trained_or_named() {
+    let imported = |name: &str, producer: &str| {
+        let nodes = vec![node("Mul", &["x", name], "a"), node("Clip", &["a", "low", name], "y")];
+        let mut file = model(nodes, vec![floats(name, &[], 1), floats("low", &[], 1)]);
+        file.producer_name = producer.into();
+        import(&file).unwrap()
+    };
+    let is_trained = |name: &str, producer: &str| {
+        let graph = imported(name, producer).model.graph;
+        graph.ids().any(|id| matches!(graph.op(id), bitbudget_ir::Op::Parameter(_)))
+    };
+    assert!(is_trained("scale", "pytorch") && is_trained("block.scale", "") && is_trained("/Mul.scale", "bitbudget"));
+    for name in ["scale", "val_3", "onnx::Mul_3"] {
+        assert!(!is_trained(name, ""), "{name}");
+    }
+    let noted = |name: &str| {
+        imported(name, "").warnings.iter().any(|w| w.to_string().starts_with("1 scalar is taken as a constant"))
+    };
+    assert!(noted("scale") && !noted("val_3"));
+}
+
 #[test]
 fn warnings_tell_what_is_lost() {
     let double = TensorProto { data_type: 11, raw_data: 0.1f64.to_le_bytes().to_vec(), ..floats("w", &[1], 1) };

@@ -155,7 +155,8 @@ fn image(
     // An input with few channels first takes them so; axes are not exchanged because sizes happen to agree.
     let takes = Layout::shown_by(&input);
     let exact = pairs(data, &BOTH).into_iter();
-    let exact = exact.filter(|&(data, network)| data == network || takes.is_none_or(|takes| takes == network));
+    let keeps = |data, network| layout == Layout::Auto && data == network;
+    let exact = exact.filter(|&(data, network)| keeps(data, network) || takes.is_none_or(|takes| takes == network));
     let exact = exact.filter(|&(data, network)| Image::read(shape, data) == Image::read(input, network));
     let rank = |&(data, network): &(Layout, Layout)| match layout {
         Layout::Auto => (data != network, data != shown),

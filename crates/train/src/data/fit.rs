@@ -1,5 +1,6 @@
 //! Fitting data to a network's input.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::arrange::plan;
@@ -64,10 +65,15 @@ pub fn fit(mut dataset: Dataset, network: &Network, fitting: Fitting) -> Result<
     };
     let mut problems = Vec::new();
     let classes = network.classes;
+    let splits = std::iter::once(&dataset.train).chain(&dataset.test);
+    let distinct = splits.flat_map(|split| &split.labels).collect::<BTreeSet<_>>().len();
     if dataset.classes > classes {
+        let found = match distinct == dataset.classes {
+            true => counted(distinct as u64, "class", "classes"),
+            false => format!("labels up to {}", dataset.classes - 1),
+        };
         problems.push(format!(
-            "the data has {} but the network only {}: use a network with at least {}",
-            counted(dataset.classes as u64, "class", "classes"),
+            "the data has {found} but the network only {}: use a network with at least {}",
             outputs(classes),
             outputs(dataset.classes)
         ));
@@ -85,7 +91,7 @@ pub fn fit(mut dataset: Dataset, network: &Network, fitting: Fitting) -> Result<
     if dataset.classes < classes {
         dataset.notes.push(format!(
             "The data has {}, the network {}: the other outputs have no examples.",
-            counted(dataset.classes as u64, "class", "classes"),
+            counted(distinct as u64, "class", "classes"),
             outputs(classes)
         ));
     }
@@ -262,6 +268,8 @@ mod tests {
             (vec![8, 6, 3], vec![3, 16, 16], 2, auto, "images of 8x6 become 16x16 only with another aspect ratio"),
             (vec![4, 4, 3], vec![3, 4, 4], 2, layout(Layout::ChannelsFirst), "but with --layout channels-last"),
             (vec![3, 4, 4], vec![3, 8, 8], 2, layout(Layout::ChannelsLast), "but with --layout channels-first"),
+            // The input shows that it takes channels first.
+            (vec![3, 8, 8], vec![3, 8, 8], 2, layout(Layout::ChannelsLast), "but with --layout channels-first"),
             (vec![3, 4, 6], vec![3, 6, 4], 2, auto, "only with another aspect ratio"),
             (vec![4, 6], vec![3, 8], 2, auto, "their axes are not guessed"),
             (vec![8, 3, 8], vec![3, 8, 8], 2, auto, "8 channels cannot become 3"),
@@ -291,7 +299,7 @@ mod tests {
         let error = fit(data, &network(&[4], 3), auto).unwrap_err();
         assert!(error.to_string().contains("label 2 (example 0) is too large for 2 classes"));
         let fewer = fit(dataset(&[4], Images::U8(vec![0; 4])), &network(&[4], 5), auto).unwrap();
-        assert!(fewer.notes[0].contains("2 classes, the network 5 outputs"));
+        assert!(fewer.notes[0].contains("1 class, the network 5 outputs"));
     }
 
     #[test]

@@ -89,6 +89,14 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
 fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
     let unreadable = |error| Error::io(path, "read", error);
     let mut file = File::open(path).map_err(unreadable)?;
+    // The directory of an archive stands at its end.
+    if file.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let message = format!(
+            "{} is a pipe or a device: an npz file must be a regular file, which can be read from its end",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
     if file.metadata().map_err(unreadable)?.is_dir() {
         let message =
             format!("{} is a folder, not an npz file: name the file in it, as in npz:DIR/FILE.npz", path.display());

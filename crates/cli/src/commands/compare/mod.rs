@@ -9,6 +9,7 @@ mod train;
 
 use crate::args::CompareArgs;
 use crate::divergence::Diverged;
+use crate::effect;
 use crate::files::{check, check_folder, save};
 use crate::output::{counted, json, remark};
 use anyhow::Result;
@@ -23,6 +24,7 @@ use state::Entry;
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let outputs = [("--html", args.html.as_deref()), ("--csv", args.csv.as_deref()), ("--json", args.json.as_deref())];
     let outputs = check(&outputs, &setup::inputs(args))?;
+    effect::check_comparison(&args.methods, &args.precision)?;
     check_folder(&setup::folder(args))?;
     let setup = Setup::new(args)?;
     let jobs = usize::from(args.jobs);

@@ -46,13 +46,17 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
         table.add_row(shown.iter().map(|&at| row[at].clone()));
     }
     show_table(table)?;
-    let what = if is_trained { "accuracy" } else { "cost" };
-    say(format!("\n* nothing else has as low a peak and as good a{} {what}", if is_trained { "n" } else { "" }))?;
-    if is_trained {
-        let on = match comparison.accuracy_on {
-            Some(Examples::Training) => "training examples, since there are no test examples",
-            Some(Examples::Test) | None => "test examples",
-        };
+    if comparison.cases.iter().any(|case| case.front) {
+        let what = if is_trained { "an accuracy" } else { "a cost" };
+        say(format!("\n* nothing else has as low a peak and as good {what}"))?;
+    }
+    let on = match comparison.accuracy_on {
+        Some(Examples::Training) => Some("training examples, since there are no test examples"),
+        Some(Examples::Test) => Some("test examples"),
+        // All trainings diverged.
+        None => None,
+    };
+    if let Some(on) = on.filter(|_| is_trained) {
         say(format!("accuracy: on {on}; the mean, the least and the most over the seeds"))?;
     }
     match comparison.cases.iter().all(|case| case.fits) {

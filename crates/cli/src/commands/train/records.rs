@@ -76,7 +76,7 @@ impl<'a> Records<'a> {
             run.end = Some(record.clone());
             let training = run.training(Some(format!("{}{}", args.data, args.fitting.fitting())), low_ratio)?;
             let mut report = bitbudget::report(compiled, threads, Some(training))?;
-            MeasuredMemory::from(memory).put(&mut report);
+            MeasuredMemory::from(memory).put_all(&mut report);
             report.rerun = rerun;
             save_page(args.page.html.as_deref(), &report)
         });
