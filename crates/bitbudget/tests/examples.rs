@@ -1,5 +1,7 @@
 //! The programs of `examples/` run, and what they print is true.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure in a test's own function fails the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

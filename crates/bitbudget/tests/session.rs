@@ -1,5 +1,7 @@
 //! A session does what its parts do one by one, and its errors tell what they are.
 
+#![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
+
 use bitbudget::ir::Op;
 use bitbudget::{
     Array, Batch, Budget, Compiled, Error, ErrorKind, Executor, Graph, Inputs, Limit, Method, Model, Options,
