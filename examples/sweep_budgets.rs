@@ -8,7 +8,7 @@ use bitbudget::{Budget, Error, ErrorKind, Limit, Method, Options, compile};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
     let model = build(&spec)?;
-    for share in [0.05, 0.3, 0.45, 0.6] {
+    for share in [0.05, 0.3, 0.6] {
         let budget = Some(Budget::new(Limit::Share(share), 1));
         let options = Options { batch: 32, method: Method::Ilp, budget, ..Options::default() };
         let compiled = match compile(model.clone(), &options).map_err(Error::from) {

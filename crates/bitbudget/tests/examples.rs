@@ -1,5 +1,7 @@
 //! The programs of `examples/` run, and what they print is true.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure in a test's own function fails the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,7 +63,7 @@ fn a_sweep_has_peaks_within_budgets_and_costs_that_fall() {
     let lines = run("sweep_budgets", &[]);
     assert!(lines[0].starts_with("0.05: ") && lines[0].contains("no assignment"), "{lines:?}");
     let mut last = f64::INFINITY;
-    for share in ["0.30", "0.45", "0.60"] {
+    for share in ["0.30", "0.60"] {
         let of = numbers(&lines, share);
         let [peak, budget, cost, bound, _] = of[..] else { panic!("{lines:?}") };
         assert!(peak <= budget && bound <= cost && cost <= last, "{lines:?}");

@@ -148,7 +148,7 @@ impl Shortage {
             (true, _) => format!(", kernels' workspace and the scratch memory of {threads} threads {kernels_text}"),
         };
         if budget > kept {
-            advice.push("try other methods or no rewriting (their steps come in another order)".into());
+            advice.push("try other methods (their steps come in another order)".into());
         }
         let (alone, less) = match budget <= kept {
             true => ("alone ", "take a smaller network or an optimizer with less state"),
@@ -233,7 +233,7 @@ mod tests {
             "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \
              needs 921.9 KiB (47.20%). The peak is at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What \
              helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, try \
-             other methods or no rewriting (their steps come in another order), or use a smaller batch"
+             other methods (their steps come in another order), or use a smaller batch"
         );
         let tiny = Shortage { budget: 480 << 10, smallest: Some(520 << 10), bound: 500 << 10, kept: 700, ..shortage() };
         let tiny = |threads| Shortage { fp32: 600 << 10, kernels: 514 << 10, threads, ..tiny.clone() };
@@ -247,7 +247,7 @@ mod tests {
             "found no assignment that fits 155.0 MiB (38.8% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); only \
              below 150.0 MiB (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters \
              and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, \
-             try other methods or no rewriting (their steps come in another order), or use a smaller batch"
+             try other methods (their steps come in another order), or use a smaller batch"
         );
         let exceeded =
             |fits| BudgetError::Exceeded { peak: 12 * MIB, budget: 10 * MIB, fp32: 20 * MIB, threads: 4, fits };

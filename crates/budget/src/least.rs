@@ -3,7 +3,10 @@
 use crate::costs::Costs;
 use crate::error::{BudgetError, Shortage};
 use crate::outcome::Certificate;
+use crate::program::Program;
 use crate::search::{BINDING, Placed, Search};
+use crate::setting::{Budget, Granularity};
+use crate::step::Fp32Step;
 use bitbudget_formats::Format;
 use bitbudget_ir::{ALIGNMENT, DType, Role, Stored};
 use bitbudget_precision::{Assignment, Method};
@@ -22,6 +25,11 @@ const NEARER: f64 = 0.25;
 /// Above what is proven to be too little, solutions are sought with this much times the memory.
 const MORE: [f64; 4] = [1.12, 1.2, 1.5, 2.2];
 
+/// The memory of the program of the least peak: it does not depend on the budget, so that the search for each is the same.
+fn reference(of: &Fp32Step) -> usize {
+    of.peak.saturating_sub(of.beside)
+}
+
 impl Search<'_> {
     /// The cheapest of what fits among the assignment of the least peak that is found and those of other methods, with a cost that is
     /// proven to be at least zero only.
@@ -39,19 +47,13 @@ impl Search<'_> {
         let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
         for of in iter::once(step).chain(others) {
-            // Limits that do not depend on the budget, so that the search for each is the same.
-            let reference = of.peak.saturating_sub(of.beside);
-            let program = self.optimistic(of, costs, reference);
-            // Everything in its first format and kept is a choice, if a large one.
-            let start = Some(vec![0; program.problem.items.len()]);
-            let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
-            let found = smallest(&program.problem, program.memory_rows(), &settings)?;
+            let (program, found) = self.smallest_of(of, costs, part)?;
             // What is computed in passing takes scratch memory; one form alone stands for programs that store it too.
             let beside = if others.is_empty() { of.beside_least } else { of.beside_least_in_form };
             spare = program.spare.max(spare);
             let mut proven = beside;
             if let Some(Smallest { picks, bound, weights: of_steps, .. }) = found {
-                let arena = (reference as i64).saturating_add(bound).max(0) as usize;
+                let arena = (reference(of) as i64).saturating_add(bound).max(0) as usize;
                 proven += arena.saturating_sub(program.spare);
                 if weights.is_empty() {
                     weights = of_steps;
@@ -69,6 +71,14 @@ impl Search<'_> {
             && least.as_ref().is_none_or(|least| other.peak < least.peak)
         {
             least = Some(other);
+        }
+        for narrower in self.narrower() {
+            let search = Search { budget: &narrower, allowed: self.allowed.clone(), ..*self };
+            for of in iter::once(step).chain(others) {
+                let (program, found) = search.smallest_of(of, costs, part)?;
+                let other = found.map(|found| search.placed(program, found.picks)).transpose()?;
+                least = other.into_iter().chain(least).min_by_key(|placed| placed.peak);
+            }
         }
         let mut all = self.others(budget)?;
         let fit = all.iter().filter(|(_, peak)| *peak <= budget);
@@ -113,6 +123,28 @@ impl Search<'_> {
         });
         let is_proven = shortage.bound > budget;
         Err(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) })
+    }
+
+    /// Searches some of whose choices this one has too. They may lead to steps in another order, which may need less.
+    fn narrower(&self) -> Vec<Budget> {
+        let (mut all, budget) = (Vec::new(), self.budget);
+        if budget.granularity == Granularity::Tensor {
+            all.push(Budget { granularity: Granularity::Group, ..budget.clone() });
+            if budget.recompute {
+                all.push(Budget { recompute: false, ..budget.clone() });
+            }
+        }
+        all
+    }
+
+    /// The program of a form, and its solution of the least memory.
+    fn smallest_of(&self, of: &Fp32Step, costs: &Costs, part: f64) -> Result<(Program, Option<Smallest>), BudgetError> {
+        let program = self.optimistic(of, costs, reference(of));
+        // Everything in its first format and kept is a choice, if a large one.
+        let start = Some(vec![0; program.problem.items.len()]);
+        let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
+        let found = smallest(&program.problem, program.memory_rows(), &settings)?;
+        Ok((program, found))
     }
 
     /// What is said of an assignment that nothing is proven of.

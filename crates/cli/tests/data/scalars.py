@@ -47,7 +47,7 @@ class Twice(nn.Module):
     def __init__(self):
         super().__init__()
         self.c0, self.c1, self.norm, self.o = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(4, 3)
-        self.statistics = [(torch.zeros(4), torch.ones(4)) for _ in range(2)]
+        self.statistics = []
 
     def use(self, x, at):
         if torch.onnx.is_in_onnx_export():
@@ -75,6 +75,10 @@ def write(stem, model, kinds):
             kept = [p for p in node.metadata_props if p.key.endswith(("rule_name", "class_hierarchy", "name_scopes", "fx_node"))]
             del node.metadata_props[:]
             node.metadata_props.extend(kept)
+        # An export in training mode runs the network, which updates its statistics; all kinds have the same.
+        stored = {t.name: torch.tensor(onnx.numpy_helper.to_array(t)) for t in m.graph.initializer if "running_" in t.name}
+        if stored:
+            model.statistics = [(stored["norm.running_mean"].clone(), stored["norm.running_var"].clone()) for _ in range(2)]
         del m.graph.value_info[:]
         onnx.save(m, path)
     loss = lambda: F.cross_entropy(model(x), y)
