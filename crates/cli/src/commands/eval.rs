@@ -72,13 +72,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
             |of: &str, loss: f64, accuracy: f64| format!("{of} loss {} accuracy {:.2}%", small(loss), 100.0 * accuracy);
         let examples = counted(record.examples as u64, "example", "examples");
         // Pins round tensors with method fp32 too.
-        let (own, exact) = match (is_rounded, record.method.as_str()) {
-            (true, "fp32") => ("fp32 with pins".to_string(), "without rounding"),
-            (_, method) => (method.to_string(), "fp32"),
+        let own = match (is_rounded, record.method.as_str()) {
+            (true, "fp32") => "fp32 with pins",
+            (_, method) => method,
         };
-        let mut text = format!("{examples} of {}: {}", record.data, line(&own, record.loss, record.accuracy));
+        let mut text = format!("{examples} of {}: {}", record.data, line(own, record.loss, record.accuracy));
         if is_rounded {
-            text += &format!("; {}", line(exact, record.loss_fp32, record.accuracy_fp32));
+            text += &format!("; {}", line("fp32", record.loss_fp32, record.accuracy_fp32));
         }
         say(text)?;
     }

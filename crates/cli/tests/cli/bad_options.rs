@@ -209,7 +209,7 @@ fn outputs_and_data_that_cannot_be_used_have_errors_that_say_why() {
 fn results_are_named_and_explained_as_what_they_are() {
     let folder = Folder::new();
     let pinned = folder.succeed("eval net.onnx --data digits --batch 8 --pin Conv*=1-4-3").stdout;
-    assert!(pinned.contains("fp32 with pins loss") && pinned.contains("without rounding loss"), "{pinned}");
+    assert!(pinned.contains("fp32 with pins loss") && pinned.contains("; fp32 loss"), "{pinned}");
     let bench = folder.succeed("bench net.onnx --batch 8 --steps 2 --method fp32 --lr 1e30 --json b.json").stderr;
     assert!(bench.contains("was not finite") && bench.contains("lower --lr (it was 1e30)"), "{bench}");
     let compare =
