@@ -180,6 +180,7 @@ mod tests {
             overflows: vec![Overflow { tensor: "conv1.weight".into(), ratio: 0.25, step: 3 }],
             diverged: true,
             divergence: Some(Diverged { step: 3, tensor: Some("conv1".into()), message: "no".into() }),
+            network: Some("0123456789abcdef".into()),
         });
         for record in [step(0.5), end] {
             let line = record.line().unwrap();

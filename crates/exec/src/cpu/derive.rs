@@ -1,8 +1,8 @@
 //! Parts of an instruction that are stored nowhere, as operands that are computed as the parts behind read them.
 
 use super::chain::{self, Link};
-use super::load::{BoundPart, Origin};
 use super::operands::{Operand, Operands};
+use super::part::{BoundPart, Origin};
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::{Form, Op, Planes, Run, Shape};

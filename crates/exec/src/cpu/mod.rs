@@ -3,11 +3,13 @@
 mod arena;
 mod chain;
 mod derive;
+mod elementwise;
 #[cfg(any(feature = "cuda", test))]
 mod fresh;
 mod kernel;
 mod load;
 mod operands;
+mod part;
 mod step;
 
 pub(crate) use arena::Arena;
