@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(())
     })?;
     let record = match ended {
-        Ended::Finished(record) => record,
+        Ended::Finished(record) => *record,
         Ended::Diverged(divergence) => return Err(format!("diverged at step {}", divergence.step).into()),
     };
 

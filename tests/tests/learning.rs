@@ -71,7 +71,7 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
         },
     );
     match record.unwrap() {
-        Ended::Finished(record) => (record, losses),
+        Ended::Finished(record) => (*record, losses),
         Ended::Diverged(divergence) => panic!("{divergence:?}"),
     }
 }

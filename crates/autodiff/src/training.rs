@@ -59,6 +59,7 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
             let operands: Vec<_> = forward.operands(id).iter().map(|o| copied[o.index()]).collect();
             let new = graph.add_named(node.op.clone(), &operands, &node.name)?;
             graph.set_role(new, node.role);
+            graph.set_onnx_type(new, &node.onnx_type);
             new
         };
         copied.push(new);

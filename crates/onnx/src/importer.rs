@@ -426,6 +426,7 @@ impl Importer {
     ) -> Result<NodeId, String> {
         let id = self.emit(name, op, operands)?;
         self.graph.set_role(id, Role::Internal);
+        self.graph.set_onnx_type(id, "");
         Ok(id)
     }
 

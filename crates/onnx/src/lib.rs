@@ -11,6 +11,7 @@
 //! let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
 //! let w = graph.source(ops::Parameter { name: "w".into() }, TensorType::f32([Dim::fixed(2), Dim::fixed(3)]));
 //! let y = graph.add_named(ops::Matmul { trans_a: false, trans_b: true }, &[x, w], "fc")?;
+//! graph.set_onnx_type(y, "Gemm");
 //! graph.set_output("y", y);
 //! let model = Model { graph, values: [("w".to_string(), vec![0.5; 6])].into() };
 //!

@@ -21,7 +21,7 @@ fn count(graph: &Graph, name: &str) -> usize {
 /// The text without the names for people.
 fn anonymous(graph: &Graph) -> String {
     let cut = |line: &str| line.rsplit_once(" \"").filter(|_| line.ends_with('"')).map_or(line, |(l, _)| l).to_string();
-    graph.to_string().lines().map(cut).collect::<Vec<_>>().join("\n")
+    graph.whole_text().lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -138,7 +138,8 @@ pub fn pins_of(
     // An operator's type is our name of it, and its type in an ONNX file.
     let of_operator = |at: usize| {
         let node = graph.node(tensors[at].operator);
-        [node.op.name(), node.onnx_type.as_str()].into_iter().filter(|name| !name.is_empty())
+        let of_file = Some(node.onnx_type.as_str()).filter(|name| plain(name) != plain(node.op.name()));
+        [node.op.name()].into_iter().chain(of_file.filter(|name| !name.is_empty()))
     };
     let types: BTreeSet<&str> = (0..tensors.len()).flat_map(of_operator).collect();
     let mut errors = Vec::new();
@@ -215,8 +216,12 @@ fn exact_formats(kind: Kind, method: Method, formats: &Formats) -> Vec<Format> {
 
 /// Returns whether a pattern matches a type of operators, whatever the case and with or without underscores.
 fn matches_type(pattern: &str, operator: &str) -> bool {
-    let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
     matches(&plain(pattern), &plain(operator))
+}
+
+/// A type without underscores, in lower case.
+fn plain(name: &str) -> String {
+    name.replace('_', "").to_ascii_lowercase()
 }
 
 /// Returns whether a pattern with the wildcards `*` and `?` matches a whole text.

@@ -14,6 +14,8 @@ const BATCH: usize = 6;
 
 struct Case<'a> {
     graph: &'a Graph,
+    /// The same with its tensors in their formats.
+    stored: Graph,
     formats: &'a [Format],
     storage: Storage,
     /// By step; 0 for the steps that it leaves out.
@@ -31,18 +33,17 @@ impl Case<'_> {
     }
 
     fn plan(&self) -> Schedule {
-        let (graph, setting) = (self.graph.stored_in(self.formats), Setting { batch: BATCH, storage: self.storage });
-        place(&graph, group(&graph, BATCH), &self.workspace, &setting)
+        let (graph, setting) = (&self.stored, Setting { batch: BATCH, storage: self.storage });
+        place(graph, group(graph, BATCH), &self.workspace, &setting)
     }
 
     fn root(&self, id: NodeId) -> NodeId {
-        self.graph.stored_in(self.formats).storage(id)
+        self.stored.storage(id)
     }
 
     /// Plays the schedule, byte ranges and all.
     fn check(&self) {
         let (graph, schedule) = (self.graph, self.plan());
-        let stored = graph.stored_in(self.formats);
         let mut computed: BTreeSet<NodeId> = graph.ids().filter(|&id| graph.op(id).source_name().is_some()).collect();
         let rounded = |id: NodeId| matches!(graph.op(id), Op::Input(_)) && self.formats[id.index()] != Format::FP32;
         computed.retain(|&id| !rounded(id));
@@ -66,7 +67,7 @@ impl Case<'_> {
                     reads.insert(root);
                 }
                 assert!(computed.insert(id), "{id} is computed twice");
-                assert_eq!(schedule.places[id.index()] == Some(Place::Alias), stored.is_alias(id));
+                assert_eq!(schedule.places[id.index()] == Some(Place::Alias), self.stored.is_alias(id));
             }
             for &id in &step.nodes {
                 match schedule.places[id.index()] {
@@ -151,7 +152,7 @@ fn zoo(network: Network) -> Graph {
 fn check(graph: &Graph, formats: &[Format]) {
     for storage in [Storage::Packed, Storage::Simulated] {
         let workspace = (0..graph.len()).map(|at| if at % 3 == 0 { 1000 * (at % 5) } else { 0 }).collect();
-        Case { graph, formats, storage, workspace }.check();
+        Case { graph, stored: graph.stored_in(formats), formats, storage, workspace }.check();
     }
 }
 
@@ -190,7 +191,14 @@ fn copies_of_parameters_are_made_when_they_are_first_read() {
     let graph = network();
     let formats = vec![Format::PAPER_HIGH; graph.len()];
     let workspace = Vec::new();
-    let schedule = Case { graph: &graph, formats: &formats, storage: Storage::Packed, workspace }.plan();
+    let schedule = Case {
+        graph: &graph,
+        stored: graph.stored_in(&formats),
+        formats: &formats,
+        storage: Storage::Packed,
+        workspace,
+    }
+    .plan();
     let order: Vec<NodeId> = schedule.steps.iter().flat_map(|step| step.nodes.clone()).collect();
     let copy = |id: NodeId| graph.node(id).role == Role::Parameter;
     let mut copies = 0;
@@ -211,7 +219,7 @@ fn packing_divides_the_peak() {
         let choose = |id| if graph.node(id).role == Role::Internal { Format::FP32 } else { format };
         let formats: Vec<Format> = graph.ids().map(choose).collect();
         let workspace = Vec::new();
-        Case { graph: &graph, formats: &formats, storage, workspace }.plan().arena
+        Case { graph: &graph, stored: graph.stored_in(&formats), formats: &formats, storage, workspace }.plan().arena
     };
     let whole = peak(Format::FP32, Storage::Packed);
     let simulated = peak(Format::PAPER_LOW_FORWARD, Storage::Simulated);

@@ -9,7 +9,7 @@ use crate::metrics::{FinalRecord, Record};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ended {
     /// After all its steps.
-    Finished(FinalRecord),
+    Finished(Box<FinalRecord>),
     /// Before, or with a network that is not finite.
     Diverged(Box<Divergence>),
 }

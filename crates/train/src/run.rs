@@ -162,7 +162,7 @@ pub fn train(
         worst: BTreeMap::new(),
     };
     match run.epochs(promoted, observe).and_then(|()| run.check_end(fp32)) {
-        Ok(()) => Ok(Ended::Finished(run.record())),
+        Ok(()) => Ok(Ended::Finished(Box::new(run.record()))),
         Err(Stop::Diverged(divergence)) => Ok(Ended::Diverged(divergence)),
         Err(Stop::Failed(error)) => Err(error),
     }

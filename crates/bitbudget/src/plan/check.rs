@@ -65,7 +65,11 @@ impl Plan {
         let is_named = |id: NodeId, name: &str| names[id.index()].as_deref() == Some(name);
         let is_result = |id: &TrainingId, name: &str| {
             let id = id.node();
-            let is_parameter = tensors.iter().any(|t| t.kind == Kind::Parameter && is_named(t.node, name));
+            // A parameter in FP32 is its master: it has no copy that could be made again.
+            let is_master = |(tensor, format): (&Tensor, &Format)| {
+                tensor.kind == Kind::Parameter && *format == Format::FP32 && is_named(tensor.node, name)
+            };
+            let is_parameter = tensors.iter().zip(&formats).any(is_master);
             // Nothing of the backward pass reads the loss itself.
             let is_loss = graph.output("loss").is_some_and(|loss| loss <= id || is_named(loss, name));
             graph.op(id).source_name().is_none() && !is_parameter && !is_loss

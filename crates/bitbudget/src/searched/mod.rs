@@ -12,6 +12,9 @@ use bitbudget_ir::{Graph, TrainingId};
 use bitbudget_precision::{Assignment, Formats, Method, Pinned, Setting, Tensor, tensors};
 use std::sync::Arc;
 
+/// What a step takes with an assignment.
+type Peaks<'a> = Box<dyn Fn(&Assignment) -> Result<Taken, Failure> + Sync + 'a>;
+
 /// A training graph with all that a search of it borrows.
 struct Subject<'a> {
     training: &'a Graph,
@@ -20,7 +23,7 @@ struct Subject<'a> {
     tensors: Vec<Tensor>,
     pinned: &'a Pinned,
     fp32: Arc<Fp32>,
-    taken: Box<dyn Fn(&Assignment) -> Result<Taken, Failure> + Sync + 'a>,
+    taken: Peaks<'a>,
 }
 
 impl<'a> Subject<'a> {

@@ -149,7 +149,7 @@ fn run_of(
     let ended = ended?;
     let memory = memory(session)?.measured(session, resident.growth());
     let record = match ended {
-        Ended::Finished(record) => record,
+        Ended::Finished(record) => *record,
         Ended::Diverged(divergence) => {
             let why = explained(&divergence, session, setup);
             FinalRecord { divergence: Some(why), ..divergence.record }

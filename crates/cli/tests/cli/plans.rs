@@ -241,7 +241,6 @@ fn what_a_plan_says_without_effect_is_refused() {
     let folder = Folder::new();
     folder.succeed("assign net.onnx --batch 8 -o plan.toml --quiet");
     for (from, to, words) in [
-        ("recompute = []", "recompute = [\"conv1.weight\"]", "`conv1.weight` under `recompute` is not a result"),
         ("recompute = []", "recompute = [\"nll_loss\"]", "`nll_loss` under `recompute` is not a result"),
         ("operator = \"relu\"", "operator = \"gelu\"", "is of operator `gelu`, but in the network of `relu`"),
     ] {
@@ -251,4 +250,10 @@ fn what_a_plan_says_without_effect_is_refused() {
         folder.write("bad.toml", text.replacen(from, to, 1).as_bytes());
         folder.refused("assign net.onnx --assignment bad.toml", &[words]);
     }
+    // A parameter in FP32 has no copy that could be made again.
+    folder.succeed("assign net.onnx --batch 8 --method fp32 -o exact.toml --quiet");
+    let text = String::from_utf8(folder.read("exact.toml")).unwrap();
+    folder.write("bad.toml", text.replacen("recompute = []", "recompute = [\"conv1.weight\"]", 1).as_bytes());
+    let words = "`conv1.weight` under `recompute` is not a result";
+    folder.refused("assign net.onnx --assignment bad.toml", &[words]);
 }
