@@ -1,7 +1,7 @@
 //! Chooses formats and recomputation together so that a step's peak fits a budget.
 //!
 //! [`fit`] gets a training graph's step in FP32 as plain data ([`Fp32`]), makes an integer program of it and has it solved. Only a
-//! compiler knows the true peak of a choice, so the caller gives a function that builds it ([`Network::taken`]); the search asks
+//! compiler knows the true peak of a choice, so the caller gives a function that builds it (`taken` in [`Network`]); the search asks
 //! that for every solution, and leaves some memory free where the peak is above the budget. This crate knows no pass, no device
 //! and no file.
 //!

@@ -51,7 +51,7 @@ mod writing;
 
 use bitbudget_ir::{Graph, GraphError};
 
-/// Rules of a program's own: [`rule!`] makes one, [`Rules::With`](crate::Rules::With) takes them.
+/// Rules of a program's own: [`rule!`] makes one, [`Rules::With`] takes them.
 ///
 /// ```
 /// use bitbudget_rewrite::custom::Rule;
