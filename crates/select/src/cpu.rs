@@ -10,10 +10,6 @@ use bitbudget_program::{Family, Kernel, Role};
 pub struct Cpu;
 
 impl Target for Cpu {
-    fn name(&self) -> &'static str {
-        "cpu"
-    }
-
     fn takes(&self, graph: &Graph, reader: NodeId, position: usize) -> bool {
         let facts = graph.facts(reader);
         match (&facts.form, graph.op(reader)) {

@@ -37,9 +37,6 @@ pub use needs::{Convolution, Needs, convolution};
 
 /// A kind of machine that programs are made for.
 pub trait Target {
-    /// Its name, in trainer files.
-    fn name(&self) -> &'static str;
-
     /// Whether the kernel of `reader` can compute operand `position` in passing.
     fn takes(&self, graph: &Graph, reader: NodeId, position: usize) -> bool;
 
