@@ -56,19 +56,19 @@ impl Window {
     }
 
     /// The result's shape over `x`, with `channels` channels.
-    pub(super) fn infer(&self, x: &TensorType, channels: Dim) -> Result<Shape, Reason> {
+    pub(crate) fn infer(&self, x: &TensorType, channels: Dim) -> Result<Shape, Reason> {
         let [height, width] = spatial(x)?;
         let [out_height, out_width] = self.output([height, width])?;
         Ok(Shape(vec![x.shape.0[0], channels, out_height.into(), out_width.into()]))
     }
 
     /// The input position of tap `k` of window `o` in dimension `d`, unless it lies in the padding.
-    pub(super) fn position(&self, d: usize, o: usize, k: usize, size: usize) -> Option<usize> {
+    pub(crate) fn position(&self, d: usize, o: usize, k: usize, size: usize) -> Option<usize> {
         (o * self.strides[d] + k * self.dilations[d]).checked_sub(self.pads_begin[d]).filter(|&i| i < size)
     }
 
     /// Calls `f` with input row, input column and tap (row-major) for each tap of a window that is inside the input.
-    pub(super) fn taps(&self, o: [usize; 2], input: [usize; 2], mut f: impl FnMut(usize, usize, usize)) {
+    pub(crate) fn taps(&self, o: [usize; 2], input: [usize; 2], mut f: impl FnMut(usize, usize, usize)) {
         for kh in 0..self.kernel[0] {
             for kw in 0..self.kernel[1] {
                 let row = self.position(0, o[0], kh, input[0]);
@@ -82,7 +82,7 @@ impl Window {
 }
 
 /// Height and width of a `[N, C, H, W]` tensor.
-pub(super) fn spatial(x: &TensorType) -> Result<[usize; 2], Reason> {
+pub(crate) fn spatial(x: &TensorType) -> Result<[usize; 2], Reason> {
     let fixed = |axis| x.shape.get(axis).and_then(Dim::as_fixed);
     match (x.shape.rank(), fixed(1), fixed(2), fixed(3)) {
         (4, Some(_), Some(height), Some(width)) => Ok([height, width]),
