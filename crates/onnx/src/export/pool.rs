@@ -1,7 +1,7 @@
 //! Pooling that readers such as ONNX Runtime refuse is padded by a node of its own: where padding is at least as wide as the window, as auto_pad
 //! with dilations makes it, and where `ceil_mode` drops a last window that begins behind the input, which shape inference counts.
 
-use super::Exporter;
+use super::exporter::Exporter;
 use super::messages::{flag, floats, ints, list, tensor};
 use bitbudget_ir::NodeId;
 use bitbudget_ir::ops::Window;

@@ -1,7 +1,7 @@
 //! Tensors as the file stores them: raw bytes, typed fields, external files.
 
-use crate::constant::{Constant, Elements, Int};
-use crate::external::{self, DataFolders};
+use crate::file::constant::{Constant, Elements, Int};
+use crate::file::external::{self, DataFolders};
 use half::{bf16, f16};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};

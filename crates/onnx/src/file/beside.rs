@@ -1,6 +1,6 @@
 //! The files beside a network's own in which its weights lie.
 
-use crate::wire;
+use crate::file::wire;
 use onnx_protobuf::tensor_proto::DataLocation;
 use onnx_protobuf::{Message, ModelProto, TensorProto};
 use std::collections::BTreeSet;

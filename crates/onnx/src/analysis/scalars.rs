@@ -1,6 +1,6 @@
 //! Initializers without dimensions: numbers of the program, such as epsilon, or parameters, such as a learned scale.
 
-use crate::pytorch::Signature;
+use crate::analysis::pytorch::Signature;
 use onnx_protobuf::{ModelProto, NodeProto};
 use std::collections::BTreeSet;
 

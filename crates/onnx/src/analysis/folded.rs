@@ -1,13 +1,10 @@
 //! Recognises networks whose batch normalisation the exporter folded into other operators.
 
-use crate::order::node_name;
-use crate::pytorch::{self, Signature};
+use crate::analysis::order::node_name;
+use crate::analysis::pytorch::{self, Signature, is_linear, took_up_normalisation};
 use crate::warning::{Warning, WarningKind};
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::HashMap;
-
-/// Operators whose weights can take up a scale and a shift.
-const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 /// A warning if batch normalisation was lost: a folded network trains differently, or not at all.
 ///
@@ -22,7 +19,7 @@ pub(crate) fn warning(graph: &GraphProto, signature: &Signature) -> Option<Warni
         names: nodes.iter().map(|n| node_name(n).to_string()).collect(),
     };
     let nodes = graph.node.iter();
-    let known: Vec<_> = nodes.filter(|n| took_up(n) || is_named_so(n)).collect();
+    let known: Vec<_> = nodes.filter(|n| took_up_normalisation(n) || is_named_so(n)).collect();
     if !known.is_empty() {
         return Some(warning(known));
     }
@@ -31,17 +28,6 @@ pub(crate) fn warning(graph: &GraphProto, signature: &Signature) -> Option<Warni
     }
     let unknown: Vec<_> = graph.node.iter().filter(|n| is_linear(n) && pytorch::operator(n).is_none()).collect();
     (!unknown.is_empty()).then(|| warning(unknown))
-}
-
-/// Whether the notes of PyTorch's newer exporter say that an operator took up batch normalisation.
-pub(crate) fn took_up(node: &NodeProto) -> bool {
-    let rewritten =
-        node.metadata_props.iter().any(|p| p.key.ends_with("rule_name") && p.value.contains("FuseBatchNorm"));
-    rewritten || (is_linear(node) && pytorch::operator(node).is_some_and(|operator| operator.contains("batch_norm")))
-}
-
-fn is_linear(node: &NodeProto) -> bool {
-    LINEAR.contains(&node.op_type.as_str())
 }
 
 /// Whether the names of a node show that it took up batch normalisation: those of PyTorch's older exporter, of ONNX Runtime, and a

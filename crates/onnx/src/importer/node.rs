@@ -1,7 +1,7 @@
 //! One ONNX node as its import function sees it.
 
-use crate::constant::Constant;
-use crate::tensor;
+use crate::file::constant::Constant;
+use crate::file::tensor;
 use bitbudget_ir::NodeId;
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{AttributeProto, NodeProto, TensorProto};
@@ -22,6 +22,12 @@ pub(crate) enum Value {
     Sequence(Rc<Vec<Value>>),
     /// The result of a node whose import failed: a problem that is already reported.
     Failed,
+}
+
+impl Value {
+    pub(crate) fn known(constant: Constant) -> Value {
+        Value::Constant(Rc::new(constant))
+    }
 }
 
 /// A tensor and the border around it.

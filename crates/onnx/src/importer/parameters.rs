@@ -6,27 +6,14 @@
 //! elements differ, belong to one module of PyTorch, or the file is from PyTorch's older exporter, which gives merged initializers their own
 //! names by Identity. A parameter whose elements differ is shared by all that read it.
 
-use crate::constant::{Constant, Elements};
-use crate::importer::{Importer, Initializer};
-use crate::node::{Node, Value};
-use crate::pytorch::Origin;
+use super::node::{Node, Value};
+use super::state::{Importer, Initializer, Reader};
+use crate::analysis::pytorch::Origin;
+use crate::file::constant::{Constant, Elements};
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Op, Precision, Shape, TensorType, ops};
-use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
+use onnx_protobuf::NodeProto;
 use std::collections::BTreeSet;
-
-/// The operator that is being imported, as the parameters that it reads see it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reader {
-    /// Its number among the imported ones.
-    pub(crate) node: usize,
-    /// Operators of one group share parameters.
-    pub(crate) group: String,
-    /// What parameters that belong to it alone are named after.
-    pub(crate) owner: String,
-    /// The scalar initializers that it certainly reads as themselves.
-    pub(crate) scalars: BTreeSet<usize>,
-}
 
 /// Whether all elements of a tensor are equal.
 pub(crate) fn is_uniform(constant: &Constant) -> bool {
@@ -36,19 +23,11 @@ pub(crate) fn is_uniform(constant: &Constant) -> bool {
     }
 }
 
-/// Whether a file is from PyTorch's older exporter, which marks what it merges, and has such marks, which optimizers remove.
-pub(crate) fn marks_merged(model: &ModelProto, graph: &GraphProto) -> bool {
-    let newer = |node: &NodeProto| node.metadata_props.iter().any(|p| p.key.starts_with("pkg."));
-    let stored: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-    let mark = |node: &NodeProto| node.op_type == "Identity" && node.input.iter().all(|i| stored.contains(i.as_str()));
-    model.producer_name == "pytorch" && graph.node.iter().any(mark) && !graph.node.iter().any(newer)
-}
-
 /// The reader that a node is.
 pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader {
     let module = module(node.proto);
     let output = node.proto.output.first().map_or("", String::as_str);
-    let group = match (importer.marks_merged, &module) {
+    let group = match (importer.clues.marks_merged, &module) {
         (true, _) => String::new(),
         (false, Some(module)) => format!("module {module}"),
         // A weight in the making, such as one that is centred, reads a parameter several times.
@@ -66,10 +45,10 @@ pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader 
 
 /// The scalars among a node's initializers that the file shows not to be merged with others.
 fn own_scalars(importer: &Importer, node: &Node) -> BTreeSet<usize> {
-    let read = importer.signature.read_by(node.proto);
+    let read = importer.clues.signature.read_by(node.proto);
     let is_own = |name: &str| match &read {
         Some(read) => read.contains(&name),
-        None => importer.source.merges_nothing(),
+        None => importer.clues.source.merges_nothing(),
     };
     let initializers = node.inputs.iter().flatten().filter_map(|input| match &input.value {
         Value::Initializer(i) => Some(*i),

@@ -1,11 +1,10 @@
 //! Initializers that PyTorch does not train: buffers, and what frozen batch normalisation is made of.
 
-use crate::importer::Importer;
-use crate::node::Value;
+use crate::analysis::order::is_statistic;
+use crate::analysis::pytorch::Treatment;
+use crate::analysis::scalars;
+use crate::importer::{Importer, Value};
 use crate::ops::Row;
-use crate::order::is_statistic;
-use crate::pytorch::Treatment;
-use crate::scalars;
 use crate::warning::WarningKind;
 use onnx_protobuf::NodeProto;
 
@@ -27,12 +26,12 @@ pub(crate) fn read(importer: &mut Importer, row: &Row, node: &NodeProto, positio
         // A number of the program that the exporter merged with a parameter is read where the program reads no parameter.
         let is_number = node.input.get(position) == Some(&initializer.name)
             && scalars::computes(node)
-            && importer.signature.reads_number(node, &initializer.name);
+            && importer.clues.signature.reads_number(node, &initializer.name);
         if is_number || row.build.is_none() || scalars::takes_number(node) {
             return Value::Constant(initializer.constant.clone());
         }
     }
-    let treatment = importer.signature.treatment(node, &initializer.name, initializer.uniform);
+    let treatment = importer.clues.signature.treatment(node, &initializer.name, initializer.uniform);
     let (name, constant) = (initializer.name.clone(), initializer.constant.clone());
     let kind = match treatment {
         Treatment::Default => return value,

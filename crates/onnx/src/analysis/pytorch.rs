@@ -1,9 +1,11 @@
 //! What PyTorch's newer exporter notes in a file: the kinds of the exported program's tensors, and the layer and the operator that
 //! each node comes from.
 
-use crate::folded;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Operators whose weights can take up a scale and a shift.
+const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 const SCOPES: &str = "pkg.torch.onnx.name_scopes";
 const CLASSES: &str = "pkg.torch.onnx.class_hierarchy";
@@ -107,7 +109,7 @@ impl Signature {
 
     /// How a node treats an initializer, whose elements may all be equal: exporters merge such tensors, so that the name says little.
     pub(crate) fn treatment(&self, node: &NodeProto, name: &str, uniform: bool) -> Treatment {
-        if folded::took_up(node) {
+        if took_up_normalisation(node) {
             return Treatment::Default;
         }
         let Some(origin) = Origin::of(node) else {
@@ -224,4 +226,16 @@ pub(crate) fn operator(node: &NodeProto) -> Option<&str> {
     }
     let (_, after) = note(node, FX_NODE)?.split_once("target=torch.ops.")?;
     after.split_once(']').map(|(operator, _)| operator)
+}
+
+/// Whether the notes of PyTorch's newer exporter say that an operator took up batch normalisation.
+pub(crate) fn took_up_normalisation(node: &NodeProto) -> bool {
+    let rewritten =
+        node.metadata_props.iter().any(|p| p.key.ends_with("rule_name") && p.value.contains("FuseBatchNorm"));
+    rewritten || (is_linear(node) && operator(node).is_some_and(|operator| operator.contains("batch_norm")))
+}
+
+/// Whether a node multiplies with a weight, which can take up a scale and a shift.
+pub(crate) fn is_linear(node: &NodeProto) -> bool {
+    LINEAR.contains(&node.op_type.as_str())
 }
