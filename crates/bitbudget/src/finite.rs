@@ -1,6 +1,6 @@
 //! Which tensor of a step is to blame for numbers that are not finite.
 
-use crate::build::{described, made};
+use crate::build::{described, made, setting};
 use crate::{CompileError, Compiled};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{ExecError, Executor, Inputs, Numbers, Values};
@@ -8,7 +8,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_precision::{Assignment, Level, Method, may_have, node_names};
 use bitbudget_program::BufferId;
-use bitbudget_schedule::{Setting, one_by_one};
+use bitbudget_schedule::one_by_one;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What made numbers of a step not finite.
@@ -248,7 +248,7 @@ impl Compiled {
         };
         let batch = self.batch_of(inputs);
         let steps = one_by_one(&probe);
-        let setting = Setting { batch, storage: self.lowering.storage };
+        let setting = setting(batch, self.lowering.storage);
         let (_, mut program) = made(&probe, steps, &setting).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();

@@ -49,7 +49,7 @@ pub use names::Names;
 pub use ops::{Op, Operator, Precision, Sample, ScalarKind, Work};
 pub use origin::{Origin, Stage, TrainingId};
 pub use role::{NodeId, Role};
-pub use storage::{ALIGNMENT, Stored};
+pub use storage::Stored;
 pub use text::ParseError;
 pub use types::{DType, Dim, Shape, TensorType};
 pub use verify::verify;

@@ -4,9 +4,6 @@ use crate::role::Role;
 use crate::types::DType;
 use bitbudget_formats::{Format, Overflow};
 
-/// Storage of tensors starts at multiples of this many bytes: a cache line.
-pub const ALIGNMENT: usize = 64;
-
 /// How a tensor's numbers are stored. Tensors that hold no floating-point numbers have no format, and FP32 here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stored {
