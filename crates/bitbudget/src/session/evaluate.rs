@@ -1,6 +1,6 @@
 //! Evaluations.
 
-use super::{Session, kept, memory};
+use super::{Session, kept, room};
 use crate::{Batches, Compiled, Error, Evaluation, Format, Program};
 
 /// In which numbers an evaluation computes.
@@ -33,7 +33,7 @@ impl Session {
     pub fn evaluate(&mut self, batches: &mut dyn Batches, precision: Precision) -> Result<Evaluation, Error> {
         self.exact()?;
         let Session { compiled, executor, exact: Some(exact), .. } = self else { return Err(super::not_ready()) };
-        memory::check(executor, &[&compiled.evaluate, exact])?;
+        room::check(executor, &[&compiled.evaluate, exact])?;
         let program = match precision {
             Precision::Assigned => &compiled.evaluate,
             Precision::Fp32 => &*exact,

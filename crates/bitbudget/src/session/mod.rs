@@ -3,6 +3,8 @@
 mod evaluate;
 mod memory;
 mod profile;
+mod promote;
+mod room;
 mod save;
 mod train;
 
@@ -146,7 +148,7 @@ impl Session {
         if self.step.is_some() {
             return Ok(());
         }
-        memory::check(&self.executor, &[&self.compiled.train])?;
+        room::check(&self.executor, &[&self.compiled.train])?;
         self.values_to_train()?;
         self.step = Some(self.executor.load(&self.compiled.train)?);
         Ok(())
@@ -168,7 +170,7 @@ impl Session {
     /// # Errors
     /// If the graph cannot be lowered.
     pub fn promote(&mut self, over: &[Overflow], promotion: Promotion) -> Result<Vec<metrics::Promotion>, Error> {
-        let promoted = train::promote(&mut self.compiled, over, promotion)?;
+        let promoted = promote::promote(&mut self.compiled, over, promotion)?;
         if !promoted.is_empty() {
             self.step = None;
         }
