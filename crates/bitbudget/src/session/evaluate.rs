@@ -1,16 +1,8 @@
 //! Evaluations.
 
+use super::precision::Precision;
 use super::{Session, kept, room};
 use crate::{Batches, Compiled, Error, Evaluation, Format, Program};
-
-/// In which numbers an evaluation computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// The formats of the assignment.
-    Assigned,
-    /// FP32, whatever the assignment says.
-    Fp32,
-}
 
 impl Session {
     /// The size of an evaluation's batches: that of training, or less where a batch of that size would take more memory than a

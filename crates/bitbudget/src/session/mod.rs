@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod memory;
+mod precision;
 mod profile;
 mod promote;
 mod room;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-pub use evaluate::Precision;
+pub use precision::Precision;
 pub use profile::Profiler;
 pub use save::SaveAs;
 
