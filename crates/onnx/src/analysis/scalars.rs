@@ -24,7 +24,7 @@ pub(crate) enum Source {
     Any,
     /// PyTorch's older exporter: numbers are nodes, initializers parameters and buffers. An optimizer may have added others.
     Older,
-    /// Our own export: initializers are parameters, and the factors of nodes, which are named after these.
+    /// Our own export: initializers are parameters; in files of earlier versions also factors, which are named after their nodes.
     Own { factors: BTreeSet<String> },
 }
 

@@ -1,9 +1,11 @@
 //! A graph message in the making, and the names in it.
 
 use super::annotations::Annotations;
-use super::messages::{metadata, tensor_info};
+use super::messages::{metadata, tensor, tensor_info};
 use bitbudget_ir::{Graph, Model, Names, NodeId, Op};
+use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
+use protobuf::Enum;
 use std::collections::BTreeMap;
 
 /// A graph message in the making.
@@ -79,12 +81,17 @@ impl<'m> Exporter<'m> {
         &mut self.proto.node[at]
     }
 
-    /// An initializer that is an operator's argument, such as a shape.
-    pub(super) fn argument(&mut self, id: NodeId, what: &str, mut tensor: TensorProto) -> String {
+    /// An operator's argument: an initializer of whole numbers, such as a shape, or a Constant node of floating-point ones, such as a
+    /// factor. Floating-point initializers are parameters and states.
+    pub(super) fn argument(&mut self, id: NodeId, what: &str, mut value: TensorProto) -> String {
         let output = self.name(id);
         let name = self.fresh(&format!("{output}.{what}"));
-        tensor.name.clone_from(&name);
-        self.proto.initializer.push(tensor);
+        if value.data_type == DataType::FLOAT.value() {
+            self.message(name.clone(), "Constant", Vec::new(), name.clone()).attribute = vec![tensor("value", value)];
+        } else {
+            value.name.clone_from(&name);
+            self.proto.initializer.push(value);
+        }
         name
     }
 
