@@ -90,7 +90,7 @@ fn what_is_derived_is_stored_nowhere() {
         let forward = build(&spec(network)).unwrap().graph;
         let training = bitbudget_autodiff::training(&forward, &bitbudget_autodiff::Optimizer::sgd()).unwrap();
         let graph = bitbudget_rewrite::rewrite(&training, Rules::Exact).unwrap();
-        let setting = Setting { batch: BATCH, storage: Storage::Packed };
+        let setting = Setting { batch: BATCH, storage: Storage::Packed, alignment: Cpu.alignment() };
         let schedule = plan(&graph, &setting);
         let derived = derivable(&graph, &schedule, BATCH, &|reader, position| Cpu.takes(&graph, reader, position));
         let rectified = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();

@@ -2,7 +2,7 @@
 
 use crate::{CompileError, Storage};
 use bitbudget_ir::{Graph, Node, NodeId, Role, TrainingId};
-use bitbudget_lower::{LowerError, lower};
+use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_precision::Assignment;
 use bitbudget_program::{Footprint, Program};
 use bitbudget_rewrite::{Rules, derive, recompute, rewrite};
@@ -129,8 +129,13 @@ pub(crate) fn in_form(
         graph = recompute(&graph, &group(&graph.exact(), batch), recomputed)?;
     }
     let steps = group(&graph, batch);
-    let (schedule, program) = made(&graph, steps, &Setting { batch, storage: lowering.storage })?;
+    let (schedule, program) = made(&graph, steps, &setting(batch, lowering.storage))?;
     Ok(Built { program, graph, schedule, form })
+}
+
+/// What sizes depend on, on CPUs.
+pub(crate) fn setting(batch: usize, storage: Storage) -> Setting {
+    Setting { batch, storage, alignment: Cpu.alignment() }
 }
 
 /// The program of steps: select, place, lower.
@@ -140,10 +145,7 @@ pub(crate) fn made(
     setting: &Setting,
 ) -> Result<(Schedule, Program), LowerError> {
     let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, setting.batch), setting.batch);
-    let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
-    let schedule = place(graph, steps, &workspace, setting);
-    let program = lower(graph, &schedule, &kernels, setting)?;
-    Ok((schedule, program))
+    place_and_lower(graph, steps, &kernels, setting)
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -160,7 +162,7 @@ pub(crate) fn derived(graph: &Graph, batch: usize, form: Form) -> Result<Graph, 
         return Ok(graph.clone());
     }
     // Steps and places go by sizes before formats are chosen.
-    let (exact, setting) = (graph.exact(), Setting { batch, storage: Storage::Packed });
+    let (exact, setting) = (graph.exact(), setting(batch, Storage::Packed));
     let steps = group(&exact, batch);
     let schedule = place(&exact, steps.clone(), &[], &setting);
     let takes = |reader, position| Cpu.takes(&exact, reader, position);

@@ -2,11 +2,11 @@
 
 use crate::build::{Built, Form, described, in_form, smallest};
 use crate::{CompileError, Compiled, Format, Priced};
-use bitbudget_budget as budget;
-use bitbudget_ir::{Graph, NodeId};
+use bitbudget_ir::{DType, Graph, NodeId, Role, Stored};
 use bitbudget_precision::{Assignment, Kind, node_names};
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
-use bitbudget_schedule::{Place, Schedule};
+use bitbudget_schedule::Place;
+use bitbudget_select::{Cpu, Load, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule, and the difference without it.
@@ -158,7 +158,7 @@ fn tensors(compiled: &Compiled, readers: &BTreeMap<NodeId, Vec<String>>) -> Vec<
             kind: tensor.kind.name(),
             shape: compiled.training.ty(tensor.node).shape.to_string(),
             format,
-            bytes: tensor.elements * format.bytes() as u64,
+            bytes: Stored::of(Role::Internal, format).bytes(DType::F32, tensor.elements as usize) as u64,
             storing,
             computed_by: readers.cloned().unwrap_or_default(),
             choices: solver.map(|s| s.choices[at].clone()).unwrap_or_default(),
@@ -205,28 +205,9 @@ pub(crate) fn readers(training: &Graph, lowered: &Built) -> BTreeMap<NodeId, Vec
     times
 }
 
-/// Seconds of a step, from the work of its instructions and the bytes that they touch.
+/// Estimated seconds of a step.
 fn seconds(lowered: &Built, batch: usize) -> f64 {
     let Built { graph, schedule, .. } = lowered;
-    schedule.steps.iter().map(|step| step_seconds(graph, schedule, &step.nodes, batch)).sum()
-}
-
-/// The tensor that a node shows, if it only shows one; else its own.
-fn shown(graph: &Graph, schedule: &Schedule, mut id: NodeId) -> Option<NodeId> {
-    while schedule.places[id.index()] == Some(Place::Alias) {
-        id = graph.operands(id).first().copied()?;
-    }
-    Some(id)
-}
-
-fn step_seconds(graph: &Graph, schedule: &Schedule, nodes: &[NodeId], batch: usize) -> f64 {
-    let is_stored = |id: &NodeId| !matches!(schedule.places[id.index()], Some(Place::Inside | Place::Alias));
-    let mut touched: BTreeSet<NodeId> = nodes.iter().copied().filter(is_stored).collect();
-    let read = nodes.iter().flat_map(|&id| graph.operands(id)).filter_map(|&id| shown(graph, schedule, id));
-    touched.extend(read.filter(is_stored));
-    if nodes.iter().all(|id| schedule.places[id.index()] == Some(Place::Alias)) {
-        return 0.0;
-    }
-    let bytes = touched.into_iter().map(|id| graph.bytes(id, batch) as f64).sum();
-    budget::seconds(graph, nodes, batch, bytes)
+    let inside: Vec<bool> = schedule.places.iter().map(|place| *place == Some(Place::Inside)).collect();
+    schedule.steps.iter().map(|step| Cpu.seconds(Load::of(graph, &step.nodes, &inside, batch))).sum()
 }

@@ -1,14 +1,14 @@
 //! The FP32 step that the search for an assignment goes by, and the bytes of a built step.
 
-use crate::build::{Form, build, build_stored, derived, described, in_form, needs, rewritten};
+use crate::build::{Form, build, build_stored, derived, described, in_form, needs, rewritten, setting};
 use crate::{CompileError, Lowering};
 use bitbudget_budget::{Failure, Fp32, Fp32Step, Taken, Where};
 use bitbudget_formats::Format;
-use bitbudget_ir::{ALIGNMENT, Graph, NodeId, Op, Role, Stage};
+use bitbudget_ir::{Graph, NodeId, Op, Role, Stage};
 use bitbudget_precision::Assignment;
 use bitbudget_program::Footprint;
-use bitbudget_schedule::{Place, Schedule, Setting, plan};
-use bitbudget_select::Needs;
+use bitbudget_schedule::{Place, Schedule, plan};
+use bitbudget_select::{Cpu, Needs, alone};
 use std::sync::Arc;
 
 /// The FP32 step of a training graph at a batch, made when it is first asked for, and again only for another lowering.
@@ -41,7 +41,7 @@ fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, Comp
     let step = in_one_form(training, batch, lowering, form)?;
     let other = |&other: &Form| form != Form::Derived && other != form;
     let others = lowering.all_forms().filter(other).map(|form| in_one_form(training, batch, lowering, form));
-    Ok(Fp32 { step, others: others.collect::<Result<_, _>>()? })
+    Ok(Fp32 { step, others: others.collect::<Result<_, _>>()?, seconds: alone(&Cpu, training, batch) })
 }
 
 /// What a training step takes with an assignment.
@@ -69,7 +69,8 @@ fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -
         Form::Stored | Form::Derived => rewritten(graph, lowering),
     };
     let graph = derived(&rewritten_for(&training.exact())?, batch, form)?;
-    let schedule = plan(&graph, &Setting { batch, storage: lowering.storage });
+    let setting = setting(batch, lowering.storage);
+    let schedule = plan(&graph, &setting);
     let (mut most, mut least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
     let mut scratch_least = vec![usize::MAX; graph.len()];
     let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
@@ -99,7 +100,7 @@ fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -
     let beside_least = kept + scratch * lowering.threads;
     let of_step = |nodes: &Vec<NodeId>, needs: &[usize]| {
         let most = nodes.iter().map(|id| needs[id.index()]).max().unwrap_or(0);
-        most.next_multiple_of(ALIGNMENT)
+        most.next_multiple_of(setting.alignment)
     };
     let places = places(&graph, &schedule);
     let replaced = replaced(&graph, &schedule);
@@ -121,6 +122,7 @@ fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -
         beside_least,
         kept,
         peak: fp32_peak,
+        alignment: setting.alignment,
     })
 }
 

@@ -2,7 +2,6 @@
 
 use crate::costs::{Costs, preference};
 use crate::error::BudgetError;
-use crate::estimate::seconds_by_node;
 use crate::network::Network;
 use crate::setting::Budget;
 use bitbudget_formats::Format;
@@ -49,12 +48,17 @@ impl<'a> Harm<'a> {
     }
 }
 
-/// The costs of all choices.
+/// The costs of all choices; `estimated` is the seconds of each node of the training graph, which a profile overrules.
 ///
 /// # Errors
 /// If the profile does not tell what a format costs.
-pub(crate) fn costs(network: &Network<'_>, budget: &Budget, formats: &[Vec<Format>]) -> Result<Costs, BudgetError> {
-    let Network { training, batch, tensors, .. } = *network;
+pub(crate) fn costs(
+    network: &Network<'_>,
+    estimated: &[f64],
+    budget: &Budget,
+    formats: &[Vec<Format>],
+) -> Result<Costs, BudgetError> {
+    let Network { training, tensors, .. } = *network;
     let harm = Harm::new(tensors, formats, budget.profile());
     let mut missing: Vec<Format> = Vec::new();
     let mut of = |tensor: &Tensor, format: Format| {
@@ -73,9 +77,8 @@ pub(crate) fn costs(network: &Network<'_>, budget: &Budget, formats: &[Vec<Forma
     let (seconds, step_seconds) = match budget.profile() {
         Some(profile) => (training.ids().map(|id| profile.seconds_of(id)).collect(), profile.seconds.step),
         None => {
-            let seconds = seconds_by_node(training, batch);
-            let whole = seconds.iter().zip(training.live()).filter(|(_, live)| *live).map(|(s, _)| s).sum();
-            (seconds, whole)
+            let whole = estimated.iter().zip(training.live()).filter(|(_, live)| *live).map(|(s, _)| s).sum();
+            (estimated.to_vec(), whole)
         }
     };
     let Budget { time_weight, max_slowdown, .. } = *budget;

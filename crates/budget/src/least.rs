@@ -8,7 +8,7 @@ use crate::search::{BINDING, Placed, Search};
 use crate::setting::{Budget, Granularity};
 use crate::step::Fp32Step;
 use bitbudget_formats::Format;
-use bitbudget_ir::{ALIGNMENT, DType, Role, Stored};
+use bitbudget_ir::{DType, Role, Stored};
 use bitbudget_precision::{Assignment, Method};
 use bitbudget_solver::{Engine, Outcome, Settings, Smallest, Solution, smallest, solve};
 use std::cmp::Ordering;
@@ -173,7 +173,7 @@ impl Search<'_> {
             let elements = tensors[at].elements as usize;
             let bytes = |format| Stored::of(Role::Internal, format).bytes(DType::F32, elements);
             let narrowest = self.given(at).iter().map(|&format| bytes(format)).min().unwrap_or(0);
-            bytes(Format::FP32).saturating_sub(narrowest) + ALIGNMENT
+            bytes(Format::FP32).saturating_sub(narrowest) + step.alignment
         };
         let exact: usize = (0..tensors.len()).filter(|&at| self.is_exact(at)).map(spread).sum();
         bytes.saturating_sub(step.beside - step.beside_least).saturating_sub(step.workspace_spread() + spare + exact)

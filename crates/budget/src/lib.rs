@@ -30,9 +30,9 @@
 //!     workspace: vec![0; computed.len()],
 //!     workspace_least: vec![0; computed.len()],
 //!     steps: computed.into_iter().map(|id| vec![id]).collect(),
-//!     beside: 0, beside_least: 0, beside_least_in_form: 0, kept: 0, peak: 1 << 20,
+//!     beside: 0, beside_least: 0, beside_least_in_form: 0, kept: 0, peak: 1 << 20, alignment: 64,
 //! };
-//! let fp32 = Fp32 { step, others: Vec::new() };
+//! let fp32 = Fp32 { step, others: Vec::new(), seconds: vec![1e-3; training.len()] };
 //! // A compiler would build the step; this one adds up all tensors.
 //! let bytes = |assignment: &Assignment| {
 //!     let bytes = |(tensor, format): (&bitbudget_precision::Tensor, &bitbudget_formats::Format)| {
@@ -73,7 +73,6 @@ mod classes;
 mod costs;
 mod demote;
 mod error;
-mod estimate;
 mod fit;
 mod harm;
 mod least;
@@ -94,7 +93,6 @@ pub use allowed::Overflowed;
 pub use available::{Available, MemoryError};
 pub use costs::Costs;
 pub use error::{BudgetError, Failure, Shortage};
-pub use estimate::seconds;
 pub use fit::fit;
 pub use limit::{Limit, ParseLimitError};
 pub use network::{Network, Taken};

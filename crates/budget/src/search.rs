@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// If the profile lacks formats.
     pub fn costs(&self) -> Result<Costs, BudgetError> {
-        costs(&self.network, self.budget, &self.allowed)
+        costs(&self.network, &self.fp32.seconds, self.budget, &self.allowed)
     }
 
     /// What an assignment's formats cost in the integer program's measure, if that knows them.

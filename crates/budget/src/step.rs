@@ -40,6 +40,8 @@ pub struct Fp32Step {
     pub kept: usize,
     /// The peak.
     pub peak: usize,
+    /// Tensors and workspace begin at multiples of so many bytes.
+    pub alignment: usize,
 }
 
 /// The FP32 step in the forms that a training graph's program may have: all compute the same bits.
@@ -49,13 +51,15 @@ pub struct Fp32 {
     pub step: Fp32Step,
     /// In the other forms, if that one stores what can be computed in passing.
     pub others: Vec<Fp32Step>,
+    /// Estimated seconds of each node of the training graph.
+    pub seconds: Vec<f64>,
 }
 
 impl Fp32Step {
     /// The step as the integer program reads it.
     pub(crate) fn skeleton<'a>(&'a self, training: &'a Graph) -> Skeleton<'a> {
-        let Fp32Step { graph, steps, places, replaced, workspace, .. } = self;
-        Skeleton { training, graph, steps, places, replaced, workspace }
+        let Fp32Step { graph, steps, places, replaced, workspace, alignment, .. } = self;
+        Skeleton { training, graph, steps, places, replaced, workspace, alignment: *alignment }
     }
 
     /// The same with the workspace of the formats that need least.
@@ -86,4 +90,5 @@ pub(crate) struct Skeleton<'a> {
     pub(crate) places: &'a [Where],
     pub(crate) replaced: &'a [Option<NodeId>],
     pub(crate) workspace: &'a [usize],
+    pub(crate) alignment: usize,
 }

@@ -1,12 +1,12 @@
 //! What to do about a run that diverged: settings that are out of the ordinary, and wider formats.
 
-use crate::divergence::Setup;
 use crate::output::{grouped, number};
 use crate::report::quoted;
 use bitbudget::{Compiled, Decided, Method, Optimizer, SEVERAL, Saturated, parameters};
 use bitbudget_train::batches::Batch;
 use bitbudget_train::divergence::{Divergence, NotFinite};
 use bitbudget_train::metrics::FinalRecord;
+use bitbudget_train::run::Settings;
 use std::path::Path;
 
 /// Larger learning rates are out of the ordinary; those of AdamW are smaller.
@@ -25,6 +25,13 @@ pub(crate) enum Formats<'a> {
     Assignment(&'a Path),
     /// A trainer file.
     Trainer(&'a Path),
+}
+
+/// How a run was set up.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) formats: Formats<'a>,
 }
 
 /// A command with a training; each has options of its own.

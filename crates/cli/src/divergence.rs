@@ -1,6 +1,6 @@
 //! A run that diverged, in words.
 
-use crate::advice::{Extremes, Formats, extremes, extremes_with, list, update};
+use crate::advice::{Extremes, Setup, extremes, extremes_with, list, update};
 use crate::output::{number, percent, small};
 use crate::report::hardly_trained;
 use anyhow::Error;
@@ -10,7 +10,6 @@ use bitbudget_train::evaluation::Evaluation;
 use bitbudget_train::loss_scale::{LossScaling, SMALLEST_SCALE};
 use bitbudget_train::metrics;
 use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
-use bitbudget_train::run::Settings;
 use std::path::Path;
 
 /// The exit status of a command whose numbers are not finite.
@@ -31,13 +30,6 @@ impl std::error::Error for Diverged {}
 /// Whether an error is that numbers are not finite.
 pub(crate) fn is_divergence(error: &Error) -> bool {
     error.chain().any(|cause| cause.is::<Diverged>() || ErrorKind::of(cause) == Some(ErrorKind::NotFinite))
-}
-
-/// How a run was set up.
-#[derive(Clone, Copy)]
-pub(crate) struct Setup<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) formats: Formats<'a>,
 }
 
 /// What was not finite in a run, where, and what to do.

@@ -7,6 +7,7 @@ mod advice;
 mod args;
 mod budget;
 mod commands;
+mod console;
 mod data;
 mod divergence;
 mod effect;

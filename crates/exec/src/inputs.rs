@@ -208,7 +208,7 @@ mod tests {
             offset: None,
         };
         let buffers = vec![buffer("image", &[2, 3], DType::F32), buffer("labels", &[2], DType::Label)];
-        Program { batch: 2, arena: 0, buffers, instructions: Vec::new(), outputs: Vec::new() }
+        Program { batch: 2, arena: 0, alignment: 64, buffers, instructions: Vec::new(), outputs: Vec::new() }
     }
 
     #[test]

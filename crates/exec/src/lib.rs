@@ -24,6 +24,7 @@
 //! let program = Program {
 //!     batch: 4,
 //!     arena: 16,
+//!     alignment: 64,
 //!     buffers: vec![buffer(Source::Input, None), buffer(Source::None, Some(0))],
 //!     instructions: vec![Instruction::Compute { parts: vec![relu], kernel, workspace: None }],
 //!     outputs: vec![("y".into(), BufferId(1))],

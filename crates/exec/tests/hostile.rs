@@ -119,7 +119,8 @@ fn program((op, types): &Use) -> Option<Program> {
     let arena = offset.checked_add(kernel.workspace)?;
     let workspace = (kernel.workspace > 0).then_some(offset);
     let instructions = vec![Instruction::Compute { parts, kernel, workspace }];
-    let program = Program { batch: 2, arena, buffers, instructions, outputs: vec![("y".into(), output)] };
+    let program =
+        Program { batch: 2, arena, alignment: 64, buffers, instructions, outputs: vec![("y".into(), output)] };
     program.check().ok().map(|()| program)
 }
 

@@ -1,21 +1,19 @@
 //! Loops over slices, compiled once per instruction set; the best one that the processor has is chosen at run time.
 
-use std::sync::OnceLock;
-
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
-use crate::element::{Constants, INFINITY, MAGNITUDE, NAN, decode, encode, magnitude, round};
-use crate::format::Encoding;
+use crate::counts::{Counts, Overflow};
+use crate::element::Constants;
+use crate::format::{Encoding, Format};
+use crate::loops::{
+    Word, canonical_bf16_loop, count_loop, decode_bf16_loop, decode_loop, encode_loop, round_loop, widen_bf16_loop,
+};
+use crate::path::Path;
 #[cfg(target_arch = "x86_64")]
 use crate::table::Table;
-use crate::{Counts, Format, Overflow};
 
-/// A storage type of packed codes.
-pub(crate) trait Code: Copy {
-    /// Drops the high bits.
-    fn from_bits(bits: u32) -> Self;
-    fn to_bits(self) -> u32;
-
+/// A storage type of packed codes, with the fastest loops over slices of it.
+pub(crate) trait Code: Word {
     /// Writes the code of every number of `xs` to `codes`, which is as long.
     fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [Self]) -> Counts;
 
@@ -27,16 +25,6 @@ pub(crate) trait Code: Copy {
 }
 
 impl Code for u8 {
-    #[inline(always)]
-    fn from_bits(bits: u32) -> u8 {
-        bits as u8
-    }
-
-    #[inline(always)]
-    fn to_bits(self) -> u32 {
-        u32::from(self)
-    }
-
     fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u8]) -> Counts {
         #[cfg(target_arch = "x86_64")]
         if path.is_avx512() && path.available() {
@@ -82,16 +70,6 @@ impl Code for u8 {
 }
 
 impl Code for u16 {
-    #[inline(always)]
-    fn from_bits(bits: u32) -> u16 {
-        bits as u16
-    }
-
-    #[inline(always)]
-    fn to_bits(self) -> u32 {
-        u32::from(self)
-    }
-
     fn encode_all(path: Path, format: Format, overflow: Overflow, xs: &[f32], codes: &mut [u16]) -> Counts {
         #[cfg(target_arch = "x86_64")]
         if path.is_avx512() && path.available() {
@@ -159,70 +137,6 @@ fn decode_bf16_by_arithmetic<T: Code>(path: Path, format: Format, codes: &[T], w
     }
 }
 
-/// An instruction set that the loops are compiled for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Path {
-    /// What every processor of the target has.
-    Portable,
-    /// AVX2.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// AVX-512 F, BW, VL and DQ, and POPCNT.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// The same and AVX-512 VBMI.
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vbmi,
-}
-
-impl Path {
-    /// Every path of the target, the fastest first.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) const ALL: [Path; 4] = [Path::Avx512Vbmi, Path::Avx512, Path::Avx2, Path::Portable];
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) const ALL: [Path; 1] = [Path::Portable];
-
-    /// Whether this processor has the instructions.
-    pub(crate) fn available(self) -> bool {
-        // Short slices are many, and asking for the processor's flags one by one takes as long as they do.
-        static FOUND: OnceLock<[bool; Path::ALL.len()]> = OnceLock::new();
-        let find = || {
-            let mut found = [false; Path::ALL.len()];
-            Path::ALL.iter().for_each(|&path| found[path as usize] = path.is_there());
-            found
-        };
-        FOUND.get_or_init(find)[self as usize]
-    }
-
-    fn is_there(self) -> bool {
-        match self {
-            Path::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => is_x86_feature_detected!("avx2"),
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("popcnt")
-            }
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512Vbmi => Path::Avx512.is_there() && is_x86_feature_detected!("avx512vbmi"),
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn is_avx512(self) -> bool {
-        matches!(self, Path::Avx512 | Path::Avx512Vbmi)
-    }
-
-    /// The fastest path of this processor.
-    pub(crate) fn best() -> Path {
-        Path::ALL.into_iter().find(|path| path.available()).unwrap_or(Path::Portable)
-    }
-}
-
 /// Defines a function that runs `$body` compiled for the path given, or for the portable one where the processor lacks
 /// it.
 macro_rules! per_path {
@@ -287,113 +201,4 @@ per_path! {
 per_path! {
     /// Counts the numbers that are not finite, which is all there is to count in FP32.
     count_all = count_loop[][](xs: &[f32]) -> Counts
-}
-
-/// So many numbers are counted in 32 bits, which vectorise better, before the counts are widened.
-const BLOCK: usize = 1 << 16;
-
-/// Counts within a block.
-#[derive(Default)]
-struct BlockCounts {
-    overflow: u32,
-    underflow: u32,
-    not_finite: u32,
-}
-
-impl BlockCounts {
-    #[inline(always)]
-    fn add(&mut self, c: &Constants, x: f32) {
-        let a = magnitude(x);
-        self.overflow = self.overflow.wrapping_add(u32::from(a >= c.overflow_threshold));
-        // Zero wraps around and does not count.
-        self.underflow = self.underflow.wrapping_add(u32::from(a.wrapping_sub(1) < c.underflow_threshold - 1));
-        self.not_finite = self.not_finite.wrapping_add(u32::from(a >= INFINITY));
-    }
-
-    fn widen(self) -> Counts {
-        Counts {
-            overflow: u64::from(self.overflow),
-            underflow: u64::from(self.underflow),
-            not_finite: u64::from(self.not_finite),
-        }
-    }
-}
-
-#[inline(always)]
-pub(crate) fn round_loop<const IEEE: bool>(c: &Constants, xs: &mut [f32]) -> Counts {
-    // A copy lives in registers, where the loop need not fear that writing to the slice changes it.
-    let c = *c;
-    let mut total = Counts::default();
-    for block in xs.chunks_mut(BLOCK) {
-        let mut counts = BlockCounts::default();
-        for x in block {
-            counts.add(&c, *x);
-            *x = round::<IEEE>(&c, *x);
-        }
-        total += counts.widen();
-    }
-    total
-}
-
-#[inline(always)]
-pub(crate) fn encode_loop<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32], codes: &mut [T]) -> Counts {
-    let c = *c;
-    let mut total = Counts::default();
-    for (xs, codes) in xs.chunks(BLOCK).zip(codes.chunks_mut(BLOCK)) {
-        let mut counts = BlockCounts::default();
-        for (&x, code) in xs.iter().zip(codes) {
-            counts.add(&c, x);
-            *code = T::from_bits(encode::<IEEE>(&c, x));
-        }
-        total += counts.widen();
-    }
-    total
-}
-
-#[inline(always)]
-pub(crate) fn decode_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], xs: &mut [f32]) {
-    let c = *c;
-    for (x, &code) in xs.iter_mut().zip(codes) {
-        *x = decode::<IEEE>(&c, code.to_bits());
-    }
-}
-
-#[inline(always)]
-fn decode_bf16_loop<const IEEE: bool, T: Code>(c: &Constants, codes: &[T], words: &mut [u16]) {
-    let c = *c;
-    for (word, &code) in words.iter_mut().zip(codes) {
-        *word = (decode::<IEEE>(&c, code.to_bits()).to_bits() >> 16) as u16;
-    }
-}
-
-#[inline(always)]
-fn widen_bf16_loop(codes: &[u16], xs: &mut [f32]) {
-    for (x, &code) in xs.iter_mut().zip(codes) {
-        let wide = u32::from(code) << 16;
-        *x = f32::from_bits(if wide & MAGNITUDE > INFINITY { NAN } else { wide });
-    }
-}
-
-/// Copies BF16 numbers, with one NaN for all.
-#[inline(always)]
-fn canonical_bf16_loop(codes: &[u16], words: &mut [u16]) {
-    const UPPER: u32 = 16;
-    for (word, &code) in words.iter_mut().zip(codes) {
-        let nan = code & (MAGNITUDE >> UPPER) as u16 > (INFINITY >> UPPER) as u16;
-        *word = if nan { (NAN >> UPPER) as u16 } else { code };
-    }
-}
-
-#[inline(always)]
-fn count_loop(xs: &[f32]) -> Counts {
-    let mut total = Counts::default();
-    for block in xs.chunks(BLOCK) {
-        let mut not_finite = 0u32;
-        for &x in block {
-            not_finite = not_finite.wrapping_add(u32::from(magnitude(x) >= INFINITY));
-        }
-        let not_finite = u64::from(not_finite);
-        total += Counts { overflow: not_finite, underflow: 0, not_finite };
-    }
-    total
 }

@@ -4,8 +4,8 @@
 //! `IEEE` chooses between the paper's formats (`false`) and the layouts that round ties to even (`true`, OCP E4M3
 //! included). Arithmetic wraps on purpose: what an out-of-range lane computes is replaced at the end.
 
-use crate::format::Encoding;
-use crate::{Format, Overflow};
+use crate::counts::Overflow;
+use crate::format::{Encoding, Format};
 
 /// Bits of positive infinity; magnitudes above it are NaN.
 pub(crate) const INFINITY: u32 = 0x7f80_0000;

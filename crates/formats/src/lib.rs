@@ -47,18 +47,21 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod codec;
+mod counts;
 mod element;
 mod format;
+mod loops;
 mod name;
+mod path;
 mod slices;
 #[cfg(target_arch = "x86_64")]
 mod table;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx512::{Pack64, Unpack64};
+pub use counts::{Counts, Overflow, PROMOTION_THRESHOLD};
 pub use format::{Format, FormatError};
 pub use name::ParseFormatError;
 pub use slices::{
-    CodecError, Counts, Overflow, PROMOTION_THRESHOLD, Rounder, pack_u8, pack_u16, round_slice, unpack_u8,
-    unpack_u8_bf16, unpack_u16, unpack_u16_bf16,
+    CodecError, Rounder, pack_u8, pack_u16, round_slice, unpack_u8, unpack_u8_bf16, unpack_u16, unpack_u16_bf16,
 };

@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::format::Encoding;
-use crate::{Format, FormatError};
+use crate::format::{Encoding, Format, FormatError};
 
 const NAMED: [(&str, Format); 5] = [
     ("fp32", Format::FP32),

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
+use crate::counts::Overflow;
 use crate::element::{Constants, decode};
-use crate::format::Encoding;
-use crate::{Format, Overflow};
+use crate::format::{Encoding, Format};
 
 /// The BF16 number of each byte in a format of at most 8 bits, all of which are exact in BF16.
 #[derive(Debug)]

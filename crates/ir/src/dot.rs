@@ -1,6 +1,7 @@
 //! Graphs in GraphViz's language, coloured by bits.
 
-use crate::graph::{Graph, NodeId, Role};
+use crate::graph::Graph;
+use crate::role::{NodeId, Role};
 use std::fmt;
 
 /// Above so many arrows GraphViz is asked to hurry: curves and fine placement take it minutes.

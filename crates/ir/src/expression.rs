@@ -1,9 +1,6 @@
 //! Expressions that compute an element of a result from elements of operands.
 
-use crate::array::{Array, Float};
-use crate::facts::{Form, Read};
-use crate::ops::Operator;
-use crate::types::Shape;
+use crate::array::Float;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// An element of a result.
@@ -115,30 +112,6 @@ impl Expression {
             Expression::Less(abcd) | Expression::AtMost(abcd) => of(&abcd[3]),
         }
     }
-}
-
-/// The result of an operator that computes element by element.
-pub(crate) fn elementwise<F: Float>(op: &impl Operator, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
-    let shapes: Vec<Shape> = operands.iter().map(|operand| Shape::fixed(&operand.shape)).collect();
-    let facts = op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
-    let Form::Map(expression) = facts.form else { return Array::filled(shape, F::nan()) };
-    let per_channel = |position: usize| {
-        let axes = operands[position].shape.iter().enumerate();
-        axes.filter(|&(axis, _)| axis != 1).map(|(_, &size)| size).product()
-    };
-    Array::from_fn(shape, |index| {
-        let element = |position: usize| {
-            let array = operands[position];
-            match facts.reads.of(position) {
-                Read::Each => array.at(index),
-                Read::Channel => array.data[index[1]],
-                Read::Scalar => array.scalar(),
-                Read::Broadcast => array.broadcast_at(index),
-                Read::Shape | Read::Whole => F::nan(),
-            }
-        };
-        expression.evaluate(&element, &per_channel)
-    })
 }
 
 impl Add for Expression {

@@ -5,8 +5,8 @@
 //! from which a new one could be missing.
 
 use crate::expression::Expression;
-use crate::ops::Window;
 use crate::types::Shape;
+use crate::window::Window;
 
 /// The facts of an operator on operands of certain shapes.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@ use crate::error::{GraphError, Reason};
 use crate::facts::Facts;
 use crate::ops::{Op, ScalarKind};
 use crate::origin::{Origin, Stage, TrainingId};
+use crate::role::{NodeId, Role};
 use crate::storage::Stored;
 use crate::types::{Shape, TensorType};
 use bitbudget_formats::Format;
@@ -11,48 +12,6 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use std::sync::Arc;
-
-/// A node, and the tensor that it produces; ids ascend in execution order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
-
-impl NodeId {
-    /// The position in execution order.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    fn petgraph(self) -> NodeIndex {
-        NodeIndex::new(self.index())
-    }
-}
-
-impl std::fmt::Display for NodeId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "%{}", self.0)
-    }
-}
-
-/// What a tensor is to the training step; formats are assigned by it (paper, "The problem").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Never rounded: sources, statistics, sums of gradients, optimizer state, scratch of a gradient.
-    Internal,
-    /// The result of a forward operator (Y), or of one that only relabels.
-    Output,
-    /// The rounded copy of a master that forward and backward pass read (P).
-    Parameter,
-    /// One reader's contribution to the gradient of an output (GY).
-    OutputGradient {
-        /// The output whose gradient it is.
-        of: NodeId,
-    },
-    /// One reader's contribution to the gradient of a parameter (GP).
-    ParameterGradient {
-        /// The parameter whose gradient it is.
-        of: NodeId,
-    },
-}
 
 /// An operator with the type of its result.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,7 +135,7 @@ impl Graph {
             let reason = Reason::new(format!("cannot stand for {id} of type {}", self.ty(id)));
             return Err(GraphError::new(op.name(), &id.to_string(), &[ty.to_string()], reason));
         }
-        let edges = self.graph.edges_directed(id.petgraph(), Direction::Incoming);
+        let edges = self.graph.edges_directed(at(id), Direction::Incoming);
         let mut edges: Vec<_> = edges.map(|edge| edge.id()).collect();
         // Removing an edge gives its index to the last one.
         edges.sort_unstable();
@@ -184,10 +143,10 @@ impl Graph {
             self.graph.remove_edge(edge);
         });
         for operand in operands {
-            self.graph.add_edge(operand.petgraph(), id.petgraph(), ());
+            self.graph.add_edge(at(*operand), at(id), ());
         }
         let facts = Arc::new(self.facts_of(&op, operands, &ty));
-        let entry = Arc::make_mut(&mut self.graph[id.petgraph()]);
+        let entry = Arc::make_mut(&mut self.graph[at(id)]);
         (entry.node.op, entry.operands, entry.facts) = (op, operands.to_vec(), facts);
         Ok(())
     }
@@ -200,7 +159,7 @@ impl Graph {
         }
         let index = self.graph.add_node(Arc::new(Entry { node, operands: operands.to_vec(), facts }));
         for operand in operands {
-            self.graph.add_edge(operand.petgraph(), index, ());
+            self.graph.add_edge(at(*operand), index, ());
         }
         NodeId(index.index() as u32)
     }
@@ -232,7 +191,7 @@ impl Graph {
 
     /// The node of an id that this graph gave out.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.graph[id.petgraph()].node
+        &self.graph[at(id)].node
     }
 
     /// The operator of a node.
@@ -242,7 +201,7 @@ impl Graph {
 
     /// What passes may rely on about a node.
     pub fn facts(&self, id: NodeId) -> &Facts {
-        &self.graph[id.petgraph()].facts
+        &self.graph[at(id)].facts
     }
 
     /// The type of a node's result.
@@ -282,12 +241,12 @@ impl Graph {
     }
 
     fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut Arc::make_mut(&mut self.graph[id.petgraph()]).node
+        &mut Arc::make_mut(&mut self.graph[at(id)]).node
     }
 
     /// The operands of a node, in order.
     pub fn operands(&self, id: NodeId) -> &[NodeId] {
-        &self.graph[id.petgraph()].operands
+        &self.graph[at(id)].operands
     }
 
     /// One operand of a node.
@@ -300,11 +259,8 @@ impl Graph {
 
     /// The nodes that read a tensor, in execution order, once per node.
     pub fn readers(&self, id: NodeId) -> Vec<NodeId> {
-        let mut readers: Vec<NodeId> = self
-            .graph
-            .neighbors_directed(id.petgraph(), Direction::Outgoing)
-            .map(|n| NodeId(n.index() as u32))
-            .collect();
+        let mut readers: Vec<NodeId> =
+            self.graph.neighbors_directed(at(id), Direction::Outgoing).map(|n| NodeId(n.index() as u32)).collect();
         readers.sort_unstable();
         readers.dedup();
         readers
@@ -312,7 +268,7 @@ impl Graph {
 
     /// Whether any node reads a tensor.
     pub fn has_readers(&self, id: NodeId) -> bool {
-        self.graph.neighbors_directed(id.petgraph(), Direction::Outgoing).next().is_some()
+        self.graph.neighbors_directed(at(id), Direction::Outgoing).next().is_some()
     }
 
     /// Named results, in the order in which they were set.
@@ -410,4 +366,34 @@ impl Graph {
             self.updates.iter().filter_map(|(t, v)| Some((renamed[t.index()]?, renamed[v.index()]?))).collect();
         (graph, renamed)
     }
+}
+
+impl Graph {
+    /// The node of the training graph that names a node, if one has its tensor.
+    pub fn origin(&self, id: NodeId) -> Option<TrainingId> {
+        self.node(id).origin.stands_for.first().copied()
+    }
+
+    /// Whether a node has the tensor of one of the training graph.
+    pub fn stands_for(&self, id: NodeId, other: TrainingId) -> bool {
+        self.node(id).origin.stands_for.contains(&other)
+    }
+
+    /// By node of the training graph, the first node here that has its tensor, if one has; nothing behind the last of them.
+    pub fn by_origin(&self) -> Vec<Option<NodeId>> {
+        let mut found = Vec::new();
+        for id in self.ids() {
+            for origin in &self.node(id).origin.stands_for {
+                if found.len() <= origin.index() {
+                    found.resize(origin.index() + 1, None);
+                }
+                found[origin.index()].get_or_insert(id);
+            }
+        }
+        found
+    }
+}
+
+fn at(id: NodeId) -> NodeIndex {
+    NodeIndex::new(id.index())
 }

@@ -3,7 +3,8 @@
 use crate::array::{Array, Float};
 use crate::error::GraphError;
 use crate::error::Reason;
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use std::collections::BTreeMap;
 
 /// What a graph's sources hold, and the batch size.

@@ -1,6 +1,6 @@
 //! Where the nodes of a graph come from.
 
-use crate::graph::{Graph, NodeId};
+use crate::role::NodeId;
 use std::fmt;
 
 /// A node of the training graph, in whichever graph it is named: graphs that are made of the training graph have node ids of their own.
@@ -81,31 +81,5 @@ impl Origin {
     /// A node that stands for one of the training graph.
     pub fn of(id: TrainingId) -> Origin {
         Origin { stands_for: vec![id], ..Origin::default() }
-    }
-}
-
-impl Graph {
-    /// The node of the training graph that names a node, if one has its tensor.
-    pub fn origin(&self, id: NodeId) -> Option<TrainingId> {
-        self.node(id).origin.stands_for.first().copied()
-    }
-
-    /// Whether a node has the tensor of one of the training graph.
-    pub fn stands_for(&self, id: NodeId, other: TrainingId) -> bool {
-        self.node(id).origin.stands_for.contains(&other)
-    }
-
-    /// By node of the training graph, the first node here that has its tensor, if one has; nothing behind the last of them.
-    pub fn by_origin(&self) -> Vec<Option<NodeId>> {
-        let mut found = Vec::new();
-        for id in self.ids() {
-            for origin in &self.node(id).origin.stands_for {
-                if found.len() <= origin.index() {
-                    found.resize(origin.index() + 1, None);
-                }
-                found[origin.index()].get_or_insert(id);
-            }
-        }
-        found
     }
 }

@@ -20,9 +20,10 @@
 //! another default is another version.
 
 use crate::attribute::{Attribute, Real};
-use crate::graph::{Graph, Node, NodeId, Role};
+use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::origin::{Origin, Stage, TrainingId};
+use crate::role::{NodeId, Role};
 use crate::types::{DType, Dim, Shape, TensorType};
 use bitbudget_formats::Format;
 use std::fmt;

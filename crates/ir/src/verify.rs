@@ -12,9 +12,10 @@
 //!    node stands for is listed in order.
 
 use crate::error::{GraphError, Reason};
-use crate::graph::{Graph, Node, NodeId, Role};
+use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::origin::Stage;
+use crate::role::{NodeId, Role};
 use bitbudget_formats::Format;
 use std::collections::BTreeSet;
 

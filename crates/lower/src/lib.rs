@@ -14,7 +14,7 @@
 //!   %1 = relu(%0) : f32[N,4] output "relu" in 1-6-9
 //!   return "y" = %1
 //! }"#.parse()?;
-//! let setting = Setting { batch: 8, storage: Storage::Packed };
+//! let setting = Setting { batch: 8, storage: Storage::Packed, alignment: 64 };
 //! let schedule = plan(&graph, &setting);
 //! let relu = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
 //! let program = bitbudget_lower::lower(&graph, &schedule, &vec![relu; schedule.steps.len()], &setting)?;
@@ -25,7 +25,7 @@
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Stored};
 use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Part, Program, ProgramError, Rounding, Source};
-use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, place};
 
 /// Why a graph cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +59,22 @@ pub enum LowerError {
 /// The largest tensor in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
 
+/// The program of steps that these kernels compute, with the schedule that has room for what they need.
+///
+/// # Errors
+/// As for [`lower`].
+pub fn place_and_lower(
+    graph: &Graph,
+    steps: Vec<Vec<NodeId>>,
+    kernels: &[Kernel],
+    setting: &Setting,
+) -> Result<(Schedule, Program), LowerError> {
+    let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
+    let schedule = place(graph, steps, &workspace, setting);
+    let program = lower(graph, &schedule, kernels, setting)?;
+    Ok((schedule, program))
+}
+
 /// The program of `graph`, each tensor stored in its format, in the schedule's order and places, which were made of the
 /// same graph with the same setting; `kernels` compute its steps.
 ///
@@ -79,7 +95,8 @@ pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &S
     }
     let outputs = graph.outputs().iter().map(|(name, id)| (name.clone(), lowering.buffer(*id))).collect();
     let Lowering { buffers, instructions, .. } = lowering;
-    let program = Program { batch: setting.batch, arena: schedule.arena, buffers, instructions, outputs };
+    let Setting { batch, alignment, .. } = *setting;
+    let program = Program { batch, arena: schedule.arena, alignment, buffers, instructions, outputs };
     program.check()?;
     Ok(program)
 }

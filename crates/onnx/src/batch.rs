@@ -3,7 +3,7 @@
 //! A network that sums over the batch, say, has another result for an example at another batch size, so that evaluation would
 //! not be of what was trained. The check follows where in each tensor the examples lie.
 
-use bitbudget_ir::{Form, Graph, NodeId, Op, Shape};
+use bitbudget_ir::{Form, Graph, NodeId, Op, Read, Shape};
 
 /// Where the examples lie in a tensor: index `(o * N + example) * inner + i` of dimension `axis`, with `o < outer` and
 /// `i < inner`.
@@ -46,34 +46,40 @@ pub(crate) fn check(graph: &Graph) -> Result<(), String> {
     Ok(())
 }
 
+/// Where the examples lie in a result, by what its operator states of itself; operators that move elements in ways that are not listed
+/// here are refused.
 fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static str> {
     let shape = &graph.ty(id).shape;
-    let operands = graph.operands(id);
+    let (operands, facts) = (graph.operands(id), graph.facts(id));
     let of = |operand: NodeId| places.get(operand.index()).copied().flatten();
     let first = operands.first().and_then(|&x| of(x));
-    let normalises = |e: Examples| matches!(graph.facts(id).form, Form::Rows { axes } if e.axis + axes >= shape.rank());
-    if first.is_some_and(normalises) {
-        return Err("it normalises over the batch");
-    }
-    match (graph.op(id), first) {
-        (Op::Input(_), _) => Ok(batch(shape)),
-        (Op::BatchMean(_) | Op::BatchVariance(_) | Op::RunningAverage(_) | Op::RunningVariance(_), _) => Ok(None),
-        (Op::BatchNormalize(_), _) => Ok(first),
-        (Op::Conv(_), _) if operands.iter().skip(1).any(|&x| of(x).is_some()) => {
-            Err("its weight is computed from the examples")
+    // The examples of an operand in the result's dimensions, where the result has the operand's as its last ones.
+    let aligned = |&x: &NodeId| {
+        let more = shape.rank().saturating_sub(graph.ty(x).shape.rank());
+        of(x).map(|e| Examples { axis: e.axis + more, ..e })
+    };
+    match (&facts.form, graph.op(id)) {
+        (Form::Source, _) => Ok(batch(shape)),
+        (Form::Map(_), _) => same(operands.iter().enumerate().map(|(position, x)| match facts.reads.of(position) {
+            Read::Shape => None,
+            Read::Channel => of(*x).map(|e| Examples { axis: 1, ..e }),
+            Read::Each | Read::Scalar | Read::Broadcast | Read::Whole => aligned(x),
+        })),
+        (Form::Rows { axes }, _) if first.is_some_and(|e| e.axis + axes >= shape.rank()) => {
+            Err("it normalises over the batch")
         }
-        (Op::Conv(_), Some(Examples { axis: 1.., .. })) => Err("it slides or sums over the batch"),
-        (Op::MaxPool(_) | Op::AveragePool(_), Some(Examples { axis: 2.., .. })) => Err("it slides over the batch"),
-        (Op::Conv(_) | Op::MaxPool(_) | Op::AveragePool(_), _) => Ok(first),
-        (Op::ReduceSum(op), Some(e)) => reduced(&op.axes, op.keep, e),
-        (Op::ReduceMean(op), Some(e)) => reduced(&op.axes, op.keep, e),
-        (Op::Concat(op), Some(e)) if e.axis == op.axis => Err("it joins along the batch"),
-        (Op::Transpose(op), Some(e)) => {
-            Ok(op.perm.iter().position(|&p| p == e.axis).map(|axis| Examples { axis, ..e }))
+        (Form::Rows { .. }, _) => same(operands.iter().map(aligned)),
+        (Form::Alias, _) => first.map_or(Ok(None), |e| reshaped(&graph.ty(operands[0]).shape, shape, e)),
+        (Form::Reduction { .. }, Op::BatchMean(_) | Op::BatchVariance(_)) => Ok(None),
+        (Form::Reduction { kept }, _) => {
+            let keeps_rank = operands.first().is_some_and(|&x| graph.ty(x).shape.rank() == shape.rank());
+            match first {
+                Some(e) => reduced(kept, keeps_rank, e),
+                None if operands.iter().any(|&x| of(x).is_some()) => Err("it reduces over the batch"),
+                None => Ok(None),
+            }
         }
-        (Op::Reshape(_), Some(e)) => reshaped(&graph.ty(operands[0]).shape, shape, e),
-        (Op::Broadcast(_), None) => Ok(batch(shape)),
-        (Op::Matmul(op), _) => {
+        (Form::Product, Op::Matmul(op)) => {
             let (a, b) = (first, operands.get(1).and_then(|&x| of(x)));
             let summed = |place: Place, axis: usize| place.is_some_and(|e| e.axis == axis);
             if summed(a, usize::from(!op.trans_a)) || summed(b, usize::from(op.trans_b)) {
@@ -84,10 +90,30 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             let columns = b.or(bias).map(|e| Examples { axis: 1, ..e });
             same([rows, columns].into_iter())
         }
-        _ => same(operands.iter().map(|&x| {
-            let more = shape.rank().saturating_sub(graph.ty(x).shape.rank());
-            of(x).map(|e| Examples { axis: e.axis + more, ..e })
-        })),
+        (Form::Product, _) if operands.iter().skip(1).any(|&x| of(x).is_some()) => {
+            Err("its weight is computed from the examples")
+        }
+        (Form::Product, _) if first.is_some_and(|e| e.axis > 0) => Err("it slides or sums over the batch"),
+        (Form::Product, _) => Ok(first),
+        (Form::Window, _) if first.is_some_and(|e| e.axis > 1) => Err("it slides over the batch"),
+        (Form::Window, _) => same(operands.iter().map(aligned)),
+        (Form::Planes(_) | Form::Move, Op::Concat(op)) => {
+            match operands.iter().any(|&x| of(x).is_some_and(|e| e.axis == op.axis)) {
+                true => Err("it joins along the batch"),
+                false => same(operands.iter().map(aligned)),
+            }
+        }
+        (Form::Planes(_) | Form::Move, Op::Transpose(op)) => {
+            let moved = |e: Examples| op.perm.iter().position(|&p| p == e.axis).map(|axis| Examples { axis, ..e });
+            Ok(first.and_then(moved))
+        }
+        (Form::Planes(_) | Form::Move, Op::Slice(_) | Op::SliceScatter(_)) => Ok(first),
+        (Form::Planes(_) | Form::Move, Op::Broadcast(_)) if first.is_none() => Ok(batch(shape)),
+        (Form::Planes(_) | Form::Move, Op::Broadcast(_)) => same(operands.iter().map(aligned)),
+        (Form::Planes(_) | Form::Move, _) => match operands.iter().any(|&x| of(x).is_some()) {
+            true => Err("it may move elements from one example to another"),
+            false => Ok(None),
+        },
     }
 }
 
@@ -107,12 +133,10 @@ fn same(places: impl Iterator<Item = Place>) -> Result<Place, &'static str> {
     }
 }
 
-fn reduced(axes: &[usize], keep: bool, e: Examples) -> Result<Place, &'static str> {
-    if axes.contains(&e.axis) {
-        return Err("it reduces over the batch");
-    }
-    let before = if keep { 0 } else { axes.iter().filter(|&&axis| axis < e.axis).count() };
-    Ok(Some(Examples { axis: e.axis - before, ..e }))
+/// The place after a reduction that leaves some axes, or leaves the others with size 1.
+fn reduced(kept: &[usize], keeps_rank: bool, e: Examples) -> Result<Place, &'static str> {
+    let position = kept.iter().position(|&axis| axis == e.axis).ok_or("it reduces over the batch")?;
+    Ok(Some(Examples { axis: if keeps_rank { e.axis } else { position }, ..e }))
 }
 
 /// The place after a change of shape: as many elements stand before and after the examples as did.
@@ -146,6 +170,7 @@ mod tests {
                 &[X, "%1 = reduce_sum(%0) {axes=[0], keep=true} : f32[1,4,6] \"sum\"", "return \"y\" = %1"][..],
                 "reduces over",
             ),
+            (&[X, "%1 = all_finite(%0) : f32[]", "return \"y\" = %1"], "reduces over"),
             (
                 &[
                     X,

@@ -4,6 +4,15 @@
 //! batch size as a symbol, and makes parameters of the initializers. This crate is the only one that knows protobuf; it
 //! knows nothing about gradients, formats in bits, or devices. `docs/onnx.md` lists the operators.
 //!
+//! The rooms, each of which knows only those before it:
+//!
+//! - `file`: bytes, external data, and tensors as they stand in a file;
+//! - `analysis`: what a file shows as a whole: the order of its nodes, who exported it, which initializers are trained;
+//! - `importer`: the graph in the making, the values of names, and what a row may do with them;
+//! - `ops`: one row per operator of ONNX, and the table of all rows;
+//! - `import`: the walk over the nodes, refusals, warnings;
+//! - `export`: the way back.
+//!
 //! ```
 //! use bitbudget_ir::{Dim, Graph, Model, TensorType, ops};
 //!
@@ -22,31 +31,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod analysis;
 mod batch;
-mod beside;
-mod buffers;
-mod constant;
 mod error;
 mod export;
-mod external;
-mod folded;
-mod frozen;
+mod file;
 mod import;
 mod importer;
-mod node;
 mod ops;
-mod order;
-mod pytorch;
-mod scalars;
-mod sharing;
 mod table;
-mod tensor;
 mod warning;
-mod wire;
 
-pub use beside::external_files;
 pub use error::{ExportError, ImportError, ImportProblem};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
+pub use file::beside::external_files;
 pub use import::{Imported, import, import_allowing, import_bytes};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;

@@ -141,6 +141,28 @@ fn every_supported_operator_that_works_on_tensors_has_a_model() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
+/// Floating-point initializers of an exported file are parameters, also scalars: factors and bounds are nodes.
+#[test]
+fn exported_numbers_are_constant_nodes() {
+    use onnx_protobuf::{Message, ModelProto};
+    let text = r#"graph "g" {
+        %0 = input {name="x"} : f32[N,4]
+        %1 = parameter {name="s"} : f32[]
+        %2 = mul(%0, %1) : f32[N,4] output "learned"
+        %3 = scale(%2) {by=0.5} : f32[N,4] output "halved"
+        %4 = clip(%3) {min=0.0, max=6.0} : f32[N,4] output "clipped"
+        return "y" = %4
+    }"#;
+    let model = Model { graph: text.parse().unwrap(), values: [("s".to_string(), vec![3.0])].into() };
+    let bytes = bitbudget_onnx::export_bytes(&model).unwrap();
+    let file = ModelProto::parse_from_bytes(&bytes).unwrap();
+    let stored: Vec<&str> = file.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(stored, ["s"]);
+    let again = bitbudget_onnx::import_bytes(&bytes, None).unwrap().model;
+    assert_eq!(shape_of_graph(&again.graph), shape_of_graph(&model.graph));
+    assert_eq!(again.values, model.values);
+}
+
 /// The bytes of a model `x [N, size] -> y` of one Slice.
 fn slice_model(size: i64, bounds: [i64; 3]) -> Vec<u8> {
     use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};

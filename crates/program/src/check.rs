@@ -15,8 +15,8 @@
 //!    ([`ops::one_pass`]). Other parts may read any element at any time.
 //! 9. A computed buffer without a place is read in its own instruction only.
 
-use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
-use bitbudget_ir::{ALIGNMENT, DType, Facts, Read, Shape, TensorType, ops};
+use crate::program::{Buffer, BufferId, Instruction, Part, Program, Source};
+use bitbudget_ir::{DType, Facts, Read, Shape, TensorType, ops};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -46,9 +46,15 @@ struct Checker<'p> {
 #[error("{0}")]
 pub struct ProgramError(String);
 
-/// Checks the invariants that the module lists.
-pub(crate) fn check(program: &Program) -> Result<(), ProgramError> {
-    all(program).map_err(ProgramError)
+impl Program {
+    /// Checks what holds for every program: buffers exist, are written before they are read, fit their operators, and lie
+    /// over nothing that is still needed.
+    ///
+    /// # Errors
+    /// If it does not hold.
+    pub fn check(&self) -> Result<(), ProgramError> {
+        all(self).map_err(ProgramError)
+    }
 }
 
 fn all(program: &Program) -> Result<(), String> {
@@ -207,10 +213,10 @@ impl Checker<'_> {
 
     fn range(&self, offset: usize, bytes: usize, what: &str) -> Result<Range<usize>, String> {
         match offset.checked_add(bytes) {
-            Some(end) if end <= self.program.arena && offset.is_multiple_of(ALIGNMENT) => Ok(offset..end),
+            Some(end) if end <= self.program.arena && offset.is_multiple_of(self.program.alignment) => Ok(offset..end),
             _ => Err(format!(
-                "{what} does not lie in the arena of {} bytes, or not at a multiple of {ALIGNMENT}",
-                self.program.arena
+                "{what} does not lie in the arena of {} bytes, or not at a multiple of {}",
+                self.program.arena, self.program.alignment
             )),
         }
     }

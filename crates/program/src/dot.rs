@@ -1,6 +1,6 @@
 //! Programs in GraphViz's language.
 
-use crate::{BufferId, Instruction, Part, Program, Source};
+use crate::program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use bitbudget_ir::{DType, Drawing};
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl Program {
     }
 }
 
-impl crate::Buffer {
+impl Buffer {
     /// What the elements are stored in, and how many there are in each dimension.
     fn stored(&self) -> String {
         match self.dtype {

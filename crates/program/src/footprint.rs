@@ -1,7 +1,6 @@
 //! Bytes that running programs takes.
 
-use crate::{Buffer, Instruction, Program, Source};
-use bitbudget_ir::ALIGNMENT;
+use crate::program::{Buffer, Instruction, Program, Source};
 
 /// Bytes by who holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +50,6 @@ impl Program {
             Instruction::Compute { kernel, .. } => Some(kernel.scratch),
             Instruction::View { .. } | Instruction::Store { .. } | Instruction::Free { .. } => None,
         });
-        needed.max().unwrap_or(0).next_multiple_of(ALIGNMENT)
+        needed.max().unwrap_or(0).next_multiple_of(self.alignment.max(1))
     }
 }

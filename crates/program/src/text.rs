@@ -1,6 +1,6 @@
 //! The text form.
 
-use crate::{Buffer, BufferId, Instruction, Part, Program, Source};
+use crate::program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::DType;
 use std::fmt;

@@ -2,7 +2,8 @@
 
 use crate::egraph::{Limits, Saturated};
 use crate::exact::Exact;
-use crate::rules::{Rule, Rules};
+use crate::rule::Rule;
+use crate::rules::Rules;
 use crate::term::Head;
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Stored, TensorType};

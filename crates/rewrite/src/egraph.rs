@@ -1,72 +1,27 @@
 //! The e-graph of a training graph, and its saturation.
 
-use crate::exact::{Exact, kept};
-use crate::rules::Rule;
+use crate::classes::{Classes, Knowledge};
+use crate::rule::Rule;
 use crate::term::{Expr, Head, Term};
 use bitbudget_ir::{DType, Graph, Op, TensorType};
-use egg::{Analysis, DidMerge, EGraph, Id};
+use egg::{EGraph, Id};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 /// How many levels below a term its rules look.
 const DEPTH: usize = 3;
-
-/// What is known of a class.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Known {
-    /// The type of its tensor; the root has none.
-    pub(crate) ty: Option<TensorType>,
-    pub(crate) exact: Exact,
-}
-
-/// Finds what is known of classes, and remembers which have changed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Knowledge {
-    changed: Vec<Id>,
-}
-
-impl Analysis<Term> for Knowledge {
-    type Data = Known;
-
-    fn make(egraph: &mut EGraph<Term, Self>, term: &Term, _: Id) -> Known {
-        let operands: Vec<&Known> = term.operands.iter().map(|&id| &egraph[id].data).collect();
-        let first = || operands.first().and_then(|known| known.ty.clone());
-        match &term.head {
-            Head::Source(_, ty) => Known { ty: Some(ty.clone()), exact: Exact::default() },
-            Head::Op(op) => {
-                let typed: Option<Vec<_>> = operands.iter().map(|k| Some((k.ty.as_ref()?, &k.exact))).collect();
-                let typed = typed.unwrap_or_default();
-                let types: Vec<&TensorType> = typed.iter().map(|&(ty, _)| ty).collect();
-                let ty = op.infer(&types).ok();
-                let exact = ty.as_ref().map(|ty| kept(op, &typed, ty)).unwrap_or_default();
-                Known { ty, exact }
-            }
-            Head::Round(rounding) => Known { ty: first(), exact: Exact(vec![*rounding]) },
-            Head::Root => Known { ty: None, exact: Exact::default() },
-        }
-    }
-
-    fn merge(&mut self, a: &mut Known, b: Known) -> DidMerge {
-        a.exact.merge(b.exact)
-    }
-
-    fn modify(egraph: &mut EGraph<Term, Self>, id: Id) {
-        egraph.analysis.changed.push(id);
-    }
-}
 
 /// When saturation stops even though rules still hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Terms of the e-graph.
     pub terms: usize,
-    /// How long rules are applied.
-    pub time: Duration,
+    /// Terms that rules are applied to, counted each time. It stands for a time that is the same on every machine, a few seconds.
+    pub visits: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { terms: 200_000, time: Duration::from_secs(5) }
+        Limits { terms: 200_000, visits: 2_000_000 }
     }
 }
 
@@ -117,20 +72,22 @@ impl Saturated {
     /// Applies rules until nothing changes or a limit is hit: to all classes in order, then to those that changed and what
     /// is just above them.
     pub(crate) fn saturate(&mut self, rules: &[&Rule], limits: &Limits) {
-        let start = Instant::now();
+        let mut visits = 0;
         loop {
             self.egraph.rebuild();
             for id in self.changed() {
                 let id = self.egraph.find(id);
                 // Rules add terms to the class while its own are looked at; those come in the next round.
-                for term in self.egraph[id].nodes.clone() {
+                let terms = self.egraph[id].nodes.clone();
+                visits += terms.len();
+                for term in terms {
                     self.apply(rules, id, &term);
                 }
-                let (terms, time) = (self.egraph.nodes().len(), start.elapsed());
+                let terms = self.egraph.nodes().len();
                 if terms > limits.terms {
                     self.note = Some(format!("stopped at {terms} terms, of at most {}", limits.terms));
-                } else if time > limits.time {
-                    self.note = Some(format!("stopped after {time:.1?}, of at most {:.1?}", limits.time));
+                } else if visits > limits.visits {
+                    self.note = Some(format!("stopped after {visits} visits to terms, of at most {}", limits.visits));
                 }
                 if self.note.is_some() {
                     self.egraph.rebuild();
@@ -193,47 +150,5 @@ impl Saturated {
         let id = is_typed.then(|| self.egraph.add(term));
         self.made.resize(self.egraph.nodes().len(), Some(rule));
         id
-    }
-}
-
-/// The classes as rules see them.
-pub struct Classes<'a> {
-    egraph: &'a EGraph<Term, Knowledge>,
-}
-
-impl Classes<'_> {
-    /// The terms of a class.
-    pub fn terms(&self, id: Id) -> &[Term] {
-        &self.egraph[id].nodes
-    }
-
-    /// Whether two ids are of one class.
-    pub fn same(&self, a: Id, b: Id) -> bool {
-        self.egraph.find(a) == self.egraph.find(b)
-    }
-
-    /// The type of a class's tensor.
-    pub fn ty(&self, id: Id) -> Option<&TensorType> {
-        self.egraph[id].data.ty.as_ref()
-    }
-
-    /// The roundings that change nothing.
-    pub(crate) fn exact(&self, id: Id) -> &Exact {
-        &self.egraph[id].data.exact
-    }
-
-    /// The class of a term if the e-graph has it already.
-    pub fn find(&self, expr: &Expr) -> Option<Id> {
-        let term = match expr {
-            Expr::Class(id) => return Some(self.egraph.find(*id)),
-            Expr::Op(op, operands) => {
-                let operands: Option<Vec<Id>> = operands.iter().map(|operand| self.find(operand)).collect();
-                Term { head: Head::Op(op.clone()), operands: operands? }
-            }
-            Expr::Round(rounding, operand) => {
-                Term { head: Head::Round(*rounding), operands: vec![self.find(operand)?] }
-            }
-        };
-        self.egraph.lookup(term)
     }
 }

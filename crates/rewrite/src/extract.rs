@@ -309,38 +309,40 @@ impl Selection<'_> {
     fn link(&mut self, class: ClassId, candidate: Option<usize>, sign: isize, pending: &mut Vec<(ClassId, isize)>) {
         let at = class.index();
         let Some(candidate) = candidate.and_then(|chosen| self.candidates[at].get(chosen)) else { return };
-        let bytes = self.stored(class, candidate);
         let format = candidate.rounding.map_or(self.formats[at], |rounding| rounding.format);
-        self.cost.stored += sign as i64 * bytes / 4 * format.bytes() as i64;
-        self.cost.whole += sign as i64 * (bytes + self.work(class, candidate));
+        let (stored, exact) = match Self::shows(candidate) {
+            true => (0, 0),
+            false => (self.bytes(class, format), self.bytes(class, Format::FP32)),
+        };
+        self.cost.stored += sign as i64 * stored;
+        self.cost.whole += sign as i64 * (exact + self.work(class, candidate));
         for &operand in &candidate.operands {
             pending.push((operand, sign));
             if self.backward[at] && !self.backward[operand.index()] {
                 let keepers = &mut self.keepers[operand.index()];
                 let before = std::mem::replace(keepers, keepers.saturating_add_signed(sign));
                 if before == 0 || *keepers == 0 {
-                    self.cost.whole += sign as i64 * KEPT * self.bytes(operand);
+                    self.cost.whole += sign as i64 * KEPT * self.bytes(operand, Format::FP32);
                 }
             }
         }
     }
 
-    /// Bytes of a class's tensor in FP32. Sources are there anyway.
-    fn bytes(&self, class: ClassId) -> i64 {
+    /// Bytes of a class's tensor in a format. Sources are there anyway.
+    fn bytes(&self, class: ClassId, format: Format) -> i64 {
         let of = &self.alternatives.classes[class.index()];
         let is_source = matches!(&of.terms[0].computes, Computes::Op(op) if op.source_name().is_some());
-        let bytes = Stored::of(Role::Internal, Format::FP32).bytes(of.ty.dtype, of.ty.shape.elements(BATCH));
+        let bytes = Stored::of(Role::Internal, format).bytes(of.ty.dtype, of.ty.shape.elements(BATCH));
         if is_source { 0 } else { bytes.min(1 << 40) as i64 }
     }
 
-    /// Bytes that computing a class in FP32 takes.
-    fn stored(&self, class: ClassId, candidate: &Candidate) -> i64 {
-        let shows = match candidate.op {
+    /// Whether a term only shows what it reads.
+    fn shows(candidate: &Candidate) -> bool {
+        match candidate.op {
             Op::Reshape(_) => true,
             Op::Cast(_) => candidate.rounding.is_none(),
             _ => false,
-        };
-        if shows { 0 } else { self.bytes(class) }
+        }
     }
 
     fn work(&self, class: ClassId, candidate: &Candidate) -> i64 {

@@ -39,12 +39,14 @@
 //! This crate knows nothing of schedules and devices.
 
 mod alternatives;
+mod classes;
 mod derive;
 mod egraph;
 mod emit;
 mod exact;
 mod extract;
 mod recompute;
+mod rule;
 mod rules;
 mod term;
 mod writing;
@@ -72,9 +74,9 @@ use bitbudget_ir::{Graph, GraphError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub mod custom {
-    pub use crate::egraph::Classes;
+    pub use crate::classes::Classes;
     pub use crate::rule;
-    pub use crate::rules::{Equations, Rule};
+    pub use crate::rule::{Equations, Rule};
     pub use crate::term::{Expr, Head, Term, op, round};
     pub use bitbudget_ir::Op;
     pub use egg::Id;

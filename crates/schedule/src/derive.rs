@@ -1,6 +1,6 @@
 //! Tensors that need not be stored, since what reads them can compute them in passing.
 
-use crate::{Place, Schedule};
+use crate::schedule::{Place, Schedule};
 use bitbudget_ir::{DType, Form, Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 

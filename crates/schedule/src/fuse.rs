@@ -3,7 +3,7 @@
 //! A unit runs where its last node stands in the order. So a node may join another's unit if everything that reads a
 //! node of the two, from outside, stands behind both.
 
-use crate::Tensors;
+use crate::tensors::Tensors;
 use bitbudget_ir::{NodeId, Pass, Read, ops};
 use std::collections::BTreeSet;
 

@@ -1,6 +1,8 @@
 //! From where to where every tensor needs its memory, and which tensors take each other's place.
 
-use crate::{MOST, Place, Tensors, fuse};
+use crate::fuse;
+use crate::schedule::Place;
+use crate::tensors::{MOST, Tensors};
 use bitbudget_ir::{NodeId, Op};
 
 /// Memory that is needed from one unit to another, both included.
@@ -9,6 +11,8 @@ pub(crate) struct Item {
     /// The tensors that lie there, one after the other; none for a unit's workspace.
     pub(crate) tensors: Vec<NodeId>,
     pub(crate) bytes: usize,
+    /// The bytes up to the next multiple of the alignment.
+    pub(crate) size: usize,
     pub(crate) first: usize,
     pub(crate) last: usize,
 }
@@ -34,7 +38,12 @@ struct Walk<'a> {
 }
 
 /// The lifetimes of the tensors that `units` compute.
-pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>], workspace: &[usize]) -> Lives {
+pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>], workspace: &[usize], alignment: usize) -> Lives {
+    let alignment = alignment.max(1);
+    let new = |tensors: Vec<NodeId>, bytes: usize, first: usize, last: usize| {
+        let size = bytes.div_ceil(alignment).saturating_mul(alignment);
+        Item { tensors, bytes, size, first, last }
+    };
     let walk = Walk::new(tensors, units);
     let computed = walk.unit.iter().map(|unit| unit.unwrap_or(0)).collect();
     let ends = vec![Vec::new(); units.len()];
@@ -52,7 +61,7 @@ pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>], workspace: &[u
                     item
                 }
                 None => {
-                    lives.items.push(Item { tensors: vec![id], bytes: tensors.bytes(id), first: at, last });
+                    lives.items.push(new(vec![id], tensors.bytes(id), at, last));
                     lives.items.len() - 1
                 }
             };
@@ -63,7 +72,7 @@ pub(crate) fn lives(tensors: &Tensors<'_>, units: &[Vec<NodeId>], workspace: &[u
         }
         let bytes = workspace.get(at).map_or(0, |&bytes| bytes.min(MOST));
         if bytes > 0 {
-            lives.items.push(Item { tensors: Vec::new(), bytes, first: at, last: at });
+            lives.items.push(new(Vec::new(), bytes, at, at));
         }
     }
     lives.ends.iter_mut().for_each(|ends| ends.sort_unstable());

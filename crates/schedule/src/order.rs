@@ -1,6 +1,7 @@
 //! The order of the nodes.
 
-use crate::{Tensors, fuse};
+use crate::fuse;
+use crate::tensors::Tensors;
 use bitbudget_ir::{NodeId, Role};
 
 struct Order<'a> {

@@ -7,7 +7,7 @@
 //! be filled come earlier.
 
 use crate::lifetimes::Item;
-use crate::place::{Random, rounded};
+use crate::random::Random;
 use std::ops::Range;
 
 /// Tensors with their lives in sections, in which the same ones are alive.
@@ -33,7 +33,7 @@ impl Packing {
         cuts.dedup();
         let at = |unit: usize| cuts.partition_point(|&cut| cut < unit);
         Packing {
-            sizes: items.iter().map(|item| rounded(item.bytes)).collect(),
+            sizes: items.iter().map(|item| item.size).collect(),
             lives: items.iter().map(|item| [at(item.first), at(item.last + 1)]).collect(),
             sections: cuts.len().saturating_sub(1),
         }

@@ -1,133 +1,41 @@
-//! Offsets in one block of memory for tensors of known lifetimes.
+//! The places of the results of steps.
 
-use crate::lifetimes::Item;
-use crate::pack::Packing;
-use bitbudget_ir::ALIGNMENT;
+use crate::group::group;
+use crate::schedule::{Place, Schedule, Step};
+use crate::setting::Setting;
+use crate::tensors::Tensors;
+use crate::{lifetimes, offsets, usage};
+use bitbudget_ir::{Graph, NodeId};
 
-/// The offset of every item, and the size of the block.
-pub(crate) struct Placed {
-    pub(crate) offsets: Vec<usize>,
-    pub(crate) size: usize,
+/// [`group`], then [`place`], where no kernel needs workspace.
+pub fn plan(graph: &Graph, setting: &Setting) -> Schedule {
+    place(graph, group(graph, setting.batch), &[], setting)
 }
 
-pub(crate) fn rounded(bytes: usize) -> usize {
-    bytes.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)
+/// The results, by node id, that are used inside their step only, so that they need no place.
+pub fn inside(graph: &Graph, steps: &[Vec<NodeId>], batch: usize) -> Vec<bool> {
+    lifetimes::inside(&Tensors::packed(graph, batch), steps)
 }
 
-/// Places items so that no two that live at one time overlap: the best of several orders, each item at the lowest place
-/// that is free for all of its life, or a packing that is searched for where they leave gaps.
-pub(crate) fn place(items: &[Item]) -> Placed {
-    let bound = live(items).into_iter().max().unwrap_or(0);
-    let keys: [Key; 4] = [
-        |item| (rounded(item.bytes), length(item)),
-        |item| (length(item), rounded(item.bytes)),
-        |item| (rounded(item.bytes).saturating_mul(length(item)), length(item)),
-        |item| (usize::MAX - item.first, length(item)),
-    ];
-    let orders: Vec<Vec<usize>> = keys.iter().map(|key| sorted(items, *key)).collect();
-    let mut best = Placed { offsets: Vec::new(), size: usize::MAX };
-    for order in &orders {
-        let placed = first_fit(items, order);
-        if placed.size < best.size {
-            best = placed;
-        }
-        if best.size <= bound {
-            return best;
+/// The places of the results of steps, which hold every node that something needs; `workspace` is the bytes that each step's kernel
+/// needs beside operands and results.
+pub fn place(graph: &Graph, steps: Vec<Vec<NodeId>>, workspace: &[usize], setting: &Setting) -> Schedule {
+    let (tensors, units) = (&Tensors::stored(graph, setting.batch, setting.storage), steps);
+    let lives = lifetimes::lives(tensors, &units, workspace, setting.alignment);
+    let placed = offsets::place(&lives.items);
+    let arena = placed.size;
+    let in_arena = usage::in_arena(tensors, &lives);
+    let peak = usage::peak(tensors, &lives, &in_arena, arena);
+    let mut places = lives.places.clone();
+    for (item, &offset) in lives.items.iter().zip(&placed.offsets) {
+        for &id in &item.tensors {
+            places[id.index()] = Some(Place::Arena(offset));
         }
     }
-    pack(items, bound, &mut best);
-    best
-}
-
-/// The part of the least size that is not worth more than one search.
-const SPARE: f64 = 1e-4;
-/// Sizes that are tried, and how many items are placed for each, counting beginnings that lead nowhere.
-const SIZES: usize = 6;
-const PLACED: usize = 15_000;
-
-/// Packs items into smaller and smaller blocks: first into one of the least size, then between what failed and the best.
-fn pack(items: &[Item], bound: usize, best: &mut Placed) {
-    let packing = Packing::new(items);
-    let beginnings = (PLACED / items.len().max(1)).clamp(10, 60);
-    let mut low = bound;
-    for attempt in 0..SIZES {
-        let near = best.size as f64 <= bound as f64 * (1.0 + SPARE);
-        if best.size <= bound || near && attempt > 0 {
-            break;
-        }
-        let capacity = if attempt == 0 { bound } else { low + (best.size - low) / 3 };
-        match packing.within(capacity, beginnings) {
-            Some(offsets) => {
-                let ends = offsets.iter().zip(items).map(|(offset, item)| offset + rounded(item.bytes));
-                *best = Placed { size: ends.max().unwrap_or(0), offsets };
-                // What failed before may be above what is found now.
-                if best.size <= low {
-                    low = bound;
-                }
-            }
-            None => low = capacity,
-        }
-    }
-}
-
-/// The items in the order of a key.
-fn sorted(items: &[Item], key: Key) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(key(&items[i])), i));
-    order
-}
-
-/// Numbers without pattern, the same each time (xorshift64*; Vigna, 2016).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// A number below `n`, which is not 0.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n.max(1)
-    }
-}
-
-/// By which items are placed first, the largest key at the front.
-type Key = fn(&Item) -> (usize, usize);
-
-/// How many units an item lives through.
-fn length(item: &Item) -> usize {
-    item.last - item.first + 1
-}
-
-/// Bytes that are alive at each unit.
-pub(crate) fn live(items: &[Item]) -> Vec<usize> {
-    let mut live = vec![0; items.iter().map(|item| item.last + 1).max().unwrap_or(0)];
-    for item in items {
-        live[item.first..=item.last].iter_mut().for_each(|l: &mut usize| *l = l.saturating_add(rounded(item.bytes)));
-    }
-    live
-}
-
-fn first_fit(items: &[Item], order: &[usize]) -> Placed {
-    let mut placed = Placed { offsets: vec![0; items.len()], size: 0 };
-    // Placed items by offset.
-    let mut done: Vec<usize> = Vec::with_capacity(items.len());
-    for &i in order {
-        let item = &items[i];
-        let mut offset = 0usize;
-        for &other in &done {
-            let (start, o) = (placed.offsets[other], &items[other]);
-            if o.last < item.first || item.last < o.first {
-                continue;
-            }
-            if offset.saturating_add(rounded(item.bytes)) <= start {
-                break;
-            }
-            offset = offset.max(start.saturating_add(rounded(o.bytes)));
-        }
-        placed.offsets[i] = offset;
-        placed.size = placed.size.max(offset.saturating_add(rounded(item.bytes)));
-        let at = done.partition_point(|&other| placed.offsets[other] <= offset);
-        done.insert(at, i);
-    }
-    placed
+    let workspaces = lives.items.iter().zip(&placed.offsets).filter(|(item, _)| item.tensors.is_empty());
+    let mut offsets = vec![None; units.len()];
+    workspaces.for_each(|(item, &offset)| offsets[item.first] = Some(offset));
+    let steps = units.into_iter().zip(lives.ends).zip(offsets);
+    let steps = steps.map(|((nodes, ends), workspace)| Step { nodes, ends, workspace }).collect();
+    Schedule { steps, places, arena, lives: in_arena, peak }
 }

@@ -3,7 +3,7 @@
 
 use bitbudget_autodiff::{Optimizer, training};
 use bitbudget_formats::Format;
-use bitbudget_ir::{ALIGNMENT, DType, Graph, NodeId, Op, Role};
+use bitbudget_ir::{DType, Graph, NodeId, Op, Role};
 use bitbudget_schedule::{Life, Memory, Place, Schedule, Setting, Storage, group, place};
 use bitbudget_testkit::NETWORK;
 use bitbudget_zoo::{Network, Spec, build};
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 const BATCH: usize = 6;
+const ALIGNMENT: usize = 64;
 
 struct Case<'a> {
     graph: &'a Graph,
@@ -33,7 +34,7 @@ impl Case<'_> {
     }
 
     fn plan(&self) -> Schedule {
-        let (graph, setting) = (&self.stored, Setting { batch: BATCH, storage: self.storage });
+        let (graph, setting) = (&self.stored, Setting { batch: BATCH, storage: self.storage, alignment: ALIGNMENT });
         place(graph, group(graph, BATCH), &self.workspace, &setting)
     }
 

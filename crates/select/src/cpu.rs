@@ -1,9 +1,19 @@
 //! What the kernels of CPUs can do.
 
-use crate::{Group, Member, Needs, Target, needs};
+use crate::group::{Group, Member};
+use crate::load::Load;
+use crate::needs::{self, Needs};
+use crate::target::Target;
 use bitbudget_ir::{Form, Graph, NodeId, Op, ops};
 use bitbudget_kernels::derived_scratch;
 use bitbudget_program::{Family, Kernel, Role};
+
+/// A cache line.
+const ALIGNMENT: usize = 64;
+
+/// Arithmetic and copies of a machine with AVX-512 and two cores, per second.
+const FLOPS: f64 = 250e9;
+const BYTES: f64 = 10e9;
 
 /// Every CPU, whatever its vector instructions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,6 +64,14 @@ impl Target for Cpu {
             workspace: needs.iter().map(|needs| needs.workspace).max().unwrap_or(0),
             scratch: of_kernels.saturating_add(in_passing),
         }
+    }
+
+    fn alignment(&self) -> usize {
+        ALIGNMENT
+    }
+
+    fn seconds(&self, load: Load) -> f64 {
+        (load.flops / FLOPS).max(load.bytes / BYTES)
     }
 }
 

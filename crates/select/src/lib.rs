@@ -1,7 +1,7 @@
 //! Selects the kernel of every step for a target, with the memory that it needs.
 //!
 //! A [`Group`] is the operators of one step at a batch size, as plain data. A [`Target`] says what its kernels can do: which operands
-//! they compute in passing, how they compute a group, which workspace and scratch memory that takes. What is selected never depends
+//! they compute in passing, how they compute a group, which workspace and scratch memory that takes, how memory is aligned, and about how many seconds a step takes. What is selected never depends
 //! on the machine at hand, so that predicted bytes are the same on every machine of a target; the executor binds a selected kernel to
 //! the instructions that the machine has.
 //!
@@ -23,31 +23,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alone;
 mod cpu;
 pub mod geometry;
 mod group;
+mod load;
 mod needs;
+mod select;
+mod target;
 
-use bitbudget_ir::{Graph, NodeId};
-use bitbudget_program::Kernel;
-
+pub use alone::alone;
 pub use cpu::Cpu;
 pub use group::{Group, Member, Operand};
+pub use load::Load;
 pub use needs::{Convolution, Needs, convolution};
-
-/// A kind of machine that programs are made for.
-pub trait Target {
-    /// Whether the kernel of `reader` can compute operand `position` in passing.
-    fn takes(&self, graph: &Graph, reader: NodeId, position: usize) -> bool;
-
-    /// The memory that the kernel of one operator needs, what it computes in passing apart.
-    fn needs(&self, member: &Member) -> Needs;
-
-    /// How a group is computed.
-    fn kernel(&self, group: &Group) -> Kernel;
-}
-
-/// The kernels of steps; `inside` says by node which results are used inside their step only.
-pub fn select(target: &dyn Target, graph: &Graph, steps: &[Vec<NodeId>], inside: &[bool], batch: usize) -> Vec<Kernel> {
-    steps.iter().map(|nodes| target.kernel(&Group::new(graph, nodes, inside, batch))).collect()
-}
+pub use select::select;
+pub use target::Target;

@@ -1,7 +1,7 @@
 //! The memory of kernels beside their operands and results, the same on every processor.
 
-use crate::Member;
 use crate::geometry::{GeometryError, conv2d, elements, matmul_sizes, rows_from};
+use crate::group::Member;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_kernels::{Conv2d, Pass, SCRATCH, layer_norm_scratch, layer_norm_workspace, matmul_scratch};

@@ -7,9 +7,9 @@
 //! ```
 
 use bitbudget_ir::{DType, Graph, Sample};
-use bitbudget_lower::{LowerError, lower};
+use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_program::{Buffer, Kernel, Part, Program, Source};
-use bitbudget_schedule::{Setting, Storage, group, inside, place};
+use bitbudget_schedule::{Setting, Storage, group, inside};
 use bitbudget_select::{Cpu, Group, Member, Operand, Target, select};
 use std::collections::BTreeMap;
 
@@ -76,9 +76,8 @@ pub fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
 pub fn lowered(graph: &Graph, batch: usize, storage: Storage) -> Result<Program, LowerError> {
     let steps = group(graph, batch);
     let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, batch), batch);
-    let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
-    let setting = Setting { batch, storage };
-    lower(graph, &place(graph, steps, &workspace, &setting), &kernels, &setting)
+    let setting = Setting { batch, storage, alignment: Cpu.alignment() };
+    place_and_lower(graph, steps, &kernels, &setting).map(|(_, program)| program)
 }
 
 /// The kernel of parts that a test puts into a program itself.

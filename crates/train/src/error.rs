@@ -132,7 +132,7 @@ mod tests {
             offset: None,
         };
         let outputs = vec![("c".into(), BufferId(0))];
-        Program { batch: 1, arena, buffers: vec![buffer], instructions: Vec::new(), outputs }
+        Program { batch: 1, arena, alignment: 64, buffers: vec![buffer], instructions: Vec::new(), outputs }
     }
 
     #[test]

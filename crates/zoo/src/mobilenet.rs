@@ -1,7 +1,7 @@
 //! MobileNet-v2 (Sandler et al., arXiv 1801.04381) in its CIFAR form: strides 1 where ImageNet has 2 at first.
 
 use crate::layers::{Kernel, Layers};
-use crate::scaled;
+use crate::width::scaled;
 use bitbudget_ir::{GraphError, NodeId};
 
 /// Expansion, channels, number of blocks, stride of the first.

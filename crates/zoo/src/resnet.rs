@@ -1,7 +1,7 @@
 //! ResNet-18 (He et al., arXiv 1512.03385) in its CIFAR form: a 3x3 stem without pooling.
 
 use crate::layers::{Kernel, Layers};
-use crate::scaled;
+use crate::width::scaled;
 use bitbudget_ir::{GraphError, NodeId};
 
 pub(crate) fn logits(net: &mut Layers, x: NodeId, width: f64, classes: usize) -> Result<NodeId, GraphError> {

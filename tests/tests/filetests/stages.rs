@@ -163,7 +163,7 @@ impl Subject {
     }
 
     fn setting(&self) -> Setting {
-        Setting { batch: self.batch, storage: self.storage }
+        Setting { batch: self.batch, storage: self.storage, alignment: Cpu.alignment() }
     }
 
     /// The schedule, with the kernels of its steps.

@@ -1,6 +1,7 @@
 //! From a plan to the assignment of a network.
 
-use super::{Plan, PlanError, Problem, Row};
+use super::text::Row;
+use super::{Plan, PlanError, Problem};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, TrainingId};
 use bitbudget_precision::{Formats, Kind, Method, Tensor, may_have, node_names};

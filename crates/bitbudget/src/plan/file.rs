@@ -1,39 +1,16 @@
 //! The texts of plans.
 
+use super::kind::FileKind;
 use super::text::Rows;
 use super::{Plan, PlanError, PlannedBudget, VERSION, missing};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// What stands at the head of a TOML file.
 const HEAD: &str = "\
 # A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and the nodes under `recompute`
 # as they stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].
 ";
-
-/// How a plan is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// TOML, with one line per tensor.
-    Toml,
-    /// JSON.
-    Json,
-}
-
-impl FileKind {
-    /// The kind of a file of that name.
-    ///
-    /// # Errors
-    /// If it ends neither in `.toml` nor in `.json`.
-    pub fn of(path: &Path) -> Result<FileKind, PlanError> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("toml") => Ok(FileKind::Toml),
-            Some("json") => Ok(FileKind::Json),
-            _ => Err(PlanError::Kind(path.display().to_string())),
-        }
-    }
-}
 
 impl Plan {
     /// The plan in a file's text.

@@ -1,6 +1,6 @@
 //! What to write where a field of a plan is missing.
 
-use super::FileKind;
+use super::kind::FileKind;
 use serde_json::Value;
 
 /// A field that files must have.

@@ -7,6 +7,7 @@
 mod check;
 mod error;
 mod file;
+mod kind;
 mod missing;
 mod optimizer;
 mod text;
@@ -18,10 +19,10 @@ use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, no
 use optimizer::PlannedOptimizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use text::{Rows, Text, number, optional_number, whole};
+use text::{Row, Rows, Text, number, optional_number, whole};
 
 pub use error::{PlanError, Problem};
-pub use file::FileKind;
+pub use kind::FileKind;
 
 /// The version of the file's layout; files of others are refused.
 const VERSION: u32 = 1;
@@ -81,17 +82,6 @@ struct PlannedBudget {
     solver: Text<Engine>,
     #[serde(deserialize_with = "number")]
     solve_seconds: f64,
-}
-
-/// A tensor and its gradient. Formats are texts, so that all that are wrong can be reported together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table of operator, shape, forward and backward")]
-struct Row {
-    /// The operator that computes it, or that reads the parameter first, for people.
-    operator: String,
-    shape: String,
-    forward: String,
-    backward: String,
 }
 
 impl Plan {

@@ -1,6 +1,5 @@
 //! Between plain data and what serde reads and writes.
 
-use super::Row;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Display};
@@ -107,6 +106,17 @@ impl Visitor<'_> for Number {
     fn visit_u64<E: Error>(self, number: u64) -> Result<f64, E> {
         Ok(number as f64)
     }
+}
+
+/// A tensor and its gradient. Formats are texts, so that all that are wrong can be reported together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of operator, shape, forward and backward")]
+pub(super) struct Row {
+    /// The operator that computes it, or that reads the parameter first, for people.
+    pub(super) operator: String,
+    pub(super) shape: String,
+    pub(super) forward: String,
+    pub(super) backward: String,
 }
 
 /// Tensors by name: a map in files, whose order stays and whose repetitions can be reported.

@@ -1,16 +1,8 @@
 //! Evaluations.
 
-use super::{Session, kept, memory};
+use super::precision::Precision;
+use super::{Session, kept, room};
 use crate::{Batches, Compiled, Error, Evaluation, Format, Program};
-
-/// In which numbers an evaluation computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// The formats of the assignment.
-    Assigned,
-    /// FP32, whatever the assignment says.
-    Fp32,
-}
 
 impl Session {
     /// The size of an evaluation's batches: that of training, or less where a batch of that size would take more memory than a
@@ -33,7 +25,7 @@ impl Session {
     pub fn evaluate(&mut self, batches: &mut dyn Batches, precision: Precision) -> Result<Evaluation, Error> {
         self.exact()?;
         let Session { compiled, executor, exact: Some(exact), .. } = self else { return Err(super::not_ready()) };
-        memory::check(executor, &[&compiled.evaluate, exact])?;
+        room::check(executor, &[&compiled.evaluate, exact])?;
         let program = match precision {
             Precision::Assigned => &compiled.evaluate,
             Precision::Fp32 => &*exact,

@@ -2,7 +2,10 @@
 
 mod evaluate;
 mod memory;
+mod precision;
 mod profile;
+mod promote;
+mod room;
 mod save;
 mod train;
 
@@ -17,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-pub use evaluate::Precision;
+pub use precision::Precision;
 pub use profile::Profiler;
 pub use save::SaveAs;
 
@@ -146,7 +149,7 @@ impl Session {
         if self.step.is_some() {
             return Ok(());
         }
-        memory::check(&self.executor, &[&self.compiled.train])?;
+        room::check(&self.executor, &[&self.compiled.train])?;
         self.values_to_train()?;
         self.step = Some(self.executor.load(&self.compiled.train)?);
         Ok(())
@@ -168,7 +171,7 @@ impl Session {
     /// # Errors
     /// If the graph cannot be lowered.
     pub fn promote(&mut self, over: &[Overflow], promotion: Promotion) -> Result<Vec<metrics::Promotion>, Error> {
-        let promoted = train::promote(&mut self.compiled, over, promotion)?;
+        let promoted = promote::promote(&mut self.compiled, over, promotion)?;
         if !promoted.is_empty() {
             self.step = None;
         }

@@ -1,6 +1,6 @@
 //! Profiles: what rounding each tensor to each format would cost.
 
-use super::{Session, memory};
+use super::{Session, room};
 use crate::{Batch, Error, Inputs, Model, Profile, ProfileError, ProfileSettings, profiling};
 use bitbudget_profile::{Probe, Programs, measure};
 
@@ -19,7 +19,7 @@ impl Session {
     /// If the network cannot be lowered at that batch, or memory is too small.
     pub fn profiler(&mut self, batch: usize) -> Result<Profiler<'_>, Error> {
         let (probe, programs) = profiling(&self.compiled.training, batch)?;
-        memory::check(&self.executor, &[&programs.step, &programs.forward, &programs.training])?;
+        room::check(&self.executor, &[&programs.step, &programs.forward, &programs.training])?;
         Ok(Profiler { session: self, probe, programs })
     }
 }

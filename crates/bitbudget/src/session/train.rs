@@ -1,7 +1,8 @@
 //! Runs: a training loop over a program's examples.
 
-use super::{Session, kept, memory};
-use crate::{Compiled, Ended, Error, Examples, Overflow, Promoted, Promotion, Record, Settings, metrics};
+use super::promote::promote;
+use super::{Session, kept, room};
+use crate::{Compiled, Ended, Error, Examples, Overflow, Promotion, Record, Settings};
 use bitbudget_train::run::{self, Programs, Training};
 
 impl Session {
@@ -22,7 +23,7 @@ impl Session {
         // A promotion replaces the training program.
         self.step = None;
         let Session { compiled, executor, exact: Some(exact), .. } = self else { return Err(super::not_ready()) };
-        memory::check(executor, &[&compiled.train, &compiled.evaluate, exact])?;
+        room::check(executor, &[&compiled.train, &compiled.evaluate, exact])?;
         let values = kept(&mut self.kept, compiled, executor, true)?;
         let training = Training { programs: programs(compiled), fp32: exact, examples, settings };
         let mut promoted = |over: &[Overflow]| {
@@ -35,28 +36,4 @@ impl Session {
 
 fn programs(compiled: &Compiled) -> Programs {
     Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() }
-}
-
-/// Promotes tensors, with a record of each that could be.
-pub(super) fn promote(
-    compiled: &mut Compiled,
-    over: &[Overflow],
-    promotion: Promotion,
-) -> Result<Vec<metrics::Promotion>, crate::CompileError> {
-    let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
-    let promoted = compiled.promote(&tensors, promotion)?;
-    let record = |Promoted { tensor, node, from, to, peak }: Promoted| {
-        let over = over.iter().find(|over| over.tensor == tensor)?;
-        let name = &compiled.training.node(node).name;
-        Some(metrics::Promotion {
-            step: over.step,
-            tensor: if name.is_empty() { node.to_string() } else { name.clone() },
-            overflow: over.ratio,
-            from: from.to_string(),
-            to: to.to_string(),
-            peak,
-            low_ratio: compiled.assignment.low_ratio_elements(),
-        })
-    };
-    Ok(promoted.into_iter().filter_map(record).collect())
 }

@@ -8,7 +8,7 @@ use crate::lives::Stored;
 use crate::step::Skeleton;
 use crate::variants::{Variant, variants};
 use bitbudget_formats::Format;
-use bitbudget_ir::{self as ir, ALIGNMENT, NodeId, Role};
+use bitbudget_ir::{self as ir, NodeId, Role};
 use bitbudget_solver::{Choice, Item, Link, Pick, Problem, Use};
 use std::collections::BTreeMap;
 
@@ -86,7 +86,7 @@ impl Builder<'_> {
             return 0;
         }
         let bytes = ir::Stored { format, ..node.stored }.bytes(node.ty.dtype, node.ty.shape.elements(self.batch));
-        bytes.next_multiple_of(ALIGNMENT)
+        bytes.next_multiple_of(self.skeleton.alignment)
     }
 
     /// Small tensors, and those that are stored nowhere, get what harms least and are kept for as long as anything may

@@ -2,12 +2,12 @@
 
 mod records;
 
-use crate::advice::{Command, Formats};
+use crate::advice::{Command, Formats, Setup};
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
 use crate::data::{check_batches, dataset};
-use crate::divergence::{Diverged, Setup, explained, unsaved, warning};
+use crate::divergence::{Diverged, explained, unsaved, warning};
 use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled_from};

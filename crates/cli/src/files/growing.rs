@@ -2,7 +2,7 @@
 
 use super::place::{Place, open_into, resolve};
 use super::{Folder, check, limit, lock};
-use crate::output::{self, remark, whole};
+use crate::console::{self, remark, whole};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -93,7 +93,7 @@ impl Growing {
             return;
         }
         let written = match &mut self.to {
-            To::Output => output::write(record),
+            To::Output => console::write(record),
             To::Error => io::stderr().write_all(record).map_err(Into::into),
             To::Into(file) => file.write_all(record).map_err(Into::into),
             To::File(records) => records.append(record).map_err(Into::into),

@@ -11,7 +11,7 @@ mod limit;
 mod lock;
 mod place;
 
-use crate::output;
+use crate::console;
 use anyhow::{Context, Result};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -50,7 +50,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 /// If the place cannot be written.
 pub(crate) fn save(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = match resolve(path).and_then(|place| check::allowed(&place).map(|()| place)) {
-        Ok(Place::Output) => return output::write(bytes),
+        Ok(Place::Output) => return console::write(bytes),
         Ok(Place::Error) => io::stderr().write_all(bytes),
         Ok(Place::Into(path)) => place::open_into(&path).and_then(|mut file| file.write_all(bytes)),
         Ok(Place::File { path, old }) => replace(&path, old.as_ref(), bytes),

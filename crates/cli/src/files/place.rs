@@ -1,6 +1,6 @@
 //! The target of a path, with links followed.
 
-use crate::output::remark;
+use crate::console::remark;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The block of memory in which a step's tensors lie.
 
 use crate::error::Fault;
-use bitbudget_ir::ALIGNMENT;
+use bitbudget_select::{Cpu, Target};
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -20,7 +20,7 @@ impl Arena {
             // The old block goes before the new one comes.
             self.block = None;
             self.bytes = 0;
-            let words = bytes.saturating_add(ALIGNMENT).div_ceil(size_of::<u32>());
+            let words = bytes.saturating_add(Cpu.alignment()).div_ceil(size_of::<u32>());
             // candle aborts the process where there is no memory.
             Vec::<u32>::new().try_reserve_exact(words).map_err(|_| Fault::Memory(bytes))?;
             self.block = Some(Tensor::zeros(words, DType::U32, &Device::Cpu)?);
@@ -42,7 +42,7 @@ impl Arena {
                 return Err(Fault::Operands("the arena is not in CPU memory".into()));
             };
             let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
-            let start = bytes.as_ptr().align_offset(ALIGNMENT);
+            let start = bytes.as_ptr().align_offset(Cpu.alignment());
             match bytes.get_mut(start..start.saturating_add(self.bytes)) {
                 Some(bytes) => f(bytes),
                 None => Err(Fault::Operands("the arena cannot be aligned".into())),

@@ -1,6 +1,7 @@
 //! Convolution: candle's where it has one, which is without groups and with equal steps in both dimensions.
 
-use super::{along_channels, own};
+use super::operands::along_channels;
+use super::own;
 use crate::error::Fault;
 use bitbudget_ir::Op;
 use bitbudget_ir::Shape;

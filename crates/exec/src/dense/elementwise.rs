@@ -1,6 +1,6 @@
 //! Operators that compute each element by itself, by their expressions.
 
-use super::{along_channels, operand, per_channel};
+use super::operands::{along_channels, operand, per_channel};
 use crate::error::Fault;
 use bitbudget_ir::{Expression, Facts, Read};
 use candle_core::Tensor;

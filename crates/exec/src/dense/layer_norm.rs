@@ -1,6 +1,6 @@
 //! Normalisation of rows and its gradients.
 
-use super::operand;
+use super::operands::operand;
 use crate::error::Fault;
 use bitbudget_ir::{Op, Real};
 use candle_core::{D, Tensor};

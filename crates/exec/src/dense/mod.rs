@@ -6,6 +6,7 @@
 mod conv;
 mod elementwise;
 mod layer_norm;
+mod operands;
 mod own;
 mod reduce;
 mod round;
@@ -20,6 +21,7 @@ use bitbudget_ir::{Form, Op, Shape};
 use bitbudget_program::{Buffer, Rounding};
 use candle_core::Tensor;
 
+use operands::operand;
 use round::Counted;
 pub(crate) use run::run;
 
@@ -36,11 +38,6 @@ pub(crate) fn compute(
         Some(rounding) if buffer.format != Format::FP32 => round::round(&y, buffer.format, rounding),
         _ => Ok((y, None)),
     }
-}
-
-/// The operand at a position.
-fn operand<'t>(operands: &[&'t Tensor], i: usize) -> Result<&'t Tensor, Fault> {
-    operands.get(i).copied().ok_or_else(|| Fault::Operands(format!("operand {i} is missing")))
 }
 
 fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fault> {
@@ -89,18 +86,4 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
             }
         }
     }
-}
-
-/// Elements per channel of `[N, C, …]`.
-fn per_channel(x: &Tensor) -> usize {
-    x.elem_count() / x.dims().get(1).copied().unwrap_or(1).max(1)
-}
-
-/// A vector with one element per channel, shaped to broadcast against `[N, C, …]`.
-fn along_channels(vector: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
-    let mut along = vec![1; shape.len()];
-    if let Some(channels) = along.get_mut(1) {
-        *channels = vector.elem_count();
-    }
-    Ok(vector.reshape(along)?)
 }

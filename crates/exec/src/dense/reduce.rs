@@ -1,6 +1,6 @@
 //! Sums over dimensions, functions of rows, losses.
 
-use super::{along_channels, operand, per_channel};
+use super::operands::{along_channels, operand, per_channel};
 use crate::error::Fault;
 use bitbudget_ir::Op;
 use candle_core::{D, DType, Tensor};

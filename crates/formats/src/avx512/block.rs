@@ -4,11 +4,12 @@ use std::arch::x86_64::*;
 
 use super::decode::{interleaved, widened};
 use super::{BLOCK, OR_AND, SELECT, SIGN, UPPER_BYTES, UPPER_WORDS, all, bits, count, load, number, store};
-use crate::codec::{encode_loop, round_loop};
+use crate::counts::{Counts, Overflow};
 use crate::element::{Constants, EXPONENT, NAN};
-use crate::format::Encoding;
+use crate::format::{Encoding, Format};
+use crate::loops::{encode_loop, round_loop};
+use crate::path::Path;
 use crate::table::Table;
-use crate::{Counts, Format, Overflow};
 
 /// Turns 64 codes of one of the paper's formats of 8 bits into numbers, in the registers of a processor with AVX-512
 /// VBMI.
@@ -59,7 +60,7 @@ pub(crate) fn decode_blocks(unpack: Unpack64, codes: &[u8], xs: &mut [f32]) {
 pub struct Pack64(Constants);
 
 fn available() -> bool {
-    crate::codec::Path::Avx512Vbmi.available()
+    Path::Avx512Vbmi.available()
 }
 
 /// The formats' smallest normal numbers are so far from FP32's that half of one is exact, and that what is not finite

@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::{BLOCK, OR_AND, all, bits, count, load, store};
-use crate::codec::decode_loop;
 use crate::element::{Constants, EXPONENT, NAN};
+use crate::loops::decode_loop;
 use crate::table::Table;
 
 /// A table of 256 bytes in registers.

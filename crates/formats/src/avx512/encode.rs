@@ -3,9 +3,9 @@
 use std::arch::x86_64::*;
 
 use super::{BLOCK, OR_AND, SELECT, SIGN, UPPER_WORDS, all, bits, count, load, number, store};
-use crate::Counts;
-use crate::codec::{Code, encode_loop, round_loop};
+use crate::counts::Counts;
 use crate::element::{Constants, EXPONENT, MAGNITUDE};
+use crate::loops::{Word, encode_loop, round_loop};
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -111,7 +111,7 @@ fn round_with_overflow<const IEEE: bool>(c: &Constants, xs: &mut [f32; BLOCK]) -
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,popcnt")]
-fn encode_with_overflow<const IEEE: bool, T: Code>(c: &Constants, xs: &[f32; BLOCK], codes: &mut [T; BLOCK]) -> Counts {
+fn encode_with_overflow<const IEEE: bool, T: Word>(c: &Constants, xs: &[f32; BLOCK], codes: &mut [T; BLOCK]) -> Counts {
     encode_loop::<IEEE, T>(c, xs, codes)
 }
 

@@ -4,9 +4,11 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
-use crate::expression::{Expression, elementwise, number};
+use super::elementwise::elementwise;
+use crate::expression::{Expression, number};
 use crate::facts::{Facts, Read};
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {

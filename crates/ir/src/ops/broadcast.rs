@@ -5,7 +5,8 @@ use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
 use crate::facts::{Facts, Form};
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {

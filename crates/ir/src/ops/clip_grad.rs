@@ -4,9 +4,11 @@ use super::{Operator, Precision, Sample, Work, check, elementwise_work, no_deriv
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
-use crate::expression::{elementwise, number, x};
+use super::elementwise::elementwise;
+use crate::expression::{number, x};
 use crate::facts::{Facts, Numbers, Read};
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {

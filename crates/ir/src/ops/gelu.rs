@@ -4,9 +4,11 @@ use super::{GeluGrad, Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
-use crate::expression::{Expression, elementwise, number, x};
+use super::elementwise::elementwise;
+use crate::expression::{Expression, number, x};
 use crate::facts::{Facts, Read};
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 

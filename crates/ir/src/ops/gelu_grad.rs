@@ -5,9 +5,11 @@ use super::{Operator, Precision, Sample, Work, check, no_derivative};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
-use crate::expression::{elementwise, number, x};
+use super::elementwise::elementwise;
+use crate::expression::{number, x};
 use crate::facts::{Facts, Read};
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 

@@ -6,15 +6,16 @@ use crate::array::{Array, Float};
 use crate::attribute::{Attribute, Attributes};
 use crate::error::{GraphError, Reason};
 use crate::facts::Facts;
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{DType, Shape, TensorType};
 
 mod check;
+mod elementwise;
 mod one_pass;
-mod window;
 
+pub use crate::window::Window;
 pub use one_pass::one_pass;
-pub use window::Window;
 
 /// Which formats make sense for an operator's tensors; the baselines of the paper go by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
 use crate::facts::Facts;
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Dim, Shape, TensorType};
 
 operator! {

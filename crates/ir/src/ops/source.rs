@@ -5,7 +5,8 @@ use crate::array::{Array, Float};
 use crate::attribute::{Attribute, AttributeValue, operator};
 use crate::error::Reason;
 use crate::facts::Facts;
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {

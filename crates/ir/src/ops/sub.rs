@@ -4,9 +4,11 @@ use super::{Operator, Precision, Sample, Scale, Work, check, elementwise_work};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
-use crate::expression::{elementwise, x};
+use super::elementwise::elementwise;
+use crate::expression::{x};
 use crate::facts::Facts;
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {

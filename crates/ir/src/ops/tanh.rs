@@ -4,9 +4,11 @@ use super::{Mul, Operator, Precision, Sample, Sub, Work, check, elementwise_work
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
-use crate::expression::{elementwise, x};
+use super::elementwise::elementwise;
+use crate::expression::{x};
 use crate::facts::{Facts, Read};
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {

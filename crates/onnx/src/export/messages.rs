@@ -1,6 +1,6 @@
 //! Protobuf messages from plain values.
 
-use super::Annotations;
+use super::annotations::Annotations;
 use bitbudget_ir::{Dim, Shape};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataType;

@@ -1,8 +1,8 @@
 //! Each operator of a forward graph as an ONNX node.
 
+use super::exporter::{Exporter, running_statistics};
 use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info, text};
 use super::pool::{self, Pool};
-use super::{Exporter, running_statistics};
 use bitbudget_ir::ops::{self, Window};
 use bitbudget_ir::{Dim, NodeId, Op, Shape};
 use onnx_protobuf::AttributeProto;

@@ -1,8 +1,8 @@
 //! Pooling that readers such as ONNX Runtime refuse is padded by a node of its own: where padding is at least as wide as the window, as auto_pad
 //! with dilations makes it, and where `ceil_mode` drops a last window that begins behind the input, which shape inference counts.
 
-use super::Exporter;
-use super::messages::{flag, floats, ints, list, tensor};
+use super::exporter::Exporter;
+use super::messages::{flag, floats, ints, list};
 use bitbudget_ir::NodeId;
 use bitbudget_ir::ops::Window;
 
@@ -50,10 +50,9 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId, window: &Window, pool: 
         return Ok(());
     }
     let result = exporter.name(id);
-    let (mean, by) = (exporter.fresh(&format!("{result}.mean")), exporter.fresh(&format!("{result}.by")));
+    let mean = exporter.fresh(&format!("{result}.mean"));
     exporter.message(mean.clone(), "AveragePool", vec![padded], mean.clone()).attribute = attributes;
-    let value = tensor("value", floats(&[1, 1, output[0], output[1]], &factors));
-    exporter.message(by.clone(), "Constant", vec![], by.clone()).attribute = vec![value];
+    let by = exporter.argument(id, "by", floats(&[1, 1, output[0], output[1]], &factors));
     exporter.node(id, "Mul", vec![mean, by]);
     Ok(())
 }

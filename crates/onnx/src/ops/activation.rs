@@ -1,9 +1,9 @@
 //! Activations, and operators that do nothing in training.
 
-use super::Row;
 use super::fold;
-use crate::importer::Importer;
-use crate::node::{Node, Operand, Value, axis, decimal};
+use super::row::{Build, Fold, Row};
+use crate::file::constant::{Constant, Elements};
+use crate::importer::{Importer, Node, Operand, Value, axis, decimal};
 use crate::warning::WarningKind;
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
 
@@ -12,12 +12,12 @@ const fn row(
     versions: &'static [i64],
     attributes: &'static [&'static str],
     forms: &'static str,
-    build: super::Build,
+    build: Build,
 ) -> Row {
     Row { name, versions, attributes, forms, build: Some(build), fold: None }
 }
 
-const fn folded(row: Row, fold: super::Fold) -> Row {
+const fn folded(row: Row, fold: Fold) -> Row {
     Row { fold: Some(fold), ..row }
 }
 
@@ -104,8 +104,7 @@ fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 fn hard(importer: &mut Importer, node: &Node, x: NodeId, alpha: f64, beta: f64) -> Result<NodeId, String> {
     let scaled = importer.emit(node.name, ops::Scale { by: Real(decimal(alpha as f32)) }, &[x])?;
     let name = importer.fresh_name(&format!("{}.beta", node.name));
-    let beta =
-        crate::constant::Constant { shape: Vec::new(), elements: crate::constant::Elements::Floats(vec![beta as f32]) };
+    let beta = Constant { shape: Vec::new(), elements: Elements::Floats(vec![beta as f32]) };
     let beta = importer.constant_source(&name, &beta)?;
     let sum = importer.emit(node.name, ops::Add {}, &[scaled, beta])?;
     importer.emit(node.name, ops::Clip { min: Real(0.0), max: Real(1.0) }, &[sum])

@@ -1,9 +1,9 @@
 //! Addition, subtraction, multiplication, division, powers.
 
-use super::{Row, fold};
-use crate::constant::{Constant, Elements, Int};
-use crate::importer::Importer;
-use crate::node::{Node, Operand, Value, decimal};
+use super::fold;
+use super::row::Row;
+use crate::file::constant::{Constant, Elements, Int};
+use crate::importer::{Importer, Node, Operand, Value, decimal};
 use bitbudget_ir::{Op, Real, ops};
 
 pub(super) const ROWS: &[Row] = &[

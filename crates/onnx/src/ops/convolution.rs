@@ -1,11 +1,10 @@
 //! Conv.
 
-use super::Row;
-use super::pool::{pair, window_attributes};
-use crate::importer::Importer;
-use crate::node::{Node, Value};
+use super::row::Row;
+use super::window::{lines, pair, planes, window_attributes};
+use crate::importer::{Importer, Node, Value};
 use crate::warning::WarningKind;
-use bitbudget_ir::{Dim, NodeId, Shape, ops};
+use bitbudget_ir::{Shape, ops};
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "Conv",
@@ -79,20 +78,4 @@ fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     }
     let y = importer.emit(node.name, op, &operands)?;
     Ok(vec![Value::Tensor(if spatial == 1 { lines(importer, node, y)? } else { y })])
-}
-
-/// `[N, C, L]` as `[N, C, 1, L]`; four dimensions as they are.
-pub(super) fn planes(importer: &mut Importer, node: &Node, x: NodeId) -> Result<NodeId, String> {
-    let mut shape = importer.shape(x);
-    if shape.rank() == 3 {
-        shape.0.insert(2, Dim::fixed(1));
-    }
-    importer.reshape(node.name, x, shape)
-}
-
-/// `[N, C, 1, L]` as `[N, C, L]`.
-pub(super) fn lines(importer: &mut Importer, node: &Node, y: NodeId) -> Result<NodeId, String> {
-    let mut shape = importer.shape(y);
-    shape.0.remove(2);
-    importer.reshape(node.name, y, shape)
 }

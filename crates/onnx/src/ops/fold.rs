@@ -1,7 +1,7 @@
 //! Arithmetic on known tensors: elementwise with broadcasting, and gathering of elements.
 
-use crate::constant::{Constant, Elements, Int};
-use crate::node::Node;
+use crate::file::constant::{Constant, Elements, Int};
+use crate::importer::Node;
 use std::rc::Rc;
 
 /// The number of elements of a shape, if it is within `room`.

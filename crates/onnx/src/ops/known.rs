@@ -1,11 +1,10 @@
 //! Values that are known at import: constants, shapes, and the arithmetic on them.
 
-use super::{Row, fold};
-use crate::constant::{Constant, Elements, Int};
-use crate::import::known;
-use crate::importer::Importer;
-use crate::node::{Node, Value, decimal};
-use crate::tensor;
+use super::fold;
+use super::row::{Fold, Row};
+use crate::file::constant::{Constant, Elements, Int};
+use crate::file::tensor;
+use crate::importer::{Importer, Node, Value, decimal};
 use crate::warning::WarningKind;
 use bitbudget_ir::{Dim, Real, Shape, ops};
 use std::cmp::Ordering;
@@ -13,12 +12,7 @@ use std::rc::Rc;
 
 type Inputs<'a> = &'a [Option<Rc<Constant>>];
 
-const fn folded(
-    name: &'static str,
-    versions: &'static [i64],
-    attributes: &'static [&'static str],
-    fold: super::Fold,
-) -> Row {
+const fn folded(name: &'static str, versions: &'static [i64], attributes: &'static [&'static str], fold: Fold) -> Row {
     Row { name, versions, attributes, forms: "on known values", build: None, fold: Some(fold) }
 }
 
@@ -128,7 +122,7 @@ fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
     } else {
         return Err("it has no value".into());
     };
-    Ok(vec![known(value)])
+    Ok(vec![Value::known(value)])
 }
 
 fn shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -137,7 +131,7 @@ fn shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let bound = |given: i64| (if given < 0 { given.saturating_add(rank) } else { given }).clamp(0, rank) as usize;
     let start = bound(node.int("start")?.unwrap_or(0));
     let end = bound(node.int("end")?.unwrap_or(rank)).max(start);
-    Ok(vec![known(Constant::of_shape(&Shape(shape.0[start..end].to_vec())))])
+    Ok(vec![Value::known(Constant::of_shape(&Shape(shape.0[start..end].to_vec())))])
 }
 
 fn size(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -145,7 +139,7 @@ fn size(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         (factor, 0) => Int::of(Dim::fixed(factor)),
         (factor, _) => Int::of(Dim::batches(factor)),
     };
-    Ok(vec![known(Constant { shape: Vec::new(), elements: Elements::Ints(vec![size]) })])
+    Ok(vec![Value::known(Constant { shape: Vec::new(), elements: Elements::Ints(vec![size]) })])
 }
 
 fn cast_like(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -157,7 +151,7 @@ fn cast_like(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String>
     match (x, float(x), float(like)) {
         (Value::Constant(constant), ..) => {
             let x = converted(constant, float(like), false, constant.len())?;
-            Ok(vec![known(x)])
+            Ok(vec![Value::known(x)])
         }
         (_, true, true) => {
             let x = importer.operand(node.need(0)?)?;

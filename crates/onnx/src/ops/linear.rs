@@ -1,8 +1,7 @@
 //! Gemm and MatMul.
 
-use super::Row;
-use crate::importer::Importer;
-use crate::node::{Node, Operand, Value};
+use super::row::Row;
+use crate::importer::{Importer, Node, Operand, Value};
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
 
 pub(super) const ROWS: &[Row] = &[

@@ -1,10 +1,5 @@
 //! The ONNX operators that are read: one file per family, one row per operator.
 
-use crate::constant::Constant;
-use crate::importer::Importer;
-use crate::node::{Node, Value};
-use std::rc::Rc;
-
 mod activation;
 mod arithmetic;
 mod convolution;
@@ -16,28 +11,11 @@ mod part;
 mod pool;
 mod reduce;
 mod reshape;
+mod row;
 mod split;
+mod window;
 
-/// Imports a node: the values of its outputs.
-pub(crate) type Build = fn(&mut Importer, &Node) -> Result<Vec<Value>, String>;
-
-/// Computes a node of known inputs at import: its outputs, of at most as many elements as the last argument says.
-pub(crate) type Fold = fn(&Node, &[Option<Rc<Constant>>], usize) -> Result<Vec<Constant>, String>;
-
-/// An ONNX operator and how it is read.
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    /// The operator sets that introduced the versions that are read, ascending.
-    pub(crate) versions: &'static [i64],
-    /// The attributes of all versions.
-    pub(crate) attributes: &'static [&'static str],
-    /// What it becomes, and which forms are supported, for the table in the documentation.
-    pub(crate) forms: &'static str,
-    /// On values that depend on the network's input or on parameters; nothing if it is folded only.
-    pub(crate) build: Option<Build>,
-    /// On known values; nothing if it is never folded.
-    pub(crate) fold: Option<Fold>,
-}
+pub(crate) use row::{Fold, Row};
 
 /// All rows by family, in the order of the documentation.
 pub(crate) fn families() -> [(&'static str, &'static [Row]); 11] {

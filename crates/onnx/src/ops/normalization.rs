@@ -1,10 +1,8 @@
 //! BatchNormalization and LayerNormalization.
 
-use super::Row;
+use super::row::Row;
 use crate::batch;
-use crate::importer::Importer;
-use crate::node::{Node, Operand, Value, axis};
-use crate::sharing::is_uniform;
+use crate::importer::{Importer, Node, Operand, Value, axis, is_uniform};
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Real, Shape, TensorType, ops};
 

@@ -1,9 +1,9 @@
 //! Operators that take parts of tensors and put them together.
 
-use super::{Row, fold};
-use crate::constant::{Constant, Elements, Int};
-use crate::importer::Importer;
-use crate::node::{Node, Padded, Value, axis};
+use super::fold;
+use super::row::Row;
+use crate::file::constant::{Constant, Elements, Int};
+use crate::importer::{Importer, Node, Padded, Value, axis};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use std::rc::Rc;
 
@@ -240,7 +240,7 @@ fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let axis = axis(node.int("axis")?.unwrap_or(0), shape.rank())?;
     let size = shape.0[axis].as_fixed().ok_or("the batch cannot be gathered from")?;
     let indices = importer.constant(node.need(1)?)?;
-    let counted = indices.as_fixed()?.into_iter().map(|i| crate::node::axis(i, size).map_err(|_| i));
+    let counted = indices.as_fixed()?.into_iter().map(|i| crate::importer::axis(i, size).map_err(|_| i));
     let list: Vec<usize> = counted
         .collect::<Result<_, i64>>()
         .map_err(|i| format!("index {i} is out of range for dimension {axis} of {shape}"))?;
@@ -269,7 +269,7 @@ fn fold_gather(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>
     let result = fold::gather(x, &shape, room, |index| {
         let i = *list.get(fold::offset(&indices.shape, &index[axis..axis + inner]))?;
         from[..axis].copy_from_slice(&index[..axis]);
-        from[axis] = crate::node::axis(i, size).ok()?;
+        from[axis] = crate::importer::axis(i, size).ok()?;
         from[axis + 1..].copy_from_slice(&index[axis + inner..]);
         Some(fold::offset(&x.shape, &from))
     })?;

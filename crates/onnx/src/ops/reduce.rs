@@ -1,10 +1,10 @@
 //! Reductions.
 
-use super::{Row, fold};
+use super::fold;
+use super::row::Row;
 use crate::batch;
-use crate::constant::{Constant, Elements, Int};
-use crate::importer::Importer;
-use crate::node::{Node, Value, axes};
+use crate::file::constant::{Constant, Elements, Int};
+use crate::importer::{Importer, Node, Value, axes};
 use bitbudget_ir::{Op, ops};
 use std::rc::Rc;
 

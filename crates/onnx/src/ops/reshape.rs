@@ -1,9 +1,9 @@
 //! Operators that give the same elements another shape, order or number of copies.
 
-use super::{Row, fold};
-use crate::constant::{Constant, Int};
-use crate::importer::Importer;
-use crate::node::{Node, Value, axes, axis};
+use super::fold;
+use super::row::Row;
+use crate::file::constant::{Constant, Int};
+use crate::importer::{Importer, Node, Value, axes, axis};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use std::rc::Rc;
 

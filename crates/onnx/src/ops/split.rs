@@ -1,9 +1,8 @@
 //! Operators that split a tensor into parts.
 
-use super::Row;
 use super::part::part;
-use crate::importer::Importer;
-use crate::node::{Node, Value, axis};
+use super::row::Row;
+use crate::importer::{Importer, Node, Value, axis};
 use bitbudget_ir::NodeId;
 use std::rc::Rc;
 
@@ -130,7 +129,7 @@ const MOST_PARTS: usize = 4096;
 fn sequence_at(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let Value::Sequence(values) = &node.need(0)?.value else { return Err("it needs a sequence".into()) };
     let position = importer.ints(node, 1)?.and_then(|list| list.first().copied()).ok_or("its position is missing")?;
-    let at = crate::node::axis(position, values.len())
+    let at = crate::importer::axis(position, values.len())
         .map_err(|_| format!("position {position} is out of range for a sequence of {}", values.len()))?;
     Ok(vec![values[at].clone()])
 }

@@ -1,8 +1,7 @@
 //! Gradients that need less of the forward pass.
 
-use super::{Rule, rule};
-use crate::egraph::Classes;
-
+use crate::classes::Classes;
+use crate::rule::{Rule, rule};
 use crate::term::{Expr, Head, op, round};
 use bitbudget_formats::Overflow;
 use bitbudget_ir::ops::{Clip, Concat, LeakyRelu, MaxPool, MaxPoolIndices, Relu};

@@ -1,7 +1,7 @@
 //! Tensors that are there already, or are so with fewer moves.
 
-use super::{Rule, rule};
-use crate::egraph::Classes;
+use crate::classes::Classes;
+use crate::rule::{Rule, rule};
 use crate::term::{Expr, op};
 use bitbudget_ir::ops::{Concat, Slice};
 use egg::Id;

@@ -1,7 +1,7 @@
 //! Equations of real numbers: they change how results are rounded, and hold only where that is allowed.
 
-use super::{Rule, rule};
-use crate::egraph::Classes;
+use crate::classes::Classes;
+use crate::rule::{Rule, rule};
 use crate::term::{Head, Term, op};
 use bitbudget_ir::ops::{ReduceSum, Scale};
 use bitbudget_ir::{Op, Real};
@@ -16,8 +16,9 @@ pub(crate) const RULES: &[&Rule] = &[
 
 /// The sum of what a gradient of batch normalisation was made of, if that makes its own sum zero.
 fn centred(g: &Classes<'_>, sum: &ReduceSum, dx: Id) -> Option<Id> {
-    let rank = g.ty(dx)?.shape.rank();
-    if !sum.axes.iter().copied().eq((0..rank).filter(|&axis| axis != 1)) {
+    let (dx_ty, op) = (g.ty(dx)?, Op::from(sum.clone()));
+    let result = op.infer(&[dx_ty]).ok()?;
+    if !op.facts(&[&dx_ty.shape], &result.shape).is_over_channels() {
         return None;
     }
     let rounded = g.terms(dx).iter().filter(|term| matches!(term.head, Head::Round(_)));
@@ -26,7 +27,7 @@ fn centred(g: &Classes<'_>, sum: &ReduceSum, dx: Id) -> Option<Id> {
         let Term { head: Head::Op(Op::BatchNormGradInput(_)), operands } = term else { return None };
         let &[dy, x, mean, _, _, _, dbias] = operands.as_slice() else { return None };
         let is_mean = |t: &Term| matches!(t.head, Head::Op(Op::BatchMean(_))) && g.same(t.operands[0], x);
-        let is_sum = |t: &Term| t.head == Head::Op(sum.clone().into()) && g.same(t.operands[0], dy);
+        let is_sum = |t: &Term| t.head == Head::Op(op.clone()) && g.same(t.operands[0], dy);
         (g.terms(mean).iter().any(is_mean) && g.terms(dbias).iter().any(is_sum)).then_some(dbias)
     })
 }

@@ -4,7 +4,7 @@
 //! some of them and zeros, keep them in the format of their operand. So a rounding commutes with these where it follows one
 //! to the same format, and rounding twice is rounding once. Rounding to another format that lacks some of the numbers is not.
 
-use super::{Rule, rule};
+use crate::rule::{Rule, rule};
 use crate::term::{Expr, op, round};
 
 pub(crate) const RULES: &[&Rule] = &[

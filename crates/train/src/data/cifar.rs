@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::source::{check_folder, no_test_note};
+use super::folder::{check_folder, no_test_note};
 use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 

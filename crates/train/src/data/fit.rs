@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::arrange::plan;
 use super::change::{Change, apply};
-use super::{Dataset, Layout, Network, Resize, outputs};
+use super::dataset::outputs;
+use super::{Dataset, Layout, Network, Resize};
 use crate::{Error, ErrorKind, Result};
 use bitbudget_report::counted;
 

@@ -81,7 +81,7 @@ fn no_class(values: &Values, index: usize, outputs: usize) -> String {
     if label < 0 {
         return format!("{at}, but labels count from 0: number the classes from 0, or remove such examples");
     }
-    let network_has = format!("the network has {}", super::outputs(outputs));
+    let network_has = format!("the network has {}", super::dataset::outputs(outputs));
     let why = format!("{at}, but {network_has} and labels count from 0, so the largest is {}", outputs.max(1) - 1);
     let all: Option<Vec<i128>> = (0..len(values)).map(|index| values.whole(index)).collect();
     let range = all.and_then(|all| all.iter().copied().min().zip(all.iter().copied().max()));
@@ -90,7 +90,7 @@ fn no_class(values: &Values, index: usize, outputs: usize) -> String {
             format!("{why}; no label is 0, so they seem to count from 1: subtract 1 from each")
         }
         Some((0.., largest)) if largest < 1 << 16 => {
-            let needed = super::outputs(largest as usize + 1);
+            let needed = super::dataset::outputs(largest as usize + 1);
             format!("{why}; use a network with at least {needed}, or correct such labels")
         }
         _ => format!("{why}; number the classes from 0"),
@@ -133,8 +133,8 @@ fn one_hot(y: &Array, columns: usize, outputs: usize) -> Result<Labels, String> 
              numpy.argmax(y, axis=1)",
             y.elements,
             counted(columns as u64, "class", "classes"),
-            super::outputs(outputs),
-            super::outputs(columns)
+            super::dataset::outputs(outputs),
+            super::dataset::outputs(columns)
         ));
     }
     let classes_of = counted(columns as u64, "class", "classes");

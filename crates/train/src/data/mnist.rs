@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bitbudget_report::counted;
 use flate2::read::MultiGzDecoder;
 
-use super::source::{check_folder, no_test_note};
+use super::folder::{check_folder, no_test_note};
 use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 

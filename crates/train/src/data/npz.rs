@@ -8,9 +8,9 @@ use bitbudget_report::counted;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+use super::folder::no_test_note;
 use super::labels::labels;
 use super::npy::{self, Array, Problem, Values};
-use super::source::no_test_note;
 use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
 

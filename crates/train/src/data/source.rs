@@ -1,7 +1,7 @@
 //! Where data comes from.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{Dataset, Network, cifar, digits, mnist, npz, synthetic};
@@ -124,20 +124,6 @@ pub fn load(spec: &DataSpec, network: &Network, seed: u64) -> Result<Dataset> {
     }?;
     dataset.check()?;
     Ok(dataset)
-}
-
-/// The folder as a `NotFound` error where it is not one.
-pub(super) fn check_folder(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let why = if folder.exists() { "is a file, not a folder: unpack it and name the folder" } else { "does not exist" };
-    Err(Error::new(ErrorKind::NotFound, format!("data folder {} {why}", folder.display())))
-}
-
-/// The note of data that has no test split.
-pub(super) fn no_test_note(what: &str) -> String {
-    format!("There is no {what}, so there are no test examples.")
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::setup::Setup;
 use super::state::Entry;
-use crate::advice::{Command, Formats};
-use crate::divergence::{self, explained};
+use crate::advice::{self, Command, Formats};
+use crate::divergence::explained;
 use crate::threads::executor;
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
@@ -54,7 +54,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
                     budget: compiled.budget.is_some(),
                     promotion: settings.promotion.is_some(),
                 };
-                let why = explained(&divergence, &mut session, divergence::Setup { settings, formats });
+                let why = explained(&divergence, &mut session, advice::Setup { settings, formats });
                 Trained::Diverged { message: why.message }
             }
         };

@@ -1,0 +1,10 @@
+//! Which tensor of a step is to blame for numbers that are not finite.
+
+mod cause;
+mod finding;
+mod names;
+mod optimizer;
+mod run;
+
+pub use finding::{Cause, Decided, NamedTensor, ProbeError, SEVERAL, Saturated};
+pub use names::Kept;

@@ -1,0 +1,41 @@
+//! What a whole file says of its initializers.
+
+use super::frozen;
+use super::pytorch::Signature;
+use super::scalars::Source;
+use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
+use std::collections::BTreeSet;
+
+/// What a whole file says of its initializers.
+#[derive(Debug)]
+pub(crate) struct Clues {
+    /// Initializers, and their names by Identity, that are running statistics in arithmetic.
+    pub(crate) frozen: BTreeSet<String>,
+    /// What PyTorch's newer exporter says of the program's tensors.
+    pub(crate) signature: Signature,
+    /// What scalar initializers are told apart by.
+    pub(crate) source: Source,
+    /// Whether the file shows all initializers that the exporter merged, or that it merged none.
+    pub(crate) marks_merged: bool,
+}
+
+impl Clues {
+    /// The clues of a file whose nodes stand in the order given.
+    pub(crate) fn of(model: &ModelProto, graph: &GraphProto, order: &[usize]) -> Clues {
+        let signature = Signature::of(model, graph);
+        Clues {
+            frozen: frozen::statistics(graph, order),
+            marks_merged: signature.is_stored_whole() || marks_merged(model, graph),
+            source: Source::of(model),
+            signature,
+        }
+    }
+}
+
+/// Whether a file is from PyTorch's older exporter, which marks what it merges, and has such marks, which optimizers remove.
+fn marks_merged(model: &ModelProto, graph: &GraphProto) -> bool {
+    let newer = |node: &NodeProto| node.metadata_props.iter().any(|p| p.key.starts_with("pkg."));
+    let stored: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let mark = |node: &NodeProto| node.op_type == "Identity" && node.input.iter().all(|i| stored.contains(i.as_str()));
+    model.producer_name == "pytorch" && graph.node.iter().any(mark) && !graph.node.iter().any(newer)
+}

@@ -1,0 +1,26 @@
+//! The files beside a network's own in which its weights lie.
+
+use crate::file::wire;
+use onnx_protobuf::tensor_proto::DataLocation;
+use onnx_protobuf::{Message, ModelProto, TensorProto};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The files that hold external data of an ONNX file, each once, as far as it can be read.
+pub fn external_files(path: &Path) -> Vec<PathBuf> {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let model = wire::check(&bytes).ok().and_then(|()| ModelProto::parse_from_bytes(&bytes).ok());
+    let Some(graph) = model.as_ref().and_then(|model| model.graph.as_ref()) else { return Vec::new() };
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    let tensors = attributes.flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors));
+    let locations: BTreeSet<&str> = graph.initializer.iter().chain(tensors).filter_map(location).collect();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    locations.into_iter().map(|location| folder.join(location)).collect()
+}
+
+/// Where the external data of a tensor lie, if it has such.
+fn location(tensor: &TensorProto) -> Option<&str> {
+    let external = tensor.data_location.enum_value() == Ok(DataLocation::EXTERNAL);
+    let entry = tensor.external_data.iter().find(|entry| entry.key == "location");
+    entry.filter(|_| external).map(|entry| entry.value.as_str())
+}

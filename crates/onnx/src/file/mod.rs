@@ -1,0 +1,7 @@
+//! Bytes and messages: what stands in a file, and beside it.
+
+pub(crate) mod beside;
+pub(crate) mod constant;
+pub(crate) mod external;
+pub(crate) mod tensor;
+pub(crate) mod wire;

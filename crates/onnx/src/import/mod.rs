@@ -1,0 +1,168 @@
+//! Import: from the bytes of a file to a verified graph.
+//!
+//! The file is analysed as a whole (`analysis`), its nodes are walked in order (`nodes`), each goes through its row (`ops`), and the
+//! rows add to the graph (`importer`).
+
+mod buffers;
+mod interface;
+mod nodes;
+
+use crate::analysis::{Clues, folded, order};
+use crate::batch;
+use crate::error::{ImportError, ImportProblem};
+use crate::file::external::DataFolders;
+use crate::file::wire;
+use crate::importer::Importer;
+use crate::ops;
+use crate::warning::{self, Warning, WarningKind};
+use bitbudget_ir::{Model, Op, verify};
+use nodes::Walk;
+use onnx_protobuf::{Message, ModelProto};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A network that was read from a file.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The forward graph with the initial values of its parameters, states and constants.
+    pub model: Model,
+    /// What the user should know: losses of precision, dropped operators, suspicious exports; each kind once.
+    pub warnings: Vec<Warning>,
+}
+
+/// The oldest and the newest operator set that is read.
+pub(crate) const OPSETS: (i64, i64) = (7, 28);
+
+/// The largest protobuf message that there can be.
+const MOST_BYTES: u64 = i32::MAX as u64;
+
+/// Reads an ONNX file (IR version 3 and newer, operator sets 7 to 28).
+///
+/// The network's first input dimension becomes the batch size whatever the file says. Floating-point initializers
+/// become parameters, except the running statistics of batch normalisation, which become states, and scalars that are numbers of the program.
+///
+/// # Errors
+/// All problems of the file at once, each with the node, its operator and what to do.
+pub fn import(path: &Path) -> Result<Imported, ImportError> {
+    import_allowing(path, &[])
+}
+
+/// Like [`import`], with folders into which links to external data may lead beside the model's own.
+///
+/// # Errors
+/// As for [`import`].
+pub fn import_allowing(path: &Path, folders: &[PathBuf]) -> Result<Imported, ImportError> {
+    let fault = |e: std::io::Error| ImportError::unreadable(path, &e);
+    let meta = std::fs::metadata(path).map_err(fault)?;
+    if !meta.is_file() {
+        return Err(ImportError::one(format!("`{}` is not a file", path.display())));
+    }
+    if meta.len() > MOST_BYTES {
+        return Err(too_large(meta.len()));
+    }
+    let bytes = std::fs::read(path).map_err(fault)?;
+    parse(&bytes, Some(DataFolders::of(path, folders)))
+}
+
+fn too_large(bytes: u64) -> ImportError {
+    ImportError::one(format!(
+        "the file has {bytes} bytes, a protobuf message at most {MOST_BYTES}; store the weights as external data"
+    ))
+}
+
+/// Like [`import`], from bytes; `folder` is where external data may lie.
+///
+/// # Errors
+/// All problems of the file at once, each with the node, its operator and what to do.
+pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, ImportError> {
+    parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])))
+}
+
+fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportError> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(too_large(bytes.len() as u64));
+    }
+    if bytes.is_empty() {
+        return Err(ImportError::one("the file is empty"));
+    }
+    wire::check(bytes).map_err(ImportError::one)?;
+    let model = ModelProto::parse_from_bytes(bytes)
+        .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
+    import_model(&model, data)
+}
+
+fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Imported, ImportError> {
+    let graph =
+        model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
+    let order = order::execution_order(&graph.node);
+    let clues = Clues::of(model, graph, order.as_deref().unwrap_or_default());
+    let mut importer = Importer::new(&graph.name, clues, data);
+    let opset = operator_set(model, &mut importer);
+    if !model.functions.is_empty() {
+        let names = model.functions.iter().map(|function| function.name.clone());
+        warning::add(&mut importer.warnings, WarningKind::Functions, names);
+    }
+    interface::unique_names(graph, &mut importer.problems);
+    let walk = order.map(|order| Walk::new(graph, order, opset));
+    if let Ok(walk) = &walk {
+        importer.count_readers(graph, walk.needed());
+    }
+    interface::initializers(graph, &mut importer);
+    interface::network_input(graph, &mut importer);
+    let output = interface::network_output(graph, &mut importer);
+    match walk {
+        Ok(mut walk) => walk.import(&mut importer),
+        Err(cycle) => importer.problems.push(cycle.into()),
+    }
+    if let Some(name) = output {
+        interface::set_output(name, &mut importer);
+    }
+    importer.warnings.extend(folded::warning(graph, &importer.clues.signature));
+    warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(graph));
+    warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(graph));
+    finish(importer)
+}
+
+fn warn_of_each(importer: &mut Importer, kind: WarningKind, names: Vec<String>) {
+    if !names.is_empty() {
+        warning::add(&mut importer.warnings, kind, names);
+    }
+}
+
+fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
+    if importer.problems.is_empty() {
+        let is_trained = |id| matches!(importer.graph.op(id), Op::Parameter(_));
+        if !importer.graph.ids().any(is_trained) {
+            warning::add(&mut importer.warnings, WarningKind::NoParameters, []);
+        }
+        let (graph, _) = importer.graph.without_dead_nodes();
+        if let Err(faults) = verify(&graph) {
+            importer.problems.extend(faults.iter().map(|fault| ImportProblem::from(fault.to_string())));
+        } else if let Err(fault) = batch::check(&graph) {
+            importer.problems.push(fault.into());
+        } else {
+            let sources: BTreeSet<&str> = graph.ids().filter_map(|id| graph.op(id).source_name()).collect();
+            importer.values.retain(|name, _| sources.contains(name.as_str()));
+            return Ok(Imported { model: Model { graph, values: importer.values }, warnings: importer.warnings });
+        }
+    }
+    Err(ImportError::new(importer.problems))
+}
+
+fn operator_set(model: &ModelProto, importer: &mut Importer) -> i64 {
+    let (oldest, newest) = OPSETS;
+    let Some(opset) = model.opset_import.iter().find(|o| ops::is_onnx(&o.domain)).map(|o| o.version) else {
+        importer.problems.push("the file does not say which operator set of ONNX it uses (opset_import)".into());
+        return newest;
+    };
+    if opset < oldest {
+        importer.problems.push(
+            format!("the file uses operator set {opset}; convert it to {oldest} or newer with onnx.version_converter")
+                .into(),
+        );
+    } else if opset > newest {
+        let kind = WarningKind::NewerOperatorSet { found: opset, newest };
+        warning::add(&mut importer.warnings, kind, []);
+    }
+    opset.clamp(oldest, newest)
+}

@@ -1,0 +1,86 @@
+//! Operands as nodes read them: tensors of the graph, shapes, values that are known at import.
+
+use super::node::{Node, Operand, Padded, Value};
+use super::parameters::parameter;
+use super::state::Importer;
+use crate::file::constant::Constant;
+use bitbudget_ir::{Dim, NodeId, Shape, ops};
+use std::rc::Rc;
+
+impl Importer {
+    /// The input at a position as a tensor of the graph.
+    pub(crate) fn tensor(&mut self, node: &Node, position: usize) -> Result<NodeId, String> {
+        self.operand(node.need(position)?)
+    }
+
+    /// An operand as a tensor of the graph: initializers become parameters, constants constants.
+    pub(crate) fn operand(&mut self, operand: &Operand) -> Result<NodeId, String> {
+        match &operand.value {
+            Value::Tensor(id) => Ok(*id),
+            Value::Padded(padded) => self.padded(padded),
+            Value::Initializer(i) => parameter(self, *i),
+            Value::Constant(constant) => match self.constants.get(&operand.name) {
+                Some(&id) => Ok(id),
+                None => {
+                    let id = self.constant_source(&operand.name, constant)?;
+                    self.constants.insert(operand.name.clone(), id);
+                    Ok(id)
+                }
+            },
+            Value::Sequence(_) => Err(format!("`{}` is a sequence of tensors where one is needed", operand.name)),
+            Value::Failed => Err("it needs the result of a node that cannot be imported".into()),
+        }
+    }
+
+    /// The shape of an operand, without making a source of it.
+    pub(crate) fn shape_of(&mut self, operand: &Operand) -> Result<Shape, String> {
+        Ok(match &operand.value {
+            Value::Constant(constant) => Shape::fixed(&constant.shape),
+            Value::Initializer(i) => Shape::fixed(&self.initializers[*i].constant.shape),
+            _ => {
+                let x = self.operand(operand)?;
+                self.shape(x)
+            }
+        })
+    }
+
+    /// The value of an operand that has to be known at import; an initializer that is read so is not trained.
+    pub(crate) fn constant(&self, operand: &Operand) -> Result<Rc<Constant>, String> {
+        match &operand.value {
+            Value::Constant(constant) => Ok(constant.clone()),
+            Value::Initializer(i) => Ok(self.initializers[*i].constant.clone()),
+            _ => Err(format!("`{}` must be known at import, but is computed from the network's input", operand.name)),
+        }
+    }
+
+    /// The whole numbers of an optional input, which have to be known at import.
+    pub(crate) fn ints(&self, node: &Node, position: usize) -> Result<Option<Vec<i64>>, String> {
+        node.input(position).map(|operand| self.constant(operand)?.as_fixed()).transpose()
+    }
+
+    /// A padded tensor for a reader that cannot take the padding into its own.
+    pub(crate) fn padded(&mut self, padded: &Padded) -> Result<NodeId, String> {
+        if let Some(id) = padded.made.get() {
+            return Ok(id);
+        }
+        if padded.value != 0.0 {
+            return Err(format!(
+                "padding with {} by `{}` is supported only before a MaxPool without ceil_mode",
+                padded.value, padded.name
+            ));
+        }
+        let mut shape = self.shape(padded.x);
+        for (axis, dim) in shape.0.iter_mut().enumerate() {
+            let more = padded.begin[axis] + padded.end[axis];
+            match dim.as_fixed() {
+                Some(size) => *dim = Dim::fixed(size.saturating_add(more)),
+                None if more == 0 => {}
+                None => return Err("the batch dimension cannot be padded".into()),
+            }
+        }
+        let op = ops::SliceScatter { begin: padded.begin.clone(), step: vec![1; shape.rank()], shape };
+        let id = self.emit(&padded.name, op, &[padded.x])?;
+        padded.made.set(Some(id));
+        Ok(id)
+    }
+}

@@ -1,0 +1,137 @@
+//! The state of an import: the graph so far, what each ONNX name stands for, warnings and problems.
+
+use super::node::Value;
+use crate::analysis::Clues;
+use crate::error::ImportProblem;
+use crate::file::constant::Constant;
+use crate::file::external::DataFolders;
+use crate::warning::{self, Warning, WarningKind};
+use bitbudget_ir::{Graph, Names, NodeId};
+use onnx_protobuf::{GraphProto, NodeProto};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// A floating-point initializer that may be trained.
+#[derive(Debug)]
+pub(crate) struct Initializer {
+    pub(crate) name: String,
+    pub(crate) constant: Rc<Constant>,
+    /// Whether FP64 numbers were rounded.
+    pub(crate) rounded: bool,
+    /// Whether all elements are equal.
+    pub(crate) uniform: bool,
+    /// The initializer that this one is by another name, or itself.
+    pub(crate) origin: usize,
+    /// The parameters that were made of it, by the group of their readers, with the first reader.
+    pub(crate) parameters: BTreeMap<String, (NodeId, usize)>,
+}
+
+/// The operator that is being imported, as the parameters that it reads see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reader {
+    /// Its number among the imported ones.
+    pub(crate) node: usize,
+    /// Operators of one group share parameters.
+    pub(crate) group: String,
+    /// What parameters that belong to it alone are named after.
+    pub(crate) owner: String,
+    /// The scalar initializers that it certainly reads as themselves.
+    pub(crate) scalars: BTreeSet<usize>,
+}
+
+/// The state of an import.
+pub(crate) struct Importer {
+    pub(crate) graph: Graph,
+    pub(crate) values: BTreeMap<String, Vec<f32>>,
+    pub(crate) known: HashMap<String, Value>,
+    pub(crate) initializers: Vec<Initializer>,
+    /// The batch size that the file fixes, if it does.
+    pub(crate) batch: Option<usize>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) problems: Vec<ImportProblem>,
+    /// What the whole file says of its initializers.
+    pub(crate) clues: Clues,
+    /// Scalar initializers that may be numbers or parameters, as far as the clues go.
+    pub(crate) unclear: BTreeSet<String>,
+    /// The node that is being imported, and its type.
+    pub(crate) reader: Reader,
+    pub(crate) operator: String,
+    /// Parameters that several nodes read.
+    pub(crate) shared: BTreeSet<String>,
+    /// How many needed nodes read a name, and which node does if it is one.
+    readers: HashMap<String, (usize, Option<NodeProto>)>,
+    /// Results that an earlier node has computed along with its own.
+    pub(crate) merged: HashMap<String, NodeId>,
+    /// The sources that known values have become, by name.
+    pub(super) constants: HashMap<String, NodeId>,
+    pub(super) names: Names,
+    data: Option<DataFolders>,
+}
+
+impl Importer {
+    pub(crate) fn new(name: &str, clues: Clues, data: Option<DataFolders>) -> Importer {
+        Importer {
+            graph: Graph::new(name),
+            values: BTreeMap::new(),
+            known: HashMap::new(),
+            initializers: Vec::new(),
+            batch: None,
+            warnings: Vec::new(),
+            problems: Vec::new(),
+            clues,
+            unclear: BTreeSet::new(),
+            reader: Reader::default(),
+            operator: String::new(),
+            shared: BTreeSet::new(),
+            readers: HashMap::new(),
+            merged: HashMap::new(),
+            constants: HashMap::new(),
+            names: Names::default(),
+            data,
+        }
+    }
+
+    /// Something that the user should know of a name.
+    pub(crate) fn warn(&mut self, kind: WarningKind, name: impl Into<String>) {
+        warning::add(&mut self.warnings, kind, [name.into()]);
+    }
+
+    /// Notes who reads what, for the operators that are imported together with their only reader.
+    pub(crate) fn count_readers(&mut self, graph: &GraphProto, needed: &[bool]) {
+        for node in graph.node.iter().zip(needed).filter(|(_, needed)| **needed).map(|(node, _)| node) {
+            for name in node.input.iter().filter(|n| !n.is_empty()) {
+                let entry = self.readers.entry(name.clone()).or_insert((0, None));
+                *entry = (entry.0 + 1, (entry.0 == 0 && node.op_type == "Add").then(|| node.clone()));
+            }
+            node.output.iter().for_each(|output| self.names.take(output));
+        }
+        for output in &graph.output {
+            let entry = self.readers.entry(output.name.clone()).or_insert((0, None));
+            *entry = (entry.0 + 1, None);
+        }
+    }
+
+    /// The Add that is the only reader of a name.
+    pub(crate) fn only_reader(&self, name: &str) -> Option<&NodeProto> {
+        self.readers.get(name).and_then(|(_, node)| node.as_ref())
+    }
+
+    pub(crate) fn is_read(&self, name: &str) -> bool {
+        self.readers.contains_key(name)
+    }
+
+    /// The folders in which external data may lie.
+    pub(crate) fn data(&self) -> Option<&DataFolders> {
+        self.data.as_ref()
+    }
+
+    /// A new name for what belongs to the present node alone.
+    pub(crate) fn own_name(&mut self, what: &str) -> String {
+        self.fresh_name(&format!("{}.{what}", self.reader.owner))
+    }
+
+    /// A name that nothing in the file has.
+    pub(crate) fn fresh_name(&mut self, base: &str) -> String {
+        self.names.fresh(base)
+    }
+}
