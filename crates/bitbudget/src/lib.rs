@@ -26,6 +26,8 @@
 //! Everything that fails is an [`Error`], with a kind and a place beside its message.
 
 mod annotations;
+#[cfg(test)]
+mod budget_tests;
 mod build;
 pub mod comparison;
 mod drawing;
@@ -40,8 +42,6 @@ mod plan;
 mod profiling;
 mod promotion;
 mod report;
-#[cfg(test)]
-mod searched;
 mod session;
 mod threads;
 mod trainer;
