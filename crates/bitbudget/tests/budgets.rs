@@ -1,7 +1,9 @@
 //! Budgets: what fits, what is refused, and what is said of it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget::{Budget, BudgetError, CompileError, Compiled, Granularity, Limit, Options, Shortage, compile};
+use bitbudget::{
+    Budget, BudgetError, CompileError, Compiled, Granularity, Limit, Options, Promotion, Shortage, compile,
+};
 use bitbudget_formats::Format;
 use bitbudget_precision::{Kind, Method, stays_exact};
 use bitbudget_zoo::{Network, Spec, build};
@@ -129,4 +131,25 @@ fn groups_share_a_format_and_recomputation_keeps_to_its_time() {
     assert!(slowdown(compile_with(&|budget| budget.max_slowdown = Some(0.01))) <= 0.01);
     assert!(slowdown(compile_with(&|_| {})) > 0.01);
     assert_eq!(slowdown(compile_with(&|budget| budget.recompute = false)), 0.0);
+}
+
+/// 1-3-4 holds numbers that are a little larger than those of the paper's 1-4-3, whose bias is shifted, but no small ones.
+#[test]
+fn promotion_gains_range_and_gives_up_none() {
+    let [narrow, other] = ["1-4-3", "1-3-4"].map(|name| name.parse::<Format>().unwrap());
+    assert!(other.max_finite() > narrow.max_finite() && other.bits() == narrow.bits());
+    let mut options = options(0.5);
+    options.budget.as_mut().unwrap().forward.insert(0, other);
+    let mut compiled = compile(model(Network::SqueezeNet), &options).unwrap();
+    let is_low = |(at, format): (usize, &Format)| {
+        let tensor = &compiled.assignment.tensors[at];
+        (matches!(tensor.kind, Kind::Parameter | Kind::Output) && *format == narrow).then_some(tensor.node.0)
+    };
+    let low: Vec<u32> = compiled.assignment.chosen.iter().enumerate().filter_map(is_low).collect();
+    let promoted = compiled.promote(&low, Promotion::Fitting).unwrap();
+    assert!(promoted.iter().any(|promoted| promoted.to != promoted.from), "{promoted:?}");
+    for promoted in promoted.into_iter().filter(|promoted| promoted.to != promoted.from) {
+        assert!(promoted.to.max_finite() > narrow.max_finite(), "{promoted:?}");
+        assert!(promoted.to.exponent_bits() > 3 && promoted.to.min_normal() <= narrow.min_normal(), "{promoted:?}");
+    }
 }

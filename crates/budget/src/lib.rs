@@ -90,7 +90,7 @@ mod variants;
 
 pub use bitbudget_solver::Engine;
 
-pub use allowed::Overflowed;
+pub use allowed::{Overflowed, is_wider};
 pub use available::{Available, MemoryError};
 pub use costs::Costs;
 pub use error::{BudgetError, Failure, Shortage};
