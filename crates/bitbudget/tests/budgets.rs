@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget::{
-    Budget, BudgetError, CompileError, Compiled, Granularity, Limit, Options, Promotion, Shortage, compile,
+    Budget, BudgetError, CompileError, Compiled, Granularity, Limit, Options, Plan, Promotion, Rules, Shortage,
+    compile, compile_as,
 };
 use bitbudget_formats::Format;
 use bitbudget_precision::{Kind, Method, stays_exact};
@@ -131,6 +132,26 @@ fn groups_share_a_format_and_recomputation_keeps_to_its_time() {
     assert!(slowdown(compile_with(&|budget| budget.max_slowdown = Some(0.01))) <= 0.01);
     assert!(slowdown(compile_with(&|_| {})) > 0.01);
     assert_eq!(slowdown(compile_with(&|budget| budget.recompute = false)), 0.0);
+}
+
+#[test]
+fn a_share_is_of_the_same_peak_whatever_rewriting_is_used() {
+    let compile_with = |rewrite, limit| {
+        let mut options = Options { rewrite, ..options(0.8) };
+        options.budget.as_mut().unwrap().limit = limit;
+        (compile(model(Network::ShuffleNetV2), &options).unwrap(), options)
+    };
+    let all = [Some(Rules::Exact), Some(Rules::Reassociating), None];
+    let [exact, reassociating, plain] = all.map(|rewrite| compile_with(rewrite, Limit::Share(0.8)));
+    let bytes = |compiled: &Compiled| compiled.solved.as_ref().map(|solved| (solved.budget, solved.fp32));
+    for (other, options) in [&reassociating, &plain] {
+        assert_eq!(bytes(other), bytes(&exact.0), "{:?}", options.rewrite);
+        let plan = Plan::new(other, options);
+        assert_eq!(bytes(&compile_as(model(Network::ShuffleNetV2), options, &plan).unwrap()), bytes(&exact.0));
+    }
+    // Without rewriting FP32 takes more than that share of all.
+    let (compiled, _) = compile_with(None, Limit::Bytes(1 << 40));
+    assert!(compiled.solved.as_ref().unwrap().peak > exact.0.solved.unwrap().fp32);
 }
 
 /// 1-3-4 holds numbers that are a little larger than those of the paper's 1-4-3, whose bias is shifted, but no small ones.

@@ -25,7 +25,7 @@ pub fn fit(
     let assigned = |method, low_ratio, pinned: &Pinned| {
         assign_with(training, batch, tensors, &Setting { method, low_ratio, ..*setting }, pinned)
     };
-    let most = search.peak(&assigned(Method::Fp32, 0.0, &Pinned::new())?)?;
+    let most = fp32.base;
     let bytes = budget.bytes(most);
     let demote_allowed = method == Method::Ilp && budget.allows(&formats);
     let solved = |peak, solver, demote| Solved {

@@ -111,7 +111,7 @@ impl Search<'_> {
         let kernels = kernels.map(|taken| taken.kernels);
         let shortage = Box::new(Shortage {
             budget,
-            fp32: step.peak,
+            fp32: self.fp32.base,
             // The order of the smallest one's steps can be another one.
             bound: if least < bound { step.beside_least } else { bound },
             kept: step.kept,

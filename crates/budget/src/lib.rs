@@ -32,7 +32,7 @@
 //!     steps: computed.into_iter().map(|id| vec![id]).collect(),
 //!     beside: 0, beside_least: 0, beside_least_in_form: 0, kept: 0, peak: 1 << 20,
 //! };
-//! let fp32 = Fp32 { step, others: Vec::new() };
+//! let fp32 = Fp32 { step, others: Vec::new(), base: 1 << 20 };
 //! // A compiler would build the step; this one adds up all tensors.
 //! let bytes = |assignment: &Assignment| {
 //!     let bytes = |(tensor, format): (&bitbudget_precision::Tensor, &bitbudget_formats::Format)| {

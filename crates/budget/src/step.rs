@@ -49,6 +49,8 @@ pub struct Fp32 {
     pub step: Fp32Step,
     /// In the other forms, if that one stores what can be computed in passing.
     pub others: Vec<Fp32Step>,
+    /// The peak in bytes that a budget may be a share of: that of FP32 by the rules that are applied by default.
+    pub base: usize,
 }
 
 impl Fp32Step {

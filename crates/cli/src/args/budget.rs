@@ -13,8 +13,8 @@ use std::str::FromStr;
 pub(crate) struct BudgetArgs {
     #[command(flatten)]
     pub(crate) given: Given,
-    /// Largest peak memory of a training step, everything counted: 300MiB, 2GiB, or a share of FP32's peak,
-    /// 40%.
+    /// Largest peak memory of a training step, everything counted: 300MiB, 2GiB, or 40%: a share of what a step takes in FP32 with
+    /// the rewriting that is the default, also with --no-rewrite or --allow-reassociation.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) budget: Option<Limit>,
     #[command(flatten)]
