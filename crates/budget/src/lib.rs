@@ -88,7 +88,7 @@ mod setting;
 mod step;
 mod variants;
 
-pub use bitbudget_solver::Engine;
+pub use bitbudget_solver::{Engine, SolverError};
 
 pub use allowed::{Overflowed, is_wider};
 pub use available::{Available, MemoryError};
