@@ -14,5 +14,5 @@ pub use bitbudget_report::comparison::{
 };
 pub use case::{Case, cases};
 pub use key::{Fingerprint, key};
-pub use record::{Assigned, CaseRecord, Fitting, Refused, TensorFormat, assign_case};
+pub use record::{Assigned, CaseRecord, Fitting, Refused, assign_case};
 pub use summary::comparison;

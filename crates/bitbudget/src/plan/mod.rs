@@ -15,6 +15,7 @@ use crate::{Budget, Compiled, Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};
+use bitbudget_report::comparison::TensorName;
 use optimizer::PlannedOptimizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -120,6 +121,23 @@ impl Plan {
             optimizer: Some(PlannedOptimizer::of(&options.optimizer)),
             tensors: Rows(rows(training, assignment, &names)),
         }
+    }
+
+    /// The nodes that the backward pass computes again, by name.
+    pub(crate) fn recomputed(&self) -> &[String] {
+        &self.recompute
+    }
+
+    /// The formats' names of some of its tensors and gradients.
+    pub(crate) fn formats_of(&self, tensors: &[TensorName]) -> Vec<String> {
+        let rows: BTreeMap<&str, &Row> = self.tensors.0.iter().map(|(name, row)| (name.as_str(), row)).collect();
+        let gradients = [Kind::OutputGradient, Kind::ParameterGradient].map(Kind::name);
+        let format = |tensor: &TensorName| match rows.get(tensor.name.as_str()) {
+            Some(row) if gradients.contains(&tensor.kind.as_str()) => row.backward.clone(),
+            Some(row) => row.forward.clone(),
+            None => String::new(),
+        };
+        tensors.iter().map(format).collect()
     }
 
     /// The options that the assignment was made with, for a run with so many threads; what a plan does not hold is as by
