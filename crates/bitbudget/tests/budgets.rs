@@ -159,9 +159,9 @@ fn a_share_is_of_the_same_peak_whatever_rewriting_is_used() {
 fn promotion_gains_range_and_gives_up_none() {
     let [narrow, other] = ["1-4-3", "1-3-4"].map(|name| name.parse::<Format>().unwrap());
     assert!(other.max_finite() > narrow.max_finite() && other.bits() == narrow.bits());
-    let mut options = options(0.5);
-    options.budget.as_mut().unwrap().forward.insert(0, other);
-    let mut compiled = compile(model(Network::SqueezeNet), &options).unwrap();
+    let mut compiled = compile(model(Network::SqueezeNet), &options(0.25)).unwrap();
+    // The search prefers more mantissa bits, so that nothing is 1-4-3 where 1-3-4 is allowed from the beginning.
+    compiled.budget.as_mut().unwrap().forward.insert(0, other);
     let is_low = |(at, format): (usize, &Format)| {
         let tensor = &compiled.assignment.tensors[at];
         (matches!(tensor.kind, Kind::Parameter | Kind::Output) && *format == narrow).then_some(tensor.node.0)
