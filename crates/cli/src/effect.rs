@@ -120,23 +120,26 @@ fn those_that_use(uses: fn(Uses) -> bool) -> String {
 mod tests {
     use super::*;
 
+    fn ids<A: clap::Args>() -> Vec<String> {
+        options_of::<A>().into_iter().map(|option| option.id.to_string()).collect()
+    }
+
     /// Every option is in one list, so that what a new one has an effect with must be said.
     #[test]
     fn every_option_has_a_place() {
-        let ids = |options: Vec<crate::args::Named>| options.into_iter().map(|option| option.id.to_string());
-        let of_budget: Vec<String> = ids(options_of::<BudgetArgs>()).collect();
+        let of_budget = ids::<BudgetArgs>();
         let by_use: Vec<&str> = BY_USE.iter().flat_map(|(ids, _)| ids.iter().copied()).collect();
         let placed = |id: &str| {
             let lists: [&[&str]; 3] = [&OF_ANY, &by_use, &["method", "pin", "exclude"]];
             let named = lists.iter().filter(|list| list.contains(&id)).count();
             named + usize::from(is_of_network(id)) + usize::from(of_budget.iter().any(|other| other == id))
         };
-        for id in ids(options_of::<AssignmentArgs>()) {
-            assert_eq!(placed(&id), 1, "{id}");
+        let (of_assignment, of_comparison) = (ids::<AssignmentArgs>(), ids::<PrecisionArgs>());
+        for id in &of_assignment {
+            assert_eq!(placed(id), 1, "{id}");
         }
-        let all: Vec<String> = ids(options_of::<AssignmentArgs>()).chain(ids(options_of::<PrecisionArgs>())).collect();
         for id in OF_ANY.iter().chain(&by_use).chain(&OF_ANY_IN_COMPARISON) {
-            assert!(all.iter().any(|other| other == id), "there is no option {id}");
+            assert!(of_assignment.iter().chain(&of_comparison).any(|other| other == id), "there is no option {id}");
         }
     }
 }
