@@ -98,6 +98,7 @@ pub use estimate::seconds;
 pub use fit::fit;
 pub use limit::{Limit, ParseLimitError};
 pub use network::{Network, Taken};
+pub use others::Others;
 pub use outcome::{Certificate, Demoted, Solved};
 pub use program::{Choices, Priced, Program};
 pub use search::Search;

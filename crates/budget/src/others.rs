@@ -7,6 +7,9 @@ use crate::setting::Granularity;
 use bitbudget_formats::Format;
 use bitbudget_precision::{Assignment, Method, Setting, assign_with};
 
+/// The assignments of other methods that the budget allows with their peaks, and a method that fits with formats it does not allow.
+pub type Others = (Vec<(Assignment, usize)>, Option<Method>);
+
 impl Search<'_> {
     /// The assignments of other methods that the budget allows, with their true peaks: each with input and loss in FP32, as this method
     /// has them, and as it is, which keeps the other method's name.
@@ -16,7 +19,7 @@ impl Search<'_> {
     ///
     /// # Errors
     /// If a step cannot be built.
-    pub fn others(&self, bytes: usize) -> Result<(Vec<(Assignment, usize)>, Option<Method>), BudgetError> {
+    pub fn others(&self, bytes: usize) -> Result<Others, BudgetError> {
         // Other methods give one group several formats.
         let is_by_tensor = self.budget.granularity == Granularity::Tensor;
         let (mut found, mut forbidden): (Vec<(Assignment, usize)>, Option<Method>) = (Vec::new(), None);

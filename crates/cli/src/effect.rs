@@ -10,8 +10,11 @@ use bitbudget::{Method, Options, Uses};
 /// The options of an assignment that go with an assignment file too.
 const OF_ANY: [&str; 4] = ["batch", "assignment", "no_rewrite", "allow_reassociation"];
 
+/// The ids of options, and what a method uses of them.
+type ByUse = (&'static [&'static str], fn(Uses) -> bool);
+
 /// The options that have an effect with methods that use something.
-const BY_USE: [(&[&str], fn(Uses) -> bool); 3] = [
+const BY_USE: [ByUse; 3] = [
     (&["high"], |uses| uses.high),
     (&["low_forward", "low_backward"], |uses| uses.low),
     (&["low_ratio"], |uses| uses.ratio),
