@@ -15,7 +15,7 @@ pub use bitbudget_onnx::{ExportError, ImportError};
 pub use bitbudget_autodiff::{Optimizer, Updates};
 pub use bitbudget_formats::{Format, FormatError, ParseFormatError};
 pub use bitbudget_precision::{
-    AssignError, Assignment, Formats, Kind, Method, ParseMethodError, Pin, PinFormats, summary,
+    AssignError, Assignment, Formats, Kind, Method, ParseMethodError, Pin, PinFormats, Uses, summary,
 };
 
 // Rewriting rules, and what a program needs to write its own.

@@ -7,6 +7,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role, Stage};
 use bitbudget_precision::Assignment;
 use bitbudget_program::Footprint;
+use bitbudget_rewrite::Rules;
 use bitbudget_schedule::{Place, Schedule, plan};
 use bitbudget_select::{Cpu, Needs, alone};
 use std::sync::Arc;
@@ -41,7 +42,17 @@ fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, Comp
     let step = in_one_form(training, batch, lowering, form)?;
     let other = |&other: &Form| form != Form::Derived && other != form;
     let others = lowering.all_forms().filter(other).map(|form| in_one_form(training, batch, lowering, form));
-    Ok(Fp32 { step, others: others.collect::<Result<_, _>>()?, seconds: alone(&Cpu, training, batch) })
+    let others = others.collect::<Result<_, _>>()?;
+    Ok(Fp32 { step, others, base: base(training, batch, lowering)?, seconds: alone(&Cpu, training, batch) })
+}
+
+/// The peak of FP32 that a budget may be a share of: with the rules that are applied by default, whatever the lowering's are.
+///
+/// # Errors
+/// If it cannot be lowered.
+pub(crate) fn base(training: &Graph, batch: usize, lowering: Lowering) -> Result<usize, CompileError> {
+    let lowering = Lowering { rewrite: Some(Rules::Exact), ..lowering };
+    Ok(build_stored(&training.exact(), batch, lowering)?.bytes(lowering.threads))
 }
 
 /// What a training step takes with an assignment.

@@ -23,11 +23,14 @@
 //! equal ones that need less memory then, `schedule` orders
 //! them and gives their tensors places, `lower` turns all that into a program.
 //!
-//! Everything that fails is an [`Error`], with a kind and a place beside its message.
+//! Everything that fails is an [`Error`], which tells kind, place, reason and what to do apart.
 
 mod annotations;
+#[cfg(test)]
+mod budget_tests;
 mod build;
 pub mod comparison;
+mod compiled;
 mod drawing;
 mod error;
 mod explain;
@@ -40,20 +43,17 @@ mod plan;
 mod profiling;
 mod promotion;
 mod report;
-#[cfg(test)]
-mod searched;
 mod session;
 mod threads;
 mod trainer;
 mod work;
 
-use bitbudget_autodiff::{evaluation, training_with};
-use bitbudget_budget::{Network, Overflowed, fit};
+use bitbudget_autodiff::training_with;
+use bitbudget_budget::{Network, fit};
 use bitbudget_ir::verify;
-use bitbudget_lower::LowerError;
 use bitbudget_precision::{PinError, Pinned, Setting, Tensor, assign_with, pins_of, tensors};
-use build::{Built, build, computes, is_view, rewritten, smallest};
-use std::collections::{BTreeMap, BTreeSet};
+use compiled::Chosen;
+use plan::Asked;
 
 pub use annotations::{Annotated, Pairs, annotated, forward_formats};
 pub use bitbudget_budget::{
@@ -61,8 +61,9 @@ pub use bitbudget_budget::{
     Limit, Measured, MemoryError, ParseLimitError, Priced, Shortage, Solved,
 };
 pub use build::Lowering;
+pub use compiled::{Compiled, Peak};
 pub use drawing::Shown;
-pub use error::{Error, ErrorKind};
+pub use error::{CompileError, Error, ErrorKind};
 pub use explain::{Explained, Firing, Storing, TensorExplained, explain};
 pub use exports::*;
 pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};
@@ -143,102 +144,6 @@ impl Options {
     }
 }
 
-/// A compiled trainer.
-#[derive(Clone, Debug)]
-pub struct Compiled {
-    /// The network.
-    pub forward: Graph,
-    /// Its training step.
-    pub training: Graph,
-    /// Its evaluation, whose nodes stand for those of the training step.
-    pub evaluation: Graph,
-    /// The formats of the training graph's tensors.
-    pub assignment: Assignment,
-    /// How graphs become programs.
-    pub lowering: Lowering,
-    /// The memory that a training step may take, and how an assignment that fits is searched for.
-    pub budget: Option<Budget>,
-    /// How the assignment came to fit the budget, if there was one.
-    pub solved: Option<Solved>,
-    /// The FP32 step that searches go by.
-    fp32: fp32::Kept,
-    /// The formats in which tensors overflowed in training.
-    overflowed: Overflowed,
-    /// The tensors that overflow and stay as they are, since nothing wider fits the budget.
-    refused: BTreeSet<usize>,
-    /// The tensors that are pinned, with their formats.
-    pinned: Pinned,
-    /// The memory of a training step at its peak, without what threads need for themselves.
-    pub peak: Peak,
-    /// The training step as a program.
-    pub train: Program,
-    /// The evaluation as a program, in the same formats; of smaller batches where it would take more memory than a step.
-    pub evaluate: Program,
-    /// Initial values of parameters, states and constants by name.
-    pub values: BTreeMap<String, Vec<f32>>,
-    /// How far the values have been trained.
-    pub progress: Progress,
-}
-
-/// The peak of a training step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peak {
-    /// Bytes by use.
-    pub memory: Memory,
-    /// The number of the instruction at which the peak is, among those that compute.
-    pub instruction: usize,
-    /// The number of instructions that compute.
-    pub instructions: usize,
-    /// The computation of that instruction, with the tensor's name.
-    pub computes: String,
-}
-
-/// Why a network cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
-    /// The network or its derivative is not well formed.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Graph(Vec<GraphError>),
-    /// Pins have no meaning for the network.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Pins(Vec<PinError>),
-    /// The assignment that was given is not one of the network.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The formats cannot be chosen.
-    #[error(transparent)]
-    Assign(#[from] AssignError),
-    /// No assignment fits the budget.
-    #[error(transparent)]
-    Budget(BudgetError),
-    /// The profile is not the network's.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// The graph cannot be lowered.
-    #[error(transparent)]
-    Lower(#[from] LowerError),
-}
-
-/// What passes say of a step that the search asks for is said as they say it.
-impl From<BudgetError> for CompileError {
-    fn from(error: BudgetError) -> CompileError {
-        match error {
-            BudgetError::Assign(error) => CompileError::Assign(error),
-            BudgetError::Build(failure) => match failure.downcast() {
-                Ok(error) => *error,
-                Err(failure) => CompileError::Budget(BudgetError::Build(failure)),
-            },
-            error => CompileError::Budget(error),
-        }
-    }
-}
-
-impl From<GraphError> for CompileError {
-    fn from(error: GraphError) -> CompileError {
-        CompileError::Graph(vec![error])
-    }
-}
-
 /// Compiles a network: the whole way through the compiler.
 ///
 /// # Errors
@@ -259,7 +164,8 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
         }
         None => (assign_with(&training, batch, &tensors, &options.setting(), &pinned)?, None),
     };
-    let chosen = Chosen { assignment, pinned, budget: options.budget.clone(), solved, fp32 };
+    let (asked, budget) = (Asked::of(options), options.budget.clone());
+    let chosen = Chosen { assignment, pinned, asked, budget, solved, fp32 };
     Compiled::build(model, training, chosen, lowering)
 }
 
@@ -285,7 +191,8 @@ pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compil
     let assignment = Assignment::of_choices(&training, batch, &tensors, method, plan.by_level(), formats, recomputed)?;
     let check = |budget| threads::check(&training, &assignment, lowering, budget);
     let solved = options.budget.as_ref().map(check).transpose()?;
-    let chosen = Chosen { assignment, pinned, budget: options.budget.clone(), solved, fp32: fp32::Kept::default() };
+    let (asked, budget, fp32) = (Asked::of(options), options.budget.clone(), fp32::Kept::default());
+    let chosen = Chosen { assignment, pinned, asked, budget, solved, fp32 };
     Compiled::build(model, training, chosen, lowering)
 }
 
@@ -305,96 +212,4 @@ fn pinned(training: &Graph, tensors: &[Tensor], options: &Options) -> Result<Pin
     let widest = options.budget.as_ref().filter(|_| method == Method::Ilp).and_then(Budget::widest);
     let high = widest.unwrap_or(PinFormats { forward: formats.high, backward: formats.high });
     pins_of(&options.pins, training, tensors, method, &formats, high)
-}
-
-/// An assignment, and how it was chosen.
-struct Chosen {
-    assignment: Assignment,
-    pinned: Pinned,
-    budget: Option<Budget>,
-    solved: Option<Solved>,
-    fp32: fp32::Kept,
-}
-
-impl Compiled {
-    /// The second half of the compiler: programs of a training step and of the evaluation.
-    fn build(model: Model, training: Graph, chosen: Chosen, lowering: Lowering) -> Result<Compiled, CompileError> {
-        let Chosen { assignment, pinned, budget, solved, fp32 } = chosen;
-        let evaluation = evaluation(&training)?;
-        let built = build(&training, &assignment, lowering)?;
-        let evaluate = evaluating(&evaluation.stored_in(&assignment.formats), &built.program, lowering)?;
-        let peak = peak(&training, &built);
-        let Model { graph: forward, values } = model;
-        Ok(Compiled {
-            forward,
-            training,
-            evaluation,
-            assignment,
-            lowering,
-            budget,
-            solved,
-            fp32,
-            overflowed: Overflowed::new(),
-            refused: BTreeSet::new(),
-            pinned,
-            peak,
-            train: built.program,
-            evaluate,
-            values,
-            progress: Progress::default(),
-        })
-    }
-
-    /// The evaluation without any rounding.
-    ///
-    /// # Errors
-    /// If the graph cannot be lowered.
-    pub fn evaluate_fp32(&self) -> Result<Program, CompileError> {
-        evaluating(&self.evaluation, &self.train, self.lowering)
-    }
-
-    /// Takes another assignment of the same training graph.
-    ///
-    /// # Errors
-    /// If the graph cannot be lowered.
-    fn assign(&mut self, assignment: Assignment) -> Result<(), CompileError> {
-        let built = build(&self.training, &assignment, self.lowering)?;
-        let evaluation = self.evaluation.stored_in(&assignment.formats);
-        self.evaluate = evaluating(&evaluation, &built.program, self.lowering)?;
-        self.peak = peak(&self.training, &built);
-        self.train = built.program;
-        self.assignment = assignment;
-        Ok(())
-    }
-}
-
-/// The evaluation as a program, at the largest batch (half that of training, and so on) at which its tensors take no more
-/// memory than those of a training step; of the forms that it can have, the one that adds least to a training step's memory.
-fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Program, CompileError> {
-    let step = Footprint::predicted(train, lowering.threads);
-    let beyond = |lowered: &Built| {
-        let Footprint { arena, scratch, .. } = Footprint::predicted(&lowered.program, lowering.threads);
-        arena.saturating_sub(step.arena) + scratch.saturating_sub(step.scratch)
-    };
-    let rewritten = rewritten(graph, lowering)?;
-    let mut batch = train.batch;
-    loop {
-        let program = smallest(graph, &rewritten, &[], batch, lowering, &beyond)?.program;
-        if program.arena <= train.arena || batch <= 1 {
-            return Ok(program);
-        }
-        batch /= 2;
-    }
-}
-
-/// The peak that a step's schedule states, in words too.
-fn peak(training: &Graph, built: &Built) -> Peak {
-    let Built { graph, schedule, .. } = built;
-    let at = schedule.peak.step;
-    Peak {
-        memory: schedule.peak,
-        instruction: schedule.steps.iter().take(at).filter(|step| !is_view(schedule, step)).count(),
-        instructions: schedule.steps.iter().filter(|step| !is_view(schedule, step)).count(),
-        computes: schedule.steps.get(at).map(|step| computes(training, graph, step)).unwrap_or_default(),
-    }
 }

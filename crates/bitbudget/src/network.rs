@@ -66,7 +66,15 @@ impl Compiled {
 }
 
 fn network(graph: &Graph) -> Result<Network, Error> {
-    let fault = |reason| Error::new(ErrorKind::Unsupported, reason);
+    let place = format!("graph `{}`", graph.name());
+    let fault = |reason| {
+        Error::new(
+            ErrorKind::Unsupported,
+            &place,
+            reason,
+            "it needs an input of fixed size with labels, and scores [N, classes]",
+        )
+    };
     let source =
         |wanted: fn(&Op) -> bool, reason| graph.ids().find(|&id| wanted(graph.op(id))).ok_or_else(|| fault(reason));
     let input = source(|op| matches!(op, Op::Input(_)), "the network has no input")?;

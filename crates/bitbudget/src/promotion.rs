@@ -2,7 +2,7 @@
 
 use crate::fp32::{bytes, taken};
 use crate::{Budget, Certificate, CompileError, Compiled};
-use bitbudget_budget::{Network, Overflowed, Search};
+use bitbudget_budget::{Network, Overflowed, Search, is_wider};
 use bitbudget_formats::Format;
 use bitbudget_ir::NodeId;
 use bitbudget_precision::{Assignment, Level, Method, Setting};
@@ -91,10 +91,10 @@ impl Compiled {
         }
     }
 
-    /// The format of the fewest bits among those that hold larger numbers than a tensor's.
+    /// The format of the fewest bits among those that are wider than a tensor's; of these the one of the most mantissa bits.
     fn wider(&self, budget: &Budget, at: usize) -> Option<Format> {
-        let largest = self.assignment.chosen[at].max_finite();
-        let wider = budget.forward.iter().copied().filter(|format| format.max_finite() > largest);
+        let narrow = self.assignment.chosen[at];
+        let wider = budget.forward.iter().copied().filter(|&format| is_wider(format, narrow));
         wider.min_by_key(|format| (format.bits(), format.exponent_bits()))
     }
 

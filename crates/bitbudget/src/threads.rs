@@ -1,9 +1,9 @@
 //! Threads of a run: each has scratch memory, so a budget holds for so many.
 
-use crate::fp32::bytes;
+use crate::fp32::{base, bytes};
 use crate::{Budget, BudgetError, CompileError, Compiled, Lowering, Solved};
 use bitbudget_ir::Graph;
-use bitbudget_precision::{Assignment, Formats, Method, assign};
+use bitbudget_precision::Assignment;
 
 impl Compiled {
     /// The most threads, up to `most`, with which a training step stays within the budget, and 1 where none do; `most`
@@ -61,8 +61,7 @@ pub(crate) fn check(
     lowering: Lowering,
     budget: &Budget,
 ) -> Result<Solved, CompileError> {
-    let exact = assign(training, assignment.batch, Method::Fp32, 0.0, 0, Formats::FP32)?;
-    let fp32 = bytes(training, &exact, lowering)?;
+    let fp32 = base(training, assignment.batch, lowering)?;
     let (peak, limit) = (bytes(training, assignment, lowering)?, budget.bytes(fp32));
     if peak <= limit {
         let (solver, demote, demote_allowed, instead) = (None, None, false, None);
@@ -71,7 +70,7 @@ pub(crate) fn check(
     let threads = budget.threads;
     let fits = |threads| {
         let lowering = Lowering { threads, ..lowering };
-        let limit = budget.bytes(bytes(training, &exact, lowering)?);
+        let limit = budget.bytes(base(training, assignment.batch, lowering)?);
         Ok(bytes(training, assignment, lowering)? <= limit)
     };
     let fits = most_that_fit(threads.saturating_sub(1), fits)?;

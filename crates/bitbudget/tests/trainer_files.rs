@@ -71,9 +71,10 @@ fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 #[test]
 fn another_version_says_so() {
-    let bytes = replaced(&trainer(0.5, 1).encode(), "bitbudget trainer 5", "bitbudget trainer 7");
+    // An older one here.
+    let bytes = replaced(&trainer(0.5, 1).encode(), "bitbudget trainer 6", "bitbudget trainer 5");
     let error = Compiled::decode(&bytes).unwrap_err().to_string();
-    assert!(error.contains("bitbudget trainer 7") && error.contains("compile the network again"), "{error}");
+    assert!(error.contains("bitbudget trainer 5") && error.contains("compile the network again"), "{error}");
 }
 
 /// Another build may need more memory for the same assignment, as with a smaller budget here.
@@ -87,7 +88,7 @@ fn a_budget_that_no_longer_holds_is_refused() {
     assert!(Compiled::decode(&bytes).is_ok());
     let (given, less) = (solved.budget.to_string(), solved.peak - 1);
     let less = format!("{less:>width$}", width = given.len());
-    let smaller = replaced(&bytes, &format!("\"bytes\":{given}"), &format!("\"bytes\":{less}"));
+    let smaller = replaced(&bytes, &format!("\"limit\":\"{given}B"), &format!("\"limit\":\"{less}B"));
     let error = Compiled::decode(&smaller).unwrap_err();
     assert!(matches!(error, TrainerError::Budget { .. }), "{error}");
     assert!(error.to_string().contains("compile the network again"), "{error}");

@@ -20,6 +20,16 @@ pub(crate) struct Allowed {
     pub(crate) granularity: Granularity,
 }
 
+/// Whether a tensor that overflowed in one format may get another instead: it holds larger numbers, and small ones as before.
+///
+/// As from the paper's low to its high format, range is gained, never moved or traded for mantissa bits: at an equal width, 1-4-3
+/// with its bias shift ends just below 1-3-4, whose smallest number is far larger.
+pub fn is_wider(format: Format, narrow: Format) -> bool {
+    format.max_finite() > narrow.max_finite()
+        && format.exponent_bits() >= narrow.exponent_bits()
+        && format.min_normal() <= narrow.min_normal()
+}
+
 /// The formats that each tensor may have; a pinned one only what it is pinned to.
 ///
 /// A parameter or output gets none that overflowed, or would in the profile: promotion would take it away at once.
@@ -41,7 +51,7 @@ pub(crate) fn allowed(network: &Network<'_>, budget: &Budget, overflowed: &Overf
         let overflows = |format: &Format| {
             let of = profile.and_then(|tensor| tensor.formats.iter().find(|f| f.format == *format));
             of.is_some_and(|of| of.overflow >= PROMOTION_THRESHOLD)
-                || overflowed.get(&at).is_some_and(|narrow| format.max_finite() <= narrow.max_finite())
+                || overflowed.get(&at).is_some_and(|&narrow| !is_wider(*format, narrow))
         };
         let fit: Vec<Format> = formats.iter().copied().filter(|format| !overflows(format)).collect();
         let widest = || formats.iter().copied().max_by(|a, b| a.max_finite().total_cmp(&b.max_finite()));

@@ -4,11 +4,11 @@
 
 use bitbudget_report::Rounding::{Down, Up};
 use bitbudget_report::amounts;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// There is not enough memory for something.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} takes up to {}, but only {} of memory are available; {advice}", texts(*needed, *available)[0], texts(*needed, *available)[1])]
 pub struct MemoryError {
     /// For what.
     pub what: String,
@@ -20,8 +20,18 @@ pub struct MemoryError {
     pub advice: String,
 }
 
-fn texts(needed: usize, available: usize) -> [String; 2] {
-    amounts([(needed, Up), (available, Down)])
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.reason(), self.advice)
+    }
+}
+
+impl MemoryError {
+    /// What is wrong, without the advice.
+    pub fn reason(&self) -> String {
+        let [needed, available] = amounts([(self.needed, Up), (self.available, Down)]);
+        format!("{} takes up to {needed}, but only {available} of memory are available", self.what)
+    }
 }
 
 /// Bytes that this process may still take; where the system does not tell, there is no limit.

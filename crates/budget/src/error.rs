@@ -3,9 +3,10 @@
 use crate::available::MemoryError;
 use bitbudget_formats::Format;
 use bitbudget_precision::{AssignError, Method};
-use bitbudget_report::Rounding::{Down, Nearest, Up};
+use bitbudget_report::Rounding::{self, Down, Nearest, Up};
 use bitbudget_report::{amounts, counted, percents};
 use std::error::Error;
+use std::fmt;
 
 /// Why the compiler cannot build a step.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -14,13 +15,10 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum BudgetError {
     /// No assignment fits, which is proven.
-    #[error("no assignment fits {}", .0.text())]
     Infeasible(Box<Shortage>),
     /// No assignment that fits was found, and none is proven impossible.
-    #[error("found no assignment that fits {}", .0.text())]
     Unknown(Box<Shortage>),
     /// A method without choices does not fit.
-    #[error("method {method} takes {}; use method ilp, or a larger budget", above(*peak, *budget, *fp32))]
     TooLarge {
         /// The method.
         method: Method,
@@ -30,14 +28,10 @@ pub enum BudgetError {
         budget: usize,
         /// FP32's peak.
         fp32: usize,
+        /// Method ilp takes no less in the order of steps in which FP32 is computed.
+        bound: usize,
     },
     /// An assignment that was given does not fit.
-    #[error(
-        "the assignment takes {}{}; give tensors narrower formats or recompute more of them, give a larger budget or none, or \
-         solve again with `bitbudget assign --from`",
-        above(*peak, *budget, *fp32),
-        with_fewer(*threads, *fits)
-    )]
     Exceeded {
         /// What it takes.
         peak: usize,
@@ -51,7 +45,6 @@ pub enum BudgetError {
         fits: Option<usize>,
     },
     /// A trainer that was compiled for fewer threads does not fit.
-    #[error("with {} {}", threads_text(*threads), too_many(*threads, *peak, *budget, *fits))]
     Threads {
         /// The threads that were asked for.
         threads: usize,
@@ -63,27 +56,103 @@ pub enum BudgetError {
         fits: Option<usize>,
     },
     /// The profile does not tell what formats cost.
-    #[error(
-        "the profile does not tell what rounding to {} costs; measure again with `bitbudget profile --formats`, or leave them \
-         out",
-        formats.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    )]
     Profile {
         /// The formats.
         formats: Vec<Format>,
     },
     /// The search has too little memory.
-    #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The integer program cannot be solved.
-    #[error(transparent)]
     Solver(#[from] bitbudget_solver::SolverError),
     /// There is nothing to assign, or the setting is wrong.
-    #[error(transparent)]
     Assign(#[from] AssignError),
     /// The compiler cannot build a step.
-    #[error(transparent)]
-    Build(Failure),
+    Build(#[source] Failure),
+}
+
+impl BudgetError {
+    /// Where: the step at which most is needed, the method, the run's threads, what takes memory.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            BudgetError::Infeasible(shortage) | BudgetError::Unknown(shortage) => shortage.dominated.first().cloned(),
+            BudgetError::TooLarge { method, .. } => Some(format!("method {method}")),
+            BudgetError::Exceeded { .. } => Some("the assignment".to_string()),
+            BudgetError::Threads { threads, .. } => Some(threads_text(*threads)),
+            BudgetError::Profile { .. } => Some("the profile".to_string()),
+            BudgetError::Memory(error) => Some(error.what.clone()),
+            BudgetError::Assign(error) => Some(error.place()),
+            BudgetError::Solver(_) => Some("the solver".to_string()),
+            BudgetError::Build(_) => None,
+        }
+    }
+
+    /// What is wrong, and how it is known.
+    pub fn reason(&self) -> String {
+        match self {
+            BudgetError::Infeasible(shortage) => format!("no assignment fits {}", shortage.reason()),
+            BudgetError::Unknown(shortage) => format!("found no assignment that fits {}", shortage.reason()),
+            &BudgetError::TooLarge { method, peak, budget, fp32, .. } => {
+                format!("method {method} takes {}", above(peak, budget, fp32))
+            }
+            &BudgetError::Exceeded { peak, budget, fp32, threads, fits } => {
+                format!("the assignment takes {}{}", above(peak, budget, fp32), with_fewer(threads, fits))
+            }
+            &BudgetError::Threads { threads, peak, budget, .. } => {
+                let [peak, budget] = amounts([(peak, Up), (budget, Nearest)]);
+                format!(
+                    "with {} a training step takes {peak}, more than the budget of {budget} that the trainer file was \
+                     compiled for",
+                    threads_text(threads)
+                )
+            }
+            BudgetError::Profile { formats } => {
+                let formats: Vec<String> = formats.iter().map(ToString::to_string).collect();
+                format!("the profile does not tell what rounding to {} costs", formats.join(", "))
+            }
+            BudgetError::Memory(error) => error.reason(),
+            BudgetError::Solver(error) => error.to_string(),
+            BudgetError::Assign(error) => error.reason(),
+            BudgetError::Build(error) => error.to_string(),
+        }
+    }
+
+    /// What to do, where that can be told: the smallest budget that is known to fit, and the options that help.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            BudgetError::Infeasible(shortage) | BudgetError::Unknown(shortage) => shortage.help(),
+            &BudgetError::TooLarge { budget, fp32, bound, .. } if bound > budget => {
+                let ([share], [bytes]) = (percents([(bound, Down)], fp32), amounts([(bound, Down)]));
+                format!("give a larger budget: method ilp takes at least {bytes} ({share}) too")
+            }
+            BudgetError::TooLarge { .. } => "use method ilp, or a larger budget".to_string(),
+            BudgetError::Exceeded { .. } => {
+                "give tensors narrower formats or recompute more of them, give a larger budget or none, or solve again with \
+                 `bitbudget assign --from`"
+                    .to_string()
+            }
+            BudgetError::Threads { threads, fits, .. } => {
+                let fewer = fits.map_or(String::new(), |fits| format!("run with `--threads {fits}`, or "));
+                format!("{fewer}compile the network again with `--threads {threads}`")
+            }
+            BudgetError::Profile { .. } => {
+                "measure again with `bitbudget profile --formats`, or leave them out".to_string()
+            }
+            BudgetError::Memory(error) => error.advice.clone(),
+            BudgetError::Assign(error) => error.help().to_string(),
+            BudgetError::Solver(_) | BudgetError::Build(_) => return None,
+        })
+    }
+}
+
+impl fmt::Display for BudgetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        match (self, self.help()) {
+            (_, None) => Ok(()),
+            (BudgetError::Infeasible(_) | BudgetError::Unknown(_), Some(help)) => write!(f, ". What helps: {help}"),
+            (_, Some(help)) => write!(f, "; {help}"),
+        }
+    }
 }
 
 /// What is known where no assignment that fits was found. Memory is in bytes.
@@ -107,17 +176,16 @@ pub struct Shortage {
     pub dominated: Vec<String>,
     /// Whether tensors may be recomputed.
     pub recompute: bool,
+    /// A method that fits, with formats that the budget does not allow.
+    pub other: Option<Method>,
 }
 
 impl Shortage {
     /// The budget, and what is known of it.
-    fn text(&self) -> String {
-        let Shortage { budget, fp32, smallest, bound, kept, kernels, threads, .. } = *self;
-        let needed = smallest.unwrap_or(bound);
-        let all = [(budget, Nearest), (needed, Up), (bound, Down)];
-        let [budget_share, needed_share, bound_share] = percents(all, fp32);
-        let [budget_text, needed_text, bound_text, kept_text, kernels_text] =
-            amounts([all[0], all[1], all[2], (kept, Nearest), (kernels, Nearest)]);
+    fn reason(&self) -> String {
+        let Shortage { budget, fp32, smallest, bound, kept, threads, .. } = *self;
+        let [budget_share, needed_share, bound_share] = percents(self.compared(), fp32);
+        let [budget_text, needed_text, bound_text, kept_text, kernels_text] = self.amounts();
         let proven = format!("below {bound_text} ({bound_share}) is proven impossible in this order of steps");
         let found = match smallest {
             None => format!("the search found none at all in its time; {proven}"),
@@ -129,6 +197,23 @@ impl Shortage {
             }
             Some(_) => format!("the smallest found needs {needed_text} ({needed_share}); {proven}"),
         };
+        let beside = match (self.kernels_are_most(), threads) {
+            (false, _) => String::new(),
+            (true, 1) => format!(", kernels' workspace and scratch memory {kernels_text}"),
+            (true, _) => format!(", kernels' workspace and the scratch memory of {threads} threads {kernels_text}"),
+        };
+        let alone = if budget <= kept { "alone " } else { "" };
+        format!(
+            "{budget_text} ({budget_share} of FP32's peak): {found}. The peak is at {}. Masters and optimizer state {alone}take \
+             {kept_text}{beside}",
+            self.dominated.join("; ")
+        )
+    }
+
+    /// What to raise, and what to allow.
+    fn help(&self) -> String {
+        let Shortage { budget, smallest, bound, kept, threads, .. } = *self;
+        let [_, needed_text, ..] = self.amounts();
         let mut advice: Vec<String> = smallest.map(|_| format!("give {needed_text} or more")).into_iter().collect();
         if bound <= budget || smallest.is_none() {
             advice.push("allow more time".into());
@@ -137,29 +222,34 @@ impl Shortage {
         if !self.recompute {
             advice.push("allow recomputation".into());
         }
-        // In very small networks what kernels take beside tensors is most of it.
-        let are_most = smallest.is_some_and(|least| kernels > least / 2);
-        if are_most && threads > 1 {
+        if self.kernels_are_most() && threads > 1 {
             advice.push("run with fewer threads (`--threads 1`)".into());
         }
-        let beside = match (are_most, threads) {
-            (false, _) => String::new(),
-            (true, 1) => format!(", kernels' workspace and scratch memory {kernels_text}"),
-            (true, _) => format!(", kernels' workspace and the scratch memory of {threads} threads {kernels_text}"),
-        };
-        if budget > kept {
-            advice.push("try other methods (their steps come in another order)".into());
+        if let Some(method) = self.other {
+            advice.push(format!("use method {method}, which fits with formats that are not allowed here"));
         }
-        let (alone, less) = match budget <= kept {
-            true => ("alone ", "take a smaller network or an optimizer with less state"),
-            false => ("", "use a smaller batch"),
+        let less = match budget <= kept {
+            true => "take a smaller network or an optimizer with less state",
+            false => "use a smaller batch",
         };
-        format!(
-            "{budget_text} ({budget_share} of FP32's peak): {found}. The peak is at {}. Masters and optimizer state {alone}take \
-             {kept_text}{beside}. What helps: {}, or {less}",
-            self.dominated.join("; "),
-            advice.join(", ")
-        )
+        format!("{}, or {less}", advice.join(", "))
+    }
+
+    /// The budget, what is needed and what is proven.
+    fn compared(&self) -> [(usize, Rounding); 3] {
+        let needed = self.smallest.unwrap_or(self.bound);
+        [(self.budget, Nearest), (needed, Up), (self.bound, Down)]
+    }
+
+    /// These with what is kept and what kernels take, as texts.
+    fn amounts(&self) -> [String; 5] {
+        let [budget, needed, bound] = self.compared();
+        amounts([budget, needed, bound, (self.kept, Nearest), (self.kernels, Nearest)])
+    }
+
+    /// In very small networks what kernels take beside tensors is most of it.
+    fn kernels_are_most(&self) -> bool {
+        self.smallest.is_some_and(|least| self.kernels > least / 2)
     }
 }
 
@@ -171,16 +261,6 @@ fn threads_text(threads: usize) -> String {
 fn with_fewer(threads: usize, fits: Option<usize>) -> String {
     let fits = fits.map(|fits| format!(" with {}; it fits with `--threads {fits}`", threads_text(threads)));
     fits.unwrap_or_default()
-}
-
-/// What a trainer takes with too many threads, and what to do.
-fn too_many(threads: usize, peak: usize, budget: usize, fits: Option<usize>) -> String {
-    let [peak, budget] = amounts([(peak, Up), (budget, Nearest)]);
-    let fewer = fits.map_or(String::new(), |fits| format!("run with `--threads {fits}`, or "));
-    format!(
-        "a training step takes {peak}, more than the budget of {budget} that the trainer file was compiled for; {fewer}compile \
-         the network again with `--threads {threads}`"
-    )
 }
 
 /// A peak above a budget.
@@ -207,6 +287,7 @@ mod tests {
             threads: 2,
             dominated: vec!["conv `a`".into(), "relu `b`".into()],
             recompute: true,
+            other: None,
         }
     }
 
@@ -232,8 +313,8 @@ mod tests {
             infeasible(Shortage { fp32: 2_000_000, recompute: false, ..near }),
             "no assignment fits 921.6 KiB (47.19% of FP32's peak): the smallest possible one in this order of steps \
              needs 921.9 KiB (47.20%). The peak is at conv `a`; relu `b`. Masters and optimizer state take 390.6 KiB. What \
-             helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, try \
-             other methods (their steps come in another order), or use a smaller batch"
+             helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, or use a \
+             smaller batch"
         );
         let tiny = Shortage { budget: 480 << 10, smallest: Some(520 << 10), bound: 500 << 10, kept: 700, ..shortage() };
         let tiny = |threads| Shortage { fp32: 600 << 10, kernels: 514 << 10, threads, ..tiny.clone() };
@@ -247,8 +328,10 @@ mod tests {
             "found no assignment that fits 155.0 MiB (38.8% of FP32's peak): the smallest found needs 162.0 MiB (40.5%); only \
              below 150.0 MiB (37.5%) is proven impossible in this order of steps. The peak is at conv `a`; relu `b`. Masters \
              and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, \
-             try other methods (their steps come in another order), or use a smaller batch"
+             or use a smaller batch"
         );
+        let other = infeasible(Shortage { budget: 155 * MIB, other: Some(Method::Demote), ..shortage() });
+        assert!(other.contains("use method demote, which fits with formats that are not allowed here, or"), "{other}");
         let exceeded =
             |fits| BudgetError::Exceeded { peak: 12 * MIB, budget: 10 * MIB, fp32: 20 * MIB, threads: 4, fits };
         let (some, none) = (exceeded(Some(2)).to_string(), exceeded(None).to_string());
@@ -264,12 +347,17 @@ mod tests {
              for; run with `--threads 1`, or compile the network again with `--threads 4`"
         );
         assert!(threads(None).contains("compiled for; compile the network again"));
-        let error =
-            BudgetError::TooLarge { method: Method::Fp32, peak: 10 * MIB + 1, budget: 10 * MIB, fp32: 10 * MIB + 1 };
-        assert_eq!(
-            error.to_string(),
-            "method fp32 takes 10,485,761 B (100.000% of FP32's peak), more than the budget of 10,485,760 B (100.000%); use \
-             method ilp, or a larger budget"
+        let too_large = |bound| {
+            let (method, budget, fp32) = (Method::Fp32, 10 * MIB, 10 * MIB + 1);
+            BudgetError::TooLarge { method, peak: fp32, budget, fp32, bound }.to_string()
+        };
+        let takes = "method fp32 takes 10,485,761 B (100.000% of FP32's peak), more than the budget of 10,485,760 B (100.000%); ";
+        assert_eq!(too_large(10 * MIB), format!("{takes}use method ilp, or a larger budget"));
+        // Not where that does not fit either.
+        let larger = "give a larger budget: method ilp takes at least 10,485,761 B (100.000%) too";
+        assert!(
+            too_large(10 * MIB + 1).starts_with(takes) && !too_large(10 * MIB + 1).contains("use method ilp"),
+            "{larger}"
         );
     }
 }

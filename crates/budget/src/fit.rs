@@ -7,7 +7,7 @@ use crate::outcome::{Demoted, Solved};
 use crate::search::Search;
 use crate::setting::Budget;
 use crate::step::Fp32;
-use bitbudget_precision::{Assignment, Method, Pinned, Setting, assign_with};
+use bitbudget_precision::{Assignment, Method, Setting, assign_with};
 
 /// The assignment of a network that fits a budget, by the setting's method.
 ///
@@ -22,10 +22,9 @@ pub fn fit(
     let Network { training, batch, tensors, pinned, .. } = network;
     let Setting { method, low_ratio, formats, .. } = *setting;
     let search = Search::new(network, fp32, *setting, budget, &Overflowed::new());
-    let assigned = |method, low_ratio, pinned: &Pinned| {
-        assign_with(training, batch, tensors, &Setting { method, low_ratio, ..*setting }, pinned)
-    };
-    let most = search.peak(&assigned(Method::Fp32, 0.0, &Pinned::new())?)?;
+    let assigned =
+        |method, low_ratio| assign_with(training, batch, tensors, &Setting { method, low_ratio, ..*setting }, pinned);
+    let most = fp32.base;
     let bytes = budget.bytes(most);
     let demote_allowed = method == Method::Ilp && budget.allows(&formats);
     let solved = |peak, solver, demote| Solved {
@@ -37,10 +36,13 @@ pub fn fit(
         demote_allowed,
         instead: None,
     };
-    let too_large = |peak| BudgetError::TooLarge { method, peak, budget: bytes, fp32: most };
+    let fitting = |assignment: Assignment, peak: usize| match peak <= bytes {
+        true => Ok((assignment, solved(peak, None, None))),
+        false => Err(BudgetError::TooLarge { method, peak, budget: bytes, fp32: most, bound: search.bound()? }),
+    };
     match method {
         Method::Ilp => {
-            let widest = assigned(Method::Fp32, 0.0, pinned)?;
+            let widest = assigned(Method::Fp32, 0.0)?;
             let peak = search.peak(&widest)?;
             if peak <= bytes {
                 let Assignment { by_level, chosen, recomputed, .. } = widest;
@@ -60,12 +62,12 @@ pub fn fit(
         }
         Method::Demote | Method::DemoteSmallest | Method::Random => {
             let (assignment, peak) = search.demoted(method, bytes)?;
-            if peak > bytes { Err(too_large(peak)) } else { Ok((assignment, solved(peak, None, None))) }
+            fitting(assignment, peak)
         }
         method => {
-            let assignment = assigned(method, low_ratio, pinned)?;
+            let assignment = assigned(method, low_ratio)?;
             let peak = search.peak(&assignment)?;
-            if peak > bytes { Err(too_large(peak)) } else { Ok((assignment, solved(peak, None, None))) }
+            fitting(assignment, peak)
         }
     }
 }

@@ -17,6 +17,8 @@ use std::iter;
 /// How much is searched, the same for all budgets, so that what is said of one holds for the others.
 const EFFORT: usize = 60;
 const NEAR_EFFORT: usize = 10;
+/// The same where only a bound is wanted.
+const BOUND_EFFORT: usize = 1;
 /// Seconds of which a part is given to these searches at least, so that the clock ends them for large networks only.
 const SECONDS: f64 = 40.0;
 /// The part of the seconds after which the search for the least peak, and each try to come near what is proven, end nevertheless.
@@ -47,14 +49,10 @@ impl Search<'_> {
         let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
         for of in iter::once(step).chain(others) {
-            let (program, found) = self.smallest_of(of, costs, part)?;
-            // What is computed in passing takes scratch memory; one form alone stands for programs that store it too.
-            let beside = if others.is_empty() { of.beside_least } else { of.beside_least_in_form };
+            let (program, found) = self.smallest_of(of, costs, EFFORT, part)?;
             spare = program.spare.max(spare);
-            let mut proven = beside;
-            if let Some(Smallest { picks, bound, weights: of_steps, .. }) = found {
-                let arena = (reference(of) as i64).saturating_add(bound).max(0) as usize;
-                proven += arena.saturating_sub(program.spare);
+            let proven = self.proven(of, &program, found.as_ref());
+            if let Some(Smallest { picks, weights: of_steps, .. }) = found {
                 if weights.is_empty() {
                     weights = of_steps;
                 }
@@ -75,12 +73,12 @@ impl Search<'_> {
         for narrower in self.narrower() {
             let search = Search { budget: &narrower, allowed: self.allowed.clone(), ..*self };
             for of in iter::once(step).chain(others) {
-                let (program, found) = search.smallest_of(of, costs, part)?;
+                let (program, found) = search.smallest_of(of, costs, EFFORT, part)?;
                 let other = found.map(|found| search.placed(program, found.picks)).transpose()?;
                 least = other.into_iter().chain(least).min_by_key(|placed| placed.peak);
             }
         }
-        let mut all = self.others(budget)?;
+        let (mut all, other) = self.others(budget)?;
         let fit = all.iter().filter(|(_, peak)| *peak <= budget);
         let certified = fit.map(|(assignment, peak)| {
             let cost = self.cost(assignment).unwrap_or(f64::INFINITY);
@@ -111,7 +109,7 @@ impl Search<'_> {
         let kernels = kernels.map(|taken| taken.kernels);
         let shortage = Box::new(Shortage {
             budget,
-            fp32: step.peak,
+            fp32: self.fp32.base,
             // The order of the smallest one's steps can be another one.
             bound: if least < bound { step.beside_least } else { bound },
             kept: step.kept,
@@ -120,6 +118,7 @@ impl Search<'_> {
             smallest: smallest.map(|(_, peak)| peak),
             dominated: step.largest(&weights, BINDING),
             recompute: self.budget.recompute,
+            other,
         });
         let is_proven = shortage.bound > budget;
         Err(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) })
@@ -137,12 +136,40 @@ impl Search<'_> {
         all
     }
 
+    /// Bytes that no choice undercuts in the order of steps in which FP32 is computed, by a short search.
+    ///
+    /// # Errors
+    /// If the profile lacks formats.
+    pub(super) fn bound(&self) -> Result<usize, BudgetError> {
+        let costs = self.costs()?;
+        let mut bound = usize::MAX;
+        for of in iter::once(&self.fp32.step).chain(&self.fp32.others) {
+            let (program, found) = self.smallest_of(of, &costs, BOUND_EFFORT, 1.0)?;
+            bound = bound.min(self.proven(of, &program, found.as_ref()));
+        }
+        Ok(bound)
+    }
+
+    /// What is proven of a form by the solution of its program.
+    fn proven(&self, of: &Fp32Step, program: &Program, found: Option<&Smallest>) -> usize {
+        // What is computed in passing takes scratch memory; one form alone stands for programs that store it too.
+        let beside = if self.fp32.others.is_empty() { of.beside_least } else { of.beside_least_in_form };
+        let arena = |bound: i64| (reference(of) as i64).saturating_add(bound).max(0) as usize;
+        beside + found.map_or(0, |found| arena(found.bound).saturating_sub(program.spare))
+    }
+
     /// The program of a form, and its solution of the least memory.
-    fn smallest_of(&self, of: &Fp32Step, costs: &Costs, part: f64) -> Result<(Program, Option<Smallest>), BudgetError> {
+    fn smallest_of(
+        &self,
+        of: &Fp32Step,
+        costs: &Costs,
+        effort: usize,
+        part: f64,
+    ) -> Result<(Program, Option<Smallest>), BudgetError> {
         let program = self.optimistic(of, costs, reference(of));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { start, ..self.counted(EFFORT, SMALLEST * part) };
+        let settings = Settings { start, ..self.counted(effort, SMALLEST * part) };
         let found = smallest(&program.problem, program.memory_rows(), &settings)?;
         Ok((program, found))
     }

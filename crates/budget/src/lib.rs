@@ -32,7 +32,7 @@
 //!     steps: computed.into_iter().map(|id| vec![id]).collect(),
 //!     beside: 0, beside_least: 0, beside_least_in_form: 0, kept: 0, peak: 1 << 20, alignment: 64,
 //! };
-//! let fp32 = Fp32 { step, others: Vec::new(), seconds: vec![1e-3; training.len()] };
+//! let fp32 = Fp32 { step, others: Vec::new(), base: 1 << 20, seconds: vec![1e-3; training.len()] };
 //! // A compiler would build the step; this one adds up all tensors.
 //! let bytes = |assignment: &Assignment| {
 //!     let bytes = |(tensor, format): (&bitbudget_precision::Tensor, &bitbudget_formats::Format)| {
@@ -87,15 +87,16 @@ mod setting;
 mod step;
 mod variants;
 
-pub use bitbudget_solver::Engine;
+pub use bitbudget_solver::{Engine, SolverError};
 
-pub use allowed::Overflowed;
+pub use allowed::{Overflowed, is_wider};
 pub use available::{Available, MemoryError};
 pub use costs::Costs;
 pub use error::{BudgetError, Failure, Shortage};
 pub use fit::fit;
 pub use limit::{Limit, ParseLimitError};
 pub use network::{Network, Taken};
+pub use others::Others;
 pub use outcome::{Certificate, Demoted, Solved};
 pub use program::{Choices, Priced, Program};
 pub use search::Search;

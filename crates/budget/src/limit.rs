@@ -16,6 +16,9 @@ const UNITS: [(&str, f64); 9] = [
     ("TiB", 1_099_511_627_776.0),
 ];
 
+/// The least share of FP32's peak: a step with everything in 8 bits and most of it recomputed takes a hundred times as much.
+const LEAST_SHARE: f64 = 1e-4;
+
 /// How much memory a training step may take at its peak, everything counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
@@ -44,8 +47,8 @@ pub enum ParseLimitError {
     /// Nothing fits it.
     #[error("a budget must be above 0")]
     NotPositive,
-    /// A part of a byte.
-    #[error("less than one byte; write a size such as 300MiB")]
+    /// A part of a byte, or a share that no step comes near.
+    #[error("too small; a budget is at least 1B, or {}% of FP32's peak", 100.0 * LEAST_SHARE)]
     TooSmall,
     /// More than anyone has.
     #[error("too large; a budget is at most 1000000TB, or 1000% of FP32's peak")]
@@ -67,6 +70,7 @@ impl FromStr for Limit {
             ("", _) if number < 1.0 => Err(ParseLimitError::NoUnit(format!("{}% or {text}MiB", percent(number)))),
             ("", _) => Err(ParseLimitError::NoUnit(format!("{text}% or {text}MiB"))),
             ("%", _) if number > 1000.0 => Err(ParseLimitError::TooLarge),
+            ("%", _) if number / 100.0 < LEAST_SHARE => Err(ParseLimitError::TooSmall),
             ("%", _) => Ok(Limit::Share(number / 100.0)),
             (_, None) => Err(ParseLimitError::Unit(unit.to_string())),
             (_, Some(factor)) => match number * factor {
@@ -169,6 +173,8 @@ mod tests {
             ("1_000 MiB", ParseLimitError::Number),
             ("300MiBs", unit("MiBs")),
             ("0.1B", ParseLimitError::TooSmall),
+            ("0.0001%", ParseLimitError::TooSmall),
+            ("1e-300%", ParseLimitError::TooSmall),
             ("1001%", ParseLimitError::TooLarge),
             ("99999999999GiB", ParseLimitError::TooLarge),
             ("1e400MiB", ParseLimitError::TooLarge),
@@ -176,6 +182,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Limit>(), Err(error), "{text}");
         }
+        let too_small = ParseLimitError::TooSmall.to_string();
+        assert_eq!(too_small, "too small; a budget is at least 1B, or 0.01% of FP32's peak");
+        assert_eq!("0.01%".parse(), Ok(Limit::Share(1e-4)));
         assert_eq!(no_unit("40% or 40MiB").to_string(), "a unit is missing: 40% or 40MiB?");
     }
 }

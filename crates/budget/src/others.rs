@@ -7,20 +7,22 @@ use crate::setting::Granularity;
 use bitbudget_formats::Format;
 use bitbudget_precision::{Assignment, Method, Setting, assign_with};
 
+/// The assignments of other methods that the budget allows with their peaks, and a method that fits with formats it does not allow.
+pub type Others = (Vec<(Assignment, usize)>, Option<Method>);
+
 impl Search<'_> {
     /// The assignments of other methods that the budget allows, with their true peaks: each with input and loss in FP32, as this method
     /// has them, and as it is, which keeps the other method's name.
     ///
-    /// Those of demotion have as few groups low as fit `bytes`.
+    /// Those of demotion have as few groups low as fit `bytes`. Names also a method that fits with formats that the budget does not
+    /// allow, if there is one.
     ///
     /// # Errors
     /// If a step cannot be built.
-    pub fn others(&self, bytes: usize) -> Result<Vec<(Assignment, usize)>, BudgetError> {
-        if self.budget.granularity == Granularity::Group {
-            // Other methods give one group several formats.
-            return Ok(Vec::new());
-        }
-        let mut found: Vec<(Assignment, usize)> = Vec::new();
+    pub fn others(&self, bytes: usize) -> Result<Others, BudgetError> {
+        // Other methods give one group several formats.
+        let is_by_tensor = self.budget.granularity == Granularity::Tensor;
+        let (mut found, mut forbidden): (Vec<(Assignment, usize)>, Option<Method>) = (Vec::new(), None);
         for method in Method::ALL.into_iter().filter(|&method| method != Method::Ilp) {
             let (assignment, peak) = match method {
                 Method::Demote | Method::DemoteSmallest | Method::Random => self.demoted(method, bytes)?,
@@ -32,7 +34,11 @@ impl Search<'_> {
                     (assignment, peak)
                 }
             };
-            if !self.permits(&assignment) || found.iter().any(|(other, _)| other.chosen == assignment.chosen) {
+            if !is_by_tensor || !self.permits(&assignment) {
+                forbidden = forbidden.or(Some(method).filter(|_| peak <= bytes));
+                continue;
+            }
+            if found.iter().any(|(other, _)| other.chosen == assignment.chosen) {
                 continue;
             }
             let exact = self.chosen(assignment.chosen.clone(), Vec::new())?;
@@ -43,7 +49,7 @@ impl Search<'_> {
             let peak_of_exact = self.peak(&exact)?;
             found.extend([(exact, peak_of_exact), (assignment, peak)]);
         }
-        Ok(found)
+        Ok((found, forbidden))
     }
 
     /// Whether the budget allows an assignment's formats.

@@ -93,11 +93,11 @@ impl Budget {
         if kind.is_gradient() { &self.backward } else { &self.forward }
     }
 
-    /// How many bytes that are, where the FP32 assignment takes `fp32`.
+    /// How many bytes that are, at least one, where the FP32 assignment takes `fp32`.
     pub fn bytes(&self, fp32: usize) -> usize {
         match self.limit {
             Limit::Bytes(bytes) => bytes,
-            Limit::Share(share) => (share * fp32 as f64) as usize,
+            Limit::Share(share) => ((share * fp32 as f64) as usize).max(1),
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Fp32 {
     pub others: Vec<Fp32Step>,
     /// Estimated seconds of each node of the training graph.
     pub seconds: Vec<f64>,
+    /// The peak in bytes that a budget may be a share of: that of FP32 by the rules that are applied by default.
+    pub base: usize,
 }
 
 impl Fp32Step {

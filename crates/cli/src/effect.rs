@@ -1,75 +1,58 @@
 //! Options that have an effect only with certain methods, or with a budget: given without these, they are refused.
+//!
+//! Clap tells which options there are and which were given, and methods tell what they use. A new option is refused wherever the
+//! lists below do not say that it has an effect.
 
-use crate::args::{AssignmentArgs, BudgetArgs, OptimizerArgs, PrecisionArgs};
+use crate::args::{AssignmentArgs, BudgetArgs, NetworkArgs, OptimizerArgs, PrecisionArgs, options_of};
 use anyhow::{Result, bail};
-use bitbudget::Method;
-use bitbudget::Options;
+use bitbudget::{Method, Options, Uses};
 
-/// An option that was given, with its name.
-type Given<A> = (&'static str, fn(&A) -> bool);
+/// The options of an assignment that go with an assignment file too.
+const OF_ANY: [&str; 4] = ["batch", "assignment", "no_rewrite", "allow_reassociation"];
 
-const FOR_BUDGET: [Given<BudgetArgs>; 9] = [
-    ("--formats", |args| !args.choice.formats.is_empty()),
-    ("--backward-formats", |args| !args.choice.backward_formats.is_empty()),
-    ("--profile", |args| args.profile.is_some()),
-    ("--granularity", |args| args.granularity.is_some()),
-    ("--no-recompute", |args| args.no_recompute),
-    ("--time-weight", |args| args.time_weight.is_some()),
-    ("--max-slowdown", |args| args.max_slowdown.is_some()),
-    ("--solver", |args| args.solver.is_some()),
-    ("--solve-seconds", |args| args.solve_seconds.is_some()),
+/// The ids of options, and what a method uses of them.
+type ByUse = (&'static [&'static str], fn(Uses) -> bool);
+
+/// The options that have an effect with methods that use something.
+const BY_USE: [ByUse; 3] = [
+    (&["high"], |uses| uses.high),
+    (&["low_forward", "low_backward"], |uses| uses.low),
+    (&["low_ratio"], |uses| uses.ratio),
 ];
 
-const OF_OPTIMIZER: [Given<OptimizerArgs>; 3] = [
-    ("--optimizer", |args| args.optimizer.is_some()),
-    ("--momentum", |args| args.momentum.is_some()),
-    ("--weight-decay", |args| args.weight_decay.is_some()),
-];
+/// The options of a comparison that have an effect with any method: costs are counted in the formats of method ilp.
+const OF_ANY_IN_COMPARISON: [&str; 6] = ["batch", "formats", "backward_formats", "profile", "pin", "exclude"];
 
-/// Methods that give tensors the high format, and those that give them the low one.
-const HIGH: [Method; 7] = [
-    Method::UniformHigh,
-    Method::UniformLow,
-    Method::Operator,
-    Method::Amp,
-    Method::Demote,
-    Method::DemoteSmallest,
-    Method::Random,
-];
-const LOW: [Method; 6] =
-    [Method::UniformLow, Method::Operator, Method::Amp, Method::Demote, Method::DemoteSmallest, Method::Random];
-/// Methods that demote groups until a share is low.
-const SHARE: [Method; 3] = [Method::Demote, Method::DemoteSmallest, Method::Random];
-
-/// The options of a table that were given.
-fn given<A>(table: &[Given<A>], args: &A) -> Vec<&'static str> {
-    table.iter().filter(|(_, is_given)| is_given(args)).map(|(name, _)| *name).collect()
+/// Whether an option says how a network's file is read, which decides no assignment.
+fn is_of_network(id: &str) -> bool {
+    options_of::<NetworkArgs>().iter().any(|option| option.id == id)
 }
 
-/// The given options that a trainer file fixes.
-pub(crate) fn fixed(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<&'static str> {
-    const OF_ASSIGNMENT: [Given<AssignmentArgs>; 12] = [
-        ("--batch", |args| args.batch.is_some()),
-        ("--method", |args| args.method.is_some()),
-        ("--low-ratio", |args| args.low_ratio.is_some()),
-        ("--high", |args| args.high.is_some()),
-        ("--low-forward", |args| args.low_forward.is_some()),
-        ("--low-backward", |args| args.low_backward.is_some()),
-        ("--pin", |args| !args.pin.is_empty()),
-        ("--exclude", |args| !args.exclude.is_empty()),
-        ("--assignment", |args| args.assignment.is_some()),
-        ("--no-rewrite", |args| args.no_rewrite),
-        ("--allow-reassociation", |args| args.allow_reassociation),
-        ("--budget", |args| args.budget.budget.is_some()),
-    ];
-    let all =
-        [given(&OF_ASSIGNMENT, assignment), given(&OF_OPTIMIZER, optimizer), given(&FOR_BUDGET, &assignment.budget)];
-    all.concat()
+/// The given options that a trainer file fixes: all that decide an assignment or an update.
+pub(crate) fn fixed(assignment: &AssignmentArgs, optimizer: &OptimizerArgs) -> Vec<String> {
+    let of_assignment = assignment.given.of::<AssignmentArgs>(|id| !is_of_network(id));
+    [of_assignment, optimizer.given.of::<OptimizerArgs>(|_| true)].concat()
+}
+
+/// Refuses given options that an assignment file settles.
+///
+/// # Errors
+/// If there are such options.
+pub(crate) fn check_settled(args: &AssignmentArgs) -> Result<()> {
+    let given = args.given.of::<AssignmentArgs>(|id| !is_of_network(id) && !OF_ANY.contains(&id));
+    match args.assignment.is_none() || given.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "--assignment cannot be used with {}, which the file settles; edit the file, or solve again with \
+             `bitbudget assign --from`",
+            given.join(", ")
+        ),
+    }
 }
 
 /// The given options that need a budget.
-pub(crate) fn for_budget(args: &BudgetArgs) -> Vec<&'static str> {
-    given(&FOR_BUDGET, args)
+pub(crate) fn for_budget(args: &BudgetArgs) -> Vec<String> {
+    args.given.of::<BudgetArgs>(|id| id != "budget")
 }
 
 /// Refuses given options that have no effect with the method and the budget that were settled on; the optimizer has one in an
@@ -84,28 +67,29 @@ pub(crate) fn check(
     is_trained: bool,
 ) -> Result<()> {
     let method = options.method;
-    let refuse = |methods: &[Method], given: &[&str]| match given.is_empty() || methods.contains(&method) {
+    let refuse = |uses: fn(Uses) -> bool, given: &[String]| match given.is_empty() || uses(method.uses()) {
         true => Ok(()),
-        false => bail!("only with {}: {}; the method is {method}", list(methods), given.join(", ")),
+        false => bail!("only with {}: {}; the method is {method}", those_that_use(uses), given.join(", ")),
     };
     if options.budget.is_some() {
-        refuse(&[Method::Ilp], &for_budget(&args.budget))?;
+        refuse(|uses| uses.search, &for_budget(&args.budget))?;
     } else if !is_trained {
-        let given = given(&OF_OPTIMIZER, optimizer);
+        let given = optimizer.given.of::<OptimizerArgs>(|_| true);
         if !given.is_empty() {
             bail!("only with a budget, or in a training: {}; an evaluation has no updates", given.join(", "));
         }
     }
-    // An excluded tensor gets the high format with every method of formats by level.
-    let is_excluded = method == Method::Fp32 && !args.exclude.is_empty();
-    refuse(&HIGH, args.high.filter(|_| !is_excluded).map(|_| "--high").as_slice())?;
-    let low = [("--low-forward", args.low_forward), ("--low-backward", args.low_backward)];
-    let low: Vec<&str> = low.iter().filter(|(_, format)| format.is_some()).map(|(name, _)| *name).collect();
-    refuse(&LOW, &low)?;
-    let share = args.low_ratio.map(|_| "--low-ratio");
-    refuse(&SHARE, share.as_slice())?;
-    if share.is_some() && options.budget.is_some() {
-        bail!("only without a budget: --low-ratio; with one, method {method} demotes as much as the budget asks for");
+    for (ids, uses) in BY_USE {
+        // An excluded tensor gets the high format with every method of formats by level.
+        let is_excluded = |id: &str| id == "high" && method == Method::Fp32 && !args.exclude.is_empty();
+        refuse(uses, &args.given.of::<AssignmentArgs>(|id| ids.contains(&id) && !is_excluded(id)))?;
+    }
+    let ratio = args.given.of::<AssignmentArgs>(|id| id == "low_ratio");
+    if !ratio.is_empty() && options.budget.is_some() {
+        bail!(
+            "only without a budget: {}; with one, method {method} demotes as much as the budget asks for",
+            ratio.join(", ")
+        );
     }
     Ok(())
 }
@@ -115,21 +99,50 @@ pub(crate) fn check(
 /// # Errors
 /// If there are such options.
 pub(crate) fn check_comparison(methods: &[Method], args: &PrecisionArgs) -> Result<()> {
-    const OF_ILP: [Given<PrecisionArgs>; 2] =
-        [("--no-recompute", |args| args.no_recompute), ("--max-slowdown", |args| args.max_slowdown.is_some())];
-    let given = given(&OF_ILP, args);
-    match given.is_empty() || methods.contains(&Method::Ilp) {
+    let given = args.given.of::<PrecisionArgs>(|id| !OF_ANY_IN_COMPARISON.contains(&id));
+    match given.is_empty() || methods.iter().any(|method| method.uses().search) {
         true => Ok(()),
-        false => bail!("only with method ilp: {}; it is not among --methods", given.join(", ")),
+        false => {
+            bail!("only with {}: {}; it is not among --methods", those_that_use(|uses| uses.search), given.join(", "))
+        }
     }
 }
 
-/// Methods as a sentence lists them.
-fn list(methods: &[Method]) -> String {
-    let names: Vec<String> = methods.iter().map(Method::to_string).collect();
+/// The methods that use something, as a sentence lists them.
+fn those_that_use(uses: fn(Uses) -> bool) -> String {
+    let methods = Method::ALL.into_iter().filter(|method| uses(method.uses()));
+    let names: Vec<String> = methods.map(|method| method.to_string()).collect();
     let word = if names.len() == 1 { "method" } else { "methods" };
     match names.split_last() {
         Some((last, first)) if !first.is_empty() => format!("{word} {} and {last}", first.join(", ")),
         _ => format!("{word} {}", names.concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids<A: clap::Args>() -> Vec<String> {
+        options_of::<A>().into_iter().map(|option| option.id.to_string()).collect()
+    }
+
+    /// Every option is in one list, so that what a new one has an effect with must be said.
+    #[test]
+    fn every_option_has_a_place() {
+        let of_budget = ids::<BudgetArgs>();
+        let by_use: Vec<&str> = BY_USE.iter().flat_map(|(ids, _)| ids.iter().copied()).collect();
+        let placed = |id: &str| {
+            let lists: [&[&str]; 3] = [&OF_ANY, &by_use, &["method", "pin", "exclude"]];
+            let named = lists.iter().filter(|list| list.contains(&id)).count();
+            named + usize::from(is_of_network(id)) + usize::from(of_budget.iter().any(|other| other == id))
+        };
+        let (of_assignment, of_comparison) = (ids::<AssignmentArgs>(), ids::<PrecisionArgs>());
+        for id in &of_assignment {
+            assert_eq!(placed(id), 1, "{id}");
+        }
+        for id in OF_ANY.iter().chain(&by_use).chain(&OF_ANY_IN_COMPARISON) {
+            assert!(of_assignment.iter().chain(&of_comparison).any(|other| other == id), "there is no option {id}");
+        }
     }
 }

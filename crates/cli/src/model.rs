@@ -114,8 +114,8 @@ pub(crate) fn compiled_from(
         Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
             let mut given = effect::fixed(assignment, optimizer);
-            given.extend((request.storage != Storage::Packed).then_some("--simulated"));
-            given.extend(from.map(|_| "--from"));
+            given.extend((request.storage != Storage::Packed).then(|| "--simulated".to_string()));
+            given.extend(from.map(|_| "--from".to_string()));
             if !given.is_empty() {
                 let given = given.join(", ");
                 bail!("{} is a trainer file, which fixes {given}; compile the network again", path.display());
@@ -125,6 +125,7 @@ pub(crate) fn compiled_from(
     };
     let (needed, what) = (LEAST + NODE * model.graph.len(), format!("compiling {}", path.display()));
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
+    effect::check_settled(assignment)?;
     let used = assignment.assignment.as_deref().map(plan).transpose()?;
     let from = from.map(plan).transpose()?;
     let options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;

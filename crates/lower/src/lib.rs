@@ -22,39 +22,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
+
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Stored};
-use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Part, Program, ProgramError, Rounding, Source};
+use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Part, Program, Rounding, Source};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, place};
 
-/// Why a graph cannot be lowered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LowerError {
-    /// The batch size is zero.
-    #[error("the batch size must be at least 1")]
-    Batch,
-    /// A tensor has no elements, so that nothing can be learned from it.
-    #[error("tensor `{name}` of shape {shape} has a dimension of size zero; change the network or its input's shape")]
-    Empty {
-        /// The tensor.
-        name: String,
-        /// Its symbolic shape.
-        shape: String,
-    },
-    /// A tensor of the program would not fit into memory.
-    #[error("tensor `{name}` of shape {shape} is too large at batch {batch}; use a smaller batch")]
-    Size {
-        /// The tensor.
-        name: String,
-        /// Its symbolic shape.
-        shape: String,
-        /// The batch size.
-        batch: usize,
-    },
-    /// The program would compute something else than the graph.
-    #[error("the compiled program is wrong, which is a fault in bitbudget: {0}; please report it with the network")]
-    Program(#[from] ProgramError),
-}
+pub use error::{ErrorKind, LowerError};
 
 /// The largest tensor in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
@@ -82,7 +57,7 @@ pub fn place_and_lower(
 /// If a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
 pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &Setting) -> Result<Program, LowerError> {
     if setting.batch == 0 {
-        return Err(LowerError::Batch);
+        return Err(LowerError::batch());
     }
     let buffers: Result<Vec<Buffer>, LowerError> = graph.ids().map(|id| buffer(graph, schedule, setting, id)).collect();
     let mut lowering = Lowering { graph, schedule, setting, buffers: buffers?, instructions: Vec::new() };
@@ -97,7 +72,7 @@ pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &S
     let Lowering { buffers, instructions, .. } = lowering;
     let Setting { batch, alignment, .. } = *setting;
     let program = Program { batch, arena: schedule.arena, alignment, buffers, instructions, outputs };
-    program.check()?;
+    program.check().map_err(|error| LowerError::program(graph, error))?;
     Ok(program)
 }
 
@@ -172,11 +147,10 @@ fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting, id: NodeId) -> 
         Op::Constant(_) => Source::Constant,
         _ => Source::None,
     };
-    let (name, shape) = (node.name.clone(), node.ty.shape.to_string());
     match node.ty.shape.elements(batch) {
-        0 => return Err(LowerError::Empty { name, shape }),
+        0 => return Err(LowerError::empty(graph, id)),
         1..=MAX_ELEMENTS => {}
-        _ => return Err(LowerError::Size { name, shape, batch }),
+        _ => return Err(LowerError::size(graph, id, batch)),
     }
     let format = graph.format(graph.storage(id));
     let packed = setting.storage == Storage::Packed;

@@ -9,22 +9,19 @@ use crate::pins::Pinned;
 use crate::tensors::{Formats, Level, Tensor, operators, tensors};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Precision, Role, TrainingId};
+use std::fmt;
 
 /// Why there is no assignment.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssignError {
     /// The low ratio is not between 0 and 1.
-    #[error("the low ratio is {0:?}; choose a number from 0 (nothing low) to 1 (everything low)")]
     LowRatio(f64),
     /// The batch is empty.
-    #[error("the batch size is 0; choose at least 1")]
     Batch,
     /// The method needs a budget.
-    #[error("method `{0}` chooses formats for a memory budget; give one, or choose another method")]
     Budget(Method),
     /// The formats are not one per tensor.
-    #[error("{formats} formats for {tensors} tensors")]
     Count {
         /// The number of formats given.
         formats: usize,
@@ -32,8 +29,50 @@ pub enum AssignError {
         tensors: usize,
     },
     /// The graph has no tensors to assign.
-    #[error("graph `{0}` has no input and no operator with the role of an output, so there is nothing to assign")]
     Empty(String),
+}
+
+impl AssignError {
+    /// Where: the option, or the graph.
+    pub fn place(&self) -> String {
+        match self {
+            AssignError::LowRatio(_) => "the low ratio".to_string(),
+            AssignError::Batch => "the batch size".to_string(),
+            AssignError::Budget(method) => format!("method {method}"),
+            AssignError::Count { .. } => "the formats".to_string(),
+            AssignError::Empty(graph) => format!("graph `{graph}`"),
+        }
+    }
+
+    /// What is wrong.
+    pub fn reason(&self) -> String {
+        match self {
+            AssignError::LowRatio(ratio) => format!("the low ratio is {ratio:?}"),
+            AssignError::Batch => "the batch size is 0".to_string(),
+            AssignError::Budget(method) => format!("method `{method}` chooses formats for a memory budget"),
+            AssignError::Count { formats, tensors } => format!("{formats} formats for {tensors} tensors"),
+            AssignError::Empty(graph) => format!(
+                "graph `{graph}` has no input and no operator with the role of an output, so there is nothing to assign"
+            ),
+        }
+    }
+
+    /// What to do.
+    pub fn help(&self) -> &'static str {
+        match self {
+            AssignError::LowRatio(_) => "choose a number from 0 (nothing low) to 1 (everything low)",
+            AssignError::Batch => "choose at least 1",
+            AssignError::Budget(_) => "give one, or choose another method",
+            AssignError::Count { .. } => "give one per tensor",
+            AssignError::Empty(_) => "choose another network",
+        }
+    }
+}
+
+impl fmt::Display for AssignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.reason(), self.help())
+    }
 }
 
 /// How levels are chosen, and the formats that they stand for.

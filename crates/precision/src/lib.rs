@@ -41,6 +41,6 @@ mod tensors;
 pub use assign::{AssignError, Assignment, Setting, assign, assign_with};
 pub use groups::{Group, groups};
 pub use kind::Kind;
-pub use method::{Method, ParseMethodError};
+pub use method::{Method, ParseMethodError, Uses};
 pub use pins::{Pin, PinError, PinFormats, Pinned, may_have, pins_of};
 pub use tensors::{Formats, Level, Tensor, node_names, stays_exact, tensors};

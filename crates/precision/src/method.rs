@@ -26,12 +26,24 @@ pub enum Method {
     Ilp,
 }
 
+/// What a method reads of its setting; the rest has no effect with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// The high format.
+    pub high: bool,
+    /// The low formats.
+    pub low: bool,
+    /// The low ratio, where there is no budget.
+    pub ratio: bool,
+    /// The budget: it lowers as much as that asks for. Other methods give one assignment, which fits or does not.
+    pub budget: bool,
+    /// How an assignment that fits the budget is searched for.
+    pub search: bool,
+}
+
 /// The error for an unknown method name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no method `{0}`; there are fp32, uniform-high, uniform-low, operator, amp, demote, demote-smallest, random, \
-     ilp"
-)]
+#[error("there is no method `{}`; there are {}", .0, Method::ALL.map(Method::name).join(", "))]
 pub struct ParseMethodError(String);
 
 impl Method {
@@ -47,6 +59,20 @@ impl Method {
         Method::Random,
         Method::Ilp,
     ];
+
+    /// Returns what the method reads of its setting.
+    pub fn uses(self) -> Uses {
+        let high = Uses { high: true, ..Uses::default() };
+        let levels = Uses { low: true, ..high };
+        match self {
+            Method::Fp32 => Uses::default(),
+            Method::UniformHigh => high,
+            // Gradients of parameters are in the high format at both levels.
+            Method::UniformLow | Method::Operator | Method::Amp => levels,
+            Method::Demote | Method::DemoteSmallest | Method::Random => Uses { ratio: true, budget: true, ..levels },
+            Method::Ilp => Uses { budget: true, search: true, ..Uses::default() },
+        }
+    }
 
     /// Returns the method's name.
     pub fn name(self) -> &'static str {

@@ -70,7 +70,6 @@ pub struct Pin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
     /// No operator type and no tensor matches the pattern.
-    #[error("`{pattern}` matches no operator type and no tensor of the network{}", suggestion(near))]
     Nothing {
         /// The pattern.
         pattern: String,
@@ -78,10 +77,6 @@ pub enum PinError {
         near: Vec<String>,
     },
     /// Two pins contradict each other.
-    #[error(
-        "`{}` and `{}` both match `{name}`, for {} and {}; drop one of them, or pin `{name}` itself",
-        patterns[0], patterns[1], formats[0], formats[1]
-    )]
     Conflict {
         /// The patterns.
         patterns: [String; 2],
@@ -91,11 +86,6 @@ pub enum PinError {
         formats: [Format; 2],
     },
     /// All tensors that match are the input or parts of the loss, which may not have the format.
-    #[error(
-        "`{pattern}` pins `{name}`, the network's input or a part of the loss, to {format}, but it can only be {}; pin it to \
-         that, or drop the pin",
-        allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
-    )]
     Exact {
         /// The pattern.
         pattern: String,
@@ -108,11 +98,49 @@ pub enum PinError {
     },
 }
 
-/// Returns the end of a message that suggests names.
-fn suggestion(near: &[String]) -> String {
-    match near {
-        [] => String::new(),
-        near => format!("; do you mean `{}`?", near.join("`, `")),
+impl PinError {
+    /// Where: the pattern, or both that contradict each other.
+    pub fn place(&self) -> String {
+        match self {
+            PinError::Nothing { pattern, .. } | PinError::Exact { pattern, .. } => format!("`{pattern}`"),
+            PinError::Conflict { patterns: [one, other], .. } => format!("`{one}` and `{other}`"),
+        }
+    }
+
+    /// What is wrong.
+    pub fn reason(&self) -> String {
+        match self {
+            PinError::Nothing { pattern, .. } => {
+                format!("`{pattern}` matches no operator type and no tensor of the network")
+            }
+            PinError::Conflict { patterns: [one, other], name, formats: [format, also] } => {
+                format!("`{one}` and `{other}` both match `{name}`, for {format} and {also}")
+            }
+            PinError::Exact { pattern, name, format, allowed } => {
+                let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+                format!(
+                    "`{pattern}` pins `{name}`, the network's input or a part of the loss, to {format}, but it can only be {}",
+                    allowed.join(" or ")
+                )
+            }
+        }
+    }
+
+    /// What to do, where that can be told.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            PinError::Nothing { near, .. } if near.is_empty() => None,
+            PinError::Nothing { near, .. } => Some(format!("do you mean `{}`?", near.join("`, `"))),
+            PinError::Conflict { name, .. } => Some(format!("drop one of them, or pin `{name}` itself")),
+            PinError::Exact { .. } => Some("pin it to that, or drop the pin".to_string()),
+        }
+    }
+}
+
+impl fmt::Display for PinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason())?;
+        self.help().map_or(Ok(()), |help| write!(f, "; {help}"))
     }
 }
 

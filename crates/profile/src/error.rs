@@ -16,12 +16,8 @@ pub enum ProfileError {
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// A number overflowed FP32, so that there is nothing to compare with.
     #[error(
-        "{kind} `{name}` has numbers that are not finite in FP32{}, or take a network that has not diverged",
-        match (gradient, moved) {
-            (_, Some(rate)) => format!(" after a step at learning rate {rate:?}; use a smaller one (--lr)"),
-            (true, None) => format!(" at loss scale {loss_scale:?}; use a smaller one (--loss-scale)"),
-            (false, None) => "; scale the data down".to_string(),
-        }
+        "{kind} `{name}` has numbers that are not finite in FP32{}; {}",
+        when(*.gradient, *.loss_scale, *.moved), finite(*.gradient, *.moved)
     )]
     NotFinite {
         /// The tensor's kind.
@@ -36,16 +32,13 @@ pub enum ProfileError {
         moved: Option<f32>,
     },
     /// A program lacks a result, so it is not that of the probe.
-    #[error("the program has no result {0}; compile it from the probe's own graph")]
+    #[error("the program has no result {0}; {help}", help = PROBE)]
     Missing(String),
     /// A file is not a profile, or a damaged one.
-    #[error("not a profile: {0}; make one with `bitbudget profile`")]
+    #[error("not a profile: {0}; {help}", help = MAKE)]
     Format(String),
     /// The profile is of another network.
-    #[error(
-        "the profile is of another network (fingerprint {found}, not {expected}); make one of this network with \
-         `bitbudget profile`"
-    )]
+    #[error("the profile is of another network (fingerprint {found}, not {expected}); {help}", help = MAKE_OF_THIS)]
     Network {
         /// That of the network.
         expected: String,
@@ -54,7 +47,53 @@ pub enum ProfileError {
     },
 }
 
+const PROBE: &str = "compile it from the probe's own graph";
+const MAKE: &str = "make one with `bitbudget profile`";
+const MAKE_OF_THIS: &str = "make one of this network with `bitbudget profile`";
+
+/// In what step numbers are not finite.
+fn when(gradient: bool, loss_scale: f32, moved: Option<f32>) -> String {
+    match (gradient, moved) {
+        (_, Some(rate)) => format!(" after a step at learning rate {rate:?}"),
+        (true, None) => format!(" at loss scale {loss_scale:?}"),
+        (false, None) => String::new(),
+    }
+}
+
+/// How to get finite numbers.
+fn finite(gradient: bool, moved: Option<f32>) -> String {
+    let help = match (gradient, moved) {
+        (_, Some(_)) => "use a smaller one (--lr)",
+        (true, None) => "use a smaller one (--loss-scale)",
+        (false, None) => "scale the data down",
+    };
+    format!("{help}, or take a network that has not diverged")
+}
+
 impl ProfileError {
+    /// Where: the tensor, the part of a step, or the profile.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            ProfileError::NotFinite { kind, name, .. } => Some(format!("{kind} `{name}`")),
+            ProfileError::Exec(error) => Some(error.place().to_string()),
+            ProfileError::Missing(result) => Some(format!("result {result}")),
+            ProfileError::Format(_) | ProfileError::Network { .. } => Some("the profile".to_string()),
+            ProfileError::Threads(_) => Some("threads".to_string()),
+            ProfileError::Setting(_) => None,
+        }
+    }
+
+    /// What to do, where that can be told.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ProfileError::NotFinite { gradient, moved, .. } => Some(finite(*gradient, *moved)),
+            ProfileError::Missing(_) => Some(PROBE.to_string()),
+            ProfileError::Format(_) => Some(MAKE.to_string()),
+            ProfileError::Network { .. } => Some(MAKE_OF_THIS.to_string()),
+            ProfileError::Setting(_) | ProfileError::Exec(_) | ProfileError::Threads(_) => None,
+        }
+    }
+
     /// Whether it is that a gradient is not finite.
     pub(crate) fn is_of_gradient(&self) -> bool {
         matches!(self, ProfileError::NotFinite { gradient: true, .. })

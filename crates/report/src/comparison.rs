@@ -45,7 +45,7 @@ pub struct Spread {
 }
 
 /// A tensor that all cases give a format to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorName {
     /// The name.
     pub name: String,

@@ -8,7 +8,7 @@ use bitbudget_ir::ops::*;
 use bitbudget_ir::{Dim, Graph, Op, Precision, Real, Role, Shape, TensorType, TrainingId};
 use bitbudget_rewrite::{Limits, Rules, alternatives, extract};
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const FORMATS: [Format; 5] =
     [Format::FP32, Format::PAPER_HIGH, Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD, Format::BF16];

@@ -19,6 +19,7 @@
 //! In networks made for 32x32 inputs the last average pooling covers a plane of 4x4. Here it covers whatever plane is
 //! left, so that other input sizes work and 32x32 is as published.
 
+mod error;
 mod layers;
 mod mobilenet;
 mod network;
@@ -28,8 +29,10 @@ mod squeezenet;
 mod width;
 
 use bitbudget_ir::{GraphError, Model, NodeId};
+use error::Fault;
 use layers::{Layers, Weights};
 
+pub use error::{Error, ErrorKind};
 pub use network::{Network, ParseNetworkError};
 
 /// The widths that there are: each multiplies the channels of every layer.
@@ -54,14 +57,6 @@ pub struct Spec {
     pub seed: u64,
 }
 
-/// Why a network cannot be built: everything that is wrong with its specification.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot build {network}: {}", .problems.join("; "))]
-pub struct Error {
-    network: Network,
-    problems: Vec<String>,
-}
-
 /// A forward graph with initial weights.
 ///
 /// Its input is `input` (`[N, channels, height, width]`), its output `logits` (`[N, classes]`). Batch normalisation is
@@ -71,9 +66,9 @@ pub struct Error {
 /// # Errors
 /// If the width is not one of [`WIDTHS`], there is no class or channel, or the input is too small for the network.
 pub fn build(spec: &Spec) -> Result<Model, Error> {
-    let problems = problems(spec);
-    if !problems.is_empty() {
-        return Err(Error { network: spec.network, problems });
+    let faults = faults(spec);
+    if !faults.is_empty() {
+        return Err(Error::of_options(spec.network, faults));
     }
     let weights = match spec.network {
         Network::SqueezeNet => Weights::HeFanIn,
@@ -81,8 +76,7 @@ pub fn build(spec: &Spec) -> Result<Model, Error> {
         Network::MobileNetV2 | Network::ResNet18 => Weights::HeFanOut,
     };
     let mut layers = Layers::new(&format!("{}-{:?}", spec.network, spec.width), weights, spec.seed);
-    let logits = logits(&mut layers, spec)
-        .map_err(|error| Error { network: spec.network, problems: vec![error.to_string()] })?;
+    let logits = logits(&mut layers, spec).map_err(|error| Error::of_graph(spec.network, error))?;
     Ok(layers.finish(logits))
 }
 
@@ -96,24 +90,24 @@ fn logits(layers: &mut Layers, spec: &Spec) -> Result<NodeId, GraphError> {
     }
 }
 
-fn problems(spec: &Spec) -> Vec<String> {
-    let mut problems = Vec::new();
+fn faults(spec: &Spec) -> Vec<Fault> {
+    let mut faults = Vec::new();
     if !WIDTHS.contains(&spec.width) {
-        problems.push(format!("there is no width {:?}; choose 1.0, 0.5, 0.25 or 0.1", spec.width));
+        faults.push(Fault::new("width", format!("there is no width {:?}", spec.width), "choose 1.0, 0.5, 0.25 or 0.1"));
     }
     if !(1..=MOST_CLASSES).contains(&spec.classes) {
-        problems.push(format!("{} classes; choose 1 to {MOST_CLASSES}", spec.classes));
+        faults.push(Fault::new("classes", format!("{} classes", spec.classes), format!("choose 1 to {MOST_CLASSES}")));
     }
     let [channels, height, width] = spec.input;
     if !(1..=MOST_CHANNELS).contains(&channels) {
-        problems.push(format!("{channels} input channels; choose 1 to {MOST_CHANNELS}"));
+        let reason = format!("{channels} input channels");
+        faults.push(Fault::new("input", reason, format!("choose 1 to {MOST_CHANNELS}")));
     }
     let least = spec.network.smallest_side();
     if !(least..=LARGEST_SIDE).contains(&height) || !(least..=LARGEST_SIDE).contains(&width) {
-        problems.push(format!(
-            "an input of {height}x{width}; its smallest input is {least}x{least}, its largest \
-             {LARGEST_SIDE}x{LARGEST_SIDE}"
-        ));
+        let reason = format!("an input of {height}x{width}");
+        let sizes = format!("its smallest input is {least}x{least}, its largest {LARGEST_SIDE}x{LARGEST_SIDE}");
+        faults.push(Fault::new("input", reason, sizes));
     }
-    problems
+    faults
 }

@@ -22,19 +22,11 @@ impl Case {
     }
 }
 
-/// Whether a method lowers as much as a budget asks for; others give one assignment, whatever the budget.
-pub fn takes_budget(method: Method) -> bool {
-    match method {
-        Method::Ilp | Method::Demote | Method::DemoteSmallest | Method::Random => true,
-        Method::Fp32 | Method::UniformHigh | Method::UniformLow | Method::Operator | Method::Amp => false,
-    }
-}
-
 /// The cases of methods and budgets, method by method, each once.
 pub fn cases(methods: &[Method], budgets: &[Limit]) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for &method in methods {
-        let limits = match takes_budget(method) {
+        let limits = match method.uses().budget {
             true => budgets.iter().copied().map(Some).collect(),
             false => vec![None],
         };

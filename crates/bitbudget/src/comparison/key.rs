@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The layout of records; results in others are computed again.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// A hash over bytes and numbers.
 #[derive(Clone, Debug, Default)]

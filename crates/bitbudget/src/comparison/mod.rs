@@ -12,7 +12,7 @@ mod summary;
 pub use bitbudget_report::comparison::{
     Comparison, Examples, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
 };
-pub use case::{Case, cases, takes_budget};
+pub use case::{Case, cases};
 pub use key::{Fingerprint, key};
-pub use record::{Assigned, CaseRecord, Fitting, Refused, TensorFormat, assign_case};
+pub use record::{Assigned, CaseRecord, Fitting, Refused, assign_case};
 pub use summary::comparison;

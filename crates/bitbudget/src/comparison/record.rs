@@ -2,14 +2,15 @@
 
 use super::Case;
 use crate::fp32::taken;
-use crate::{Budget, BudgetError, CompileError, Compiled, FileKind, Limit, Options, Plan, Shortage, compile};
+use crate::{Budget, BudgetError, CompileError, Compiled, Limit, Options, Plan, Shortage, compile};
 use bitbudget_budget::{Network, Overflowed, Search};
 use bitbudget_ir::Model;
 use bitbudget_precision::{Assignment, Setting, node_names};
 use bitbudget_program::Footprint;
+use bitbudget_report::comparison::TensorName;
 use serde::{Deserialize, Serialize};
 
-/// What became of a case.
+/// What became of a case. Method and budget are here, since there is no plan where nothing fits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseRecord {
     /// The method's name.
@@ -57,27 +58,10 @@ pub struct Fitting {
     pub low_ratio: f64,
     /// The mean over all elements.
     pub bits_per_element: f64,
-    /// The nodes that the backward pass computes again.
-    pub recomputed: Vec<String>,
-    /// The formats of all tensors, in execution order.
-    pub tensors: Vec<TensorFormat>,
-    /// The assignment as a file, by which it is trained.
-    pub plan: String,
-}
-
-/// A tensor and its format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TensorFormat {
-    /// The name.
-    pub name: String,
-    /// `parameter`, `output`, `output gradient` or `parameter gradient`.
-    pub kind: String,
-    /// The shape, with the batch as `N`.
-    pub shape: String,
-    /// The size in elements at the training batch.
-    pub elements: u64,
-    /// The format's name.
-    pub format: String,
+    /// All tensors, in execution order.
+    pub tensors: Vec<TensorName>,
+    /// The assignment, by which it is trained: the formats of the tensors, and the nodes that the backward pass computes again.
+    pub plan: Plan,
 }
 
 /// Assigns formats to a network for a case: options without method and budget, and the budget by which costs are counted, whose
@@ -134,12 +118,11 @@ fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: us
     let Compiled { training, assignment, solved, .. } = compiled;
     let names = node_names(training);
     let name = |id: bitbudget_ir::NodeId| names[id.index()].clone().unwrap_or_else(|| id.to_string());
-    let tensors = assignment.assigned().map(|(tensor, _, format)| TensorFormat {
+    let tensors = assignment.tensors.iter().map(|tensor| TensorName {
         name: name(tensor.node),
         kind: tensor.kind.name().to_string(),
         shape: training.ty(tensor.node).shape.to_string(),
         elements: tensor.elements,
-        format: format.to_string(),
     });
     let certificate = solved.as_ref().and_then(|solved| solved.solver.as_ref());
     // Only where an integer program was solved is anything computed again.
@@ -153,9 +136,8 @@ fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: us
         bound: certificate.map(|certificate| certificate.bound),
         low_ratio: assignment.low_ratio_elements(),
         bits_per_element: assignment.bits_total() as f64 / assignment.elements().max(1) as f64,
-        recomputed: assignment.recomputed.iter().map(|id| name(id.node())).collect(),
         tensors: tensors.collect(),
-        plan: Plan::new(compiled, options).write(FileKind::Json)?,
+        plan: Plan::new(compiled, options),
     })
 }
 

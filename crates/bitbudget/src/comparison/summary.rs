@@ -1,9 +1,9 @@
 //! All cases side by side.
 
-use super::record::{Assigned, CaseRecord, Fitting, Refused, TensorFormat};
+use super::record::{Assigned, CaseRecord, Fitting, Refused};
 use bitbudget_formats::Format;
 use bitbudget_report::comparison::{
-    Comparison, Examples, Question, Spread, Summarised, TensorName, Timing, Trained, TrainingRecord,
+    Comparison, Examples, Question, Spread, Summarised, Timing, Trained, TrainingRecord,
 };
 use std::collections::BTreeMap;
 
@@ -14,7 +14,6 @@ pub fn comparison(question: Question, cases: &[(CaseRecord, Vec<TrainingRecord>)
         Assigned::DoesNotFit(_) => None,
     };
     let tensors = cases.iter().find_map(|(record, _)| fitting(record)).map(|fitting| fitting.tensors);
-    let tensor = |TensorFormat { name, kind, shape, elements, .. }| TensorName { name, kind, shape, elements };
     let fp32 = cases.iter().find(|(record, _)| record.method == "fp32");
     let mut summarised: Vec<Summarised> = cases.iter().map(|(record, t)| summarised(record, t)).collect();
     mark_front(&mut summarised);
@@ -26,7 +25,7 @@ pub fn comparison(question: Question, cases: &[(CaseRecord, Vec<TrainingRecord>)
             .map(|fitting| fitting.peak)
             .or_else(|| cases.iter().find_map(|(record, _)| record.fp32_peak)),
         accuracy_on: cases.iter().flat_map(|(_, trainings)| trainings).find_map(examples),
-        tensors: tensors.unwrap_or_default().into_iter().map(tensor).collect(),
+        tensors: tensors.unwrap_or_default(),
         cases: summarised,
         timings: Some(timings),
     }
@@ -85,11 +84,11 @@ fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
     };
     match assigned {
         Assigned::Fits(fitting) => {
-            let Fitting { peak, cost, bound, low_ratio, bits_per_element, recomputed, tensors, .. } = *fitting;
+            let Fitting { peak, cost, bound, low_ratio, bits_per_element, tensors, plan } = *fitting;
             (case.fits, case.peak, case.cost, case.bound) = (true, Some(peak), cost, bound);
             (case.low_ratio, case.bits_per_element) = (Some(low_ratio), Some(bits_per_element));
-            case.recomputed = recomputed;
-            case.formats = tensors.into_iter().map(|tensor| tensor.format).collect();
+            case.recomputed = plan.recomputed().to_vec();
+            case.formats = plan.formats_of(&tensors);
         }
         Assigned::DoesNotFit(Refused { smallest_peak, proved }) => {
             (case.peak, case.proved) = (smallest_peak, proved);
@@ -122,24 +121,30 @@ fn mark_front(cases: &mut [Summarised]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bitbudget_precision::Kind;
+    use bitbudget_report::comparison::TensorName;
+    use serde_json::json;
 
     fn case(method: &str, peak: usize, cost: f64) -> CaseRecord {
-        let tensor = |format: &str| TensorFormat {
+        let tensor = |kind: Kind| TensorName {
             name: "conv1".into(),
-            kind: "output".into(),
+            kind: kind.name().into(),
             shape: "[N,2]".into(),
             elements: 8,
-            format: format.into(),
         };
+        let plan = json!({
+            "version": 1, "network": "n", "method": "ilp", "batch": 4, "low_ratio": 0.0, "seed": 0, "high": "1-6-9",
+            "low_forward": "1-4-3", "low_backward": "1-5-2", "low_parameter_gradient": "1-6-9", "recompute": ["relu1"],
+            "tensors": {"conv1": {"operator": "conv", "shape": "[N,2]", "forward": "bf16", "backward": "1-5-2"}},
+        });
         let fitting = Fitting {
             peak,
             cost: Some(cost),
             bound: None,
             low_ratio: 0.0,
             bits_per_element: 32.0,
-            recomputed: Vec::new(),
-            tensors: vec![tensor("bf16")],
-            plan: String::new(),
+            tensors: vec![tensor(Kind::Output), tensor(Kind::OutputGradient)],
+            plan: serde_json::from_value(plan).unwrap(),
         };
         let assigned = Assigned::Fits(Box::new(fitting));
         CaseRecord { method: method.into(), budget: None, budget_bytes: None, fp32_peak: None, assigned }
@@ -231,7 +236,11 @@ mod tests {
         assert_eq!(comparison(question(), &[(record.clone(), Vec::new())], Vec::new()).fp32_peak, Some(500));
         let comparison = comparison(question(), &[(record, Vec::new()), (fits, Vec::new())], Vec::new());
         assert_eq!((comparison.cases[0].fits, comparison.cases[0].peak), (false, Some(9)));
-        assert_eq!((comparison.fp32_peak, comparison.tensors.len()), (Some(10), 1));
+        assert_eq!((comparison.fp32_peak, comparison.tensors.len()), (Some(10), 2));
+        assert_eq!(
+            (&comparison.cases[1].formats[..], &comparison.cases[1].recomputed[..]),
+            (&["bf16".to_string(), "1-5-2".to_string()][..], &["relu1".to_string()][..])
+        );
         assert!(!serde_json::to_string(&comparison.without_timings()).unwrap().contains("timings"));
     }
 }

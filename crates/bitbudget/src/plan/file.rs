@@ -2,7 +2,7 @@
 
 use super::kind::FileKind;
 use super::text::Rows;
-use super::{Plan, PlanError, PlannedBudget, VERSION, missing};
+use super::{Plan, PlanError, missing};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,15 +22,11 @@ impl Plan {
             FileKind::Toml => toml::from_str(text).map_err(|e| e.to_string()),
             FileKind::Json => serde_json::from_str(text).map_err(|e| e.to_string()),
         };
-        let plan = plan.map_err(|message| {
-            let explained = missing::explained(&message, text, kind);
-            PlanError::Syntax(explained.unwrap_or(message))
+        let plan = plan.map_err(|message| match missing::explained(&message, text, kind) {
+            Some(error) => error,
+            None => PlanError::Syntax(message),
         })?;
-        if plan.version != VERSION {
-            return Err(PlanError::Syntax(format!("version {} is not {VERSION}; make it again", plan.version)));
-        }
-        plan.optimizer.map_or(Ok(()), |optimizer| optimizer.check()).map_err(PlanError::Syntax)?;
-        plan.budget.as_ref().map_or(Ok(()), PlannedBudget::check).map_err(PlanError::Syntax)?;
+        plan.check()?;
         Ok(plan)
     }
 

@@ -1,5 +1,6 @@
 //! What to write where a field of a plan is missing.
 
+use super::error::PlanError;
 use super::kind::FileKind;
 use serde_json::Value;
 
@@ -47,8 +48,8 @@ const FIELDS: [Field; 26] = [
     field("tensors", "backward", "the format of its gradient", r#""fp32""#),
 ];
 
-/// A message that names the missing field, its table, and what to write, if `message` is that of a missing field in `text`.
-pub(super) fn explained(message: &str, text: &str, kind: FileKind) -> Option<String> {
+/// An error that names the missing field, its table, and what to write, if `message` is that of a missing field in `text`.
+pub(super) fn explained(message: &str, text: &str, kind: FileKind) -> Option<PlanError> {
     let (_, rest) = message.split_once("missing field `")?;
     let (name, _) = rest.split_once('`')?;
     let file: Value = match kind {
@@ -59,23 +60,26 @@ pub(super) fn explained(message: &str, text: &str, kind: FileKind) -> Option<Str
 }
 
 impl Field {
-    /// What to say if a file lacks the field.
-    fn missing(&self, file: &Value, kind: FileKind) -> Option<String> {
+    /// The error if a file lacks the field.
+    fn missing(&self, file: &Value, kind: FileKind) -> Option<PlanError> {
         let lacks = |table: &Value| table.get(self.name).is_none();
-        let place = match self.table {
-            "" => lacks(file).then(|| "at the top of the file".to_string()),
+        let Field { table, name, meaning, example } = self;
+        let (place, place_in_words) = match *table {
+            "" => lacks(file).then(|| (format!("`{name}`"), "at the top of the file".to_string())),
             "tensors" => {
                 let (tensor, _) = file.get("tensors")?.as_object()?.iter().find(|(_, row)| lacks(row))?;
-                Some(format!("in the line of tensor `{tensor}` under [tensors]"))
+                let place = (format!("tensor `{tensor}`"), format!("in the line of tensor `{tensor}` under [tensors]"));
+                Some(place)
             }
-            table => lacks(file.get(table)?).then(|| format!("under [{table}]")),
+            table => lacks(file.get(table)?).then(|| (format!("`{table}.{name}`"), format!("under [{table}]"))),
         }?;
-        let Field { name, meaning, example, .. } = self;
         let example = match kind {
             _ if example.is_empty() => String::new(),
             FileKind::Toml => format!(", as in `{name} = {example}`"),
             FileKind::Json => format!(", as in `\"{name}\": {example}`"),
         };
-        Some(format!("the field `{name}` is missing {place}; write {meaning}{example}"))
+        let (reason, help) =
+            (format!("the field `{name}` is missing {place_in_words}"), format!("write {meaning}{example}"));
+        Some(PlanError::Field { place, reason, help })
     }
 }

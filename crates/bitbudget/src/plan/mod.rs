@@ -1,8 +1,9 @@
-//! Assignments as files that people read and edit, in TOML or JSON.
+//! The record of an assignment and of its budget: files that people read and edit, in TOML or JSON.
 //!
 //! A plan holds the settings of an assignment, so that it can be solved again with others, and its result: the format of every
 //! tensor, and the recomputed nodes, so that it can be used as it is. Tensors go by name, those without one by number,
-//! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too.
+//! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too. Trainer files and the results of
+//! comparisons hold plans as well.
 
 mod check;
 mod error;
@@ -16,13 +17,15 @@ use crate::{Budget, Compiled, Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_
 use bitbudget_formats::Format;
 use bitbudget_ir::Graph;
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};
+use bitbudget_report::comparison::TensorName;
 use optimizer::PlannedOptimizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use text::{Row, Rows, Text, number, optional_number, whole};
+use text::{Row, Rows, number, optional_number, whole};
 
 pub use error::{PlanError, Problem};
 pub use kind::FileKind;
+pub(crate) use text::Text;
 
 /// The version of the file's layout; files of others are refused.
 const VERSION: u32 = 1;
@@ -63,6 +66,24 @@ pub struct Plan {
     tensors: Rows,
 }
 
+/// How an assignment was asked for, beside what itself and its budget say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Asked {
+    /// The share of elements to make low at least, for the methods that use it.
+    pub(crate) low_ratio: f64,
+    /// The seed of random choices.
+    pub(crate) seed: u64,
+    /// Formats that are asked for, whatever the method would choose.
+    pub(crate) pins: Vec<Pin>,
+}
+
+impl Asked {
+    /// What options ask for.
+    pub(crate) fn of(options: &Options) -> Asked {
+        Asked { low_ratio: options.low_ratio, seed: options.seed, pins: options.pins.clone() }
+    }
+}
+
 /// A memory budget as options name it; threads are those of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of the budget's settings")]
@@ -88,17 +109,30 @@ impl Plan {
     /// The plan of a compiled trainer and the options that it was compiled with.
     pub fn new(compiled: &Compiled, options: &Options) -> Plan {
         let Compiled { training, assignment, .. } = compiled;
-        let Formats { high, low_forward, low_backward, low_parameter_gradient } = options.formats;
+        let Options { formats, budget, optimizer, .. } = options;
+        let plan = Plan::of(training, assignment, *formats, &Asked::of(options), budget.as_ref());
+        Plan { optimizer: Some(PlannedOptimizer::of(optimizer)), ..plan }
+    }
+
+    /// The plan of an assignment, without an optimizer; `formats` are those that the levels of methods stand for.
+    pub(crate) fn of(
+        training: &Graph,
+        assignment: &Assignment,
+        formats: Formats,
+        asked: &Asked,
+        budget: Option<&Budget>,
+    ) -> Plan {
+        let Formats { high, low_forward, low_backward, low_parameter_gradient } = formats;
         let names = node_names(training);
-        let (pinned, excluded): (Vec<&Pin>, Vec<&Pin>) = options.pins.iter().partition(|pin| pin.formats.is_some());
+        let (pinned, excluded): (Vec<&Pin>, Vec<&Pin>) = asked.pins.iter().partition(|pin| pin.formats.is_some());
         let pin = |pin: &Pin| Some((pin.pattern.clone(), Text(pin.formats?)));
         Plan {
             version: VERSION,
             network: training.name().to_string(),
             method: Text(assignment.method),
             batch: assignment.batch,
-            low_ratio: options.low_ratio,
-            seed: options.seed,
+            low_ratio: asked.low_ratio,
+            seed: asked.seed,
             high: Text(high),
             low_forward: Text(low_forward),
             low_backward: Text(low_backward),
@@ -106,10 +140,53 @@ impl Plan {
             exclude: excluded.into_iter().map(|pin| pin.pattern.clone()).collect(),
             recompute: assignment.recomputed.iter().filter_map(|id| names[id.index()].clone()).collect(),
             pin: pinned.into_iter().filter_map(pin).collect(),
-            budget: options.budget.as_ref().map(PlannedBudget::of),
-            optimizer: Some(PlannedOptimizer::of(&options.optimizer)),
+            budget: budget.map(PlannedBudget::of),
+            optimizer: None,
             tensors: Rows(rows(training, assignment, &names)),
         }
+    }
+
+    /// Checks the version and the numbers, which are edited by hand.
+    ///
+    /// # Errors
+    /// If it is of another version, or a number is outside of its range.
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        if self.version != VERSION {
+            return Err(PlanError::field(
+                "version",
+                format!("version {} is not {VERSION}", self.version),
+                "make it again",
+            ));
+        }
+        self.optimizer.map_or(Ok(()), PlannedOptimizer::check)?;
+        self.budget.as_ref().map_or(Ok(()), PlannedBudget::check)
+    }
+
+    /// How the assignment was asked for.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { low_ratio: self.low_ratio, seed: self.seed, pins: self.pins() }
+    }
+
+    /// The method, and the batch at which elements are counted.
+    pub(crate) fn method_and_batch(&self) -> (Method, usize) {
+        (self.method.0, self.batch)
+    }
+
+    /// The nodes that the backward pass computes again, by name.
+    pub(crate) fn recomputed(&self) -> &[String] {
+        &self.recompute
+    }
+
+    /// The formats' names of some of its tensors and gradients.
+    pub(crate) fn formats_of(&self, tensors: &[TensorName]) -> Vec<String> {
+        let rows: BTreeMap<&str, &Row> = self.tensors.0.iter().map(|(name, row)| (name.as_str(), row)).collect();
+        let gradients = [Kind::OutputGradient, Kind::ParameterGradient].map(Kind::name);
+        let format = |tensor: &TensorName| match rows.get(tensor.name.as_str()) {
+            Some(row) if gradients.contains(&tensor.kind.as_str()) => row.backward.clone(),
+            Some(row) => row.forward.clone(),
+            None => String::new(),
+        };
+        tensors.iter().map(format).collect()
     }
 
     /// The options that the assignment was made with, for a run with so many threads; what a plan does not hold is as by
@@ -171,11 +248,9 @@ impl PlannedBudget {
     ///
     /// # Errors
     /// If one is outside of its range.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), PlanError> {
         let PlannedBudget { time_weight, solve_seconds, max_slowdown, .. } = *self;
-        let wrong = |name: &str, number: f64, range: &str| {
-            Err(format!("`{name}` under [budget] is {number:?}; it must be {range}"))
-        };
+        let wrong = |name: &str, number: f64, range: &str| Err(PlanError::number("budget", name, number, range));
         if !(0.0..=LARGEST_TIME_WEIGHT).contains(&time_weight) {
             return wrong("time_weight", time_weight, &format!("from 0 to {LARGEST_TIME_WEIGHT}"));
         }

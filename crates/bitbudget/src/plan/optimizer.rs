@@ -1,5 +1,6 @@
 //! The optimizer in an assignment file.
 
+use super::PlanError;
 use super::text::number;
 use bitbudget_autodiff::Optimizer;
 use serde::{Deserialize, Serialize};
@@ -42,18 +43,17 @@ impl PlannedOptimizer {
     ///
     /// # Errors
     /// If one is outside of its range.
-    pub(super) fn check(self) -> Result<(), String> {
+    pub(super) fn check(self) -> Result<(), PlanError> {
+        let wrong = |name: &str, number: f64, range: &str| Err(PlanError::number("optimizer", name, number, range));
         let (PlannedOptimizer::Sgd { weight_decay, .. } | PlannedOptimizer::Adamw { weight_decay }) = self;
         if let PlannedOptimizer::Sgd { momentum, .. } = self
             && !(0.0..1.0).contains(&momentum)
         {
-            return Err(format!("`momentum` under [optimizer] is {momentum:?}; it must be from 0 to below 1"));
+            return wrong("momentum", momentum, "from 0 to below 1");
         }
         match (weight_decay as f32).is_finite() && weight_decay >= 0.0 {
             true => Ok(()),
-            false => {
-                Err(format!("`weight_decay` under [optimizer] is {weight_decay:?}; it must be 0 or more, within FP32"))
-            }
+            false => wrong("weight_decay", weight_decay, "0 or more, within FP32"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A value that is a text in files: a format, a method, a limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Text<T>(pub(super) T);
+pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: Display> Serialize for Text<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -227,5 +227,5 @@ fn kept<'k>(
 }
 
 fn not_ready() -> Error {
-    Error::new(ErrorKind::Device, "the training step is not loaded")
+    Error::new(ErrorKind::Device, "the training step", "it is not loaded", "run a step first")
 }

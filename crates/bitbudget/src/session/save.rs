@@ -61,9 +61,9 @@ impl Compiled {
 }
 
 fn own_rules() -> Error {
-    let reason = "a trainer file cannot hold rewriting rules of a program's own; save the network as ONNX, or compile it with \
-                  the rules that there are";
-    Error::new(ErrorKind::Unsupported, reason)
+    let reason = "a trainer file cannot hold rewriting rules of a program's own";
+    let help = "save the network as ONNX, or compile it with the rules that there are";
+    Error::new(ErrorKind::Unsupported, "the rewriting rules", reason, help)
 }
 
 /// Every tensor with a value, optimizer state included.

@@ -1,5 +1,6 @@
 //! The bytes of a trainer file: protocol buffers, then their CRC-32.
 
+use crate::ErrorKind;
 use bitbudget_ir::{Graph, verify};
 use bitbudget_program::{DynamicScale, Progress};
 use prost::Message;
@@ -7,12 +8,36 @@ use std::collections::BTreeMap;
 
 /// Why bytes are not a trainer file that this build reads.
 #[derive(Debug, thiserror::Error)]
-#[error("the trainer file cannot be read: {0}")]
-pub struct DecodeError(String);
+#[error("the trainer file cannot be read: {reason}; compile the network again")]
+pub struct DecodeError {
+    kind: ErrorKind,
+    /// The field, where one is wrong.
+    field: Option<&'static str>,
+    reason: String,
+}
 
 impl DecodeError {
     fn new(reason: impl Into<String>) -> DecodeError {
-        DecodeError(reason.into())
+        DecodeError { kind: ErrorKind::Corrupt, field: None, reason: reason.into() }
+    }
+
+    fn at(field: &'static str, reason: impl Into<String>) -> DecodeError {
+        DecodeError { field: Some(field), ..DecodeError::new(reason) }
+    }
+
+    /// The kind: that it is damaged, or of another version.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The field, where one is wrong.
+    pub fn place(&self) -> Option<&str> {
+        self.field
+    }
+
+    /// What to do.
+    pub fn help(&self) -> Option<&str> {
+        Some("compile the network again")
     }
 }
 
@@ -64,7 +89,7 @@ struct ValuesMessage {
 }
 
 /// The first field of every trainer file, with the version of its layout.
-const MAGIC: &str = "bitbudget trainer 5";
+const MAGIC: &str = "bitbudget trainer 6";
 
 impl File {
     /// The file form.
@@ -98,17 +123,17 @@ impl File {
         }
         let magic = bytes.get(2..2 + MAGIC.len()).map(String::from_utf8_lossy).unwrap_or_default();
         if magic != MAGIC {
-            let text = format!("it is a `{magic}`, this build reads `{MAGIC}`; compile the network again");
-            return Err(DecodeError::new(text));
+            let error = DecodeError::at("magic", format!("it is a `{magic}`, this build reads `{MAGIC}`"));
+            return Err(DecodeError { kind: ErrorKind::Mismatch, ..error });
         }
         let (message, checksum) = bytes.split_last_chunk().ok_or_else(|| DecodeError::new("the file is too short"))?;
         if crc32fast::hash(message) != u32::from_le_bytes(*checksum) {
-            return Err(DecodeError::new("the file is damaged: its checksum is wrong; compile the network again"));
+            return Err(DecodeError::at("checksum", "the file is damaged: its checksum is wrong"));
         }
         let message = TrainerMessage::decode(message).map_err(|e| DecodeError::new(e.to_string()))?;
         Ok(File {
-            forward: graph(&message.forward)?,
-            training: graph(&message.training)?,
+            forward: graph("forward", &message.forward)?,
+            training: graph("training", &message.training)?,
             assignment: message.assignment,
             values: message.values.into_iter().map(|(n, v)| (n, v.values)).collect(),
             progress: Progress { updates: message.updates, loss_scale: message.loss_scale.map(scale).transpose()? },
@@ -126,15 +151,17 @@ fn scale(message: ScaleMessage) -> Result<DynamicScale, DecodeError> {
     let ScaleMessage { scale, clean_steps } = message;
     match scale.is_normal() && scale > 0.0 {
         true => Ok(DynamicScale { scale, clean_steps }),
-        false => Err(DecodeError::new(format!("its loss scale is {scale}, which is not a positive number"))),
+        false => {
+            Err(DecodeError::at("loss scale", format!("its loss scale is {scale}, which is not a positive number")))
+        }
     }
 }
 
-fn graph(text: &str) -> Result<Graph, DecodeError> {
-    let graph: Graph = text.parse().map_err(|e| DecodeError::new(format!("its graph does not parse: {e}")))?;
+fn graph(field: &'static str, text: &str) -> Result<Graph, DecodeError> {
+    let graph: Graph = text.parse().map_err(|e| DecodeError::at(field, format!("its graph does not parse: {e}")))?;
     verify(&graph).map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        DecodeError::new(format!("its graph is wrong: {}", faults.join("; ")))
+        DecodeError::at(field, format!("its graph is wrong: {}", faults.join("; ")))
     })?;
     Ok(graph)
 }

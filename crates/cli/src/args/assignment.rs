@@ -1,6 +1,6 @@
 //! How formats are chosen.
 
-use super::{BudgetArgs, NetworkArgs, whole};
+use super::{BudgetArgs, Given, NetworkArgs, whole};
 use bitbudget::{Format, Method, ParseFormatError, PinFormats};
 use clap::Args;
 use std::path::PathBuf;
@@ -10,6 +10,8 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Precision")]
 pub(crate) struct AssignmentArgs {
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// Examples per step [default: 128].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) batch: Option<usize>,
@@ -38,7 +40,7 @@ pub(crate) struct AssignmentArgs {
     pub(crate) exclude: Vec<String>,
     /// Use exactly the assignment in a file from `bitbudget assign -o`, edited or not; only --batch and the
     /// optimizer may differ from it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = SETTLED)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) assignment: Option<PathBuf>,
     /// Compute and store every tensor as the training graph has it: no rewriting, nothing computed in passing.
     #[arg(long)]
@@ -51,27 +53,6 @@ pub(crate) struct AssignmentArgs {
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 }
-
-/// The options that an assignment file settles.
-const SETTLED: [&str; 17] = [
-    "method",
-    "low_ratio",
-    "high",
-    "low_forward",
-    "low_backward",
-    "pin",
-    "exclude",
-    "budget",
-    "formats",
-    "backward_formats",
-    "profile",
-    "granularity",
-    "no_recompute",
-    "time_weight",
-    "max_slowdown",
-    "solver",
-    "solve_seconds",
-];
 
 /// A pattern with the formats that it is pinned to.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! How an assignment is made to fit a memory budget.
 
-use super::within;
+use super::{Given, within};
 use bitbudget::Format;
 use bitbudget::{Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit};
 use clap::Args;
@@ -11,8 +11,10 @@ use std::str::FromStr;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Memory budget")]
 pub(crate) struct BudgetArgs {
-    /// Largest peak memory of a training step, everything counted: 300MiB, 2GiB, or a share of FP32's peak,
-    /// 40%.
+    #[command(flatten)]
+    pub(crate) given: Given,
+    /// Largest peak memory of a training step, everything counted: 300MiB, 2GiB, or 40%: a share of what a step takes in FP32 with
+    /// the rewriting that is the default, also with --no-rewrite or --allow-reassociation.
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) budget: Option<Limit>,
     #[command(flatten)]

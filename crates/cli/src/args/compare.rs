@@ -1,6 +1,8 @@
 //! Arguments of `bitbudget compare`.
 
-use super::{DeviceArgs, FittingArgs, FormatsArgs, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs, whole};
+use super::{
+    DeviceArgs, FittingArgs, FormatsArgs, Given, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs, whole,
+};
 use bitbudget::Limit;
 use bitbudget::Method;
 use bitbudget_train::data::DataSpec;
@@ -91,6 +93,8 @@ pub(crate) struct CompareArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Precision")]
 pub(crate) struct PrecisionArgs {
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// Examples per step [default: 128].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) batch: Option<usize>,

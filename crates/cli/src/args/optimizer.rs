@@ -1,12 +1,14 @@
 //! How parameters are updated.
 
-use super::{below_1, within_fp32};
+use super::{Given, below_1, within_fp32};
 use clap::{Args, ValueEnum};
 
 /// How parameters are updated.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Optimizer")]
 pub(crate) struct OptimizerArgs {
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// Update rule [default: that of the assignment file, or sgd].
     #[arg(long, value_name = "RULE")]
     pub(crate) optimizer: Option<OptimizerKind>,

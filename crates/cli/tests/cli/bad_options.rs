@@ -186,6 +186,11 @@ fn options_without_an_effect_are_refused() {
         ("compare net.onnx --lr 5", &["--data <DATA>"]),
         ("compare net.onnx --methods fp32 --max-slowdown 5%", &["only with method ilp: --max-slowdown"]),
         ("compare net.onnx --methods fp32,demote --no-recompute", &["only with method ilp: --no-recompute"]),
+        ("compare net.onnx --methods fp32,demote --effort 5", &["only with method ilp: --effort"]),
+        (
+            "assign net.onnx --assignment plan.toml --time-weight 2 --batch 8 --verbose",
+            &["--assignment cannot be used with --time-weight, which the file settles"],
+        ),
     ] {
         folder.refused(command, words);
     }

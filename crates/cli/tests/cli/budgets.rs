@@ -21,7 +21,8 @@ fn budgets_that_are_none_are_refused_with_what_would_be_one() {
         ("2G", &["unknown unit `G`", "GB", "GiB"]),
         ("2000%", &["too large", "1000% of FP32's peak"]),
         ("99999999999GiB", &["too large"]),
-        ("0.1B", &["less than one byte"]),
+        ("0.1B", &["too small; a budget is at least 1B"]),
+        ("0.0001%", &["too small; a budget is at least 1B, or 0.01% of FP32's peak"]),
     ];
     for (budget, words) in cases {
         for option in ["assign net.onnx --budget", "inspect net.onnx --budget", "compare net.onnx --budgets"] {

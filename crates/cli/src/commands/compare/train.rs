@@ -7,7 +7,7 @@ use crate::divergence::explained;
 use crate::threads::executor;
 use anyhow::{Context, Result};
 use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
-use bitbudget::{Budget, Compiled, FileKind, Options, Plan, Session, compile_as};
+use bitbudget::{Budget, Compiled, FileKind, Options, Session, compile_as};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::Ended;
 use bitbudget_train::examples::Epochs;
@@ -20,7 +20,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
     let (dataset, settings, options) = setup.training.as_ref().context("there is nothing to train on")?;
     let options = TrainOptions { seed, ..options.clone() };
     let mut assignment = Fingerprint::default();
-    assignment.add(fitting.plan.as_bytes());
+    assignment.add(fitting.plan.write(FileKind::Json)?.as_bytes());
     let description = json!({
         "machine": setup.machine,
         "network": setup.question.network_hash,
@@ -64,14 +64,13 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
 
 /// The trainer of an assignment.
 fn compiled(setup: &Setup, fitting: &Fitting) -> Result<Compiled> {
-    let plan = Plan::read(&fitting.plan, FileKind::Json)?;
     let Options { optimizer, updates, storage, rewrite, .. } = setup.options.clone();
-    let planned = plan.options(setup.threads);
+    let planned = fitting.plan.options(setup.threads);
     // What a plan does not hold.
     let (measured, effort) = (setup.measure.measured.clone(), setup.measure.effort);
     let budget = planned.budget.clone().map(|budget| Budget { measured, effort, ..budget });
     let options = Options { optimizer, updates, storage, rewrite, budget, ..planned };
-    Ok(compile_as(setup.model.clone(), &options, &plan)?)
+    Ok(compile_as(setup.model.clone(), &options, &fitting.plan)?)
 }
 
 fn finished(record: &FinalRecord, session: &Session) -> Trained {

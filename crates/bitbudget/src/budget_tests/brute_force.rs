@@ -168,7 +168,7 @@ fn check_least(training: &Graph, batch: usize, recompute: bool, pinned: &Pinned)
         least = least.min(in_order.unwrap_or_else(|| subject.peak(&assignment)));
     });
     // Other methods round the input too.
-    let others: Vec<usize> = search.others(1).unwrap().into_iter().map(|(_, peak)| peak).collect();
+    let others: Vec<usize> = search.others(1).unwrap().0.into_iter().map(|(_, peak)| peak).collect();
     least = others.iter().copied().fold(least, usize::min);
     let (kept, beside) = (subject.fp32.step.kept, subject.fp32.step.beside);
     let mut said = BTreeSet::new();

@@ -1,8 +1,9 @@
-//! Searches with true peaks: the crate `budget` with the compiler's function.
+//! Tests of searches with true peaks, in the compiler's own parts: the crate `budget` with the compiler's function. Tests of what a
+//! program sees of budgets are in `tests/budgets.rs`.
 
 mod brute_force;
 mod predicted;
-mod tests;
+mod recomputed;
 
 use crate::fp32::{Kept, taken};
 use crate::{Budget, Lowering, Rules, Storage};
