@@ -22,7 +22,7 @@
 //!                 │      derived ─► read (lookup │ normalize │ registers │ run)    function  formula  math  normalize
 //!  tensors      elements (Elements, Output)  tile, walk (what is a tile)  parallel (tasks, scratch)  blocks
 //!                 │
-//!  words        simd (one body for each set of instructions)  translate (tables of codes)
+//!  words        simd (one body for each set of instructions)  avx512 (what is written in one set's)  translate (tables of codes)
 //! ```
 //!
 //! An operand goes the same way everywhere: a task takes a tile, unpacks the operand's codes into scratch memory, computes

@@ -213,3 +213,74 @@ impl Function {
         self.declaration().operands.get(index).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{Function, PassesOn, Takes};
+    use crate::elementwise::formula::{Formula, Word};
+    use crate::{Elements, Operand, Output, Part, chain};
+
+    /// Every function, with whether finite operands give numbers, saturated or not.
+    fn functions() -> Vec<(Function, PassesOn, bool)> {
+        use PassesOn::{All, First, None};
+        let doubled = Formula::new(vec![Word::Operand(0), Word::Number(2.0), Word::Mul], 1).unwrap();
+        vec![
+            (Function::Copy, All, true),
+            (Function::Relu, All, true),
+            (Function::LeakyRelu { alpha: 0.25 }, None, true),
+            (Function::Clip { min: -0.5, max: 1.5 }, None, true),
+            (Function::Sigmoid, None, false),
+            (Function::Tanh, None, false),
+            (Function::Exp, None, false),
+            (Function::Log, None, false),
+            (Function::Sqrt, None, false),
+            (Function::Scale { by: 3.0 }, None, false),
+            (Function::Add, None, true),
+            (Function::Sub, None, true),
+            (Function::Mul, None, false),
+            (Function::Div, None, false),
+            (Function::Sum, None, true),
+            (Function::ReluGrad, First, false),
+            (Function::ClipGrad { min: -0.5, max: 1.5 }, None, false),
+            (Function::LeakyReluGrad { alpha: 0.25 }, None, false),
+            (Function::Normalize { epsilon: 1e-3 }, None, true),
+            (Function::NormalizeMask { epsilon: 1e-3, low: 0.5, high: f32::NAN }, First, false),
+            (Function::NormalizeGradInput { epsilon: 1e-3 }, None, false),
+            (Function::RunningAverage { momentum: 0.1, correction: 1.5 }, None, false),
+            (Function::SgdVelocity { momentum: 0.9, weight_decay: 1e-3 }, None, false),
+            (Function::SgdParameter, None, false),
+            (Function::AdamFirstMoment { beta: 0.9 }, None, false),
+            (Function::AdamSecondMoment { beta: 0.9 }, None, false),
+            (Function::AdamwParameter { weight_decay: 1e-2, epsilon: 1e-8 }, None, false),
+            (Function::Formula(doubled.into()), None, false),
+        ]
+    }
+
+    #[test]
+    fn what_is_declared_holds() {
+        // Any number of each operand meets any of the others.
+        let each = [-f32::MAX, -2.0, -0.25, 0.0, 0.25, 1.0, 7.0, f32::MAX];
+        let len = each.len().pow(2);
+        let columns = [0, 1].map(|k| (0..len).map(|i| each[i / each.len().pow(k) % each.len()]).collect::<Vec<f32>>());
+        for (function, passes_on, keeps_finite) in functions() {
+            assert_eq!((function.passes_on(), function.keeps_finite()), (passes_on, keeps_finite), "{function:?}");
+            let operand = |k: usize| match function.takes(k) {
+                Some((_, Takes::Channel)) => Operand::Channel([0.5].as_slice().into()),
+                Some((_, Takes::Scalar)) => Operand::Scalar(0.5),
+                _ => Operand::Elements(Elements::from(columns[k % 2].as_slice())),
+            };
+            let operands = (0..function.arity().unwrap_or(2)).map(operand).collect();
+            let mut y = vec![f32::NAN; len];
+            let parts = [Part { function: function.clone(), operands, rounding: None, output: Some(0) }];
+            chain([1, 1, len], &parts, &mut [Output::from(y.as_mut_slice())]).unwrap();
+            if keeps_finite {
+                assert!(y.iter().all(|y| !y.is_nan()), "{function:?} gives {y:?}");
+            }
+            if passes_on != PassesOn::None {
+                assert!(y.iter().zip(&columns[0]).all(|(y, x)| *y == 0.0 || y == x), "{function:?} gives {y:?}");
+            }
+        }
+    }
+}
