@@ -46,7 +46,7 @@ pub(super) struct Way {
 /// The parts of an instruction that are not derived.
 #[derive(Debug)]
 pub(super) enum Heads {
-    Chain(Chain<ChainPlan>),
+    Chain(Box<Chain<ChainPlan>>),
     One(BoundKernel),
     /// Two operators that share a pass.
     Pair(BoundPair),
@@ -224,7 +224,7 @@ impl Bound {
         let heads = match (kernel.family, split.heads.as_slice(), reach.written.as_slice()) {
             (Family::Elementwise, heads @ [first, ..], written) => {
                 let results: Vec<ResultStorage> = written.iter().map(|&id| self.result(program, id, parts)).collect();
-                Heads::Chain(given.chain(&split, heads, shapes[*first], &chain::stored(&results))?)
+                Heads::Chain(Box::new(given.chain(&split, heads, shapes[*first], &chain::stored(&results))?))
             }
             (_, &[head], [_]) => {
                 let inputs = given.inputs(&split, head);

@@ -24,7 +24,7 @@ enum Way {
     /// One window covers the whole plane, of which each element has this share.
     Global(f32),
     Windows {
-        layout: Layout,
+        layout: Box<Layout>,
         taps: Vec<Tap>,
         shares: Vec<[f32; LANES]>,
     },
@@ -56,7 +56,7 @@ impl AvgPoolPlan {
         let way = if g.is_global(&rows, &cols) {
             Way::Global(shares[0])
         } else {
-            let layout = Layout::new(g, &rows, &cols);
+            let layout = Box::new(Layout::new(g, &rows, &cols));
             let (taps, shares) = (layout.taps(g.kernel[1]), layout.windows(shares.into_iter()));
             Way::Windows { layout, taps, shares }
         };
@@ -99,7 +99,7 @@ enum GradWay {
     Empty,
     Global(f32),
     Windows {
-        layout: Layout,
+        layout: Box<Layout>,
         /// Those of each phase.
         taps: Vec<Vec<Tap>>,
         shares: Vec<f32>,
@@ -121,7 +121,7 @@ impl AvgPoolGradPlan {
         let way = if g.is_global(&rows, &cols) {
             GradWay::Global(shares[0])
         } else {
-            let layout = Layout::new(g, &rows, &cols);
+            let layout = Box::new(Layout::new(g, &rows, &cols));
             let taps = layout.back_taps(g.kernel[1], false);
             GradWay::Windows { layout, taps, shares }
         };
