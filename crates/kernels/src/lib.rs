@@ -22,7 +22,7 @@
 //!                 │      derived ─► read (lookup │ normalize │ registers │ run)    function  formula  math  normalize
 //!  tensors      elements (Elements, Output)  tile, walk (what is a tile)  parallel (tasks, scratch)  blocks
 //!                 │
-//!  words        simd (one body for each set of instructions)  translate (tables of codes)
+//!  words        simd (one body for each set of instructions)  avx512 (what is written in one set's)  translate (tables of codes)
 //! ```
 //!
 //! An operand goes the same way everywhere: a task takes a tile, unpacks the operand's codes into scratch memory, computes
@@ -87,8 +87,10 @@ mod operators;
 mod tensors;
 mod words;
 
-pub use elementwise::chain::{Operand, Part, chain};
-pub use elementwise::derived::{ChannelRun, Derived, count_channels, derived_scratch};
+pub use elementwise::chain::{
+    ChainData, ChainOperand, ChainPart, ChainPlan, Operand, Part, PlannedOperand, PlannedPart, chain,
+};
+pub use elementwise::derived::{ChannelRun, Derived, DerivedPlan, count_channels, derived_scratch};
 pub use elementwise::formula::{Formula, Word};
 pub use elementwise::function::Function;
 pub use elementwise::math::Binary;
@@ -102,10 +104,11 @@ pub use operators::norm::{
 };
 pub use operators::optim::all_finite;
 pub use operators::pool::{
-    Pool2d, avg_pool, avg_pool_grad, max_pool, max_pool_grad, max_pool_indices, max_pool_with_indices,
+    AvgPoolGradPlan, AvgPoolPlan, MaxPoolGradPlan, MaxPoolPlan, Pool2d, avg_pool, avg_pool_grad, max_pool,
+    max_pool_grad, max_pool_indices, max_pool_with_indices,
 };
 pub use operators::product::multiply_adds;
 pub use operators::reduce::{reduce_mean, reduce_sum};
 pub use operators::shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
-pub use tensors::elements::{Elements, Output};
+pub use tensors::elements::{Elements, Output, ResultStorage, Storage};
 pub use tensors::parallel::{SCRATCH, reserve_scratch, scratch_bytes};

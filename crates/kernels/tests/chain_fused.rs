@@ -48,7 +48,7 @@ fn tensor(format: Format, size: usize, seed: u64, range: Range) -> Stored {
     Stored::of(format, &numbers(size, seed).iter().enumerate().map(|(i, x)| x * scale(i)).collect::<Vec<_>>())
 }
 
-fn part<'a>(function: Function<'a>, operands: Vec<Operand<'a>>, rounding: Option<(Format, Overflow)>) -> Part<'a> {
+fn part<'a>(function: Function, operands: Vec<Operand<'a>>, rounding: Option<(Format, Overflow)>) -> Part<'a> {
     Part { function, operands, rounding, output: None }
 }
 
@@ -78,7 +78,8 @@ fn check(what: &str, shape: [usize; 3], parts: &[Part<'_>]) {
             other => other,
         });
         let mut y = vec![f32::NAN; size];
-        let single = Part { function: part.function, operands: operands.collect(), rounding: None, output: Some(0) };
+        let single =
+            Part { function: part.function.clone(), operands: operands.collect(), rounding: None, output: Some(0) };
         chain(shape, &[single], &mut [Output::from(y.as_mut_slice())]).unwrap();
         match part.rounding {
             Some((format, overflow)) => {
@@ -128,12 +129,12 @@ fn sums_and_their_kinks() {
         for count in 1..=4 {
             let operands: Vec<_> = terms[..count].iter().map(|x| Operand::Elements(x.elements())).collect();
             check("sum", shape, &[part(Function::Sum, operands.clone(), rounding)]);
-            for function in kinks {
+            for function in kinks.clone() {
                 let gradient = part(function, vec![Operand::Part(0), Operand::Elements(y.elements())], rounding);
                 check("sum and kink", shape, &[part(Function::Sum, operands.clone(), None), gradient]);
             }
         }
-        for function in kinks {
+        for function in kinks.clone() {
             let operands = vec![Operand::Elements(terms[0].elements()), Operand::Elements(y.elements())];
             check("kink", shape, &[part(function, operands, rounding)]);
         }
@@ -181,7 +182,7 @@ fn normalisation_with_what_follows() {
         ];
         check("normalize", shape, std::slice::from_ref(&normalize));
         for function in clamps {
-            let clamp = |i| part(function, vec![Operand::Part(i)], rounding);
+            let clamp = |i| part(function.clone(), vec![Operand::Part(i)], rounding);
             check("normalize, clamp", shape, &[normalize.clone(), clamp(0)]);
             for operands in [[Operand::Part(0), skip], [skip, Operand::Part(0)]] {
                 let add = part(Function::Add, operands.to_vec(), rounding);

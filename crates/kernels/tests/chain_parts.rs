@@ -91,16 +91,16 @@ fn chains_are_their_parts_one_after_the_other() {
 fn masked_gradient<'a>(
     [dy, x]: [Operand<'a>; 2],
     vectors: &'a [Stored],
-    kink: Option<Function<'static>>,
-    gradient: Function<'static>,
+    kink: Option<&Function>,
+    gradient: &Function,
     rounding: [Option<(Format, Overflow)>; 3],
 ) -> Vec<Part<'a>> {
     let channels = |count: usize| vectors.iter().take(count).map(|v| Operand::Channel(v.elements()));
     let normalize = std::iter::once(x).chain(channels(4)).collect();
     let mut parts = vec![part(Function::Normalize { epsilon: EPSILON }, normalize, rounding[0], None)];
-    parts.extend(kink.map(|kink| part(kink, vec![Operand::Part(0)], rounding[0], None)));
+    parts.extend(kink.map(|kink| part(kink.clone(), vec![Operand::Part(0)], rounding[0], None)));
     let before = parts.len() - 1;
-    parts.push(part(gradient, vec![dy, Operand::Part(before)], rounding[1], None));
+    parts.push(part(gradient.clone(), vec![dy, Operand::Part(before)], rounding[1], None));
     let of_input = [Operand::Part(before + 1), x].into_iter().chain(channels(5)).collect();
     parts.push(part(Function::NormalizeGradInput { epsilon: EPSILON }, of_input, rounding[2], Some(0)));
     parts
@@ -126,7 +126,7 @@ fn gradients_pass_where_kinks_behind_normalisations_let_them() {
     ];
     for ((shape, (kink, gradient)), [of_x, of_dy, first, second, last]) in SHAPES
         .into_iter()
-        .flat_map(|shape| kinks.map(|kink| (shape, kink)))
+        .flat_map(|shape| kinks.each_ref().map(|kink| (shape, kink)))
         .flat_map(|case| choices.map(|formats| (case, formats)))
     {
         let size: usize = shape.iter().product();
@@ -147,7 +147,7 @@ fn gradients_pass_where_kinks_behind_normalisations_let_them() {
             rounding(last, Overflow::NotFinite),
         ];
         let [each_dy, each_x] = [&dy, &x].map(|x| Operand::Elements(x.elements()));
-        let parts = masked_gradient([each_dy, each_x], &vectors, kink, gradient, roundings);
+        let parts = masked_gradient([each_dy, each_x], &vectors, kink.as_ref(), gradient, roundings);
 
         // One after the other, each result packed.
         let mut results: Vec<Stored> = Vec::new();
@@ -171,12 +171,12 @@ fn gradients_pass_where_kinks_behind_normalisations_let_them() {
 
         // The same in the place of either operand.
         if of_dy == last {
-            let parts = masked_gradient([Operand::Output(0), each_x], &vectors, kink, gradient, roundings);
+            let parts = masked_gradient([Operand::Output(0), each_x], &vectors, kink.as_ref(), gradient, roundings);
             let (found, counts) = run(shape, &parts, Some(&dy));
             assert!(counts == expected && bits(&found) == bits(&results[parts.len() - 1]), "{case} in place of dy");
         }
         if of_x == last {
-            let parts = masked_gradient([each_dy, Operand::Output(0)], &vectors, kink, gradient, roundings);
+            let parts = masked_gradient([each_dy, Operand::Output(0)], &vectors, kink.as_ref(), gradient, roundings);
             let (found, counts) = run(shape, &parts, Some(&x));
             assert!(counts == expected && bits(&found) == bits(&results[parts.len() - 1]), "{case} in place of x");
         }

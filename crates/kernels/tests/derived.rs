@@ -16,7 +16,7 @@ fn rounding(format: Format, overflow: Overflow) -> Rounding {
     (format != Format::FP32).then_some((format, overflow))
 }
 
-fn part<'a>(function: Function<'a>, operands: Vec<Operand<'a>>, rounding: Rounding) -> Part<'a> {
+fn part<'a>(function: Function, operands: Vec<Operand<'a>>, rounding: Rounding) -> Part<'a> {
     Part { function, operands, rounding, output: None }
 }
 

@@ -1,13 +1,13 @@
 //! Parts of an instruction that are stored nowhere, as operands that are computed as the parts behind read them.
 
-use super::chain::{self, Link};
-use super::operands::{Operand, Operands};
+use super::chain::{self, Chain, Input, Link};
 use super::part::{BoundPart, Origin};
+use super::sources::Sources;
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::{Form, Op, Planes, Run, Shape};
-use bitbudget_kernels::{self as kernels, ChannelRun, Derived, Elements};
-use bitbudget_program::{BufferId, Kernel, Part, Program, Role};
+use bitbudget_kernels::{self as kernels, ChainPlan, ChannelRun, Derived, DerivedPlan, Elements, Storage};
+use bitbudget_program::{Kernel, Part, Role};
 use bitbudget_select::geometry::channels;
 
 /// The parts of an instruction by what becomes of them.
@@ -17,23 +17,83 @@ pub(super) struct Split {
     pub(super) heads: Vec<usize>,
     /// The parts that are operands of their own, in order.
     derived: Vec<Derivation>,
+    /// Parts of the instruction.
+    parts: usize,
 }
 
 /// How a part is computed where it is read.
 #[derive(Debug)]
 struct Derivation {
     part: usize,
+    /// The format of its numbers, and where these are stored if they are.
+    storage: Storage,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
     /// What it reads, by another shape.
-    Shown,
+    Shown(Origin),
     /// Elementwise parts, of which it is the last.
-    Chain(Vec<usize>),
+    Chain(Box<DerivedChain>),
     /// Channels of what it reads.
-    Channels { batch: usize, plane: usize, runs: Vec<Run> },
+    Channels(Moved),
+}
+
+/// Elementwise parts that are computed where the last one is read.
+#[derive(Debug)]
+struct DerivedChain {
+    parts: Vec<usize>,
+    /// Counts what they overflow, where that is asked for.
+    counted: Option<Chain<ChainPlan>>,
+    chain: Chain<DerivedPlan>,
+    /// Whether the last part rounds its result.
+    is_rounded: bool,
+}
+
+/// Channels of several operands.
+#[derive(Debug)]
+struct Moved {
+    batch: usize,
+    plane: usize,
+    runs: Vec<(Origin, Run)>,
+    rounding: Option<(Format, Overflow)>,
+    is_counted: bool,
+}
+
+/// The parts of an instruction before a step, with the shapes of their results and what they read.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'p> {
+    pub(super) parts: &'p [Part],
+    pub(super) bound: &'p [BoundPart],
+    pub(super) shapes: &'p [&'p [usize]],
+    /// The shapes of each part's operands.
+    pub(super) operands: &'p [Vec<&'p [usize]>],
+    /// How what is stored is stored; nothing for what holds no numbers.
+    pub(super) storage: &'p dyn Fn(&Origin) -> Option<Storage>,
+}
+
+impl<'p> Given<'p> {
+    /// A chain of some of the parts, of which others are read as they are derived.
+    pub(super) fn chain<P>(
+        self,
+        split: &Split,
+        chosen: &[usize],
+        shape: &[usize],
+        make: chain::Make<'_, P>,
+    ) -> Result<Chain<P>, Fault> {
+        let inputs: Vec<Vec<Input<'_>>> = chosen.iter().map(|&i| self.inputs(split, i)).collect();
+        let links = chosen.iter().zip(&inputs);
+        let links: Vec<Link<'_>> =
+            links.map(|(&i, operands)| Link { op: &self.parts[i].op, part: &self.bound[i], operands }).collect();
+        Chain::new(&links, shape, |part| chosen.iter().position(|&i| i == part), make)
+    }
+
+    /// What a part reads.
+    pub(super) fn inputs(self, split: &Split, i: usize) -> Vec<Input<'p>> {
+        let operands = self.operands[i].iter().zip(&self.bound[i].origins);
+        operands.map(|(&shape, origin)| Input { shape, storage: split.storage(origin, self.storage) }).collect()
+    }
 }
 
 impl Split {
@@ -41,13 +101,8 @@ impl Split {
     ///
     /// # Errors
     /// If a part has no role, or what is to be derived is stored or cannot be derived.
-    pub(super) fn new<'s>(
-        parts: &[Part],
-        kernel: &Kernel,
-        bound: &[BoundPart],
-        shapes: &[&[usize]],
-        shape: impl Fn(BufferId) -> &'s [usize],
-    ) -> Result<Split, Fault> {
+    pub(super) fn new(given: Given<'_>, kernel: &Kernel) -> Result<Split, Fault> {
+        let Given { parts, bound, shapes, .. } = given;
         let is_head: Vec<bool> = kernel.roles.iter().map(|role| *role == Role::Head).collect();
         if is_head.len() != parts.len() {
             return Err(Fault::Operands(format!("there are {} roles for {} parts", is_head.len(), parts.len())));
@@ -67,19 +122,35 @@ impl Split {
             let mut readers = (i + 1..bound.len()).filter(|&reader| bound[reader].reads(*i));
             !is_head[*i] && !readers.all(is_part_of_chain)
         };
-        let derivation = |i: usize| {
-            let kind = match () {
-                () if matches!(parts[i].op, Op::Reshape(_)) => Kind::Shown,
-                () if bound[i].elementwise.is_some() => Kind::Chain(chain_to(i, bound, joins)),
-                () => {
-                    let operands: Vec<Shape> = parts[i].inputs.iter().map(|&id| Shape::fixed(shape(id))).collect();
-                    planes(&parts[i].op, &operands, shapes[i])?
-                }
+        let heads = (0..parts.len()).filter(|&i| is_head[i]).collect();
+        let mut split = Split { heads, derived: Vec::new(), parts: parts.len() };
+        for part in (0..parts.len()).filter(is_derived) {
+            let derivation = match () {
+                () if matches!(parts[part].op, Op::Reshape(_)) => split.shown(given, part)?,
+                () if bound[part].elementwise.is_some() => split.chain(given, part, joins)?,
+                () => moved(given, part)?,
             };
-            Ok::<_, Fault>(Derivation { part: i, kind })
-        };
-        let derived: Result<_, Fault> = (0..parts.len()).filter(is_derived).map(derivation).collect();
-        Ok(Split { heads: (0..parts.len()).filter(|&i| is_head[i]).collect(), derived: derived? })
+            split.derived.push(derivation);
+        }
+        Ok(split)
+    }
+
+    fn shown(&self, given: Given<'_>, part: usize) -> Result<Derivation, Fault> {
+        let unread = || Fault::Operands(format!("{} reads nothing", given.parts[part].op.name()));
+        let origin = given.bound[part].origins.first().ok_or_else(unread)?;
+        let storage = self.storage(origin, given.storage).ok_or_else(unread)?;
+        Ok(Derivation { part, storage, kind: Kind::Shown(origin.clone()) })
+    }
+
+    fn chain(&self, given: Given<'_>, part: usize, joins: impl Fn(usize, usize) -> bool) -> Result<Derivation, Fault> {
+        let (bound, shape) = (given.bound, given.shapes[part]);
+        let parts = chain_to(part, bound, joins);
+        let is_counted = parts.iter().any(|&i| bound[i].is_counted);
+        let counted = is_counted.then(|| given.chain(self, &parts, shape, &chain::stored(&[]))).transpose()?;
+        let chain = given.chain(self, &parts, shape, &DerivedPlan::new)?;
+        let storage = Storage::Computed(bound[part].rounding.map_or(Format::FP32, |(format, _)| format));
+        let chain = DerivedChain { parts, counted, chain, is_rounded: bound[part].rounding.is_some() };
+        Ok(Derivation { part, storage, kind: Kind::Chain(Box::new(chain)) })
     }
 
     /// Whether nothing is derived.
@@ -87,19 +158,10 @@ impl Split {
         self.derived.is_empty()
     }
 
-    /// The format whose numbers a derived part's result is.
-    pub(super) fn format(&self, part: usize, program: &Program, bound: &[BoundPart]) -> Format {
-        let derivation = self.derived.iter().find(|derivation| derivation.part == part);
-        match derivation.map(|derivation| &derivation.kind) {
-            Some(Kind::Shown) => match bound[part].origins.first() {
-                Some(Origin::Part(earlier)) => self.format(*earlier, program, bound),
-                Some(Origin::Arena(root, _)) => program.buffer(*root).format,
-                _ => Format::FP32,
-            },
-            Some(Kind::Chain(_)) => bound[part].rounding.map_or(Format::FP32, |(format, _)| format),
-            Some(Kind::Channels { .. }) => bound[part].format,
-            None => Format::FP32,
-        }
+    /// How numbers are stored that an instruction reads, those included that are derived.
+    pub(super) fn storage(&self, origin: &Origin, of_stored: impl Fn(&Origin) -> Option<Storage>) -> Option<Storage> {
+        let Origin::Part(part) = origin else { return of_stored(origin) };
+        self.derived.iter().find(|derivation| derivation.part == *part).map(|derivation| derivation.storage)
     }
 }
 
@@ -115,142 +177,93 @@ fn chain_to(last: usize, bound: &[BoundPart], joins: impl Fn(usize, usize) -> bo
     chosen
 }
 
-/// The channels of its operands that an operator moves.
-fn planes(op: &Op, operands: &[Shape], shape: &[usize]) -> Result<Kind, Fault> {
-    let facts = op.facts(&operands.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
-    match facts.form {
-        Form::Planes(Planes { elements: plane, runs }) => Ok(Kind::Channels { batch: channels(shape)[0], plane, runs }),
-        _ => Err(Fault::Operands(format!("{} has to be stored", op.name()))),
-    }
+/// The channels of its operands that a part moves.
+fn moved(given: Given<'_>, i: usize) -> Result<Derivation, Fault> {
+    let (part, bound, shape) = (&given.parts[i], &given.bound[i], given.shapes[i]);
+    let operands: Vec<Shape> = given.operands[i].iter().map(|shape| Shape::fixed(shape)).collect();
+    let facts = part.op.facts(&operands.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
+    let Form::Planes(Planes { elements: plane, runs }) = facts.form else {
+        return Err(Fault::Operands(format!("{} has to be stored", part.op.name())));
+    };
+    let origin = |run: Run| bound.origins.get(run.operand).map(|origin| (origin.clone(), run));
+    let runs: Option<Vec<_>> = runs.into_iter().map(origin).collect();
+    let runs = runs.ok_or_else(|| Fault::Operands(format!("{} lacks an operand", part.op.name())))?;
+    // As where it is stored: results that nothing rounds are of their format already.
+    let of_format = (bound.format != Format::FP32).then_some((bound.format, Overflow::NotFinite));
+    let (rounding, is_counted) = (bound.rounding.or(of_format), bound.is_counted);
+    let kind = Kind::Channels(Moved { batch: channels(shape)[0], plane, runs, rounding, is_counted });
+    Ok(Derivation { part: i, storage: Storage::Computed(bound.format), kind })
 }
 
-/// An instruction's parts with their operands in one step.
-pub(super) struct Parts<'p, 't> {
-    pub(super) split: &'p Split,
-    pub(super) links: &'p [Link<'t>],
-}
-
-impl<'t> Parts<'_, 't> {
-    /// Runs `f` with the heads, which read derived operands; what these overflow is counted beforehand where it is asked for.
+impl Split {
+    /// Runs `f` with what the heads read, derived operands included; what these overflow is counted beforehand where it is
+    /// asked for.
     pub(super) fn run<R>(
         &self,
+        sources: &Sources<'_, '_>,
         counts: &mut [Counts],
-        f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>,
+        f: &mut dyn FnMut(&Sources<'_, '_>) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
-        self.derive(&self.split.derived, vec![None; self.links.len()], counts, f)
-    }
-
-    /// As [`Parts::run`], where some parts are left to derive.
-    fn derive<'k, R>(
-        &self,
-        left: &[Derivation],
-        mut known: Vec<Option<Elements<'k>>>,
-        counts: &mut [Counts],
-        f: &mut dyn FnMut(&[Link<'_>]) -> Result<R, Fault>,
-    ) -> Result<R, Fault>
-    where
-        't: 'k,
-    {
-        let Some((&Derivation { part: i, ref kind }, left)) = left.split_first() else {
-            return f(&self.chosen(&self.split.heads, &known)?);
-        };
-        let derived = match kind {
-            Kind::Shown => {
-                known[i] = Some(self.numbers(i, 0, &known)?);
-                return self.derive(left, known, counts, f);
-            }
-            Kind::Chain(chosen) => self.chain(i, chosen, &known, counts)?,
-            Kind::Channels { batch, plane, runs } => self.channels(i, [*batch, *plane], runs, &known, counts)?,
-        };
-        let mut known: Vec<Option<Elements<'_>>> = known;
-        known[i] = Some(Elements::derived(&derived));
-        self.derive(left, known, counts, f)
-    }
-
-    /// The elementwise parts that lead to the last one.
-    fn chain<'k>(
-        &self,
-        last: usize,
-        chosen: &[usize],
-        known: &[Option<Elements<'k>>],
-        counts: &mut [Counts],
-    ) -> Result<Derived<'k>, Fault>
-    where
-        't: 'k,
-    {
-        let chain = chain::parts(&self.chosen(chosen, known)?, self.links[last].shape)?;
-        let mut is_finite = false;
-        if chosen.iter().any(|&i| self.links[i].part.is_counted) {
-            // Kernels may read an element several times, so nothing is counted there.
-            let found = kernels::chain(chain.layout, &chain.parts, &mut [])?;
-            // NaN and what is no longer finite count as overflow.
-            let is_rounded = self.links[last].part.rounding.is_some();
-            is_finite = is_rounded && found.last().is_some_and(|counts| counts.overflow == 0);
-            chosen.iter().zip(found).for_each(|(&i, found)| counts[i] = found);
+        match self.is_whole() {
+            true => f(sources),
+            false => derive(&self.derived, sources, vec![None; self.parts], counts, f),
         }
-        let derived = Derived::chain(chain.layout, &chain.parts)?;
+    }
+}
+
+/// As [`Split::run`], where some parts are left to derive.
+fn derive<'t, R>(
+    left: &[Derivation],
+    sources: &Sources<'_, 't>,
+    mut known: Vec<Option<Elements<'t>>>,
+    counts: &mut [Counts],
+    f: &mut dyn FnMut(&Sources<'_, '_>) -> Result<R, Fault>,
+) -> Result<R, Fault> {
+    let here = Sources { derived: &known, ..*sources };
+    let Some((Derivation { part, kind, .. }, left)) = left.split_first() else { return f(&here) };
+    let derived = match kind {
+        Kind::Shown(origin) => {
+            known[*part] = Some(here.numbers(origin)?);
+            return derive(left, sources, known, counts, f);
+        }
+        Kind::Chain(chain) => chain.derive(&here, counts)?,
+        Kind::Channels(moved) => {
+            let (derived, counted) = moved.derive(&here)?;
+            counts[*part] += counted;
+            derived
+        }
+    };
+    let mut known: Vec<Option<Elements<'_>>> = known;
+    known[*part] = Some(Elements::derived(&derived));
+    derive(left, sources, known, counts, f)
+}
+
+impl DerivedChain {
+    fn derive<'t>(&self, sources: &Sources<'_, 't>, counts: &mut [Counts]) -> Result<Derived<'t>, Fault> {
+        let mut is_finite = false;
+        if let Some(counted) = &self.counted {
+            // Kernels may read an element several times, so nothing is counted there.
+            let found = counted.run(sources, self.parts.len(), &mut [])?;
+            // NaN and what is no longer finite count as overflow.
+            is_finite = self.is_rounded && found.last().is_some_and(|counts| counts.overflow == 0);
+            self.parts.iter().zip(found).for_each(|(&i, found)| counts[i] = found);
+        }
+        let derived = self.chain.read(sources)?;
         Ok(if is_finite { derived.known_finite() } else { derived })
     }
+}
 
-    /// A part that only moves channels.
-    fn channels<'k>(
-        &self,
-        i: usize,
-        [batch, plane]: [usize; 2],
-        runs: &[Run],
-        known: &[Option<Elements<'k>>],
-        counts: &mut [Counts],
-    ) -> Result<Derived<'k>, Fault>
-    where
-        't: 'k,
-    {
-        let link = &self.links[i];
-        let run = |&Run { operand, of, first, count }: &Run| {
-            Ok::<_, Fault>(ChannelRun { x: self.numbers(i, operand, known)?, channels: of, first, count })
+impl Moved {
+    /// The channels, and what they overflow where that is asked for.
+    fn derive<'t>(&self, sources: &Sources<'_, 't>) -> Result<(Derived<'t>, Counts), Fault> {
+        let run = |(origin, Run { of, first, count, .. }): &(Origin, Run)| {
+            Ok(ChannelRun { x: sources.numbers(origin)?, channels: *of, first: *first, count: *count })
         };
-        let runs: Result<Vec<_>, Fault> = runs.iter().map(run).collect();
-        let runs = runs?;
-        // As where it is stored: results that nothing rounds are of their format already.
-        let of_format = (link.part.format != Format::FP32).then_some((link.part.format, Overflow::NotFinite));
-        let rounding = link.part.rounding.or(of_format);
-        if link.part.is_counted {
-            counts[i] = kernels::count_channels(batch, plane, &runs, rounding)?;
-        }
-        Ok(Derived::channels(batch, plane, &runs, rounding)?)
-    }
-
-    /// The numbers of operand `k` of a part.
-    fn numbers<'k>(&self, i: usize, k: usize, known: &[Option<Elements<'k>>]) -> Result<Elements<'k>, Fault>
-    where
-        't: 'k,
-    {
-        match self.links[i].operands.get(k)?.0 {
-            Operand::Numbers(x) => Ok(x),
-            Operand::Part(part) if let Some(x) = known[part] => Ok(x),
-            _ => Err(Fault::Operands(format!("operand {k} of {} cannot be read on the way", self.links[i].op.name()))),
-        }
-    }
-
-    /// Some parts, as if there were no others: what they read of others are numbers.
-    fn chosen<'k>(&self, chosen: &[usize], known: &[Option<Elements<'k>>]) -> Result<Vec<Link<'k>>, Fault>
-    where
-        't: 'k,
-    {
-        let link = |&i: &usize| {
-            let Link { op, operands, shape, part } = &self.links[i];
-            let operand = |(k, (operand, shape)): (usize, &(Operand<'t>, &'t [usize]))| {
-                let operand: Operand<'k> = match *operand {
-                    Operand::Part(part) => match chosen.iter().position(|&other| other == part) {
-                        Some(part) => Operand::Part(part),
-                        None => Operand::Numbers(self.numbers(i, k, known)?),
-                    },
-                    other => other,
-                };
-                Ok((operand, *shape))
-            };
-            let operands: Result<Vec<_>, Fault> = operands.0.iter().enumerate().map(operand).collect();
-            Ok(Link { op, operands: Operands(operands?), shape, part })
+        let runs: Vec<ChannelRun<'_>> = self.runs.iter().map(run).collect::<Result<_, Fault>>()?;
+        let counts = match self.is_counted {
+            true => kernels::count_channels(self.batch, self.plane, &runs, self.rounding)?,
+            false => Counts::default(),
         };
-        chosen.iter().map(link).collect()
+        Ok((Derived::channels(self.batch, self.plane, &runs, self.rounding)?, counts))
     }
 }

@@ -1,54 +1,37 @@
 //! How operators are computed element by element.
 
-use super::operands::{Operand, Operands};
 use bitbudget_ir::ops::RunningVariance;
 use bitbudget_ir::{Expression, Form, Op, Shape};
 use bitbudget_kernels::{Formula, Function, Word};
 use bitbudget_select::geometry::channels;
 use std::slice;
+use std::sync::Arc;
 
-/// How an operator is computed element by element, on operands of the result's shape.
-#[derive(Debug)]
-pub(super) enum Elementwise {
-    /// By a kernel written for it.
-    Written(Function<'static>),
-    /// By its expression.
-    Formula(Formula),
-}
-
-impl Elementwise {
-    /// The kernel of an operator; `None` if it does not compute element by element.
-    pub(super) fn new(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Elementwise> {
-        let formula = || formula(op, operands, shape).map(Elementwise::Formula);
-        written(op, operands, shape).map(Elementwise::Written).or_else(formula)
-    }
-
-    pub(super) fn function(&self) -> Function<'_> {
-        match self {
-            Elementwise::Written(function) => *function,
-            Elementwise::Formula(formula) => Function::Formula(formula),
-        }
-    }
+/// The function that computes an operator element by element, on operands of some shapes: one that is written for it, or its
+/// expression; `None` if it does not compute so.
+pub(super) fn function(op: &Op, operands: &[&[usize]], shape: &[usize]) -> Option<Function> {
+    let formula = || formula(op, operands, shape).map(|formula| Function::Formula(Arc::new(formula)));
+    written(op, operands, shape).or_else(formula)
 }
 
 /// The expression of an operator that computes element by element, for these shapes.
-fn formula(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Formula> {
-    let shapes: Vec<Shape> = operands.0.iter().map(|(_, shape)| Shape::fixed(shape)).collect();
+fn formula(op: &Op, operands: &[&[usize]], shape: &[usize]) -> Option<Formula> {
+    let shapes: Vec<Shape> = operands.iter().map(|shape| Shape::fixed(shape)).collect();
     let facts = op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(shape));
     let is_elementwise = facts.is_elementwise();
     let Form::Map(expression) = facts.form else { return None };
     let mut words = Vec::new();
-    append(&expression, &operands.0, &mut words);
+    append(&expression, operands, &mut words);
     Formula::new(words, operands.len()).ok().filter(|_| is_elementwise)
 }
 
 /// Appends the instructions of an expression.
-fn append(expression: &Expression, operands: &[(Operand<'_>, &[usize])], words: &mut Vec<Word>) {
+fn append(expression: &Expression, operands: &[&[usize]], words: &mut Vec<Word>) {
     let (parts, word): (&[Expression], Word) = match expression {
         Expression::Operand(position) => (&[], Word::Operand(*position)),
         Expression::Number(number) => (&[], Word::Number(*number as f32)),
         Expression::PerChannel(position) => {
-            let [n, _, s] = operands.get(*position).map_or([0; 3], |(_, shape)| channels(shape));
+            let [n, _, s] = operands.get(*position).map_or([0; 3], |shape| channels(shape));
             (&[], Word::Number((n * s) as f32))
         }
         Expression::Neg(a) => (slice::from_ref(a), Word::Neg),
@@ -70,9 +53,9 @@ fn append(expression: &Expression, operands: &[(Operand<'_>, &[usize])], words: 
 }
 
 /// The kernel that is written for an operator, if there is one.
-fn written(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Function<'static>> {
+fn written(op: &Op, operands: &[&[usize]], shape: &[usize]) -> Option<Function> {
     let single = |x: f64| x as f32;
-    let whole = || operands.0.iter().all(|(_, s)| *s == shape);
+    let whole = || operands.iter().all(|s| *s == shape);
     Some(match op {
         Op::Relu(_) => Function::Relu,
         Op::LeakyRelu(op) => Function::LeakyRelu { alpha: single(op.alpha.0) },
@@ -96,7 +79,7 @@ fn written(op: &Op, operands: &Operands<'_>, shape: &[usize]) -> Option<Function
         Op::BatchNormGradInput(op) => Function::NormalizeGradInput { epsilon: single(op.epsilon.0) },
         Op::RunningAverage(op) => Function::RunningAverage { momentum: single(op.momentum.0), correction: 1.0 },
         Op::RunningVariance(op) => {
-            let [n, _, s] = channels(operands.get(2).ok()?.1);
+            let [n, _, s] = channels(operands.get(2)?);
             let correction = single(RunningVariance::correction((n * s) as f64));
             Function::RunningAverage { momentum: single(op.momentum.0), correction }
         }

@@ -3,7 +3,6 @@
 mod call;
 mod moves;
 mod normalisation;
-mod pooling;
 mod products;
 mod reductions;
 mod rows;
@@ -11,15 +10,26 @@ mod rows;
 use super::operands::{Operands, Place};
 use crate::error::Fault;
 use bitbudget_formats::{Counts, Format};
-use bitbudget_ir::Op;
-use bitbudget_kernels::{self as kernels, Binary, ConvPlan};
+use bitbudget_ir::ops::BatchNormGradScale;
+use bitbudget_ir::{Op, Shape};
+use bitbudget_kernels::{
+    self as kernels, AvgPoolGradPlan, AvgPoolPlan, Binary, ConvPlan, MaxPoolGradPlan, MaxPoolPlan,
+};
 use bitbudget_select::convolution;
+use bitbudget_select::geometry::{channels, pool2d};
 use call::Call;
 
 /// The kernel of an operator, with what shapes and formats decide.
 #[derive(Debug)]
 pub(super) enum BoundKernel {
     Conv(Box<ConvPlan>),
+    MaxPool(Box<MaxPoolPlan>),
+    MaxPoolIndices(Box<MaxPoolPlan>),
+    MaxPoolGrad(Box<MaxPoolGradPlan>),
+    AvgPool(Box<AvgPoolPlan>),
+    AvgPoolGrad(Box<AvgPoolGradPlan>),
+    /// The sums over everything but the channels of `[n, c, s]`.
+    ChannelSum([usize; 3]),
     /// One without a plan.
     Direct,
 }
@@ -28,20 +38,36 @@ impl BoundKernel {
     /// The kernel for operands of some shapes and formats; `shape` is the result's.
     ///
     /// # Errors
-    /// If a convolution's operands are not images.
+    /// If the operands of a convolution or a pooling are not images.
     pub(super) fn new(op: &Op, operands: &[(&[usize], Format)], shape: &[usize]) -> Result<BoundKernel, Fault> {
-        match convolution(op, operands, shape).transpose()? {
-            Some((conv, pass, [a, b])) => Ok(BoundKernel::Conv(Box::new(conv.plan(pass, a, b)))),
-            None => Ok(BoundKernel::Direct),
-        }
+        let first = operands.first().map_or(&[][..], |(shape, _)| shape);
+        Ok(match op {
+            Op::MaxPool(op) => BoundKernel::MaxPool(Box::new(MaxPoolPlan::new(&pool2d(&op.window(), first, shape)?)?)),
+            Op::MaxPoolIndices(op) => {
+                BoundKernel::MaxPoolIndices(Box::new(MaxPoolPlan::new(&pool2d(&op.window(), first, shape)?)?))
+            }
+            Op::MaxPoolGrad(op) => {
+                BoundKernel::MaxPoolGrad(Box::new(MaxPoolGradPlan::new(&pool2d(&op.window(), shape, first)?)?))
+            }
+            Op::AveragePool(op) => {
+                let g = pool2d(&op.window(), first, shape)?;
+                BoundKernel::AvgPool(Box::new(AvgPoolPlan::new(&g, op.count_include_pad)?))
+            }
+            Op::AveragePoolGrad(op) => {
+                let g = pool2d(&op.window(), shape, first)?;
+                BoundKernel::AvgPoolGrad(Box::new(AvgPoolGradPlan::new(&g, op.count_include_pad)?))
+            }
+            Op::ReduceSum(_) if is_over_channels(op, operands, shape) => BoundKernel::ChannelSum(channels(first)),
+            op => match convolution(op, operands, shape).transpose()? {
+                Some((conv, pass, [a, b])) => BoundKernel::Conv(Box::new(conv.plan(pass, a, b))),
+                None => BoundKernel::Direct,
+            },
+        })
     }
 
     /// How this machine computes it, in words, where there is a choice.
     pub(super) fn way(&self) -> Option<&'static str> {
-        match self {
-            BoundKernel::Conv(plan) => Some(plan.way()),
-            BoundKernel::Direct => None,
-        }
+        if let BoundKernel::Conv(plan) = self { Some(plan.way()) } else { None }
     }
 
     /// Computes the operator; `workspace` is what its kernel needs beside.
@@ -53,12 +79,85 @@ impl BoundKernel {
         shape: &[usize],
         workspace: &mut [f32],
     ) -> Result<Counts, Fault> {
+        let first = || operands.numbers(0);
         match self {
             BoundKernel::Conv(plan) => {
                 let bias = if let Op::Conv(_) = op { operands.optional(2)? } else { None };
-                Ok(plan.run([operands.numbers(0)?, operands.numbers(1)?], bias, place.numbers()?, workspace)?)
+                Ok(plan.run([first()?, operands.numbers(1)?], bias, place.numbers()?, workspace)?)
+            }
+            BoundKernel::MaxPool(plan) => Ok(plan.run(first()?, place.numbers()?)?),
+            BoundKernel::MaxPoolIndices(plan) => {
+                plan.indices(first()?, place.indices()?)?;
+                Ok(Counts::default())
+            }
+            BoundKernel::MaxPoolGrad(plan) => Ok(plan.run(first()?, operands.indices(1)?, place.numbers()?)?),
+            BoundKernel::AvgPool(plan) => Ok(plan.run(first()?, place.numbers()?)?),
+            BoundKernel::AvgPoolGrad(plan) => Ok(plan.run(first()?, place.numbers()?)?),
+            BoundKernel::ChannelSum([n, c, s]) => {
+                let x = first()?;
+                Ok(call::put(place.numbers()?, |sums| kernels::channel_sum(*n, *c, *s, x, sums))?.0)
             }
             BoundKernel::Direct => compute(op, operands, place, shape, workspace),
+        }
+    }
+}
+
+fn is_over_channels(op: &Op, operands: &[(&[usize], Format)], shape: &[usize]) -> bool {
+    let operands: Vec<Shape> = operands.iter().map(|(shape, _)| Shape::fixed(shape)).collect();
+    op.facts(&operands.iter().collect::<Vec<_>>(), &Shape::fixed(shape)).is_over_channels()
+}
+
+/// Two operators that share a pass over what they read.
+#[derive(Debug)]
+pub(super) enum BoundPair {
+    /// Mean and variance.
+    Moments,
+    /// The gradients of normalisation by its scale, with this number for stability, and by its bias; or the other way round.
+    NormSums { op: BatchNormGradScale, is_reversed: bool },
+    /// Maxima and their positions.
+    MaxPool(Box<MaxPoolPlan>),
+}
+
+impl BoundPair {
+    /// The kernel of two operators, the first of which reads and gives tensors of these shapes.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn new(ops: [&Op; 2], operands: &[&[usize]], shape: &[usize]) -> Result<BoundPair, Fault> {
+        match ops {
+            [Op::BatchMean(_), Op::BatchVariance(_)] => Ok(BoundPair::Moments),
+            [Op::BatchNormGradScale(op), Op::ReduceSum(_)] => {
+                Ok(BoundPair::NormSums { op: op.clone(), is_reversed: false })
+            }
+            [Op::ReduceSum(_), Op::BatchNormGradScale(op)] => {
+                Ok(BoundPair::NormSums { op: op.clone(), is_reversed: true })
+            }
+            [Op::MaxPool(op), Op::MaxPoolIndices(_)] => {
+                let g = pool2d(&op.window(), operands.first().copied().unwrap_or_default(), shape)?;
+                Ok(BoundPair::MaxPool(Box::new(MaxPoolPlan::new(&g)?)))
+            }
+            [a, b] => Err(Fault::Operands(format!("{} and {} are not one pass", a.name(), b.name()))),
+        }
+    }
+
+    /// Computes both.
+    pub(super) fn compute(&self, operands: [&Operands<'_>; 2], places: &mut [Place<'_>]) -> Result<[Counts; 2], Fault> {
+        let [first, second] = places else {
+            return Err(Fault::Operands("two results are needed".into()));
+        };
+        match self {
+            BoundPair::Moments => normalisation::moments(operands[0], [first, second]),
+            BoundPair::NormSums { op, is_reversed: false } => {
+                normalisation::grad_sums(op, operands[0], [first, second])
+            }
+            BoundPair::NormSums { op, is_reversed: true } => {
+                let [scale, bias] = normalisation::grad_sums(op, operands[1], [second, first])?;
+                Ok([bias, scale])
+            }
+            BoundPair::MaxPool(plan) => {
+                let counts = plan.with_indices(operands[0].numbers(0)?, first.numbers()?, second.indices()?)?;
+                Ok([counts, Counts::default()])
+            }
         }
     }
 }
@@ -71,9 +170,6 @@ fn compute(
     shape: &[usize],
     workspace: &mut [f32],
 ) -> Result<Counts, Fault> {
-    if let Op::MaxPoolIndices(op) = op {
-        return pooling::max_indices(op, operands, place, shape);
-    }
     let call = Call { operands, y: place.numbers()?, shape, workspace };
     match op {
         Op::Matmul(op) => products::matmul(op, call),
@@ -83,10 +179,6 @@ fn compute(
         Op::LayerNormalization(op) => rows::layer_norm(op, call),
         Op::LayerNormGradInput(op) => rows::layer_norm_grad_input(op, call),
         Op::LayerNormGradScale(op) => rows::layer_norm_grad_scale(op, call),
-        Op::MaxPool(op) => pooling::max(op, call),
-        Op::MaxPoolGrad(op) => pooling::max_grad(op, call),
-        Op::AveragePool(op) => pooling::average(op, call),
-        Op::AveragePoolGrad(op) => pooling::average_grad(op, call),
         Op::Add(_) => moves::binary(Binary::Add, call),
         Op::Sub(_) => moves::binary(Binary::Sub, call),
         Op::Mul(_) => moves::binary(Binary::Mul, call),
@@ -110,30 +202,5 @@ fn compute(
         }
         // Element by element, which `chain` computes where operands fit.
         _ => Err(Fault::Operands("its operands do not fit each other".into())),
-    }
-}
-
-/// Computes several parts in one pass over what they share, which are not elementwise.
-pub(super) fn pair(
-    parts: [(&Op, &Operands<'_>); 2],
-    places: &mut [Place<'_>],
-    shapes: [&[usize]; 2],
-) -> Result<[Counts; 2], Fault> {
-    let [first, second] = places else {
-        return Err(Fault::Operands("two results are needed".into()));
-    };
-    match parts {
-        [(Op::BatchMean(_), operands), (Op::BatchVariance(_), _)] => normalisation::moments(operands, [first, second]),
-        [(Op::BatchNormGradScale(op), operands), (Op::ReduceSum(_), _)] => {
-            normalisation::grad_sums(op, operands, [first, second])
-        }
-        [(Op::ReduceSum(_), _), (Op::BatchNormGradScale(op), operands)] => {
-            let [scale, bias] = normalisation::grad_sums(op, operands, [second, first])?;
-            Ok([bias, scale])
-        }
-        [(Op::MaxPool(op), operands), (Op::MaxPoolIndices(_), _)] => {
-            pooling::max_with_indices(op, operands, [first, second], shapes[0])
-        }
-        [(a, _), (b, _)] => Err(Fault::Operands(format!("{} and {} are not one pass", a.name(), b.name()))),
     }
 }

@@ -1,13 +1,15 @@
 //! A program bound to this processor's kernels: everything in its steps that does not depend on values.
 
-use super::derive::Split;
-use super::elementwise::Elementwise;
-use super::kernel::BoundKernel;
-use super::operands::{Operand, Operands};
+use super::chain::{self, Chain};
+use super::derive::{Given, Split};
+use super::elementwise;
+use super::kernel::{BoundKernel, BoundPair};
 use super::part::{BoundPart, Origin};
 use crate::error::{ExecError, Fault};
-use bitbudget_formats::Format;
-use bitbudget_program::{BufferId, Family, Instruction, Kernel, Part, Program, Source};
+use bitbudget_formats::{Format, Overflow};
+use bitbudget_ir::DType;
+use bitbudget_kernels::{ChainPlan, ResultStorage, Storage};
+use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Source};
 use std::ops::Range;
 
 /// What a program's steps need beside values.
@@ -34,22 +36,20 @@ pub(super) struct Compute {
     pub(super) way: Way,
 }
 
-/// How the parts of an instruction are computed.
+/// How the parts of an instruction are computed: heads, which may read derived operands.
 #[derive(Debug)]
-pub(super) enum Way {
-    /// All in one chain.
-    Chain,
-    /// Heads that read derived operands.
-    Heads(Split, Heads),
+pub(super) struct Way {
+    pub(super) split: Split,
+    pub(super) heads: Heads,
 }
 
 /// The parts of an instruction that are not derived.
 #[derive(Debug)]
 pub(super) enum Heads {
-    Chain,
+    Chain(Box<Chain<ChainPlan>>),
     One(BoundKernel),
     /// Two operators that share a pass.
-    Pair,
+    Pair(BoundPair),
 }
 
 /// The memory that an instruction reads and writes.
@@ -102,7 +102,7 @@ impl Bound {
     /// How this machine computes an instruction, in words, where there is a choice.
     pub(crate) fn way(&self, at: usize) -> Option<&'static str> {
         match self.tasks.get(at)?.as_ref()? {
-            Task::Compute(Compute { way: Way::Heads(_, Heads::One(kernel)), .. }) => kernel.way(),
+            Task::Compute(Compute { way: Way { heads: Heads::One(kernel), .. }, .. }) => kernel.way(),
             Task::Compute(_) | Task::Store { .. } => None,
         }
     }
@@ -177,7 +177,7 @@ impl Bound {
         let bound: Result<Vec<BoundPart>, Fault> =
             (0..parts.len()).map(|i| self.part(program, parts, i, &reach)).collect();
         let bound = bound?;
-        let way = way(program, parts, kernel, &bound, &reach)?;
+        let way = self.together(program, parts, kernel, &bound, &reach)?;
         Ok(Compute { reach, parts: bound, way })
     }
 
@@ -188,45 +188,89 @@ impl Bound {
             earlier.map_or_else(|| self.origin(program, id, reach), |earlier| Ok(Origin::Part(earlier)))
         };
         let origins: Result<Vec<Origin>, Fault> = part.inputs.iter().map(origin).collect();
-        let shape = |id: BufferId| program.buffer(id).shape.as_slice();
-        // Shapes alone decide.
-        let operands = Operands(part.inputs.iter().map(|&id| (Operand::Part(0), shape(id))).collect());
+        let operands: Vec<&[usize]> = part.inputs.iter().map(|&id| program.buffer(id).shape.as_slice()).collect();
         let buffer = program.buffer(part.output);
         let rounding = part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow));
         Ok(BoundPart {
             origins: origins?,
-            elementwise: Elementwise::new(&part.op, &operands, &buffer.shape),
+            elementwise: elementwise::function(&part.op, &operands, &buffer.shape),
             rounding,
             is_counted: rounding.is_some() && part.rounding.is_some_and(|r| r.counted.is_some()),
             format: buffer.format,
             place: reach.written.iter().position(|id| *id == part.output),
         })
     }
+
+    /// How a kernel computes its parts together.
+    fn together(
+        &self,
+        program: &Program,
+        parts: &[Part],
+        kernel: &Kernel,
+        bound: &[BoundPart],
+        reach: &Reach,
+    ) -> Result<Way, Fault> {
+        let shape = |id: BufferId| program.buffer(id).shape.as_slice();
+        let shapes: Vec<&[usize]> = parts.iter().map(|part| shape(part.output)).collect();
+        let operands: Vec<Vec<&[usize]>> =
+            parts.iter().map(|part| part.inputs.iter().map(|&id| shape(id)).collect()).collect();
+        let storage = |origin: &Origin| storage(program, origin);
+        let given = Given { parts, bound, shapes: &shapes, operands: &operands, storage: &storage };
+        let mut split = Split::new(given, kernel)?;
+        if kernel.family == Family::Elementwise && split.is_whole() {
+            // Parts that nothing reads are computed for their counts.
+            split.heads = (0..parts.len()).collect();
+        }
+        let heads = match (kernel.family, split.heads.as_slice(), reach.written.as_slice()) {
+            (Family::Elementwise, heads @ [first, ..], written) => {
+                let results: Vec<ResultStorage> = written.iter().map(|&id| self.result(program, id, parts)).collect();
+                Heads::Chain(Box::new(given.chain(&split, heads, shapes[*first], &chain::stored(&results))?))
+            }
+            (_, &[head], [_]) => {
+                let inputs = given.inputs(&split, head);
+                let format = |storage: Option<Storage>| storage.map_or(Format::FP32, Storage::format);
+                let stored: Vec<_> = inputs.iter().map(|input| (input.shape, format(input.storage))).collect();
+                Heads::One(BoundKernel::new(&parts[head].op, &stored, shapes[head])?)
+            }
+            (_, &[first, second], _) => {
+                let ops = [&parts[first].op, &parts[second].op];
+                Heads::Pair(BoundPair::new(ops, &operands[first], shapes[first])?)
+            }
+            _ => return Err(Fault::Operands("the parts cannot be computed together".into())),
+        };
+        Ok(Way { split, heads })
+    }
+
+    /// How a result is stored.
+    fn result(&self, program: &Program, id: BufferId, parts: &[Part]) -> ResultStorage {
+        let part = parts.iter().find(|part| part.output == id);
+        let overflow = part.and_then(|part| part.rounding).map(|r| r.overflow);
+        let is_in_arena = program.buffer(self.root(id)).offset.is_some();
+        let buffer = program.buffer(id);
+        let rounding = rounding(buffer, overflow).filter(|_| is_in_arena);
+        ResultStorage { is_packed: rounding.is_some() && buffer.width() <= 2, rounding }
+    }
 }
 
-/// How a kernel computes its parts together.
-fn way(program: &Program, parts: &[Part], kernel: &Kernel, bound: &[BoundPart], reach: &Reach) -> Result<Way, Fault> {
-    let shapes: Vec<&[usize]> = parts.iter().map(|part| program.buffer(part.output).shape.as_slice()).collect();
-    let split = Split::new(parts, kernel, bound, &shapes, |id| program.buffer(id).shape.as_slice())?;
-    let heads = match (kernel.family, split.heads.as_slice(), reach.written.as_slice()) {
-        (Family::Elementwise, [_, ..], _) if split.is_whole() => return Ok(Way::Chain),
-        (Family::Elementwise, [_, ..], _) => Heads::Chain,
-        (_, &[head], [_]) => {
-            let part = &parts[head];
-            let stored = part.inputs.iter().zip(&bound[head].origins).map(|(&id, origin)| {
-                let format = match origin {
-                    Origin::Arena(root, _) => program.buffer(*root).format,
-                    Origin::Part(earlier) => split.format(*earlier, program, bound),
-                    Origin::Output(_) | Origin::Given(_) | Origin::Scalar(_) | Origin::Kept(_) => Format::FP32,
-                };
-                (program.buffer(id).shape.as_slice(), format)
-            });
-            Heads::One(BoundKernel::new(&part.op, &stored.collect::<Vec<_>>(), shapes[head])?)
+/// How numbers are rounded that go to a buffer in the arena. What is not to be rounded holds numbers of the format already, so
+/// that either mode leaves them as they are.
+pub(super) fn rounding(buffer: &Buffer, overflow: Option<Overflow>) -> Option<(Format, Overflow)> {
+    (buffer.format != Format::FP32).then_some((buffer.format, overflow.unwrap_or(Overflow::NotFinite)))
+}
+
+/// How what an instruction reads is stored; nothing for what holds no numbers, or is stored by the instruction itself.
+fn storage(program: &Program, origin: &Origin) -> Option<Storage> {
+    match origin {
+        Origin::Arena(root, _) => {
+            let buffer = program.buffer(*root);
+            let is_packed = buffer.width() <= 2;
+            let storage = if is_packed { Storage::Codes } else { Storage::Numbers };
+            (buffer.dtype == DType::F32).then(|| storage(buffer.format))
         }
-        (_, [_, _], _) => Heads::Pair,
-        _ => return Err(Fault::Operands("the parts cannot be computed together".into())),
-    };
-    Ok(Way::Heads(split, heads))
+        Origin::Given(root) => (program.buffer(*root).dtype == DType::F32).then_some(Storage::Numbers(Format::FP32)),
+        Origin::Scalar(_) | Origin::Kept(_) => Some(Storage::Numbers(Format::FP32)),
+        Origin::Output(_) | Origin::Part(_) => None,
+    }
 }
 
 /// The parts of an instruction, for errors.

@@ -10,6 +10,7 @@ mod kernel;
 mod load;
 mod operands;
 mod part;
+mod sources;
 mod step;
 
 pub(crate) use arena::Arena;

@@ -9,10 +9,8 @@ pub(super) enum Operand<'t> {
     Numbers(Elements<'t>),
     Indices(&'t [u8]),
     Labels(&'t [u32]),
-    /// What a result of the same instruction held before.
-    Output(usize),
-    /// The result of an earlier part of the same instruction.
-    Part(usize),
+    /// What the instruction itself replaces or computes.
+    Own,
 }
 
 /// One result.
@@ -45,10 +43,6 @@ pub(super) struct Operands<'t>(pub(super) Vec<(Operand<'t>, &'t [usize])>);
 impl<'t> Operands<'t> {
     pub(super) fn get(&self, i: usize) -> Result<(Operand<'t>, &'t [usize]), Fault> {
         self.0.get(i).copied().ok_or_else(|| Fault::Operands(format!("operand {i} is missing")))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
     }
 
     /// The numbers of operand `i` with their shape.

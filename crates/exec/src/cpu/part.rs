@@ -1,12 +1,12 @@
 //! A part of an instruction, with what is known of it before a step.
 
-use super::elementwise::Elementwise;
 use bitbudget_formats::{Format, Overflow};
+use bitbudget_kernels::Function;
 use bitbudget_program::BufferId;
 use std::ops::Range;
 
 /// Where the numbers of an operand are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Origin {
     /// What a result of the same instruction held before.
     Output(usize),
@@ -27,7 +27,7 @@ pub(super) enum Origin {
 pub(super) struct BoundPart {
     pub(super) origins: Vec<Origin>,
     /// How it is computed element by element, if it is.
-    pub(super) elementwise: Option<Elementwise>,
+    pub(super) elementwise: Option<Function>,
     pub(super) rounding: Option<(Format, Overflow)>,
     /// Whether its overflows are asked for.
     pub(super) is_counted: bool,

@@ -1,19 +1,17 @@
 //! One step of a program on the CPU.
 
 use super::arena::{Arena, Split, overwrite};
-use super::chain::{self, Link};
-use super::derive::Parts;
-use super::kernel;
-use super::load::{Bound, Compute, Heads, Reach, Task, Way, missing, place};
+use super::load::{Bound, Compute, Heads, Reach, Task, Way, missing, place, rounding};
 use super::operands::{Operand, Operands, Place};
-use super::part::{BoundPart, Origin};
+use super::part::Origin;
+use super::sources::{Sources, unaligned};
 use crate::error::{ExecError, Fault};
 use crate::inputs::{Inputs, Numbers};
 use crate::outcome::{OverflowCount, Step, Watch, are_finite, written};
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format, Overflow};
 use bitbudget_ir::DType;
-use bitbudget_kernels::{Elements, Output};
+use bitbudget_kernels::Output;
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 use std::time::Instant;
@@ -65,13 +63,6 @@ struct Run<'a> {
     scalars: Vec<[f32; 1]>,
 }
 
-/// The memory that an instruction reads and writes.
-struct Memory<'t> {
-    split: Split<'t>,
-    /// Kept tensors that it reads, in the order of its reach.
-    kept: Vec<&'t [f32]>,
-}
-
 impl<'a> Run<'a> {
     fn new(
         program: &'a Program,
@@ -117,7 +108,7 @@ impl<'a> Run<'a> {
     fn with_memory<R>(
         &self,
         reach: &Reach,
-        f: impl FnOnce(&Memory<'_>, Vec<Written<'_>>, &mut [f32]) -> Result<R, Fault>,
+        f: impl FnOnce(&Sources<'_, '_>, Vec<Written<'_>>, &mut [f32]) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         let kept = |id: &BufferId| self.kept[id.index()].as_ref().ok_or_else(|| missing(*id));
         let replaced: Result<Vec<&Tensor>, Fault> = reach.replaced.iter().map(kept).collect();
@@ -144,53 +135,72 @@ impl<'a> Run<'a> {
                         slots.push(slot.ok_or_else(|| Fault::Operands(format!("{id} has no place")))?);
                     }
                     let workspace = pieces.next().map_or(Ok(&mut [][..]), words)?;
-                    f(&Memory { split, kept }, slots, workspace)
+                    let (program, given, scalars) = (self.program, &*self.given, &*self.scalars);
+                    let sources = Sources { program, given, scalars, kept: &kept, split: &split, derived: &[] };
+                    f(&sources, slots, workspace)
                 }),
             )
         })
     }
 
     fn compute(&self, task: &Compute, parts: &[Part]) -> Result<Vec<Counts>, Fault> {
-        self.with_memory(&task.reach, |memory, slots, workspace| {
+        self.with_memory(&task.reach, |sources, slots, workspace| {
             let mut places = Vec::with_capacity(slots.len());
             for (slot, id) in slots.into_iter().zip(&task.reach.written) {
                 let part = parts.iter().find(|part| part.output == *id);
                 let overflow = part.and_then(|part| part.rounding).map(|r| r.overflow);
                 places.push(result(self.program.buffer(*id), overflow, slot)?);
             }
-            let links: Result<Vec<Link<'_>>, Fault> =
-                parts.iter().zip(&task.parts).map(|(part, bound)| self.link(part, bound, memory)).collect();
-            execute(&task.way, &links?, &mut places, workspace)
+            let split = &task.way.split;
+            let mut counts = vec![Counts::default(); parts.len()];
+            let of_heads = split
+                .run(sources, &mut counts, &mut |sources| self.heads(task, parts, sources, &mut places, workspace))?;
+            split.heads.iter().zip(of_heads).for_each(|(&head, of_head)| counts[head] = of_head);
+            Ok(counts)
         })
     }
 
-    /// A part with its operands.
-    fn link<'t>(&'t self, part: &'t Part, bound: &'t BoundPart, memory: &Memory<'t>) -> Result<Link<'t>, Fault> {
-        let shape = |id: BufferId| self.program.buffer(id).shape.as_slice();
-        let operand = |(&id, origin)| Ok((self.operand(origin, memory)?, shape(id)));
-        let operands: Result<Vec<_>, Fault> = part.inputs.iter().zip(&bound.origins).map(operand).collect();
-        Ok(Link { op: &part.op, operands: Operands(operands?), shape: shape(part.output), part: bound })
-    }
-
-    fn operand<'t>(&'t self, origin: &Origin, memory: &Memory<'t>) -> Result<Operand<'t>, Fault> {
-        match origin {
-            Origin::Output(output) => Ok(Operand::Output(*output)),
-            Origin::Part(part) => Ok(Operand::Part(*part)),
-            Origin::Arena(root, range) => stored(self.program.buffer(*root), memory.split.read(range)?),
-            Origin::Given(root) => match self.given[root.index()] {
-                Some(Numbers::F32(x)) => Ok(Operand::Numbers(x.into())),
-                Some(Numbers::Integers(x)) => Ok(Operand::Labels(x)),
-                None => Err(missing(*root)),
-            },
-            Origin::Scalar(root) => Ok(Operand::Numbers(self.scalars[root.index()].as_slice().into())),
-            Origin::Kept(position) => Ok(Operand::Numbers(memory.kept[*position].into())),
+    /// Computes the parts that are not derived.
+    fn heads(
+        &self,
+        task: &Compute,
+        parts: &[Part],
+        sources: &Sources<'_, '_>,
+        places: &mut [Place<'_>],
+        workspace: &mut [f32],
+    ) -> Result<Vec<Counts>, Fault> {
+        let shape = |i: usize| self.program.buffer(parts[i].output).shape.as_slice();
+        let operands = |i: usize| self.operands(&parts[i], &task.parts[i].origins, sources);
+        let Way { split, heads } = &task.way;
+        match (heads, split.heads.as_slice(), places) {
+            (Heads::Chain(chain), chosen, places) => chain.run(sources, chosen.len(), places),
+            (Heads::One(kernel), &[head], [place]) => {
+                Ok(vec![kernel.compute(&parts[head].op, &operands(head)?, place, shape(head), workspace)?])
+            }
+            (Heads::Pair(pair), &[first, second], places) => {
+                Ok(pair.compute([&operands(first)?, &operands(second)?], places)?.to_vec())
+            }
+            _ => Err(Fault::Operands("the parts cannot be computed together".into())),
         }
     }
 
+    /// What a part reads, with shapes.
+    fn operands<'t>(
+        &'t self,
+        part: &Part,
+        origins: &[Origin],
+        sources: &Sources<'_, 't>,
+    ) -> Result<Operands<'t>, Fault> {
+        let shape = |id: BufferId| self.program.buffer(id).shape.as_slice();
+        let operand = |(&id, origin)| Ok((sources.operand(origin)?, shape(id)));
+        let operands: Result<Vec<_>, Fault> = part.inputs.iter().zip(origins).map(operand).collect();
+        Ok(Operands(operands?))
+    }
+
     fn store(&self, reach: &Reach, value: &Origin) -> Result<(), Fault> {
-        self.with_memory(reach, |memory, slots, _| {
+        self.with_memory(reach, |sources, slots, _| {
             let missing = || Fault::Operands("there are no numbers to store, or no place for them".into());
-            let Operand::Numbers(x) = self.operand(value, memory)? else { return Err(missing()) };
+            let Operand::Numbers(x) = sources.operand(value)? else { return Err(missing()) };
             match slots.into_iter().next() {
                 Some(Written::Kept(y)) => Ok(x.copy_to(y)?),
                 _ => Err(missing()),
@@ -202,7 +212,7 @@ impl<'a> Run<'a> {
     fn numbers(&self, id: BufferId) -> Result<Vec<f32>, Fault> {
         let reach = self.bound.reach(self.program, &[id], &[], None);
         let origin = self.bound.origin(self.program, id, &reach)?;
-        self.with_memory(&reach, |memory, _, _| match self.operand(&origin, memory)? {
+        self.with_memory(&reach, |sources, _, _| match sources.operand(&origin)? {
             Operand::Numbers(x) => {
                 let mut numbers = vec![0.0; x.len()];
                 x.copy_to(&mut numbers)?;
@@ -210,7 +220,7 @@ impl<'a> Run<'a> {
             }
             Operand::Indices(x) => Ok(x.iter().map(|&i| f32::from(i)).collect()),
             Operand::Labels(x) => Ok(x.iter().map(|&i| i as f32).collect()),
-            Operand::Output(_) | Operand::Part(_) => Err(missing(id)),
+            Operand::Own => Err(missing(id)),
         })
     }
 
@@ -267,82 +277,24 @@ fn numbers<'t>(storage: &'t Storage, layout: &Layout) -> Result<&'t [f32], Fault
     }
 }
 
-fn unaligned(error: bytemuck::PodCastError) -> Fault {
-    Fault::Operands(format!("bytes of the arena cannot be read as elements: {error}"))
-}
-
 fn words(bytes: &mut [u8]) -> Result<&mut [f32], Fault> {
     bytemuck::try_cast_slice_mut(bytes).map_err(unaligned)
 }
 
-/// What a buffer's bytes stand for.
-fn stored<'t>(buffer: &Buffer, bytes: &'t [u8]) -> Result<Operand<'t>, Fault> {
-    let format = buffer.format;
-    Ok(match (buffer.dtype, buffer.width()) {
-        (DType::Index8, _) => Operand::Indices(bytes),
-        (DType::Label, _) => Operand::Labels(bytemuck::try_cast_slice(bytes).map_err(unaligned)?),
-        (DType::F32, 1) => Operand::Numbers(Elements::u8(format, bytes)?),
-        (DType::F32, 2) => {
-            Operand::Numbers(Elements::u16(format, bytemuck::try_cast_slice(bytes).map_err(unaligned)?)?)
-        }
-        (DType::F32, _) => {
-            Operand::Numbers(Elements::rounded(format, bytemuck::try_cast_slice(bytes).map_err(unaligned)?))
-        }
-    })
-}
-
 /// Where a result goes.
 fn result<'t>(buffer: &Buffer, overflow: Option<Overflow>, written: Written<'t>) -> Result<Place<'t>, Fault> {
-    let format = buffer.format;
     let bytes = match written {
         Written::Kept(numbers) => return Ok(Place::Numbers(numbers.into())),
         Written::Arena(bytes) => bytes,
     };
-    // What is not rounded holds numbers of the format already, so that either mode leaves them as they are.
-    let mode = overflow.unwrap_or(Overflow::NotFinite);
-    Ok(match (buffer.dtype, buffer.width()) {
-        (DType::Index8, _) => Place::Indices(bytes),
-        (DType::Label, _) => return Err(Fault::Operands("labels are not computed".into())),
-        (DType::F32, 1) => Place::Numbers(Output::u8(format, mode, bytes)?),
-        (DType::F32, 2) => {
+    Ok(match (buffer.dtype, buffer.width(), rounding(buffer, overflow)) {
+        (DType::Index8, ..) => Place::Indices(bytes),
+        (DType::Label, ..) => return Err(Fault::Operands("labels are not computed".into())),
+        (DType::F32, 1, Some((format, mode))) => Place::Numbers(Output::u8(format, mode, bytes)?),
+        (DType::F32, 2, Some((format, mode))) => {
             Place::Numbers(Output::u16(format, mode, bytemuck::try_cast_slice_mut(bytes).map_err(unaligned)?)?)
         }
-        (DType::F32, _) if format != Format::FP32 => Place::Numbers(Output::rounded(format, mode, words(bytes)?)),
-        (DType::F32, _) => Place::Numbers(words(bytes)?.into()),
+        (DType::F32, _, Some((format, mode))) => Place::Numbers(Output::rounded(format, mode, words(bytes)?)),
+        (DType::F32, _, None) => Place::Numbers(words(bytes)?.into()),
     })
-}
-
-/// Computes the parts of one instruction. What is derived of them counts nothing.
-fn execute(
-    way: &Way,
-    links: &[Link<'_>],
-    places: &mut [Place<'_>],
-    workspace: &mut [f32],
-) -> Result<Vec<Counts>, Fault> {
-    let Way::Heads(split, kind) = way else { return chain::compute(links, places, links[0].shape) };
-    let mut counts = vec![Counts::default(); links.len()];
-    let parts = Parts { split, links };
-    let of_heads = parts.run(&mut counts, &mut |heads| heads_of(kind, heads, places, workspace))?;
-    split.heads.iter().zip(of_heads).for_each(|(&head, of_head)| counts[head] = of_head);
-    Ok(counts)
-}
-
-/// Computes the parts that are not derived.
-fn heads_of(
-    kind: &Heads,
-    heads: &[Link<'_>],
-    places: &mut [Place<'_>],
-    workspace: &mut [f32],
-) -> Result<Vec<Counts>, Fault> {
-    match (kind, heads, places) {
-        (Heads::Chain, [first, ..], places) => chain::compute(heads, places, first.shape),
-        (Heads::One(kernel), [head], [place]) => {
-            Ok(vec![kernel.compute(head.op, &head.operands, place, head.shape, workspace)?])
-        }
-        (Heads::Pair, [first, second], places) => {
-            let parts = [(first.op, &first.operands), (second.op, &second.operands)];
-            Ok(kernel::pair(parts, places, [first.shape, second.shape])?.to_vec())
-        }
-        _ => Err(Fault::Operands("the parts cannot be computed together".into())),
-    }
 }

@@ -1,5 +1,7 @@
 //! Batch normalisation and its gradient by x, as affine functions with factors of each channel.
 
+use std::borrow::Cow;
+
 use crate::elementwise::function::Function;
 use crate::elementwise::math::clamp;
 use crate::words::simd::{mul_add, multiversion};
@@ -9,27 +11,47 @@ pub(crate) fn reciprocal_deviation(var: f32, epsilon: f32) -> f64 {
     1.0 / (f64::from(var) + f64::from(epsilon)).sqrt()
 }
 
-/// What the rows of a function need of each channel, from its channels' operands; `count` is `n * s`.
+/// How many numbers the rows of a function need of each channel.
+pub(crate) fn tables(function: &Function) -> usize {
+    match function {
+        Function::Normalize { .. } | Function::NormalizeMask { .. } => 3,
+        Function::NormalizeGradInput { .. } => 4,
+        _ => 0,
+    }
+}
+
+/// Writes these numbers to [`tables`], from the operands with one number for each channel; `count` is `n * s`.
 ///
 /// Normalisation is `(x - mean) * factor + bias`, its gradient `dy * by_dy + (x - mean) * by_x + constant`.
-pub(crate) fn factors(function: Function<'_>, operands: Vec<Vec<f32>>, count: f64) -> Vec<Vec<f32>> {
-    match (function, operands.as_slice()) {
-        (Function::Normalize { epsilon } | Function::NormalizeMask { epsilon, .. }, [mean, var, scale, bias]) => {
-            let factor = |(scale, var): (&f32, &f32)| (f64::from(*scale) * reciprocal_deviation(*var, epsilon)) as f32;
-            vec![mean.clone(), scale.iter().zip(var).map(factor).collect(), bias.clone()]
-        }
-        (Function::NormalizeGradInput { epsilon }, [mean, var, scale, dscale, dbias]) => {
-            let mut factors = [vec![], vec![], vec![]];
-            for (((var, scale), dscale), dbias) in var.iter().zip(scale).zip(dscale).zip(dbias) {
-                let r = reciprocal_deviation(*var, epsilon);
-                let by_dy = f64::from(*scale) * r;
-                let by_x = -by_dy * r * f64::from(*dscale) / count;
-                let constant = -by_dy * f64::from(*dbias) / count;
-                factors.iter_mut().zip([by_dy, by_x, constant]).for_each(|(to, factor)| to.push(factor as f32));
+pub(crate) fn factors(function: &Function, operands: &[Cow<'_, [f32]>], count: f64, tables: &mut [&mut [f32]]) {
+    match (function, operands, tables) {
+        (
+            Function::Normalize { epsilon } | Function::NormalizeMask { epsilon, .. },
+            [mean, var, scale, bias],
+            [to_mean, to_factor, to_bias],
+        ) => {
+            to_mean[..mean.len()].copy_from_slice(mean);
+            for ((to, scale), var) in to_factor.iter_mut().zip(&**scale).zip(&**var) {
+                *to = (f64::from(*scale) * reciprocal_deviation(*var, *epsilon)) as f32;
             }
-            std::iter::once(mean.clone()).chain(factors).collect()
+            to_bias[..bias.len()].copy_from_slice(bias);
         }
-        _ => operands,
+        (
+            Function::NormalizeGradInput { epsilon },
+            [mean, var, scale, dscale, dbias],
+            [to_mean, to_by_dy, to_by_x, to_constant],
+        ) => {
+            to_mean[..mean.len()].copy_from_slice(mean);
+            let of_channels = var.iter().zip(&**scale).zip(&**dscale).zip(&**dbias);
+            for (channel, (((var, scale), dscale), dbias)) in of_channels.enumerate() {
+                let r = reciprocal_deviation(*var, *epsilon);
+                let by_dy = f64::from(*scale) * r;
+                to_by_dy[channel] = by_dy as f32;
+                to_by_x[channel] = (-by_dy * r * f64::from(*dscale) / count) as f32;
+                to_constant[channel] = (-by_dy * f64::from(*dbias) / count) as f32;
+            }
+        }
+        _ => {}
     }
 }
 

@@ -13,9 +13,11 @@ mod computed;
 mod piece;
 mod shared;
 mod special;
+mod storage;
 
 pub(crate) use computed::{Bounds, Computed, Mask};
 pub(crate) use shared::SharedOutput;
+pub use storage::{ResultStorage, Storage};
 
 /// Elements that are unpacked, computed and packed at a time (16 KiB of FP32).
 pub(crate) const TILE: usize = 4 * 1024;
@@ -115,7 +117,7 @@ impl<'a> Elements<'a> {
     /// Whether rounding to a format leaves the elements as they are: numbers of it that are never infinite. Those that are
     /// stored in FP32 may be.
     pub(crate) fn stays_in(self, format: Format) -> bool {
-        self.numbers().is_none() && self.format() == format && !Overflow::NotFinite.keeps_infinity(format)
+        self.storage().stays_in(format)
     }
 
     /// Whether both are the same elements in the same place.
@@ -231,16 +233,6 @@ impl<'a> Output<'a> {
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// How the result is rounded.
-    pub(crate) fn rounding(&self) -> Option<(Format, Overflow)> {
-        self.rounding
-    }
-
-    /// Whether the result goes to FP32 numbers.
-    pub(crate) fn holds_numbers(&self) -> bool {
-        matches!(self.place, Place::F32(_))
     }
 
     /// The same place under a shorter loan.

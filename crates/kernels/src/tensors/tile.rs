@@ -27,7 +27,6 @@ impl Tile {
     }
 
     /// What is left after the first `done` elements, which are whole rows or all.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn after(self, done: usize) -> Tile {
         Tile { start: self.start + done, len: self.len - done, row: self.row + done / self.row_len, ..self }
     }
@@ -121,12 +120,19 @@ impl Tiles {
         (first..(first + self.tiles_per_task()).min(self.tiles)).map(|index| self.tile(index))
     }
 
-    /// A table of one number for each channel, so that the numbers of a tile's rows lie side by side.
-    pub(crate) fn table(&self, of_channels: &[f32]) -> Vec<f32> {
-        of_channels.iter().copied().cycle().take(of_channels.len() + self.tile_rows).collect()
+    /// Elements of a table: one number for each channel, and the first ones again, so that those of a tile's rows lie side by
+    /// side.
+    pub(crate) fn table_len(&self) -> usize {
+        self.channels + self.tile_rows
     }
 
-    /// The numbers of a [`Tiles::table`] for the rows of a tile.
+    /// Makes a table of its first numbers, one for each channel.
+    pub(crate) fn repeat_table(&self, table: &mut [f32]) {
+        let (once, again) = table.split_at_mut(self.channels);
+        again.iter_mut().zip(once.iter().cycle()).for_each(|(again, once)| *again = *once);
+    }
+
+    /// The numbers of a table for the rows of a tile.
     pub(crate) fn per_row<'t>(&self, table: &'t [f32], tile: Tile) -> &'t [f32] {
         &table[tile.row % self.channels..][..tile.rows()]
     }

@@ -22,7 +22,7 @@ pub(crate) const SHAPES: [[usize; 3]; 11] = [
 pub(crate) const EPSILON: f32 = 1e-3;
 
 pub(crate) fn part<'a>(
-    function: Function<'a>,
+    function: Function,
     operands: Vec<Operand<'a>>,
     rounding: Option<(Format, Overflow)>,
     output: Option<usize>,

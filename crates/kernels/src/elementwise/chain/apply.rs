@@ -9,13 +9,13 @@ use crate::words::simd::{mul_add, multiversion};
 
 multiversion! {
     /// Computes one tile of a part.
-    pub(super) fn apply(function: Function<'_>, operands: &Operands<'_>, y: &mut [f32]) {
+    pub(super) fn apply(function: &Function, operands: &Operands<'_>, y: &mut [f32]) {
         let x = |i: usize| operands.each(i);
-        let scalar = |i: usize| operands.scalars[i];
+        let scalar = |i: usize| operands.scalar(i);
         let rows = |i: usize| operands.rows(i);
         let row_len = operands.tile.row_len;
         let fma = |a: f32, b: f32, c: f32| mul_add::<FMA>(a, b, c);
-        match function {
+        match *function {
             Function::Copy => y.copy_from_slice(x(0)),
             Function::Relu => map(x(0), y, |x| if x <= 0.0 { 0.0 } else { x }),
             Function::LeakyRelu { alpha } => map(x(0), y, |x| if x < 0.0 { alpha * x } else { x }),
@@ -30,7 +30,7 @@ multiversion! {
             Function::Sub => map2(x(0), x(1), y, |a, b| a - b),
             Function::Mul => map2(x(0), x(1), y, |a, b| a * b),
             Function::Div => map2(x(0), x(1), y, |a, b| a / b),
-            Function::Sum => match operands.sources.len() {
+            Function::Sum => match operands.count() {
                 0 => y.fill(0.0),
                 1 => y.copy_from_slice(x(0)),
                 2 => map2(x(0), x(1), y, |a, b| a + b),
@@ -84,7 +84,7 @@ multiversion! {
                     fma(parameter, fma(-rate, weight_decay, 1.0), -step)
                 });
             }
-            Function::Formula(formula) => evaluate(formula, operands, y),
+            Function::Formula(ref formula) => evaluate(formula, operands, y),
         }
     }
 }

@@ -7,59 +7,146 @@
 use bitbudget_formats::{Counts, Format, Overflow, Pack64, Unpack64, pack_u8};
 
 use super::mask::Masked;
-use super::part::{Operand, Part};
-use super::plan::Step;
+use super::part::{ChainOperand, PlannedOperand, PlannedPart};
+use super::plan::{Plan, Step, Values};
 use super::registers::{self, Passing, Skip, Target, Work};
 use super::residual::Residual;
 use crate::elementwise::function::Function;
 use crate::tensors::blocks::{Bytes, Codes, Gate};
-use crate::tensors::elements::Bounds;
-use crate::tensors::elements::SharedOutput;
+use crate::tensors::elements::{Bounds, ResultStorage, SharedOutput, Storage, Stored};
 use crate::tensors::tile::{Tile, Tiles};
 
 /// Parts of the longest chain that runs in registers.
 const PARTS: usize = 6;
 
-/// A chain that runs in registers.
-pub(super) struct Fused<'a> {
-    value: Value<'a>,
-    /// Lets elements of the sum through.
-    passing: Option<Passing<'a>>,
+/// A chain that runs in registers, over operands `C`.
+#[derive(Clone)]
+pub(super) struct Fused<C = Coded> {
+    value: Value<C>,
+    /// Lets elements of the sum through: where the code is from 1 to this one, or NaN.
+    passing: Option<(C, u8)>,
     /// The part whose result is packed first.
     packed: usize,
     pack: Pack64,
     /// The part that clamps codes, and the largest code that it leaves.
     clamp: Option<(usize, u8)>,
+    /// What makes numbers of the result's codes, where it is read.
+    unpack: Option<Unpack64>,
 }
 
-enum Value<'a> {
+/// A chain with the codes of its operands.
+pub(super) type BoundFused<'a> = Fused<Codes<'a>>;
+
+/// Where the codes of an operand are, and what makes numbers of them.
+#[derive(Clone, Copy)]
+pub(super) struct Coded {
+    place: Place,
+    unpack: Unpack64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Tensor(usize),
+    Output(usize),
+}
+
+impl Coded {
+    /// The codes in one run.
+    fn bind<'a>(self, values: &Values<'a>, places: &[SharedOutput]) -> Option<Codes<'a>> {
+        let codes = match self.place {
+            Place::Tensor(x) => match values.tensors[x].stored() {
+                Stored::U8(_, codes) => codes.into(),
+                _ => return None,
+            },
+            Place::Output(output) => Bytes::replaced(places.get(output)?.bytes()?.1, places[output].len()),
+        };
+        Some(Codes { codes, unpack: self.unpack })
+    }
+}
+
+#[derive(Clone)]
+enum Value<C> {
     /// Codes are added in their order.
-    Sum(Vec<Codes<'a>>),
+    Sum(Vec<C>),
     Normalize {
-        x: Codes<'a>,
+        x: C,
         /// The part that normalises it.
         part: usize,
         /// What is added to the result, which is rounded before, and whether it is rectified then.
-        skip: Option<(Skipped<'a>, Pack64, bool)>,
+        skip: Option<(Skipped<C>, Pack64, bool)>,
     },
     Gradient {
-        dy: Codes<'a>,
-        x: Codes<'a>,
+        dy: C,
+        x: C,
         gated: Option<Gated>,
     },
 }
 
 /// What is added to a normalised tensor.
 #[derive(Clone, Copy)]
-enum Skipped<'a> {
-    Stored(Codes<'a>),
+enum Skipped<C> {
+    Stored(C),
     /// Normalised by a part of its own.
     Normalized {
-        codes: Codes<'a>,
+        codes: C,
         part: usize,
         pack: Pack64,
         rectified: bool,
     },
+}
+
+impl<C: Copy> Value<C> {
+    /// The same of other operands.
+    fn map<D>(&self, f: impl Fn(C) -> Option<D>) -> Option<Value<D>> {
+        Some(match *self {
+            Value::Sum(ref terms) => Value::Sum(terms.iter().map(|&x| f(x)).collect::<Option<_>>()?),
+            Value::Normalize { x, part, skip } => {
+                let skip = match skip {
+                    None => None,
+                    Some((Skipped::Stored(codes), pack, rectifies)) => {
+                        Some((Skipped::Stored(f(codes)?), pack, rectifies))
+                    }
+                    Some((Skipped::Normalized { codes, part, pack: own, rectified }, pack, rectifies)) => {
+                        Some((Skipped::Normalized { codes: f(codes)?, part, pack: own, rectified }, pack, rectifies))
+                    }
+                };
+                Value::Normalize { x: f(x)?, part, skip }
+            }
+            Value::Gradient { dy, x, gated } => Value::Gradient { dy: f(dy)?, x: f(x)?, gated },
+        })
+    }
+}
+
+/// How the tensors of a chain are stored.
+#[derive(Clone, Copy)]
+pub(super) struct Storages<'s> {
+    pub(super) tensors: &'s [Storage],
+    pub(super) outputs: &'s [ResultStorage],
+}
+
+impl Storages<'_> {
+    /// The codes of an operand of one byte an element.
+    fn codes(self, operand: &PlannedOperand) -> Option<(Format, Coded)> {
+        let (format, place) = match *operand {
+            ChainOperand::Elements(x) => (self.tensors[x].bytes()?, Place::Tensor(x)),
+            ChainOperand::Output(output) => (self.outputs.get(output)?.bytes()?, Place::Output(output)),
+            _ => return None,
+        };
+        Some((format, Coded { place, unpack: Unpack64::new(format)? }))
+    }
+
+    /// Which positive codes of the second operand let the first through, if the function is a gradient that is 0 elsewhere.
+    fn passing(self, function: &Function, operand: &PlannedOperand) -> Option<(Coded, u8)> {
+        let (format, codes) = self.codes(operand)?;
+        // Of these formats' codes, those of positive numbers are positive bytes, and the sign bit alone is NaN.
+        Pack64::new(format, Overflow::Saturate)?;
+        let last = match *function {
+            Function::ReluGrad => u8::MAX >> 1,
+            Function::ClipGrad { min: 0.0, max } => code(format, max)? - 1,
+            _ => return None,
+        };
+        Some((codes, last))
+    }
 }
 
 /// What a kink behind the same normalisation lets through of a gradient, as the chain's first parts.
@@ -76,7 +163,7 @@ struct Gated {
 
 impl Gated {
     /// None where the chain begins otherwise.
-    fn new(parts: &[Part<'_>]) -> Option<Gated> {
+    fn new(parts: &[PlannedPart]) -> Option<Gated> {
         let first = parts.first()?;
         let (at, bounds) = match first.function {
             Function::NormalizeMask { low, high, .. } => (0, Bounds { low, high }),
@@ -100,19 +187,6 @@ impl Gated {
     }
 }
 
-/// The codes of an operand of one byte an element.
-fn codes<'a>(operand: &Operand<'a>, places: &[SharedOutput]) -> Option<(Format, Codes<'a>)> {
-    let (format, codes) = match *operand {
-        Operand::Elements(x) => return Codes::of(x),
-        Operand::Output(output) => {
-            let (format, codes) = places.get(output)?.bytes()?;
-            (format, Bytes::replaced(codes, places[output].len()))
-        }
-        _ => return None,
-    };
-    Some((format, Codes { codes, unpack: Unpack64::new(format)? }))
-}
-
 /// The positive code of a number that is one of the format's.
 fn code(format: Format, number: f32) -> Option<u8> {
     let (mut code, paper) = ([0], Pack64::new(format, Overflow::NotFinite).is_some());
@@ -122,50 +196,39 @@ fn code(format: Format, number: f32) -> Option<u8> {
     (paper && counts == Counts::default() && back == [number] && number > 0.0).then_some(code[0])
 }
 
-/// Which positive codes of the second operand let the first through, if the function is a gradient that is 0 elsewhere.
-fn passing<'a>(function: Function<'_>, operand: &Operand<'a>, places: &[SharedOutput]) -> Option<Passing<'a>> {
-    let (format, codes) = codes(operand, places)?;
-    // Of these formats' codes, those of positive numbers are positive bytes, and the sign bit alone is NaN.
-    Pack64::new(format, Overflow::Saturate)?;
-    let last = match function {
-        Function::ReluGrad => u8::MAX >> 1,
-        Function::ClipGrad { min: 0.0, max } => code(format, max)? - 1,
-        _ => return None,
-    };
-    Some(Passing { codes: codes.codes, last })
-}
-
 /// The largest code that a clamp from 0 on leaves.
-fn ceiling(function: Function<'_>, format: Format) -> Option<u8> {
-    match function {
+fn ceiling(function: &Function, format: Format) -> Option<u8> {
+    match *function {
         Function::Relu => Some(u8::MAX >> 1),
         Function::Clip { min: 0.0, max } => code(format, max),
         _ => None,
     }
 }
 
-fn is_part(operand: Option<&Operand<'_>>, i: usize) -> bool {
-    matches!(operand, Some(Operand::Part(j)) if *j == i)
+fn is_part(operand: Option<&PlannedOperand>, i: usize) -> bool {
+    matches!(operand, Some(ChainOperand::Part(j)) if *j == i)
 }
 
-impl<'a> Fused<'a> {
+impl Fused {
     /// None where the chain is another one, or is stored, but not in bytes.
-    pub(super) fn new(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput]) -> Option<Self> {
-        let fits = match places {
+    pub(super) fn new(tiles: &Tiles, parts: &[PlannedPart], storages: Storages<'_>) -> Option<Self> {
+        let fits = match storages.outputs {
             [] => true,
             [first, ..] => parts.last()?.output == Some(0) && first.bytes().is_some(),
         };
-        Fused::of(tiles, parts, places, true).filter(|_| fits)
+        Fused::of(tiles, parts, storages, true).filter(|_| fits)
     }
 
     /// As [`Fused::new`], for a chain whose last result is stored nowhere.
-    pub(super) fn read(tiles: &Tiles, parts: &[Part<'a>]) -> Option<Self> {
-        Fused::of(tiles, parts, &[], false)
+    pub(super) fn read(tiles: &Tiles, parts: &[PlannedPart], tensors: &[Storage]) -> Option<Self> {
+        let (format, _) = parts.last()?.rounding?;
+        let fused = Fused::of(tiles, parts, Storages { tensors, outputs: &[] }, false)?;
+        Some(Fused { unpack: Some(Unpack64::new(format)?), ..fused })
     }
 
-    fn of(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput], counts: bool) -> Option<Self> {
+    fn of(tiles: &Tiles, parts: &[PlannedPart], storages: Storages<'_>, counts: bool) -> Option<Self> {
         if let Some(gated) = Gated::new(parts) {
-            return Fused::gated(tiles, parts, places, gated);
+            return Fused::gated(tiles, parts, storages, gated);
         }
         let (_, before) = parts.split_last()?;
         if !crate::words::simd::has_avx512() {
@@ -174,24 +237,25 @@ impl<'a> Fused<'a> {
         if before.iter().any(|part| part.output.is_some()) {
             return None;
         }
-        let pack = |part: &Part<'_>| part.rounding.and_then(|(format, overflow)| Pack64::new(format, overflow));
+        let pack = |part: &PlannedPart| part.rounding.and_then(|(format, overflow)| Pack64::new(format, overflow));
         let mut rest = parts;
-        let mut take = |wanted: &dyn Fn(&Part<'a>) -> bool| {
+        let mut take = |wanted: &dyn Fn(&PlannedPart) -> bool| {
             let (part, others) = rest.split_first().filter(|(part, _)| wanted(part))?;
             rest = others;
             Some((parts.len() - others.len() - 1, part))
         };
-        let operand_codes = |part: &Part<'a>, k: usize| Some(codes(part.operands.get(k)?, places)?.1);
+        let operand_codes = |part: &PlannedPart, k: usize| Some(storages.codes(part.operands.get(k)?)?.1);
 
         let first = take(&|_| true)?.1;
         let mut packed = 0;
         let mut only = None;
-        let value = match first.function {
+        let value = match &first.function {
             Function::Sum | Function::Add if (1..=8).contains(&first.operands.len()) => {
-                Value::Sum(first.operands.iter().map(|x| codes(x, places).map(|(_, x)| x)).collect::<Option<_>>()?)
+                let terms = first.operands.iter().map(|x| storages.codes(x).map(|(_, x)| x));
+                Value::Sum(terms.collect::<Option<_>>()?)
             }
             Function::ReluGrad | Function::ClipGrad { .. } => {
-                only = Some(passing(first.function, first.operands.get(1)?, places)?);
+                only = Some(storages.passing(&first.function, first.operands.get(1)?)?);
                 Value::Sum(vec![operand_codes(first, 0)?])
             }
             Function::Normalize { .. } => match Residual::new(parts) {
@@ -208,7 +272,7 @@ impl<'a> Fused<'a> {
                     let part = a.normalized?;
                     let skipped = match b.normalized {
                         None => {
-                            let stored = |k: &usize| !matches!(parts[at].operands[*k], Operand::Part(_));
+                            let stored = |k: &usize| !matches!(parts[at].operands[*k], ChainOperand::Part(_));
                             Skipped::Stored(operand_codes(&parts[at], (0..2).find(stored)?)?)
                         }
                         Some(i) => {
@@ -228,20 +292,20 @@ impl<'a> Fused<'a> {
         if only.is_none() && matches!(value, Value::Sum(_)) && first.rounding.is_none() {
             let gradient = take(&|part| is_part(part.operands.first(), 0))?;
             packed = gradient.0;
-            only = Some(passing(gradient.1.function, gradient.1.operands.get(1)?, places)?);
+            only = Some(storages.passing(&gradient.1.function, gradient.1.operands.get(1)?)?);
         }
         let rounding = parts[packed].rounding;
         let clamp = match take(&|part| part.rounding == rounding && is_part(part.operands.first(), packed)) {
             None => None,
-            Some((i, part)) => Some((i, ceiling(part.function, rounding?.0)?)),
+            Some((i, part)) => Some((i, ceiling(&part.function, rounding?.0)?)),
         };
         let fits = registers::fits(tiles) && rest.is_empty();
         let pack = pack(&parts[packed])?;
-        fits.then_some(Fused { value, passing: only, packed, pack, clamp })
+        fits.then_some(Fused { value, passing: only, packed, pack, clamp, unpack: None })
     }
 
     /// The gradient of a normalisation from what a gate lets through.
-    fn gated(tiles: &Tiles, parts: &[Part<'a>], places: &[SharedOutput], gated: Gated) -> Option<Self> {
+    fn gated(tiles: &Tiles, parts: &[PlannedPart], storages: Storages<'_>, gated: Gated) -> Option<Self> {
         let [before @ .., passing, gradient] = parts else { return None };
         let fits = crate::words::simd::has_avx512()
             && registers::fits(tiles)
@@ -255,19 +319,33 @@ impl<'a> Fused<'a> {
         // What is normalised is the last of the elements that the first part reads.
         let normalized = parts[0].operands.get(usize::from(gated.at == 0))?;
         let ((format, dy), (_, x)) =
-            (codes(passing.operands.first()?, places)?, codes(gradient.operands.get(1)?, places)?);
-        let is_same = codes(normalized, places)?.1.codes.is(&x.codes);
+            (storages.codes(passing.operands.first()?)?, storages.codes(gradient.operands.get(1)?)?);
+        let is_same = storages.codes(normalized)?.1.place == x.place;
         let keeps = passing.rounding.is_none_or(|(to, _)| to == format);
         let pack = gradient.rounding.and_then(|(format, overflow)| Pack64::new(format, overflow))?;
         let value = Value::Gradient { dy, x, gated: Some(gated) };
-        (is_same && keeps).then_some(Fused { value, passing: None, packed: gated.at + 1, pack, clamp: None })
+        let (packed, clamp, unpack) = (gated.at + 1, None, None);
+        (is_same && keeps).then_some(Fused { value, passing: None, packed, pack, clamp, unpack })
     }
 
+    /// The chain with the codes of one run.
+    pub(super) fn bind<'a>(&self, values: &Values<'a>, places: &[SharedOutput]) -> Option<BoundFused<'a>> {
+        let bind = |coded: Coded| coded.bind(values, places);
+        let passing = match self.passing {
+            Some((coded, last)) => Some((bind(coded)?, last)),
+            None => None,
+        };
+        let Fused { packed, pack, clamp, unpack, .. } = *self;
+        Some(Fused { value: self.value.map(bind)?, passing, packed, pack, clamp, unpack })
+    }
+}
+
+impl BoundFused<'_> {
     /// Computes the first elements of a tile, counts for each part, and gives how many they are.
     pub(super) fn run(
         &self,
-        steps: &[Step<'_>],
-        tiles: &Tiles,
+        plan: &Plan,
+        values: &Values<'_>,
         places: &[SharedOutput],
         tile: Tile,
         counts: &mut [Counts],
@@ -278,20 +356,21 @@ impl<'a> Fused<'a> {
             None => Target::Nothing,
         };
         // SAFETY: operands and output have the chain's shape, and this task alone writes the tile's elements.
-        unsafe { self.run_at(to, tiles.row(), steps, tiles, tile, counts) }
+        unsafe { self.run_at(to, plan.tiles.row(), plan, values, tile, counts) }
     }
 
     /// Writes the numbers of a tile to `y`, which holds as many.
-    pub(super) fn unpack(&self, unpack: Unpack64, steps: &[Step<'_>], tiles: &Tiles, tile: Tile, y: &mut [f32]) {
-        debug_assert!(y.len() == tile.len);
+    pub(super) fn unpack(&self, plan: &Plan, values: &Values<'_>, tile: Tile, y: &mut [f32]) {
+        debug_assert!(y.len() == tile.len && self.unpack.is_some());
+        let Some(unpack) = self.unpack else { return };
         let to = Target::Numbers(y.as_mut_ptr().wrapping_sub(tile.start), unpack);
         let mut counts = [Counts::default(); PARTS];
-        let row = if tile.row_len == tiles.row() { tiles.row() } else { 0 };
+        let row = if tile.row_len == plan.tiles.row() { tile.row_len } else { 0 };
         // SAFETY: operands have the chain's shape, and the numbers are as many as the tile's elements.
         unsafe {
-            let done = self.run_at(to, row, steps, tiles, tile, &mut counts);
+            let done = self.run_at(to, row, plan, values, tile, &mut counts);
             if done < tile.len {
-                self.run_at(to, 0, steps, tiles, tile.after(done), &mut counts);
+                self.run_at(to, 0, plan, values, tile.after(done), &mut counts);
             }
         }
     }
@@ -304,15 +383,15 @@ impl<'a> Fused<'a> {
         &self,
         to: Target,
         row: usize,
-        steps: &[Step<'_>],
-        tiles: &Tiles,
+        plan: &Plan,
+        values: &Values<'_>,
         tile: Tile,
         counts: &mut [Counts],
     ) -> usize {
-        fn tables<'t, const N: usize>(step: &'t Step<'_>, tiles: &Tiles, tile: Tile) -> [&'t [f32]; N] {
-            std::array::from_fn(|k| step.tables.get(k).map_or(&[][..], |table| tiles.per_row(table, tile)))
+        fn tables<'t, const N: usize>(step: &Step, plan: &Plan, values: &'t Values<'_>, tile: Tile) -> [&'t [f32]; N] {
+            std::array::from_fn(|k| step.rows(k, plan, values, tile))
         }
-        let of_step = |i: usize| tables::<3>(&steps[i], tiles, tile);
+        let of_step = |i: usize| tables::<3>(&plan.steps[i], plan, values, tile);
         let mut work = Work {
             tile,
             row,
@@ -326,7 +405,9 @@ impl<'a> Fused<'a> {
         // SAFETY: there is a `Pack64` only where the processor has the instructions; the rest is the caller's promise.
         unsafe {
             match &self.value {
-                Value::Sum(terms) => work.sum(terms, self.passing),
+                Value::Sum(terms) => {
+                    work.sum(terms, self.passing.map(|(Codes { codes, .. }, last)| Passing { codes, last }));
+                }
                 Value::Normalize { x, part, skip } => {
                     let mut other = None;
                     let skip = skip.map(|(skip, pack, rectifies)| match skip {
@@ -344,13 +425,13 @@ impl<'a> Fused<'a> {
                     }
                 }
                 Value::Gradient { dy, x, gated: None } => {
-                    work.gradient([*dy, *x], tables(&steps[0], tiles, tile), None);
+                    work.gradient([*dy, *x], tables(&plan.steps[0], plan, values, tile), None);
                 }
                 Value::Gradient { dy, x, gated: Some(gated) } => {
                     let gate = Gate { bounds: gated.bounds, tables: of_step(0) };
                     let found = work.gradient(
                         [*dy, *x],
-                        tables(&steps[gated.at + 1], tiles, tile),
+                        tables(&plan.steps[gated.at + 1], plan, values, tile),
                         Some((gate, gated.rounded)),
                     );
                     gated.count(found, counts);

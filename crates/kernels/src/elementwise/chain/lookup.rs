@@ -4,21 +4,18 @@
 //! The chain itself runs on all codes once; the tensor is then translated 64 codes at a time, where the processor has
 //! AVX-512 VBMI. What a part overflows is counted by flags of the codes. Tables take some 1 KiB for each channel.
 
-use bitbudget_formats::{Counts, Format, unpack_u8};
+use bitbudget_formats::{Counts, Format, Overflow, unpack_u8};
 use rayon::prelude::*;
 
-use super::part::{Operand, Part};
-use super::plan::Plan;
-use super::run::run_plan;
+use super::fused::Storages;
+use super::part::{ChainOperand, PlannedOperand, PlannedPart};
+use super::plan::{Values, has_channels};
+use super::tables::{CODES, Every, Kind, Maker, Tables, are_fixed, nothing};
 use crate::elementwise::function::Function;
-use crate::error::ShapeError;
-use crate::tensors::elements::{Elements, Output, SharedOutput, Stored};
+use crate::tensors::elements::{Output, ResultStorage, SharedOutput, Storage, Stored};
 use crate::tensors::tile::Tiles;
-use crate::words::simd::multiversion;
 use crate::words::translate::{Choice, Entries, Translation, translation};
 
-/// Codes of one byte.
-const CODES: usize = 256;
 /// Elements of a channel for which tables are worth their making.
 const LEAST: usize = 16 * CODES;
 /// The same where what is read one row at a time would else be computed, which takes longer than a few instructions.
@@ -29,119 +26,156 @@ const SHORTEST_READ: usize = 16;
 /// Elements that are translated before the next are read.
 const TILE: usize = 4096;
 
-/// The tables of all channels.
-struct Tables {
-    /// For each stored part its output and its codes.
-    outputs: Vec<(usize, Vec<u8>)>,
-    /// For each code the bits of `counted`.
-    flags: Vec<u8>,
-    /// For each bit the counts that it stands for: parts and kinds.
-    counted: Vec<Vec<(usize, Kind)>>,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Overflow,
-    Underflow,
-    NotFinite,
-}
-
-/// Runs the chain by tables where it can and is worth it. The parts were checked.
-pub(super) fn look_up(
-    shape: [usize; 3],
-    parts: &[Part<'_>],
-    places: &[SharedOutput],
-) -> Result<Option<Vec<Counts>>, ShapeError> {
-    let [rows, row, channels] = rows(shape, parts);
-    let Some(translation) = translation() else { return Ok(None) };
-    if !is_worth_it(rows, row, channels, [SHORTEST_ROW, LEAST]) || places.iter().any(|place| place.bytes().is_none()) {
-        return Ok(None);
-    }
-    let (format, x, classes) = match (only_tensor(parts, places), classes(parts, places)) {
-        (Some((format, x)), _) => (format, x, None),
-        (None, Some((format, x, classes))) => (format, x, Some(classes)),
-        (None, None) => return Ok(None),
-    };
-    let Some(tables) = Tables::new(channels, parts, format, classes.as_ref())? else { return Ok(None) };
-    let tiles = Tiles::new(rows, row, channels, TILE);
-    let task = |task: usize| {
-        let mut counts = vec![0; tables.counted.len()];
-        for tile in tiles.of_task(task) {
-            for i in 0..tile.rows() {
-                let (at, channel) = (tile.start + i * tile.row_len, (tile.row + i) % channels);
-                let choice = |tables| choose(tables, channel, classes.as_ref(), at);
-                let run = Run { x: x.at(at), at, len: tile.row_len };
-                tables.translate(translation, choice, run, places, &mut counts);
-            }
-        }
-        counts
-    };
-    let add = |a: Vec<u64>, b: Vec<u64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
-    let bits =
-        (0..tiles.tasks()).into_par_iter().with_max_len(1).map(task).reduce(|| vec![0; tables.counted.len()], add);
-    let mut counts = vec![Counts::default(); parts.len()];
-    for (bit, counted) in bits.into_iter().zip(&tables.counted) {
-        for (part, kind) in counted {
-            match kind {
-                Kind::Overflow => counts[*part].overflow = bit,
-                Kind::Underflow => counts[*part].underflow = bit,
-                Kind::NotFinite => counts[*part].not_finite = bit,
-            }
-        }
-    }
-    Ok(Some(counts))
-}
-
-/// What a chain of one tensor of one-byte codes gives for each code, as codes.
-pub(super) struct Table<'a> {
+/// A chain that goes by tables.
+pub(super) struct Lookup {
     translation: Translation,
-    x: &'a [u8],
+    tiles: Tiles,
+    channels: usize,
+    x: Place,
+    classes: Option<Classes>,
+    maker: Maker,
+    /// The tables, where they do not depend on values; nothing where they count too much.
+    fixed: Option<Option<Tables>>,
+}
+
+impl Lookup {
+    /// None where the chain cannot go by tables or these are not worth it. The parts were checked.
+    pub(super) fn new(shape: [usize; 3], parts: &[PlannedPart], storages: Storages<'_>) -> Option<Self> {
+        let ([rows, row, channels], translation) = (rows(shape, parts), translation()?);
+        let is_packed = storages.outputs.iter().all(|output| output.bytes().is_some());
+        if !is_worth_it(rows, row, channels, [SHORTEST_ROW, LEAST]) || !is_packed {
+            return None;
+        }
+        let (format, x, classes) = match (only_tensor(parts, storages), classes(parts, storages)) {
+            (Some((format, x)), _) => (format, x, None),
+            (None, Some((format, x, classes))) => (format, x, Some(classes)),
+            (None, None) => return None,
+        };
+        // The sides of a kink are as two channels, for which the second operand is a number of that side.
+        let of_tables = if classes.is_some() { 2 } else { channels };
+        let maker = Maker::new(of_tables, parts, format, classes.is_some(), storages)?;
+        let sides = classes.as_ref().map_or(&[][..], |classes| &classes.numbers);
+        let fixed = are_fixed(parts).then(|| maker.tables(&nothing(storages), sides));
+        let tiles = Tiles::new(rows, row, channels, TILE);
+        Some(Lookup { translation, tiles, channels, x, classes, maker, fixed })
+    }
+
+    /// A number on each side of a kink, if there is one.
+    fn sides(&self) -> &[f32] {
+        self.classes.as_ref().map_or(&[], |classes| &classes.numbers)
+    }
+
+    /// Runs the chain; gives what each part overflows, or nothing, with nothing written, where tables count too much.
+    pub(super) fn run(&self, values: &Values<'_>, places: &[SharedOutput]) -> Option<Vec<Counts>> {
+        let made;
+        let tables = match &self.fixed {
+            Some(fixed) => fixed.as_ref()?,
+            None => {
+                made = self.maker.tables(values, self.sides())?;
+                &made
+            }
+        };
+        let x = self.x.codes(values, places)?;
+        let classes = match &self.classes {
+            Some(classes) => Some((&classes.of_codes, classes.place.codes(values, places)?)),
+            None => None,
+        };
+        let task = |task: usize| {
+            let mut counts = vec![0; tables.counted.len()];
+            for tile in self.tiles.of_task(task) {
+                for i in 0..tile.rows() {
+                    let (at, channel) = (tile.start + i * tile.row_len, (tile.row + i) % self.channels);
+                    let choice = |tables| choose(tables, channel, classes.as_ref(), at);
+                    let run = Run { x: x.at(at), at, len: tile.row_len };
+                    tables.translate(self.translation, choice, run, places, &mut counts);
+                }
+            }
+            counts
+        };
+        let add = |a: Vec<u64>, b: Vec<u64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        let tasks = (0..self.tiles.tasks()).into_par_iter().with_max_len(1);
+        let bits = tasks.map(task).reduce(|| vec![0; tables.counted.len()], add);
+        let mut counts = vec![Counts::default(); self.maker.parts.len()];
+        for (bit, counted) in bits.into_iter().zip(&tables.counted) {
+            for (part, kind) in counted {
+                match kind {
+                    Kind::Overflow => counts[*part].overflow = bit,
+                    Kind::Underflow => counts[*part].underflow = bit,
+                    Kind::NotFinite => counts[*part].not_finite = bit,
+                }
+            }
+        }
+        Some(counts)
+    }
+}
+
+/// A chain of one tensor of one-byte codes that is read by what it gives for each code, as codes.
+pub(super) struct Table {
+    translation: Translation,
+    x: usize,
     rows: Tiles,
     channels: usize,
-    /// 256 codes for each channel.
-    codes: Vec<u8>,
     entries: Entries,
+    rounding: (Format, Overflow),
+    every: Every,
+    /// The codes, where they do not depend on values.
+    fixed: Option<Vec<u8>>,
 }
 
-impl<'a> Table<'a> {
+impl Table {
     /// A table of the last part's result, where there is such a chain and it is worth it. The parts were checked.
-    pub(super) fn new(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Option<Self>, ShapeError> {
+    pub(super) fn new(shape: [usize; 3], parts: &[PlannedPart], tensors: &[Storage]) -> Option<Self> {
         let [rows, row, channels] = rows(shape, parts);
-        let rounding = parts.last().and_then(|part| part.rounding).filter(|(format, _)| format.bytes() == 1);
-        let (Some((format, overflow)), Some(translation)) = (rounding, translation()) else { return Ok(None) };
-        let Some((x_format, x)) =
-            only_elements(parts).filter(|_| is_worth_it(rows, row, channels, [SHORTEST_READ, LEAST_READ]))
-        else {
-            return Ok(None);
-        };
-        let every: Vec<u8> = (0..channels * CODES).map(|i| i as u8).collect();
-        let every = Elements::u8(x_format, &every)?;
-        let mut parts = parts.to_vec();
-        let operands = parts.iter_mut().flat_map(|part| &mut part.operands);
-        operands.filter(|operand| matches!(operand, Operand::Elements(_))).for_each(|x| *x = Operand::Elements(every));
-        parts.iter_mut().next_back().into_iter().for_each(|last| last.output = Some(0));
-        let mut codes = vec![0; channels * CODES];
-        compute(channels, &parts, &mut [Output::u8(format, overflow, &mut codes)?])?;
-        Ok(Some(Table {
-            translation,
-            x,
-            rows: Tiles::new(rows, row, channels, TILE),
-            channels,
-            codes,
-            entries: Entries::new(format),
-        }))
+        let rounding = parts.last().and_then(|part| part.rounding).filter(|(format, _)| format.bytes() == 1)?;
+        let translation = translation()?;
+        let storages = Storages { tensors, outputs: &[] };
+        let (format, Place::Tensor(x)) = only_tensor(parts, storages)? else { return None };
+        if !is_worth_it(rows, row, channels, [SHORTEST_READ, LEAST_READ]) {
+            return None;
+        }
+        let (mut of_codes, every) = (parts.to_vec(), tensors.len());
+        let operands = of_codes.iter_mut().flat_map(|part| &mut part.operands);
+        let tensor = |operand: &&mut PlannedOperand| matches!(operand, ChainOperand::Elements(_));
+        operands.filter(tensor).for_each(|x| *x = ChainOperand::Elements(every));
+        of_codes.iter_mut().next_back().into_iter().for_each(|last| last.output = Some(0));
+        let storage: Vec<Storage> = tensors.iter().copied().chain([Storage::Codes(format)]).collect();
+        let outputs = [ResultStorage { is_packed: true, rounding: Some(rounding) }];
+        let every = Every::new(channels, &of_codes, Storages { tensors: &storage, outputs: &outputs }, format);
+        let entries = Entries::new(rounding.0);
+        let rows = Tiles::new(rows, row, channels, TILE);
+        let mut table = Table { translation, x, rows, channels, entries, rounding, every, fixed: None };
+        if are_fixed(parts) {
+            table.fixed = table.codes(&nothing(storages));
+        }
+        Some(table)
     }
 
-    /// Writes the numbers from `start` on to `y`, as many as it holds.
-    pub(super) fn unpack(&self, start: usize, y: &mut [f32]) {
-        let (table, row) = (|row: usize| &self.codes.as_chunks::<CODES>().0[row % self.channels], self.rows.row());
+    fn codes(&self, values: &Values<'_>) -> Option<Vec<u8>> {
+        let (format, overflow) = self.rounding;
+        let mut codes = vec![0; self.channels * CODES];
+        self.every.run(values, &[], &mut [Output::u8(format, overflow, &mut codes).ok()?])?;
+        Some(codes)
+    }
+
+    /// The codes of one run; `x` are those of the tensor.
+    pub(super) fn bind<'a>(&self, values: &Values<'a>) -> Option<(&'a [u8], Vec<u8>)> {
+        let Stored::U8(_, x) = values.tensors[self.x].stored() else { return None };
+        match &self.fixed {
+            Some(codes) => Some((x, codes.clone())),
+            None => Some((x, self.codes(values)?)),
+        }
+    }
+
+    /// Writes the numbers from `start` on to `y`, as many as it holds, by the codes of [`Table::bind`].
+    pub(super) fn unpack(&self, (x, codes): &(&[u8], Vec<u8>), start: usize, y: &mut [f32]) {
+        let (table, row) = (|row: usize| &codes.as_chunks::<CODES>().0[row % self.channels], self.rows.row());
         if y.len() == row && start.is_multiple_of(row) {
             // One plane, as it is read where channels are moved.
-            return self.translation.unpack(table(start / row), self.entries, &self.x[start..start + row], y);
+            return self.translation.unpack(table(start / row), self.entries, &x[start..start + row], y);
         }
         for tile in self.rows.cover(start, y.len(), usize::MAX) {
             let rows = y[tile.start - start..][..tile.len].chunks_exact_mut(tile.row_len);
-            let x = self.x[tile.start..][..tile.len].chunks_exact(tile.row_len);
+            let x = x[tile.start..][..tile.len].chunks_exact(tile.row_len);
             for (i, (y, x)) in rows.zip(x).enumerate() {
                 self.translation.unpack(table(tile.row + i), self.entries, x, y);
             }
@@ -149,29 +183,9 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The codes of the only tensor that is read, if there is one only.
-fn only_elements<'a>(parts: &[Part<'a>]) -> Option<(Format, &'a [u8])> {
-    let (_, at) = only_tensor(parts, &[])?;
-    parts.iter().flat_map(|part| &part.operands).find_map(|operand| match operand {
-        Operand::Elements(x) => match x.stored() {
-            Stored::U8(format, codes) if std::ptr::eq(codes.as_ptr(), at.0) => Some((format, codes)),
-            _ => None,
-        },
-        _ => None,
-    })
-}
-
-/// Runs a chain on all codes of each channel.
-fn compute(channels: usize, parts: &[Part<'_>], outputs: &mut [Output<'_>]) -> Result<(), ShapeError> {
-    let plan = Plan::new([1, channels, CODES], parts, outputs)?;
-    let places: Vec<SharedOutput> = outputs.iter_mut().map(Output::shared).collect();
-    run_plan(&plan, parts, &places);
-    Ok(())
-}
-
 /// Rows, their length, and channels, each of which has a table of its own.
-fn rows(shape: [usize; 3], parts: &[Part<'_>]) -> [usize; 3] {
-    match parts.iter().flat_map(|part| &part.operands).any(|operand| matches!(operand, Operand::Channel(_))) {
+fn rows(shape: [usize; 3], parts: &[PlannedPart]) -> [usize; 3] {
+    match has_channels(parts) {
         true => [shape[0] * shape[1], shape[2], shape[1]],
         false => [1, shape.iter().product(), 1],
     }
@@ -202,9 +216,29 @@ struct Run {
     len: usize,
 }
 
+/// A tensor of one-byte codes.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Tensor(usize),
+    Output(usize),
+}
+
+impl Place {
+    /// Its codes in one run.
+    fn codes(self, values: &Values<'_>, places: &[SharedOutput]) -> Option<Codes> {
+        match self {
+            Place::Tensor(x) => match values.tensors[x].stored() {
+                Stored::U8(_, codes) => Some(Codes(codes.as_ptr())),
+                _ => None,
+            },
+            Place::Output(output) => places[output].bytes().map(|(_, codes)| Codes(codes.cast_const())),
+        }
+    }
+}
+
 /// The tensor of which only the side of a kink matters.
 struct Classes {
-    codes: Codes,
+    place: Place,
     /// The side of each code.
     of_codes: [u8; CODES],
     /// A number on each side.
@@ -212,28 +246,25 @@ struct Classes {
 }
 
 /// A tensor of one-byte codes.
-fn tensor(operand: &Operand<'_>, places: &[SharedOutput]) -> Option<(Format, *const u8)> {
+fn tensor(operand: &PlannedOperand, storages: Storages<'_>) -> Option<(Format, Place)> {
     match *operand {
-        Operand::Elements(x) => match x.stored() {
-            Stored::U8(format, codes) => Some((format, codes.as_ptr())),
-            _ => None,
-        },
-        Operand::Output(output) => places[output].bytes().map(|(format, codes)| (format, codes.cast_const())),
-        Operand::Channel(_) | Operand::Scalar(_) | Operand::Part(_) => None,
+        ChainOperand::Elements(x) => storages.tensors[x].bytes().map(|format| (format, Place::Tensor(x))),
+        ChainOperand::Output(output) => storages.outputs[output].bytes().map(|format| (format, Place::Output(output))),
+        ChainOperand::Channel(_) | ChainOperand::Scalar(_) | ChainOperand::Part(_) => None,
     }
 }
 
 /// The gradient's tensors, if the chain is the gradient of a function with kinks.
-fn classes(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, Codes, Classes)> {
-    let [Part { function, operands, .. }] = parts else { return None };
+fn classes(parts: &[PlannedPart], storages: Storages<'_>) -> Option<(Format, Place, Classes)> {
+    let [PlannedPart { function, operands, .. }] = parts else { return None };
     let flat = |x: f32| match *function {
         Function::ReluGrad | Function::LeakyReluGrad { .. } => Some(x <= 0.0),
         Function::ClipGrad { min, max } => Some(x <= min || x >= max),
         _ => None,
     };
     let [dy, y] = operands.as_slice() else { return None };
-    let ((format, x), (y_format, y)) = (tensor(dy, places)?, tensor(y, places)?);
-    let mut classes = Classes { codes: Codes(y), of_codes: [0; CODES], numbers: [f32::NAN; 2] };
+    let ((format, x), (y_format, y)) = (tensor(dy, storages)?, tensor(y, storages)?);
+    let mut classes = Classes { place: y, of_codes: [0; CODES], numbers: [f32::NAN; 2] };
     for code in 0..=u8::MAX {
         let mut number = [0.0];
         unpack_u8(y_format, &[code], &mut number).ok()?;
@@ -241,11 +272,11 @@ fn classes(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, Codes
         classes.of_codes[usize::from(code)] = class;
         classes.numbers[usize::from(class)] = number[0];
     }
-    Some((format, Codes(x), classes))
+    Some((format, x, classes))
 }
 
 /// The tensor that is read, if there is one only and it has one-byte codes.
-fn only_tensor(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, Codes)> {
+fn only_tensor(parts: &[PlannedPart], storages: Storages<'_>) -> Option<(Format, Place)> {
     let mut only = None;
     for part in parts {
         if matches!(part.function, Function::NormalizeGradInput { .. }) {
@@ -253,96 +284,19 @@ fn only_tensor(parts: &[Part<'_>], places: &[SharedOutput]) -> Option<(Format, C
             return None;
         }
         for operand in &part.operands {
-            if matches!(operand, Operand::Channel(_) | Operand::Scalar(_) | Operand::Part(_)) {
+            if matches!(operand, ChainOperand::Channel(_) | ChainOperand::Scalar(_) | ChainOperand::Part(_)) {
                 continue;
             }
-            let tensor = tensor(operand, places)?;
+            let tensor = tensor(operand, storages)?;
             if *only.get_or_insert(tensor) != tensor {
                 return None;
             }
         }
     }
-    only.map(|(format, codes)| (format, Codes(codes)))
+    only
 }
 
 impl Tables {
-    /// Runs the chain on all codes, for each channel; none if more than eight counts differ.
-    fn new(
-        channels: usize,
-        parts: &[Part<'_>],
-        format: Format,
-        classes: Option<&Classes>,
-    ) -> Result<Option<Self>, ShapeError> {
-        // The sides of a kink are as two channels, for which the second operand is a number of that side.
-        let channels = if classes.is_some() { 2 } else { channels };
-        let size = channels * CODES;
-        let codes: Vec<u8> = (0..size).map(|i| i as u8).collect();
-        let all = Elements::u8(format, &codes)?;
-        // Every part in two: what it computes, which is kept for the counts, and the rounding of that.
-        let mut numbers = vec![vec![0.0f32; size]; parts.len()];
-        let mut stored: Vec<(usize, Vec<u8>)> =
-            parts.iter().filter_map(|part| part.output).map(|output| (output, vec![0; size])).collect();
-        let mut doubled = Vec::new();
-        for (i, part) in parts.iter().enumerate() {
-            let operands = part.operands.iter().enumerate().map(|(k, operand)| match *operand {
-                Operand::Elements(_) | Operand::Output(_) => match classes {
-                    Some(classes) if k == 1 => Operand::Channel(Elements::from(classes.numbers.as_slice())),
-                    _ => Operand::Elements(all),
-                },
-                Operand::Part(j) => Operand::Part(2 * j + 1),
-                other => other,
-            });
-            doubled.push(Part {
-                function: part.function,
-                operands: operands.collect(),
-                rounding: None,
-                output: Some(i),
-            });
-            let place = stored.iter().position(|(output, _)| Some(*output) == part.output);
-            doubled.push(Part {
-                function: Function::Copy,
-                operands: vec![Operand::Part(2 * i)],
-                rounding: part.rounding,
-                output: place.map(|place| parts.len() + place),
-            });
-        }
-        let mut outputs: Vec<Output<'_>> = numbers.iter_mut().map(|numbers| numbers.as_mut_slice().into()).collect();
-        for (output, codes) in &mut stored {
-            let rounding = parts.iter().find(|part| part.output == Some(*output)).and_then(|part| part.rounding);
-            let Some((format, overflow)) = rounding else { return Ok(None) };
-            outputs.push(Output::u8(format, overflow, codes)?);
-        }
-        compute(channels, &doubled, &mut outputs)?;
-        drop(outputs);
-        let rounded = parts.iter().zip(&numbers).enumerate();
-        let rounded = rounded.filter_map(|(i, (part, numbers))| part.rounding.map(|(format, _)| (i, format, numbers)));
-        let mut columns: Vec<Vec<u8>> = Vec::new();
-        let mut counted: Vec<Vec<(usize, Kind)>> = Vec::new();
-        for (part, format, numbers) in rounded {
-            for kind in [Kind::Overflow, Kind::Underflow, Kind::NotFinite] {
-                let column = column(kind, format, numbers);
-                if is_zero(&column) {
-                    continue;
-                }
-                match columns.iter().position(|other| *other == column) {
-                    Some(bit) => counted[bit].push((part, kind)),
-                    None => {
-                        columns.push(column);
-                        counted.push(vec![(part, kind)]);
-                    }
-                }
-            }
-        }
-        if columns.len() > 8 {
-            return Ok(None);
-        }
-        let mut flags = vec![0; size];
-        for (bit, column) in columns.iter().enumerate() {
-            set(bit, column, &mut flags);
-        }
-        Ok(Some(Tables { outputs: stored, flags, counted }))
-    }
-
     /// Counts and translates codes.
     fn translate<'t>(
         &'t self,
@@ -368,45 +322,10 @@ impl Tables {
 }
 
 /// The tables of a channel, or of both sides of a kink, at an offset.
-fn choose<'t>(tables: &'t [u8], channel: usize, classes: Option<&'t Classes>, at: usize) -> Choice<'t> {
+fn choose<'t>(tables: &'t [u8], channel: usize, classes: Option<&(&'t [u8; CODES], Codes)>, at: usize) -> Choice<'t> {
     let table = |index: usize| &tables.as_chunks::<CODES>().0[index];
     match classes {
         None => Choice::One(table(channel)),
-        Some(classes) => {
-            Choice::ByClass { tables: [table(0), table(1)], classes: &classes.of_codes, bytes: classes.codes.at(at) }
-        }
+        Some((classes, codes)) => Choice::ByClass { tables: [table(0), table(1)], classes, bytes: codes.at(at) },
     }
-}
-
-multiversion! {
-    /// For each number whether rounding it to a format counts it.
-    fn column(kind: Kind, format: Format, numbers: &[f32]) -> Vec<u8> {
-        let (most, least) = match format == Format::FP32 {
-            true => (f32::INFINITY, 0.0),
-            false => (format.overflow_threshold(), format.underflow_threshold()),
-        };
-        match kind {
-            Kind::Overflow => flags(numbers, |x| (x >= most) | x.is_nan()),
-            Kind::Underflow => flags(numbers, |x| (x < least) & (x > 0.0)),
-            Kind::NotFinite => flags(numbers, |x| (x >= f32::INFINITY) | x.is_nan()),
-        }
-    }
-}
-
-multiversion! {
-    fn is_zero(column: &[u8]) -> bool {
-        column.iter().fold(0, |any, flag| any | flag) == 0
-    }
-}
-
-multiversion! {
-    /// Sets a bit where a column has a flag.
-    fn set(bit: usize, column: &[u8], flags: &mut [u8]) {
-        flags.iter_mut().zip(column).for_each(|(flags, flag)| *flags |= flag << bit);
-    }
-}
-
-#[inline(always)]
-fn flags(numbers: &[f32], of_magnitude: impl Fn(f32) -> bool) -> Vec<u8> {
-    numbers.iter().map(|x| u8::from(of_magnitude(x.abs()))).collect()
 }

@@ -5,7 +5,7 @@
 
 use bitbudget_formats::{Format, Overflow, round_slice};
 
-use super::part::{Operand, Part};
+use super::part::{ChainOperand, PlannedOperand, PlannedPart};
 use crate::elementwise::function::Function;
 use crate::tensors::elements::Bounds;
 
@@ -18,11 +18,10 @@ pub(super) struct Masked {
 
 impl Masked {
     /// None where the chain begins otherwise.
-    pub(super) fn new(parts: &[Part<'_>]) -> Option<Masked> {
+    pub(super) fn new(parts: &[PlannedPart]) -> Option<Masked> {
         let (first, rest) = parts.split_first()?;
         let Function::Normalize { .. } = first.function else { return None };
-        let follows =
-            |part: &Part<'_>, k: usize, i: usize| matches!(part.operands.get(k), Some(Operand::Part(j)) if *j == i);
+        let follows = |part: &PlannedPart, k: usize, i: usize| matches!(part.operands.get(k), Some(ChainOperand::Part(j)) if *j == i);
         let kink = match rest.first()? {
             part if matches!(part.function, Function::Relu | Function::Clip { .. }) && follows(part, 0, 0) => {
                 Some(part)
@@ -32,39 +31,41 @@ impl Masked {
         let at = 1 + usize::from(kink.is_some());
         let gradient = parts.get(at).filter(|part| follows(part, 1, at - 1))?;
         let before = &parts[..at];
-        let read_elsewhere =
-            |part: &Part<'_>| part.operands.iter().any(|operand| matches!(operand, Operand::Part(j) if *j < at));
+        let read_elsewhere = |part: &PlannedPart| {
+            part.operands.iter().any(|operand| matches!(operand, ChainOperand::Part(j) if *j < at))
+        };
         if before.iter().any(|part| part.output.is_some() || part.rounding != first.rounding)
-            || matches!(gradient.operands.first(), Some(Operand::Part(_)))
+            || matches!(gradient.operands.first(), Some(ChainOperand::Part(_)))
             || parts[at + 1..].iter().any(read_elsewhere)
             || first.rounding.is_some_and(|(_, overflow)| overflow != Overflow::Saturate)
         {
             return None;
         }
-        let bounds = bounds(kink.map(|kink| kink.function), gradient.function, first.rounding)?;
+        let bounds = bounds(kink.map(|kink| &kink.function), &gradient.function, first.rounding)?;
         Some(Masked { at, bounds })
     }
 
     /// The chain with one part in place of these.
-    pub(super) fn shorter<'a>(&self, parts: &[Part<'a>]) -> Option<Vec<Part<'a>>> {
+    pub(super) fn shorter(&self, parts: &[PlannedPart]) -> Option<Vec<PlannedPart>> {
         let (first, gradient) = (parts.first()?, parts.get(self.at)?);
         let Function::Normalize { epsilon } = first.function else { return None };
         let Bounds { low, high } = self.bounds;
         let operands = gradient.operands.iter().take(1).chain(&first.operands).copied().collect();
-        let masked = Part { function: Function::NormalizeMask { epsilon, low, high }, operands, ..gradient.clone() };
-        let moved = |operand: &Operand<'a>| match *operand {
-            Operand::Part(j) => Operand::Part(j - self.at),
+        let masked =
+            PlannedPart { function: Function::NormalizeMask { epsilon, low, high }, operands, ..gradient.clone() };
+        let moved = |operand: &PlannedOperand| match *operand {
+            ChainOperand::Part(j) => ChainOperand::Part(j - self.at),
             other => other,
         };
         let rest = parts[self.at + 1..]
             .iter()
-            .map(|part| Part { operands: part.operands.iter().map(moved).collect(), ..part.clone() });
+            .map(|part| PlannedPart { operands: part.operands.iter().map(moved).collect(), ..part.clone() });
         Some(std::iter::once(masked).chain(rest).collect())
     }
 }
 
 /// Between which numbers a kink's gradient passes; none if some negative ones are, or NaN is not.
-fn bounds(kink: Option<Function<'_>>, gradient: Function<'_>, rounding: Option<(Format, Overflow)>) -> Option<Bounds> {
+fn bounds(kink: Option<&Function>, gradient: &Function, rounding: Option<(Format, Overflow)>) -> Option<Bounds> {
     let rounded = |x: f32| {
         let mut x = [x];
         if let Some((format, overflow)) = rounding {
@@ -74,11 +75,11 @@ fn bounds(kink: Option<Function<'_>>, gradient: Function<'_>, rounding: Option<(
     };
     let kinked = |x: f32| match kink {
         Some(Function::Relu) => rounded(if x <= 0.0 { 0.0 } else { x }),
-        Some(Function::Clip { min, max }) => rounded(crate::elementwise::math::clamp(x, min, max)),
+        Some(Function::Clip { min, max }) => rounded(crate::elementwise::math::clamp(x, *min, *max)),
         _ => x,
     };
     let result = |x: f32| kinked(rounded(x));
-    let (min, max) = match gradient {
+    let (min, max) = match *gradient {
         Function::ReluGrad => (0.0, f32::NAN),
         Function::ClipGrad { min, max } => (min, max),
         _ => return None,
@@ -117,24 +118,24 @@ mod tests {
 
     #[test]
     fn bounds_are_where_results_change() {
-        let relu = Some(Function::Relu);
+        let relu = Some(&Function::Relu);
         let smallest = f32::from_bits(1);
-        let found = bounds(relu, Function::ReluGrad, None).map(|bounds| (bounds.low, bounds.high.is_nan()));
+        let found = bounds(relu, &Function::ReluGrad, None).map(|bounds| (bounds.low, bounds.high.is_nan()));
         assert_eq!(found, Some((smallest, true)));
         let (clip, gradient) = (Function::Clip { min: 0.0, max: 6.0 }, Function::ClipGrad { min: 0.0, max: 6.0 });
-        assert_eq!(bounds(Some(clip), gradient, None), Some(Bounds { low: smallest, high: 6.0 }));
+        assert_eq!(bounds(Some(&clip), &gradient, None), Some(Bounds { low: smallest, high: 6.0 }));
         let format = Format::PAPER_LOW_FORWARD;
         let round = |x: f32| {
             let mut x = [x];
             round_slice(format, SATURATE, &mut x);
             x[0]
         };
-        let found = bounds(Some(clip), gradient, Some((format, SATURATE))).unwrap();
+        let found = bounds(Some(&clip), &gradient, Some((format, SATURATE))).unwrap();
         assert!(round(found.low) > 0.0 && round(found.low.next_down()) == 0.0, "{found:?}");
         // The neighbour of 6 below it is 5.5.
         assert_eq!(found.high, 5.75);
         let below = Function::ClipGrad { min: -1.0, max: 1.0 };
-        assert_eq!(bounds(None, below, None), None);
-        assert_eq!(bounds(relu, Function::LeakyReluGrad { alpha: 0.1 }, None), None);
+        assert_eq!(bounds(None, &below, None), None);
+        assert_eq!(bounds(relu, &Function::LeakyReluGrad { alpha: 0.1 }, None), None);
     }
 }

@@ -1,11 +1,10 @@
-//! The loops of fused chains, in AVX-512 instructions.
-
-use std::arch::x86_64::*;
+//! The loops of fused chains, over blocks of 64 elements in registers.
 
 use bitbudget_formats::{Counts, Format, Pack64, Unpack64};
 
-use crate::tensors::blocks::{BLOCK, Bytes, Codes, Gate, first, joined, load, masked, normalized, within};
+use crate::tensors::blocks::{Bytes, Codes, Gate};
 use crate::tensors::tile::{Tile, Tiles};
+use crate::words::avx512::{self, BLOCK, Block, first, masked, normalized};
 
 /// Elements go through where the code is from 1 to `last`, or NaN.
 #[derive(Clone, Copy)]
@@ -69,24 +68,10 @@ pub(super) struct Work {
 /// The table has the rows of the 64 elements.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn factors<const ROW: usize>(table: &[f32], row: usize) -> [__m512; 4] {
+unsafe fn factors<const ROW: usize>(table: &[f32], row: usize) -> Block {
     debug_assert!(row + BLOCK.checked_div(ROW).unwrap_or(1) <= table.len());
-    // SAFETY: the caller's promise, for all of them.
-    unsafe {
-        let x = table.as_ptr().add(row);
-        match ROW {
-            1 => {
-                [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16)), _mm512_loadu_ps(x.add(32)), _mm512_loadu_ps(x.add(48))]
-            }
-            4 => {
-                let order = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-                let four = |x: *const f32| _mm512_permutexvar_ps(order, _mm512_castps128_ps512(_mm_loadu_ps(x)));
-                [four(x), four(x.add(4)), four(x.add(8)), four(x.add(12))]
-            }
-            16 => [_mm512_set1_ps(*x), _mm512_set1_ps(*x.add(1)), _mm512_set1_ps(*x.add(2)), _mm512_set1_ps(*x.add(3))],
-            _ => [_mm512_set1_ps(*x); 4],
-        }
-    }
+    // SAFETY: the caller's promise.
+    unsafe { avx512::repeated::<ROW>(table.as_ptr().add(row)) }
 }
 
 impl Work {
@@ -117,35 +102,28 @@ impl Work {
     /// The elements that the mask names are of the result, and no other task touches them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,popcnt")]
-    unsafe fn store(&mut self, pack: &Pack64, at: usize, mask: u64, [a, b, c, d]: [__m512; 4]) {
+    unsafe fn store(&mut self, pack: &Pack64, at: usize, mask: u64, numbers: Block) {
         // What is outside of the row counts as zero.
-        let numbers = match mask {
-            u64::MAX => [a, b, c, d],
-            _ => masked(mask, [a, b, c, d]),
-        };
+        let numbers = if mask == u64::MAX { numbers } else { masked(mask, numbers) };
         let overflow = self.packed.overflow;
         let mut codes = pack.codes(numbers, &mut self.packed);
         if let Some(ceiling) = self.ceiling {
             let mut nan = 0;
             if self.packed.overflow != overflow {
-                nan = _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(i8::MIN));
+                nan = avx512::nan_codes(codes);
                 self.clamped.overflow += u64::from(nan.count_ones());
                 self.clamped.not_finite += u64::from(nan.count_ones());
             }
-            let clamped = _mm512_max_epi8(codes, _mm512_setzero_si512());
-            let clamped = _mm512_min_epi8(clamped, _mm512_set1_epi8(ceiling as i8));
-            codes = _mm512_mask_mov_epi8(clamped, nan, codes);
+            codes = avx512::clamped(ceiling, nan, codes);
         }
         match self.to {
             Target::Nothing => {}
             // SAFETY: the caller's promise.
-            Target::Codes(y) => unsafe { _mm512_mask_storeu_epi8(y.wrapping_add(at).cast(), mask, codes) },
-            Target::Numbers(y, unpack) => {
-                for (i, numbers) in unpack.numbers(codes).into_iter().enumerate() {
-                    // SAFETY: the caller's promise.
-                    unsafe { _mm512_mask_storeu_ps(y.wrapping_add(at + 16 * i), (mask >> (16 * i)) as u16, numbers) };
-                }
-            }
+            Target::Codes(y) => unsafe { avx512::store_codes(y.wrapping_add(at), mask, codes) },
+            // SAFETY: as above.
+            Target::Numbers(y, unpack) => unsafe {
+                avx512::store_block(y.wrapping_add(at), mask, unpack.numbers(codes));
+            },
         }
     }
 
@@ -175,19 +153,14 @@ impl Work {
         unsafe {
             let own = self.pack;
             self.blocks::<0>(|work, at, _, mask| {
-                let [mut a, mut b, mut c, mut d] = head.unpack.numbers(load(head.codes, at, mask));
+                let mut total = head.unpack.numbers(head.codes.load(at, mask));
                 for term in tail {
-                    let [e, f, g, h] = term.unpack.numbers(load(term.codes, at, mask));
-                    [a, b, c, d] = [_mm512_add_ps(a, e), _mm512_add_ps(b, f), _mm512_add_ps(c, g), _mm512_add_ps(d, h)];
+                    total = avx512::sum(total, term.unpack.numbers(term.codes.load(at, mask)));
                 }
                 if let Some(Passing { codes, last }) = passing {
-                    let codes = load(codes, at, mask);
-                    let positive = _mm512_cmpgt_epi8_mask(codes, _mm512_setzero_si512());
-                    let passes = _mm512_mask_cmple_epi8_mask(positive, codes, _mm512_set1_epi8(last as i8))
-                        | _mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(i8::MIN));
-                    [a, b, c, d] = masked(passes, [a, b, c, d]);
+                    total = masked(avx512::positive_up_to(last, codes.load(at, mask)), total);
                 }
-                work.store(&own, at, mask, [a, b, c, d]);
+                work.store(&own, at, mask, total);
             });
         }
     }
@@ -231,17 +204,18 @@ impl Work {
         unsafe {
             let own = self.pack;
             self.blocks::<ROW>(|work, at, row, mask| {
-                let mut y = normalized(x.unpack.numbers(load(x.codes, at, mask)), of_rows::<ROW>(tables, row));
+                let mut y = normalized(x.unpack.numbers(x.codes.load(at, mask)), of_rows::<ROW, 3>(tables, row));
                 if let Some((skip, pack, rectifies)) = skip {
-                    let [a, b, c, d] = rectified(rectifies, pack.rounded(masked(mask, y), rounded));
-                    let [e, f, g, h] = match skip {
-                        Skip::Stored(skip) => skip.unpack.numbers(load(skip.codes, at, mask)),
+                    let z = rectified(rectifies, pack.rounded(masked(mask, y), rounded));
+                    let skip = match skip {
+                        Skip::Stored(skip) => skip.unpack.numbers(skip.codes.load(at, mask)),
                         Skip::Normalized(x, tables, pack, rectifies) => {
-                            let y = normalized(x.unpack.numbers(load(x.codes, at, mask)), of_rows::<ROW>(tables, row));
+                            let y =
+                                normalized(x.unpack.numbers(x.codes.load(at, mask)), of_rows::<ROW, 3>(tables, row));
                             rectified(rectifies, pack.rounded(masked(mask, y), of_skip))
                         }
                     };
-                    y = [_mm512_add_ps(a, e), _mm512_add_ps(b, f), _mm512_add_ps(c, g), _mm512_add_ps(d, h)];
+                    y = avx512::sum(z, skip);
                 }
                 work.store(&own, at, mask, y);
             });
@@ -285,8 +259,8 @@ impl Work {
         unsafe {
             let own = self.pack;
             self.blocks::<ROW>(|work, at, row, mask| {
-                let dy = dy.unpack.numbers(load(dy.codes, at, mask));
-                let x = x.unpack.numbers(load(x.codes, at, mask));
+                let dy = dy.unpack.numbers(dy.codes.load(at, mask));
+                let x = x.unpack.numbers(x.codes.load(at, mask));
                 work.store(&own, at, mask, gradient::<ROW>(dy, x, tables, row));
             });
         }
@@ -309,14 +283,14 @@ impl Work {
         unsafe {
             let own = self.pack;
             self.blocks::<ROW>(|work, at, row, mask| {
-                let codes = load(dy.codes, at, mask);
-                let x = x.unpack.numbers(load(x.codes, at, mask));
-                let z = normalized(x, of_rows::<ROW>(gate.tables, row));
-                let passes = within(gate.bounds, z) & mask;
+                let codes = dy.codes.load(at, mask);
+                let x = x.unpack.numbers(x.codes.load(at, mask));
+                let z = normalized(x, of_rows::<ROW, 3>(gate.tables, row));
+                let passes = avx512::within([gate.bounds.low, gate.bounds.high], z) & mask;
                 if let Some(thresholds) = thresholds {
                     count(thresholds, z, mask, &mut found);
                 }
-                let nan = _mm512_mask_cmpeq_epi8_mask(passes, codes, _mm512_set1_epi8(i8::MIN));
+                let nan = avx512::nan_codes(codes) & passes;
                 found.passed += u64::from(nan.count_ones());
                 let dy = masked(passes, dy.unpack.numbers(codes));
                 work.store(&own, at, mask, gradient::<ROW>(dy, x, tables, row));
@@ -329,12 +303,8 @@ impl Work {
 /// Numbers, or zero where they are negative, if asked for; NaN stays.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn rectified(asked: bool, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
-    if !asked {
-        return [a, b, c, d];
-    }
-    let zero = _mm512_setzero_ps();
-    [_mm512_max_ps(zero, a), _mm512_max_ps(zero, b), _mm512_max_ps(zero, c), _mm512_max_ps(zero, d)]
+fn rectified(asked: bool, numbers: Block) -> Block {
+    if asked { avx512::rectified(numbers) } else { numbers }
 }
 
 /// The factors of several tables, as [`factors`].
@@ -343,9 +313,9 @@ fn rectified(asked: bool, [a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
 /// As of [`factors`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn of_rows<const ROW: usize>([a, b, c]: [&[f32]; 3], row: usize) -> [[__m512; 4]; 3] {
+unsafe fn of_rows<const ROW: usize, const N: usize>(tables: [&[f32]; N], row: usize) -> [Block; N] {
     // SAFETY: the caller's promise.
-    unsafe { [factors::<ROW>(a, row), factors::<ROW>(b, row), factors::<ROW>(c, row)] }
+    tables.map(|table| unsafe { factors::<ROW>(table, row) })
 }
 
 /// The gradient of normalisation for a block, by factors of rows.
@@ -354,38 +324,23 @@ unsafe fn of_rows<const ROW: usize>([a, b, c]: [&[f32]; 3], row: usize) -> [[__m
 /// As of [`factors`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn gradient<const ROW: usize>(dy: [__m512; 4], x: [__m512; 4], tables: [&[f32]; 4], row: usize) -> [__m512; 4] {
+unsafe fn gradient<const ROW: usize>(dy: Block, x: Block, tables: [&[f32]; 4], row: usize) -> Block {
     // SAFETY: the caller's promise.
-    let of_rows = |table: &[f32]| unsafe { factors::<ROW>(table, row) };
-    let (mean, by_dy, by_x, constant) =
-        (of_rows(tables[0]), of_rows(tables[1]), of_rows(tables[2]), of_rows(tables[3]));
-    let gradient = |i: usize| {
-        let by_x = _mm512_fmadd_ps(_mm512_sub_ps(x[i], mean[i]), by_x[i], constant[i]);
-        _mm512_fmadd_ps(dy[i], by_dy[i], by_x)
-    };
-    [gradient(0), gradient(1), gradient(2), gradient(3)]
+    avx512::gradient(dy, x, unsafe { of_rows::<ROW, 4>(tables, row) })
 }
 
 /// Counts what rounding does to normalised numbers, from a format's thresholds of underflow and overflow.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,popcnt")]
-fn count([least, most]: [f32; 2], z: [__m512; 4], mask: u64, found: &mut GateCounts) {
-    let (least, most) = (_mm512_set1_ps(least), _mm512_set1_ps(most));
-    let small = |z: __m512| {
-        let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(z), least);
-        _mm512_mask_cmp_ps_mask::<_CMP_NEQ_OQ>(below, z, _mm512_setzero_ps())
-    };
-    found.normalized.underflow +=
-        u64::from((joined([small(z[0]), small(z[1]), small(z[2]), small(z[3])]) & mask).count_ones());
-    let large = |z: __m512| _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(z), most);
-    let large = joined([large(z[0]), large(z[1]), large(z[2]), large(z[3])]) & mask;
+fn count([least, most]: [f32; 2], z: Block, mask: u64, found: &mut GateCounts) {
+    found.normalized.underflow += u64::from((avx512::small(least, z) & mask).count_ones());
+    let large = avx512::large(most, z) & mask;
     if large != 0 {
-        let nan = |z: __m512| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(z, z);
-        let nan = joined([nan(z[0]), nan(z[1]), nan(z[2]), nan(z[3])]) & mask;
-        let infinite = |z: __m512| _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(_mm512_abs_ps(z), _mm512_set1_ps(f32::INFINITY));
-        let infinite = joined([infinite(z[0]), infinite(z[1]), infinite(z[2]), infinite(z[3])]) & mask;
+        let nan = avx512::nan(z) & mask;
+        // NaN, too.
+        let not_finite = avx512::large(f32::INFINITY, z) & mask;
         found.normalized.overflow += u64::from(large.count_ones());
-        found.normalized.not_finite += u64::from((nan | infinite).count_ones());
+        found.normalized.not_finite += u64::from(not_finite.count_ones());
         found.nan += u64::from(nan.count_ones());
     }
 }

@@ -1,6 +1,6 @@
 //! Sums of two tensors of which one or both are normalised, and may be rectified then: residual connections.
 
-use super::part::{Operand, Part};
+use super::part::{ChainOperand, PlannedOperand, PlannedPart};
 use crate::elementwise::function::Function;
 
 /// The first parts of a chain.
@@ -21,7 +21,7 @@ pub(super) struct Side {
 
 impl Residual {
     /// None where the chain begins otherwise. The first side is normalised.
-    pub(super) fn new(parts: &[Part<'_>]) -> Option<Residual> {
+    pub(super) fn new(parts: &[PlannedPart]) -> Option<Residual> {
         let at = parts.iter().position(|part| matches!(part.function, Function::Add | Function::Sum))?;
         let [a, b] = parts[at].operands.as_slice() else { return None };
         // Sums of two do not depend on their order, but for a NaN's bits.
@@ -34,11 +34,11 @@ impl Residual {
     }
 }
 
-fn side(parts: &[Part<'_>], operand: &Operand<'_>) -> Option<Side> {
-    let Operand::Part(i) = *operand else { return Some(Side { normalized: None, rectified: false }) };
-    match (parts[i].function, parts[i].operands.first()?) {
+fn side(parts: &[PlannedPart], operand: &PlannedOperand) -> Option<Side> {
+    let ChainOperand::Part(i) = *operand else { return Some(Side { normalized: None, rectified: false }) };
+    match (&parts[i].function, parts[i].operands.first()?) {
         (Function::Normalize { .. }, _) => Some(Side { normalized: Some(i), rectified: false }),
-        (Function::Relu, &Operand::Part(j)) => {
+        (Function::Relu, &ChainOperand::Part(j)) => {
             let normalizes = matches!(parts[j].function, Function::Normalize { .. });
             let again = parts[j].rounding == parts[i].rounding;
             (normalizes && again).then_some(Side { normalized: Some(j), rectified: true })

@@ -4,56 +4,55 @@ use bitbudget_formats::{Counts, Format, Overflow, round_slice};
 use rayon::prelude::*;
 
 use super::apply::apply;
-#[cfg(target_arch = "x86_64")]
-use super::fused::Fused;
+use super::fused::{BoundFused, Fused};
 use super::operands::Operands;
-use super::part::Part;
-use super::plan::{Load, Plan, Step, Target};
+use super::plan::{Load, Plan, Step, Target, Values};
 use crate::tensors::elements::SharedOutput;
 use crate::tensors::parallel::with_scratch;
 use crate::tensors::tile::{Tile, repeat_rows};
 use crate::words::simd::multiversion;
 
 /// Runs a plan; gives what each part's result overflowed.
-pub(super) fn run_plan(plan: &Plan<'_>, parts: &[Part<'_>], places: &[SharedOutput]) -> Vec<Counts> {
-    #[cfg(target_arch = "x86_64")]
-    let fused = Fused::new(&plan.tiles, parts, places);
-    #[cfg(not(target_arch = "x86_64"))]
-    let fused = None;
-    let none = || vec![Counts::default(); parts.len()];
+pub(super) fn run_plan(
+    plan: &Plan,
+    fused: Option<&Fused>,
+    values: &Values<'_>,
+    places: &[SharedOutput],
+) -> Vec<Counts> {
+    let bound = fused.and_then(|fused| fused.bind(values, places));
+    let none = || vec![Counts::default(); plan.steps.len()];
     let add = |mut total: Vec<Counts>, counts: Vec<Counts>| {
         total.iter_mut().zip(counts).for_each(|(total, counts)| *total += counts);
         total
     };
     match plan.tiles.tasks() {
         0 => none(),
-        1 => run(plan, fused.as_ref(), places, 0),
+        1 => run(plan, bound.as_ref(), values, places, 0),
         tasks => {
-            let task = |task| run(plan, fused.as_ref(), places, task);
+            let task = |task| run(plan, bound.as_ref(), values, places, task);
             (0..tasks).into_par_iter().with_max_len(1).map(task).reduce(none, add)
         }
     }
 }
 
-/// There are none here.
-#[cfg(not(target_arch = "x86_64"))]
-type Fused<'a> = std::marker::PhantomData<&'a ()>;
-
 /// Runs the tiles of one task.
-fn run(plan: &Plan<'_>, fused: Option<&Fused<'_>>, places: &[SharedOutput], task: usize) -> Vec<Counts> {
+fn run(
+    plan: &Plan,
+    fused: Option<&BoundFused<'_>>,
+    values: &Values<'_>,
+    places: &[SharedOutput],
+    task: usize,
+) -> Vec<Counts> {
     let longest = plan.tiles.longest();
     with_scratch(plan.slots * longest, |scratch| {
         let mut slots: Vec<&mut [f32]> = scratch.chunks_mut(longest).collect();
-        for &(slot, value) in &plan.constants {
-            slots[slot].fill(value);
+        for &(slot, number) in &plan.constants {
+            slots[slot].fill(values.scalars[number]);
         }
         let mut counts = vec![Counts::default(); plan.steps.len()];
         for mut tile in plan.tiles.of_task(task) {
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = (fused, &mut tile);
-            #[cfg(target_arch = "x86_64")]
             if let Some(fused) = fused {
-                tile = tile.after(fused.run(&plan.steps, &plan.tiles, places, tile, &mut counts));
+                tile = tile.after(fused.run(plan, values, places, tile, &mut counts));
             }
             if tile.len == 0 {
                 continue;
@@ -63,7 +62,7 @@ fn run(plan: &Plan<'_>, fused: Option<&Fused<'_>>, places: &[SharedOutput], task
                 unsafe { places[output].read(tile.start, &mut slots[slot][..tile.len]) };
             }
             for (step, counts) in plan.steps.iter().zip(&mut counts) {
-                *counts += run_step(plan, step, places, &mut slots, tile);
+                *counts += run_step(plan, step, values, places, &mut slots, tile);
             }
         }
         counts
@@ -71,24 +70,25 @@ fn run(plan: &Plan<'_>, fused: Option<&Fused<'_>>, places: &[SharedOutput], task
 }
 
 pub(super) fn run_step(
-    plan: &Plan<'_>,
-    step: &Step<'_>,
+    plan: &Plan,
+    step: &Step,
+    values: &Values<'_>,
     places: &[SharedOutput],
     slots: &mut [&mut [f32]],
     tile: Tile,
 ) -> Counts {
-    load(plan, step, slots, tile);
+    load(plan, step, values, slots, tile);
     match step.target {
         Target::Numbers(output) => {
             // SAFETY: tiles are disjoint, this part alone writes the output, and what it held before was copied.
             let Some(y) = (unsafe { places[output].numbers(tile.start, tile.len) }) else { return Counts::default() };
-            compute(plan, step, places, slots, tile, y);
+            compute(plan, step, values, places, slots, tile, y);
             step.rounding.map_or(Counts::default(), |(format, overflow)| round_slice(format, overflow, y))
         }
         Target::Codes { slot, output, read_later } => {
             let scratch = std::mem::take(&mut slots[slot]);
             let y = &mut scratch[..tile.len];
-            compute(plan, step, places, slots, tile, y);
+            compute(plan, step, values, places, slots, tile, y);
             // SAFETY: tiles are disjoint, and nothing refers to the codes of an output.
             let counts = unsafe { places[output].write(tile.start, y) };
             if read_later {
@@ -101,7 +101,7 @@ pub(super) fn run_step(
         Target::Slot { slot, keeps_infinity } => {
             let scratch = std::mem::take(&mut slots[slot]);
             let y = &mut scratch[..tile.len];
-            compute(plan, step, places, slots, tile, y);
+            compute(plan, step, values, places, slots, tile, y);
             let counts = match step.rounding {
                 None => Counts::default(),
                 Some(_) if step.is_rounded => passed_on(y),
@@ -114,19 +114,28 @@ pub(super) fn run_step(
 }
 
 /// Brings what a part reads into its slots.
-pub(super) fn load(plan: &Plan<'_>, step: &Step<'_>, slots: &mut [&mut [f32]], tile: Tile) {
-    for (slot, load) in &step.loads {
-        let numbers = &mut slots[*slot][..tile.len];
+pub(super) fn load(plan: &Plan, step: &Step, values: &Values<'_>, slots: &mut [&mut [f32]], tile: Tile) {
+    for &(slot, load) in &step.loads {
+        let numbers = &mut slots[slot][..tile.len];
         match load {
-            Load::Elements(x) => x.unpack(tile.start, numbers),
-            Load::Channel(table) => repeat_rows(tile, plan.tiles.per_row(table, tile), numbers),
+            Load::Elements(x) => values.tensors[x].unpack(tile.start, numbers),
+            Load::Channel { table, .. } => {
+                repeat_rows(tile, plan.tiles.per_row(values.table(plan, table), tile), numbers);
+            }
         }
     }
 }
 
-fn compute(plan: &Plan<'_>, step: &Step<'_>, places: &[SharedOutput], slots: &[&mut [f32]], tile: Tile, y: &mut [f32]) {
-    let (sources, scalars, tables) = (&step.sources, &step.scalars, &step.tables);
-    apply(step.function, &Operands { sources, scalars, tables, tiles: &plan.tiles, slots, places, tile }, y);
+fn compute(
+    plan: &Plan,
+    step: &Step,
+    values: &Values<'_>,
+    places: &[SharedOutput],
+    slots: &[&mut [f32]],
+    tile: Tile,
+    y: &mut [f32],
+) {
+    apply(&step.function, &Operands { plan, step, values, slots, places, tile }, y);
 }
 
 multiversion! {

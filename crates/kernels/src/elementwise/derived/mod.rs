@@ -6,13 +6,13 @@
 mod channels;
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bitbudget_formats::{Counts, Format, Overflow};
 
-use crate::elementwise::chain::{Part, Reader};
+use crate::elementwise::chain::{ChainData, Part, PlannedPart, ReadPlan, Reader, planned};
 use crate::error::{ShapeError, elements};
-use crate::tensors::elements::{Computed, Elements, Mask};
+use crate::tensors::elements::{Computed, Elements, Mask, Storage};
 pub use channels::ChannelRun;
 use channels::Channels;
 
@@ -36,15 +36,55 @@ impl fmt::Debug for Derived<'_> {
     }
 }
 
-impl<'a> Derived<'a> {
-    /// The last part's result of a chain of elementwise functions over `[n, c, s]`, with the bits of [`crate::chain()`].
+/// A chain whose last result is computed as it is read, any number of times.
+pub struct DerivedPlan {
+    plan: Arc<ReadPlan>,
+    len: usize,
+    format: Format,
+}
+
+impl fmt::Debug for DerivedPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DerivedPlan").field("len", &self.len).field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+impl DerivedPlan {
+    /// Plans a chain over `[n, c, s]` that reads tensors that are stored so, and as many numbers as `scalars` says.
     ///
     /// # Errors
-    /// As of [`crate::chain()`]; also if there is no part, or if one reads or writes an output: there are none.
-    pub fn chain(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Self, ShapeError> {
-        let reader = Reader::new(shape, parts)?;
+    /// As of [`crate::ChainPlan::new`]; also if there is no part, or if one reads or writes an output: there are none.
+    pub fn new(
+        shape: [usize; 3],
+        parts: &[PlannedPart],
+        tensors: &[Storage],
+        scalars: usize,
+    ) -> Result<Self, ShapeError> {
+        let plan = ReadPlan::new(shape, parts, tensors, scalars)?;
         let format = format(parts.last().and_then(|part| part.rounding));
-        Ok(Derived { kind: Kind::Chain(Box::new(reader)), len: elements(&shape), format, finite: OnceLock::new() })
+        Ok(DerivedPlan { plan: Arc::new(plan), len: elements(&shape), format })
+    }
+
+    /// The last part's result, with the bits of [`crate::chain()`].
+    ///
+    /// # Errors
+    /// If a tensor's size is wrong, or it is not stored as planned.
+    pub fn bind<'a>(&self, data: ChainData<'a>) -> Result<Derived<'a>, ShapeError> {
+        let reader = Reader::new(Arc::clone(&self.plan), data)?;
+        let (len, format) = (self.len, self.format);
+        Ok(Derived { kind: Kind::Chain(Box::new(reader)), len, format, finite: OnceLock::new() })
+    }
+}
+
+impl<'a> Derived<'a> {
+    /// The last part's result of a chain of elementwise functions over `[n, c, s]`, planned for once.
+    ///
+    /// # Errors
+    /// As of [`DerivedPlan::new`] and [`DerivedPlan::bind`].
+    pub fn chain(shape: [usize; 3], parts: &[Part<'a>]) -> Result<Self, ShapeError> {
+        let (parts, data) = planned(parts);
+        let tensors: Vec<Storage> = data.tensors.iter().map(|x| x.storage()).collect();
+        DerivedPlan::new(shape, &parts, &tensors, data.scalars.len())?.bind(data)
     }
 
     /// Channels of several tensors side by side, `[batch, all counts together, plane]`, which are rounded as stated: a

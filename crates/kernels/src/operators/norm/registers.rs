@@ -1,12 +1,11 @@
-//! The sums over one-byte codes of the paper's formats in AVX-512 registers; the same sums in the same order as those
+//! The sums over one-byte codes of the paper's formats in registers; the same sums in the same order as those
 //! over numbers in memory.
 
-use std::arch::x86_64::*;
-
 use super::row::{LANES, Sums};
-pub(super) use crate::tensors::blocks::BLOCK;
-use crate::tensors::blocks::{self, Codes, Gate, masked, normalized, within};
+use crate::tensors::blocks::{Codes, Gate};
 use crate::tensors::elements::{Elements, Mask, Stored};
+pub(super) use crate::words::avx512::BLOCK;
+use crate::words::avx512::{self, Block, Vector, masked, multiply_add, normalized, splat, sub, within, zero};
 
 /// Operands whose sums run in registers: x and, where the sums need it, y, of which a gate may let through some only.
 #[derive(Clone, Copy)]
@@ -106,9 +105,9 @@ impl<'a> Fused<'a> {
         mean: f32,
         [m, f, b]: [f32; 3],
     ) -> [[f32; LANES]; 2] {
-        let mean = _mm512_set1_ps(mean);
-        let factors = [[_mm512_set1_ps(m); 4], [_mm512_set1_ps(f); 4], [_mm512_set1_ps(b); 4]];
-        let [mut a0, mut a1, mut b0, mut b1] = [_mm512_setzero_ps(); 4];
+        let mean = splat(mean);
+        let factors = [[splat(m); 4], [splat(f); 4], [splat(b); 4]];
+        let [mut a0, mut a1, mut b0, mut b1] = [zero(); 4];
         for at in (at..at + len).step_by(BLOCK) {
             // SAFETY: the caller's promise.
             let (x, y) = unsafe { self.numbers::<SUMS, GATED>(at, factors) };
@@ -141,7 +140,7 @@ impl<'a> Fused<'a> {
         let of_block = |x: &[f32]| [load(x, first), load(x, first + 16), load(x, first + 32), load(x, first + 48)];
         let factors = match GATED {
             true => [of_block(factors[0]), of_block(factors[1]), of_block(factors[2])],
-            false => [[_mm512_setzero_ps(); 4]; 3],
+            false => [[zero(); 4]; 3],
         };
         for image in 0..images {
             // SAFETY: the caller's promise.
@@ -165,14 +164,10 @@ impl<'a> Fused<'a> {
     /// As of [`Fused::row_of`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
-    unsafe fn numbers<const SUMS: u8, const GATED: bool>(
-        &self,
-        at: usize,
-        factors: [[__m512; 4]; 3],
-    ) -> ([__m512; 4], [__m512; 4]) {
+    unsafe fn numbers<const SUMS: u8, const GATED: bool>(&self, at: usize, factors: [Block; 3]) -> (Block, Block) {
         debug_assert!(self.has(at + BLOCK));
         // SAFETY: the caller's promise.
-        let of = |x: Codes<'_>| x.unpack.numbers(unsafe { blocks::load(x.codes, at, u64::MAX) });
+        let of = |x: Codes<'_>| x.unpack.numbers(unsafe { x.codes.load(at, u64::MAX) });
         let x = of(self.x);
         if SUMS != PRODUCTS && SUMS != PRODUCTS_AND_TOTAL {
             return (x, x);
@@ -181,7 +176,7 @@ impl<'a> Fused<'a> {
         match self.gate {
             Some((own, gate)) if GATED => {
                 let own = if own.codes.is(&self.x.codes) { x } else { of(own) };
-                (x, masked(within(gate.bounds, normalized(own, factors)), y))
+                (x, masked(within([gate.bounds.low, gate.bounds.high], normalized(own, factors)), y))
             }
             _ => (x, y),
         }
@@ -207,28 +202,28 @@ const DEVIATIONS: u8 = Sums::Deviations as u8;
 /// One more element for each lane of two sums.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add<const SUMS: u8>(a: __m512, b: __m512, x: __m512, y: __m512, mean: __m512) -> (__m512, __m512) {
-    let deviation = _mm512_sub_ps(x, mean);
+fn add<const SUMS: u8>(a: Vector, b: Vector, x: Vector, y: Vector, mean: Vector) -> (Vector, Vector) {
+    let deviation = sub(x, mean);
     match SUMS {
-        TOTAL => (_mm512_add_ps(a, x), b),
-        PRODUCTS => (_mm512_fmadd_ps(y, deviation, a), b),
-        DEVIATIONS => (_mm512_add_ps(a, deviation), _mm512_fmadd_ps(deviation, deviation, b)),
-        _ => (_mm512_fmadd_ps(y, deviation, a), _mm512_add_ps(b, y)),
+        TOTAL => (avx512::add(a, x), b),
+        PRODUCTS => (multiply_add(y, deviation, a), b),
+        DEVIATIONS => (avx512::add(a, deviation), multiply_add(deviation, deviation, b)),
+        _ => (multiply_add(y, deviation, a), avx512::add(b, y)),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(x: &[f32], at: usize) -> __m512 {
+fn load(x: &[f32], at: usize) -> Vector {
     let x = &x[at..at + 16];
     // SAFETY: the slice is as long as the vector, and the load asks for no alignment.
-    unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    unsafe { avx512::load(x.as_ptr()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(x: &mut [f32], at: usize, vector: __m512) {
+fn store(x: &mut [f32], at: usize, vector: Vector) {
     let x = &mut x[at..at + 16];
     // SAFETY: as above.
-    unsafe { _mm512_storeu_ps(x.as_mut_ptr(), vector) };
+    unsafe { avx512::store(x.as_mut_ptr(), vector) };
 }

@@ -88,6 +88,11 @@ impl Pool2d {
         self.out_height * self.out_width
     }
 
+    /// Whether there is no window.
+    pub(super) fn is_empty(&self) -> bool {
+        elements(&[self.batch, self.channels, self.output()]) == 0
+    }
+
     /// Planes that are unpacked, pooled and packed at a time, and planes of a task.
     pub(super) fn tiles(&self) -> (usize, usize) {
         let plane = self.input().max(self.output()).max(1);

@@ -12,6 +12,7 @@ use crate::words::simd::{copy_short, multiversion};
 pub(super) const LANES: usize = 16;
 
 /// A tap of the window.
+#[derive(Debug)]
 pub(super) struct Tap {
     /// Where the run of its elements begins.
     at: usize,
@@ -30,6 +31,7 @@ impl Tap {
 }
 
 /// One axis of the layout.
+#[derive(Debug)]
 struct Axis {
     input: usize,
     output: usize,
@@ -42,7 +44,7 @@ struct Axis {
 }
 
 /// Which rows of a phase hold rows of the plane.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Phase {
     /// The first such row.
     first: usize,
@@ -89,6 +91,7 @@ impl Axis {
 }
 
 /// The layout of a plane.
+#[derive(Debug)]
 pub(super) struct Layout {
     rows: Axis,
     cols: Axis,

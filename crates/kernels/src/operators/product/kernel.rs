@@ -133,10 +133,9 @@ unsafe fn portable<const FMA: bool>(block: &Block) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::*;
-    use std::mem::transmute;
-
     use super::{Block, ROWS};
+    use crate::words::avx512::bf16::dot;
+    use crate::words::avx512::{add, load, multiply_add, splat, store, zero};
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn avx2(block: &Block) {
@@ -144,42 +143,28 @@ mod x86 {
         unsafe { super::portable::<true>(block) }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn multiply(a: __m512, b: __m512, sum: __m512) -> __m512 {
-        _mm512_fmadd_ps(a, b, sum)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn dot(a: __m512, b: __m512, sum: __m512) -> __m512 {
-        // SAFETY: both types are 512 bits that may be anything.
-        let [a, b] = unsafe { [transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)] };
-        _mm512_dpbf16_ps(sum, a, b)
-    }
-
     macro_rules! block {
         ($name:ident, $features:literal, $multiply:ident) => {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn $name<const V: usize>(block: &Block) {
-                let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
+                let mut sums = [[zero(); V]; ROWS];
                 // SAFETY: the caller's promise.
                 unsafe {
                     for r in 0..ROWS {
                         for j in 0..V {
                             if let Some(start) = block.start {
-                                sums[r][j] = _mm512_set1_ps(start[r]);
+                                sums[r][j] = splat(start[r]);
                             }
                         }
                     }
                     for &[i, k] in block.steps {
                         let a = block.a.add(i as usize);
-                        let mut b = [_mm512_setzero_ps(); V];
+                        let mut b = [zero(); V];
                         for j in 0..V {
-                            b[j] = _mm512_loadu_ps(block.b[j].add(k as usize));
+                            b[j] = load(block.b[j].add(k as usize));
                         }
                         for r in 0..ROWS {
-                            let a = _mm512_set1_ps(*a.add(r));
+                            let a = splat(*a.add(r));
                             for j in 0..V {
                                 sums[r][j] = $multiply(a, b[j], sums[r][j]);
                             }
@@ -190,10 +175,10 @@ mod x86 {
                             for j in 0..V {
                                 let c = block.c[j].add(r * block.row);
                                 let before = match block.start {
-                                    None => _mm512_loadu_ps(c),
-                                    Some(_) => _mm512_set1_ps(-0.0),
+                                    None => load(c),
+                                    Some(_) => splat(-0.0),
                                 };
-                                _mm512_storeu_ps(c, _mm512_add_ps(before, sums[r][j]));
+                                store(c, add(before, sums[r][j]));
                             }
                         }
                     }
@@ -202,7 +187,7 @@ mod x86 {
         };
     }
 
-    block!(avx512, "avx512f", multiply);
+    block!(avx512, "avx512f", multiply_add);
     block!(bf16, "avx512f,avx512bf16", dot);
 }
 
