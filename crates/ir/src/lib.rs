@@ -32,6 +32,7 @@ mod origin;
 mod storage;
 mod text;
 mod types;
+mod unary_function;
 mod verify;
 
 pub use array::{Array, Float};
@@ -48,6 +49,7 @@ pub use origin::{Origin, Stage, TrainingId};
 pub use storage::{ALIGNMENT, Stored};
 pub use text::ParseError;
 pub use types::{DType, Dim, Shape, TensorType};
+pub use unary_function::UnaryFunction;
 pub use verify::verify;
 
 /// A graph with the values of its parameters, states and constants.

@@ -438,6 +438,20 @@ impl Importer {
         self.emit(name, ops::Reshape { shape }, &[x])
     }
 
+    /// The same elements, repeated to a shape that they broadcast to; nothing if it has that shape.
+    pub(crate) fn broadcast(&mut self, name: &str, x: NodeId, shape: Shape) -> Result<NodeId, String> {
+        if self.shape(x) == shape {
+            return Ok(x);
+        }
+        self.emit(name, ops::Broadcast { shape }, &[x])
+    }
+
+    /// The shape to which two tensors broadcast.
+    pub(crate) fn broadcast_shape(&self, a: NodeId, b: NodeId) -> Result<Shape, String> {
+        let sum = Op::from(ops::Add {}).infer(&[self.graph.ty(a), self.graph.ty(b)]);
+        Ok(sum.map_err(|reason| reason.to_string())?.shape)
+    }
+
     pub(crate) fn closing_warnings(&mut self) {
         let trained = |id: NodeId| matches!(self.graph.op(id), Op::Parameter(_));
         if self.problems.is_empty() && !self.graph.ids().any(trained) {

@@ -7,7 +7,7 @@ use crate::importer::Importer;
 use crate::node::{Node, Value, decimal};
 use crate::tensor;
 use crate::warning::WarningKind;
-use bitbudget_ir::{Dim, Real, Shape, ops};
+use bitbudget_ir::{Dim, NodeId, Real, Shape, ops};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
@@ -84,16 +84,16 @@ pub(super) const ROWS: &[Row] = &[
         name: "Min",
         versions: &[6, 8, 12, 13],
         attributes: &[],
-        forms: "`clip`, of a tensor and a known number",
-        build: Some(|i, n| bounded(i, n, |x| (f64::NEG_INFINITY, x))),
+        forms: "`clip`, by a known number; `extremum` of tensors, broadcast",
+        build: Some(|i, n| extremum(i, n, true)),
         fold: Some(|_, x, room| extreme(x, room, Ordering::Less)),
     },
     Row {
         name: "Max",
         versions: &[6, 8, 12, 13],
         attributes: &[],
-        forms: "`clip`, of a tensor and a known number",
-        build: Some(|i, n| bounded(i, n, |x| (x, f64::INFINITY))),
+        forms: "`clip`, by a known number; `extremum` of tensors, broadcast",
+        build: Some(|i, n| extremum(i, n, false)),
         fold: Some(|_, x, room| extreme(x, room, Ordering::Greater)),
     },
     folded("Equal", &[7, 11, 13, 19], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_eq)?])),
@@ -230,20 +230,41 @@ fn remainder(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, 
     Ok(vec![fold::binary(inputs, room, ints, |a, b| a % b)?])
 }
 
-fn bounded(importer: &mut Importer, node: &Node, bounds: fn(f64) -> (f64, f64)) -> Result<Vec<Value>, String> {
-    let [Some(a), Some(b)] = node.inputs.as_slice() else { return Err("two inputs are supported".into()) };
-    let (x, bound) = match (&a.value, &b.value) {
-        (_, Value::Constant(bound)) if bound.len() == 1 => (a, bound),
-        (Value::Constant(bound), _) if bound.len() == 1 => (b, bound),
-        _ => return Err("a tensor and a number that is known at import are supported".into()),
-    };
-    let (min, max) = bounds(decimal(bound.as_scalar()?));
-    if min.is_nan() || max.is_nan() || bound.shape.len() > importer.shape_of(x)?.rank() {
-        return Err("the bound is not a number, or has more dimensions than the tensor".into());
+/// The least or largest of all inputs: known numbers are one bound, tensors are compared in pairs.
+fn extremum(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Value>, String> {
+    let mut best: Option<NodeId> = None;
+    let mut bound: Option<(f64, usize)> = None;
+    for operand in node.inputs.iter().flatten() {
+        if let Value::Constant(constant) = &operand.value
+            && constant.len() == 1
+        {
+            let number = decimal(constant.as_scalar()?);
+            if number.is_nan() {
+                return Err("a bound is not a number".into());
+            }
+            let (old, rank) = bound.unwrap_or((number, 0));
+            let tightest = if least { old.min(number) } else { old.max(number) };
+            bound = Some((tightest, rank.max(constant.shape.len())));
+            continue;
+        }
+        let x = importer.operand(operand)?;
+        best = match best {
+            None => Some(x),
+            Some(other) => {
+                let shape = importer.broadcast_shape(other, x)?;
+                let pair = [other, x].map(|x| importer.broadcast(node.name, x, shape.clone()));
+                let [a, b] = pair;
+                Some(importer.emit(node.name, ops::Extremum { least }, &[a?, b?])?)
+            }
+        };
     }
-    let x = importer.operand(x)?;
-    let op = ops::Clip { min: Real(min), max: Real(max) };
-    Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
+    let best = best.ok_or("it has no input")?;
+    let Some((number, rank)) = bound else { return Ok(vec![Value::Tensor(best)]) };
+    if rank > importer.shape(best).rank() {
+        return Err("the bound has more dimensions than the tensor".into());
+    }
+    let (min, max) = if least { (f64::NEG_INFINITY, number) } else { (number, f64::INFINITY) };
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Clip { min: Real(min), max: Real(max) }, &[best])?)])
 }
 
 fn extreme(inputs: Inputs, room: usize, wanted: Ordering) -> Result<Vec<Constant>, String> {

@@ -9,6 +9,7 @@ mod activation;
 mod arithmetic;
 mod convolution;
 mod fold;
+mod functions;
 mod known;
 mod linear;
 mod normalization;
@@ -21,8 +22,11 @@ mod split;
 /// Imports a node: the values of its outputs.
 pub(crate) type Build = fn(&mut Importer, &Node) -> Result<Vec<Value>, String>;
 
+/// The inputs of a node that are known at import.
+pub(crate) type Known<'a> = &'a [Option<Rc<Constant>>];
+
 /// Computes a node of known inputs at import: its outputs, of at most as many elements as the last argument says.
-pub(crate) type Fold = fn(&Node, &[Option<Rc<Constant>>], usize) -> Result<Vec<Constant>, String>;
+pub(crate) type Fold = fn(&Node, Known, usize) -> Result<Vec<Constant>, String>;
 
 /// An ONNX operator and how it is read.
 pub(crate) struct Row {
@@ -40,13 +44,14 @@ pub(crate) struct Row {
 }
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 11] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Pooling", pool::ROWS),
         ("Activations", activation::ROWS),
+        ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Parts and joins", part::ROWS),
         ("Splitting", split::ROWS),
