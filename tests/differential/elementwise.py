@@ -27,6 +27,39 @@ def activation(net, x):
     return net.emit(op, [x], **attributes)
 
 
+# The operator set that introduced a function, and its attributes.
+FUNCTIONS = {
+    "Abs": (7, {}), "Sign": (9, {}), "Sin": (7, {}), "Cos": (7, {}), "Erf": (9, {}), "Softplus": (7, {}), "Softsign": (7, {}),
+    "Elu": (7, {"alpha": [0.5, 1.5]}), "Selu": (7, {"alpha": [1.2], "gamma": [0.9, 1.1]}), "Celu": (12, {"alpha": [0.7, 2.0]}),
+    "Mish": (18, {}), "Swish": (24, {"alpha": [0.5, 1.5]}), "ThresholdedRelu": (10, {"alpha": [0.1, 0.5]}),
+}
+
+
+@form(weight=3)
+def function(net, x):
+    op = net.pick([name for name, (since, _) in FUNCTIONS.items() if net.opset >= since])
+    y = net.emit(op, [x], **optional(net, **FUNCTIONS[op][1]))
+    # A network of steps has no gradient.
+    return net.emit("Add", [x, net.emit("Mul", [y, x])]) if op == "Sign" else y
+
+
+@form(weight=1)
+def parametric(net, x):
+    """A rectifier with a slope of one element, per channel, or of a part of the shape."""
+    shape = net.shape(x)
+    way = net.integer(0, 3)
+    behind = [1] * (len(shape) - 2)
+    dims = [[1], [shape[1], *behind], [1] * (len(shape) - 1), shape[1:]][way]
+    return net.emit("PRelu", [x, net.parameter(dims, 0.2, 0.2)])
+
+
+@form(weight=1, since=8)
+def compared(net, x):
+    """Min and Max of tensors, and perhaps a number."""
+    terms = [x] + [other(net, x) for _ in range(net.integer(1, 2))]
+    return net.emit(net.pick(["Min", "Max"]), [terms[i] for i in net.random.permutation(len(terms))])
+
+
 @form(weight=2)
 def clip(net, x):
     """Relu6 and other bounds: attributes before operator set 11, inputs since."""
@@ -72,10 +105,18 @@ def logarithm(net, x):
 
 @form(weight=1)
 def power(net, x):
-    exponent = net.pick([1.0, 2.0, 2.0, 0.5])
-    x = positive(net, x) if exponent == 0.5 else x
-    whole = net.opset >= 12 and exponent != 0.5 and net.chance(0.3)
+    exponent = net.pick([1.0, 2.0, 2.0, 0.5, -0.75, 3.0, 1.5])
+    x = x if exponent in (1.0, 2.0, 3.0) else positive(net, x)
+    whole = net.opset >= 12 and exponent in (1.0, 2.0, 3.0) and net.chance(0.3)
     return net.emit("Pow", [x, net.constant(np.int64(exponent)) if whole else net.number(exponent)])
+
+
+@form(weight=0.7)
+def powers(net, x):
+    """Trained exponents, one or several."""
+    x = positive(net, x)
+    dims = [1] if net.chance(0.5) else net.shape(x)[1:]
+    return net.emit("Pow", [x, net.parameter(dims, 0.3, 1.2)])
 
 
 @form(weight=1)

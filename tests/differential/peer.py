@@ -187,6 +187,8 @@ def unary(name, function):
 for name, function in {
     "Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt,
     "Reciprocal": torch.reciprocal, "Neg": torch.neg, "Identity": lambda x: x, "Floor": torch.floor, "Ceil": torch.ceil, "Not": torch.logical_not,
+    "Abs": torch.abs, "Sign": torch.sign, "Sin": torch.sin, "Cos": torch.cos, "Erf": torch.erf, "Softsign": F.softsign, "Mish": F.mish,
+    "Softplus": F.softplus,
 }.items():
     unary(name, function)
 
@@ -205,9 +207,38 @@ for name, function in {
     binary(name, function)
 
 
+@operator("Elu")
+def elu(run, node, attrs, x):
+    return F.elu(x, attrs.get("alpha", 1.0))
+
+
+@operator("Selu")
+def selu(run, node, attrs, x):
+    return attrs.get("gamma", 1.0507009873554805) * F.elu(x, attrs.get("alpha", 1.6732632423543772))
+
+
+@operator("Celu")
+def celu(run, node, attrs, x):
+    return F.celu(x, attrs.get("alpha", 1.0))
+
+
+@operator("Swish")
+def swish(run, node, attrs, x):
+    return x * torch.sigmoid(attrs.get("alpha", 1.0) * x)
+
+
+@operator("ThresholdedRelu")
+def thresholded_relu(run, node, attrs, x):
+    return F.threshold(x, attrs.get("alpha", 1.0), 0.0)
+
+
+@operator("PRelu")
+def prelu(run, node, attrs, x, slope):
+    return torch.where(x > 0, x, slope * x)
+
+
 @operator("Pow")
 def power(run, node, attrs, x, exponent):
-    exponent = exponent.detach()
     return x.sqrt() if x.is_floating_point() and exponent.numel() == 1 and exponent.item() == 0.5 else x.pow(exponent)
 
 

@@ -34,6 +34,14 @@ pub enum Expression {
     Tanh(Box<Expression>),
     /// The error function.
     Erf(Box<Expression>),
+    /// The sine.
+    Sin(Box<Expression>),
+    /// The cosine.
+    Cos(Box<Expression>),
+    /// `log(1 + a)`, exact near zero.
+    Log1p(Box<Expression>),
+    /// `a^b`.
+    Pow(Box<[Expression; 2]>),
     /// `c` where `a < b`, else `d`; a NaN is not less.
     Less(Box<[Expression; 4]>),
     /// `c` where `a <= b`, else `d`; a NaN is not less.
@@ -74,6 +82,22 @@ impl Expression {
         Expression::Erf(Box::new(self))
     }
 
+    pub(crate) fn sin(self) -> Expression {
+        Expression::Sin(Box::new(self))
+    }
+
+    pub(crate) fn cos(self) -> Expression {
+        Expression::Cos(Box::new(self))
+    }
+
+    pub(crate) fn log_1p(self) -> Expression {
+        Expression::Log1p(Box::new(self))
+    }
+
+    pub(crate) fn pow(self, exponent: Expression) -> Expression {
+        Expression::Pow(Box::new([self, exponent]))
+    }
+
     /// `then` where this is less than `bound`, else `otherwise`.
     pub(crate) fn less(self, bound: Expression, then: Expression, otherwise: Expression) -> Expression {
         Expression::Less(Box::new([self, bound, then, otherwise]))
@@ -107,6 +131,10 @@ impl Expression {
             Expression::Log(a) => of(a).ln(),
             Expression::Tanh(a) => of(a).tanh(),
             Expression::Erf(a) => of(a).erf(),
+            Expression::Sin(a) => of(a).sin(),
+            Expression::Cos(a) => of(a).cos(),
+            Expression::Log1p(a) => of(a).ln_1p(),
+            Expression::Pow(ab) => of(&ab[0]).powf(of(&ab[1])),
             Expression::Less(abcd) if of(&abcd[0]) < of(&abcd[1]) => of(&abcd[2]),
             Expression::AtMost(abcd) if of(&abcd[0]) <= of(&abcd[1]) => of(&abcd[2]),
             Expression::Less(abcd) | Expression::AtMost(abcd) => of(&abcd[3]),

@@ -34,6 +34,7 @@ mod storage;
 mod tensors;
 mod text;
 mod types;
+mod unary_function;
 mod verify;
 mod window;
 
@@ -52,6 +53,7 @@ pub use role::{NodeId, Role};
 pub use storage::Stored;
 pub use text::ParseError;
 pub use types::{DType, Dim, Shape, TensorType};
+pub use unary_function::UnaryFunction;
 pub use verify::verify;
 
 /// A graph with the values of its parameters, states and constants.

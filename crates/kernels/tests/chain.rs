@@ -235,8 +235,13 @@ fn exponentials_are_exact_but_for_the_last_places() {
     let erf = Formula::new(vec![Word::Operand(0), Word::Erf], 1).unwrap();
     /// A function, the units in the last place that it may be off, and the exact one.
     type Case = (Function, f64, fn(f64) -> f64);
-    let formulas: [Case; 4] = [
+    let [sin, cos, log_1p] =
+        [Word::Sin, Word::Cos, Word::Log1p].map(|word| Formula::new(vec![Word::Operand(0), word], 1).unwrap());
+    let formulas: [Case; 7] = [
         (Function::Formula(erf.into()), 2.0, libm::erf),
+        (Function::Formula(sin.into()), 1.0, libm::sin),
+        (Function::Formula(cos.into()), 1.0, libm::cos),
+        (Function::Formula(log_1p.into()), 1.0, libm::log1p),
         (Function::Exp, 2.0, f64::exp),
         (Function::Tanh, 2.0, f64::tanh),
         (Function::Sigmoid, 2.5, |x| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) }),

@@ -45,6 +45,10 @@ impl Terms<'_> {
             Expression::Log(a) => map(value(a)?, f64::ln, Tensor::log)?,
             Expression::Tanh(a) => map(value(a)?, f64::tanh, Tensor::tanh)?,
             Expression::Erf(a) => Value::Tensor(self.tensor(value(a)?)?.erf()?),
+            Expression::Sin(a) => map(value(a)?, f64::sin, Tensor::sin)?,
+            Expression::Cos(a) => map(value(a)?, f64::cos, Tensor::cos)?,
+            Expression::Log1p(a) => map(value(a)?, f64::ln_1p, log_1p)?,
+            Expression::Pow(ab) => self.power(&ab[0], &ab[1])?,
             Expression::Add(ab) => add(value(&ab[0])?, value(&ab[1])?)?,
             Expression::Sub(ab) => subtract(value(&ab[0])?, value(&ab[1])?)?,
             Expression::Mul(ab) => multiply(value(&ab[0])?, value(&ab[1])?)?,
@@ -74,6 +78,14 @@ impl Terms<'_> {
         }
     }
 
+    fn power(&self, base: &Expression, exponent: &Expression) -> Result<Value, Fault> {
+        Ok(match (self.value(base)?, self.value(exponent)?) {
+            (Value::Number(base), Value::Number(exponent)) => Value::Number(base.powf(exponent)),
+            (Value::Tensor(base), Value::Number(exponent)) => Value::Tensor(base.powf(exponent)?),
+            (base, Value::Tensor(exponent)) => Value::Tensor(power(&self.tensor(base)?, &exponent)?),
+        })
+    }
+
     fn choose(
         &self,
         [a, b, then, otherwise]: &[Expression; 4],
@@ -84,6 +96,28 @@ impl Terms<'_> {
         let (then, otherwise) = (tensor(then)?.broadcast_as(self.shape)?, tensor(otherwise)?.broadcast_as(self.shape)?);
         Ok(Value::Tensor(condition.where_cond(&then, &otherwise)?))
     }
+}
+
+/// `a^b`: candle's own takes positive bases only.
+fn power(base: &Tensor, exponent: &Tensor) -> candle_core::Result<Tensor> {
+    let size = base.abs()?.broadcast_pow(exponent)?;
+    let (base, exponent) = (base.broadcast_as(size.shape())?, exponent.broadcast_as(size.shape())?);
+    let one = size.ones_like()?;
+    // -1 for odd exponents, 1 for even ones, not a number for others.
+    let half = (&exponent * 0.5)?;
+    let is_odd = half.floor()?.ne(&half)?;
+    let sign = is_odd.where_cond(&one.neg()?, &one)?;
+    let sign = exponent.floor()?.eq(&exponent)?.where_cond(&sign, &(&one * f64::NAN)?)?;
+    let signed = base.lt(0.0f32)?.where_cond(&(&size * sign)?, &size)?;
+    exponent.eq(0.0f32)?.where_cond(&one, &signed)
+}
+
+/// `log(1 + x)`, exact near zero: `x` where `1 + x` is 1, else `log(1 + x) * x / ((1 + x) - 1)` (Kahan).
+fn log_1p(x: &Tensor) -> candle_core::Result<Tensor> {
+    let sum = (x + 1.0)?;
+    let rounded = (&sum - 1.0)?;
+    let exact = ((sum.log()? * x)? / &rounded)?;
+    rounded.eq(0.0f32)?.where_cond(x, &exact)
 }
 
 fn map(

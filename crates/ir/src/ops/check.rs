@@ -75,3 +75,8 @@ pub(super) fn axes(axes: &[usize], x: &TensorType) -> Result<(), Reason> {
     }
     Err(Reason::new(format!("axes {axes:?} are not ascending dimensions of {}", x.shape)))
 }
+
+/// Two operands of one shape, or the second one of one element.
+pub(super) fn same_or_scalar(what: &str, a: &TensorType, b: &TensorType) -> Result<(), Reason> {
+    if b.shape.rank() == 0 { Ok(()) } else { same(what, a, b) }
+}

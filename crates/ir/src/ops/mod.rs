@@ -243,6 +243,10 @@ operators! {
     leaky_relu_grad: LeakyReluGrad;
     gelu: Gelu;
     gelu_grad: GeluGrad;
+    prelu: Prelu;
+    prelu_grad: PreluGrad;
+    unary: Unary;
+    unary_grad: UnaryGrad;
     sigmoid: Sigmoid;
     tanh: Tanh;
     exp: Exp;
@@ -253,6 +257,11 @@ operators! {
     sub: Sub;
     mul: Mul;
     div: Div;
+    pow: Pow;
+    pow_grad_base: PowGradBase;
+    pow_grad_exponent: PowGradExponent;
+    extremum: Extremum;
+    extremum_grad: ExtremumGrad;
     sum: Sum;
     reshape: Reshape;
     transpose: Transpose;

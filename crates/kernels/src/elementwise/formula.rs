@@ -34,6 +34,14 @@ pub enum Word {
     Tanh,
     /// The error function, within 2 units in the last place.
     Erf,
+    /// The sine, within 1 unit in the last place.
+    Sin,
+    /// The cosine, within 1 unit in the last place.
+    Cos,
+    /// `log(1 + a)`, within 1 unit in the last place.
+    Log1p,
+    /// `a^b`, within 1 unit in the last place.
+    Pow,
     /// `c` where `a < b`, else `d`.
     Less,
     /// `c` where `a <= b`, else `d`.
@@ -46,7 +54,8 @@ impl Word {
         match self {
             Word::Operand(_) | Word::Number(_) => 0,
             Word::Neg | Word::Sqrt | Word::Exp | Word::Log | Word::Tanh | Word::Erf => 1,
-            Word::Add | Word::Sub | Word::Mul | Word::Div => 2,
+            Word::Sin | Word::Cos | Word::Log1p => 1,
+            Word::Add | Word::Sub | Word::Mul | Word::Div | Word::Pow => 2,
             Word::Fma => 3,
             Word::Less | Word::AtMost => 4,
         }

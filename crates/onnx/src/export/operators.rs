@@ -4,7 +4,7 @@ use super::exporter::{Exporter, running_statistics};
 use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info, text};
 use super::pool::{self, Pool};
 use bitbudget_ir::ops::{self, Window};
-use bitbudget_ir::{Dim, NodeId, Op, Shape};
+use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, UnaryFunction};
 use onnx_protobuf::AttributeProto;
 
 /// Writes the messages for a node; its operands are written already.
@@ -42,6 +42,10 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         Op::LeakyRelu(op) => plain("LeakyRelu", vec![float("alpha", op.alpha.0)]),
         Op::Clip(op) => clip(exporter, id, &inputs[0], op),
         Op::Gelu(op) => plain("Gelu", vec![text("approximate", if op.tanh { "tanh" } else { "none" })]),
+        Op::Unary(op) => unary(exporter, id, inputs, op),
+        Op::Prelu(_) => plain("PRelu", vec![]),
+        Op::Extremum(op) => plain(if op.least { "Min" } else { "Max" }, vec![]),
+        Op::Pow(_) => plain("Pow", vec![]),
         Op::Sigmoid(_) => plain("Sigmoid", vec![]),
         Op::Tanh(_) => plain("Tanh", vec![]),
         Op::Exp(_) => plain("Exp", vec![]),
@@ -90,6 +94,45 @@ fn source(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         value.name = name;
         exporter.proto.initializer.push(value);
     }
+    Ok(())
+}
+
+fn unary(exporter: &mut Exporter, id: NodeId, inputs: Vec<String>, op: &ops::Unary) -> Result<(), String> {
+    let alpha = || vec![float("alpha", op.alpha.0)];
+    let (operator, attributes) = match op.function {
+        UnaryFunction::Abs => ("Abs", vec![]),
+        UnaryFunction::Sign => ("Sign", vec![]),
+        UnaryFunction::Sin => ("Sin", vec![]),
+        UnaryFunction::Cos => ("Cos", vec![]),
+        UnaryFunction::Erf => ("Erf", vec![]),
+        UnaryFunction::Softplus => ("Softplus", vec![]),
+        UnaryFunction::Softsign => ("Softsign", vec![]),
+        UnaryFunction::Elu if op.gamma == Real(1.0) => ("Elu", alpha()),
+        UnaryFunction::Elu => ("Selu", vec![float("alpha", op.alpha.0), float("gamma", op.gamma.0)]),
+        UnaryFunction::Celu => ("Celu", alpha()),
+        UnaryFunction::Mish => ("Mish", vec![]),
+        UnaryFunction::Swish => return swish(exporter, id, &inputs[0], op.alpha.0),
+        UnaryFunction::ThresholdedRelu => ("ThresholdedRelu", alpha()),
+        UnaryFunction::Power => {
+            return with_argument(exporter, id, "Pow", inputs, "exponent", floats(&[], &[op.alpha.0 as f32]));
+        }
+    };
+    exporter.node(id, operator, inputs).attribute = attributes;
+    Ok(())
+}
+
+/// `x * sigmoid(alpha x)`: few readers know Swish, which came with operator set 24.
+fn swish(exporter: &mut Exporter, id: NodeId, x: &str, alpha: f64) -> Result<(), String> {
+    let output = exporter.name(id);
+    let mut scaled = x.to_string();
+    if alpha != 1.0 {
+        let by = exporter.argument(id, "alpha", floats(&[], &[alpha as f32]));
+        scaled = exporter.fresh(&format!("{output}.scaled"));
+        exporter.message(scaled.clone(), "Mul", vec![x.to_string(), by], scaled.clone());
+    }
+    let gate = exporter.fresh(&format!("{output}.gate"));
+    exporter.message(gate.clone(), "Sigmoid", vec![scaled], gate.clone());
+    exporter.node(id, "Mul", vec![x.to_string(), gate]);
     Ok(())
 }
 

@@ -69,6 +69,20 @@ impl Importer {
         }
         self.emit(name, ops::Reshape { shape }, &[x])
     }
+
+    /// The same elements, repeated to a shape that they broadcast to; nothing if it has that shape.
+    pub(crate) fn broadcast(&mut self, name: &str, x: NodeId, shape: Shape) -> Result<NodeId, String> {
+        if self.graph.ty(x).shape == shape {
+            return Ok(x);
+        }
+        self.emit(name, ops::Broadcast { shape }, &[x])
+    }
+
+    /// The shape to which two tensors broadcast.
+    pub(crate) fn broadcast_shape(&self, a: NodeId, b: NodeId) -> Result<Shape, String> {
+        let sum = Op::from(ops::Add {}).infer(&[self.graph.ty(a), self.graph.ty(b)]);
+        Ok(sum.map_err(|reason| reason.to_string())?.shape)
+    }
 }
 
 /// Refuses shapes that no memory can hold, before arithmetic on them overflows.

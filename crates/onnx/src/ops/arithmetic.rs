@@ -4,7 +4,7 @@ use super::fold;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements, Int};
 use crate::importer::{Importer, Node, Operand, Value, decimal};
-use bitbudget_ir::{Op, Real, ops};
+use bitbudget_ir::{Dim, Op, Real, Shape, UnaryFunction, ops};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "Pow",
         versions: &[7, 12, 13, 15],
         attributes: &[],
-        forms: "exponents known at import: 1 nothing, 2 `mul`, 1/2 `sqrt`",
+        forms: "exponents known at import: 1 nothing, 2 `mul`, 1/2 `sqrt`, others `unary`; tensors of exponents, `pow`",
         build: Some(pow),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, power, f32::powf)?])),
     },
@@ -129,13 +129,31 @@ fn div(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 fn pow(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let exponent = importer.constant(node.need(1)?)?.as_scalar()?;
     let x = importer.tensor(node, 0)?;
-    let y = match exponent {
-        1.0 => x,
-        2.0 => importer.emit(node.name, ops::Mul {}, &[x, x])?,
-        0.5 => importer.emit(node.name, ops::Sqrt {}, &[x])?,
-        other => return Err(format!("the exponent {other} is not supported; 1, 2 and 0.5 are")),
+    let known = match &node.need(1)?.value {
+        Value::Constant(exponent) if exponent.len() == 1 && exponent.shape.len() <= importer.shape(x).rank() => {
+            Some(exponent.as_scalar()?)
+        }
+        _ => None,
+    };
+    let y = match known {
+        Some(1.0) => x,
+        Some(2.0) => importer.emit(node.name, ops::Mul {}, &[x, x])?,
+        Some(0.5) => importer.emit(node.name, ops::Sqrt {}, &[x])?,
+        Some(exponent) => {
+            let (function, alpha) = (UnaryFunction::Power, Real(decimal(exponent)));
+            importer.emit(node.name, ops::Unary { function, alpha, gamma: Real(1.0) }, &[x])?
+        }
+        None => {
+            let exponent = importer.tensor(node, 1)?;
+            let shape = importer.broadcast_shape(x, exponent)?;
+            let x = importer.broadcast(node.name, x, shape.clone())?;
+            let exponent = match importer.shape(exponent).0.iter().all(|&dim| dim == Dim::fixed(1)) {
+                true => importer.reshape(node.name, exponent, Shape(Vec::new()))?,
+                false => importer.broadcast(node.name, exponent, shape)?,
+            };
+            importer.emit(node.name, ops::Pow {}, &[x, exponent])?
+        }
     };
     Ok(vec![Value::Tensor(y)])
 }

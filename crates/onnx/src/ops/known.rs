@@ -1,16 +1,14 @@
 //! Values that are known at import: constants, shapes, and the arithmetic on them.
 
 use super::fold;
-use super::row::{Fold, Row};
+use super::row::{Fold, Known, Row};
 use crate::file::constant::{Constant, Elements, Int};
 use crate::file::tensor;
 use crate::importer::{Importer, Node, Value, decimal};
 use crate::warning::WarningKind;
-use bitbudget_ir::{Dim, Real, Shape, ops};
+use bitbudget_ir::{Dim, NodeId, Real, Shape, ops};
 use std::cmp::Ordering;
 use std::rc::Rc;
-
-type Inputs<'a> = &'a [Option<Rc<Constant>>];
 
 const fn folded(name: &'static str, versions: &'static [i64], attributes: &'static [&'static str], fold: Fold) -> Row {
     Row { name, versions, attributes, forms: "on known values", build: None, fold: Some(fold) }
@@ -78,16 +76,16 @@ pub(super) const ROWS: &[Row] = &[
         name: "Min",
         versions: &[6, 8, 12, 13],
         attributes: &[],
-        forms: "`clip`, of a tensor and a known number",
-        build: Some(|i, n| bounded(i, n, |x| (f64::NEG_INFINITY, x))),
+        forms: "`clip`, by a known number; `extremum` of tensors, broadcast",
+        build: Some(|i, n| extremum(i, n, true)),
         fold: Some(|_, x, room| extreme(x, room, Ordering::Less)),
     },
     Row {
         name: "Max",
         versions: &[6, 8, 12, 13],
         attributes: &[],
-        forms: "`clip`, of a tensor and a known number",
-        build: Some(|i, n| bounded(i, n, |x| (x, f64::INFINITY))),
+        forms: "`clip`, by a known number; `extremum` of tensors, broadcast",
+        build: Some(|i, n| extremum(i, n, false)),
         fold: Some(|_, x, room| extreme(x, room, Ordering::Greater)),
     },
     folded("Equal", &[7, 11, 13, 19], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_eq)?])),
@@ -178,7 +176,7 @@ fn converted(x: &Constant, float: bool, truth: bool, room: usize) -> Result<Cons
     Ok(Constant { shape: x.shape.clone(), elements })
 }
 
-fn constant_of_shape(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+fn constant_of_shape(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
     let sizes = fold::need(inputs, 0)?.as_fixed()?;
     let shape: Option<Vec<usize>> = sizes.iter().map(|&s| usize::try_from(s).ok()).collect();
     let shape = shape.ok_or_else(|| format!("the shape {sizes:?} has negative dimensions"))?;
@@ -195,7 +193,7 @@ fn constant_of_shape(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Con
     Ok(vec![Constant { shape, elements }])
 }
 
-fn range(_: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+fn range(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
     let number = |position| match fold::need(inputs, position)?.as_fixed()?.as_slice() {
         [one] => Ok(*one),
         _ => Err("one number per input is needed".to_string()),
@@ -213,7 +211,7 @@ fn range(_: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String>
     Ok(vec![Constant::ints(ints)])
 }
 
-fn remainder(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+fn remainder(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
     let like_c = node.flag("fmod")?;
     let ints = |a: Int, b: Int| {
         let (a, b) = (a.as_fixed()?, b.as_fixed()?);
@@ -224,23 +222,44 @@ fn remainder(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, 
     Ok(vec![fold::binary(inputs, room, ints, |a, b| a % b)?])
 }
 
-fn bounded(importer: &mut Importer, node: &Node, bounds: fn(f64) -> (f64, f64)) -> Result<Vec<Value>, String> {
-    let [Some(a), Some(b)] = node.inputs.as_slice() else { return Err("two inputs are supported".into()) };
-    let (x, bound) = match (&a.value, &b.value) {
-        (_, Value::Constant(bound)) if bound.len() == 1 => (a, bound),
-        (Value::Constant(bound), _) if bound.len() == 1 => (b, bound),
-        _ => return Err("a tensor and a number that is known at import are supported".into()),
-    };
-    let (min, max) = bounds(decimal(bound.as_scalar()?));
-    if min.is_nan() || max.is_nan() || bound.shape.len() > importer.shape_of(x)?.rank() {
-        return Err("the bound is not a number, or has more dimensions than the tensor".into());
+/// The least or largest of all inputs: known numbers are one bound, tensors are compared in pairs.
+fn extremum(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Value>, String> {
+    let mut best: Option<NodeId> = None;
+    let mut bound: Option<(f64, usize)> = None;
+    for operand in node.inputs.iter().flatten() {
+        if let Value::Constant(constant) = &operand.value
+            && constant.len() == 1
+        {
+            let number = decimal(constant.as_scalar()?);
+            if number.is_nan() {
+                return Err("a bound is not a number".into());
+            }
+            let (old, rank) = bound.unwrap_or((number, 0));
+            let tightest = if least { old.min(number) } else { old.max(number) };
+            bound = Some((tightest, rank.max(constant.shape.len())));
+            continue;
+        }
+        let x = importer.operand(operand)?;
+        best = match best {
+            None => Some(x),
+            Some(other) => {
+                let shape = importer.broadcast_shape(other, x)?;
+                let pair = [other, x].map(|x| importer.broadcast(node.name, x, shape.clone()));
+                let [a, b] = pair;
+                Some(importer.emit(node.name, ops::Extremum { least }, &[a?, b?])?)
+            }
+        };
     }
-    let x = importer.operand(x)?;
-    let op = ops::Clip { min: Real(min), max: Real(max) };
-    Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
+    let best = best.ok_or("it has no input")?;
+    let Some((number, rank)) = bound else { return Ok(vec![Value::Tensor(best)]) };
+    if rank > importer.shape(best).rank() {
+        return Err("the bound has more dimensions than the tensor".into());
+    }
+    let (min, max) = if least { (f64::NEG_INFINITY, number) } else { (number, f64::INFINITY) };
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Clip { min: Real(min), max: Real(max) }, &[best])?)])
 }
 
-fn extreme(inputs: Inputs, room: usize, wanted: Ordering) -> Result<Vec<Constant>, String> {
+fn extreme(inputs: Known, room: usize, wanted: Ordering) -> Result<Vec<Constant>, String> {
     let mut best = fold::need(inputs, 0)?.clone();
     fold::elements(&best.shape, room)?;
     for other in inputs.iter().skip(1) {
@@ -252,7 +271,7 @@ fn extreme(inputs: Inputs, room: usize, wanted: Ordering) -> Result<Vec<Constant
     Ok(vec![best])
 }
 
-fn choice(_: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {
+fn choice(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
     let (condition, a, b) = (fold::need(inputs, 0)?, fold::need(inputs, 1)?, fold::need(inputs, 2)?);
     let shape = fold::broadcast(&fold::broadcast(&condition.shape, &a.shape)?, &b.shape)?;
     let condition = fold::expand(condition, &shape, room)?.as_fixed()?;

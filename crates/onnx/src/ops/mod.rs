@@ -4,6 +4,7 @@ mod activation;
 mod arithmetic;
 mod convolution;
 mod fold;
+mod functions;
 mod known;
 mod linear;
 mod normalization;
@@ -18,13 +19,14 @@ mod window;
 pub(crate) use row::{Fold, Row};
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 11] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Pooling", pool::ROWS),
         ("Activations", activation::ROWS),
+        ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Parts and joins", part::ROWS),
         ("Splitting", split::ROWS),

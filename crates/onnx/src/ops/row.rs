@@ -7,8 +7,11 @@ use std::rc::Rc;
 /// Imports a node: the values of its outputs.
 pub(crate) type Build = fn(&mut Importer, &Node) -> Result<Vec<Value>, String>;
 
+/// The inputs of a node that are known at import.
+pub(crate) type Known<'a> = &'a [Option<Rc<Constant>>];
+
 /// Computes a node of known inputs at import: its outputs, of at most as many elements as the last argument says.
-pub(crate) type Fold = fn(&Node, &[Option<Rc<Constant>>], usize) -> Result<Vec<Constant>, String>;
+pub(crate) type Fold = fn(&Node, Known, usize) -> Result<Vec<Constant>, String>;
 
 /// An ONNX operator and how it is read.
 pub(crate) struct Row {

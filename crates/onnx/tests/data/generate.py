@@ -328,6 +328,25 @@ for count in (0, 1):
          expect=lambda x, v: pooled(x, **fixed, average=True, count_include_pad=count))
 
 
+# Functions of one number.
+for name, opset, attributes in (
+    ("Abs", 13, {}), ("Sign", 13, {}), ("Sin", 22, {}), ("Cos", 7, {}), ("Erf", 13, {}), ("Softplus", 22, {}), ("Softsign", 1, {}),
+    ("Elu", 6, {}), ("Elu", 22, dict(alpha=0.3)), ("Selu", 6, {}), ("Selu", 22, dict(alpha=1.2, gamma=0.9)), ("Celu", 12, dict(alpha=0.7)),
+    ("Mish", 18, {}), ("Swish", 24, {}), ("Swish", 24, dict(alpha=0.4)), ("ThresholdedRelu", 10, {}), ("ThresholdedRelu", 22, dict(alpha=0.2)),
+):
+    case(f"{name.lower()}{'_attributes' if attributes else ''}", max(opset, 7), CNK, [node(name, ["x"], **attributes)])
+case("pow_other", 13, CNK, [node("Pow", ["x", "e"])], dict(e=np.array(-0.75, np.float32)), positive=True)
+case("pow_trained", 15, CNK, [node("Pow", ["x", "e"])], dict(e=f(1)), positive=True)
+case("pow_vector", 15, CNK, [node("Pow", ["x", "e"])], dict(e=f(6)), positive=True)
+case("pow_of_parameter", 15, CNK, [node("Pow", ["b", "x"])], dict(b=np.abs(f(6)) + np.float32(0.2)))
+case("prelu", 9, CNHW, [node("PRelu", ["x", "s"])], dict(s=f(4, 1, 1)))
+case("prelu_one", 16, CNHW, [node("PRelu", ["x", "s"])], dict(s=f(1)))
+case("prelu_rows", 16, CNK, [node("PRelu", ["x", "s"])], dict(s=f(6)))
+case("prelu_width", 16, CNHW, [node("PRelu", ["x", "s"])], dict(s=f(5)))
+case("max_tensors", 13, CNHW, [node("Max", ["x", "a", "b"])], dict(a=f(4, 1, 1), b=f(5)))
+case("min_tensors", 8, CNK, [node("Relu", ["x"], ["r"]), node("Min", ["x", "a", "r"])], dict(a=f(6)))
+
+
 def slices():
     random, rows = np.random.default_rng(2), []
     extremes = [-2**63, -2**63 + 1, -2**31, 2**31 - 1, 2**63 - 1]

@@ -53,6 +53,11 @@ multiversion! {
                     Word::Log => stack.one(f32::ln),
                     Word::Tanh => stack.one(tanh::<FMA>),
                     Word::Erf => stack.one(erf::<FMA>),
+                    // These are the same on every processor, and rare.
+                    Word::Sin => stack.one(libm::sinf),
+                    Word::Cos => stack.one(libm::cosf),
+                    Word::Log1p => stack.one(libm::log1pf),
+                    Word::Pow => stack.several(|[a, b]| libm::powf(a, b)),
                     Word::Add => stack.several(|[a, b]| a + b),
                     Word::Sub => stack.several(|[a, b]| a - b),
                     Word::Mul => stack.several(|[a, b]| a * b),
