@@ -169,7 +169,7 @@ pub(crate) fn derived(graph: &Graph, batch: usize, form: Form) -> Result<Graph, 
     Ok(derive(graph, &steps, &derivable(&exact, &schedule, batch, &takes))?)
 }
 
-/// What every node's kernel needs where it is computed by itself.
+/// The memory that every node's kernel needs if the node is a step of its own.
 pub(crate) fn needs(graph: &Graph, batch: usize) -> Vec<Needs> {
     let stored = vec![false; graph.len()];
     let needs = |id| Group::new(graph, &[id], &stored, batch).members.first().map(|member| Cpu.needs(member));
@@ -193,7 +193,7 @@ pub(crate) fn described(training: &Graph, graph: &Graph, id: NodeId) -> String {
     }
 }
 
-/// What a step computes, in words.
+/// The operators of a step, in words.
 pub(crate) fn computes(training: &Graph, graph: &Graph, step: &Step) -> String {
     step.nodes.iter().map(|&id| described(training, graph, id)).collect::<Vec<_>>().join(" and ")
 }

@@ -3,9 +3,10 @@
 mod error;
 mod file;
 
+use crate::compiled::Chosen;
 use crate::fp32::Kept;
 use crate::plan::Text;
-use crate::{Budget, Chosen, Compiled, Engine, Limit, Lowering, Measured, Plan, Rules, Solved, Storage};
+use crate::{Budget, Compiled, Engine, Limit, Lowering, Measured, Plan, Rules, Solved, Storage};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model};
 use bitbudget_precision::{Assignment, Level, Pinned, tensors};

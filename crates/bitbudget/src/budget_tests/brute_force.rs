@@ -48,7 +48,7 @@ fn repeatable(graph: &Graph, recompute: bool) -> Vec<TrainingId> {
     graph.ids().filter(|id| recompute && is_result(id)).filter_map(|id| graph.origin(id)).collect()
 }
 
-/// What an assignment costs: its roundings, and what it computes again.
+/// The cost of an assignment: its roundings and recomputations.
 fn cost(search: &Search<'_>, costs: &Costs, assignment: &Assignment) -> f64 {
     search.cost(assignment).unwrap() + costs.again(&assignment.recomputed).0
 }
@@ -69,7 +69,7 @@ fn needed(subject: &Subject<'_>, assignment: &Assignment) -> Option<usize> {
     Some(footprint(subject, assignment)?.arena + subject.fp32.step.beside)
 }
 
-/// What there is, in order, without repetitions.
+/// The distinct elements, in order.
 fn once(nodes: impl Iterator<Item = Option<TrainingId>>) -> Vec<TrainingId> {
     let mut found = BTreeSet::new();
     nodes.flatten().filter(|&id| found.insert(id)).collect()
@@ -293,13 +293,13 @@ fn pinned(training: &Graph, batch: usize, format: Format, is_meant: impl Fn(Node
     tensors.iter().enumerate().filter(is_output).map(|(at, _)| (at, format)).collect()
 }
 
-/// What rectifiers read keeps FP32.
+/// Inputs of rectifiers keep FP32.
 fn pinned_inputs(training: &Graph, batch: usize) -> Pinned {
     let is_relu = |id: NodeId| matches!(training.op(id), Op::Relu(_));
     pinned(training, batch, Format::FP32, |of| training.ids().any(|id| is_relu(id) && training.operands(id) == [of]))
 }
 
-/// What rectifiers output has a format that nothing else may have.
+/// Outputs of rectifiers have a format that no other tensor may have.
 fn pinned_outputs(training: &Graph, batch: usize) -> Pinned {
     pinned(training, batch, Format::BF16, |id| matches!(training.op(id), Op::Relu(_)))
 }

@@ -13,7 +13,7 @@ use bitbudget_ir::{Graph, TrainingId};
 use bitbudget_precision::{Assignment, Formats, Method, Pinned, Setting, Tensor, tensors};
 use std::sync::Arc;
 
-/// What a step takes with an assignment.
+/// The bytes of a step under an assignment.
 type Peaks<'a> = Box<dyn Fn(&Assignment) -> Result<Taken, Failure> + Sync + 'a>;
 
 /// A training graph with all that a search of it borrows.

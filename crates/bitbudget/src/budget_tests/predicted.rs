@@ -1,4 +1,4 @@
-//! What the integer program says of the peak, against true peaks.
+//! Peaks predicted by the integer program, compared with true peaks.
 
 use super::Subject;
 use crate::{Budget, Engine, Limit};

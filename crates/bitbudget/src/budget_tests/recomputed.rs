@@ -58,7 +58,7 @@ fn allocated_memory_fits_the_budget_and_recomputing_changes_no_bit() {
     assert!(recomputed > 0);
 }
 
-/// What gaps between tensors may add to the memory that the integer program knows of.
+/// The memory that gaps between tensors may add to that of the integer program.
 const GAPS: f64 = 1.03;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is compared.
+//! The cases of a comparison.
 
 use crate::Limit;
 use bitbudget_precision::Method;

@@ -1,4 +1,4 @@
-//! What became of a case, and of a training.
+//! Results of cases and of trainings.
 
 use super::Case;
 use crate::fp32::taken;
@@ -21,12 +21,12 @@ pub struct CaseRecord {
     pub budget_bytes: Option<usize>,
     /// FP32's peak in bytes, which a budget may be a share of.
     pub fp32_peak: Option<usize>,
-    /// What the method found.
+    /// The assignment that the method found.
     #[serde(flatten)]
     pub assigned: Assigned,
 }
 
-/// What a method found.
+/// An assignment that a method found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Assigned {
@@ -50,7 +50,7 @@ pub struct Refused {
 pub struct Fitting {
     /// The peak of a training step in bytes.
     pub peak: usize,
-    /// What formats and recomputation cost in the integer program's measure, if it knows the formats.
+    /// The cost of formats and recomputation as the integer program measures it, if it knows the formats.
     pub cost: Option<f64>,
     /// No assignment within the budget costs less, where an integer program was solved.
     pub bound: Option<f64>,
@@ -141,7 +141,7 @@ fn fitting(compiled: &Compiled, options: &Options, measure: &Budget, threads: us
     })
 }
 
-/// What the assignment's formats cost by a budget's measure, if that knows them.
+/// The cost of the assignment's formats as a budget measures it, if it knows them.
 fn cost(compiled: &Compiled, measure: &Budget) -> Result<Option<f64>, CompileError> {
     let Compiled { training, assignment, lowering, pinned, .. } = compiled;
     let (batch, tensors, none) = (assignment.batch, &assignment.tensors, Overflowed::new());

@@ -58,7 +58,7 @@ impl CompileError {
     }
 }
 
-/// What passes say of a step that the search asks for is said as they say it.
+/// Errors of passes that the search calls keep their own messages.
 impl From<BudgetError> for CompileError {
     fn from(error: BudgetError) -> CompileError {
         match error {

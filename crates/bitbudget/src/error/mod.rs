@@ -1,7 +1,8 @@
 //! The facade's error: one shape for everything that can fail.
 
 mod compile;
-mod kinds;
+mod kind;
+mod told;
 
 use crate::{MemoryError, PlanError, ProbeError, TrainerError, zoo};
 use bitbudget_exec::ExecError;
@@ -9,37 +10,12 @@ use bitbudget_ir::GraphError;
 use bitbudget_onnx::{ExportError, ImportError};
 use bitbudget_profile::ProfileError;
 use bitbudget_train as train;
-use kinds::Told;
 use std::error::Error as StdError;
 use std::fmt;
+use told::Told;
 
 pub use compile::CompileError;
-
-/// The kinds of [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An argument or an option has no meaning, or not together with the others.
-    Invalid,
-    /// A file or folder is not there.
-    NotFound,
-    /// Reading or writing failed.
-    Io,
-    /// The content of a file is damaged, or that of another kind of file.
-    Corrupt,
-    /// Two things that have to agree do not: data and network, profile and network, inputs and program, a file and this build.
-    Mismatch,
-    /// A network, a file or data that are legal but not handled.
-    Unsupported,
-    /// No assignment fits the budget, or none was found.
-    Budget,
-    /// Numbers that have to be finite are not.
-    NotFinite,
-    /// There is not enough memory, on this machine or on a device.
-    OutOfMemory,
-    /// A device or its threads cannot be had, or fail.
-    Device,
-}
+pub use kind::ErrorKind;
 
 /// What failed: its message is a sentence that says what is wrong, where, and what to do; these are told apart too.
 #[derive(Debug)]
