@@ -133,7 +133,7 @@ pub(crate) fn in_form(
     Ok(Built { program, graph, schedule, form })
 }
 
-/// What sizes depend on, on CPUs.
+/// The settings that sizes depend on, on CPUs.
 pub(crate) fn setting(batch: usize, storage: Storage) -> Setting {
     Setting { batch, storage, alignment: Cpu.alignment() }
 }

@@ -65,7 +65,7 @@ pub enum Storing {
 pub struct TensorExplained {
     /// Its name.
     pub name: String,
-    /// What it is, in words.
+    /// Its description.
     pub kind: &'static str,
     /// Its symbolic shape.
     pub shape: String,

@@ -1,4 +1,4 @@
-//! What programs name of the crates below, by subject.
+//! Re-exports of the crates below, by subject.
 
 /// Graphs, operators and types: what a program needs that builds a network by hand, reads a graph or writes a rule.
 pub use bitbudget_ir as ir;

@@ -55,7 +55,7 @@ pub(crate) fn base(training: &Graph, batch: usize, lowering: Lowering) -> Result
     Ok(build_stored(&training.exact(), batch, lowering)?.bytes(lowering.threads))
 }
 
-/// What a training step takes with an assignment.
+/// The bytes of a training step under an assignment.
 ///
 /// # Errors
 /// If it cannot be lowered.

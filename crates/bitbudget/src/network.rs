@@ -1,4 +1,4 @@
-//! What training needs to know of a network.
+//! The facts about a network that a training needs.
 
 use crate::trainer::is_trainer;
 use crate::{Compiled, Error, ErrorKind, Graph, LossScaling, Model, Options, Updates};

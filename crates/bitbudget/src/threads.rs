@@ -41,7 +41,7 @@ impl Compiled {
         Ok(())
     }
 
-    /// What a step may take: the budget, or more where promotions went beyond it.
+    /// The most bytes of a step: the budget, or more where promotions exceeded it.
     fn limit(&self) -> Option<usize> {
         self.solved.as_ref().map(|solved| solved.budget.max(solved.peak))
     }
@@ -51,7 +51,7 @@ impl Compiled {
     }
 }
 
-/// What an assignment that was given comes to under a budget.
+/// The result of checking a given assignment against a budget.
 ///
 /// # Errors
 /// If it does not fit.

@@ -20,7 +20,7 @@ pub use error::TrainerError;
 pub use file::DecodeError;
 pub(crate) use file::is_trainer;
 
-/// What a trainer was compiled to: the record that assignment files have too, and what only a trainer needs.
+/// A trainer's compilation: the record that assignment files have too, and the fields that only a trainer needs.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -35,7 +35,7 @@ struct Record {
     pinned: BTreeSet<usize>,
     overflowed: Vec<(usize, Text<Format>)>,
     refused: BTreeSet<usize>,
-    /// What a plan says otherwise, or leaves to the run.
+    /// Fields that a plan words differently, or leaves to the run.
     budget: Option<FittedRecord>,
 }
 
@@ -92,7 +92,7 @@ impl Compiled {
         Ok(compiled)
     }
 
-    /// What the assignment was made by, and what it chose.
+    /// The settings of the assignment, and its result.
     fn record(&self) -> Record {
         let Compiled { training, assignment, asked, lowering, .. } = self;
         let fitted = self.budget.as_ref().zip(self.solved.as_ref());
@@ -118,7 +118,7 @@ impl Compiled {
         }
     }
 
-    /// What the assignment comes to under the budget, if the file has one.
+    /// The result of the assignment under the budget, if the file has one.
     ///
     /// # Errors
     /// If it is more than the budget.

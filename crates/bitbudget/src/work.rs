@@ -4,7 +4,7 @@ use crate::Program;
 use bitbudget_ir::{Op, Shape, TensorType};
 use bitbudget_program::{BufferId, Instruction, Part};
 
-/// What an instruction computes, and what that takes.
+/// The operators of an instruction, their work and their traffic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstructionWork {
     /// The names of what it computes, together; those of convolutions with the size of the kernel and whether channels are apart.

@@ -1,4 +1,4 @@
-//! What a trainer keeps from step to step: every value under a name of its own, and all of it in the trainer file.
+//! Values that a trainer keeps from step to step: each has a name of its own, and the trainer file holds all.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget::{Compiled, Options, compile};

@@ -1,4 +1,4 @@
-//! What may be chosen.
+//! The allowed choices.
 
 use crate::network::Network;
 use crate::setting::{Budget, Granularity};
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 /// The formats in which tensors (in the order of [`bitbudget_precision::tensors`]) overflowed, so that they need wider ones.
 pub type Overflowed = BTreeMap<usize, Format>;
 
-/// What may be chosen.
+/// The allowed choices.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowed {
     /// The formats of each tensor, in the order of [`bitbudget_precision::tensors`]; never empty.
     pub(crate) formats: Vec<Vec<Format>>,
     /// Whether tensors may be recomputed.
     pub(crate) recompute: bool,
-    /// What has a format of its own.
+    /// The unit that has a format of its own.
     pub(crate) granularity: Granularity,
 }
 

@@ -27,7 +27,7 @@ impl fmt::Display for MemoryError {
 }
 
 impl MemoryError {
-    /// What is wrong, without the advice.
+    /// The fault, without the advice.
     pub fn reason(&self) -> String {
         let [needed, available] = amounts([(self.needed, Up), (self.available, Down)]);
         format!("{} takes up to {needed}, but only {available} of memory are available", self.what)
@@ -97,7 +97,7 @@ fn kibibytes(text: &str, name: &str) -> Option<usize> {
     Some(after(text, name)?.parse::<usize>().ok()?.saturating_mul(1024))
 }
 
-/// What the control groups of this process, and those that these are in, have left.
+/// The memory left in the control groups of this process and in their parents.
 fn groups(own: &str) -> Vec<usize> {
     let mut free = Vec::new();
     for line in own.lines() {
@@ -118,7 +118,7 @@ fn groups(own: &str) -> Vec<usize> {
     free
 }
 
-/// What a control group has left. Files that are only cached can go.
+/// The memory left in a control group. Cached files count as free.
 fn left(folder: &Path, [limit, taken]: [&str; 2]) -> Option<usize> {
     let number = |name: &str| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse::<usize>().ok();
     let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Class {
     /// Positions in the list of tensors.
     pub(crate) tensors: Vec<usize>,
-    /// What it may have.
+    /// The allowed formats.
     pub(crate) formats: Vec<Format>,
 }
 

@@ -1,10 +1,10 @@
-//! What choices cost.
+//! The costs of choices.
 
 use bitbudget_formats::Format;
 use bitbudget_ir::TrainingId;
 use bitbudget_precision::Tensor;
 
-/// What choices cost, in any units: they are brought to one scale.
+/// The costs of choices, in any units: they are brought to one scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Costs {
     /// Per tensor (in the order of [`bitbudget_precision::tensors`]) and allowed format, in their order: the harm of rounding, at least 0.
@@ -42,7 +42,7 @@ impl Costs {
         if worst > 0.0 { 100.0 / worst } else { 0.0 }
     }
 
-    /// What computing nodes again costs, and its share of the step's time.
+    /// The cost of recomputing nodes, and its share of the step's time.
     pub fn again(&self, nodes: &[TrainingId]) -> (f64, f64) {
         let seconds = nodes.iter().filter_map(|id| self.seconds.get(id.index())).fold(0.0, |sum, s| sum + s);
         let share = if self.step_seconds > 0.0 { seconds / self.step_seconds } else { 0.0 };

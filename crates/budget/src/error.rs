@@ -22,7 +22,7 @@ pub enum BudgetError {
     TooLarge {
         /// The method.
         method: Method,
-        /// What it takes.
+        /// Its bytes.
         peak: usize,
         /// The budget.
         budget: usize,
@@ -33,7 +33,7 @@ pub enum BudgetError {
     },
     /// An assignment that was given does not fit.
     Exceeded {
-        /// What it takes.
+        /// Its bytes.
         peak: usize,
         /// The budget.
         budget: usize,
@@ -48,7 +48,7 @@ pub enum BudgetError {
     Threads {
         /// The threads that were asked for.
         threads: usize,
-        /// What a step takes with these.
+        /// The bytes of a step with these.
         peak: usize,
         /// The budget.
         budget: usize,
@@ -86,7 +86,7 @@ impl BudgetError {
         }
     }
 
-    /// What is wrong, and how it is known.
+    /// The fault, and the evidence.
     pub fn reason(&self) -> String {
         match self {
             BudgetError::Infeasible(shortage) => format!("no assignment fits {}", shortage.reason()),
@@ -116,7 +116,7 @@ impl BudgetError {
         }
     }
 
-    /// What to do, where that can be told: the smallest budget that is known to fit, and the options that help.
+    /// Advice, where it is known: the smallest budget that fits, and the options that help.
     pub fn help(&self) -> Option<String> {
         Some(match self {
             BudgetError::Infeasible(shortage) | BudgetError::Unknown(shortage) => shortage.help(),
@@ -155,7 +155,7 @@ impl fmt::Display for BudgetError {
     }
 }
 
-/// What is known where no assignment that fits was found. Memory is in bytes.
+/// The facts known where no assignment that fits was found. Memory is in bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shortage {
     /// The budget.
@@ -166,13 +166,13 @@ pub struct Shortage {
     pub smallest: Option<usize>,
     /// No assignment takes less in the order of steps in which FP32 is computed.
     pub bound: usize,
-    /// What masters and optimizer state take in every assignment.
+    /// The bytes of masters and optimizer state in every assignment.
     pub kept: usize,
-    /// What kernels' workspace and scratch memory take at the smallest peak that was found.
+    /// The bytes of kernels' workspace and scratch memory at the smallest peak that was found.
     pub kernels: usize,
     /// Threads of the run, each of which has scratch memory.
     pub threads: usize,
-    /// What the steps compute at which the memory is needed.
+    /// The operators of the steps at which the memory is needed.
     pub dominated: Vec<String>,
     /// Whether tensors may be recomputed.
     pub recompute: bool,
@@ -210,7 +210,7 @@ impl Shortage {
         )
     }
 
-    /// What to raise, and what to allow.
+    /// The limit to raise, and the options to allow.
     fn help(&self) -> String {
         let Shortage { budget, smallest, bound, kept, threads, .. } = *self;
         let [_, needed_text, ..] = self.amounts();

@@ -1,4 +1,4 @@
-//! What rounding and recomputing cost: measured by a profile, or estimated without data.
+//! The harm of rounding and the cost of recomputation: measured by a profile, or estimated without data.
 
 use crate::costs::{Costs, preference};
 use crate::error::BudgetError;
@@ -8,7 +8,7 @@ use bitbudget_formats::Format;
 use bitbudget_precision::Tensor;
 use bitbudget_profile::Profile;
 
-/// What a profile cannot see (second order, momentum) counts this much beside what it does, by the paper's preference.
+/// The weight of the paper's preference beside a profile, for effects that a profile cannot see (second order, momentum).
 const UNSEEN: f64 = 0.01;
 
 /// The harm of rounding one tensor to one format, on the scale of a budget: everything most coarsely is 1.

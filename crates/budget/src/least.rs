@@ -150,7 +150,7 @@ impl Search<'_> {
         Ok(bound)
     }
 
-    /// What is proven of a form by the solution of its program.
+    /// The bound on a form that its program's solution proves.
     fn proven(&self, of: &Fp32Step, program: &Program, found: Option<&Smallest>) -> usize {
         // What is computed in passing takes scratch memory; one form alone stands for programs that store it too.
         let beside = if self.fp32.others.is_empty() { of.beside_least } else { of.beside_least_in_form };
@@ -174,7 +174,7 @@ impl Search<'_> {
         Ok((program, found))
     }
 
-    /// What is said of an assignment that nothing is proven of.
+    /// The statement about an assignment without a proof.
     fn uncertain(&self, cost: f64, costs: &Costs, assignment: &Assignment) -> Certificate {
         Certificate {
             name: self.budget.engine.name().to_string(),

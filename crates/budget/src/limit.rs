@@ -1,4 +1,4 @@
-//! How much memory, and how that is written.
+//! The limit of a budget, and its text form.
 
 use std::fmt;
 use std::str::FromStr;

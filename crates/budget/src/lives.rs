@@ -1,4 +1,4 @@
-//! When stored tensors are computed and read.
+//! The steps at which stored tensors are computed and read.
 
 use crate::classes::Rectifier;
 use crate::step::{Skeleton, Where};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// The first and the last step of several.
 pub(crate) type Reads = Option<[usize; 2]>;
 
-/// What a tensor is to a rectifier.
+/// The role of a tensor at a rectifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Input,
@@ -36,7 +36,7 @@ pub(crate) struct Stored {
     pub(crate) backward: Reads,
     /// Where it is a rectifier's input or output.
     pub(crate) apart: Option<Apart>,
-    /// What has to be computed to compute it again: itself last, and results that lie nowhere.
+    /// The nodes that its recomputation computes: results that are stored nowhere, and itself last.
     pub(crate) closure: Vec<TrainingId>,
     /// The stored tensors that these read.
     pub(crate) inputs: Vec<NodeId>,
@@ -125,7 +125,7 @@ fn read(reads: &mut Reads, step: usize) {
     (*first, *last) = ((*first).min(step), (*last).max(step));
 }
 
-/// What computing a tensor again takes: nodes of the training graph, stored inputs, and whether it is possible at all.
+/// The recomputation of a tensor: its nodes in the training graph, its stored inputs, and whether it is possible at all.
 fn closure(skeleton: &Skeleton<'_>, backward: &[bool], id: NodeId) -> (Vec<TrainingId>, Vec<NodeId>, bool) {
     let graph = skeleton.graph;
     let (mut nodes, mut inputs) = (BTreeSet::new(), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! What the search knows of a training graph and of the compiler.
+//! The search's view of a training graph and of the compiler.
 
 use crate::error::{BudgetError, Failure};
 use bitbudget_ir::Graph;
@@ -24,12 +24,12 @@ pub struct Network<'a> {
     pub tensors: &'a [Tensor],
     /// The formats of those that are pinned.
     pub pinned: &'a Pinned,
-    /// What its step takes with an assignment.
+    /// The bytes of its step under an assignment.
     pub taken: &'a (dyn Fn(&Assignment) -> Result<Taken, Failure> + Sync),
 }
 
 impl Network<'_> {
-    /// What an assignment's step takes.
+    /// The bytes of an assignment's step.
     ///
     /// # Errors
     /// If it cannot be built.

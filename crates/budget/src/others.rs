@@ -1,4 +1,4 @@
-//! What methods that do not search come to: no search needs more memory than they do.
+//! The peaks of methods that do not search: no search needs more memory than they do.
 
 use crate::error::BudgetError;
 use crate::network::Network;

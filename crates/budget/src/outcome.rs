@@ -1,9 +1,9 @@
-//! What an assignment under a budget comes to.
+//! The result of a search under a budget.
 
 use crate::program::Priced;
 use bitbudget_precision::Method;
 
-/// What an assignment under a budget comes to.
+/// The result of a search under a budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solved {
     /// The budget in bytes.
@@ -12,7 +12,7 @@ pub struct Solved {
     pub fp32: usize,
     /// The assignment's peak in bytes.
     pub peak: usize,
-    /// What the solver says; nothing if no integer program was solved.
+    /// The solver's result; none if no integer program was solved.
     pub solver: Option<Certificate>,
     /// The paper's demotion on the same budget: its low ratio and peak; nothing if it does not fit, or was not tried.
     pub demote: Option<Demoted>,
@@ -22,7 +22,7 @@ pub struct Solved {
     pub instead: Option<Method>,
 }
 
-/// What a solver says of its solution.
+/// The solver's statement about its solution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Certificate {
     /// The solver's name.
@@ -37,7 +37,7 @@ pub struct Certificate {
     pub bound: f64,
     /// By how much the cost may fall per byte of budget, at the margin.
     pub price: f64,
-    /// What the steps compute at which a byte of budget is worth most, the first most.
+    /// The operators of the steps at which a byte of budget is worth most, in descending order.
     pub binds: Vec<String>,
     /// The share of a step's time that recomputation adds, as estimated.
     pub slowdown: f64,

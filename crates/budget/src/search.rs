@@ -36,7 +36,7 @@ const ENOUGH: f64 = 0.01;
 /// How many of the steps at which the budget binds are named.
 pub(super) const BINDING: usize = 3;
 
-/// What to do where the search has too little memory.
+/// Advice where the search has too little memory.
 const ADVICE: &str = "raise the limit (`ulimit -v`, or the container's), search less (--no-recompute), use \
                       another method, or compile on another machine and train from the trainer file";
 
@@ -45,7 +45,7 @@ struct Room {
     memory: usize,
     /// All that there is.
     all: usize,
-    /// What was not enough for any solution, and what led to a peak above the budget.
+    /// The memory that was not enough for any solution, and the memory whose solution had a peak above the budget.
     small: usize,
     large: usize,
     misses: usize,
@@ -127,7 +127,7 @@ impl<'a> Search<'a> {
         Ok(self.network.taken(assignment)?.peak)
     }
 
-    /// What all choices cost.
+    /// The costs of all choices.
     ///
     /// # Errors
     /// If the profile lacks formats.
@@ -135,7 +135,7 @@ impl<'a> Search<'a> {
         costs(&self.network, &self.fp32.seconds, self.budget, &self.allowed)
     }
 
-    /// What an assignment's formats cost in the integer program's measure, if that knows them.
+    /// The cost of an assignment's formats as the integer program measures it, if it knows them.
     pub fn cost(&self, assignment: &Assignment) -> Option<f64> {
         let training = self.network.training;
         let harm = Harm::new(self.network.tensors, &self.allowed, self.budget.profile());
@@ -315,12 +315,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What the choices for each tensor cost at these prices of the program's limits.
+    /// The costs of the choices for each tensor at these prices of the program's limits.
     pub(super) fn priced(&self, program: &Program, picks: &[u32], prices: &[f64]) -> Vec<Vec<Priced>> {
         (0..self.network.tensors.len()).map(|tensor| program.priced(tensor, picks, prices)).collect()
     }
 
-    /// What a choice comes to.
+    /// The result of a choice.
     pub(super) fn placed(&self, program: Program, picks: Vec<u32>) -> Result<Placed, BudgetError> {
         let assignment = self.assignment(program.choices(&picks))?;
         let peak = self.peak(&assignment)?;

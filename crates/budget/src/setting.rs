@@ -27,13 +27,13 @@ pub struct Budget {
     pub backward: Vec<Format>,
     /// Whether tensors may be recomputed.
     pub recompute: bool,
-    /// What has a format of its own.
+    /// The unit that has a format of its own.
     pub granularity: Granularity,
     /// How much a percent of a step's time counts, where 100 is the harm of rounding everything most coarsely.
     pub time_weight: f64,
     /// The share of a step's time that recomputation may add.
     pub max_slowdown: Option<f64>,
-    /// What the harm of rounding is measured by; without it the paper's preference counts.
+    /// The profile that measures the harm of rounding; without it the paper's preference counts.
     pub measured: Option<Measured>,
     /// Which solver.
     pub engine: Engine,
@@ -107,11 +107,11 @@ impl Budget {
 pub struct Measured {
     /// Its name in reports.
     pub name: String,
-    /// What it says.
+    /// Its text.
     pub profile: Profile,
 }
 
-/// What is given a format of its own.
+/// The unit that is given a format of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Granularity {
     /// Every tensor.

@@ -20,7 +20,7 @@ pub struct Fp32Step {
     pub graph: Graph,
     /// The nodes of each step in the order in which they are computed.
     pub steps: Vec<Vec<NodeId>>,
-    /// What each step computes, in words.
+    /// The operators of each step, in words.
     pub computes: Vec<String>,
     /// Where results lie, by node id. Rounded copies of parameters count as stored: they are in other formats.
     pub places: Vec<Where>,
@@ -30,9 +30,9 @@ pub struct Fp32Step {
     pub workspace: Vec<usize>,
     /// The same for the formats that need least.
     pub workspace_least: Vec<usize>,
-    /// What is taken beside the arena at most, whatever the formats.
+    /// The most bytes beside the arena, whatever the formats.
     pub beside: usize,
-    /// What is taken beside the arena at least, whatever the formats and the form of the program.
+    /// The least bytes beside the arena, whatever the formats and the form of the program.
     pub beside_least: usize,
     /// The least that programs of this form take beside the arena.
     pub beside_least_in_form: usize,
@@ -74,7 +74,7 @@ impl Fp32Step {
         self.workspace.iter().zip(&self.workspace_least).map(|(most, least)| most - least).max().unwrap_or(0)
     }
 
-    /// What the steps of the largest weights compute, the largest first; at most `count`.
+    /// The operators of the steps of the largest weights, the largest first; at most `count`.
     pub(crate) fn largest(&self, weights: &[f64], count: usize) -> Vec<String> {
         let is_heavy = |&step: &usize| weights.get(step).is_some_and(|&weight| weight > 0.0);
         let mut steps: Vec<usize> = (0..self.steps.len()).filter(is_heavy).collect();
@@ -83,7 +83,7 @@ impl Fp32Step {
     }
 }
 
-/// What the integer program is made of: an [`Fp32Step`] with the training graph.
+/// The input of the integer program: an [`Fp32Step`] with the training graph.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Skeleton<'a> {
     pub(crate) training: &'a Graph,

@@ -1,4 +1,4 @@
-//! What to do about a run that diverged: settings that are out of the ordinary, and wider formats.
+//! Advice for a run that diverged: unusual settings, and wider formats.
 
 use crate::output::{grouped, number};
 use crate::report::quoted;
@@ -139,9 +139,9 @@ pub(crate) fn list(names: &[&str], more: usize) -> String {
 pub(crate) struct Extreme {
     /// How much it is out of the ordinary.
     extent: f64,
-    /// What holds which number.
+    /// The holder of each number.
     pub(crate) what: String,
-    /// What to do about it.
+    /// Advice.
     pub(crate) advice: String,
 }
 
@@ -170,17 +170,17 @@ pub(crate) fn of_inputs<'b, 'v>(
     found
 }
 
-/// What is out of the ordinary in a run, and may be the cause of its end.
+/// Unusual settings and data of a run, which may be the cause of its end.
 pub(crate) struct Extremes {
-    /// What the data and the parameters hold that is.
+    /// Unusual numbers in the data and the parameters.
     pub(crate) inputs: Vec<String>,
-    /// What to do about each, the most extreme first.
+    /// Advice for each, the most extreme first.
     advice: Vec<String>,
     /// Whether one is a setting of updates.
     pub(crate) of_updates: bool,
     /// The update, as a formula.
     update: Option<String>,
-    /// What to do where there are none.
+    /// Advice where there are none.
     otherwise: String,
 }
 
@@ -198,14 +198,14 @@ impl Extremes {
     }
 }
 
-/// What is out of the ordinary in a run that diverged.
+/// Unusual settings and data of a run that diverged.
 pub(crate) fn extremes(divergence: &Divergence, compiled: &Compiled, setup: Setup<'_>) -> Extremes {
     let Divergence { record, batch, found, .. } = divergence;
     let split = if matches!(found, NotFinite::Scores { test: true, .. }) { "test" } else { "training" };
     extremes_with([batch], split, record, compiled, setup)
 }
 
-/// What is out of the ordinary in a run with batches of a split; settings of updates only where there was an update.
+/// Unusual settings and data of a run with batches of a split; settings of updates only where there was an update.
 pub(crate) fn extremes_with<'b>(
     batches: impl IntoIterator<Item = &'b Batch>,
     split: &str,

@@ -32,7 +32,7 @@ pub(crate) fn is_divergence(error: &Error) -> bool {
     error.chain().any(|cause| cause.is::<Diverged>() || ErrorKind::of(cause) == Some(ErrorKind::NotFinite))
 }
 
-/// What was not finite in a run, where, and what to do.
+/// The numbers of a run that were not finite, their place, and advice.
 pub(crate) fn explained(divergence: &Divergence, session: &mut Session, setup: Setup<'_>) -> metrics::Diverged {
     let extremes = extremes(divergence, session.compiled(), setup);
     let inputs: String = extremes.inputs.iter().map(|what| format!("{what}; ")).collect();
@@ -167,7 +167,7 @@ pub(crate) fn warning(
     Some([grew, skipped].into_iter().flatten().collect::<Vec<_>>().join("; ") + &advice)
 }
 
-/// What helps against skipped steps.
+/// Advice against skipped steps.
 fn when_skipped(scaling: LossScaling) -> &'static str {
     match scaling {
         LossScaling::Dynamic => {
@@ -191,7 +191,7 @@ fn much(cause: &Found) -> Option<&Saturated> {
     cause.saturated.as_ref().filter(|saturated| cause.is_saturation || saturated.share >= OVERFLOW_THRESHOLD)
 }
 
-/// What to do where gradients are finite with a lower loss scale.
+/// Advice where gradients are finite with a lower loss scale.
 fn scaled_down(scale: f32, scaling: LossScaling) -> String {
     let scale = number(f64::from(scale));
     match scaling {
@@ -204,7 +204,7 @@ fn scaled_down(scale: f32, scaling: LossScaling) -> String {
     }
 }
 
-/// What to do about the cause: settings that are out of the ordinary come first, then the tensor's format.
+/// Advice about the cause: unusual settings first, then the tensor's format.
 fn advice(cause: &Found, extremes: &Extremes, setup: Setup<'_>) -> String {
     // Weights that grow without bound fit no format.
     let saturated = much(cause).filter(|_| !extremes.of_updates).map(|saturated| setup.formats.widen(saturated));
@@ -256,7 +256,7 @@ pub(crate) fn place_in_evaluation(session: &mut Session, inputs: &Inputs<'_>, pr
     place(&session.cause_in_evaluation(inputs, precision))
 }
 
-/// What becomes of the file of a network that was not trained to its end.
+/// The fate of the file of a network that was not trained to its end.
 pub(crate) fn unsaved(save: Option<&Path>) -> String {
     match save {
         Some(path) if path.exists() => format!("\nnothing was saved: {} stays as it was", path.display()),

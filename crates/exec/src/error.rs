@@ -53,7 +53,7 @@ impl ExecError {
     }
 }
 
-/// What an error is made of, but for its place.
+/// The kind and reason of an error, without its place.
 pub(crate) struct Cause {
     kind: ErrorKind,
     reason: String,
@@ -123,7 +123,7 @@ impl From<Fault> for candle_core::Error {
     }
 }
 
-/// What a device's driver says, in words that help where it has run out of memory.
+/// The message of a device's driver, with advice where the device has run out of memory.
 fn told(text: String) -> String {
     match is_full(&text) {
         true => {

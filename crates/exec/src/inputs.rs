@@ -1,4 +1,4 @@
-//! What a step is given: arrays by name, and the numbers of the training loop.
+//! The inputs of a step: arrays by name, and the numbers of the training loop.
 
 use crate::error::ExecError;
 use bitbudget_ir::{DType, ScalarKind};
@@ -115,7 +115,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// What the program's inputs hold, by buffer.
+    /// The arrays of the program's inputs, by buffer.
     pub(crate) fn bound(&self, program: &Program) -> Result<Vec<Option<Numbers<'a>>>, ExecError> {
         self.check(program)?;
         let numbers = |buffer: &Buffer| match buffer.source {
@@ -138,7 +138,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// What the elements of an input are.
+/// The element type of an input.
 fn kind(input: &Buffer) -> &'static str {
     match input.dtype {
         DType::F32 => FP32,

@@ -86,7 +86,7 @@ fn spread(program: &mut Program) {
     program.arena = end;
 }
 
-/// What computes or shows a buffer.
+/// The instruction that computes or shows a buffer.
 fn producer(program: &Program, id: BufferId) -> Option<Part> {
     program.instructions.iter().find_map(|instruction| match instruction {
         Instruction::Compute { parts, .. } => parts.iter().find(|part| part.output == id).cloned(),

@@ -1,4 +1,4 @@
-//! What a step gives, and checks while it runs.
+//! The outputs of a step, and the checks while it runs.
 
 use bitbudget_formats::Counts;
 use bitbudget_program::{BufferId, Instruction, Program};

@@ -1,11 +1,11 @@
-//! What becomes of numbers that a format cannot hold, and how many there are.
+//! Numbers that a format cannot hold: how they are rounded, and their counts.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
 
 use crate::format::{Encoding, Format};
 
-/// What becomes of a magnitude at or above [`Format::overflow_threshold`], infinities included. A NaN stays NaN.
+/// The result for a magnitude at or above [`Format::overflow_threshold`], infinities included. A NaN stays NaN.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Overflow {
     /// The largest finite number: for parameters and outputs (paper, section 3).

@@ -14,7 +14,7 @@ pub(crate) const MAGNITUDE: u32 = 0x7fff_ffff;
 /// One step of the exponent.
 pub(crate) const EXPONENT: u32 = 1 << 23;
 
-/// What the loops need to know of a format and an overflow mode. Floating-point numbers are held as their bits.
+/// The constants of a format and an overflow mode that the loops need. Floating-point numbers are held as their bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Constants {
     /// Mantissa bits that FP32 has and the format lacks.
@@ -26,7 +26,7 @@ pub(crate) struct Constants {
     pub(crate) subnormal_unit: u32,
     pub(crate) overflow_threshold: u32,
     pub(crate) underflow_threshold: u32,
-    /// What magnitudes from the overflow threshold on round to.
+    /// The result of rounding magnitudes from the overflow threshold on.
     pub(crate) overflow: u32,
     pub(crate) overflow_code: u32,
     pub(crate) nan_code: u32,

@@ -13,7 +13,7 @@ pub struct Format {
     pub(crate) bias_shift: i8,
 }
 
-/// What the codes of a format mean.
+/// The meaning of a format's codes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Encoding {
     /// The top exponent holds numbers; the sign bit alone means "not finite"; ties away from zero.

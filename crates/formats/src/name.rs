@@ -31,7 +31,7 @@ pub enum ParseFormatError {
     Numbers {
         /// The text.
         name: String,
-        /// What is wrong with its numbers.
+        /// The fault of its numbers.
         reason: FormatError,
     },
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 /// An instruction set that the loops are compiled for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Path {
-    /// What every processor of the target has.
+    /// The instructions that every processor of the target has.
     Portable,
     /// AVX2.
     #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! What passes may rely on about an operator: how it computes its result, how it reads each operand, whose numbers the
+//! The facts about an operator that passes rely on: how it computes its result, how it reads each operand, whose numbers the
 //! result holds.
 //!
 //! Every operator states all of it ([`crate::ops::Operator::facts`]), so that no pass has a list of operators of its own

@@ -20,7 +20,7 @@ pub struct Node {
     pub op: Op,
     /// The result's type.
     pub ty: TensorType,
-    /// What the tensor is to the training step.
+    /// The role of the tensor in the training step.
     pub role: Role,
     /// How the tensor is stored.
     pub stored: Stored,
@@ -199,7 +199,7 @@ impl Graph {
         &self.node(id).op
     }
 
-    /// What passes may rely on about a node.
+    /// The facts about a node.
     pub fn facts(&self, id: NodeId) -> &Facts {
         &self.graph[at(id)].facts
     }

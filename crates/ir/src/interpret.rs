@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::role::NodeId;
 use std::collections::BTreeMap;
 
-/// What a graph's sources hold, and the batch size.
+/// The values of a graph's sources, and the batch size.
 #[derive(Clone, Debug)]
 pub struct Bindings<F> {
     /// The batch size.

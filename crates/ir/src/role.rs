@@ -17,7 +17,7 @@ impl std::fmt::Display for NodeId {
     }
 }
 
-/// What a tensor is to the training step; formats are assigned by it (paper, "The problem").
+/// The role of a tensor in the training step; formats are assigned by it (paper, "The problem").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Never rounded: sources, statistics, sums of gradients, optimizer state, scratch of a gradient.

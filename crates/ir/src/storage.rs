@@ -9,7 +9,7 @@ use bitbudget_formats::{Format, Overflow};
 pub struct Stored {
     /// In which format.
     pub format: Format,
-    /// What becomes of numbers that it cannot hold.
+    /// The result of rounding numbers that it cannot hold.
     pub overflow: Overflow,
 }
 

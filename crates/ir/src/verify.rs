@@ -93,7 +93,7 @@ fn check_node<'g>(graph: &'g Graph, id: NodeId, names: &mut BTreeSet<&'g str>) -
     Ok(())
 }
 
-/// What the graph's stage says of a node.
+/// Checks a node against the graph's stage.
 fn check_stage(graph: &Graph, id: NodeId) -> Result<(), Reason> {
     let (stage, Node { stored, origin, .. }) = (graph.stage(), graph.node(id));
     let fault = |what: &str| Err(Reason::new(format!("{what}, but the graph's stage is `{stage}`")));

@@ -19,7 +19,7 @@ pub enum ShapeError {
     Geometry {
         /// The kernel that was called.
         kernel: &'static str,
-        /// What is wrong, and with which numbers.
+        /// The fault, with its numbers.
         reason: String,
     },
 }

@@ -25,7 +25,7 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
 }
 
-/// What a chain reads: two tensors, and vectors of a number for each channel.
+/// The operands of a chain: two tensors, and vectors of a number for each channel.
 struct Operands {
     x: Stored,
     z: Stored,

@@ -60,12 +60,12 @@ impl LowerError {
         &self.place
     }
 
-    /// What is wrong.
+    /// The fault.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// What to do.
+    /// Advice.
     pub fn help(&self) -> &str {
         self.help
     }

@@ -119,7 +119,7 @@ fn three_steps_in_fp32_are_those_of_the_reference() {
     }
 }
 
-/// What a node's result is rounded to: gradients become not finite, what only relabels holds numbers of the format.
+/// The rounding of a node's result: gradients become not finite; a node that only relabels holds numbers of the format already.
 fn rounder(graph: &Graph, formats: &[Format], id: NodeId) -> Option<Rounder> {
     let format = formats[id.index()];
     let overflow = match graph.node(id).role {

@@ -14,7 +14,7 @@ struct Examples {
     inner: usize,
 }
 
-/// What is known of a tensor; nothing where it is the same for every batch.
+/// The facts known about a tensor; none where it is the same for every batch.
 type Place = Option<Examples>;
 
 /// Why an operator that mixes examples as is said is refused.

@@ -1,4 +1,4 @@
-//! What the user should know about an import: one warning per kind, with the names that it is about.
+//! Warnings of an import: one per kind, with the names that it is about.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ pub enum WarningKind {
     ConstantScalar,
     /// Initializers that are buffers in PyTorch.
     Buffers,
-    /// What frozen batch normalisation without parameters is made of.
+    /// The constants of a frozen batch normalisation without parameters.
     FrozenLayer,
     /// Scales and shifts that seem to be folded from frozen batch normalisation.
     FoldedStatistics,
@@ -59,7 +59,7 @@ pub enum WarningKind {
 /// Everything of one kind that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What it is about.
+    /// Its subject.
     pub kind: WarningKind,
     /// The initializers, inputs or nodes that it is about, in the order of the file.
     pub names: Vec<String>,
@@ -91,7 +91,7 @@ impl WarningKind {
         }
     }
 
-    /// What happened, to so many; the names follow it.
+    /// The event, for a number of names, which follow.
     fn event(&self, count: usize) -> String {
         let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
         match self {
@@ -160,7 +160,7 @@ impl WarningKind {
         }
     }
 
-    /// What follows from it, and what to do.
+    /// The consequence, and what to do.
     fn advice(&self) -> &'static str {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",

@@ -1,4 +1,4 @@
-//! What is said of batch normalisation in files of PyTorch's exporters, with and without the exporter's notes.
+//! Messages about batch normalisation in files of PyTorch's exporters, with and without the exporter's notes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -44,7 +44,7 @@ impl AssignError {
         }
     }
 
-    /// What is wrong.
+    /// The fault.
     pub fn reason(&self) -> String {
         match self {
             AssignError::LowRatio(ratio) => format!("the low ratio is {ratio:?}"),
@@ -57,7 +57,7 @@ impl AssignError {
         }
     }
 
-    /// What to do.
+    /// Advice.
     pub fn help(&self) -> &'static str {
         match self {
             AssignError::LowRatio(_) => "choose a number from 0 (nothing low) to 1 (everything low)",

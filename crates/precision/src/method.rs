@@ -26,7 +26,7 @@ pub enum Method {
     Ilp,
 }
 
-/// What a method reads of its setting; the rest has no effect with it.
+/// The settings that a method uses; others have no effect with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
     /// The high format.

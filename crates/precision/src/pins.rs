@@ -107,7 +107,7 @@ impl PinError {
         }
     }
 
-    /// What is wrong.
+    /// The fault.
     pub fn reason(&self) -> String {
         match self {
             PinError::Nothing { pattern, .. } => {
@@ -126,7 +126,7 @@ impl PinError {
         }
     }
 
-    /// What to do, where that can be told.
+    /// Advice, where it is known.
     pub fn help(&self) -> Option<String> {
         match self {
             PinError::Nothing { near, .. } if near.is_empty() => None,

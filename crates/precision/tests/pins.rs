@@ -26,7 +26,7 @@ fn resolved(graph: &Graph, pins: &[Pin]) -> Result<Pinned, Vec<PinError>> {
     pins_of(pins, graph, &tensors(graph, BATCH), Method::Demote, &Formats::PAPER, HIGH)
 }
 
-/// What is pinned, as `name kind: format`.
+/// The pinned tensors, as `name kind: format`.
 fn shown(graph: &Graph, pins: &[Pin]) -> Vec<String> {
     let (tensors, names) = (tensors(graph, BATCH), node_names(graph));
     let line = |(at, format): (usize, Format)| {

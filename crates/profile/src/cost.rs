@@ -9,7 +9,7 @@ const TILE: usize = 4096;
 
 /// A tensor in one batch.
 pub(crate) struct Sample<'a> {
-    /// What is rounded: the tensor, or the contributions whose sum is the gradient, times the loss scale.
+    /// The numbers that are rounded: the tensor, or the contributions whose sum is the gradient, times the loss scale.
     pub(crate) parts: Vec<&'a [f32]>,
     /// The inverse of the loss scale; 1 for tensors that are not gradients.
     pub(crate) unscale: f64,

@@ -83,7 +83,7 @@ impl ProfileError {
         }
     }
 
-    /// What to do, where that can be told.
+    /// Advice, where it is known.
     pub fn help(&self) -> Option<String> {
         match self {
             ProfileError::NotFinite { gradient, moved, .. } => Some(finite(*gradient, *moved)),

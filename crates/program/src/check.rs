@@ -1,4 +1,4 @@
-//! What holds for every program. New programs are checked, since the compiler can be wrong, and decoded ones, since files can be.
+//! Invariants of programs, checked on every new program.
 //!
 //! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements. Kept buffers and constants have names of
 //!    their own, and so have inputs, which hold FP32 numbers or labels.
@@ -23,7 +23,7 @@ use std::ops::Range;
 /// The largest buffer in elements: a terabyte of FP32.
 const MAX_ELEMENTS: usize = 1 << 38;
 
-/// What a buffer shows at some point of the program.
+/// The storage that a buffer shows at some point of the program.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Unwritten,
@@ -37,7 +37,7 @@ struct Checker<'p> {
     states: Vec<State>,
     /// Storage with a new value, or that something else lies in: the old one must not be read any more.
     replaced: BTreeSet<BufferId>,
-    /// What lies in the arena, by its first byte.
+    /// The buffers in the arena, by their first byte.
     arena: BTreeMap<usize, (usize, BufferId)>,
 }
 
@@ -160,7 +160,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What the parts of an instruction read, part by part.
+    /// The operands of an instruction's parts, part by part.
     fn reads<'i>(&self, parts: &'i [Part]) -> Vec<Reads<'i>> {
         let shape = |id: BufferId| self.program.buffer(id).shape.as_slice();
         let facts = |Part { op, inputs, output, .. }: &Part| {
@@ -281,7 +281,7 @@ impl Checker<'_> {
     }
 }
 
-/// What a part of an instruction reads.
+/// The operands of a part.
 struct Reads<'p> {
     part: &'p Part,
     /// Whether it runs in one pass with the last part.

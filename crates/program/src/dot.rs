@@ -60,7 +60,7 @@ impl Program {
 }
 
 impl Buffer {
-    /// What the elements are stored in, and how many there are in each dimension.
+    /// The storage of the elements, and their number in each dimension.
     fn stored(&self) -> String {
         match self.dtype {
             DType::F32 => format!("{}{:?}", self.format, self.shape),

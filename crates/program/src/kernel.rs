@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Kernel {
     /// The kind of kernel that computes the heads.
     pub family: Family,
-    /// What becomes of each part, in order.
+    /// The role of each part, in order.
     pub roles: Vec<Role>,
     /// Bytes in the arena that it needs while it runs, beside operands and results.
     pub workspace: usize,
@@ -15,7 +15,7 @@ pub struct Kernel {
     pub scratch: usize,
 }
 
-/// What a kernel does with a part.
+/// The role of a part in its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Its elements are computed whenever a later part reads some of them, and stored nowhere.

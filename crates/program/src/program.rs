@@ -20,7 +20,7 @@ impl BufferId {
 pub enum Source {
     /// An instruction computes it.
     None,
-    /// What a step is given under the buffer's name: FP32 numbers or, in a buffer of labels, integers.
+    /// An input of the step, bound by the buffer's name: FP32 numbers or, in a buffer of labels, integers.
     Input,
     /// A number of the training loop.
     Scalar(ScalarKind),
@@ -75,7 +75,7 @@ impl Buffer {
 /// How a result is rounded to the format of its buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rounding {
-    /// What a number too large for the format becomes.
+    /// The result of rounding a number too large for the format.
     pub overflow: Overflow,
     /// The tensor (a node of the training graph) under which overflows are counted, if they are.
     pub counted: Option<u32>,
@@ -101,7 +101,7 @@ pub enum Instruction {
     Compute {
         /// The operators: one, or several that run in one pass.
         parts: Vec<Part>,
-        /// What computes them.
+        /// The kernel that computes them.
         kernel: Kernel,
         /// The byte offset of the kernel's workspace in the arena, if it has one.
         workspace: Option<usize>,

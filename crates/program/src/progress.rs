@@ -1,4 +1,4 @@
-//! What the next step depends on beside values.
+//! The state of a run besides values: the number of updates and the loss scale.
 
 /// How far values have been trained: what the next step reads beside them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Progress {
 /// A dynamic loss scale between two steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DynamicScale {
-    /// What the next step's loss is multiplied by.
+    /// The factor of the next step's loss.
     pub scale: f32,
     /// The steps since the scale changed last, all with finite gradients.
     pub clean_steps: u64,

@@ -1,4 +1,4 @@
-//! All that a training graph might compute instead, as plain data.
+//! The alternatives to a training graph's terms, as plain data.
 
 use crate::egraph::{Limits, Saturated};
 use crate::exact::Exact;
@@ -20,7 +20,7 @@ impl ClassId {
     }
 }
 
-/// What a term computes from its operands.
+/// The function of a term.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Computes {
     /// The operator, in FP32.
@@ -32,7 +32,7 @@ pub enum Computes {
 /// One way to compute a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
-    /// What is computed.
+    /// The operator.
     pub computes: Computes,
     /// The classes that it is computed from, in order.
     pub operands: Vec<ClassId>,
@@ -57,7 +57,7 @@ impl Class {
     }
 }
 
-/// What a training graph computes and what it might compute instead.
+/// A training graph's terms and their alternatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alternatives {
     /// The classes; those of the training graph first, in its order.

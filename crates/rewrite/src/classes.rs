@@ -5,7 +5,7 @@ use crate::term::{Expr, Head, Term};
 use bitbudget_ir::TensorType;
 use egg::{Analysis, DidMerge, EGraph, Id};
 
-/// What is known of a class.
+/// The facts known about a class.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Known {
     /// The type of its tensor; the root has none.

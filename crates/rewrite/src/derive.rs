@@ -32,7 +32,7 @@ struct Copies<'a> {
 }
 
 impl Copies<'_> {
-    /// What a node reads, in the new graph's ids.
+    /// The operands of a node, in the new graph's ids.
     fn operands(&mut self, writing: &mut Writing<'_>, reader: NodeId) -> Result<Vec<NodeId>, GraphError> {
         let operands = writing.source.operands(reader);
         operands.iter().map(|&operand| self.operand(writing, operand, reader)).collect()

@@ -100,7 +100,7 @@ impl Emission<'_> {
         Ok(())
     }
 
-    /// What a node is: its origin's role, but a sum of gradients that became something else is a gradient too, and what the
+    /// The role of a node: its origin's, but a sum of gradients that became something else is a gradient too, and what the
     /// training graph does not have is what its operands are.
     fn role(&self, class: ClassId, choice: &Candidate, origin: Option<NodeId>, operands: &[NodeId]) -> Role {
         let role = origin.map_or(Role::Internal, |id| self.training.node(id).role);

@@ -1,4 +1,4 @@
-//! Which formats hold all numbers of a tensor.
+//! The formats that hold all numbers of a tensor.
 
 use bitbudget_formats::{Format, Overflow, Rounder};
 use bitbudget_ir::{Numbers, Op, Shape, Stored, TensorType};
@@ -38,7 +38,7 @@ fn is_within(known: Stored, other: Stored) -> bool {
     !infinite && known.format.is_subset_of(other.format)
 }
 
-/// What an operator keeps exact, which makes `ty`: one that only moves numbers, or takes some of them and zeros.
+/// The formats that an operator with a result of type `ty` keeps exact: one that only moves numbers, or takes some of them and zeros.
 pub(crate) fn kept(op: &Op, operands: &[(&TensorType, &Exact)], ty: &TensorType) -> Exact {
     let shapes: Vec<&Shape> = operands.iter().map(|(ty, _)| &ty.shape).collect();
     let of = |position: usize| operands.get(position).map(|(_, exact)| *exact);

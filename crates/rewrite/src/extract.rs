@@ -11,7 +11,7 @@ use bitbudget_ir::{Graph, NodeId, Op, Precision, Role, Stored, TensorType};
 
 /// The batch at which costs are compared.
 const BATCH: usize = 64;
-/// What a byte costs that is kept from the forward pass to the backward pass, beside its being stored.
+/// The cost of a byte that is kept from the forward pass to the backward pass, beside that of storing it.
 const KEPT: i64 = 4;
 /// Floating-point operations that cost as much as a byte.
 const FLOPS: u64 = 25;
@@ -48,7 +48,7 @@ pub(crate) struct Selection<'a> {
     cost: Cost,
 }
 
-/// What a choice costs; the first field that differs decides.
+/// The cost of a choice; the first field that differs decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
     /// Bytes with every tensor in FP32, and work in bytes, so that the same is taken in all formats in which it is equal.
@@ -156,7 +156,7 @@ impl Selection<'_> {
         }
     }
 
-    /// What the training graph computes a class with.
+    /// The operator by which the training graph computes a class.
     fn own(&self, graph: &Graph, class: usize) -> Option<usize> {
         let &id = self.members[class].first()?;
         let operands: Vec<ClassId> = graph.operands(id).iter().map(|o| self.alternatives.of[o.index()]).collect();

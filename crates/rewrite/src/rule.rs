@@ -31,7 +31,7 @@ impl std::fmt::Debug for Rule {
     }
 }
 
-/// What the right side of a rule says of the class of its left side.
+/// The result of a rule's right side for the class of its left side.
 pub trait Equations {
     /// The equations, each of a class and a term.
     fn of(self, class: Id) -> Vec<(Id, Expr)>;

@@ -4,7 +4,7 @@ use bitbudget_ir::{Op, Stored, TensorType};
 use egg::{Id, Language};
 use std::mem::{Discriminant, discriminant};
 
-/// What a term computes.
+/// The operator of a term.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Head {
     /// A source, which differs from others by its name.
@@ -20,7 +20,7 @@ pub enum Head {
 /// An operator, a rounding or the root, on classes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term {
-    /// What it computes.
+    /// The function that it computes.
     pub head: Head,
     /// The classes that it reads.
     pub operands: Vec<Id>,

@@ -1,4 +1,4 @@
-//! A graph written anew from another one, some of its nodes several times.
+//! A copy of a graph in which some nodes stand several times.
 
 use bitbudget_ir::{Graph, GraphError, NodeId, Origin, Reason, Role, Stage};
 

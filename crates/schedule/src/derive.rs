@@ -50,7 +50,7 @@ struct Deriving<'a> {
     last: Vec<usize>,
 }
 
-/// What one element of a node takes.
+/// The bytes of one element of a node.
 #[derive(Clone, Copy, Default)]
 struct Work {
     functions: usize,

@@ -113,7 +113,7 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
 impl Units<'_> {
     /// The nodes that are computed inside one unit: those that are to be, unless what reads them cannot run together.
     ///
-    /// What reads a derived node ran in one step when it was derived, so it is put into one unit first.
+    /// The readers of a derived node ran in one step when it was derived, so they are put into one unit first.
     fn derived(&mut self, order: &[NodeId]) -> Vec<bool> {
         let tensors = self.tensors;
         let mut heads: Vec<BTreeSet<NodeId>> = vec![BTreeSet::new(); tensors.graph.len()];

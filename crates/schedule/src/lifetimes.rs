@@ -1,4 +1,4 @@
-//! From where to where every tensor needs its memory, and which tensors take each other's place.
+//! The lifetimes of tensors, and which tensors reuse each other's place.
 
 use crate::fuse;
 use crate::schedule::Place;

@@ -1,4 +1,4 @@
-//! What the memory is used for.
+//! The uses of memory.
 
 use bitbudget_ir::NodeId;
 
@@ -7,7 +7,7 @@ use bitbudget_ir::NodeId;
 pub struct Memory {
     /// Parameters as the optimizer updates them.
     pub masters: usize,
-    /// What the optimizer and running statistics keep from step to step, and constants.
+    /// State of the optimizer, running statistics, and constants.
     pub state: usize,
     /// Parameters as forward and backward pass read them, where that is not the master itself.
     pub packed_parameters: usize,
@@ -15,7 +15,7 @@ pub struct Memory {
     pub activations: usize,
     /// Gradients, of parameters too.
     pub gradients: usize,
-    /// What kernels need beside operands and results, and gaps between tensors.
+    /// Memory of kernels beside operands and results, and gaps between tensors.
     pub workspace: usize,
     /// The step at which the peak is.
     pub step: usize,
@@ -33,7 +33,7 @@ impl Memory {
     }
 }
 
-/// What memory in the arena is used for.
+/// The use of memory in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// A parameter as forward and backward pass read it.
@@ -42,7 +42,7 @@ pub enum Use {
     Activation,
     /// A gradient.
     Gradient,
-    /// What a kernel needs for itself.
+    /// A kernel's own workspace.
     Workspace,
 }
 
@@ -51,7 +51,7 @@ pub enum Use {
 pub struct Life {
     /// The tensor that lies there; none for workspace. Where a result takes the place of an operand, the operand's ends before.
     pub tensor: Option<NodeId>,
-    /// What it is used for.
+    /// Its use.
     pub usage: Use,
     /// Its size.
     pub bytes: usize,

@@ -36,8 +36,8 @@ pub struct Schedule {
     pub places: Vec<Option<Place>>,
     /// Bytes of the arena.
     pub arena: usize,
-    /// What lies in the arena when.
+    /// The content of the arena by step.
     pub lives: Vec<Life>,
-    /// What is alive at the peak.
+    /// The tensors that are alive at the peak.
     pub peak: Memory,
 }

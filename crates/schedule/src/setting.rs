@@ -1,4 +1,4 @@
-//! What sizes depend on.
+//! The settings that sizes depend on.
 
 /// How tensors are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Storage {
     Simulated,
 }
 
-/// What sizes depend on.
+/// The settings that sizes depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// Examples per step.

@@ -1,10 +1,10 @@
-//! What the passes ask of a graph's tensors.
+//! Questions of the passes about a graph's tensors.
 
 use crate::setting::Storage;
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Stored};
 
-/// What a tensor counts as at most, 64 TiB: so the sum of very many cannot overflow. Such a program is refused later.
+/// The most bytes that a tensor counts, 64 TiB, so that sums cannot overflow. Such a program is refused later.
 pub(crate) const MOST: usize = 1 << 46;
 
 /// A graph with what the passes ask of its tensors.

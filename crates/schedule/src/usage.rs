@@ -1,4 +1,4 @@
-//! What the memory of placed tensors is used for.
+//! The use of the memory of placed tensors.
 
 use crate::lifetimes::Lives;
 use crate::memory::{Life, Memory, Use};
@@ -6,7 +6,7 @@ use crate::offsets;
 use crate::tensors::Tensors;
 use bitbudget_ir::{Op, Role};
 
-/// What lies in the arena when, tensor by tensor.
+/// The content of the arena by step, tensor by tensor.
 pub(crate) fn in_arena(tensors: &Tensors<'_>, lives: &Lives) -> Vec<Life> {
     let backward = tensors.graph.backward();
     let mut found = Vec::new();

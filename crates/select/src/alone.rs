@@ -1,4 +1,4 @@
-//! What nodes take by themselves.
+//! The seconds of single nodes.
 
 use crate::load::Load;
 use crate::target::Target;

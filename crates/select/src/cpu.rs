@@ -1,4 +1,4 @@
-//! What the kernels of CPUs can do.
+//! The abilities of the CPU's kernels.
 
 use crate::group::{Group, Member};
 use crate::load::Load;

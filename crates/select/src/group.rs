@@ -61,7 +61,7 @@ impl Group {
 }
 
 impl Member {
-    /// What passes may rely on.
+    /// The facts that passes may rely on.
     pub fn facts(&self) -> Facts {
         let shapes: Vec<Shape> = self.operands.iter().map(|operand| Shape::fixed(&operand.shape)).collect();
         self.op.facts(&shapes.iter().collect::<Vec<_>>(), &Shape::fixed(&self.shape))

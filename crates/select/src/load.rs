@@ -4,7 +4,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Role, Stored, TensorType};
 use std::collections::BTreeSet;
 
-/// What a kernel has to do.
+/// The work of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
     /// Floating-point operations.

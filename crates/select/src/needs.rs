@@ -6,7 +6,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_kernels::{Conv2d, Pass, SCRATCH, layer_norm_scratch, layer_norm_workspace, matmul_scratch};
 
-/// What one operator's kernel needs.
+/// The memory that one operator's kernel needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Bytes in the arena while it runs, shared by all threads.
@@ -33,7 +33,7 @@ pub fn convolution(
     Some(conv.map(|geometry| (geometry, pass, [operands[0].1, operands[1].1])))
 }
 
-/// What the kernel of an operator needs on a CPU.
+/// The memory that an operator's kernel needs on a CPU.
 pub(crate) fn needs(member: &Member) -> Needs {
     let (op, shape) = (&member.op, member.shape.as_slice());
     let operands: Vec<(&[usize], Format)> =

@@ -1,4 +1,4 @@
-//! What a kind of machine can do.
+//! The interface of a kind of machine.
 
 use crate::group::{Group, Member};
 use crate::load::Load;

@@ -26,7 +26,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) cost: f64,
 }
 
-/// What guides the heuristics.
+/// The guide of the heuristics.
 pub(crate) struct Guide<'a> {
     /// By option, whether it may be chosen.
     pub(crate) allowed: &'a [bool],

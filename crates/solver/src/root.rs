@@ -163,7 +163,7 @@ impl Model<'_> {
     }
 }
 
-/// What is known of a problem before it is searched.
+/// The facts known about a problem before the search.
 struct Known {
     /// The incumbent; the search looks for better solutions.
     incumbent: Option<Incumbent>,

@@ -1,4 +1,4 @@
-//! What the tests of several crates share: a small network, numbers without pattern, programs. A dev-dependency only.
+//! Shared parts of the tests of several crates: a small network, numbers without pattern, programs. A dev-dependency only.
 //!
 //! ```
 //! let network: bitbudget_ir::Graph = bitbudget_testkit::NETWORK.parse()?;

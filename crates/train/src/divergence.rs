@@ -17,7 +17,7 @@ pub enum Ended {
 /// Where a run diverged, with what is needed to look at the step again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Divergence {
-    /// What was not finite.
+    /// The numbers that were not finite.
     pub found: NotFinite,
     /// The step, counted from 0. After a step whose loss was not finite parameters are as they were before it.
     pub step: u64,
@@ -27,11 +27,11 @@ pub struct Divergence {
     pub loss_scale: f32,
     /// The learning rate of the step.
     pub learning_rate: f32,
-    /// What the run recorded up to there.
+    /// The record of the run up to there.
     pub record: FinalRecord,
 }
 
-/// What was not finite.
+/// The numbers that were not finite.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NotFinite {
     /// The loss of the step.

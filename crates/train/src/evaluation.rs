@@ -71,7 +71,7 @@ pub fn batch_with(batches: &mut dyn Batches, example: u64) -> Result<Batch> {
     Err(Error::new(ErrorKind::Mismatch, format!("there is no example {example}: there are {before}")))
 }
 
-/// What an evaluation reads of a batch: the labels only if it has an input for them.
+/// The part of a batch that an evaluation reads: the labels only if it has an input for them.
 fn batch_inputs<'b>(batch: &'b Batch, program: &Program) -> Inputs<'b> {
     let mut inputs = batch.inputs();
     if program.input(&batch.labels).is_none() {

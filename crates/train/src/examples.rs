@@ -1,4 +1,4 @@
-//! What a run trains on and is tested with: a data set, or examples of a program's own.
+//! The examples of a run, for training and testing: a data set, or examples of a program's own.
 
 use crate::Result;
 use crate::batches::{Batches, EvalBatches, TrainBatches, TrainOptions};

@@ -69,7 +69,7 @@ pub struct EpochRecord {
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FinalRecord {
-    /// What tells the network from others, if whoever trained it noted that.
+    /// The fingerprint of the network, if the file has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// Mean loss of the last epoch.
@@ -122,7 +122,7 @@ pub struct Diverged {
     /// The first tensor that was not finite, or the one that overflowed its format and so made others not finite; nothing
     /// where none can be told.
     pub tensor: Option<String>,
-    /// What happened and what to do, in words.
+    /// The event and the advice, in words.
     pub message: String,
 }
 

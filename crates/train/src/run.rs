@@ -91,7 +91,7 @@ const PATIENCE: u32 = 100;
 /// A run of which this share of the steps was skipped has trained nothing.
 const SKIPPED_SHARE: f64 = 0.9;
 
-/// What to train, on what, and how.
+/// The trainer, the data, and the settings of a run.
 pub struct Training<'a> {
     /// The programs to begin with.
     pub programs: Programs,
@@ -275,7 +275,7 @@ impl Run<'_> {
         }
     }
 
-    /// What the run came to so far.
+    /// The result of the run so far.
     fn record(&self) -> FinalRecord {
         FinalRecord {
             network: None,

@@ -21,7 +21,7 @@ pub struct Error {
     source: Option<GraphError>,
 }
 
-/// What is wrong with an option.
+/// The fault of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     option: &'static str,
@@ -59,7 +59,7 @@ impl Error {
         }
     }
 
-    /// What to choose for the first option that is wrong.
+    /// Advice about the first option that is wrong.
     pub fn help(&self) -> Option<String> {
         self.faults.first().map(|fault| fault.help.clone())
     }

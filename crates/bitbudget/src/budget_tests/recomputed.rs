@@ -1,4 +1,4 @@
-//! What recomputation saves, and that it changes no bit.
+//! The saving of recomputation, which changes no bit.
 
 use super::Subject;
 use crate::{Budget, Compiled, Engine, Limit, Options, compile};

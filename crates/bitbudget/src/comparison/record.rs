@@ -10,7 +10,7 @@ use bitbudget_program::Footprint;
 use bitbudget_report::comparison::TensorName;
 use serde::{Deserialize, Serialize};
 
-/// What became of a case. Method and budget are here, since there is no plan where nothing fits.
+/// The result of a case. Method and budget are here, since there is no plan where nothing fits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseRecord {
     /// The method's name.

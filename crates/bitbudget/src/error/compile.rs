@@ -44,7 +44,7 @@ impl CompileError {
         }
     }
 
-    /// What to do about the first fault, where that can be told.
+    /// Advice about the first fault, where it is known.
     pub fn help(&self) -> Option<String> {
         match self {
             CompileError::Graph(_) => None,

@@ -17,7 +17,7 @@ use told::Told;
 pub use compile::CompileError;
 pub use kind::ErrorKind;
 
-/// What failed: its message is a sentence that says what is wrong, where, and what to do; these are told apart too.
+/// A failure. Its message says what is wrong, where, and what to do; methods return these separately.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -55,7 +55,7 @@ impl Error {
         end.and_then(|end| text.strip_suffix(&end).map(str::to_string)).unwrap_or(text)
     }
 
-    /// What to do, where the error knows. Of several faults, that about the first.
+    /// Advice, where it is known. Of several faults, that about the first.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }

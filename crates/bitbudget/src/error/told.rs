@@ -10,7 +10,7 @@ use bitbudget_onnx::{ExportError, ImportError, ImportProblem};
 use bitbudget_profile::ProfileError;
 use bitbudget_train as train;
 
-/// What an error tells beside its message.
+/// Kind, place and help of an error, besides its message.
 pub(super) trait Told {
     fn kind(&self) -> ErrorKind;
 

@@ -1,10 +1,10 @@
-//! What is found of a step whose numbers are not finite.
+//! Findings about a step whose numbers are not finite.
 
 use crate::CompileError;
 use bitbudget_exec::ExecError;
 use bitbudget_formats::Format;
 
-/// What made numbers of a step not finite.
+/// The cause of numbers that are not finite.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
     /// The first tensor that is not finite.

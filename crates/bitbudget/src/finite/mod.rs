@@ -1,4 +1,4 @@
-//! Which tensor of a step is to blame for numbers that are not finite.
+//! Finds the tensor that caused numbers that are not finite.
 
 mod cause;
 mod finding;

@@ -6,7 +6,7 @@ use bitbudget_ir::{Graph, NodeId, Op, Role};
 /// A parameter or a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// What it is, in words, with its name.
+    /// Its description, with its name.
     pub words: String,
     /// Whether it is a running statistic; otherwise the optimizer updates it.
     pub is_statistic: bool,
@@ -23,7 +23,7 @@ impl Compiled {
         names.into_iter().find(|name| !name.is_empty()).map_or_else(|| node.to_string(), str::to_string)
     }
 
-    /// What a parameter or a state of a name is.
+    /// The role of a parameter or state, by name.
     pub fn kept(&self, name: &str) -> Kept {
         let training = &self.training;
         let update = training.updates().iter().find(|(target, _)| training.op(*target).source_name() == Some(name));

@@ -10,7 +10,7 @@ use bitbudget_program::BufferId;
 use bitbudget_schedule::one_by_one;
 use std::collections::BTreeMap;
 
-/// What is run again.
+/// The step that is run again.
 #[derive(Clone, Copy)]
 pub(super) enum Probed {
     /// The forward and backward pass of a training step.
@@ -19,7 +19,7 @@ pub(super) enum Probed {
     Evaluation,
 }
 
-/// What a step that was run again held.
+/// The tensors of a step that was run again.
 pub(super) struct Seen {
     /// The first tensor that is not finite.
     pub(super) first: Option<NamedTensor>,

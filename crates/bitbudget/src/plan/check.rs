@@ -7,7 +7,7 @@ use bitbudget_ir::{Graph, NodeId, TrainingId};
 use bitbudget_precision::{Formats, Kind, Method, Tensor, may_have, node_names};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a plan says of a training graph's tensors.
+/// The formats that a plan gives to a training graph's tensors.
 pub(crate) struct Choices {
     /// The format of each tensor, in the order of [`bitbudget_precision::tensors`].
     pub(crate) formats: Vec<Format>,
@@ -112,7 +112,7 @@ impl Plan {
         }
     }
 
-    /// What levels stand for.
+    /// The formats of the levels.
     pub(crate) fn by_level(&self) -> Formats {
         if self.method.0 == Method::Fp32 { Formats::FP32 } else { self.formats() }
     }

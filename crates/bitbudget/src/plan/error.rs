@@ -1,4 +1,4 @@
-//! What can be wrong with a plan.
+//! Problems of plans.
 
 use bitbudget_formats::{Format, ParseFormatError};
 use bitbudget_precision::PinError;
@@ -18,9 +18,9 @@ pub enum PlanError {
     Field {
         /// The field with its table, or the tensor in whose line it stands.
         place: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
-        /// What to write.
+        /// The correct form.
         help: String,
     },
     /// A setting cannot be written.
@@ -58,7 +58,7 @@ impl PlanError {
         }
     }
 
-    /// What to do, of the first fault.
+    /// Advice about the first fault.
     pub fn help(&self) -> Option<String> {
         match self {
             PlanError::Kind(_) => Some(KIND.to_string()),
@@ -150,7 +150,7 @@ impl Problem {
         }
     }
 
-    /// What is wrong.
+    /// The fault.
     pub fn reason(&self) -> String {
         match self {
             Problem::Network { found, expected } => format!("it is of network `{found}`, and this is `{expected}`"),
@@ -170,7 +170,7 @@ impl Problem {
         }
     }
 
-    /// What to do, where that is not the reason's opposite.
+    /// Advice, where it is more than the reason's opposite.
     pub fn help(&self) -> Option<String> {
         let help = match self {
             Problem::Network { .. } => "use the network that it was made for",

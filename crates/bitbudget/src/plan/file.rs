@@ -6,7 +6,7 @@ use super::{Plan, PlanError, missing};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What stands at the head of a TOML file.
+/// The comment at the head of a TOML file.
 const HEAD: &str = "\
 # A precision assignment of bitbudget. `--assignment THIS` uses the formats under [tensors] and the nodes under `recompute`
 # as they stand here, edited or not. `bitbudget assign NET --from THIS -o THIS` solves again with the settings, `exclude` and [pin].

@@ -1,4 +1,4 @@
-//! What to write where a field of a plan is missing.
+//! Advice for missing fields of a plan.
 
 use super::error::PlanError;
 use super::kind::FileKind;
@@ -9,7 +9,7 @@ struct Field {
     /// The table that it belongs to, `tensors` for the line of each tensor; nothing for the top of the file.
     table: &'static str,
     name: &'static str,
-    /// What it says.
+    /// Its text.
     meaning: &'static str,
     /// A value, as TOML and JSON write it; nothing for a table.
     example: &'static str,

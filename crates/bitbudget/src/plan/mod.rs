@@ -78,7 +78,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// What options ask for.
+    /// The settings that options ask for.
     pub(crate) fn of(options: &Options) -> Asked {
         Asked { low_ratio: options.low_ratio, seed: options.seed, pins: options.pins.clone() }
     }

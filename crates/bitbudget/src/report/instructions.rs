@@ -19,7 +19,7 @@ pub(super) struct Instructions {
     pub(super) bytes: Vec<[usize; USES.len()]>,
     /// The first instruction of the backward pass.
     pub(super) backward: usize,
-    /// What lies in the arena by node of the built graph, with its use.
+    /// The tensors in the arena by node of the built graph, with their use.
     pub(super) lives: BTreeMap<NodeId, (usize, Vec<Life>)>,
 }
 

@@ -50,7 +50,7 @@ pub(super) fn rows(
     assigned.chain(others).collect()
 }
 
-/// What a node of the built graph holds numbers of.
+/// The training tensor whose numbers a node of the built graph holds.
 fn row(compiled: &Compiled, built: &Built, id: NodeId) -> Row {
     let (graph, assignment) = (&compiled.training, &compiled.assignment);
     let Some(origin) = built.graph.origin(id).map(TrainingId::node) else { return Row::Made(id) };
@@ -206,7 +206,7 @@ impl Rows<'_> {
         graph.updates().iter().any(|&(target, value)| target == state && !backward[value.index()])
     }
 
-    /// What nodes take when, and for what.
+    /// The bytes of nodes by step and use.
     fn lives(&self, nodes: &[NodeId]) -> (Option<usize>, Vec<Life>) {
         let found: Vec<_> = nodes.iter().filter_map(|id| self.instructions.lives.get(id)).collect();
         let mut lives: Vec<Life> = found.iter().flat_map(|(_, lives)| lives.iter().copied()).collect();

@@ -9,9 +9,9 @@ use bitbudget_report::{Choice, Promotion, Storage, bytes, counted};
 pub(super) struct Stored<'a> {
     pub(super) bytes: usize,
     pub(super) storage: Storage,
-    /// What computes it in passing.
+    /// The instructions that compute it in passing.
     pub(super) by: &'a [String],
-    /// What was to choose from, the chosen one first, then the best.
+    /// The alternatives, the chosen one first, then the others by cost.
     pub(super) choices: &'a [Choice],
     pub(super) promotions: Vec<&'a Promotion>,
 }

@@ -31,7 +31,7 @@ pub use save::SaveAs;
 pub struct Session {
     compiled: Compiled,
     executor: Executor,
-    /// What is kept from step to step, once something ran.
+    /// The values that are kept from step to step, after the first run.
     kept: Option<Kept>,
     /// The training step, once it ran by itself.
     step: Option<Loaded>,

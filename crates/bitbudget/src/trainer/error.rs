@@ -19,7 +19,7 @@ pub enum TrainerError {
     Assignment {
         /// The field of its assignment.
         field: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// Its checksum is right, but its assignment is not one that this build writes.
@@ -27,7 +27,7 @@ pub enum TrainerError {
     Build {
         /// Where, if that is known.
         place: Option<String>,
-        /// What differs.
+        /// The difference.
         reason: String,
     },
     /// The programs that this build makes of it take more memory than its budget.
@@ -80,7 +80,7 @@ impl TrainerError {
         }
     }
 
-    /// What to do.
+    /// Advice.
     pub fn help(&self) -> Option<String> {
         match self {
             TrainerError::Decode(error) => error.help().map(str::to_string),

@@ -35,13 +35,13 @@ impl DecodeError {
         self.field
     }
 
-    /// What to do.
+    /// Advice.
     pub fn help(&self) -> Option<&str> {
         Some("compile the network again")
     }
 }
 
-/// What a trainer file holds. Programs are not in it: they are built of these for the machine that loads it.
+/// The contents of a trainer file. It holds no programs: loading builds these for the machine at hand.
 #[derive(Clone, Debug)]
 pub(super) struct File {
     /// The forward graph, for taking the trained network away.

@@ -1,4 +1,4 @@
-//! What a program's options stand for, and what a solution says.
+//! The meaning of a program's options, and of a solution.
 
 use crate::classes::Class;
 use crate::lives::Stored;
@@ -14,7 +14,7 @@ use std::ops::Range;
 pub struct Program {
     /// One row per step of the schedule, then one for the time if that is bounded.
     pub problem: Problem,
-    /// What the choices that are left to no item cost.
+    /// The cost of choices that are left to no item.
     pub fixed_cost: f64,
     /// Bytes in FP32 of the tensors that are too small to be chosen for; no choice for them saves more.
     pub spare: usize,
@@ -27,7 +27,7 @@ pub struct Program {
     pub(super) rectifying: Range<usize>,
 }
 
-/// What an option stands for.
+/// The meaning of an option.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meaning {
     /// A class and the format that it gets.
@@ -36,7 +36,7 @@ pub(super) struct Meaning {
     pub(super) variant: Option<(usize, Variant)>,
 }
 
-/// What a solution says.
+/// The meaning of a solution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choices {
     /// The format of each tensor, in the order of [`bitbudget_precision::tensors`].
@@ -55,7 +55,7 @@ impl Program {
         0..self.steps as u32
     }
 
-    /// What a solution says: an option for each item.
+    /// The meaning of a solution: an option for each item.
     pub fn choices(&self, picks: &[u32]) -> Choices {
         let mut by_class = self.fixed.clone();
         let mut recomputed = BTreeSet::new();

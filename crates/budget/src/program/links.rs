@@ -1,4 +1,4 @@
-//! What choices ask of others, and what they save together.
+//! Links between choices: requirements and joint savings.
 
 use super::builder::Builder;
 use super::choices::{Meaning, pick};

@@ -1,11 +1,11 @@
-//! What other choices would have cost.
+//! The costs of the alternatives.
 
 use super::choices::{Meaning, Program, pick};
 use bitbudget_formats::Format;
 use bitbudget_solver::{Choice, Link, Pick, Use};
 use std::cmp::Ordering;
 
-/// What one choice for a tensor would cost.
+/// The cost of one choice for a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Priced {
     /// The format, which all tensors of its class get.
@@ -16,7 +16,7 @@ pub struct Priced {
     pub from_input: bool,
     /// The harm of rounding and what computing again takes.
     pub cost: f64,
-    /// What its memory costs at the prices that the search ended with.
+    /// The cost of its memory at the prices that the search ended with.
     pub memory: f64,
     /// Whether it was chosen.
     pub chosen: bool,

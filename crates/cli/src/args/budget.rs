@@ -1,4 +1,4 @@
-//! How an assignment is made to fit a memory budget.
+//! Options of the memory budget.
 
 use super::{Given, within};
 use bitbudget::Format;
@@ -7,7 +7,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How an assignment is made to fit a memory budget.
+/// Options of the memory budget.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Memory budget")]
 pub(crate) struct BudgetArgs {

@@ -1,4 +1,4 @@
-//! How data are made to fit a network.
+//! Options that fit data to a network.
 
 use bitbudget_train::data::{Fitting, Layout, Resize};
 use clap::Args;

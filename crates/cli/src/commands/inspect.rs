@@ -51,7 +51,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     Ok(())
 }
 
-/// What is printed or drawn.
+/// The printed or drawn form.
 fn shown(form: TextForm) -> Shown {
     match form {
         TextForm::Forward => Shown::Forward,

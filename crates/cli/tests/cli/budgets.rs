@@ -1,4 +1,4 @@
-//! What is said of memory budgets: how they are written, what does not fit, and what the search itself takes.
+//! Messages about memory budgets: their form, budgets that nothing fits, and the memory of the search itself.
 
 use crate::folder::Folder;
 use assert_cmd::Command;

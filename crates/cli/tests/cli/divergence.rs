@@ -200,7 +200,7 @@ fn a_run_that_skips_its_steps_fails_and_says_what_to_do() {
     assert!(shown.stdout.contains(" 0 skipped (0.0%)"), "{}", shown.stdout);
 }
 
-/// What saturates has options by the method; those of other methods have no effect.
+/// Options belong to methods; those of other methods have no effect.
 #[test]
 fn only_options_that_have_an_effect_are_advised() {
     let folder = Folder::new();

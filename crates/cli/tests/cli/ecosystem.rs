@@ -1,4 +1,4 @@
-//! What other programs read: TensorBoard's event files, annotated ONNX, GraphViz, completions, manual pages.
+//! Outputs for other programs: TensorBoard's event files, annotated ONNX, GraphViz, completions, manual pages.
 
 use crate::folder::Folder;
 use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// What a script of `tests/python` prints, as JSON; nothing where Python or the module that it needs is not there.
+/// The output of a script of `tests/python`, as JSON; none where Python or a module that it needs is missing.
 fn python(module: &str, script: &str, argument: &Path) -> Option<Value> {
     let has = Command::new("python3").args(["-c", &format!("import {module}")]).output();
     if !has.is_ok_and(|output| output.status.success()) {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// A folder with a small network `net.onnx` in it.
 pub(crate) struct Folder(TempDir);
 
-/// What a command did.
+/// The result of a command.
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,

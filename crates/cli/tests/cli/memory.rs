@@ -49,7 +49,7 @@ fn a_bench_has_times_losses_and_memory() {
     }
 }
 
-/// What no machine has is estimated before it is asked for.
+/// Requests that no machine can serve are refused by an estimate.
 #[test]
 fn options_that_ask_for_too_much_memory_are_errors() {
     let folder = Folder::new();

@@ -1,4 +1,4 @@
-//! What a run leaves behind: trained networks, trainer files, and what `eval` says of them.
+//! The files of a run: trained networks, trainer files, and their evaluation by `eval`.
 
 use crate::folder::Folder;
 use bitbudget::Compiled;
@@ -162,7 +162,7 @@ fn detour() -> Vec<u8> {
     model.write_to_bytes().unwrap()
 }
 
-/// What rewriting removed from the training step is saved all the same, in every form, and as it is without rewriting.
+/// Values that rewriting removed from the training step are saved all the same, in every form, and as without rewriting.
 #[test]
 fn what_rewriting_removed_is_saved() {
     let folder = Folder::new();

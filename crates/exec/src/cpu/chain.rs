@@ -39,7 +39,7 @@ pub(super) struct Chain<P> {
     skip: Option<Skip<P>>,
 }
 
-/// What happens instead where a number is zero.
+/// The plan that runs instead where a number is zero.
 #[derive(Debug)]
 struct Skip<P> {
     flag: Origin,

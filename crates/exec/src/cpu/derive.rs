@@ -32,7 +32,7 @@ struct Derivation {
 
 #[derive(Debug)]
 enum Kind {
-    /// What it reads, by another shape.
+    /// The operand that it shows in another shape.
     Shown(Origin),
     /// Elementwise parts, of which it is the last.
     Chain(Box<DerivedChain>),
@@ -89,7 +89,7 @@ impl<'p> Given<'p> {
         Chain::new(&links, shape, |part| chosen.iter().position(|&i| i == part), make)
     }
 
-    /// What a part reads.
+    /// An operand of a part.
     pub(super) fn inputs(self, split: &Split, i: usize) -> Vec<Input<'p>> {
         let operands = self.operands[i].iter().zip(&self.bound[i].origins);
         operands.map(|(&shape, origin)| Input { shape, storage: split.storage(origin, self.storage) }).collect()

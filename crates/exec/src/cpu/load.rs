@@ -12,7 +12,7 @@ use bitbudget_kernels::{ChainPlan, ResultStorage, Storage};
 use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Source};
 use std::ops::Range;
 
-/// What a program's steps need beside values.
+/// Everything that a program's steps need besides values.
 #[derive(Debug)]
 pub(crate) struct Bound {
     /// The buffer whose storage each buffer shows.

@@ -9,7 +9,7 @@ pub(super) enum Operand<'t> {
     Numbers(Elements<'t>),
     Indices(&'t [u8]),
     Labels(&'t [u32]),
-    /// What the instruction itself replaces or computes.
+    /// A result of the instruction itself, replaced or computed.
     Own,
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// Where the numbers of an operand are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Origin {
-    /// What a result of the same instruction held before.
+    /// The earlier content of a result of the same instruction.
     Output(usize),
     /// The result of an earlier part of the same instruction.
     Part(usize),

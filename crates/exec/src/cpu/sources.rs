@@ -10,11 +10,11 @@ use bitbudget_ir::DType;
 use bitbudget_kernels::Elements;
 use bitbudget_program::{Buffer, Program};
 
-/// What holds the numbers of a step.
+/// The holders of a step's numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'s, 't> {
     pub(super) program: &'t Program,
-    /// What the inputs hold, by buffer.
+    /// The arrays of the inputs, by buffer.
     pub(super) given: &'t [Option<Numbers<'t>>],
     /// The numbers of the training loop, by buffer.
     pub(super) scalars: &'t [[f32; 1]],
@@ -64,7 +64,7 @@ pub(super) fn unaligned(error: bytemuck::PodCastError) -> Fault {
     Fault::Operands(format!("bytes of the arena cannot be read as elements: {error}"))
 }
 
-/// What a buffer's bytes stand for.
+/// The type of a buffer's elements.
 fn stored<'t>(buffer: &Buffer, bytes: &'t [u8]) -> Result<Operand<'t>, Fault> {
     let format = buffer.format;
     Ok(match (buffer.dtype, buffer.width()) {

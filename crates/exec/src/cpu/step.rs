@@ -55,9 +55,9 @@ struct Run<'a> {
     program: &'a Program,
     bound: &'a Bound,
     arena: &'a Arena,
-    /// What the inputs hold, by buffer.
+    /// The arrays of the inputs, by buffer.
     given: Vec<Option<Numbers<'a>>>,
-    /// What is kept, by buffer.
+    /// The kept values, by buffer.
     kept: Vec<Option<Tensor>>,
     /// The numbers of the training loop, by buffer.
     scalars: Vec<[f32; 1]>,
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What a part reads, with shapes.
+    /// The operands of a part, with shapes.
     fn operands<'t>(
         &'t self,
         part: &Part,

@@ -12,7 +12,7 @@ use {
     candle_core::{CudaStorage, Storage, op::BackpropOp},
 };
 
-/// What does not fit a format, on the device, where it need not be waited for: overflow, underflow, not finite.
+/// Counts of numbers that do not fit a format (overflow, underflow, not finite). They stay on the device until the step ends.
 pub(crate) type Counted = Tensor;
 
 struct Round {

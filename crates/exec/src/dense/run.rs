@@ -54,7 +54,7 @@ struct Run<'a> {
     program: &'a Program,
     values: &'a mut Values,
     slots: Vec<Option<Tensor>>,
-    /// What the step's overflows are, once it is over.
+    /// The step's overflows, once it is over.
     counted: Vec<Counted>,
 }
 

@@ -1,4 +1,4 @@
-//! What kernels are given by value, laid out as in `cuda/kernel.h` and `cuda/round.cu`.
+//! Kernel arguments that are passed by value, laid out as in `cuda/kernel.h` and `cuda/round.cu`.
 
 use crate::error::Fault;
 use bitbudget_formats::{Format, Overflow};

@@ -1,4 +1,4 @@
-//! What operators that compute element by element share.
+//! The common part of operators that compute element by element.
 
 use super::Operator;
 use crate::array::{Array, Float};

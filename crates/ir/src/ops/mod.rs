@@ -34,7 +34,7 @@ pub enum Precision {
     Full,
 }
 
-/// What an operator costs.
+/// The cost of an operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Floating-point operations, a multiply-add counting as two.
@@ -79,7 +79,7 @@ impl Sample {
     }
 }
 
-/// What every operator declares; no defaults, so that nothing is forgotten silently.
+/// The declaration of an operator. It has no default methods, so that nothing is forgotten silently.
 pub trait Operator: Attributes {
     /// The operator's name in the text form.
     const NAME: &'static str;
@@ -99,7 +99,7 @@ pub trait Operator: Attributes {
     /// If the operator has no derivative.
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason>;
 
-    /// What passes may rely on, on operands of these shapes.
+    /// The operator's facts, for operands of these shapes.
     fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts;
 
     /// Which formats make sense for the result.

@@ -88,7 +88,7 @@ pub(crate) enum PassesOn {
     None,
 }
 
-/// What an operand is to be.
+/// The required kind of an operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Takes {
     /// One number for each element; those of a channel, or one number, are repeated.
@@ -99,7 +99,7 @@ pub(crate) enum Takes {
     Scalar,
 }
 
-/// What is known of a function, whatever it reads.
+/// The facts known about a function, whatever it reads.
 struct Declaration {
     /// Names and kinds of the operands; [`Function::Sum`] and [`Function::Formula`] take any number, one for each element.
     operands: &'static [(&'static str, Takes)],

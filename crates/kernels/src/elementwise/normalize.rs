@@ -155,7 +155,7 @@ fn gradient_fixed<const FMA: bool, const ROW: usize>(
     }
 }
 
-/// What follows a normalisation in the same loop.
+/// The function that follows a normalisation in the same loop.
 #[derive(Clone, Copy)]
 pub(crate) enum Kink {
     None,
@@ -227,7 +227,7 @@ multiversion! {
     }
 }
 
-/// What `f` makes of elements that are normalised by tables of their own.
+/// Applies `f` to elements that are normalised by tables of their own.
 #[inline(always)]
 fn sum_rows<const FMA: bool>(
     row: usize,
@@ -254,7 +254,7 @@ fn sum_rows<const FMA: bool>(
     }
 }
 
-/// What `f` makes of normalised elements and those of `skip`, over rows of `row` elements.
+/// Applies `f` to normalised elements and those of `skip`, over rows of `row` elements.
 #[inline(always)]
 pub(crate) fn rows_then<const FMA: bool>(
     row: usize,

@@ -100,7 +100,7 @@ pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R 
     result
 }
 
-/// What a kernel other than convolution and matrix product takes of a thread's scratch memory, in bytes, for planes of at most
+/// The scratch memory that a kernel other than convolution and matrix product takes per thread, in bytes, for planes of at most
 /// 128x128 elements.
 pub const SCRATCH: usize = 256 * 1024;
 

@@ -26,7 +26,7 @@ impl Tile {
         self.len / self.row_len
     }
 
-    /// What is left after the first `done` elements, which are whole rows or all.
+    /// The rest after the first `done` elements, which are whole rows or all.
     pub(crate) fn after(self, done: usize) -> Tile {
         Tile { start: self.start + done, len: self.len - done, row: self.row + done / self.row_len, ..self }
     }

@@ -40,7 +40,7 @@ pub(crate) use multiversion;
 #[cfg(target_arch = "x86_64")]
 const CHOICE: &str = "BITBUDGET_INSTRUCTIONS";
 
-/// What of a processor's instructions is used.
+/// The instruction sets that are used.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct Used {

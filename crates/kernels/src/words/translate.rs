@@ -14,7 +14,7 @@ const UNPACKED: usize = 1024;
 #[derive(Clone, Copy)]
 pub(crate) struct Translation(());
 
-/// What the entries of a table stand for, as codes of a format of one byte.
+/// The entries of a table, as codes of a one-byte format.
 #[derive(Clone, Copy)]
 pub(crate) struct Entries {
     format: Format,

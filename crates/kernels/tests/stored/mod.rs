@@ -82,7 +82,7 @@ impl Stored {
         numbers
     }
 
-    /// What lies in memory, to compare.
+    /// The content of memory, to compare.
     pub(crate) fn codes(&self) -> Vec<u32> {
         match self.format.bytes() {
             1 => self.bytes.iter().map(|x| u32::from(*x)).collect(),

@@ -1,4 +1,4 @@
-//! What a whole file says of its initializers.
+//! A file's evidence about its initializers.
 
 use super::frozen;
 use super::pytorch::Signature;
@@ -6,14 +6,14 @@ use super::scalars::Source;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use std::collections::BTreeSet;
 
-/// What a whole file says of its initializers.
+/// A file's evidence about its initializers.
 #[derive(Debug)]
 pub(crate) struct Clues {
     /// Initializers, and their names by Identity, that are running statistics in arithmetic.
     pub(crate) frozen: BTreeSet<String>,
-    /// What PyTorch's newer exporter says of the program's tensors.
+    /// The kinds of tensors that PyTorch's newer exporter notes in the file.
     pub(crate) signature: Signature,
-    /// What scalar initializers are told apart by.
+    /// The evidence for the roles of scalar initializers.
     pub(crate) source: Source,
     /// Whether the file shows all initializers that the exporter merged, or that it merged none.
     pub(crate) marks_merged: bool,

@@ -1,4 +1,4 @@
-//! What a file shows as a whole, before its nodes are imported: an order, who wrote it, what is trained and what is not.
+//! Analysis of a whole file before its nodes are imported: their order, the exporter, what is trained and what is not.
 
 mod clues;
 pub(crate) mod folded;

@@ -1,4 +1,4 @@
-//! What PyTorch's newer exporter notes in a file: the kinds of the exported program's tensors, and the layer and the operator that
+//! Metadata of PyTorch's newer exporter: the kinds of the exported program's tensors, and the layer and the operator that
 //! each node comes from.
 
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
@@ -11,7 +11,7 @@ const SCOPES: &str = "pkg.torch.onnx.name_scopes";
 const CLASSES: &str = "pkg.torch.onnx.class_hierarchy";
 const FX_NODE: &str = "pkg.torch.onnx.fx_node";
 
-/// What a tensor of the program is in PyTorch.
+/// The kind of a tensor in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Parameter,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// Operators that take a number beside the tensor, which is never trained.
 const TAKE_NUMBERS: [&str; 6] = ["Clip", "Dropout", "Max", "Min", "Pad", "Pow"];
 
-/// What a scalar initializer is.
+/// The role of a scalar initializer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scalar {
     Parameter,
@@ -16,7 +16,7 @@ pub(crate) enum Scalar {
     Unclear,
 }
 
-/// What wrote a file, as far as it tells scalar initializers apart.
+/// The exporter of a file, as far as it decides the role of scalar initializers.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) enum Source {
     /// An exporter that writes numbers as initializers too.
@@ -44,7 +44,7 @@ impl Source {
         }
     }
 
-    /// What an initializer without dimensions is: by the list of parameters if the file has one, otherwise by its name.
+    /// The role of an initializer without dimensions: by the file's list of parameters if it has one, otherwise by its name.
     pub(crate) fn scalar(&self, signature: &Signature, name: &str) -> Scalar {
         match signature.is_parameter(name) {
             Some(true) => Scalar::Parameter,

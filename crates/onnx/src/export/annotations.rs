@@ -1,4 +1,4 @@
-//! What is written into a file beside the network.
+//! Annotations that are written into a file beside the network.
 
 use bitbudget_ir::NodeId;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use super::messages::{flag, floats, ints, list};
 use bitbudget_ir::NodeId;
 use bitbudget_ir::ops::Window;
 
-/// What is pooled.
+/// The pooled tensor.
 pub(super) enum Pool {
     Max,
     Average { count_include_pad: bool },

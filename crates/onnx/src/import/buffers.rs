@@ -8,7 +8,7 @@ use crate::ops::Row;
 use crate::warning::WarningKind;
 use onnx_protobuf::NodeProto;
 
-/// What a node reads at a position: an initializer that is not trained there is a constant.
+/// The operand of a node at a position: an initializer that is not trained there is a constant.
 pub(crate) fn read(importer: &mut Importer, row: &Row, node: &NodeProto, position: usize, value: Value) -> Value {
     let Value::Initializer(i) = value else {
         let unclear = node.input.get(position).filter(|name| scalars::computes(node) && importer.unclear.remove(*name));

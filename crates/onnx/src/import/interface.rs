@@ -1,4 +1,4 @@
-//! What a file's graph declares: names, initializers, one input, one output.
+//! The interface of a file's graph: names, initializers, one input, one output.
 
 use crate::analysis::order::node_name;
 use crate::error::ImportProblem;

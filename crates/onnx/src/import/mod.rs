@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub struct Imported {
     /// The forward graph with the initial values of its parameters, states and constants.
     pub model: Model,
-    /// What the user should know: losses of precision, dropped operators, suspicious exports; each kind once.
+    /// Warnings: losses of precision, dropped operators, suspicious exports; each kind once.
     pub warnings: Vec<Warning>,
 }
 

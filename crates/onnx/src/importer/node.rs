@@ -7,7 +7,7 @@ use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{AttributeProto, NodeProto, TensorProto};
 use std::rc::Rc;
 
-/// What a name of the ONNX graph stands for.
+/// The value of a name of the ONNX graph.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// A tensor of the imported graph.

@@ -33,7 +33,7 @@ pub(crate) struct Reader {
     pub(crate) node: usize,
     /// Operators of one group share parameters.
     pub(crate) group: String,
-    /// What parameters that belong to it alone are named after.
+    /// The name from which parameters of its own take theirs.
     pub(crate) owner: String,
     /// The scalar initializers that it certainly reads as themselves.
     pub(crate) scalars: BTreeSet<usize>,
@@ -49,7 +49,7 @@ pub(crate) struct Importer {
     pub(crate) batch: Option<usize>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) problems: Vec<ImportProblem>,
-    /// What the whole file says of its initializers.
+    /// The file's evidence about its initializers.
     pub(crate) clues: Clues,
     /// Scalar initializers that may be numbers or parameters, as far as the clues go.
     pub(crate) unclear: BTreeSet<String>,

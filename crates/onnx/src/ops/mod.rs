@@ -55,7 +55,7 @@ pub struct OperatorRow {
     pub name: &'static str,
     /// The operator sets that introduced the versions that are read; the first one also stands for those since set 7.
     pub versions: &'static [i64],
-    /// What it becomes, and which forms are supported.
+    /// The resulting operators and the supported forms.
     pub forms: &'static str,
     /// Whether it is read on tensors of the network, or only where its inputs are known at import.
     pub on_tensors: bool,

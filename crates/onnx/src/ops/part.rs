@@ -105,7 +105,7 @@ pub(super) fn part(
     importer.emit(name, ops::Slice { begin, step, shape }, &[x])
 }
 
-/// What a Slice asks for along one dimension.
+/// The range of a Slice along one dimension.
 #[derive(Clone, Copy)]
 struct Bounds {
     axis: usize,

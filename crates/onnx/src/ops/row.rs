@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub(crate) versions: &'static [i64],
     /// The attributes of all versions.
     pub(crate) attributes: &'static [&'static str],
-    /// What it becomes, and which forms are supported, for the table in the documentation.
+    /// The resulting operators and the supported forms, for the table in the documentation.
     pub(crate) forms: &'static str,
     /// On values that depend on the network's input or on parameters; nothing if it is folded only.
     pub(crate) build: Option<Build>,

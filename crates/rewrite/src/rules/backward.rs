@@ -75,7 +75,7 @@ fn concat_of_scattered(g: &Classes<'_>, parts: &[Id]) -> Option<Expr> {
     })
 }
 
-/// What a class lays into zeros, if that is a contiguous part along one axis.
+/// The tensor that a class lays into zeros, if that is a contiguous part along one axis.
 fn laid(g: &Classes<'_>, id: Id) -> Option<Laid> {
     let below = g.terms(id).iter().flat_map(|term| match &term.head {
         Head::Round(rounding) => g.terms(term.operands[0]).iter().map(|term| (term, Some(*rounding))).collect(),

@@ -1,4 +1,4 @@
-//! Tensors that are there already, or are so with fewer moves.
+//! Tensors that exist already, or are reached with fewer moves.
 
 use crate::classes::Classes;
 use crate::rule::{Rule, rule};
@@ -16,7 +16,7 @@ pub(crate) const RULES: &[&Rule] = &[
         if (g.ty(*shuffled) == g.ty(*x)); => in_steps(g, part, &swap.perm, *split, *x)),
 ];
 
-/// What the parts of a concatenation are of the whole.
+/// The ranges of a concatenation's parts.
 fn slices(g: &Classes<'_>, whole: &Concat, parts: &[Id]) -> Vec<(Id, Expr)> {
     let mut end = 0;
     let slice = |&part: &Id| {

@@ -1,4 +1,4 @@
-//! What rewriting must not change: every alternative of every tensor, computed by the reference interpreter.
+//! Rewriting changes no bit: every alternative of every tensor, computed by the reference interpreter.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use bitbudget_formats::{Format, Overflow, Rounder};

@@ -1,4 +1,4 @@
-//! What readers of folders and archives share.
+//! The common part of readers of folders and archives.
 
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a run records: files that grow while it goes on, and those that are written at its end.
+//! The records of a run: files that grow while it runs, and files that are written at its end.
 
 use crate::args::TrainArgs;
 use crate::budget::{SolverRecord, record as solver_record};

@@ -1,4 +1,4 @@
-//! What the kernel of one operator is called with.
+//! The arguments of one operator's kernel.
 
 use crate::cpu::operands::{Operands, Place};
 use crate::error::Fault;

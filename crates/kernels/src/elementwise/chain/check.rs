@@ -1,4 +1,4 @@
-//! What is wrong with a chain: with its parts before it is planned, with its tensors before it runs.
+//! Checks of a chain: of its parts before it is planned, of its tensors before it runs.
 
 use super::part::{ChainData, ChainOperand, PlannedPart};
 use crate::elementwise::function::{Function, Takes};
@@ -62,7 +62,7 @@ pub(super) fn check_parts(
     }
 }
 
-/// What a plan was made for, which its runs are held to.
+/// The shapes and formats that a plan was made for; its runs must have them.
 #[derive(Debug)]
 pub(super) struct Planned {
     shape: [usize; 3],

@@ -30,7 +30,7 @@ pub(super) struct Fused<C = Coded> {
     pack: Pack64,
     /// The part that clamps codes, and the largest code that it leaves.
     clamp: Option<(usize, u8)>,
-    /// What makes numbers of the result's codes, where it is read.
+    /// The decoder of the result's codes, where it is read.
     unpack: Option<Unpack64>,
 }
 
@@ -72,7 +72,7 @@ enum Value<C> {
         x: C,
         /// The part that normalises it.
         part: usize,
-        /// What is added to the result, which is rounded before, and whether it is rectified then.
+        /// The tensor that is added to the rounded result, and whether the sum is rectified.
         skip: Option<(Skipped<C>, Pack64, bool)>,
     },
     Gradient {
@@ -82,7 +82,7 @@ enum Value<C> {
     },
 }
 
-/// What is added to a normalised tensor.
+/// The tensor that is added to a normalised one.
 #[derive(Clone, Copy)]
 enum Skipped<C> {
     Stored(C),
@@ -149,7 +149,7 @@ impl Storages<'_> {
     }
 }
 
-/// What a kink behind the same normalisation lets through of a gradient, as the chain's first parts.
+/// The part of a gradient that a kink behind the same normalisation lets through, as the chain's first parts.
 #[derive(Clone, Copy)]
 struct Gated {
     /// The part that passes the gradient on.

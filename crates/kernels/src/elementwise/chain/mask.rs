@@ -1,4 +1,4 @@
-//! What a kink behind a normalisation lets through of a gradient, without computing what the kink gives.
+//! The part of a gradient that a kink behind a normalisation lets through, without computing the kink's result.
 //!
 //! The kink's result is flat below one normalised number and from another one on, and which these are is found by trying: so
 //! rounding on the way needs no computing either. Overflows on the way are not counted.

@@ -8,7 +8,7 @@ use crate::tensors::elements::Elements;
 /// One function of a chain, of tensors `T` and numbers `N`.
 #[derive(Clone, Debug)]
 pub struct ChainPart<T, N> {
-    /// What it computes.
+    /// The function that it computes.
     pub function: Function,
     /// On what, in the order that [`Function`] states.
     pub operands: Vec<ChainOperand<T, N>>,
@@ -18,7 +18,7 @@ pub struct ChainPart<T, N> {
     pub output: Option<usize>,
 }
 
-/// What a part reads.
+/// An operand of a part.
 #[derive(Clone, Copy, Debug)]
 pub enum ChainOperand<T, N> {
     /// A tensor of the chain's shape.
@@ -29,20 +29,20 @@ pub enum ChainOperand<T, N> {
     Scalar(N),
     /// The rounded result of an earlier part.
     Part(usize),
-    /// What an output held before the chain ran, for updates in place.
+    /// The earlier content of an output, for updates in place.
     Output(usize),
 }
 
 /// A part with its numbers.
 pub type Part<'a> = ChainPart<Elements<'a>, f32>;
-/// What such a part reads.
+/// The operands of such a part.
 pub type Operand<'a> = ChainOperand<Elements<'a>, f32>;
 /// A part whose tensors and numbers are places in [`ChainData`].
 pub type PlannedPart = ChainPart<usize, usize>;
-/// What such a part reads.
+/// The operands of such a part.
 pub type PlannedOperand = ChainOperand<usize, usize>;
 
-/// What a planned chain reads in one run.
+/// The operands of a planned chain in one run.
 #[derive(Clone, Debug, Default)]
 pub struct ChainData<'a> {
     /// Each tensor once.

@@ -38,7 +38,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) function: Function,
-    /// What is unpacked into which slot before.
+    /// The operands that are unpacked first, and their slots.
     pub(super) loads: Vec<(usize, Load)>,
     pub(super) sources: Vec<Source>,
     /// Places of the numbers that it reads.
@@ -53,7 +53,7 @@ pub(super) struct Step {
     pub(super) target: Target,
 }
 
-/// What is brought into a slot.
+/// The content of a slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
     /// A tensor's elements.
@@ -83,7 +83,7 @@ pub(super) enum Target {
     Slot { slot: usize, keeps_infinity: bool },
 }
 
-/// What one run of a plan computes with.
+/// The values of one run of a plan.
 pub(super) struct Values<'a> {
     pub(super) tensors: Vec<Elements<'a>>,
     pub(super) scalars: Vec<f32>,
@@ -253,7 +253,7 @@ impl Plan {
         Plan { tiles, steps, held, constants, slots: slots.count, count: elements(&[n, s]) as f64, tables }
     }
 
-    /// What a run computes with.
+    /// The values of a run.
     pub(super) fn bind<'a>(&self, ChainData { tensors, scalars }: ChainData<'a>) -> Values<'a> {
         let len = self.tiles.table_len();
         let mut tables = vec![0.0; self.tables * len];

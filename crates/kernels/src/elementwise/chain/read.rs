@@ -74,7 +74,7 @@ struct Normalize<X> {
     kink: Kink,
 }
 
-/// What is added to a normalised tensor.
+/// The tensor that is added to a normalised one.
 #[derive(Clone, Copy)]
 enum Added<X> {
     Nothing,
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         Ok(Reader { way: way.unwrap_or(BoundWay::Steps), plan, values })
     }
 
-    /// What the chain computes, if a mask is all that it is.
+    /// The mask that the chain computes, if it computes nothing else.
     pub(crate) fn mask(&self) -> Option<Mask<'_>> {
         let ReadPlan { plan, tensors, .. } = &*self.plan;
         let [step] = plan.steps.as_slice() else { return None };

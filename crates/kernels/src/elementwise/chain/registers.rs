@@ -13,7 +13,7 @@ pub(super) struct Passing<'a> {
     pub(super) last: u8,
 }
 
-/// What is added to a normalised tensor.
+/// The tensor that is added to a normalised one.
 #[derive(Clone, Copy)]
 pub(super) enum Skip<'a> {
     Stored(Codes<'a>),
@@ -21,7 +21,7 @@ pub(super) enum Skip<'a> {
     Normalized(Codes<'a>, [&'a [f32]; 3], Pack64, bool),
 }
 
-/// What is counted behind a [`Gate`].
+/// The counts behind a [`Gate`].
 #[derive(Clone, Copy, Default)]
 pub(super) struct GateCounts {
     /// Of the normalised numbers.

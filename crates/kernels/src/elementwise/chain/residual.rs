@@ -10,7 +10,7 @@ pub(super) struct Residual {
     pub(super) sides: [Side; 2],
 }
 
-/// What is added.
+/// The added tensor.
 #[derive(Clone, Copy)]
 pub(super) struct Side {
     /// The part that normalises it, if one does.

@@ -139,7 +139,7 @@ fn compute(
 }
 
 multiversion! {
-    /// What rounding counts in numbers that it leaves as they are.
+    /// The counts of a rounding that changes no number.
     fn passed_on(y: &[f32]) -> Counts {
         let count = y.iter().map(|y| u32::from(!y.is_finite())).sum::<u32>().into();
         Counts { overflow: count, not_finite: count, ..Counts::default() }

@@ -68,7 +68,7 @@ pub(super) fn nothing(storages: Storages<'_>) -> Values<'static> {
     Values::of(ChainData { tensors, scalars: Vec::new() })
 }
 
-/// What makes the tables of a chain.
+/// The maker of a chain's tables.
 pub(super) struct Maker {
     /// How each part rounds.
     pub(super) parts: Vec<Option<(Format, Overflow)>>,

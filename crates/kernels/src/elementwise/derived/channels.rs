@@ -85,7 +85,7 @@ impl<'a> Channels<'a> {
         self.sources.chunk_by(places).all(|same| same.first().is_none_or(|x| x.is_finite()))
     }
 
-    /// What rounding all elements counts.
+    /// The counts of rounding all elements.
     pub(super) fn counts(&self, rounding: Option<(Format, Overflow)>) -> Counts {
         let Some((format, overflow)) = rounding else { return Counts::default() };
         if self.rounding.is_none() && self.sources_are_finite() {

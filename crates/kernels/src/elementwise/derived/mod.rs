@@ -149,7 +149,7 @@ impl Computed for Derived<'_> {
     }
 }
 
-/// What rounding the channels of [`Derived::channels`] overflows.
+/// The overflow counts of rounding the channels of [`Derived::channels`].
 ///
 /// # Errors
 /// As of [`Derived::channels`].

@@ -25,7 +25,7 @@ pub(super) struct Picked {
     pub(super) count: usize,
 }
 
-/// What of some planes is staged: what `rows` rows of outputs from `start` on read.
+/// The staged part of some planes: the inputs of `rows` rows of outputs from `start` on.
 pub(super) struct Window<'a> {
     pub(super) planes: Planes<'a>,
     pub(super) layout: &'a Layout,

@@ -108,7 +108,7 @@ pub fn batch_moments(
     Ok(())
 }
 
-/// What the gradients of [`crate::Function::Normalize`] by its scale and bias are sums of: dy and x `[n, c, s]`, the rest
+/// The terms of the gradients of [`crate::Function::Normalize`] by its scale and bias: dy and x `[n, c, s]`, the rest
 /// `[c]`.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]

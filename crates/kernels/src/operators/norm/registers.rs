@@ -15,7 +15,7 @@ pub(super) struct Fused<'a> {
     gate: Option<(Codes<'a>, Gate<'a>)>,
 }
 
-/// What a gate normalises positions by: means, factors and biases.
+/// The means, factors and biases by which a gate normalises positions.
 pub(super) type Factors<'t> = [&'t [f32]; 3];
 
 impl<'a> Fused<'a> {

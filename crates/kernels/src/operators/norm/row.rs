@@ -51,7 +51,7 @@ multiversion! {
     }
 }
 
-/// What lets elements of y through: `(x - mean) * factor + bias` within bounds.
+/// The condition that lets elements of y through: `(x - mean) * factor + bias` within bounds.
 #[derive(Clone, Copy)]
 pub(super) struct Passing {
     pub(super) bounds: Bounds,

@@ -33,7 +33,7 @@ pub(super) struct Share {
     channels: Range<usize>,
 }
 
-/// What `f` gives for each share of `[n, c, s]`, in a fixed order, with the share's channels.
+/// The results of `f` for each share of `[n, c, s]`, in a fixed order, with the share's channels.
 pub(super) fn by_share<T: Send>(
     [n, c, s]: [usize; 3],
     f: impl Fn(Share) -> Vec<T> + Sync + Send,

@@ -26,7 +26,7 @@ pub struct Pool2d {
     pub pad_end: [usize; 2],
 }
 
-/// What one window covers along one axis.
+/// The positions that one window covers along one axis.
 #[derive(Clone, Copy)]
 pub(super) struct Span {
     /// Taps inside the input.

@@ -9,7 +9,7 @@ pub(crate) const VECTORS: usize = 3;
 /// Rows of a block at most: half a panel.
 pub(crate) const ROWS: usize = 8;
 
-/// What an element of the operands is, and how two are multiplied.
+/// The type of the operands' elements, and how two are multiplied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Arithmetic {
     /// An FP32 number; fused multiply-adds where the processor has them.
@@ -59,7 +59,7 @@ pub(crate) struct Block<'a> {
     pub(crate) row: usize,
     /// Rows that are written, 1 to [`ROWS`].
     pub(crate) rows: usize,
-    /// What the sums of the rows begin with. If nothing is given they begin with zero and are added to what `c` holds,
+    /// The initial values of the rows' sums. Without them, sums begin with zero and are added to the content of `c`,
     /// so that long sums are sums of sums.
     pub(crate) start: Option<&'a [f32; ROWS]>,
 }

@@ -1,4 +1,4 @@
-//! What all products share: a block of the result in vector registers, and operands laid out for it.
+//! The common part of all products: a block of the result in vector registers, and operands packed for it.
 
 mod kernel;
 mod lanes;

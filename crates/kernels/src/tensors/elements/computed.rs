@@ -1,4 +1,4 @@
-//! What kernels ask of elements that are computed as they are read.
+//! The interface of elements that are computed as they are read.
 
 use bitbudget_formats::Format;
 
@@ -18,7 +18,7 @@ pub(crate) trait Computed: std::fmt::Debug + Sync {
     /// Whether all numbers are known to be finite.
     fn is_finite(&self) -> bool;
 
-    /// What the elements are, if a mask is all that they are.
+    /// The mask that the elements are, if they are nothing else.
     fn mask(&self) -> Option<Mask<'_>>;
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Bounds {
     pub(crate) high: f32,
 }
 
-/// What passes of dy: where x, normalised by means, factors and biases by channel, is within bounds.
+/// The mask of dy: 1 where x, normalised by channel, is within bounds.
 pub(crate) struct Mask<'a> {
     pub(crate) dy: Elements<'a>,
     pub(crate) x: Elements<'a>,
