@@ -32,7 +32,7 @@
 //!     steps: computed.into_iter().map(|id| vec![id]).collect(),
 //!     beside: 0, beside_least: 0, beside_least_in_form: 0, kept: 0, peak: 1 << 20, alignment: 64,
 //! };
-//! let fp32 = Fp32 { step, others: Vec::new(), base: 1 << 20, seconds: vec![1e-3; training.len()] };
+//! let fp32 = Fp32 { step, others: Vec::new(), base: 1 << 15, seconds: vec![1e-3; training.len()] };
 //! // A compiler would build the step; this one adds up all tensors.
 //! let bytes = |assignment: &Assignment| {
 //!     let bytes = |(tensor, format): (&bitbudget_precision::Tensor, &bitbudget_formats::Format)| {
@@ -44,7 +44,7 @@
 //! let pinned = Pinned::new();
 //! let network = Network { training: &training, batch: 8, tensors: &tensors, pinned: &pinned, taken: &bytes };
 //! let setting = Setting { method: Method::Demote, low_ratio: 0.0, seed: 0, formats: Formats::PAPER };
-//! let (assignment, solved) = fit(network, &fp32, &setting, &Budget::new(Limit::Share(0.4), 1))?;
+//! let (assignment, solved) = fit(network, &fp32, &setting, &Budget::new(Limit::Share(0.5), 1))?;
 //! assert!(solved.peak <= solved.budget && !assignment.demoted.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -5,6 +5,7 @@
 //! and shapes have the batch as `N`: a plan serves for other weights, batches and optimizers too. Trainer files and the results of
 //! comparisons hold plans as well.
 
+mod asked;
 mod check;
 mod error;
 mod file;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use text::{Row, Rows, number, optional_number, whole};
 
+pub(crate) use asked::Asked;
 pub use error::{PlanError, Problem};
 pub use kind::FileKind;
 pub(crate) use text::Text;
@@ -64,24 +66,6 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     optimizer: Option<PlannedOptimizer>,
     tensors: Rows,
-}
-
-/// How an assignment was asked for, beside what itself and its budget say.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Asked {
-    /// The share of elements to make low at least, for the methods that use it.
-    pub(crate) low_ratio: f64,
-    /// The seed of random choices.
-    pub(crate) seed: u64,
-    /// Formats that are asked for, whatever the method would choose.
-    pub(crate) pins: Vec<Pin>,
-}
-
-impl Asked {
-    /// The settings that options ask for.
-    pub(crate) fn of(options: &Options) -> Asked {
-        Asked { low_ratio: options.low_ratio, seed: options.seed, pins: options.pins.clone() }
-    }
 }
 
 /// A memory budget as options name it; threads are those of the run.

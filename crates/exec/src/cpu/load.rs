@@ -4,7 +4,7 @@ use super::chain::{self, Chain};
 use super::derive::{Given, Split};
 use super::elementwise;
 use super::kernel::{BoundKernel, BoundPair};
-use super::part::{BoundPart, Origin};
+use super::part::{BoundPart, Origin, missing};
 use crate::error::{ExecError, Fault};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::DType;
@@ -277,8 +277,4 @@ fn storage(program: &Program, origin: &Origin) -> Option<Storage> {
 pub(super) fn place(program: &Program, parts: &[Part]) -> String {
     let part = |part: &Part| format!("{} into {} `{}`", part.op.name(), part.output, program.buffer(part.output).name);
     parts.iter().map(part).collect::<Vec<_>>().join(" and ")
-}
-
-pub(super) fn missing(id: BufferId) -> Fault {
-    Fault::Operands(format!("{id} holds nothing"))
 }

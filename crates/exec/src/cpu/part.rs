@@ -1,5 +1,6 @@
 //! A part of an instruction, with what is known of it before a step.
 
+use crate::error::Fault;
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_kernels::Function;
 use bitbudget_program::BufferId;
@@ -42,4 +43,9 @@ impl BoundPart {
     pub(super) fn reads(&self, part: usize) -> bool {
         self.origins.iter().any(|origin| matches!(*origin, Origin::Part(read) if read == part))
     }
+}
+
+/// The fault of a buffer that is read where nothing is.
+pub(super) fn missing(id: BufferId) -> Fault {
+    Fault::Operands(format!("{id} holds nothing"))
 }

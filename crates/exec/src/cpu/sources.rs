@@ -1,9 +1,8 @@
 //! Where an instruction finds its numbers in one step.
 
 use super::arena::Split;
-use super::load::missing;
 use super::operands::Operand;
-use super::part::Origin;
+use super::part::{Origin, missing};
 use crate::error::Fault;
 use crate::inputs::Numbers;
 use bitbudget_ir::DType;

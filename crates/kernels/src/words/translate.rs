@@ -1,5 +1,6 @@
 //! Bytes through tables of 256 bytes, 64 at a time.
 
+use super::choice::Choice;
 #[cfg(target_arch = "x86_64")]
 use bitbudget_formats::Unpack64;
 use bitbudget_formats::{Format, unpack_u8};
@@ -40,18 +41,6 @@ pub(crate) fn translation() -> Option<Translation> {
         return Some(Translation(()));
     }
     None
-}
-
-/// A table of 256 bytes, or two of which a bit of the table entry of another byte chooses.
-#[derive(Clone, Copy)]
-pub(crate) enum Choice<'a> {
-    One(&'a [u8; 256]),
-    /// The first table where the class of the byte at the same place is 0, the second where it is 1.
-    ByClass {
-        tables: [&'a [u8; 256]; 2],
-        classes: &'a [u8; 256],
-        bytes: *const u8,
-    },
 }
 
 impl Translation {

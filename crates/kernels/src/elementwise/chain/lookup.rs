@@ -14,7 +14,8 @@ use super::tables::{CODES, Every, Kind, Maker, Tables, are_fixed, nothing};
 use crate::elementwise::function::Function;
 use crate::tensors::elements::{Output, ResultStorage, SharedOutput, Storage, Stored};
 use crate::tensors::tile::Tiles;
-use crate::words::translate::{Choice, Entries, Translation, translation};
+use crate::words::choice::Choice;
+use crate::words::translate::{Entries, Translation, translation};
 
 /// Elements of a channel for which tables are worth their making.
 const LEAST: usize = 16 * CODES;

@@ -5,7 +5,7 @@ use bitbudget_formats::Counts;
 use super::geometry::{Pool2d, Span};
 use super::layout::{LANES, Layout, Tap, spread_shares};
 use super::loops::{averages, back_sums, plane_averages};
-use super::{Beside, pool, pool_back};
+use super::planes::{Beside, pool, pool_back};
 use crate::error::ShapeError;
 use crate::tensors::elements::{Elements, Output};
 use crate::tensors::parallel::with_scratch;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::geometry::{Pool2d, Span};
 use super::layout::{LANES, Layout, Tap, compact_positions, spread_back, spread_positions};
 use super::loops::{back_maxima, has_nan, maxima, maxima_and_positions};
-use super::{Beside, pool, pool_back};
+use super::planes::{Beside, pool, pool_back};
 use crate::error::ShapeError;
 use crate::tensors::elements::{Elements, Output, SharedOutput};
 use crate::tensors::parallel::with_scratch;

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use bitbudget_formats::Unpack64;
 
 use super::{BLOCK, first};
-use crate::words::translate::Choice;
+use crate::words::choice::Choice;
 
 /// A table of 256 bytes in registers.
 #[derive(Clone, Copy)]
