@@ -147,7 +147,7 @@ fn resolve<'m>(modules: &'m Modules, from: &[String], path: &[String], depth: us
         rest = &rest[1..];
     }
     while let Some(name) = rest.first() {
-        let child = [at.as_slice(), &[name.clone()]].concat();
+        let child = [at.as_slice(), std::slice::from_ref(name)].concat();
         if modules.contains_key(&child) {
             (at, rest) = (child, &rest[1..]);
             continue;
