@@ -9,7 +9,8 @@ pub fn operator_markdown() -> String {
     let mut text = format!(
         "# ONNX\n\n\
         Generated from the tables in `crates/onnx/src/ops`; `BITBUDGET_BLESS=1 cargo test -p bitbudget-onnx` rewrites it.\n\n\
-        Read are files of IR version 3 and newer and operator sets {} to {}, of one floating-point input and one output. \
+        Read are files of operator sets {} to {}, of one floating-point input and one output. Sets before 7 are converted to its forms: \
+        broadcasting by `axis`, `is_test`, a Reshape's shape as an attribute. \
         The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
         parameters, except the running statistics of batch normalisation, also where arithmetic uses them, and what \
         PyTorch's newer exporter (`dynamo=True`) lists as buffers. Those without \
@@ -31,9 +32,9 @@ pub fn operator_markdown() -> String {
         External data has to lie in the model's folder. Links from there are followed within that folder and, where the model \
         itself is a link, as in a cache of downloads, to the folder that it leads to; `--allow-external DIR` allows others. \
         Warnings and notes on a file are one line per kind with three names; `--verbose` gives all names.\n\n\
-        Versions are the operator sets that introduced them; the first one counts from set {} on. An operator marked \
+        Versions are the operator sets that introduced them; older sets are converted to the first one. An operator marked \
         *known* is computed at import, where its inputs are known: shapes, indices, constants.\n",
-        OPSETS.0, OPSETS.1, OPSETS.0
+        OPSETS.0, OPSETS.1
     );
     let mut family = "";
     for row in operator_table() {

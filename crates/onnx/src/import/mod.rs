@@ -11,6 +11,7 @@ use crate::analysis::{Clues, folded, order};
 use crate::batch;
 use crate::error::{ImportError, ImportProblem};
 use crate::file::external::DataFolders;
+use crate::file::old_sets;
 use crate::file::wire;
 use crate::importer::Importer;
 use crate::ops;
@@ -31,12 +32,12 @@ pub struct Imported {
 }
 
 /// The oldest and the newest operator set that is read.
-pub(crate) const OPSETS: (i64, i64) = (7, 28);
+pub(crate) const OPSETS: (i64, i64) = (1, 28);
 
 /// The largest protobuf message that there can be.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Reads an ONNX file (IR version 3 and newer, operator sets 7 to 28).
+/// Reads an ONNX file (operator sets 1 to 28).
 ///
 /// The network's first input dimension becomes the batch size whatever the file says. Floating-point initializers
 /// become parameters, except the running statistics of batch normalisation, which become states, and scalars that are numbers of the program.
@@ -86,8 +87,9 @@ fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportErro
         return Err(ImportError::one("the file is empty"));
     }
     wire::check(bytes).map_err(ImportError::one)?;
-    let model = ModelProto::parse_from_bytes(bytes)
+    let mut model = ModelProto::parse_from_bytes(bytes)
         .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
+    old_sets::convert(&mut model);
     import_model(&model, data)
 }
 
@@ -157,8 +159,7 @@ fn operator_set(model: &ModelProto, importer: &mut Importer) -> i64 {
     };
     if opset < oldest {
         importer.problems.push(
-            format!("the file uses operator set {opset}; convert it to {oldest} or newer with onnx.version_converter")
-                .into(),
+            format!("the file uses operator set {opset}; operator sets {oldest} to {newest} are read; export it again").into(),
         );
     } else if opset > newest {
         let kind = WarningKind::NewerOperatorSet { found: opset, newest };

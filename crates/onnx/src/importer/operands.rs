@@ -1,6 +1,6 @@
 //! Operands as nodes read them: tensors of the graph, shapes, values that are known at import.
 
-use super::node::{Node, Operand, Padded, Value};
+use super::node::{Node, Operand, Padded, Value, axis};
 use super::parameters::parameter;
 use super::state::Importer;
 use crate::file::constant::Constant;
@@ -11,6 +11,20 @@ impl Importer {
     /// The input at a position as a tensor of the graph.
     pub(crate) fn tensor(&mut self, node: &Node, position: usize) -> Result<NodeId, String> {
         self.operand(node.need(position)?)
+    }
+
+    /// The second input as a tensor that broadcasts against the first, `x`: before operator set 7 an attribute `axis` said with which axis of
+    /// it the second one begins.
+    pub(crate) fn aligned(&mut self, node: &Node, x: NodeId) -> Result<NodeId, String> {
+        let second = self.tensor(node, 1)?;
+        let Some(given) = node.int("axis")? else { return Ok(second) };
+        let (rank, mut shape) = (self.shape(x).rank(), self.shape(second));
+        let axis = axis(given, rank)?;
+        if axis + shape.rank() > rank {
+            return Err(format!("{shape} does not fit into {} from axis {axis} on", self.shape(x)));
+        }
+        shape.0.resize(rank - axis, Dim::fixed(1));
+        self.reshape(node.name, second, shape)
     }
 
     /// An operand as a tensor of the graph: initializers become parameters, constants constants.

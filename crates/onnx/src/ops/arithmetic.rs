@@ -10,7 +10,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Add",
         versions: &[7, 13, 14],
-        attributes: &[],
+        attributes: &["axis"],
         forms: "`add`, broadcast",
         build: Some(|i, n| binary(i, n, ops::Add {})),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::add, |a, b| a + b)?])),
@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Sub",
         versions: &[7, 13, 14],
-        attributes: &[],
+        attributes: &["axis"],
         forms: "`sub`, broadcast",
         build: Some(|i, n| binary(i, n, ops::Sub {})),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::sub, |a, b| a - b)?])),
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Mul",
         versions: &[7, 13, 14],
-        attributes: &[],
+        attributes: &["axis"],
         forms: "`mul`, broadcast; by a known number, `scale`",
         build: Some(mul),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::mul, |a, b| a * b)?])),
@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Div",
         versions: &[7, 13, 14],
-        attributes: &[],
+        attributes: &["axis"],
         forms: "`div`, broadcast; by a known number, `scale`",
         build: Some(div),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::div, |a, b| a / b)?])),
@@ -42,7 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Pow",
         versions: &[7, 12, 13, 15],
-        attributes: &[],
+        attributes: &["axis"],
         forms: "exponents known at import: 1 nothing, 2 `mul`, 1/2 `sqrt`, others `unary`; tensors of exponents, `pow`",
         build: Some(pow),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, power, f32::powf)?])),
@@ -86,7 +86,8 @@ fn power(base: Int, exponent: Int) -> Option<Int> {
 }
 
 fn binary(importer: &mut Importer, node: &Node, op: impl Into<Op>) -> Result<Vec<Value>, String> {
-    let (a, b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
+    let a = importer.tensor(node, 0)?;
+    let b = importer.aligned(node, a)?;
     Ok(vec![Value::Tensor(importer.emit(node.name, op, &[a, b])?)])
 }
 
@@ -145,7 +146,7 @@ fn pow(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
             importer.emit(node.name, ops::Unary { function, alpha, gamma: Real(1.0) }, &[x])?
         }
         None => {
-            let exponent = importer.tensor(node, 1)?;
+            let exponent = importer.aligned(node, x)?;
             let shape = importer.broadcast_shape(x, exponent)?;
             let x = importer.broadcast(node.name, x, shape.clone())?;
             let exponent = match importer.shape(exponent).0.iter().all(|&dim| dim == Dim::fixed(1)) {

@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "PRelu",
         versions: &[7, 9, 16],
-        attributes: &[],
+        attributes: &["axis"],
         forms: "`prelu`; a slope of one element, per channel, or broadcast",
         build: Some(prelu),
         fold: None,
@@ -113,7 +113,8 @@ fn magnitude(inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
 }
 
 fn prelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let (x, slope) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
+    let x = importer.tensor(node, 0)?;
+    let slope = importer.aligned(node, x)?;
     let (shape, given) = (importer.shape(x), importer.shape(slope));
     let is_one = |dim: &Dim| *dim == Dim::fixed(1);
     let behind = given.0.iter().skip_while(|dim| is_one(dim)).skip(1).all(is_one);

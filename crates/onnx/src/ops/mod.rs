@@ -53,7 +53,7 @@ pub struct OperatorRow {
     pub family: &'static str,
     /// Its name in ONNX.
     pub name: &'static str,
-    /// The operator sets that introduced the versions that are read; the first one also stands for those since set 7.
+    /// The operator sets that introduced the versions that are read; older sets are converted to the first one.
     pub versions: &'static [i64],
     /// The resulting operators and the supported forms.
     pub forms: &'static str,

@@ -37,7 +37,7 @@ def case(name, opset, shape, nodes, init=None, out="y", expect=None, ir=None, ba
         inputs += [h.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in tensors]
     graph = h.make_graph(nodes, name, inputs, [h.make_tensor_value_info(out, T.FLOAT, None)], tensors)
     model = h.make_model(graph, opset_imports=[h.make_opsetid("", opset)], producer_name="generate.py")
-    model.ir_version = ir or {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9}.get(opset, 10)
+    model.ir_version = ir or {1: 3, 3: 3, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9}.get(opset, 10)
     size = [batch if isinstance(d, str) else d for d in shape]
     x = f(*size)
     x = np.abs(x) + 0.1 if positive else x
@@ -345,6 +345,30 @@ case("prelu_rows", 16, CNK, [node("PRelu", ["x", "s"])], dict(s=f(6)))
 case("prelu_width", 16, CNHW, [node("PRelu", ["x", "s"])], dict(s=f(5)))
 case("max_tensors", 13, CNHW, [node("Max", ["x", "a", "b"])], dict(a=f(4, 1, 1), b=f(5)))
 case("min_tensors", 8, CNK, [node("Relu", ["x"], ["r"]), node("Min", ["x", "a", "r"])], dict(a=f(6)))
+
+
+# Operator sets before 7: broadcasting by axis, hints for memory, forms as attributes.
+along = lambda v, axis, rank: v.reshape([*v.shape, *[1] * (rank - axis - v.ndim)])
+case("old_gemm", 6, CNK, [node("Gemm", ["x", "w", "b"], transB=1, broadcast=1)], dict(w=f(4, 6), b=f(4)),
+     expect=lambda x, v: x @ v["w"].T + v["b"])
+for op, function in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply), ("Div", np.divide)):
+    case(f"old_{op.lower()}", 6, CNHW, [node(op, ["x", "c"], broadcast=1, axis=1)], dict(c=f(4) + np.float32(2)),
+         expect=lambda x, v, function=function: function(x, along(v["c"], 1, 4)))
+case("old_add_inner", 1, CNHW, [node("Add", ["x", "c"], broadcast=1, axis=-3, consumed_inputs=[0, 0])], dict(c=f(4, 6)),
+     expect=lambda x, v: x + along(v["c"], 1, 4))
+case("old_add_suffix", 6, CNHW, [node("Add", ["x", "c"], broadcast=1)], dict(c=f(6, 5)), expect=lambda x, v: x + v["c"])
+case("old_pow", 1, CNHW, [node("Pow", ["x", "e"], broadcast=1, axis=1)], dict(e=f(4)), positive=True,
+     expect=lambda x, v: x ** along(v["e"], 1, 4))
+case("old_relu", 5, CNK, [node("Relu", ["x"], consumed_inputs=[0])], expect=lambda x, v: np.maximum(x, 0))
+case("old_reshape", 4, CNHW, [node("Reshape", ["x"], shape=[-1, 120])], expect=lambda x, v: x.reshape(-1, 120))
+case("old_concat", 3, CNK, [node("Concat", ["x", "x"])], expect=lambda x, v: np.concatenate([x, x], 1))
+case("old_pad", 1, CNHW, [node("Pad", ["x"], paddings=[0, 0, 1, 0, 0, 0, 0, 2])], expect=lambda x, v: np.pad(x, [(0, 0), (0, 0), (1, 0), (0, 2)]))
+case("old_cast", 5, CNK, [node("Cast", ["x"], to="FLOAT")], expect=lambda x, v: x)
+case("old_dropout", 6, CNK, [node("Dropout", ["x"], is_test=1)], expect=lambda x, v: x)
+case("old_batch_norm", 6, CNHW, [node("BatchNormalization", ["x", "s", "b", "m", "v"], is_test=1)],
+     dict(s=f(4), b=f(4), m=f(4), v=np.abs(f(4))),
+     expect=lambda x, v: (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-5)
+     * along(v["s"], 1, 4) + along(v["b"], 1, 4))
 
 
 def slices():
