@@ -307,9 +307,9 @@ def maximum(run, node, attrs, *terms):
 
 
 def extreme(terms, function):
-    # As a clip: where both are equal, the gradient is the tensor's.
-    if len(terms) == 2 and any(t.requires_grad for t in terms) and min(t.numel() for t in terms) == 1:
-        x, bound = sorted(terms, key=lambda t: t.numel(), reverse=True)
+    # A known number is a clip: where both are equal, the gradient is the tensor's.
+    x, bound = sorted(terms, key=lambda t: t.numel(), reverse=True)[:2] if len(terms) == 2 else (None, None)
+    if bound is not None and x.requires_grad and bound.numel() == 1 and not bound.requires_grad:
         return x.clamp(max=bound.item()) if function is torch.minimum else x.clamp(min=bound.item())
     best = terms[0]
     for other in terms[1:]:

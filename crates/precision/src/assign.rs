@@ -6,9 +6,10 @@ use crate::kind::Kind;
 use crate::method::Method;
 use crate::operators::{Levels, amp, hybrid};
 use crate::pins::Pinned;
-use crate::tensors::{Formats, Level, Tensor, operators, tensors};
+use crate::tensors::{Formats, Level, Tensor, node_names, operators, tensors};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Graph, NodeId, Precision, Role, TrainingId};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Why there is no assignment.
@@ -235,6 +236,7 @@ impl Assignment {
         if tensors.len() != chosen.len() {
             return Err(AssignError::Count { formats: chosen.len(), tensors: tensors.len() });
         }
+        let recomputed = without_masters(graph, tensors, &chosen, recomputed);
         Ok(Assignment {
             method,
             batch,
@@ -381,4 +383,22 @@ fn formats_of(graph: &Graph, tensors: &[Tensor], chosen: &[Format]) -> Vec<Forma
         }
     }
     formats
+}
+
+/// The recomputed nodes but for copies of parameters in FP32, which are their masters: there is nothing to compute.
+fn without_masters(
+    graph: &Graph,
+    tensors: &[Tensor],
+    chosen: &[Format],
+    recomputed: Vec<TrainingId>,
+) -> Vec<TrainingId> {
+    if recomputed.is_empty() {
+        return recomputed;
+    }
+    let names = node_names(graph);
+    let is_master = |(tensor, format): &(&Tensor, &Format)| tensor.kind == Kind::Parameter && **format == Format::FP32;
+    let masters = tensors.iter().zip(chosen).filter(is_master);
+    let masters: BTreeSet<&str> = masters.filter_map(|(tensor, _)| names[tensor.node.index()].as_deref()).collect();
+    let is_of_master = |id: &TrainingId| names[id.index()].as_deref().is_some_and(|name| masters.contains(name));
+    recomputed.into_iter().filter(|id| !is_of_master(id)).collect()
 }

@@ -183,6 +183,8 @@ fn compute(
         Op::Sub(_) => moves::binary(Binary::Sub, call),
         Op::Mul(_) => moves::binary(Binary::Mul, call),
         Op::Div(_) => moves::binary(Binary::Div, call),
+        Op::Extremum(op) => moves::binary(if op.least { Binary::Min } else { Binary::Max }, call),
+        Op::Pow(_) => moves::binary(Binary::Pow, call),
         Op::Transpose(op) => moves::transpose(op, call),
         Op::Slice(op) => moves::slice(op, call),
         Op::SliceScatter(op) => moves::slice_scatter(op, call),

@@ -52,9 +52,10 @@ impl<'t> Sources<'_, 't> {
     }
 
     pub(super) fn scalar(&self, origin: &Origin) -> Result<f32, Fault> {
-        match self.numbers(origin)?.numbers() {
-            Some([x]) => Ok(*x),
-            _ => Err(Fault::Operands("an operand must be a scalar that is stored as FP32".into())),
+        let mut scalar = [0.0];
+        match self.numbers(origin)?.copy_to(&mut scalar) {
+            Ok(()) => Ok(scalar[0]),
+            Err(_) => Err(Fault::Operands("an operand must be a single number".into())),
         }
     }
 }

@@ -52,3 +52,13 @@ impl Operator for Broadcast {
         Sample::of(Broadcast { shape: Shape::fixed(&[2, 3, 4]) }, &[&[3, 1]]).into_iter().collect()
     }
 }
+
+/// An operand of a node, broadcast to the shape of its result.
+pub(super) fn like(graph: &mut Graph, node: NodeId, position: usize) -> Result<NodeId, Reason> {
+    let operand = graph.operand(node, position)?;
+    let shape = graph.ty(node).shape.clone();
+    match graph.ty(operand).shape == shape {
+        true => Ok(operand),
+        false => Ok(graph.add(Broadcast { shape }, &[operand])?),
+    }
+}

@@ -1,5 +1,6 @@
 //! Powers with a tensor of exponents.
 
+use super::broadcast;
 use super::{Operator, PowGradBase, PowGradExponent, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
@@ -12,7 +13,7 @@ use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {
-    /// `base^exponent` (ONNX Pow), on a base and an exponent of its shape or of one element.
+    /// `base^exponent`, broadcast (ONNX Pow).
     pub struct Pow {}
 }
 
@@ -21,12 +22,15 @@ impl Operator for Pow {
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
         let [base, exponent] = check::floats(operands)?;
-        check::same_or_scalar("base and exponent", base, exponent)?;
-        Ok(base.clone())
+        Ok(TensorType::f32(check::broadcast(&base.shape, &exponent.shape)?))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
-        let (base, exponent) = (graph.operand(node, 0)?, graph.operand(node, 1)?);
+        let base = broadcast::like(graph, node, 0)?;
+        let exponent = match graph.operand(node, 1)? {
+            exponent if graph.ty(exponent).shape.rank() == 0 => exponent,
+            _ => broadcast::like(graph, node, 1)?,
+        };
         let of_base = graph.add(PowGradBase {}, &[dy, base, exponent])?;
         let of_exponent = graph.add(PowGradExponent {}, &[dy, base, exponent])?;
         Ok(vec![Some(of_base), Some(of_exponent)])
@@ -37,7 +41,12 @@ impl Operator for Pow {
     }
 
     fn facts(&self, operands: &[&Shape], result: &Shape) -> Facts {
-        Facts::map(x(0).pow(x(1)), reads(operands.get(1), result))
+        match operands {
+            [base, exponent] if exponent.rank() == 0 && *base == result => {
+                Facts::map(x(0).pow(x(1)), &[Read::Each, Read::Scalar])
+            }
+            _ => Facts::binary(x(0).pow(x(1)), operands, result),
+        }
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {
@@ -49,15 +58,7 @@ impl Operator for Pow {
     }
 
     fn samples() -> Vec<Sample> {
-        let shapes: [[&[usize]; 2]; 2] = [[&[2, 5], &[2, 5]], [&[2, 5], &[]]];
+        let shapes: [[&[usize]; 2]; 4] = [[&[2, 5], &[2, 5]], [&[2, 5], &[]], [&[2, 3, 4], &[3, 1]], [&[], &[2, 3]]];
         shapes.iter().flat_map(|s| Sample::of(Pow {}, s)).map(|s| s.within(0.3, 2.0)).collect()
-    }
-}
-
-/// How a base and an exponent of this shape are read.
-fn reads(exponent: Option<&&Shape>, result: &Shape) -> &'static [Read] {
-    match exponent {
-        Some(exponent) if *exponent != result => &[Read::Each, Read::Scalar],
-        _ => &[Read::Each, Read::Each],
     }
 }

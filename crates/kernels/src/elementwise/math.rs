@@ -10,6 +10,9 @@ pub enum Binary {
     Sub,
     Mul,
     Div,
+    Max,
+    Min,
+    Pow,
 }
 
 /// Lower bound first, so that a NaN stays and `max` wins over a `min` above it.
@@ -48,6 +51,18 @@ pub(crate) fn add_to(x: &[f32], y: &mut [f32]) {
     }
 }
 
+/// The larger number; a NaN that comes first stays.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a < b { b } else { a }
+}
+
+/// The smaller number; a NaN that comes first stays.
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if b < a { b } else { a }
+}
+
 impl Binary {
     /// `y = a op b`, for slices of one length.
     pub(crate) fn rows(self, a: &[f32], b: &[f32], y: &mut [f32]) {
@@ -67,6 +82,9 @@ multiversion! {
             Binary::Sub => map2(a, b, y, |a, b| a - b),
             Binary::Mul => map2(a, b, y, |a, b| a * b),
             Binary::Div => map2(a, b, y, |a, b| a / b),
+            Binary::Max => map2(a, b, y, larger),
+            Binary::Min => map2(a, b, y, smaller),
+            Binary::Pow => map2(a, b, y, libm::powf),
         }
     }
 }
@@ -80,6 +98,12 @@ multiversion! {
             (Binary::Sub, true) => map(a, y, |a| b - a),
             (Binary::Div, false) => map(a, y, |a| a / b),
             (Binary::Div, true) => map(a, y, |a| b / a),
+            (Binary::Max, false) => map(a, y, |a| larger(a, b)),
+            (Binary::Max, true) => map(a, y, |a| larger(b, a)),
+            (Binary::Min, false) => map(a, y, |a| smaller(a, b)),
+            (Binary::Min, true) => map(a, y, |a| smaller(b, a)),
+            (Binary::Pow, false) => map(a, y, |a| libm::powf(a, b)),
+            (Binary::Pow, true) => map(a, y, |a| libm::powf(b, a)),
         }
     }
 }

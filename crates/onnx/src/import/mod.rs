@@ -159,7 +159,8 @@ fn operator_set(model: &ModelProto, importer: &mut Importer) -> i64 {
     };
     if opset < oldest {
         importer.problems.push(
-            format!("the file uses operator set {opset}; operator sets {oldest} to {newest} are read; export it again").into(),
+            format!("the file uses operator set {opset}; operator sets {oldest} to {newest} are read; export it again")
+                .into(),
         );
     } else if opset > newest {
         let kind = WarningKind::NewerOperatorSet { found: opset, newest };

@@ -77,12 +77,6 @@ impl Importer {
         }
         self.emit(name, ops::Broadcast { shape }, &[x])
     }
-
-    /// The shape to which two tensors broadcast.
-    pub(crate) fn broadcast_shape(&self, a: NodeId, b: NodeId) -> Result<Shape, String> {
-        let sum = Op::from(ops::Add {}).infer(&[self.graph.ty(a), self.graph.ty(b)]);
-        Ok(sum.map_err(|reason| reason.to_string())?.shape)
-    }
 }
 
 /// Refuses shapes that no memory can hold, before arithmetic on them overflows.

@@ -147,11 +147,11 @@ fn pow(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         }
         None => {
             let exponent = importer.aligned(node, x)?;
-            let shape = importer.broadcast_shape(x, exponent)?;
-            let x = importer.broadcast(node.name, x, shape.clone())?;
-            let exponent = match importer.shape(exponent).0.iter().all(|&dim| dim == Dim::fixed(1)) {
+            let is_one = importer.shape(exponent).0.iter().all(|&dim| dim == Dim::fixed(1));
+            let fits = importer.shape(exponent).rank() <= importer.shape(x).rank();
+            let exponent = match is_one && fits {
                 true => importer.reshape(node.name, exponent, Shape(Vec::new()))?,
-                false => importer.broadcast(node.name, exponent, shape)?,
+                false => exponent,
             };
             importer.emit(node.name, ops::Pow {}, &[x, exponent])?
         }

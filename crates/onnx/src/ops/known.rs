@@ -242,12 +242,7 @@ fn extremum(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Val
         let x = importer.operand(operand)?;
         best = match best {
             None => Some(x),
-            Some(other) => {
-                let shape = importer.broadcast_shape(other, x)?;
-                let pair = [other, x].map(|x| importer.broadcast(node.name, x, shape.clone()));
-                let [a, b] = pair;
-                Some(importer.emit(node.name, ops::Extremum { least }, &[a?, b?])?)
-            }
+            Some(other) => Some(importer.emit(node.name, ops::Extremum { least }, &[other, x])?),
         };
     }
     let best = best.ok_or("it has no input")?;
