@@ -35,7 +35,7 @@ fn batch(random: &mut Random, size: usize) -> Batch {
     for _ in 0..size {
         let [x, y] = [random.next(), random.next()];
         points.extend([x, y, 1.0]);
-        classes.push(u32::from(x * x + y * y < 0.6));
+        classes.push(i32::from(x * x + y * y < 0.6));
     }
     let points = Array { shape: vec![size, 3], numbers: Numbers::F32(points) };
     let classes = Array { shape: vec![size], numbers: Numbers::Integers(classes) };

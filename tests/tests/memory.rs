@@ -18,7 +18,7 @@ fn step(network: Network, options: &Options, threads: usize) -> Footprint {
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
     let predicted = executor.predicted(&compiled.train);
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
-    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
+    let labels: Vec<i32> = (0..BATCH as i32).map(|i| i % 10).collect();
     let (input, labels) = (Array::f32(&[BATCH, 3, 32, 32], &examples), Array::integers(&[BATCH], &labels));
     let inputs = Inputs { learning_rate: 0.01, ..Inputs::new([("input", input), ("labels", labels)]) };
     for _ in 0..2 {

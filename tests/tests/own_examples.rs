@@ -22,7 +22,7 @@ const BATCH: usize = 4;
 /// Numbers without pattern, as a batch of the network.
 fn batch(seed: usize, size: usize) -> Batch {
     let x = Array { shape: vec![size, 2, 4, 4], numbers: Numbers::F32(numbers(size * 32, seed)) };
-    let classes = (0..size as u32).map(|i| (i + seed as u32) % 5).collect();
+    let classes = (0..size as i32).map(|i| (i + seed as i32) % 5).collect();
     let labels = Array { shape: vec![size], numbers: Numbers::Integers(classes) };
     Batch::new([("x".to_string(), x), ("labels".to_string(), labels)], "labels").unwrap()
 }

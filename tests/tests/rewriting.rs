@@ -34,7 +34,7 @@ fn run(network: Network, options: &Options) -> (Outcome, usize) {
     // Large numbers, so that 8-bit tensors overflow.
     let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 8.0 - 60.0;
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
-    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
+    let labels: Vec<i32> = (0..BATCH as i32).map(|i| i % 10).collect();
     let (input, labels) = (Array::f32(&[BATCH, 3, 32, 32], &examples), Array::integers(&[BATCH], &labels));
     let inputs = Inputs::new([("input", input), ("labels", labels)]);
     let inputs = Inputs { loss_scale: 1024.0, learning_rate: 0.05, ..inputs };

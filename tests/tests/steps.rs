@@ -24,7 +24,7 @@ fn outcome(compiled: &Compiled) -> Outcome {
     let count = x.elements();
     let mut random = Random(7);
     let examples: Vec<f32> = (0..count).map(|_| 2.0 * random.number()).collect();
-    let labels: Vec<u32> = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
+    let labels: Vec<i32> = (0..BATCH).map(|i| (i % CLASSES) as i32).collect();
     let (loss_scale, learning_rate) = (64.0, 0.05);
     let inputs = [("x", Array::f32(&x.shape, &examples)), ("labels", Array::integers(&[BATCH], &labels))];
     let inputs = Inputs { loss_scale, learning_rate, ..Inputs::new(inputs) };

@@ -18,7 +18,7 @@ fn source<F: Float>(compiled: &Compiled, id: NodeId, name: &str) -> Array<F> {
     let spread = |i: usize| ((i as f64 * 0.618_033_988_749_895).fract() - 0.5) * 3.4;
     let data = (0..count).map(|i| {
         F::of(match (name, ty.dtype, compiled.values.get(name)) {
-            (_, DType::Label, _) => (i % 10) as f64,
+            (_, DType::I32, _) => (i % 10) as f64,
             ("loss_scale", ..) => 1024.0,
             (_, _, Some(values)) => f64::from(values[i]),
             _ => f64::from(spread(i) as f32),

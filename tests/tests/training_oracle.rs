@@ -50,11 +50,11 @@ fn train(model: Model, init: &Arrays, method: Method, low_ratio: f64) -> Result 
     let (image, batch) = (x.1.len() / y.1.len(), 16);
     let mut result = Result { losses: Vec::new(), gradients: BTreeMap::new(), after: BTreeMap::new() };
     for step in 0..5 {
-        let labels: Vec<u32> = y.1[step * batch..][..batch].iter().map(|&y| y as u32).collect();
+        let labels: Vec<i32> = y.1[step * batch..][..batch].iter().map(|&y| y as i32).collect();
         let examples = &x.1[step * batch * image..][..batch * image];
         let inputs = compiled.train.inputs().map(|input| match input.dtype {
             DType::F32 => (input.name.as_str(), Array::f32(&input.shape, examples)),
-            DType::Label | DType::Index8 => (input.name.as_str(), Array::integers(&input.shape, &labels)),
+            DType::I32 | DType::Bool | DType::Index8 => (input.name.as_str(), Array::integers(&input.shape, &labels)),
         });
         let inputs = Inputs { loss_scale: SCALE, learning_rate: 0.1, ..Inputs::new(inputs) };
         let mut observe = |id: BufferId, numbers: &[f32]| {

@@ -1,6 +1,7 @@
 //! The class scores of a network that ends in a Softmax or LogSoftmax.
 
-use bitbudget_ir::{Dim, Graph, NodeId, Op};
+use crate::loss::class_axis;
+use bitbudget_ir::{Dim, Graph, NodeId, Op, Shape};
 
 /// The Softmax or LogSoftmax over the classes that a forward graph ends in, if it ends in one: its operand holds the scores
 /// that cross-entropy, which applies a softmax of its own, is to be computed of.
@@ -20,11 +21,14 @@ pub fn closing_softmax(forward: &Graph) -> Option<NodeId> {
         }
         id = operand;
     }
-    // The scores of an example are exactly one row of the softmax.
-    let shape = &forward.ty(id).shape;
+    // Each row of the softmax holds the scores that the loss takes as a row.
+    let (shape, scores) = (&forward.ty(id).shape, &forward.ty(output).shape);
     let classes = shape.0.last()?.as_fixed()?;
-    let is_row = shape.get(0) == Some(Dim::BATCH) && shape.symbolic_elements() == (classes, 1);
-    is_row.then_some(id)
+    let is_last = class_axis(scores).is_some_and(|axis| {
+        let behind = Shape(scores.0[axis..].to_vec()).symbolic_elements();
+        behind == (classes, 0) && scores.0[axis] == Dim::fixed(classes)
+    });
+    is_last.then_some(id)
 }
 
 /// Whether a transposition leaves the elements in their order.

@@ -141,7 +141,7 @@ fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -
 fn stored_in(graph: &Graph, format: Format, input: Format) -> Graph {
     let of = |id: NodeId| match graph.node(id).role {
         Role::Internal => Format::FP32,
-        _ if matches!(graph.op(id), Op::Input(_)) => input,
+        _ if graph.node(id).is_numeric_input() => input,
         _ => format,
     };
     let mut stored = graph.clone();

@@ -3,8 +3,8 @@
 use crate::trainer::is_trainer;
 use crate::{Compiled, Error, ErrorKind, Graph, LossScaling, Model, Options, Updates};
 use bitbudget_autodiff::check_batch;
-use bitbudget_ir::Op;
-use bitbudget_train::data::Network;
+use bitbudget_ir::{DType, Node, NodeId, Op};
+use bitbudget_train::data::{Interface, Network, Port};
 use std::collections::BTreeMap;
 
 /// The input and classes of a network, which data have to fit, before it is compiled.
@@ -43,12 +43,20 @@ pub fn parameters<'v>(
 }
 
 impl Compiled {
-    /// The input and classes, which data have to fit.
+    /// The input and classes, which data of images or rows of numbers have to fit.
     ///
     /// # Errors
-    /// If an input dimension or the number of classes varies.
+    /// If it has several inputs, an input of whole numbers, or a class for more than each example.
     pub fn network(&self) -> Result<Network, Error> {
         network(&self.training)
+    }
+
+    /// Everything that a step is given: inputs by name and labels.
+    ///
+    /// # Errors
+    /// If there is no input, no label, or a varying number of classes.
+    pub fn interface(&self) -> Result<Interface, Error> {
+        interface(&self.training)
     }
 
     /// Checks that it can be trained with a batch size, not only evaluated.
@@ -66,24 +74,37 @@ impl Compiled {
 }
 
 fn network(graph: &Graph) -> Result<Network, Error> {
-    let place = format!("graph `{}`", graph.name());
-    let fault = |reason| {
+    interface(graph)?.network().ok_or_else(|| {
         Error::new(
             ErrorKind::Unsupported,
-            &place,
-            reason,
-            "it needs an input of fixed size with labels, and scores [N, classes]",
+            &format!("graph `{}`", graph.name()),
+            "it does not take one input of numbers with one class for each example",
+            "give its inputs as arrays by name, with --data npz:FILE of `train` and `eval`",
         )
+    })
+}
+
+fn interface(graph: &Graph) -> Result<Interface, Error> {
+    let place = format!("graph `{}`", graph.name());
+    let fault =
+        |reason| Error::new(ErrorKind::Unsupported, &place, reason, "it needs labelled inputs, and scores of classes");
+    let port = |id: NodeId| {
+        let (ty, node) = (graph.ty(id), graph.node(id));
+        Port {
+            name: node.op.source_name().unwrap_or_default().to_string(),
+            integers: ty.dtype != DType::F32,
+            shape: ty.shape.0.iter().map(|dim| dim.factor()).collect(),
+            axis: ty.shape.0.iter().position(|dim| dim.is_batch()),
+        }
     };
-    let source =
-        |wanted: fn(&Op) -> bool, reason| graph.ids().find(|&id| wanted(graph.op(id))).ok_or_else(|| fault(reason));
-    let input = source(|op| matches!(op, Op::Input(_)), "the network has no input")?;
-    let dims = graph.ty(input).shape.0.iter().skip(1);
-    let shape = dims.map(|d| d.as_fixed().ok_or_else(|| fault("an input dimension varies")));
+    let ports = |is_meant: fn(&Node) -> bool| graph.ids().filter(move |&id| is_meant(graph.node(id))).map(port);
+    let inputs: Vec<Port> = ports(Node::is_input).collect();
+    let labels = ports(Node::is_target).next().ok_or_else(|| fault("the network has no labels"))?;
     let logits = graph.output("logits").ok_or_else(|| fault("the network has no class scores"))?;
     let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed());
     let classes = classes.ok_or_else(|| fault("the number of classes varies"))?;
-    let labels = source(|op| matches!(op, Op::Label(_)), "the network has no labels")?;
-    let name = |id| graph.op(id).source_name().unwrap_or_default().to_string();
-    Ok(Network { input: name(input), shape: shape.collect::<Result<_, _>>()?, labels: name(labels), classes })
+    match inputs.is_empty() {
+        true => Err(fault("the network has no input")),
+        false => Ok(Interface { inputs, labels, classes }),
+    }
 }

@@ -33,7 +33,7 @@ fn differentiated(training: &Graph) -> Result<Graph, GraphError> {
     for id in training.ids().filter(|&id| is_gradient(training.node(id).role)) {
         graph.set_role(id, Role::Internal);
     }
-    let target = |id: &NodeId| training.node(*id).role == Role::Parameter || matches!(training.op(*id), Op::Input(_));
+    let target = |id: &NodeId| training.node(*id).role == Role::Parameter || training.node(*id).is_numeric_input();
     let targets: Vec<NodeId> = training.ids().filter(target).collect();
     gradients(&mut graph, loss, scale, &targets)?;
     Ok(graph)

@@ -43,13 +43,13 @@ fn train(compiled: &mut Compiled, steps: std::ops::Range<usize>) -> Vec<u32> {
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
     values.progress = compiled.progress;
-    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 5).collect();
+    let labels: Vec<i32> = (0..BATCH as i32).map(|i| i % 5).collect();
     let step = |i: usize| {
         let examples = numbers(BATCH * 32, 100 + i);
         let (loss_scale, learning_rate) = (16.0, 0.05);
         let inputs = compiled.train.inputs().map(|input| match input.dtype {
             DType::F32 => (input.name.as_str(), Array::f32(&input.shape, &examples)),
-            DType::Label | DType::Index8 => (input.name.as_str(), Array::integers(&input.shape, &labels)),
+            DType::I32 | DType::Bool | DType::Index8 => (input.name.as_str(), Array::integers(&input.shape, &labels)),
         });
         let inputs = Inputs { loss_scale, learning_rate, ..Inputs::new(inputs) };
         let step = executor.run(&compiled.train, &mut values, &inputs).unwrap();

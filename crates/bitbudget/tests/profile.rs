@@ -38,11 +38,11 @@ struct Case {
     /// The shape of the input at the batch size.
     shape: Vec<usize>,
     examples: Vec<f32>,
-    labels: Vec<u32>,
+    labels: Vec<i32>,
 }
 
 impl Case {
-    fn new(network: &str, classes: u32) -> Case {
+    fn new(network: &str, classes: i32) -> Case {
         let graph: Graph = network.parse().unwrap();
         let mut values = BTreeMap::new();
         for id in graph.ids() {
@@ -53,7 +53,7 @@ impl Case {
         let training = training(&graph, &Optimizer::sgd()).unwrap();
         let shape = graph.ty(NodeId(0)).shape.at(BATCH);
         let examples = numbers(shape.iter().product(), 11);
-        let labels = (0..BATCH as u32).map(|i| (2 * i + 1) % classes).collect();
+        let labels = (0..BATCH as i32).map(|i| (2 * i + 1) % classes).collect();
         Case { model: Model { graph, values }, training, shape, examples, labels }
     }
 
@@ -103,8 +103,8 @@ impl Case {
             let op = self.training.op(id).clone();
             if let Some(name) = op.source_name() {
                 let value = match &op {
-                    Op::Input(_) => self.examples.iter().map(|&x| f64::from(x)).collect(),
-                    Op::Label(_) => self.labels.iter().map(|&x| f64::from(x)).collect(),
+                    Op::Input(op) if !op.target => self.examples.iter().map(|&x| f64::from(x)).collect(),
+                    Op::Input(_) => self.labels.iter().map(|&x| f64::from(x)).collect(),
                     _ => vec![0.0; self.training.ty(id).shape.elements(BATCH)],
                 };
                 bound.entry(name.to_string()).or_insert(value);

@@ -6,7 +6,7 @@ use crate::files::{read, read_text};
 use crate::output::remark;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::onnx::{Warning, import_allowing};
+use bitbudget::onnx::{Warning, import_with};
 use bitbudget::{
     Available, Budget, Compiled, FileKind, Format, Graph, Measured, Method, Model, Optimizer, Options, Pin, Plan,
     Profile, Rules, Storage, Updates, closing_softmax, compile, compile_as,
@@ -34,7 +34,7 @@ pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
     let (needed, what) = (bytes.len().saturating_mul(5).saturating_add(LEAST), format!("importing {}", path.display()));
     drop(bytes);
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
-    let imported = import_allowing(path, &network.allow_external);
+    let imported = import_with(path, &network.import_options());
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))
 }

@@ -3,6 +3,7 @@
 use crate::error::ExecError;
 use bitbudget_ir::{DType, ScalarKind};
 use bitbudget_program::{Buffer, Program, Source};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The elements of an array, row-major.
@@ -10,11 +11,30 @@ use std::collections::BTreeMap;
 pub enum Numbers<'a> {
     /// FP32 numbers.
     F32(&'a [f32]),
-    /// Integers: labels.
-    Integers(&'a [u32]),
+    /// Whole numbers of at most 2^24 in magnitude; for truth values 0 and 1.
+    Integers(&'a [i32]),
 }
 
-impl Numbers<'_> {
+/// The largest whole number up to which FP32 holds all of them.
+pub(crate) const LARGEST_INTEGER: i32 = 1 << 24;
+
+impl<'a> Numbers<'a> {
+    /// The same as FP32 numbers.
+    fn exact(self) -> Cow<'a, [f32]> {
+        match self {
+            Numbers::F32(x) => x.into(),
+            Numbers::Integers(x) => x.iter().map(|&i| i as f32).collect(),
+        }
+    }
+
+    /// The first element that a program cannot hold.
+    fn too_large(&self) -> Option<i32> {
+        match self {
+            Numbers::F32(_) => None,
+            Numbers::Integers(x) => x.iter().copied().find(|i| i.unsigned_abs() > LARGEST_INTEGER.unsigned_abs()),
+        }
+    }
+
     /// The number of elements.
     pub fn len(&self) -> usize {
         match self {
@@ -55,7 +75,7 @@ impl<'a> Array<'a> {
     }
 
     /// An array of integers.
-    pub fn integers(shape: &'a [usize], numbers: &'a [u32]) -> Array<'a> {
+    pub fn integers(shape: &'a [usize], numbers: &'a [i32]) -> Array<'a> {
         Array { shape, numbers: Numbers::Integers(numbers) }
     }
 }
@@ -115,11 +135,11 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// The arrays of the program's inputs, by buffer.
-    pub(crate) fn bound(&self, program: &Program) -> Result<Vec<Option<Numbers<'a>>>, ExecError> {
+    /// The FP32 numbers of the program's inputs, by buffer.
+    pub(crate) fn bound(&self, program: &Program) -> Result<Vec<Option<Cow<'a, [f32]>>>, ExecError> {
         self.check(program)?;
         let numbers = |buffer: &Buffer| match buffer.source {
-            Source::Input => self.arrays.get(buffer.name.as_str()).map(|array| array.numbers),
+            Source::Input => self.arrays.get(buffer.name.as_str()).map(|array| array.numbers.exact()),
             _ => None,
         };
         Ok(program.buffers.iter().map(numbers).collect())
@@ -142,7 +162,7 @@ impl<'a> Inputs<'a> {
 fn kind(input: &Buffer) -> &'static str {
     match input.dtype {
         DType::F32 => FP32,
-        DType::Label | DType::Index8 => INTEGERS,
+        DType::I32 | DType::Bool | DType::Index8 => INTEGERS,
     }
 }
 
@@ -161,7 +181,7 @@ fn problem(input: &Buffer, array: &Array<'_>) -> Option<String> {
         () if elements != Some(numbers.len()) => {
             format!("{} {} were given, its shape {shape:?} needs {}", numbers.len(), numbers.kind(), input.elements())
         }
-        () => return None,
+        () => format!("it holds {}, whole numbers are at most {LARGEST_INTEGER} in magnitude", numbers.too_large()?),
     };
     Some(format!("`{}`: {found}", input.name))
 }
@@ -207,7 +227,7 @@ mod tests {
             source: Source::Input,
             offset: None,
         };
-        let buffers = vec![buffer("image", &[2, 3], DType::F32), buffer("labels", &[2], DType::Label)];
+        let buffers = vec![buffer("image", &[2, 3], DType::F32), buffer("labels", &[2], DType::I32)];
         Program { batch: 2, arena: 0, alignment: 64, buffers, instructions: Vec::new(), outputs: Vec::new() }
     }
 

@@ -67,7 +67,7 @@ fn change((op, types): &mut Use, what: &(Index, Index, Index, bool)) {
     } else if let Some(ty) = types.get_mut(place - 2 * attributes.len()) {
         change_list(&mut ty.shape.0, at, dim(number, *batch));
     } else if let Some(ty) = types.first_mut() {
-        ty.dtype = [DType::F32, DType::Label, DType::Index8][at % 3];
+        ty.dtype = [DType::F32, DType::I32, DType::Bool, DType::Index8][at % 4];
     }
     if let Ok(changed) = Op::from_name(op.name(), &attributes) {
         *op = changed;
@@ -104,7 +104,7 @@ fn program((op, types): &Use) -> Option<Program> {
     for (i, ty) in types.iter().chain([&result]).enumerate() {
         let source = match (i == types.len(), ty.dtype) {
             (true, _) => Source::None,
-            (false, DType::Label) => Source::Input,
+            (false, DType::I32 | DType::Bool) => Source::Input,
             (false, _) => Source::Kept,
         };
         let (name, shape) = (format!("p{i}"), ty.shape.at(2));
@@ -131,7 +131,7 @@ fn run<'a>(program: &'a Program) {
     }
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut values = Values::new(program, &Default::default(), executor.device()).unwrap();
-    for label in [0, 1, u32::MAX] {
+    for label in [0, 1, -1, i32::MAX, i32::MIN] {
         let labels = vec![label; 1 << 14];
         let array = |input: &'a Buffer| Array::integers(&input.shape, &labels[..input.elements()]);
         let inputs = Inputs::new(program.inputs().map(|input| (input.name.as_str(), array(input))));

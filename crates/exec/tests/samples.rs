@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
-use bitbudget_ir::{Bindings, DType, Expression, Form, Graph, Op, Read, Role, interpret, ops};
+use bitbudget_ir::{Bindings, Expression, Form, Graph, Op, Read, Role, interpret, ops};
 use bitbudget_program::BufferId;
 use bitbudget_schedule::Storage;
 use bitbudget_testkit::{lowered, values};
@@ -14,8 +14,10 @@ fn run(graph: &Graph, values: &BTreeMap<String, Vec<f64>>, threads: usize) -> Ve
     let mut executor = Executor::new(Target::Cpu, threads).unwrap();
     let initial = values.iter().map(|(n, v)| (n.clone(), v.iter().map(|&x| x as f32).collect())).collect();
     let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
-    let labels: Vec<u32> = values.get("l1").into_iter().flatten().map(|&x| x as u32).collect();
-    let inputs = program.inputs().map(|input| (input.name.as_str(), Array::integers(&input.shape, &labels)));
+    let integers: BTreeMap<&str, Vec<i32>> =
+        values.iter().map(|(name, value)| (name.as_str(), value.iter().map(|&x| x as i32).collect())).collect();
+    let array = |name: &str, shape| Array::integers(shape, &integers[name]);
+    let inputs = program.inputs().map(|input| (input.name.as_str(), array(&input.name, &input.shape)));
     let inputs = Inputs::new(inputs);
     let mut results = vec![None; graph.len()];
     let mut observe = |id: BufferId, numbers: &[f32]| results[id.index()] = Some(numbers.to_vec());
@@ -55,6 +57,7 @@ fn is_arithmetic(expression: &Expression) -> bool {
     match expression {
         Expression::Operand(_) | Expression::Number(_) | Expression::PerChannel(_) => true,
         Expression::Neg(a) | Expression::Sqrt(a) => is_arithmetic(a),
+        Expression::Floor(a) | Expression::Round(a) => is_arithmetic(a),
         Expression::Add(ab) | Expression::Sub(ab) | Expression::Mul(ab) | Expression::Div(ab) => {
             ab.iter().all(is_arithmetic)
         }
@@ -109,15 +112,15 @@ fn fuses() -> bool {
 fn a_broken_label_or_length_is_an_error() {
     let mut graph = Graph::new("g");
     let x = bitbudget_ir::TensorType::f32([bitbudget_ir::Dim::BATCH, 4.into()]);
-    let x = graph.source(ops::Input { name: "x".into() }, x);
-    let labels = bitbudget_ir::TensorType { dtype: DType::Label, shape: [bitbudget_ir::Dim::BATCH].into() };
-    let labels = graph.source(ops::Label { name: "labels".into() }, labels);
+    let x = graph.source(ops::Input { name: "x".into(), target: false }, x);
+    let labels = bitbudget_ir::TensorType::i32([bitbudget_ir::Dim::BATCH]);
+    let labels = graph.source(ops::Input { name: "labels".into(), target: true }, labels);
     let loss = graph.add(ops::NllLoss {}, &[x, labels]).unwrap();
     graph.set_role(loss, Role::Internal);
     graph.set_output("loss", loss);
     let program = lowered(&graph, 2, Storage::Packed).unwrap();
     let mut executor = Executor::new(Target::Cpu, 1).unwrap();
-    let mut run = |examples: &[f32], labels: &[u32]| {
+    let mut run = |examples: &[f32], labels: &[i32]| {
         let inputs = Inputs::new([("x", Array::f32(&[2, 4], examples)), ("labels", Array::integers(&[2], labels))]);
         executor.run(&program, &mut Values::default(), &inputs).map_err(|e| e.to_string())
     };

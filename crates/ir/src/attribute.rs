@@ -1,6 +1,6 @@
 //! Attributes of operators as plain values, so that text form, file form and comparison are written once.
 
-use crate::types::{Dim, Shape};
+use crate::types::{DType, Dim, Shape};
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
@@ -92,6 +92,8 @@ attribute_value!(Vec<usize>, Ints, l => l.iter().map(|&n| n as i64).collect(),
     v => v.iter().map(|&n| usize::try_from(n).ok()).collect());
 attribute_value!(Vec<i64>, Ints, l => l.clone(), v => Some(v.clone()));
 attribute_value!(Shape, Shape, s => s.clone(), v => Some(v.clone()));
+
+attribute_value!(DType, Text, t => t.name().into(), v => DType::ALL.into_iter().find(|t| t.name() == v));
 
 /// Looks one attribute up.
 pub(crate) fn take<T: AttributeValue>(

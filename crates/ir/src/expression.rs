@@ -40,6 +40,10 @@ pub enum Expression {
     Cos(Box<Expression>),
     /// `log(1 + a)`, exact near zero.
     Log1p(Box<Expression>),
+    /// The largest whole number that is not above.
+    Floor(Box<Expression>),
+    /// The nearest whole number, the even one of two.
+    Round(Box<Expression>),
     /// `a^b`.
     Pow(Box<[Expression; 2]>),
     /// `c` where `a < b`, else `d`; a NaN is not less.
@@ -94,6 +98,14 @@ impl Expression {
         Expression::Log1p(Box::new(self))
     }
 
+    pub(crate) fn floor(self) -> Expression {
+        Expression::Floor(Box::new(self))
+    }
+
+    pub(crate) fn round(self) -> Expression {
+        Expression::Round(Box::new(self))
+    }
+
     pub(crate) fn pow(self, exponent: Expression) -> Expression {
         Expression::Pow(Box::new([self, exponent]))
     }
@@ -134,6 +146,13 @@ impl Expression {
             Expression::Sin(a) => of(a).sin(),
             Expression::Cos(a) => of(a).cos(),
             Expression::Log1p(a) => of(a).ln_1p(),
+            Expression::Floor(a) => of(a).floor(),
+            Expression::Round(a) => {
+                let (x, two) = (of(a), F::of(2.0));
+                let down = x.floor();
+                let is_up = x - down > F::of(0.5) || x - down == F::of(0.5) && (down / two).floor() * two != down;
+                if is_up { down + F::one() } else { down }
+            }
             Expression::Pow(ab) => of(&ab[0]).powf(of(&ab[1])),
             Expression::Less(abcd) if of(&abcd[0]) < of(&abcd[1]) => of(&abcd[2]),
             Expression::AtMost(abcd) if of(&abcd[0]) <= of(&abcd[1]) => of(&abcd[2]),

@@ -132,7 +132,7 @@ pub enum Form {
     },
     /// From windows over the trailing axes.
     Window,
-    /// A matrix product or convolution.
+    /// A matrix product or convolution, or a sum of slices by index.
     Product,
 }
 

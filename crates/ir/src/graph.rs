@@ -6,7 +6,7 @@ use crate::ops::{Op, ScalarKind};
 use crate::origin::{Origin, Stage, TrainingId};
 use crate::role::{NodeId, Role};
 use crate::storage::Stored;
-use crate::types::{Shape, TensorType};
+use crate::types::{DType, Shape, TensorType};
 use bitbudget_formats::Format;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -37,6 +37,23 @@ impl Node {
     pub(crate) fn new(op: Op, ty: TensorType, role: Role, name: String) -> Node {
         let (stored, origin) = (Stored::of(role, Format::FP32), Origin::default());
         Node { op, ty, role, stored, origin, name, onnx_type: String::new() }
+    }
+}
+
+impl Node {
+    /// Whether it is an input that the network reads, of numbers that may be rounded.
+    pub fn is_numeric_input(&self) -> bool {
+        self.ty.dtype == DType::F32 && matches!(&self.op, Op::Input(op) if !op.target)
+    }
+
+    /// Whether it is an input that the network reads.
+    pub fn is_input(&self) -> bool {
+        matches!(&self.op, Op::Input(op) if !op.target)
+    }
+
+    /// Whether it is the input that the loss compares the network's result with.
+    pub fn is_target(&self) -> bool {
+        matches!(&self.op, Op::Input(op) if op.target)
     }
 }
 

@@ -8,7 +8,7 @@
 //! use bitbudget_ir::{Dim, Graph, TensorType, ops};
 //!
 //! let mut graph = Graph::new("tiny");
-//! let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
+//! let x = graph.source(ops::Input { name: "x".into(), target: false }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
 //! let w = graph.source(ops::Parameter { name: "w".into() }, TensorType::f32([Dim::fixed(2), Dim::fixed(3)]));
 //! let y = graph.add(ops::Matmul { trans_a: false, trans_b: true }, &[x, w])?;
 //! graph.set_output("y", y);

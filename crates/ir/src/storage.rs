@@ -27,8 +27,8 @@ impl Stored {
     pub fn bytes(self, dtype: DType, elements: usize) -> usize {
         let width = match dtype {
             DType::F32 => self.format.bytes(),
-            DType::Label => 4,
-            DType::Index8 => 1,
+            DType::I32 => 4,
+            DType::Bool | DType::Index8 => 1,
         };
         elements.saturating_mul(width)
     }

@@ -1,7 +1,7 @@
 //! The text form: one line per node, printing and parsing are inverse.
 //!
 //! ```text
-//! graph "tiny" v1 {
+//! graph "tiny" v2 {
 //!   %0 = input {name="x"} : f32[N,3]
 //!   %1 = parameter {name="w"} : f32[2,3]
 //!   %2 = matmul(%0, %1) {trans_b=true} : f32[N,2] output "fc"
@@ -16,7 +16,7 @@
 //! its own id), and how it is computed: `again`, `passing`, `uncounted` ([`crate::Origin`]). The stage of the graph stands before the brace,
 //! unless it is imported. `return` names outputs, `update %1 <- %7` says what replaces a parameter or state after the step.
 //!
-//! `v1` is the version of the form; a text without one is of version 1. Attributes at their default are left out, so
+//! `v2` is the version of the form; a text without one is of that version. Attributes at their default are left out, so
 //! another default is another version.
 
 use crate::attribute::{Attribute, Real};
@@ -29,8 +29,8 @@ use bitbudget_formats::Format;
 use std::fmt;
 use std::str::FromStr;
 
-/// The version that is written, the only one so far.
-const VERSION: u32 = 1;
+/// The only version that is read and written. Version 1 had `label` for inputs of whole numbers.
+const VERSION: u32 = 2;
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -330,9 +330,10 @@ impl<'t> Cursor<'t> {
     fn tensor_type(&mut self) -> Parsed<TensorType> {
         let dtype = match self.word()? {
             "f32" => DType::F32,
-            "label" => DType::Label,
+            "i32" => DType::I32,
+            "bool" => DType::Bool,
             "index8" => DType::Index8,
-            other => return Err(format!("`{other}` is not an element type (f32, label, index8)")),
+            other => return Err(format!("`{other}` is not an element type (f32, i32, bool, index8)")),
         };
         self.need("[")?;
         Ok(TensorType { dtype, shape: Shape(self.list("]", Cursor::dim)?) })

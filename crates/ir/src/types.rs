@@ -138,19 +138,32 @@ impl fmt::Display for Shape {
 pub enum DType {
     /// A floating-point number, computed in FP32.
     F32,
-    /// A class number.
-    Label,
+    /// A whole number of at most 2^24 in magnitude, so that FP32 holds it exactly: an index, a class, a token.
+    I32,
+    /// True or false.
+    Bool,
     /// The position of a maximum within its pooling window, at most 255.
     Index8,
 }
 
+impl DType {
+    /// Every type.
+    pub const ALL: [DType; 4] = [DType::F32, DType::I32, DType::Bool, DType::Index8];
+
+    /// The name in the text form.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::I32 => "i32",
+            DType::Bool => "bool",
+            DType::Index8 => "index8",
+        }
+    }
+}
+
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DType::F32 => "f32",
-            DType::Label => "label",
-            DType::Index8 => "index8",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -167,6 +180,22 @@ impl TensorType {
     /// A floating-point tensor.
     pub fn f32(shape: impl Into<Shape>) -> TensorType {
         TensorType { dtype: DType::F32, shape: shape.into() }
+    }
+
+    /// A tensor of whole numbers.
+    pub fn i32(shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype: DType::I32, shape: shape.into() }
+    }
+
+    /// A tensor of truth values.
+    pub fn bool(shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype: DType::Bool, shape: shape.into() }
+    }
+
+    /// The same elements in another shape.
+    #[must_use]
+    pub fn with_shape(&self, shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype: self.dtype, shape: shape.into() }
     }
 
     /// A floating-point scalar.

@@ -33,11 +33,17 @@ pub enum UnaryFunction {
     ThresholdedRelu,
     /// `x^alpha`.
     Power,
+    /// The largest whole number that is not above. Its derivative is zero, as that of the next two.
+    Floor,
+    /// The least whole number that is not below.
+    Ceil,
+    /// The nearest whole number, the even one of two.
+    Round,
 }
 
 impl UnaryFunction {
     /// Every function.
-    pub const ALL: [UnaryFunction; 13] = [
+    pub const ALL: [UnaryFunction; 16] = [
         UnaryFunction::Abs,
         UnaryFunction::Sign,
         UnaryFunction::Sin,
@@ -51,6 +57,9 @@ impl UnaryFunction {
         UnaryFunction::Swish,
         UnaryFunction::ThresholdedRelu,
         UnaryFunction::Power,
+        UnaryFunction::Floor,
+        UnaryFunction::Ceil,
+        UnaryFunction::Round,
     ];
 
     /// The name in the text form.
@@ -69,6 +78,9 @@ impl UnaryFunction {
             UnaryFunction::Swish => "swish",
             UnaryFunction::ThresholdedRelu => "thresholded_relu",
             UnaryFunction::Power => "power",
+            UnaryFunction::Floor => "floor",
+            UnaryFunction::Ceil => "ceil",
+            UnaryFunction::Round => "round",
         }
     }
 
@@ -76,6 +88,7 @@ impl UnaryFunction {
     pub(crate) fn is_cheap(self) -> bool {
         match self {
             UnaryFunction::Abs | UnaryFunction::Sign | UnaryFunction::Softsign | UnaryFunction::ThresholdedRelu => true,
+            UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round => true,
             UnaryFunction::Sin
             | UnaryFunction::Cos
             | UnaryFunction::Erf
@@ -90,7 +103,7 @@ impl UnaryFunction {
 
     /// Whether its derivative is zero wherever it has one.
     pub(crate) fn is_step(self) -> bool {
-        self == UnaryFunction::Sign
+        matches!(self, UnaryFunction::Sign | UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round)
     }
 
     /// The function of an operand's element.
@@ -117,6 +130,9 @@ impl UnaryFunction {
             UnaryFunction::Swish => x() / (number(1.0) + (number(-alpha) * x()).exp()),
             UnaryFunction::ThresholdedRelu => number(alpha).less(x(), x(), number(0.0)),
             UnaryFunction::Power => x().pow(number(alpha)),
+            UnaryFunction::Floor => x().floor(),
+            UnaryFunction::Ceil => -(-x()).floor(),
+            UnaryFunction::Round => x().round(),
         }
     }
 
@@ -149,6 +165,7 @@ impl UnaryFunction {
             }
             UnaryFunction::ThresholdedRelu => number(alpha).less(x(), one(), number(0.0)),
             UnaryFunction::Power => number(alpha) * x().pow(number(alpha - 1.0)),
+            UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round => number(0.0),
         }
     }
 }

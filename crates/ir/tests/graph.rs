@@ -38,7 +38,7 @@ fn dead_nodes_go_and_roles_follow() {
 #[test]
 fn errors_name_operator_place_and_shapes() {
     let mut g = Graph::new("g");
-    let x = g.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
+    let x = g.source(ops::Input { name: "x".into(), target: false }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
     let w = g.source(ops::Parameter { name: "w".into() }, TensorType::f32([Dim::fixed(4), Dim::fixed(2)]));
     let error = g.add_named(ops::Matmul { trans_a: false, trans_b: false }, &[x, w], "head").unwrap_err();
     let text = "matmul `head` on (f32[N,3], f32[4,2]): [N,3] and [4,2] do not multiply: 3 against 4";

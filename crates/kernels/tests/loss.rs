@@ -55,14 +55,17 @@ fn softmax_and_gradients() {
 
 #[test]
 fn loss_and_its_gradient() {
-    let (scores, labels) = ([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0], [2, 0]);
+    let (scores, labels) = ([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0], [2.0, 0.0]);
     assert_eq!(nll_loss(2, 3, Elements::from(&scores[..]), &labels).unwrap(), 3.5);
     let dx = result(6, |dx| nll_loss_grad(2, 3, &labels, 4.0, dx));
     assert_eq!(dx, [0.0, 0.0, -2.0, -2.0, 0.0, 0.0]);
-    let error = nll_loss(2, 3, Elements::from(&scores[..]), &[2, 3]).unwrap_err().to_string();
+    let error = nll_loss(2, 3, Elements::from(&scores[..]), &[2.0, 3.0]).unwrap_err().to_string();
     assert!(error.contains("row 1 has label 3 but there are 3 classes"), "{error}");
-    assert!(nll_loss(0, 3, Elements::from(&[][..]), &[]).unwrap().is_nan());
-    assert!(nll_loss(2, 3, Elements::from(&scores[..]), &[2]).is_err());
+    assert_eq!(nll_loss(0, 3, Elements::from(&[][..]), &[]).unwrap(), 0.0);
+    // A negative label does not count.
+    assert_eq!(nll_loss(2, 3, Elements::from(&scores[..]), &[2.0, -100.0]).unwrap(), 3.0);
+    assert_eq!(result(6, |dx| nll_loss_grad(2, 3, &[-1.0, 0.0], 4.0, dx)), [0.0, 0.0, 0.0, -4.0, 0.0, 0.0]);
+    assert!(nll_loss(2, 3, Elements::from(&scores[..]), &[2.0]).is_err());
     assert!(nll_loss(2, 2, Elements::from(&scores[..]), &labels).is_err());
     let mut codes = [1; 6];
     let mut dx = Output::u8(Format::PAPER_LOW_BACKWARD, Overflow::NotFinite, &mut codes).unwrap();
@@ -90,7 +93,7 @@ fn codes_give_what_their_numbers_give() {
         same_as_unpacked(&operands, len, |x, y| softmax_grad(rows, cols, x[0], x[1], y));
         same_as_unpacked(&operands, len, |x, y| log_softmax_grad(rows, cols, x[0], x[1], y));
         if cols > 0 {
-            let labels: Vec<u32> = (0..rows).map(|row| (row * 7 % cols) as u32).collect();
+            let labels: Vec<f32> = (0..rows).map(|row| (row * 7 % cols) as f32).collect();
             same_as_unpacked(&[], len, |_, dx| nll_loss_grad(rows, cols, &labels, 1e5, dx));
             for format in FORMATS {
                 let (x, _) = Stored::new(format, Overflow::Saturate, &operands[0]);

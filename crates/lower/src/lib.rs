@@ -141,7 +141,7 @@ impl Lowering<'_> {
 fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting, id: NodeId) -> Result<Buffer, LowerError> {
     let (node, batch) = (graph.node(id), setting.batch);
     let source = match &node.op {
-        Op::Input(_) | Op::Label(_) => Source::Input,
+        Op::Input(_) => Source::Input,
         Op::Scalar(op) => Source::Scalar(op.kind),
         Op::Parameter(_) | Op::State(_) => Source::Kept,
         Op::Constant(_) => Source::Constant,

@@ -55,10 +55,10 @@ fn execute(
     step: usize,
 ) -> Vec<Option<Vec<f32>>> {
     let program = lowered(graph, formats, BATCH);
-    let labels: Vec<u32> = bindings.values["labels"].iter().map(|&l| l as u32).collect();
+    let labels: Vec<i32> = bindings.values["labels"].iter().map(|&l| l as i32).collect();
     let inputs = program.inputs().map(|input| match input.dtype {
         DType::F32 => (input.name.as_str(), exec::Array::f32(&input.shape, &bindings.values[&input.name])),
-        DType::Label | DType::Index8 => (input.name.as_str(), exec::Array::integers(&input.shape, &labels)),
+        DType::I32 | DType::Bool | DType::Index8 => (input.name.as_str(), exec::Array::integers(&input.shape, &labels)),
     });
     let loss_scale = bindings.values["loss_scale"][0];
     let inputs = Inputs { loss_scale, learning_rate: RATE, ..Inputs::new(inputs) };

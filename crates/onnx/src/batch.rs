@@ -107,6 +107,12 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             let moved = |e: Examples| op.perm.iter().position(|&p| p == e.axis).map(|axis| Examples { axis, ..e });
             Ok(first.and_then(moved))
         }
+        (Form::Move, Op::Gather(op)) => {
+            let (x, indices) = (first, operands.get(1).and_then(|&x| of(x)));
+            let more = operands.get(1).map_or(0, |&x| graph.ty(x).shape.rank());
+            let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + more - 1 }, ..e };
+            same([x.map(moved), indices.map(|e| Examples { axis: e.axis + op.axis, ..e })].into_iter())
+        }
         (Form::Planes(_) | Form::Move, Op::Slice(_) | Op::SliceScatter(_)) => Ok(first),
         (Form::Planes(_) | Form::Move, Op::Broadcast(_)) if first.is_none() => Ok(batch(shape)),
         (Form::Planes(_) | Form::Move, Op::Broadcast(_)) => same(operands.iter().map(aligned)),

@@ -17,7 +17,7 @@
 //! use bitbudget_ir::{Dim, Graph, Model, TensorType, ops};
 //!
 //! let mut graph = Graph::new("tiny");
-//! let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
+//! let x = graph.source(ops::Input { name: "x".into(), target: false }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
 //! let w = graph.source(ops::Parameter { name: "w".into() }, TensorType::f32([Dim::fixed(2), Dim::fixed(3)]));
 //! let y = graph.add_named(ops::Matmul { trans_a: false, trans_b: true }, &[x, w], "fc")?;
 //! graph.set_onnx_type(y, "Gemm");
@@ -45,7 +45,7 @@ mod warning;
 pub use error::{ExportError, ImportError, ImportProblem};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use file::beside::external_files;
-pub use import::{Imported, import, import_allowing, import_bytes};
+pub use import::{ImportOptions, Imported, import, import_bytes, import_with};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;
 pub use warning::{Warning, WarningKind};

@@ -84,7 +84,7 @@ pub(crate) struct Operator {
 fn is_operator(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let computes = node.role == Role::Output && node.op.precision() != Precision::Relabel;
-    node.ty.dtype == DType::F32 && (matches!(node.op, Op::Input(_)) || computes)
+    node.is_numeric_input() || node.ty.dtype == DType::F32 && computes
 }
 
 /// Returns all operators in execution order. A group starts at every input, convolution and matrix product.
@@ -153,7 +153,7 @@ pub fn stays_exact(graph: &Graph, tensor: &Tensor) -> bool {
 pub fn node_names(graph: &Graph) -> Vec<Option<String>> {
     let backward = graph.backward();
     let is_named = |id: NodeId| {
-        let source = graph.op(id).source_name().is_some() && !matches!(graph.op(id), Op::Input(_));
+        let source = graph.op(id).source_name().is_some() && !graph.node(id).is_numeric_input();
         !backward[id.index()] && !source
     };
     let mut seen = std::collections::BTreeMap::new();

@@ -41,8 +41,8 @@ fn source(graph: &Graph, id: NodeId, init: &BTreeMap<String, Vec<f32>>) -> Array
     let shape = graph.ty(id).shape.at(BATCH);
     let elements: usize = shape.iter().product();
     let values = match graph.op(id) {
-        Op::Input(_) => init["X"][..elements].to_vec(),
-        Op::Label(_) => init["Y"][..elements].to_vec(),
+        Op::Input(op) if !op.target => init["X"][..elements].to_vec(),
+        Op::Input(_) => init["Y"][..elements].to_vec(),
         Op::Scalar(scalar) => match scalar.kind {
             ScalarKind::LossScale => vec![LOSS_SCALE],
             ScalarKind::InverseLossScale => vec![1.0 / LOSS_SCALE],

@@ -20,7 +20,7 @@ impl BufferId {
 pub enum Source {
     /// An instruction computes it.
     None,
-    /// An input of the step, bound by the buffer's name: FP32 numbers or, in a buffer of labels, integers.
+    /// An input of the step, bound by the buffer's name: FP32 numbers, or whole numbers where the type says so.
     Input,
     /// A number of the training loop.
     Scalar(ScalarKind),
@@ -55,20 +55,26 @@ impl Buffer {
         self.shape.iter().fold(1, |elements: usize, &size| elements.saturating_mul(size))
     }
 
-    /// How elements are stored: sources are FP32 numbers.
-    fn held(&self) -> Stored {
-        let is_packed = self.packed && self.source == Source::None;
-        Stored::of(Role::Internal, if is_packed { self.format } else { Format::FP32 })
+    /// How elements are stored: sources are FP32 numbers, whatever their type.
+    fn held(&self) -> (Stored, DType) {
+        match self.source {
+            Source::None => {
+                (Stored::of(Role::Internal, if self.packed { self.format } else { Format::FP32 }), self.dtype)
+            }
+            _ => (Stored::of(Role::Internal, Format::FP32), DType::F32),
+        }
     }
 
     /// Bytes of one element.
     pub fn width(&self) -> usize {
-        self.held().bytes(self.dtype, 1)
+        let (stored, dtype) = self.held();
+        stored.bytes(dtype, 1)
     }
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        self.held().bytes(self.dtype, self.elements())
+        let (stored, dtype) = self.held();
+        stored.bytes(dtype, self.elements())
     }
 }
 

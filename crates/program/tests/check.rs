@@ -196,7 +196,7 @@ fn buffers_that_do_not_fit_are_refused() {
         (|p| p.batch = 0, "the batch size is missing"),
         (|p| p.buffers[2].shape = vec![3, 2], "relu gives f32[2,3], but b2 is f32[3,2]"),
         (|p| p.buffers[2].dtype = DType::Index8, "relu gives f32[2,3], but b2 is index8[2,3]"),
-        (|p| p.buffers[0].dtype = DType::Label, "needs floating-point operands"),
+        (|p| p.buffers[0].dtype = DType::I32, "needs floating-point operands"),
         (|p| p.buffers[3].shape = vec![7], "b3 cannot show b2"),
         (|p| p.buffers[3].format = Format::BF16, "b3 cannot show b2"),
         (|p| p.buffers[2].packed = false, "accepted"),

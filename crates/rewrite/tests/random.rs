@@ -52,9 +52,9 @@ fn operator(kind: usize, k: usize) -> (Op, usize) {
 /// The graph of operators on earlier nodes, where their types fit, with formats as an assignment has them.
 fn random(steps: &[[usize; 5]]) -> (Graph, Vec<Format>) {
     let mut graph = Graph::new("random");
-    let x = graph.source(Input { name: "x".into() }, TensorType::f32(shape(4, 4)));
+    let x = graph.source(Input { name: "x".into(), target: false }, TensorType::f32(shape(4, 4)));
     let w = graph.source(Parameter { name: "w".into() }, TensorType::f32(shape(2, 4)));
-    let g = graph.source(Input { name: "g".into() }, TensorType::f32(shape(4, 4)));
+    let g = graph.source(Input { name: "g".into(), target: false }, TensorType::f32(shape(4, 4)));
     let scale = graph.source(Scalar { kind: bitbudget_ir::ScalarKind::LossScale }, TensorType::scalar());
     let dy = graph.add(Mul {}, &[g, scale]).unwrap();
     graph.set_role(dy, Role::OutputGradient { of: x });
@@ -107,7 +107,7 @@ proptest! {
 fn chain(nodes: usize) -> Graph {
     let mut graph = Graph::new("chain");
     let ty = TensorType::f32(vec![Dim::BATCH, Dim::fixed(8)]);
-    let x = graph.source(Input { name: "x".into() }, ty);
+    let x = graph.source(Input { name: "x".into(), target: false }, ty);
     let mut last = x;
     for at in 0..nodes / 2 {
         last = match at % 4 {

@@ -1,7 +1,7 @@
 //! From shapes and attributes to the kernels' geometries.
 
 use bitbudget_ir::ops::{Conv, Window};
-use bitbudget_kernels::{Conv2d, Pool2d};
+use bitbudget_kernels::{Conv2d, Indexed, Pool2d};
 
 /// Why shapes are not those of a kernel's operands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +24,13 @@ pub fn rows(shape: &[usize]) -> (usize, usize) {
 pub fn rows_from(shape: &[usize], axis: usize) -> [usize; 2] {
     let (before, row) = shape.split_at(axis.min(shape.len()));
     [elements(before), elements(row)]
+}
+
+/// A tensor of a shape whose dimension `axis` is indexed.
+pub fn indexed(shape: &[usize], axis: usize) -> Indexed {
+    let (outer, rest) = shape.split_at(axis.min(shape.len()));
+    let (size, inner) = rest.split_first().map_or((1, rest), |(size, inner)| (*size, inner));
+    Indexed { outer: elements(outer), size, inner: elements(inner) }
 }
 
 /// The elements of a shape, the largest number there is where they are more.

@@ -1,10 +1,12 @@
 //! The memory of kernels beside their operands and results, the same on every processor.
 
-use crate::geometry::{GeometryError, conv2d, elements, matmul_sizes, rows_from};
+use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul_sizes, rows_from};
 use crate::group::Member;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Conv2d, Pass, SCRATCH, layer_norm_scratch, layer_norm_workspace, matmul_scratch};
+use bitbudget_kernels::{
+    Conv2d, Pass, SCRATCH, gather_grad_workspace, layer_norm_scratch, layer_norm_workspace, matmul_scratch,
+};
 
 /// The memory that one operator's kernel needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,9 @@ pub(crate) fn needs(member: &Member) -> Needs {
         (Op::LayerNormGradScale(op), [(dy, _), ..], _) => {
             let [rows, columns] = rows_from(dy, op.axis);
             (layer_norm_workspace(rows, columns), layer_norm_scratch(elements(shape)))
+        }
+        (Op::GatherGrad(op), [_, (indices, _)], _) => {
+            (gather_grad_workspace(indexed(shape, op.axis).size, elements(indices)), 0)
         }
         _ => (0, 0),
     };

@@ -50,7 +50,7 @@ pub fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| (spread((i + 1) * (seed + 3)) - 0.5) as f32).collect()
 }
 
-/// A value for each source of a sample by name: distinct FP32 numbers of its range, small classes for labels.
+/// A value for each source of a sample by name: distinct FP32 numbers of its range, small whole numbers for indices.
 pub fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
     let mut count = 0;
     let mut values = BTreeMap::new();
@@ -61,7 +61,8 @@ pub fn values(sample: &Sample) -> BTreeMap<String, Vec<f64>> {
             count += 1;
             match ty.dtype {
                 DType::F32 => f64::from((sample.range.0 + (sample.range.1 - sample.range.0) * spread(count)) as f32),
-                DType::Label | DType::Index8 => (count % 3) as f64,
+                DType::I32 | DType::Index8 => (count % 3) as f64,
+                DType::Bool => (count % 2) as f64,
             }
         };
         values.insert(name.to_string(), (0..ty.shape.elements(1)).map(value).collect());

@@ -37,9 +37,13 @@ pub fn evaluate(
     while batches.next_into(&mut batch)? {
         let step = loaded.step(executor, values, &batch_inputs(&batch, loaded.program()))?;
         let classes = batch.classes()?;
-        let labels = &classes[..batch.valid];
+        // An example may have several rows of scores, such as one for each token.
+        let each = classes.len() / loaded.program().batch.clamp(1, classes.len().max(1));
+        let labels = &classes[..(batch.valid * each).min(classes.len())];
         for (row, &label) in rows(&step, "log_probabilities", classes.len())?.zip(labels) {
-            loss -= f64::from(row.get(label as usize).copied().unwrap_or(f32::NAN));
+            if let Ok(label) = usize::try_from(label) {
+                loss -= f64::from(row.get(label).copied().unwrap_or(f32::NAN));
+            }
         }
         scores.add(rows(&step, "logits", classes.len())?, labels);
         examples += batch.valid;
@@ -47,9 +51,10 @@ pub fn evaluate(
     if examples == 0 {
         return Err(Error::new(ErrorKind::Mismatch, "there are no examples to evaluate"));
     }
+    let counted = scores.examples.max(1) as f64;
     Ok(Evaluation {
-        loss: loss / examples as f64,
-        accuracy: scores.correct as f64 / examples as f64,
+        loss: loss / counted,
+        accuracy: scores.correct as f64 / counted,
         not_finite: scores.not_finite,
         first_not_finite: scores.first_not_finite,
         examples: examples as u64,
@@ -92,16 +97,16 @@ pub(crate) fn rows<'s>(step: &'s Step, name: &str, examples: usize) -> Result<st
 #[derive(Debug, Default)]
 pub(crate) struct Scores {
     pub(crate) correct: u64,
-    examples: u64,
+    pub(crate) examples: u64,
     not_finite: u64,
     first_not_finite: Option<u64>,
 }
 
 impl Scores {
     /// Counts rows that have their largest score (the first of equal ones) at the label. One with a score that is not finite
-    /// is wrong.
-    pub(crate) fn add<'r>(&mut self, rows: impl Iterator<Item = &'r [f32]>, labels: &[u32]) {
-        for (row, &label) in rows.zip(labels) {
+    /// is wrong; one with a negative label is left out.
+    pub(crate) fn add<'r>(&mut self, rows: impl Iterator<Item = &'r [f32]>, labels: &[i32]) {
+        for (row, &label) in rows.zip(labels).filter(|(_, label)| **label >= 0) {
             let larger = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
             match row.iter().all(|score| score.is_finite()) {
                 true => self.correct += u64::from((0..row.len()).fold(0, larger) == label as usize),
@@ -122,7 +127,7 @@ mod tests {
     #[test]
     fn scores_that_are_not_finite_are_never_correct() {
         const NAN: f32 = f32::NAN;
-        let rows: [([f32; 3], u32, bool); 9] = [
+        let rows: [([f32; 3], i32, bool); 9] = [
             ([2.0, 1.0, 0.0], 0, true),
             ([0.0, 1.0, 2.0], 2, true),
             ([1.0, 1.0, 0.0], 0, true),

@@ -251,7 +251,7 @@ impl Run<'_> {
             let classes = batch.classes()?;
             self.last.steps += 1;
             self.last.loss += record.loss;
-            self.last.examples += classes.len() as u64;
+            self.last.examples += batch.valid as u64;
             self.last.skipped += u64::from(record.skipped);
             let found = self.not_finite(&record)?;
             if found != Some(NotFinite::Loss) {
@@ -259,7 +259,7 @@ impl Run<'_> {
                 record.promoted = self.promote(&step, &mut *promoted)?;
             }
             record.seconds = begin.elapsed().as_secs_f64();
-            record.images_per_second = classes.len() as f64 / record.seconds;
+            record.images_per_second = batch.valid as f64 / record.seconds;
             observe(&Record::Step(record.clone()))?;
             self.step += 1;
             if let Some(found) = found {

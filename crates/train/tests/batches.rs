@@ -47,11 +47,11 @@ fn images(batch: &Batch) -> &[f32] {
     batch.numbers().find(|(name, _)| *name == "x").unwrap().1
 }
 
-fn classes(batch: &Batch) -> &[u32] {
+fn classes(batch: &Batch) -> &[i32] {
     batch.classes().unwrap()
 }
 
-fn labels(batches: &[Batch]) -> Vec<u32> {
+fn labels(batches: &[Batch]) -> Vec<i32> {
     batches.iter().flat_map(|batch| classes(batch).to_vec()).collect()
 }
 
@@ -87,7 +87,7 @@ proptest! {
             }
             counted.extend_from_slice(&classes(&filled)[..filled.valid]);
         }
-        prop_assert_eq!(counted, (0..examples as u32).collect::<Vec<_>>());
+        prop_assert_eq!(counted, (0..examples as i32).collect::<Vec<_>>());
     }
 }
 
@@ -142,7 +142,7 @@ fn order_repeats_and_depends_on_seed_and_epoch() {
     assert_ne!(order(1, 0), order(1, 1));
     assert_ne!(order(1, 0), order(2, 0));
     let in_order = labels(&epoch(&data, &options(7, 1, false), 3));
-    assert_eq!(in_order, (0..35).collect::<Vec<u32>>());
+    assert_eq!(in_order, (0..35).collect::<Vec<i32>>());
 }
 
 /// An image whose values are all different and never 0.
@@ -207,7 +207,7 @@ fn augmentation_belongs_to_the_example_and_the_epoch() {
     data.train.images = Images::F32(gradient(1, 8, 8).repeat(32));
     let augmented = |batch, shuffle, number| {
         let options = TrainOptions { batch, seed: 9, shuffle, augment: true };
-        let mut pairs: Vec<(u32, Vec<u32>)> = Vec::new();
+        let mut pairs: Vec<(i32, Vec<u32>)> = Vec::new();
         for batch in epoch(&data, &options, number) {
             let images = images(&batch).chunks(64).map(|image| image.iter().map(|value| value.to_bits()).collect());
             pairs.extend(classes(&batch).iter().copied().zip(images));

@@ -61,7 +61,7 @@ impl Layers {
 
     pub(crate) fn input(&mut self, [channels, height, width]: [usize; 3]) -> NodeId {
         let ty = TensorType::f32([Dim::BATCH, channels.into(), height.into(), width.into()]);
-        self.graph.source(ops::Input { name: "input".into() }, ty)
+        self.graph.source(ops::Input { name: "input".into(), target: false }, ty)
     }
 
     /// Dimension `axis` of a tensor, which is not its batch.

@@ -123,7 +123,7 @@ pub(crate) fn dataset(spec: &DataSpec, training: &Graph) -> Result<Dataset, Stri
     let logits = training.output("logits").ok_or("there are no class scores")?;
     let classes = training.ty(logits).shape.0.get(1).map(fixed).ok_or("there are no classes")??;
     let input = training.op(input).source_name().unwrap_or_default().to_string();
-    let labels = training.ids().find(|&id| matches!(training.op(id), Op::Label(_))).ok_or("there are no labels")?;
+    let labels = training.ids().find(|&id| training.node(id).is_target()).ok_or("there are no labels")?;
     let labels = training.op(labels).source_name().unwrap_or_default().to_string();
     let network = Network { input, shape, labels, classes };
     let loaded = data::load(spec, &network, 0).map_err(text)?;

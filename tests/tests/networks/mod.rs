@@ -87,7 +87,7 @@ pub(crate) fn random(seed: u64) -> Model {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut graph = Graph::new("random");
     let whole = shape(&[CHANNELS, SIDE, SIDE]);
-    let mut nodes = vec![graph.source(Input { name: "x".into() }, TensorType::f32(whole.clone()))];
+    let mut nodes = vec![graph.source(Input { name: "x".into(), target: false }, TensorType::f32(whole.clone()))];
     for at in 0..3 + random.below(8) {
         let x = nodes[nodes.len() - 1 - random.below(nodes.len().min(2))];
         let other = nodes[nodes.len() - 1 - random.below(nodes.len().min(4))];

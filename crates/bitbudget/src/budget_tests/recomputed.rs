@@ -26,7 +26,7 @@ fn run(compiled: &Compiled) -> (Vec<f32>, Vec<u32>, usize) {
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();
     let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
     let examples: Vec<f32> = (0..BATCH * 3 * 32 * 32).map(number).collect();
-    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
+    let labels: Vec<i32> = (0..BATCH as i32).map(|i| i % 10).collect();
     let (input, labels) = (Array::f32(&[BATCH, 3, 32, 32], &examples), Array::integers(&[BATCH], &labels));
     let inputs = Inputs::new([("input", input), ("labels", labels)]);
     let inputs = Inputs { loss_scale: 1024.0, learning_rate: 0.05, ..inputs };

@@ -5,7 +5,7 @@ use crate::build::{described, made, setting};
 use crate::{CompileError, Compiled};
 use bitbudget_exec::{Executor, Inputs, Numbers, Values};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Op, Role};
+use bitbudget_ir::{Graph, NodeId, Role};
 use bitbudget_program::BufferId;
 use bitbudget_schedule::one_by_one;
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ impl Compiled {
 
     /// The number of examples of a step's inputs.
     fn batch_of(&self, inputs: &Inputs<'_>) -> usize {
-        let labels = self.training.ids().find(|&id| matches!(self.training.op(id), Op::Label(_)));
+        let labels = self.training.ids().find(|&id| self.training.node(id).is_target());
         let labels = labels.and_then(|id| inputs.arrays.get(self.training.op(id).source_name()?));
         labels.and_then(|labels| labels.shape.first()).copied().unwrap_or(self.assignment.batch)
     }

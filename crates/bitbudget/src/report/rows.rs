@@ -64,7 +64,7 @@ fn row(compiled: &Compiled, built: &Built, id: NodeId) -> Row {
         Role::Parameter => find(Kind::Parameter, origin),
         Role::OutputGradient { of } => gradient(Kind::OutputGradient, of),
         Role::ParameterGradient { of } => gradient(Kind::ParameterGradient, of),
-        Role::Internal => find(Kind::Output, origin).filter(|_| matches!(graph.op(origin), Op::Input(_))),
+        Role::Internal => find(Kind::Output, origin).filter(|_| graph.node(origin).is_numeric_input()),
     };
     found.map_or(Row::Other(origin), Row::Assigned)
 }
@@ -149,6 +149,7 @@ impl Rows<'_> {
             Op::State(_) => ("optimizer state", (Some(STATE), vec![whole])),
             Op::Constant(_) => ("constant", (Some(STATE), vec![whole])),
             _ if buffer.dtype == DType::Index8 => ("indices", self.lives(nodes)),
+            _ if buffer.dtype != DType::F32 => ("whole numbers", self.lives(nodes)),
             _ => match self.lives(nodes) {
                 (Some(GRADIENTS), lives) => ("intermediate gradient", (Some(GRADIENTS), lives)),
                 other => ("intermediate", other),
@@ -167,7 +168,9 @@ impl Rows<'_> {
         };
         let (format, bits) = match buffer.dtype {
             DType::Index8 => ("8-bit index".to_string(), 8),
-            _ => (buffer.format.to_string(), buffer.format.bits()),
+            DType::Bool => ("truth value".to_string(), 8),
+            DType::I32 => ("32-bit integer".to_string(), 32),
+            DType::F32 => (buffer.format.to_string(), buffer.format.bits()),
         };
         let bytes = most(&lives);
         Some(Tensor {
@@ -221,9 +224,7 @@ impl Rows<'_> {
         match lives {
             true if again => Storage::Recomputed,
             true => Storage::Kept,
-            false if is(Place::Alias) || nodes.iter().any(|&id| matches!(graph.op(id), Op::Input(_))) => {
-                Storage::Shared
-            }
+            false if is(Place::Alias) || nodes.iter().any(|&id| graph.node(id).is_numeric_input()) => Storage::Shared,
             false if is(Place::Inside) => Storage::InPassing,
             false => Storage::NotComputed,
         }

@@ -1,5 +1,6 @@
 //! How a network's file is read.
 
+use bitbudget::onnx::ImportOptions;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -13,4 +14,29 @@ pub(crate) struct NetworkArgs {
     /// Read external data from this folder too, if links in the network's folder lead there. Repeatable.
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_external: Vec<PathBuf>,
+    /// Train this output of a network that has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) output: Option<String>,
+    /// The size of a variable dimension other than the batch, such as `sequence=128`. Repeatable.
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
+    pub(crate) dims: Vec<(String, usize)>,
+}
+
+impl NetworkArgs {
+    /// As options of reading a file.
+    pub(crate) fn import_options(&self) -> ImportOptions {
+        ImportOptions {
+            folders: self.allow_external.clone(),
+            output: self.output.clone(),
+            sizes: self.dims.iter().cloned().collect(),
+        }
+    }
+}
+
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.rsplit_once('=').ok_or("a dimension is given as NAME=SIZE, such as `sequence=128`")?;
+    match size.parse() {
+        Ok(size) if size > 0 => Ok((name.to_string(), size)),
+        _ => Err(format!("`{size}` is not a size, a whole number from 1 on")),
+    }
 }

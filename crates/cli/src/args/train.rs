@@ -17,7 +17,9 @@ use std::str::FromStr;
   mnist:DIR              IDX files, gzipped or not
   cifar10:DIR            the official binary files; also cifar100:DIR
   npz:FILE               arrays x [N, ...] and y, optionally x_test and y_test;
-                         y holds class numbers from 0 or is one-hot [N, classes]
+                         y holds class numbers from 0 or is one-hot [N, classes];
+                         for several inputs, or inputs of whole numbers: an array for
+                         each under its name, and y [N, ...] with a class for each row of scores
   synthetic[:N]          generated patterns
 
 Exit status:
@@ -33,6 +35,7 @@ Examples:
   bitbudget train net.onnx --data mnist:data/mnist --low-ratio 1.0 --save trained.onnx
   bitbudget train net.onnx --data digits --assignment plan.toml
   bitbudget train net.onnx --data npz:photos.npz --layout channels-last --resize stretch
+  bitbudget train text.onnx --dim sequence=64 --data npz:tokens.npz --ignore-label 0
   bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl
   bitbudget train net.onnx --data digits --budget 40% --tensorboard logs/40")]
 pub(crate) struct TrainArgs {

@@ -1,7 +1,7 @@
 //! `bitbudget eval`.
 
 use crate::args::EvalArgs;
-use crate::data::dataset;
+use crate::data::Examples;
 use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
 use crate::model::{Request, compiled};
@@ -10,7 +10,6 @@ use crate::report;
 use crate::threads::{executor, threads};
 use anyhow::Result;
 use bitbudget::{Method, Precision, Session};
-use bitbudget_train::batches::EvalBatches;
 use bitbudget_train::evaluation::batch_with;
 use serde::Serialize;
 
@@ -35,27 +34,25 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let seed = Some(args.seed);
     let request = Request { seed, quiet: args.quiet, method, is_trained: false, threads, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
-    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+    let examples = Examples::load(&args.data, args.fitting, &compiled, args.seed)?;
+    for note in examples.notes().iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
-    let split = dataset.test.as_ref().unwrap_or(&dataset.train);
     let method = compiled.assignment.method.to_string();
     let is_rounded = compiled.is_rounded();
     let mut session = Session::on(executor(&args.device, threads)?, compiled);
-    let batches = |session: &mut Session, precision| -> Result<_> {
-        Ok(EvalBatches::new(&dataset, split, session.evaluation_batch(precision)?)?)
-    };
+    let batches =
+        |session: &mut Session, precision| -> Result<_> { examples.evaluation(session.evaluation_batch(precision)?) };
     let mut evaluated = |precision| -> Result<_> {
         let mut batches = batches(&mut session, precision)?;
-        Ok(session.evaluate(&mut batches, precision)?)
+        Ok(session.evaluate(&mut *batches, precision)?)
     };
     let rounded = evaluated(Precision::Assigned)?;
     // Where nothing is rounded, both are the same.
     let exact = if is_rounded { evaluated(Precision::Fp32)? } else { rounded };
     let record = EvalRecord {
-        data: dataset.name.clone(),
-        examples: split.len(),
+        data: examples.name().to_string(),
+        examples: rounded.examples as usize,
         method,
         loss: rounded.loss,
         accuracy: rounded.accuracy,
@@ -85,7 +82,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     for (precision, evaluation) in [(Precision::Assigned, rounded), (Precision::Fp32, exact)] {
         let Some(example) = evaluation.first_not_finite else { continue };
         let method = if precision == Precision::Fp32 { "fp32" } else { record.method.as_str() };
-        let batch = batch_with(&mut batches(&mut session, precision)?, example)?;
+        let batch = batch_with(&mut *batches(&mut session, precision)?, example)?;
         let place = place_in_evaluation(&mut session, &batch.inputs(), precision);
         let (many, of) = (evaluation.not_finite, evaluation.examples);
         // The result is written, but the command does not end as a success.

@@ -6,7 +6,7 @@ use crate::advice::{Command, Formats, Setup};
 use crate::args::{SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
-use crate::data::{check_batches, dataset};
+use crate::data;
 use crate::divergence::{Diverged, explained, unsaved, warning};
 use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
@@ -20,7 +20,7 @@ use bitbudget::summary::summary;
 use bitbudget::{Compiled, SaveAs, Session, fingerprint, updates};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::{Ended, Growth, Losses};
-use bitbudget_train::examples::{Epochs, Examples};
+use bitbudget_train::examples::Examples;
 use bitbudget_train::metrics::FinalRecord;
 use bitbudget_train::run::{Length, Settings};
 use records::Records;
@@ -45,12 +45,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     compiled.check_training(compiled.assignment.batch)?;
     let settings = settings(&args.settings, length(args));
     let epochs = train_options(&args.settings, compiled.assignment.batch);
-    let mut dataset = dataset(&args.data, args.fitting, &compiled.network()?, seed)?;
+    let mut examples = data::Examples::load(&args.data, args.fitting, &compiled, seed)?;
     // What does not fit is refused before any file is made.
-    check_batches(&mut dataset, &epochs, &settings)?;
+    examples.check(&epochs, &settings)?;
     rehearsed(args, &compiled)?;
     let mut records = Records::begin(args, &inputs, compiled.assignment.low_ratio_elements(), threads)?;
-    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+    for note in examples.notes().iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     let formats = match (&args.assignment.assignment, options) {
@@ -63,11 +63,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
             promotion: settings.promotion.is_some(),
         },
     };
-    let examples = Epochs::new(&dataset, epochs);
+    let examples = examples.epochs(epochs)?;
     let resident = Resident::start();
     let mut session = Session::on(executor(&args.device, threads)?, compiled);
     let setup = Setup { settings: &settings, formats };
-    let Trained { record, growth, memory } = run_of(args, &mut session, &examples, setup, &mut records, &resident)?;
+    let Trained { record, growth, memory } = run_of(args, &mut session, &*examples, setup, &mut records, &resident)?;
     let before = session.compiled();
     // By the parameters before the first step, which saving replaces.
     let warning = warning(&record, growth, before, setup).filter(|_| !args.quiet);

@@ -237,7 +237,7 @@ fn batch_normalisation_of_one_value_per_channel_is_not_trained_but_evaluated() {
     use bitbudget::ir::{Dim, Graph, Model, Real, Shape, TensorType, ops};
     let mut graph = Graph::new("small");
     let vector = || TensorType::f32(Shape::fixed(&[3]));
-    let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
+    let x = graph.source(ops::Input { name: "x".into(), target: false }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
     let parameter = |graph: &mut Graph, name: &str| graph.source(ops::Parameter { name: name.into() }, vector());
     let (scale, bias) = (parameter(&mut graph, "scale"), parameter(&mut graph, "bias"));
     let state = |graph: &mut Graph, name: &str| graph.source(ops::State { name: name.into() }, vector());

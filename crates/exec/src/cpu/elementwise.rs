@@ -43,6 +43,8 @@ fn append(expression: &Expression, operands: &[&[usize]], words: &mut Vec<Word>)
         Expression::Sin(a) => (slice::from_ref(a), Word::Sin),
         Expression::Cos(a) => (slice::from_ref(a), Word::Cos),
         Expression::Log1p(a) => (slice::from_ref(a), Word::Log1p),
+        Expression::Floor(a) => (slice::from_ref(a), Word::Floor),
+        Expression::Round(a) => (slice::from_ref(a), Word::Round),
         Expression::Pow(ab) => (ab.as_slice(), Word::Pow),
         Expression::Add(ab) => (ab.as_slice(), Word::Add),
         Expression::Sub(ab) => (ab.as_slice(), Word::Sub),

@@ -41,8 +41,7 @@ fn operand<'t>(storage: &'t CpuStorage, layout: &Layout) -> Result<Operand<'t>, 
     match storage {
         CpuStorage::F32(x) => Ok(Operand::Numbers((&x[begin..end]).into())),
         CpuStorage::U8(x) => Ok(Operand::Indices(&x[begin..end])),
-        CpuStorage::U32(x) => Ok(Operand::Labels(&x[begin..end])),
-        _ => Err(Fault::Operands("operands are FP32 numbers, labels or indices".into())),
+        _ => Err(Fault::Operands("operands are FP32 numbers or indices".into())),
     }
 }
 

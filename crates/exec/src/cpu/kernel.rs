@@ -1,6 +1,7 @@
 //! The CPU kernel of every operator that is computed by itself.
 
 mod call;
+mod index;
 mod moves;
 mod normalisation;
 mod products;
@@ -197,9 +198,12 @@ fn compute(
         Op::SoftmaxGrad(_) => rows::rows2(kernels::softmax_grad, call),
         Op::LogSoftmax(_) => rows::rows(kernels::log_softmax, call),
         Op::LogSoftmaxGrad(_) => rows::rows2(kernels::log_softmax_grad, call),
+        Op::Gather(op) => index::gather(op, call),
+        Op::GatherGrad(op) => index::gather_grad(op, call),
+        Op::ArgMax(op) => index::arg_max(op, call),
         Op::NllLoss(_) => rows::nll_loss(call),
         Op::NllLossGrad(_) => rows::nll_loss_grad(call),
-        Op::Input(_) | Op::Label(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
+        Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
             Err(Fault::Operands("sources are bound, not computed".into()))
         }
         // Element by element, which `chain` computes where operands fit.

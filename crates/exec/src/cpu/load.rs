@@ -12,6 +12,9 @@ use bitbudget_kernels::{ChainPlan, ResultStorage, Storage};
 use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Source};
 use std::ops::Range;
 
+/// The codes in which truth values are stored: a format of one byte that has 0 and 1.
+pub(super) const TRUTH: Format = Format::PAPER_LOW_FORWARD;
+
 /// Everything that a program's steps need besides values.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -247,7 +250,11 @@ impl Bound {
         let overflow = part.and_then(|part| part.rounding).map(|r| r.overflow);
         let is_in_arena = program.buffer(self.root(id)).offset.is_some();
         let buffer = program.buffer(id);
-        let rounding = rounding(buffer, overflow).filter(|_| is_in_arena);
+        let rounding = match buffer.dtype {
+            DType::Bool => Some((TRUTH, Overflow::Saturate)),
+            _ => rounding(buffer, overflow),
+        };
+        let rounding = rounding.filter(|_| is_in_arena);
         ResultStorage { is_packed: rounding.is_some() && buffer.width() <= 2, rounding }
     }
 }
@@ -264,11 +271,15 @@ fn storage(program: &Program, origin: &Origin) -> Option<Storage> {
         Origin::Arena(root, _) => {
             let buffer = program.buffer(*root);
             let is_packed = buffer.width() <= 2;
-            let storage = if is_packed { Storage::Codes } else { Storage::Numbers };
-            (buffer.dtype == DType::F32).then(|| storage(buffer.format))
+            match buffer.dtype {
+                DType::F32 if is_packed => Some(Storage::Codes(buffer.format)),
+                DType::F32 => Some(Storage::Numbers(buffer.format)),
+                DType::I32 => Some(Storage::Numbers(Format::FP32)),
+                DType::Bool => Some(Storage::Codes(TRUTH)),
+                DType::Index8 => None,
+            }
         }
-        Origin::Given(root) => (program.buffer(*root).dtype == DType::F32).then_some(Storage::Numbers(Format::FP32)),
-        Origin::Scalar(_) | Origin::Kept(_) => Some(Storage::Numbers(Format::FP32)),
+        Origin::Given(_) | Origin::Scalar(_) | Origin::Kept(_) => Some(Storage::Numbers(Format::FP32)),
         Origin::Output(_) | Origin::Part(_) => None,
     }
 }

@@ -8,7 +8,6 @@ use bitbudget_kernels::{Elements, Output};
 pub(super) enum Operand<'t> {
     Numbers(Elements<'t>),
     Indices(&'t [u8]),
-    Labels(&'t [u32]),
     /// A result of the instruction itself, replaced or computed.
     Own,
 }
@@ -87,14 +86,6 @@ impl<'t> Operands<'t> {
         match self.get(i)?.0 {
             Operand::Indices(x) => Ok(x),
             _ => Err(Fault::Operands(format!("operand {i} must hold indices"))),
-        }
-    }
-
-    /// The labels of operand `i`.
-    pub(super) fn labels(&self, i: usize) -> Result<&'t [u32], Fault> {
-        match self.get(i)?.0 {
-            Operand::Labels(x) => Ok(x),
-            _ => Err(Fault::Operands(format!("operand {i} must hold labels"))),
         }
     }
 }

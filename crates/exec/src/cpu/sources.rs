@@ -1,20 +1,21 @@
 //! Where an instruction finds its numbers in one step.
 
 use super::arena::Split;
+use super::load::TRUTH;
 use super::operands::Operand;
 use super::part::{Origin, missing};
 use crate::error::Fault;
-use crate::inputs::Numbers;
 use bitbudget_ir::DType;
 use bitbudget_kernels::Elements;
 use bitbudget_program::{Buffer, Program};
+use std::borrow::Cow;
 
 /// The holders of a step's numbers.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'s, 't> {
     pub(super) program: &'t Program,
     /// The arrays of the inputs, by buffer.
-    pub(super) given: &'t [Option<Numbers<'t>>],
+    pub(super) given: &'t [Option<Cow<'t, [f32]>>],
     /// The numbers of the training loop, by buffer.
     pub(super) scalars: &'t [[f32; 1]],
     /// Kept tensors that the instruction reads, in the order of its reach.
@@ -34,9 +35,8 @@ impl<'t> Sources<'_, 't> {
                 Ok(derived.map_or(Operand::Own, Operand::Numbers))
             }
             Origin::Arena(root, range) => stored(self.program.buffer(*root), self.split.read(range)?),
-            Origin::Given(root) => match self.given[root.index()] {
-                Some(Numbers::F32(x)) => Ok(Operand::Numbers(x.into())),
-                Some(Numbers::Integers(x)) => Ok(Operand::Labels(x)),
+            Origin::Given(root) => match &self.given[root.index()] {
+                Some(x) => Ok(Operand::Numbers((&**x).into())),
                 None => Err(missing(*root)),
             },
             Origin::Scalar(root) => Ok(Operand::Numbers(self.scalars[root.index()].as_slice().into())),
@@ -69,7 +69,8 @@ fn stored<'t>(buffer: &Buffer, bytes: &'t [u8]) -> Result<Operand<'t>, Fault> {
     let format = buffer.format;
     Ok(match (buffer.dtype, buffer.width()) {
         (DType::Index8, _) => Operand::Indices(bytes),
-        (DType::Label, _) => Operand::Labels(bytemuck::try_cast_slice(bytes).map_err(unaligned)?),
+        (DType::Bool, _) => Operand::Numbers(Elements::u8(TRUTH, bytes)?),
+        (DType::I32, _) => Operand::Numbers(Elements::from(bytemuck::try_cast_slice(bytes).map_err(unaligned)?)),
         (DType::F32, 1) => Operand::Numbers(Elements::u8(format, bytes)?),
         (DType::F32, 2) => {
             Operand::Numbers(Elements::u16(format, bytemuck::try_cast_slice(bytes).map_err(unaligned)?)?)

@@ -1,12 +1,12 @@
 //! One step of a program on the CPU.
 
 use super::arena::{Arena, Split, overwrite};
-use super::load::{Bound, Compute, Heads, Reach, Task, Way, place, rounding};
+use super::load::{Bound, Compute, Heads, Reach, TRUTH, Task, Way, place, rounding};
 use super::operands::{Operand, Operands, Place};
 use super::part::{Origin, missing};
 use super::sources::{Sources, unaligned};
 use crate::error::{ExecError, Fault};
-use crate::inputs::{Inputs, Numbers};
+use crate::inputs::Inputs;
 use crate::outcome::{OverflowCount, Step, Watch, are_finite, written};
 use crate::values::Values;
 use bitbudget_formats::{Counts, Format, Overflow};
@@ -14,6 +14,7 @@ use bitbudget_ir::DType;
 use bitbudget_kernels::Output;
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// Runs a step; kept tensors change in place.
@@ -56,7 +57,7 @@ struct Run<'a> {
     bound: &'a Bound,
     arena: &'a Arena,
     /// The arrays of the inputs, by buffer.
-    given: Vec<Option<Numbers<'a>>>,
+    given: Vec<Option<Cow<'a, [f32]>>>,
     /// The kept values, by buffer.
     kept: Vec<Option<Tensor>>,
     /// The numbers of the training loop, by buffer.
@@ -219,7 +220,6 @@ impl<'a> Run<'a> {
                 Ok(numbers)
             }
             Operand::Indices(x) => Ok(x.iter().map(|&i| f32::from(i)).collect()),
-            Operand::Labels(x) => Ok(x.iter().map(|&i| i as f32).collect()),
             Operand::Own => Err(missing(id)),
         })
     }
@@ -289,7 +289,8 @@ fn result<'t>(buffer: &Buffer, overflow: Option<Overflow>, written: Written<'t>)
     };
     Ok(match (buffer.dtype, buffer.width(), rounding(buffer, overflow)) {
         (DType::Index8, ..) => Place::Indices(bytes),
-        (DType::Label, ..) => return Err(Fault::Operands("labels are not computed".into())),
+        (DType::Bool, ..) => Place::Numbers(Output::u8(TRUTH, Overflow::Saturate, bytes)?),
+        (DType::I32, ..) => Place::Numbers(words(bytes)?.into()),
         (DType::F32, 1, Some((format, mode))) => Place::Numbers(Output::u8(format, mode, bytes)?),
         (DType::F32, 2, Some((format, mode))) => {
             Place::Numbers(Output::u16(format, mode, bytemuck::try_cast_slice_mut(bytes).map_err(unaligned)?)?)

@@ -48,6 +48,8 @@ impl Terms<'_> {
             Expression::Sin(a) => map(value(a)?, f64::sin, Tensor::sin)?,
             Expression::Cos(a) => map(value(a)?, f64::cos, Tensor::cos)?,
             Expression::Log1p(a) => map(value(a)?, f64::ln_1p, log_1p)?,
+            Expression::Floor(a) => map(value(a)?, f64::floor, Tensor::floor)?,
+            Expression::Round(a) => map(value(a)?, f64::round_ties_even, round)?,
             Expression::Pow(ab) => self.power(&ab[0], &ab[1])?,
             Expression::Add(ab) => add(value(&ab[0])?, value(&ab[1])?)?,
             Expression::Sub(ab) => subtract(value(&ab[0])?, value(&ab[1])?)?,
@@ -118,6 +120,16 @@ fn log_1p(x: &Tensor) -> candle_core::Result<Tensor> {
     let rounded = (&sum - 1.0)?;
     let exact = ((sum.log()? * x)? / &rounded)?;
     rounded.eq(0.0f32)?.where_cond(x, &exact)
+}
+
+/// The nearest whole number, the even one of two.
+fn round(x: &Tensor) -> candle_core::Result<Tensor> {
+    let down = x.floor()?;
+    let rest = (x - &down)?;
+    let is_odd = (&down * 0.5)?.floor()?.ne(&(&down * 0.5)?)?;
+    let half = (rest.eq(0.5f32)? * is_odd)?;
+    let is_up = (rest.gt(0.5f32)? + half)?.to_dtype(x.dtype())?;
+    down + is_up
 }
 
 fn map(

@@ -5,6 +5,7 @@
 
 mod conv;
 mod elementwise;
+mod index;
 mod layer_norm;
 mod operands;
 mod own;
@@ -43,7 +44,7 @@ pub(crate) fn compute(
 fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fault> {
     let x = |i: usize| operand(operands, i);
     match op {
-        Op::Input(_) | Op::Label(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
+        Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
             Err(Fault::Operands("sources are bound, not computed".into()))
         }
         Op::Conv(op) => conv::forward(op, x(0)?, x(1)?, operands.get(2).copied(), shape),
@@ -70,6 +71,9 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
         Op::Softmax(_) | Op::SoftmaxGrad(_) | Op::LogSoftmax(_) | Op::LogSoftmaxGrad(_) => reduce::rows(op, operands),
         Op::NllLoss(_) => reduce::nll_loss(x(0)?, x(1)?),
         Op::NllLossGrad(_) => reduce::nll_loss_grad(x(0)?, x(1)?, shape),
+        Op::Gather(op) => index::gather(x(0)?, x(1)?, op.axis, shape),
+        Op::GatherGrad(op) => index::gather_grad(x(0)?, x(1)?, op.axis, shape),
+        Op::ArgMax(op) => index::arg_max(x(0)?, op.last),
         Op::AllFinite(_) => reduce::all_finite(operands),
         Op::Reshape(_) => Ok(x(0)?.clone()),
         Op::Transpose(op) => Ok(x(0)?.permute(op.perm.as_slice())?),

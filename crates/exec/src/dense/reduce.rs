@@ -64,28 +64,35 @@ pub(super) fn rows(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
     })
 }
 
-/// Labels as a column of indices, none of which a device's gather could take out of range.
-fn column(labels: &Tensor, classes: usize) -> Result<Tensor, Fault> {
-    let largest = labels.max(0)?.to_scalar::<u32>()?;
-    if largest as usize >= classes {
-        return Err(Fault::Operands(format!("label {largest} is not below the number of classes, {classes}")));
+/// The rows of labels that count: their labels as a column of indices, none of which a device's gather could take out of range; 1 for
+/// each row that counts and 0 for others; and how many count.
+fn counted(labels: &Tensor, classes: usize) -> Result<(Tensor, Tensor, f64), Fault> {
+    let largest = labels.max(0)?.to_scalar::<f32>()?;
+    if largest >= classes as f32 {
+        return Err(Fault::Operands(format!("label {largest} is not one of {classes} classes, which count from 0")));
     }
-    Ok(labels.unsqueeze(1)?)
+    let counts = labels.ge(0f32)?.to_dtype(DType::F32)?;
+    let indices = labels.relu()?.to_dtype(DType::U32)?.unsqueeze(1)?;
+    let rows = f64::from(counts.sum_all()?.to_scalar::<f32>()?).max(1.0);
+    Ok((indices, counts.unsqueeze(1)?, rows))
 }
 
 pub(super) fn nll_loss(scores: &Tensor, labels: &Tensor) -> Result<Tensor, Fault> {
-    let (rows, classes) = scores.dims2()?;
-    let picked = scores.gather(&column(labels, classes)?, 1)?;
-    Ok((picked.sum_all()? / -(rows as f64))?)
+    let (indices, counts, rows) = counted(labels, scores.dim(1)?)?;
+    // A score that is not finite in a row that does not count makes nothing of the sum not finite.
+    let picked = scores.gather(&indices, 1)?;
+    let picked = counts.gt(0f32)?.where_cond(&picked, &picked.zeros_like()?)?;
+    Ok((picked.sum_all()? / -rows)?)
 }
 
 pub(super) fn nll_loss_grad(dloss: &Tensor, labels: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
     let &[rows, classes] = shape else {
         return Err(Fault::Operands(format!("{shape:?} is not [N, classes]")));
     };
-    let value = (dloss / -(rows as f64))?.broadcast_as((rows, 1))?.contiguous()?;
+    let (indices, counts, counting) = counted(labels, classes)?;
+    let value = (dloss / -counting)?.broadcast_as((rows, 1))?.mul(&counts)?.contiguous()?;
     let zeros = Tensor::zeros((rows, classes), DType::F32, dloss.device())?;
-    Ok(zeros.scatter_add(&column(labels, classes)?, &value, 1)?)
+    Ok(zeros.scatter_add(&indices, &value, 1)?)
 }
 
 /// Zero times a number is zero, unless the number is not finite.

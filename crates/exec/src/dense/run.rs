@@ -3,12 +3,13 @@
 use super::compute;
 use super::round::{Counted, counts};
 use crate::error::{ExecError, Fault};
-use crate::inputs::{Inputs, Numbers};
+use crate::inputs::Inputs;
 use crate::outcome::{OverflowCount, Step, Watch, are_finite};
 use crate::values::Values;
 use bitbudget_formats::Counts;
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use candle_core::{DType, Device, Tensor};
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// Runs a step. Rounded tensors are FP32 numbers here; places in the arena are of no use.
@@ -143,7 +144,7 @@ fn show(watch: &mut Watch<'_>, id: BufferId, tensor: &Tensor) -> Result<(), Exec
 /// The tensor that a source buffer holds at the start of a step.
 fn bind(
     buffer: &Buffer,
-    given: Option<Numbers<'_>>,
+    given: Option<Cow<'_, [f32]>>,
     inputs: &Inputs<'_>,
     values: &Values,
     device: &Device,
@@ -152,8 +153,7 @@ fn bind(
     let tensor = match buffer.source {
         Source::None => return Ok(None),
         Source::Input => match given {
-            Some(Numbers::F32(x)) => Tensor::from_slice(x, shape, device),
-            Some(Numbers::Integers(x)) => Tensor::from_slice(x, shape, device),
+            Some(x) => Tensor::from_slice(&x, shape, device),
             None => return Ok(None),
         },
         Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind, values.progress.updates)], shape, device),

@@ -16,8 +16,9 @@ fn bindings(sample: &Sample) -> Bindings<f64> {
 fn tensor(array: &Array<f64>, dtype: DType) -> Tensor {
     let shape = array.shape.as_slice();
     match dtype {
-        DType::F32 => Tensor::from_vec(array.data.iter().map(|&x| x as f32).collect(), shape, &test_device::dense()),
-        DType::Label => Tensor::from_vec(array.data.iter().map(|&x| x as u32).collect(), shape, &test_device::dense()),
+        DType::F32 | DType::I32 | DType::Bool => {
+            Tensor::from_vec(array.data.iter().map(|&x| x as f32).collect(), shape, &test_device::dense())
+        }
         DType::Index8 => Tensor::from_vec(array.data.iter().map(|&x| x as u8).collect(), shape, &test_device::dense()),
     }
     .unwrap()
@@ -119,7 +120,7 @@ fn what_is_not_finite_stays_visible() {
 #[test]
 fn labels_out_of_range_are_refused() {
     let scores = Tensor::zeros((2, 3), candle_core::DType::F32, &test_device::dense()).unwrap();
-    let labels = Tensor::new(&[0u32, 3], &test_device::dense()).unwrap();
+    let labels = Tensor::new(&[0f32, 3.0], &test_device::dense()).unwrap();
     let loss = compute(&ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None);
     assert!(loss.unwrap_err().to_string().contains("label 3 is not below the number of classes, 3"));
 }

@@ -21,11 +21,11 @@ impl Operator for Broadcast {
     const NAME: &'static str = "broadcast";
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
-        let [x] = check::floats(operands)?;
+        let x = check::moved(operands)?;
         if check::broadcast(&x.shape, &self.shape)? != self.shape {
             return Err(Reason::new(format!("{} does not broadcast to {}", x.shape, self.shape)));
         }
-        Ok(TensorType::f32(self.shape.clone()))
+        Ok(x.with_shape(self.shape.clone()))
     }
 
     fn gradient(&self, _: &mut Graph, _: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {

@@ -23,6 +23,27 @@ pub(super) fn all_floats(operands: &[&TensorType]) -> Result<(), Reason> {
     }
 }
 
+/// One operand of any type that moves may have, whose type the result keeps.
+pub(super) fn moved<'t>(operands: &[&'t TensorType]) -> Result<&'t TensorType, Reason> {
+    let [x] = count(operands)?;
+    one_type(&[x])?;
+    Ok(x)
+}
+
+/// Operands of one type that moves may have: any but indices of pooling.
+pub(super) fn one_type(operands: &[&TensorType]) -> Result<(), Reason> {
+    let first = operands.first().map(|t| t.dtype);
+    match operands.iter().find(|t| t.dtype == DType::Index8 || Some(t.dtype) != first) {
+        Some(other) => Err(Reason::new(format!("needs operands of one type, has {} and {other}", operands[0]))),
+        None => Ok(()),
+    }
+}
+
+/// An operand of a type.
+pub(super) fn is_of(what: &str, x: &TensorType, dtype: DType) -> Result<(), Reason> {
+    if x.dtype == dtype { Ok(()) } else { Err(Reason::new(format!("{what} must be {dtype}, but is {x}"))) }
+}
+
 /// Two operands of one shape.
 pub(super) fn same(what: &str, a: &TensorType, b: &TensorType) -> Result<(), Reason> {
     if a.shape == b.shape {

@@ -21,7 +21,7 @@ impl Operator for Concat {
     const NAME: &'static str = "concat";
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
-        check::all_floats(operands)?;
+        check::one_type(operands)?;
         let first = operands.first().ok_or_else(|| Reason::new("needs at least one operand"))?;
         let mut size = 0usize;
         for x in operands {
@@ -40,7 +40,7 @@ impl Operator for Concat {
         }
         let mut shape = first.shape.clone();
         shape.0[self.axis] = size.into();
-        Ok(TensorType::f32(shape))
+        Ok(first.with_shape(shape))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {

@@ -5,7 +5,7 @@
 use crate::array::{Array, Float};
 use crate::attribute::{Attribute, Attributes};
 use crate::error::{GraphError, Reason};
-use crate::facts::Facts;
+use crate::facts::{Facts, Read};
 use crate::graph::Graph;
 use crate::role::NodeId;
 use crate::types::{DType, Shape, TensorType};
@@ -57,14 +57,16 @@ impl Sample {
         Sample::typed(op, &types)
     }
 
-    /// The operator on sources of the given types: labels for labels, parameters for numbers.
+    /// The operator on sources of the given types: parameters for floating-point numbers, inputs for others.
     pub(crate) fn typed(op: impl Into<Op>, types: &[TensorType]) -> Option<Sample> {
         let mut graph = Graph::new("sample");
         let mut operands = Vec::new();
         for (i, ty) in types.iter().enumerate() {
             operands.push(match ty.dtype {
                 DType::F32 => graph.source(Parameter { name: format!("p{i}") }, ty.clone()),
-                DType::Label | DType::Index8 => graph.source(Label { name: format!("l{i}") }, ty.clone()),
+                DType::I32 | DType::Bool | DType::Index8 => {
+                    graph.source(Input { name: format!("x{i}"), target: false }, ty.clone())
+                }
             });
         }
         let y = graph.add(op, &operands).ok()?;
@@ -118,6 +120,14 @@ pub trait Operator: Attributes {
 /// Work of one operation per element of the result.
 pub(crate) fn elementwise_work(result: &TensorType, batch: usize) -> Work {
     Work { flops: result.shape.elements(batch) as u64 }
+}
+
+/// How two operands are read, the second of which may be a scalar.
+pub(crate) fn same_or_scalar_reads(operands: &[&Shape], result: &Shape) -> &'static [Read] {
+    match operands.get(1).is_some_and(|shape| shape.rank() == 0 && result.rank() > 0) {
+        true => &[Read::Each, Read::Scalar],
+        false => &[Read::Each; 2],
+    }
 }
 
 /// The refusal of operators that occur in backward graphs only.
@@ -215,7 +225,7 @@ macro_rules! operators {
 }
 
 operators! {
-    source: Input, Label, Parameter, State, Constant, Scalar;
+    source: Input, Parameter, State, Constant, Scalar;
     conv: Conv;
     conv_grad_input: ConvGradInput;
     conv_grad_weight: ConvGradWeight;
@@ -275,6 +285,14 @@ operators! {
     softmax_grad: SoftmaxGrad;
     log_softmax: LogSoftmax;
     log_softmax_grad: LogSoftmaxGrad;
+    convert: Convert;
+    compare: Compare;
+    logical: Logical;
+    choice: Where;
+    masked: Masked;
+    gather: Gather;
+    gather_grad: GatherGrad;
+    arg_max: ArgMax;
     nll_loss: NllLoss;
     nll_loss_grad: NllLossGrad;
     cast: Cast;
@@ -286,6 +304,7 @@ operators! {
     adamw_parameter: AdamwParameter;
 }
 
+pub use logical::LogicalFunction;
 pub use source::ScalarKind;
 
 fn in_braces(attributes: &[(&'static str, Attribute)]) -> String {
@@ -298,7 +317,6 @@ impl Op {
     pub fn source_name(&self) -> Option<&str> {
         match self {
             Op::Input(op) => Some(&op.name),
-            Op::Label(op) => Some(&op.name),
             Op::Parameter(op) => Some(&op.name),
             Op::State(op) => Some(&op.name),
             Op::Constant(op) => Some(&op.name),

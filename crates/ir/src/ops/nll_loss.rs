@@ -10,14 +10,15 @@ use crate::role::NodeId;
 use crate::types::{DType, Dim, Shape, TensorType};
 
 operator! {
-    /// The mean over the batch of minus the log-probability `[N, K]` at the label `[N]`: a scalar.
+    /// The mean over the rows of minus the log-probability `[N, K]` at the label `[N]`: a scalar. Rows with a negative label do not
+    /// count; it is 0 if none do.
     pub struct NllLoss {}
 }
 
 /// Checks labels against `[N, K]`.
 pub(super) fn check_labels(classes: &TensorType, labels: &TensorType) -> Result<(), Reason> {
     let rows: Option<Dim> = (classes.shape.rank() == 2).then(|| classes.shape.0[0]);
-    if labels.dtype == DType::Label && rows.is_some_and(|n| labels.shape.0 == [n]) {
+    if labels.dtype == DType::I32 && rows.is_some_and(|n| labels.shape.0 == [n]) {
         return Ok(());
     }
     Err(Reason::new(format!("needs [N, classes] and labels [N], has {classes} and {labels}")))
@@ -53,13 +54,14 @@ impl Operator for NllLoss {
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
         let (scores, labels) = (operands[0], operands[1]);
-        let picked = |n: usize| scores.at(&[n, labels.data[n].to_usize().unwrap_or(0)]);
-        let rows = scores.shape[0];
-        Array::new(shape, vec![-(0..rows).map(picked).sum::<F>() / F::of(rows as f64)])
+        let picked = |n: usize| Some(scores.at(&[n, labels.data[n].to_usize()?]));
+        let picked: Vec<F> = (0..scores.shape[0]).filter_map(picked).collect();
+        let rows = picked.len().max(1);
+        Array::new(shape, vec![-picked.into_iter().sum::<F>() / F::of(rows as f64)])
     }
 
     fn samples() -> Vec<Sample> {
-        let labels = TensorType { dtype: DType::Label, shape: [Dim::fixed(3)].into() };
+        let labels = TensorType::i32([Dim::fixed(3)]);
         let scores = TensorType::f32([Dim::fixed(3), Dim::fixed(4)]);
         Sample::typed(NllLoss {}, &[scores, labels]).into_iter().collect()
     }

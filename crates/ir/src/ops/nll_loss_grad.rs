@@ -7,10 +7,10 @@ use crate::error::Reason;
 use crate::facts::{Facts, Form, Read, Reads};
 use crate::graph::Graph;
 use crate::role::NodeId;
-use crate::types::{DType, Dim, Shape, TensorType};
+use crate::types::{Dim, Shape, TensorType};
 
 operator! {
-    /// `-dloss / N` at the label of each row, 0 elsewhere; on dloss (a scalar), labels.
+    /// `-dloss / rows` at the label of each row that counts, 0 elsewhere; on dloss (a scalar), labels.
     pub struct NllLossGrad {
         /// The shape of the log-probabilities.
         shape: Shape,
@@ -47,12 +47,13 @@ impl Operator for NllLossGrad {
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
         let (dloss, labels) = (operands[0].scalar(), operands[1]);
-        let value = -dloss / F::of(shape[0] as f64);
+        let rows = labels.data.iter().filter(|label| **label >= F::zero()).count().max(1);
+        let value = -dloss / F::of(rows as f64);
         Array::from_fn(shape, |i| if labels.data[i[0]] == F::of(i[1] as f64) { value } else { F::zero() })
     }
 
     fn samples() -> Vec<Sample> {
-        let labels = TensorType { dtype: DType::Label, shape: [Dim::fixed(3)].into() };
+        let labels = TensorType::i32([Dim::fixed(3)]);
         let op = NllLossGrad { shape: Shape::fixed(&[3, 4]) };
         Sample::typed(op, &[TensorType::scalar(), labels]).into_iter().collect()
     }

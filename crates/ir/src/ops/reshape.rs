@@ -21,11 +21,11 @@ impl Operator for Reshape {
     const NAME: &'static str = "reshape";
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
-        let [x] = check::floats(operands)?;
+        let x = check::moved(operands)?;
         if x.shape.symbolic_elements() != self.shape.symbolic_elements() {
             return Err(Reason::new(format!("{} and {} differ in their number of elements", x.shape, self.shape)));
         }
-        Ok(TensorType::f32(self.shape.clone()))
+        Ok(x.with_shape(self.shape.clone()))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {

@@ -56,9 +56,9 @@ impl Operator for Slice {
     const NAME: &'static str = "slice";
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
-        let [x] = check::floats(operands)?;
+        let x = check::moved(operands)?;
         check_region(&x.shape, &self.begin, &self.step, &self.shape)?;
-        Ok(TensorType::f32(self.shape.clone()))
+        Ok(x.with_shape(self.shape.clone()))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {

@@ -26,9 +26,9 @@ impl Operator for SliceScatter {
     const NAME: &'static str = "slice_scatter";
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
-        let [part] = check::floats(operands)?;
+        let part = check::moved(operands)?;
         check_region(&self.shape, &self.begin, &self.step, &part.shape)?;
-        Ok(TensorType::f32(self.shape.clone()))
+        Ok(part.with_shape(self.shape.clone()))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {

@@ -10,18 +10,12 @@ use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {
-    /// The network's input, one row per example.
+    /// An array that each step is given.
     pub struct Input {
         /// The name that binds its value.
         name: String,
-    }
-}
-
-operator! {
-    /// The classes of the examples.
-    pub struct Label {
-        /// The name that binds its value.
-        name: String,
+        /// Whether it is the result that the network is trained to give for the examples, such as their classes.
+        target: bool = false,
     }
 }
 
@@ -145,7 +139,6 @@ macro_rules! source {
 }
 
 source!(Input, "input", Input);
-source!(Label, "label", Full);
 source!(Parameter, "parameter", Full);
 source!(State, "state", Full);
 source!(Constant, "constant", Full);

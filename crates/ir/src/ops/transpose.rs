@@ -24,13 +24,13 @@ impl Operator for Transpose {
     const NAME: &'static str = "transpose";
 
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
-        let [x] = check::floats(operands)?;
+        let x = check::moved(operands)?;
         let mut sorted = self.perm.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..x.shape.rank()) {
             return Err(Reason::new(format!("{:?} is not a permutation of the dimensions of {}", self.perm, x.shape)));
         }
-        Ok(TensorType::f32(Shape(self.perm.iter().map(|&p| x.shape.0[p]).collect())))
+        Ok(x.with_shape(Shape(self.perm.iter().map(|&p| x.shape.0[p]).collect())))
     }
 
     fn gradient(&self, graph: &mut Graph, _: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {

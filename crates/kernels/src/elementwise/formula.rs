@@ -40,6 +40,10 @@ pub enum Word {
     Cos,
     /// `log(1 + a)`, within 1 unit in the last place.
     Log1p,
+    /// The largest whole number that is not above.
+    Floor,
+    /// The nearest whole number, the even one of two.
+    Round,
     /// `a^b`, within 1 unit in the last place.
     Pow,
     /// `c` where `a < b`, else `d`.
@@ -54,7 +58,7 @@ impl Word {
         match self {
             Word::Operand(_) | Word::Number(_) => 0,
             Word::Neg | Word::Sqrt | Word::Exp | Word::Log | Word::Tanh | Word::Erf => 1,
-            Word::Sin | Word::Cos | Word::Log1p => 1,
+            Word::Sin | Word::Cos | Word::Log1p | Word::Floor | Word::Round => 1,
             Word::Add | Word::Sub | Word::Mul | Word::Div | Word::Pow => 2,
             Word::Fma => 3,
             Word::Less | Word::AtMost => 4,

@@ -93,41 +93,47 @@ pub fn softmax_grad(
     }))
 }
 
-fn check_labels(kernel: &'static str, rows: usize, cols: usize, labels: &[u32]) -> Result<(), ShapeError> {
+fn check_labels(kernel: &'static str, rows: usize, cols: usize, labels: &[f32]) -> Result<(), ShapeError> {
     check(kernel, &[("labels", labels.len(), rows)])?;
-    match labels.iter().position(|&label| label as usize >= cols) {
+    match labels.iter().position(|&label| !(label < cols as f32)) {
         None => Ok(()),
         Some(row) => Err(geometry(kernel, format!("row {row} has label {} but there are {cols} classes", labels[row]))),
     }
 }
 
+/// The rows that count: those whose label is not negative.
+fn counted(labels: &[f32]) -> usize {
+    labels.iter().filter(|&&label| label >= 0.0).count().max(1)
+}
+
 /// Mean negative log-likelihood: `-mean of log_probabilities[row, labels[row]]`; log-probabilities `[rows, cols]`,
-/// labels `[rows]`, each below `cols`. No rows give NaN.
-pub fn nll_loss(rows: usize, cols: usize, log_probabilities: Elements<'_>, labels: &[u32]) -> Result<f32, ShapeError> {
+/// labels `[rows]`, each below `cols`. Rows with a negative label do not count; where none do it is 0.
+pub fn nll_loss(rows: usize, cols: usize, log_probabilities: Elements<'_>, labels: &[f32]) -> Result<f32, ShapeError> {
     check("nll_loss", &[("log_probabilities", log_probabilities.len(), elements(&[rows, cols]))])?;
     check_labels("nll_loss", rows, cols, labels)?;
-    let sum = total(labels.iter().enumerate().map(|(row, &label)| {
+    let rows_that_count = labels.iter().enumerate().filter(|(_, label)| **label >= 0.0);
+    let sum = total(rows_that_count.map(|(row, &label)| {
         let mut picked = [0.0];
         log_probabilities.unpack(row * cols + label as usize, &mut picked);
         picked[0]
     }));
-    Ok((-sum / rows as f64) as f32)
+    Ok((-sum / counted(labels) as f64) as f32)
 }
 
-/// Gradient of [`nll_loss`]: `-dloss / rows` at each row's label, else 0; dx `[rows, cols]`.
+/// Gradient of [`nll_loss`]: `-dloss / counted rows` at each of these rows' labels, else 0; dx `[rows, cols]`.
 pub fn nll_loss_grad(
     rows: usize,
     cols: usize,
-    labels: &[u32],
+    labels: &[f32],
     dloss: f32,
     dx: &mut Output<'_>,
 ) -> Result<Counts, ShapeError> {
     check("nll_loss_grad", &[("dx", dx.len(), elements(&[rows, cols]))])?;
     check_labels("nll_loss_grad", rows, cols, labels)?;
+    let share = -dloss / counted(labels) as f32;
     Ok(dx.fill(cols, |start, dx| {
         dx.fill(0.0);
-        for (dx, &label) in dx.chunks_mut(cols).zip(&labels[start / cols..]) {
-            dx[label as usize] = -dloss / rows as f32;
-        }
+        let rows = dx.chunks_mut(cols).zip(&labels[start / cols..]);
+        rows.filter(|(_, label)| **label >= 0.0).for_each(|(dx, &label)| dx[label as usize] = share);
     }))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod conv;
 pub(crate) mod gemm;
+pub(crate) mod index;
 pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod optim;

@@ -102,7 +102,7 @@ impl<'m> Exporter<'m> {
             if computed != *name {
                 self.message(name.clone(), "Identity", vec![computed], name.clone());
             }
-            self.proto.output.push(tensor_info(name, &model.graph.ty(*id).shape));
+            self.proto.output.push(tensor_info(name, model.graph.ty(*id)));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Protobuf messages from plain values.
 
 use super::annotations::Annotations;
-use bitbudget_ir::{Dim, Shape};
+use bitbudget_ir::{DType, Dim, TensorType};
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
@@ -51,16 +51,41 @@ fn dimension(dim: &Dim) -> Dimension {
     Dimension { value: Some(value), ..Dimension::default() }
 }
 
-/// The name and type of a floating-point tensor.
-pub(super) fn tensor_info(name: &str, shape: &Shape) -> ValueInfoProto {
-    let shape = TensorShapeProto { dim: shape.0.iter().map(dimension).collect(), ..TensorShapeProto::default() };
+/// The element type in a file; whole numbers are what most operators take as indices.
+pub(super) fn element_type(dtype: DType) -> DataType {
+    match dtype {
+        DType::F32 => DataType::FLOAT,
+        DType::I32 | DType::Index8 => DataType::INT64,
+        DType::Bool => DataType::BOOL,
+    }
+}
+
+/// The name and type of a tensor.
+pub(super) fn tensor_info(name: &str, ty: &TensorType) -> ValueInfoProto {
+    let dims = ty.shape.0.iter().map(dimension).collect();
+    let shape = TensorShapeProto { dim: dims, ..TensorShapeProto::default() };
     let tensor = type_proto::Tensor {
-        elem_type: DataType::FLOAT.value(),
+        elem_type: element_type(ty.dtype).value(),
         shape: MessageField::some(shape),
         ..type_proto::Tensor::default()
     };
     let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: name.into(), type_: MessageField::some(ty), ..ValueInfoProto::default() }
+}
+
+/// A tensor of some type, from FP32 numbers.
+pub(super) fn typed(dtype: DType, shape: &[usize], values: &[f32]) -> TensorProto {
+    let raw_data = match dtype {
+        DType::F32 => return floats(shape, values),
+        DType::I32 | DType::Index8 => values.iter().flat_map(|&x| (x as i64).to_le_bytes()).collect(),
+        DType::Bool => values.iter().map(|&x| u8::from(x != 0.0)).collect(),
+    };
+    TensorProto {
+        dims: shape.iter().map(|&d| d as i64).collect(),
+        data_type: element_type(dtype).value(),
+        raw_data,
+        ..TensorProto::default()
+    }
 }
 
 pub(super) fn floats(shape: &[usize], values: &[f32]) -> TensorProto {

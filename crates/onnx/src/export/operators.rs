@@ -1,11 +1,12 @@
 //! Each operator of a forward graph as an ONNX node.
 
 use super::exporter::{Exporter, running_statistics};
-use super::messages::{flag, float, floats, int, ints, list, tensor, tensor_info, text};
+use super::messages::{element_type, flag, float, floats, int, ints, list, tensor, tensor_info, text, typed};
 use super::pool::{self, Pool};
-use bitbudget_ir::ops::{self, Window};
+use bitbudget_ir::ops::{self, LogicalFunction, Window};
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, UnaryFunction};
 use onnx_protobuf::AttributeProto;
+use protobuf::Enum;
 
 /// Writes the messages for a node; its operands are written already.
 pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
@@ -18,7 +19,7 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
     };
     match graph.op(id) {
         Op::Input(op) => {
-            exporter.proto.input.push(tensor_info(&op.name, &graph.ty(id).shape));
+            exporter.proto.input.push(tensor_info(&op.name, graph.ty(id)));
             Ok(())
         }
         Op::Parameter(_) | Op::State(_) | Op::Constant(_) => source(exporter, id),
@@ -72,6 +73,27 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         Op::Softmax(_) => plain("Softmax", vec![int("axis", -1)]),
         Op::LogSoftmax(_) => plain("LogSoftmax", vec![int("axis", -1)]),
         Op::Cast(_) => plain("Identity", vec![]),
+        Op::Convert(op) => plain("Cast", vec![int("to", i64::from(element_type(op.to).value()))]),
+        Op::Compare(op) => plain(
+            match (op.less, op.equal) {
+                (true, true) => "LessOrEqual",
+                (true, false) => "Less",
+                (false, _) => "Equal",
+            },
+            vec![],
+        ),
+        Op::Logical(op) => plain(
+            match op.function {
+                LogicalFunction::And => "And",
+                LogicalFunction::Or => "Or",
+                LogicalFunction::Xor => "Xor",
+                LogicalFunction::Not => "Not",
+            },
+            vec![],
+        ),
+        Op::Where(_) => plain("Where", vec![]),
+        Op::Gather(op) => plain("Gather", vec![int("axis", op.axis as i64)]),
+        Op::ArgMax(op) => plain("ArgMax", vec![int("axis", -1), flag("select_last_index", op.last)]),
         _ => Err("it has no form in ONNX; export the forward graph, before loss and gradients are added".into()),
     }
 }
@@ -86,7 +108,7 @@ fn source(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
     if values.len() != elements {
         return Err(format!("its value has {} elements, its shape needs {elements}", values.len()));
     }
-    let mut value = floats(&shape, values);
+    let mut value = typed(graph.ty(id).dtype, &shape, values);
     if matches!(graph.op(id), Op::Constant(_)) {
         // An initializer would come back as a parameter.
         exporter.node(id, "Constant", vec![]).attribute = vec![tensor("value", value)];
@@ -113,6 +135,9 @@ fn unary(exporter: &mut Exporter, id: NodeId, inputs: Vec<String>, op: &ops::Una
         UnaryFunction::Mish => ("Mish", vec![]),
         UnaryFunction::Swish => return swish(exporter, id, &inputs[0], op.alpha.0),
         UnaryFunction::ThresholdedRelu => ("ThresholdedRelu", alpha()),
+        UnaryFunction::Floor => ("Floor", vec![]),
+        UnaryFunction::Ceil => ("Ceil", vec![]),
+        UnaryFunction::Round => ("Round", vec![]),
         UnaryFunction::Power => {
             return with_argument(exporter, id, "Pow", inputs, "exponent", floats(&[], &[op.alpha.0 as f32]));
         }

@@ -1,12 +1,13 @@
-//! The interface of a file's graph: names, initializers, one input, one output.
+//! The interface of a file's graph: names, initializers, inputs, the output that is trained.
 
+use super::sizes::{self, Shapes, Size};
 use crate::analysis::order::node_name;
 use crate::error::ImportProblem;
 use crate::file::tensor;
 use crate::importer::{Importer, Value};
-use crate::warning::{self, WarningKind};
-use bitbudget_ir::{Dim, Shape, TensorType};
-use onnx_protobuf::tensor_shape_proto::dimension;
+use crate::ops;
+use crate::warning::{WarningKind, few};
+use bitbudget_ir::{DType, Graph, NodeId, Op, Role, TensorType};
 use onnx_protobuf::{GraphProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,105 +58,107 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
     }
     let problem = |(reason, names): (String, Vec<String>)| match names.as_slice() {
         [name] => ImportProblem::at(format!("initializer `{name}`"), reason),
-        names => ImportProblem::at(format!("{} initializers, {}", names.len(), warning::few(names)), reason),
+        names => ImportProblem::at(format!("{} initializers, {}", names.len(), few(names)), reason),
     };
     importer.problems.extend(wrong.into_iter().map(problem));
 }
 
-/// The network's one input.
-pub(super) fn network_input(graph: &GraphProto, importer: &mut Importer) {
+/// The network's inputs: everything that the graph is given and that has no value in the file.
+pub(super) fn network_inputs(graph: &GraphProto, given: &BTreeMap<String, usize>, importer: &mut Importer) {
     let inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !importer.known.contains_key(&input.name)).collect();
     for input in &inputs {
         importer.known.insert(input.name.clone(), Value::Failed);
     }
-    match inputs.as_slice() {
-        [input] => match input_type(input) {
-            Ok((ty, batch, elements)) => {
-                importer.batch = batch;
-                if let Some(elements) = elements {
+    if inputs.is_empty() {
+        return importer.problems.push("the graph has no input apart from its initializers".into());
+    }
+    let at = |input: &ValueInfoProto| format!("input `{}`", input.name);
+    let read = |input: &ValueInfoProto| -> Result<(DType, Vec<Size>), String> {
+        Ok((input_type(input)?, sizes::sizes(input)?))
+    };
+    let mut found = Vec::new();
+    for &input in &inputs {
+        match read(input) {
+            Ok((ty, sizes)) => found.push((input, ty, sizes)),
+            Err(reason) => importer.problems.push(ImportProblem::at(at(input), reason)),
+        }
+    }
+    if found.len() < inputs.len() {
+        return;
+    }
+    let sizes: Vec<(&str, Vec<Size>)> =
+        found.iter().map(|(input, _, sizes)| (input.name.as_str(), sizes.clone())).collect();
+    match sizes::shapes(&sizes, given) {
+        Ok(Shapes { shapes, batch }) => {
+            importer.batch = batch;
+            for ((input, dtype, _), shape) in found.into_iter().zip(shapes) {
+                let elements = element_type(input);
+                if dtype == DType::F32 && elements != "FLOAT" {
                     importer.warn(WarningKind::InputType { elements }, &input.name);
                 }
-                importer.add_input(&input.name, ty);
+                importer.add_input(&input.name, TensorType { dtype, shape });
             }
-            Err(reason) => importer.problems.push(ImportProblem::at(format!("input `{}`", input.name), reason)),
+        }
+        Err(problem) => importer.problems.push(problem),
+    }
+}
+
+fn element_code(input: &ValueInfoProto) -> Option<i32> {
+    match input.type_.as_ref().and_then(|t| t.value.as_ref()) {
+        Some(type_proto::Value::TensorType(ty)) => Some(ty.elem_type),
+        _ => None,
+    }
+}
+
+fn element_type(input: &ValueInfoProto) -> String {
+    element_code(input).map(tensor::type_name).unwrap_or_default()
+}
+
+/// The type of an input's elements.
+fn input_type(input: &ValueInfoProto) -> Result<DType, String> {
+    let code = element_code(input).ok_or("it is not a tensor")?;
+    ops::graph_type(code).map_err(|_| {
+        let found = tensor::type_name(code);
+        format!("its elements are {found}; floating-point or whole numbers or truth values are needed")
+    })
+}
+
+/// The name of the output to train: the only one, or the one that is `wanted`.
+pub(super) fn network_output<'g>(
+    graph: &'g GraphProto,
+    wanted: Option<&str>,
+    importer: &mut Importer,
+) -> Option<&'g str> {
+    let names: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    let (problem, found) = match (wanted, graph.output.as_slice()) {
+        (None, [output]) => (None, Some(output)),
+        (Some(wanted), outputs) => match outputs.iter().find(|output| output.name == wanted) {
+            Some(output) => (None, Some(output)),
+            None => (Some(format!("the graph has no output `{wanted}`; it has {}", few(&names))), None),
         },
-        [] => importer.problems.push("the graph has no input apart from its initializers".into()),
-        several => {
-            let names: Vec<String> = several.iter().map(|i| format!("`{}`", i.name)).collect();
-            importer.problems.push(
-                format!(
-                    "the graph has {} inputs ({}); a network of one input can be trained: give the others fixed values \
-                 (initializers) or export without them",
-                    several.len(),
-                    names.join(", ")
-                )
-                .into(),
-            );
+        (None, []) => (Some("the graph has no output".to_string()), None),
+        (None, outputs) => {
+            let described: Vec<String> = outputs.iter().map(described).collect();
+            let (all, first) = (described.join(", "), &names[0]);
+            let more =
+                format!("the graph has {} outputs, {all}: say which one is trained, --output {first}", names.len());
+            (Some(more), None)
         }
-    }
-}
-
-type InputType = (TensorType, Option<usize>, Option<String>);
-
-/// The network input's type with the batch size for its first dimension, the batch size that the file fixes, and the type of
-/// its elements where that is not FP32.
-fn input_type(input: &ValueInfoProto) -> Result<InputType, String> {
-    let Some(type_proto::Value::TensorType(ty)) = input.type_.as_ref().and_then(|t| t.value.as_ref()) else {
-        return Err("it is not a tensor".into());
     };
-    if !tensor::is_float(ty.elem_type) {
-        let found = tensor::type_name(ty.elem_type);
-        return Err(format!(
-            "its elements are {found}; a floating-point input is needed (export without the conversion)"
-        ));
-    }
-    let shape = ty.shape.as_ref().ok_or("its shape is missing; export with an example input")?;
-    let mut dims = Vec::with_capacity(shape.dim.len());
-    let mut batch = None;
-    for (axis, dim) in shape.dim.iter().enumerate() {
-        dims.push(match &dim.value {
-            Some(dimension::Value::DimValue(size)) if axis == 0 => {
-                batch = usize::try_from(*size).ok().filter(|&b| b > 0);
-                Dim::BATCH
-            }
-            _ if axis == 0 => Dim::BATCH,
-            Some(dimension::Value::DimValue(size)) if *size > 0 && *size <= i64::from(i32::MAX) => {
-                Dim::fixed(usize::try_from(*size).map_err(|e| e.to_string())?)
-            }
-            Some(dimension::Value::DimValue(size)) => return Err(format!("its dimension {axis} is {size}")),
-            Some(dimension::Value::DimParam(name)) => {
-                return Err(format!(
-                    "its dimension {axis} is the variable `{name}`; only the first dimension, the batch, may vary: \
-                     export with fixed sizes"
-                ));
-            }
-            Some(_) | None => return Err(format!("its dimension {axis} is unknown; export with fixed sizes")),
-        });
-    }
-    if dims.is_empty() {
-        return Err("it has no dimensions; its first one must be the batch".into());
-    }
-    let elements = Some(tensor::type_name(ty.elem_type)).filter(|name| name != "FLOAT");
-    Ok((TensorType::f32(Shape(dims)), batch, elements))
+    importer.problems.extend(problem.map(ImportProblem::from));
+    found.map(|output| output.name.as_str())
 }
 
-/// The name of the network's one output, unless there are others.
-pub(super) fn network_output<'g>(graph: &'g GraphProto, importer: &mut Importer) -> Option<&'g str> {
-    match graph.output.as_slice() {
-        [output] => Some(output.name.as_str()),
-        outputs => {
-            let names: Vec<String> = outputs.iter().map(|o| format!("`{}`", o.name)).collect();
-            importer.problems.push(
-                format!(
-                    "the graph has {} outputs ({}); export the network with the logits as its only output",
-                    outputs.len(),
-                    names.join(", ")
-                )
-                .into(),
-            );
-            None
-        }
+/// An output with its shape, as far as the file says it.
+fn described(output: &ValueInfoProto) -> String {
+    let size = |size: &Size| match size {
+        Size::Fixed(size) => size.to_string(),
+        Size::Named(name) => name.clone(),
+    };
+    match sizes::sizes(output) {
+        Ok(sizes) => format!("`{}` [{}]", output.name, sizes.iter().map(size).collect::<Vec<_>>().join(",")),
+        Err(_) => format!("`{}`", output.name),
     }
 }
 
@@ -178,14 +181,23 @@ pub(super) fn set_output(name: &str, importer: &mut Importer) {
         }
         None => return,
     };
-    let shape = &importer.graph.ty(id).shape;
-    match shape.get(0) {
-        Some(Dim::BATCH) => importer.graph.set_output(name, id),
-        _ => importer.problems.push(
-            format!(
-                "output `{name}` has shape {shape}; logits of shape [N, classes] are needed, with the batch N first"
-            )
-            .into(),
-        ),
+    importer.graph.set_output(name, before_arg_max(&importer.graph, id).unwrap_or(id));
+}
+
+/// The scores whose largest one an output names.
+fn before_arg_max(graph: &Graph, mut id: NodeId) -> Option<NodeId> {
+    loop {
+        let operand = graph.operands(id).first().copied()?;
+        match graph.op(id) {
+            Op::ArgMax(_) => break,
+            Op::Reshape(_) | Op::Transpose(_) | Op::Convert(_) if graph.ty(operand).dtype == DType::I32 => id = operand,
+            _ => return None,
+        }
+    }
+    // ArgMax is computed along the last axis.
+    let scores = graph.operands(id).first().copied()?;
+    match graph.op(scores) {
+        Op::Transpose(_) if graph.node(scores).role == Role::Internal => graph.operands(scores).first().copied(),
+        _ => Some(scores),
     }
 }

@@ -6,6 +6,8 @@
 mod buffers;
 mod interface;
 mod nodes;
+mod options;
+mod sizes;
 
 use crate::analysis::{Clues, folded, order};
 use crate::batch;
@@ -19,8 +21,9 @@ use crate::warning::{self, Warning, WarningKind};
 use bitbudget_ir::{Model, Op, verify};
 use nodes::Walk;
 use onnx_protobuf::{Message, ModelProto};
+pub use options::ImportOptions;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A network that was read from a file.
 #[derive(Clone, Debug)]
@@ -37,22 +40,23 @@ pub(crate) const OPSETS: (i64, i64) = (1, 28);
 /// The largest protobuf message that there can be.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Reads an ONNX file (operator sets 1 to 28).
+/// Reads an ONNX file (operator sets 1 to 28), by the default options.
 ///
-/// The network's first input dimension becomes the batch size whatever the file says. Floating-point initializers
-/// become parameters, except the running statistics of batch normalisation, which become states, and scalars that are numbers of the program.
+/// One size of the inputs becomes the batch size: the one that is variable, or else the first dimension, whatever number the file has there.
+/// Floating-point initializers become parameters, except the running statistics of batch normalisation, which become states, and
+/// scalars that are numbers of the program.
 ///
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
 pub fn import(path: &Path) -> Result<Imported, ImportError> {
-    import_allowing(path, &[])
+    import_with(path, &ImportOptions::default())
 }
 
-/// Like [`import`], with folders into which links to external data may lead beside the model's own.
+/// Like [`import`], with options.
 ///
 /// # Errors
 /// As for [`import`].
-pub fn import_allowing(path: &Path, folders: &[PathBuf]) -> Result<Imported, ImportError> {
+pub fn import_with(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     let fault = |e: std::io::Error| ImportError::unreadable(path, &e);
     let meta = std::fs::metadata(path).map_err(fault)?;
     if !meta.is_file() {
@@ -62,7 +66,7 @@ pub fn import_allowing(path: &Path, folders: &[PathBuf]) -> Result<Imported, Imp
         return Err(too_large(meta.len()));
     }
     let bytes = std::fs::read(path).map_err(fault)?;
-    parse(&bytes, Some(DataFolders::of(path, folders)))
+    parse(&bytes, Some(DataFolders::of(path, &options.folders)), options)
 }
 
 fn too_large(bytes: u64) -> ImportError {
@@ -76,10 +80,10 @@ fn too_large(bytes: u64) -> ImportError {
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
 pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, ImportError> {
-    parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])))
+    parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])), &ImportOptions::default())
 }
 
-fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportError> {
+fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Result<Imported, ImportError> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
@@ -90,10 +94,14 @@ fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportErro
     let mut model = ModelProto::parse_from_bytes(bytes)
         .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
     old_sets::convert(&mut model);
-    import_model(&model, data)
+    import_model(&model, data, options)
 }
 
-fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Imported, ImportError> {
+fn import_model(
+    model: &ModelProto,
+    data: Option<DataFolders>,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
     let order = order::execution_order(&graph.node);
@@ -110,8 +118,8 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
         importer.count_readers(graph, walk.needed());
     }
     interface::initializers(graph, &mut importer);
-    interface::network_input(graph, &mut importer);
-    let output = interface::network_output(graph, &mut importer);
+    interface::network_inputs(graph, &options.sizes, &mut importer);
+    let output = interface::network_output(graph, options.output.as_deref(), &mut importer);
     match walk {
         Ok(mut walk) => walk.import(&mut importer),
         Err(cycle) => importer.problems.push(cycle.into()),

@@ -7,6 +7,7 @@ use crate::error::ImportProblem;
 use crate::file::constant::Constant;
 use crate::importer::{self, Importer, Node, Operand, Value};
 use crate::ops::{self, Fold, Row};
+use bitbudget_ir::DType;
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -140,6 +141,16 @@ impl<'g> Walk<'g> {
             return self.fold(fold, node, &constants);
         }
         match row.build {
+            Some(build) if is_arithmetic_of_integers(importer, node) => {
+                let results = build(importer, node)?;
+                let whole = |value| match value {
+                    Value::Tensor(id) if importer.graph.ty(id).dtype == DType::F32 => {
+                        Ok(Value::Tensor(importer.whole_again(id, DType::I32)?))
+                    }
+                    other => Ok(other),
+                };
+                results.into_iter().map(whole).collect()
+            }
             Some(build) => build(importer, node),
             None => Err("it is supported only on values that are known at import (shapes and constants)".into()),
         }
@@ -155,6 +166,15 @@ impl<'g> Walk<'g> {
         }
         Ok(results.into_iter().map(Value::known).collect())
     }
+}
+
+/// Whether a node computes whole numbers of whole numbers. Rows compute in FP32, which holds these exactly.
+fn is_arithmetic_of_integers(importer: &Importer, node: &Node) -> bool {
+    let is = |wanted: DType| node.inputs.iter().flatten().any(|operand| importer.dtype(operand) == wanted);
+    let is_tensor = |operand: &Operand| matches!(operand.value, Value::Tensor(_));
+    let reads_integers =
+        node.inputs.iter().flatten().any(|operand| is_tensor(operand) && importer.dtype(operand) == DType::I32);
+    reads_integers && !is(DType::F32) && !matches!(node.proto.op_type.as_str(), "Cast" | "CastLike")
 }
 
 /// The inputs of a node if all that it has are known at import.

@@ -4,10 +4,13 @@ use super::state::Importer;
 use crate::error::ImportProblem;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::Value;
-use bitbudget_ir::{NodeId, Op, Role, Shape, TensorType, ops};
+use bitbudget_ir::{DType, NodeId, Op, Role, Shape, TensorType, ops};
 
 /// Elements per example, or of a tensor without a batch, beyond which a shape is surely wrong.
 const MOST_ELEMENTS: usize = 1 << 40;
+
+/// The largest magnitude of whole numbers in a graph, up to which FP32 holds all of them.
+const LARGEST_INTEGER: f32 = 16_777_216.0;
 
 impl Importer {
     pub(crate) fn add_input(&mut self, name: &str, ty: TensorType) {
@@ -18,21 +21,57 @@ impl Importer {
             return self.problems.push("the input has no name".into());
         }
         self.names.take(name);
-        let id = self.graph.source(ops::Input { name: name.into() }, ty);
+        let id = self.graph.source(ops::Input { name: name.into(), target: false }, ty);
         self.known.insert(name.into(), Value::Tensor(id));
     }
 
-    /// A constant source with the given value.
-    pub(crate) fn constant_source(&mut self, name: &str, constant: &Constant) -> Result<NodeId, String> {
-        let Elements::Floats(floats) = &constant.elements else {
-            return Err(format!("`{name}` holds whole numbers where floating-point ones are needed"));
+    /// A constant source of a type with the given value.
+    pub(crate) fn constant_source(&mut self, name: &str, constant: &Constant, dtype: DType) -> Result<NodeId, String> {
+        let numbers = constant.as_floats()?;
+        let fault = match (&constant.elements, dtype) {
+            _ if numbers.is_empty() => "has no elements".to_string(),
+            (Elements::Floats(_), DType::I32 | DType::Index8) => {
+                "holds floating-point numbers where whole ones are needed".to_string()
+            }
+            (Elements::Ints(_), DType::F32 | DType::I32)
+                if let Some(x) = numbers.iter().find(|x| x.abs() > LARGEST_INTEGER) =>
+            {
+                format!("holds {x}; whole numbers in the network may be {LARGEST_INTEGER} at most")
+            }
+            _ => String::new(),
         };
-        if floats.is_empty() {
-            return Err(format!("`{name}` has no elements"));
+        if !fault.is_empty() {
+            return Err(format!("`{name}` {fault}"));
         }
         let name = if self.values.contains_key(name) { self.fresh_name(name) } else { name.to_string() };
-        self.values.insert(name.clone(), floats.clone());
-        Ok(self.graph.source(ops::Constant { name }, TensorType::f32(Shape::fixed(&constant.shape))))
+        let truth = |x: &f32| f32::from(u8::from(*x != 0.0));
+        let numbers = if dtype == DType::Bool { numbers.iter().map(truth).collect() } else { numbers };
+        self.values.insert(name.clone(), numbers);
+        let ty = TensorType { dtype, shape: Shape::fixed(&constant.shape) };
+        Ok(self.graph.source(ops::Constant { name }, ty))
+    }
+
+    /// The same elements as another type; nothing if they are of that type.
+    pub(crate) fn converted(&mut self, x: NodeId, to: DType) -> Result<NodeId, String> {
+        let from = self.graph.ty(x).dtype;
+        if from == to {
+            return Ok(x);
+        }
+        if let Some(&known) = self.conversions.get(&(x, to)) {
+            return Ok(known);
+        }
+        let name = self.graph.node(x).name.clone();
+        let id = self.emit_internal(&format!("{name}.{to}"), ops::Convert { from, to }, &[x])?;
+        self.conversions.insert((x, to), id);
+        Ok(id)
+    }
+
+    /// A result that was computed in FP32 as elements of the type that it has in ONNX.
+    pub(crate) fn whole_again(&mut self, y: NodeId, to: DType) -> Result<NodeId, String> {
+        if self.graph.ty(y).dtype != to {
+            self.graph.set_role(y, Role::Internal);
+        }
+        self.converted(y, to)
     }
 
     pub(crate) fn shape(&self, id: NodeId) -> Shape {
@@ -46,6 +85,10 @@ impl Importer {
         plausible(&ty.shape)?;
         let id = self.graph.add_named(op, operands, name).map_err(|e| e.reason().to_string())?;
         self.graph.set_onnx_type(id, &self.operator);
+        // Whole numbers and truth values have no format.
+        if self.graph.ty(id).dtype != DType::F32 {
+            self.graph.set_role(id, Role::Internal);
+        }
         Ok(id)
     }
 

@@ -3,14 +3,40 @@
 use super::node::{Node, Operand, Padded, Value, axis};
 use super::parameters::parameter;
 use super::state::Importer;
-use crate::file::constant::Constant;
-use bitbudget_ir::{Dim, NodeId, Shape, ops};
+use crate::file::constant::{Constant, Elements};
+use bitbudget_ir::{DType, Dim, NodeId, Shape, ops};
 use std::rc::Rc;
 
 impl Importer {
-    /// The input at a position as a tensor of the graph.
+    /// The input at a position as floating-point numbers.
     pub(crate) fn tensor(&mut self, node: &Node, position: usize) -> Result<NodeId, String> {
         self.operand(node.need(position)?)
+    }
+
+    /// The input at a position as whole numbers.
+    pub(crate) fn whole(&mut self, node: &Node, position: usize) -> Result<NodeId, String> {
+        self.typed(node.need(position)?, DType::I32)
+    }
+
+    /// The input at a position as truth values.
+    pub(crate) fn truth(&mut self, node: &Node, position: usize) -> Result<NodeId, String> {
+        self.typed(node.need(position)?, DType::Bool)
+    }
+
+    /// The input at a position as elements of whatever type they have, for what only moves them.
+    pub(crate) fn moved(&mut self, node: &Node, position: usize) -> Result<NodeId, String> {
+        let operand = node.need(position)?;
+        let dtype = self.dtype(operand);
+        self.typed(operand, dtype)
+    }
+
+    /// The type of an operand's elements.
+    pub(crate) fn dtype(&self, operand: &Operand) -> DType {
+        match &operand.value {
+            Value::Tensor(id) => self.graph.ty(*id).dtype,
+            Value::Constant(constant) if matches!(constant.elements, Elements::Ints(_)) => DType::I32,
+            _ => DType::F32,
+        }
     }
 
     /// The second input as a tensor that broadcasts against the first, `x`: before operator set 7 an attribute `axis` said with which axis of
@@ -27,23 +53,32 @@ impl Importer {
         self.reshape(node.name, second, shape)
     }
 
-    /// An operand as a tensor of the graph: initializers become parameters, constants constants.
+    /// An operand as floating-point numbers: initializers become parameters, constants constants.
     pub(crate) fn operand(&mut self, operand: &Operand) -> Result<NodeId, String> {
-        match &operand.value {
+        self.typed(operand, DType::F32)
+    }
+
+    /// An operand as a tensor of the graph of some type.
+    pub(crate) fn typed(&mut self, operand: &Operand, dtype: DType) -> Result<NodeId, String> {
+        let id = match &operand.value {
             Value::Tensor(id) => Ok(*id),
             Value::Padded(padded) => self.padded(padded),
             Value::Initializer(i) => parameter(self, *i),
-            Value::Constant(constant) => match self.constants.get(&operand.name) {
-                Some(&id) => Ok(id),
-                None => {
-                    let id = self.constant_source(&operand.name, constant)?;
-                    self.constants.insert(operand.name.clone(), id);
-                    Ok(id)
+            Value::Constant(constant) => {
+                let key = (operand.name.clone(), dtype);
+                match self.constants.get(&key) {
+                    Some(&id) => Ok(id),
+                    None => {
+                        let id = self.constant_source(&operand.name, constant, dtype)?;
+                        self.constants.insert(key, id);
+                        Ok(id)
+                    }
                 }
-            },
+            }
             Value::Sequence(_) => Err(format!("`{}` is a sequence of tensors where one is needed", operand.name)),
             Value::Failed => Err("it needs the result of a node that cannot be imported".into()),
-        }
+        };
+        id.and_then(|id| self.converted(id, dtype))
     }
 
     /// The shape of an operand, without making a source of it.
@@ -51,6 +86,7 @@ impl Importer {
         Ok(match &operand.value {
             Value::Constant(constant) => Shape::fixed(&constant.shape),
             Value::Initializer(i) => Shape::fixed(&self.initializers[*i].constant.shape),
+            Value::Tensor(id) => self.shape(*id),
             _ => {
                 let x = self.operand(operand)?;
                 self.shape(x)

@@ -11,7 +11,7 @@ use super::state::{Importer, Initializer, Reader};
 use crate::analysis::pytorch::Origin;
 use crate::file::constant::{Constant, Elements};
 use crate::warning::WarningKind;
-use bitbudget_ir::{NodeId, Op, Precision, Shape, TensorType, ops};
+use bitbudget_ir::{DType, NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::NodeProto;
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     if floats.iter().any(|x| x.is_infinite()) {
         let constant = constant.clone();
         importer.warn(WarningKind::Infinite, &name);
-        let id = importer.constant_source(&name, &constant)?;
+        let id = importer.constant_source(&name, &constant, DType::F32)?;
         importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
         return Ok(id);
     }

@@ -6,7 +6,7 @@ use crate::error::ImportProblem;
 use crate::file::constant::Constant;
 use crate::file::external::DataFolders;
 use crate::warning::{self, Warning, WarningKind};
-use bitbudget_ir::{Graph, Names, NodeId};
+use bitbudget_ir::{DType, Graph, Names, NodeId};
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -63,7 +63,9 @@ pub(crate) struct Importer {
     /// Results that an earlier node has computed along with its own.
     pub(crate) merged: HashMap<String, NodeId>,
     /// The sources that known values have become, by name.
-    pub(super) constants: HashMap<String, NodeId>,
+    pub(super) constants: HashMap<(String, DType), NodeId>,
+    /// Tensors as another type.
+    pub(super) conversions: HashMap<(NodeId, DType), NodeId>,
     pub(super) names: Names,
     data: Option<DataFolders>,
 }
@@ -86,6 +88,7 @@ impl Importer {
             readers: HashMap::new(),
             merged: HashMap::new(),
             constants: HashMap::new(),
+            conversions: HashMap::new(),
             names: Names::default(),
             data,
         }

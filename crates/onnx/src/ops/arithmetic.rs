@@ -4,7 +4,7 @@ use super::fold;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements, Int};
 use crate::importer::{Importer, Node, Operand, Value, decimal};
-use bitbudget_ir::{Dim, Op, Real, Shape, UnaryFunction, ops};
+use bitbudget_ir::{DType, Dim, Op, Real, Shape, UnaryFunction, ops};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -163,7 +163,7 @@ fn reciprocal(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String
     let x = importer.tensor(node, 0)?;
     let one = Constant { shape: Vec::new(), elements: Elements::Floats(vec![1.0]) };
     let name = importer.fresh_name(&format!("{}.one", node.name));
-    let one = importer.constant_source(&name, &one)?;
+    let one = importer.constant_source(&name, &one, DType::F32)?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Div {}, &[one, x])?)])
 }
 

@@ -6,7 +6,7 @@ use crate::file::constant::{Constant, Elements, Int};
 use crate::file::tensor;
 use crate::importer::{Importer, Node, Value, decimal};
 use crate::warning::WarningKind;
-use bitbudget_ir::{Dim, NodeId, Real, Shape, ops};
+use bitbudget_ir::{DType, Dim, NodeId, Real, Shape, ops};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
@@ -43,13 +43,10 @@ pub(super) const ROWS: &[Row] = &[
         name: "Cast",
         versions: &[6, 9, 13, 19, 21, 23, 24, 25, 28],
         attributes: &["round_mode", "saturate", "to"],
-        forms: "nothing between floating-point types; on known values, a conversion",
-        build: Some(|_, node| {
+        forms: "nothing between floating-point types, else `convert`",
+        build: Some(|importer, node| {
             let to = node.element_type("to")?.ok_or("attribute `to` is missing")?;
-            match tensor::is_float(to) {
-                true => Ok(vec![node.need(0)?.value.clone()]),
-                false => Err(format!("a tensor of the network cannot become {}", tensor::type_name(to))),
-            }
+            cast(importer, node, graph_type(to)?)
         }),
         fold: Some(|node, x, room| {
             let to = node.element_type("to")?.ok_or("attribute `to` is missing")?;
@@ -69,9 +66,6 @@ pub(super) const ROWS: &[Row] = &[
     },
     folded("ConstantOfShape", &[9, 20, 21, 23, 24, 25], &["value"], constant_of_shape),
     folded("Range", &[11, 27], &["stash_type"], range),
-    folded("Floor", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::floor)?])),
-    folded("Ceil", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::ceil)?])),
-    folded("Mod", &[10, 13, 28], &["fmod"], remainder),
     Row {
         name: "Min",
         versions: &[6, 8, 12, 13],
@@ -88,16 +82,6 @@ pub(super) const ROWS: &[Row] = &[
         build: Some(|i, n| extremum(i, n, false)),
         fold: Some(|_, x, room| extreme(x, room, Ordering::Greater)),
     },
-    folded("Equal", &[7, 11, 13, 19], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_eq)?])),
-    folded("Greater", &[7, 9, 13], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_gt)?])),
-    folded("Less", &[7, 9, 13], &[], |_, x, room| Ok(vec![fold::compare(x, room, Ordering::is_lt)?])),
-    folded("Not", &[1], &[], |_, x, room| {
-        let x = fold::need(x, 0)?;
-        fold::elements(&x.shape, room)?;
-        let truths = x.as_fixed()?.into_iter().map(|i| Int::fixed(i64::from(i == 0))).collect();
-        Ok(vec![Constant { shape: x.shape.clone(), elements: Elements::Ints(truths) }])
-    }),
-    folded("Where", &[9, 16], &[], choice),
 ];
 
 fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -140,22 +124,32 @@ fn size(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     Ok(vec![Value::known(Constant { shape: Vec::new(), elements: Elements::Ints(vec![size]) })])
 }
 
+/// The type in a graph of an element type of ONNX.
+pub(crate) fn graph_type(code: i32) -> Result<DType, String> {
+    match () {
+        () if tensor::is_float(code) => Ok(DType::F32),
+        () if tensor::type_name(code) == "BOOL" => Ok(DType::Bool),
+        () if tensor::is_whole(code) => Ok(DType::I32),
+        () => Err(format!("a tensor of the network cannot become {}", tensor::type_name(code))),
+    }
+}
+
+fn cast(importer: &mut Importer, node: &Node, to: DType) -> Result<Vec<Value>, String> {
+    let operand = node.need(0)?;
+    match importer.dtype(operand) == to {
+        true => Ok(vec![operand.value.clone()]),
+        false => Ok(vec![Value::Tensor(importer.typed(operand, to)?)]),
+    }
+}
+
 fn cast_like(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let float = |value: &Value| match value {
-        Value::Constant(constant) => matches!(constant.elements, Elements::Floats(_)),
-        _ => true,
-    };
-    let (x, like) = (&node.need(0)?.value, &node.need(1)?.value);
-    match (x, float(x), float(like)) {
-        (Value::Constant(constant), ..) => {
-            let x = converted(constant, float(like), false, constant.len())?;
+    let to = importer.dtype(node.need(1)?);
+    match &node.need(0)?.value {
+        Value::Constant(constant) => {
+            let x = converted(constant, to == DType::F32, to == DType::Bool, constant.len())?;
             Ok(vec![Value::known(x)])
         }
-        (_, true, true) => {
-            let x = importer.operand(node.need(0)?)?;
-            Ok(vec![Value::Tensor(x)])
-        }
-        _ => Err("a tensor of the network cannot become whole numbers".into()),
+        _ => cast(importer, node, to),
     }
 }
 
@@ -211,17 +205,6 @@ fn range(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> 
     Ok(vec![Constant::ints(ints)])
 }
 
-fn remainder(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
-    let like_c = node.flag("fmod")?;
-    let ints = |a: Int, b: Int| {
-        let (a, b) = (a.as_fixed()?, b.as_fixed()?);
-        let rest = a.checked_rem(b)?;
-        // Without fmod the result has the divisor's sign, as in Python.
-        Some(Int::fixed(if !like_c && rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }))
-    };
-    Ok(vec![fold::binary(inputs, room, ints, |a, b| a % b)?])
-}
-
 /// The least or largest of all inputs: known numbers are one bound, tensors are compared in pairs.
 fn extremum(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Value>, String> {
     let mut best: Option<NodeId> = None;
@@ -264,20 +247,4 @@ fn extreme(inputs: Known, room: usize, wanted: Ordering) -> Result<Vec<Constant>
         best = fold::binary(&pair, room, ints, float)?;
     }
     Ok(vec![best])
-}
-
-fn choice(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
-    let (condition, a, b) = (fold::need(inputs, 0)?, fold::need(inputs, 1)?, fold::need(inputs, 2)?);
-    let shape = fold::broadcast(&fold::broadcast(&condition.shape, &a.shape)?, &b.shape)?;
-    let condition = fold::expand(condition, &shape, room)?.as_fixed()?;
-    let (a, b) = (fold::expand(a, &shape, room)?, fold::expand(b, &shape, room)?);
-    fn pick<T: Copy>(condition: &[i64], a: &[T], b: &[T]) -> Vec<T> {
-        condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b }).collect()
-    }
-    let elements = match (&a.elements, &b.elements) {
-        (Elements::Ints(a), Elements::Ints(b)) => Elements::Ints(pick(&condition, a, b)),
-        (Elements::Floats(a), Elements::Floats(b)) => Elements::Floats(pick(&condition, a, b)),
-        _ => return Err("whole and floating-point numbers do not mix".into()),
-    };
-    Ok(vec![Constant { shape, elements }])
 }

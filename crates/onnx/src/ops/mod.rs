@@ -7,6 +7,7 @@ mod fold;
 mod functions;
 mod known;
 mod linear;
+mod logic;
 mod normalization;
 mod part;
 mod pool;
@@ -16,10 +17,11 @@ mod row;
 mod split;
 mod window;
 
+pub(crate) use known::graph_type;
 pub(crate) use row::{Fold, Row};
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 13] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
@@ -28,6 +30,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
         ("Activations", activation::ROWS),
         ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
+        ("Comparisons and choices", logic::ROWS),
         ("Parts and joins", part::ROWS),
         ("Splitting", split::ROWS),
         ("Shapes", reshape::ROWS),

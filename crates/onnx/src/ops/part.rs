@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "Gather",
         versions: &[1, 11, 13],
         attributes: &["axis"],
-        forms: "`slice` (and `reshape`), for one known index or known indices in equal steps; not from the batch",
+        forms: "`slice` (and `reshape`), for one known index or known indices in equal steps; else `gather`; not from the batch",
         build: Some(gather),
         fold: Some(fold_gather),
     },
@@ -46,7 +46,10 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 fn concat(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let parts = (0..node.inputs.len()).map(|i| importer.tensor(node, i)).collect::<Result<Vec<_>, _>>()?;
+    let dtype = node.inputs.iter().flatten().map(|operand| importer.dtype(operand)).min();
+    let dtype = dtype.ok_or("it has no inputs")?;
+    let parts: Vec<NodeId> =
+        node.inputs.iter().flatten().map(|operand| importer.typed(operand, dtype)).collect::<Result<_, _>>()?;
     let first = *parts.first().ok_or("it has no inputs")?;
     let axis = axis(node.int("axis")?.ok_or("attribute `axis` is missing")?, importer.shape(first).rank())?;
     if parts.len() == 1 {
@@ -188,7 +191,7 @@ fn bounds(
 }
 
 fn slice(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let mut shape = importer.shape(x);
     let source = shape.clone();
     let all = bounds(node, shape.rank(), |i| node.input(i).map(|operand| importer.constant(operand)).transpose())?;
@@ -235,26 +238,28 @@ fn fold_slice(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>,
 }
 
 fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let shape = importer.shape(x);
     let axis = axis(node.int("axis")?.unwrap_or(0), shape.rank())?;
     let size = shape.0[axis].as_fixed().ok_or("the batch cannot be gathered from")?;
-    let indices = importer.constant(node.need(1)?)?;
-    let counted = indices.as_fixed()?.into_iter().map(|i| crate::importer::axis(i, size).map_err(|_| i));
-    let list: Vec<usize> = counted
-        .collect::<Result<_, i64>>()
-        .map_err(|i| format!("index {i} is out of range for dimension {axis} of {shape}"))?;
-    let step = match list.as_slice() {
-        [first, second, ..] => *second as i64 - *first as i64,
-        _ => 1,
-    };
-    if step == 0 || list.is_empty() || list.windows(2).any(|w| w[1] as i64 - w[0] as i64 != step) {
-        return Err("indices in equal steps are supported on tensors of the network".into());
+    if let Ok(indices) = importer.constant(node.need(1)?) {
+        let counted = indices.as_fixed()?.into_iter().map(|i| crate::importer::axis(i, size).map_err(|_| i));
+        let list: Vec<usize> = counted
+            .collect::<Result<_, i64>>()
+            .map_err(|i| format!("index {i} is out of range for dimension {axis} of {shape}"))?;
+        let step = match list.as_slice() {
+            [first, second, ..] => *second as i64 - *first as i64,
+            _ => 1,
+        };
+        if step != 0 && !list.is_empty() && list.windows(2).all(|w| w[1] as i64 - w[0] as i64 == step) {
+            let y = part(importer, node.name, x, axis, (list[0], list.len(), step))?;
+            let mut dims = shape.0;
+            dims.splice(axis..=axis, indices.shape.iter().map(|&d| Dim::fixed(d)));
+            return Ok(vec![Value::Tensor(importer.reshape(node.name, y, Shape(dims))?)]);
+        }
     }
-    let y = part(importer, node.name, x, axis, (list[0], list.len(), step))?;
-    let mut dims = shape.0;
-    dims.splice(axis..=axis, indices.shape.iter().map(|&d| Dim::fixed(d)));
-    Ok(vec![Value::Tensor(importer.reshape(node.name, y, Shape(dims))?)])
+    let indices = importer.whole(node, 1)?;
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Gather { axis }, &[x, indices])?)])
 }
 
 fn fold_gather(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {

@@ -66,7 +66,7 @@ fn reshaped(importer: &mut Importer, node: &Node, x: NodeId, shape: Shape) -> Re
 }
 
 fn reshape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let target = importer.constant(node.need(1)?)?;
     let source = importer.shape(x);
     let shape = resolve(&source, target.as_ints()?, node.flag("allowzero")?, importer.batch)?;
@@ -144,7 +144,7 @@ fn relabelled(x: &Constant, shape: Vec<usize>, room: usize) -> Result<Vec<Consta
 }
 
 fn flatten(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let shape = importer.shape(x);
     let given = node.int("axis")?.unwrap_or(1);
     let rank = shape.rank();
@@ -197,7 +197,7 @@ fn unsqueezed<D: Copy>(dims: &[D], given: Option<&[i64]>, one: D) -> Result<Vec<
 }
 
 fn squeeze(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let given = given_axes(importer, node)?;
     let dims = importer.shape(x).0;
     let shape = squeezed(&dims, given.as_deref(), Dim::fixed(1))?;
@@ -210,7 +210,7 @@ fn fold_squeeze(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant
 }
 
 fn unsqueeze(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let given = given_axes(importer, node)?;
     let shape = unsqueezed(&importer.shape(x).0, given.as_deref(), Dim::fixed(1))?;
     reshaped(importer, node, x, Shape(shape))
@@ -231,7 +231,7 @@ fn permutation(node: &Node, rank: usize) -> Result<Vec<usize>, String> {
 }
 
 fn transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let perm = permutation(node, importer.shape(x).rank())?;
     if perm.iter().copied().eq(0..perm.len()) {
         return Ok(vec![Value::Tensor(x)]);
@@ -252,7 +252,7 @@ fn fold_transpose(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Consta
 }
 
 fn expand(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let target = importer.constant(node.need(1)?)?;
     let source = importer.shape(x);
     let rank = source.rank().max(target.len());

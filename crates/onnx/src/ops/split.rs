@@ -49,7 +49,7 @@ fn split_sizes(given: &[i64], size: usize) -> Result<Vec<usize>, String> {
 }
 
 fn split(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let (axis, size) = split_axis(importer, node, x)?;
     let outputs = node.proto.output.len();
     let given = match importer.ints(node, 1)? {
@@ -86,7 +86,7 @@ fn split(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 fn split_to_sequence(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.tensor(node, 0)?;
+    let x = importer.moved(node, 0)?;
     let (axis, size) = split_axis(importer, node, x)?;
     let keep = node.int("keepdims")?.unwrap_or(1) != 0;
     let sizes = match node.input(1) {

@@ -215,7 +215,7 @@ fn warnings_tell_what_is_lost() {
 fn backward_operators_have_no_form_in_onnx() {
     use bitbudget_ir::{Dim, Graph, Model, TensorType, ops};
     let mut graph = Graph::new("g");
-    let x = graph.source(ops::Input { name: "x".into() }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
+    let x = graph.source(ops::Input { name: "x".into(), target: false }, TensorType::f32([Dim::BATCH, Dim::fixed(3)]));
     let y = graph.add_named(ops::ReluGrad {}, &[x, x], "backward").unwrap();
     graph.set_output("y", y);
     let error = bitbudget_onnx::export_bytes(&Model { graph, values: Default::default() }).unwrap_err();

@@ -21,7 +21,7 @@ pub(crate) fn values(graph: &Graph, seed: usize, special: bool) -> BTreeMap<Stri
         let seed = seed + name.bytes().map(usize::from).sum::<usize>();
         let mut numbers = bitbudget_testkit::numbers(shape.iter().product(), seed);
         match graph.op(id) {
-            Op::Label(_) => numbers.fill(1.0),
+            Op::Input(op) if op.target => numbers.fill(1.0),
             Op::State(_) | Op::Scalar(_) => numbers.fill(0.5),
             _ if special => {
                 let marked = numbers.iter_mut().enumerate().filter(|(at, _)| (at + seed).is_multiple_of(7));

@@ -12,7 +12,7 @@ pub(crate) fn run(graph: &Graph) -> Vec<Vec<f32>> {
         if let Some(name) = graph.op(id).source_name() {
             let count = graph.ty(id).shape.elements(2);
             let numbers = match graph.op(id) {
-                Op::Label(_) => vec![1.0; count],
+                Op::Input(op) if op.target => vec![1.0; count],
                 Op::State(_) | Op::Scalar(_) => vec![0.5; count],
                 // By name, since ids differ.
                 _ => numbers(count, name.bytes().map(usize::from).sum()),

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 pub enum Numbers {
     /// FP32 numbers.
     F32(Vec<f32>),
-    /// Integers: labels.
-    Integers(Vec<u32>),
+    /// Whole numbers: classes, tokens; 0 and 1 for truth values.
+    Integers(Vec<i32>),
 }
 
 /// An input of a program in one batch.
@@ -29,7 +29,7 @@ pub struct Array {
 pub struct Batch {
     /// The arrays. The images of a data set are [batch, c, h, w], or [batch, h, w, c] where the network takes them so.
     pub arrays: BTreeMap<String, Array>,
-    /// The array with one class per example, by which scores are judged.
+    /// The array with one class per row of scores, by which these are judged; rows with a negative one do not count.
     pub labels: String,
     /// The number of each example in its split, where the batch is of one.
     pub examples: Vec<u32>,
@@ -49,11 +49,11 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The class of each example, those included that do not count.
+    /// The class of each row of scores, those included that do not count.
     ///
     /// # Errors
     /// `Invalid` if there is no such array of integers, or more examples are said to count than there are.
-    pub fn classes(&self) -> Result<&[u32]> {
+    pub fn classes(&self) -> Result<&[i32]> {
         let invalid = |reason: String| Err(Error::new(ErrorKind::Invalid, format!("a batch {reason}")));
         match self.arrays.get(&self.labels).map(|array| &array.numbers) {
             Some(Numbers::Integers(classes)) if !classes.is_empty() && self.valid <= classes.len() => Ok(classes),
@@ -81,7 +81,7 @@ impl Batch {
 
     /// The most extreme of all FP32 numbers by an order, the first of equal ones, with the number of its example in its split.
     pub fn most(&self, by: impl Fn(&f32, &f32) -> Ordering) -> Option<(f32, Option<u32>)> {
-        let count = self.classes().map_or(0, <[u32]>::len);
+        let count = if self.examples.is_empty() { self.valid } else { self.examples.len() };
         let example = |at: usize, len: usize| self.examples.get(at.checked_div(len.checked_div(count)?)?).copied();
         let mut most: Option<(f32, Option<u32>)> = None;
         for (_, numbers) in self.numbers() {

@@ -1,6 +1,7 @@
 //! Batches of named arrays: those of a data set, with normalised examples. A compiled program has a fixed batch size, so every
 //! batch is full.
 
+mod arrays;
 mod augmentation;
 mod batch;
 mod evaluation;
@@ -8,6 +9,7 @@ mod reader;
 mod sequence;
 mod training;
 
+pub use arrays::{ArrayEpochs, array_batches};
 pub use batch::{Array, Batch, Numbers};
 pub use evaluation::EvalBatches;
 pub use sequence::Batches;

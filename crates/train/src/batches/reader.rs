@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result};
 /// The memory of a batch while it is filled.
 pub(super) struct Slots {
     images: Vec<f32>,
-    labels: Vec<u32>,
+    labels: Vec<i32>,
     /// Of the examples in their split.
     numbers: Vec<u32>,
 }
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn fill(&mut self, slots: &mut Slots, slot: usize, example: usize, placement: Option<Placement>) {
-        slots.labels[slot] = self.split.labels[example];
+        slots.labels[slot] = self.split.labels[example] as i32;
         // A split has no more examples than a u32 counts.
         slots.numbers[slot] = example as u32;
         let output = &mut slots.images[slot * self.length..][..self.length];

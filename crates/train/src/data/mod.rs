@@ -1,6 +1,7 @@
 //! Labelled examples: where they come from, how they are fitted to a network, how they are normalised.
 
 mod arrange;
+mod arrays;
 mod change;
 mod cifar;
 mod dataset;
@@ -13,14 +14,18 @@ mod mnist;
 mod normalization;
 mod npy;
 mod npz;
+mod ports;
 mod resize;
 mod source;
 mod synthetic;
 
+pub(crate) use arrays::Column;
+pub use arrays::{Arrays, Columns};
 pub use dataset::{Dataset, Images, Network, Split};
 pub use fit::{Fitting, fit};
 pub use layout::Layout;
 pub(crate) use layout::transpose;
 pub use normalization::Normalization;
+pub use ports::{Interface, Port};
 pub use resize::Resize;
 pub use source::{DataSpec, load};

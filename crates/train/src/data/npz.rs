@@ -86,7 +86,7 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
 }
 
 /// Opens an archive; anything else is refused by its first bytes, with how to write one.
-fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+pub(super) fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
     let unreadable = |error| Error::io(path, "read", error);
     let mut file = File::open(path).map_err(unreadable)?;
     // The directory of an archive stands at its end.
@@ -160,7 +160,7 @@ fn zip_error(path: &Path, error: ZipError) -> Error {
     }
 }
 
-fn read(path: &Path, archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Option<Array>> {
+pub(super) fn read(path: &Path, archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Option<Array>> {
     let mut entry = match archive.by_name(&format!("{name}.npy")) {
         Ok(entry) => entry,
         Err(ZipError::FileNotFound) => return Ok(None),

@@ -49,11 +49,11 @@ pub(super) fn rows2(kernel: Rows2, Call { operands, y, shape, .. }: Call) -> Res
 pub(super) fn nll_loss(Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
     let (scores, scores_shape) = operands.shaped(0)?;
     let (rows, columns) = geometry::rows(scores_shape);
-    let loss = kernels::nll_loss(rows, columns, scores, operands.labels(1)?)?;
+    let loss = kernels::nll_loss(rows, columns, scores, operands.exact(1)?)?;
     Ok(y.put(&[loss])?)
 }
 
 pub(super) fn nll_loss_grad(Call { operands, y, shape, .. }: Call) -> Result<Counts, Fault> {
     let (rows, columns) = geometry::rows(shape);
-    Ok(kernels::nll_loss_grad(rows, columns, operands.labels(1)?, operands.scalar(0)?, y)?)
+    Ok(kernels::nll_loss_grad(rows, columns, operands.exact(1)?, operands.scalar(0)?, y)?)
 }

@@ -57,6 +57,8 @@ multiversion! {
                     Word::Sin => stack.one(libm::sinf),
                     Word::Cos => stack.one(libm::cosf),
                     Word::Log1p => stack.one(libm::log1pf),
+                    Word::Floor => stack.one(f32::floor),
+                    Word::Round => stack.one(f32::round_ties_even),
                     Word::Pow => stack.several(|[a, b]| libm::powf(a, b)),
                     Word::Add => stack.several(|[a, b]| a + b),
                     Word::Sub => stack.several(|[a, b]| a - b),

@@ -1,0 +1,15 @@
+//! What a user says about a file that is read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The options of reading a file.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Folders into which links to external data may lead beside the model's own.
+    pub folders: Vec<PathBuf>,
+    /// The output that is trained; needed where a file has several.
+    pub output: Option<String>,
+    /// The sizes of variable dimensions other than the batch, by name.
+    pub sizes: BTreeMap<String, usize>,
+}

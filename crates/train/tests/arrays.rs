@@ -1,0 +1,158 @@
+//! Examples as named arrays of an npz file.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+use std::io::Write;
+use std::path::Path;
+
+use bitbudget_train::batches::{ArrayEpochs, Batch, Numbers, TrainOptions, array_batches};
+use bitbudget_train::data::{Arrays, Interface, Port};
+use bitbudget_train::examples::Examples;
+use zip::write::{SimpleFileOptions, ZipWriter};
+
+/// An npy array of little-endian elements.
+fn npy(descr: &str, shape: &[usize], body: &[u8]) -> Vec<u8> {
+    let sizes: Vec<String> = shape.iter().map(|size| format!("{size},")).collect();
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", sizes.join(" "));
+    while (header.len() + 11) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+fn floats(shape: &[usize], numbers: &[f32]) -> Vec<u8> {
+    npy("<f4", shape, &numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
+}
+
+fn integers(shape: &[usize], numbers: &[i64]) -> Vec<u8> {
+    npy("<i8", shape, &numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
+}
+
+fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
+    let mut zip = ZipWriter::new(std::fs::File::create(path).unwrap());
+    for (name, bytes) in arrays {
+        zip.start_file(format!("{name}.npy"), SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+fn port(name: &str, integers: bool, shape: &[usize], axis: Option<usize>) -> Port {
+    Port { name: name.into(), integers, shape: shape.to_vec(), axis }
+}
+
+/// Time first, tokens, and an array that is the same for all examples; a class for each of two tokens.
+fn interface() -> Interface {
+    Interface {
+        inputs: vec![
+            port("series", false, &[2, 1], Some(1)),
+            port("tokens", true, &[1, 2], Some(0)),
+            port("table", false, &[3], None),
+        ],
+        labels: port("labels", true, &[1, 2], Some(0)),
+        classes: 4,
+    }
+}
+
+/// Three examples.
+fn arrays() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("series", floats(&[2, 3], &[0.0, 1.0, 2.0, 10.0, 11.0, 12.0])),
+        ("tokens", integers(&[3, 2], &[5, 6, 7, 8, 9, 10])),
+        ("table", floats(&[3], &[0.5, 1.5, 2.5])),
+        ("y", integers(&[3, 2], &[0, 255, 1, 2, -100, 3])),
+    ]
+}
+
+fn load(arrays: &[(&str, Vec<u8>)]) -> Result<Arrays, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.npz");
+    npz(&path, arrays);
+    Arrays::load(&path, &interface(), Some(255)).map_err(|error| error.to_string())
+}
+
+fn whole(batch: &Batch, name: &str) -> Vec<i32> {
+    match &batch.arrays[name].numbers {
+        Numbers::Integers(numbers) => numbers.clone(),
+        Numbers::F32(numbers) => numbers.iter().map(|&x| x as i32).collect(),
+    }
+}
+
+#[test]
+fn examples_lie_along_the_dimension_that_grows() {
+    let arrays = load(&arrays()).unwrap();
+    let mut batches = array_batches(&arrays, 2).unwrap();
+    let mut batch = Batch::default();
+    use bitbudget_train::batches::Batches;
+    assert!(batches.next_into(&mut batch).unwrap());
+    assert_eq!((batch.arrays["series"].shape.as_slice(), batch.valid), (&[2, 2][..], 2));
+    assert_eq!(whole(&batch, "series"), [0, 1, 10, 11]);
+    assert_eq!(whole(&batch, "tokens"), [5, 6, 7, 8]);
+    assert_eq!((whole(&batch, "table"), batch.arrays["table"].shape.as_slice()), (vec![0, 1, 2], &[3][..]));
+    // What is ignored, and what is negative, does not count.
+    assert_eq!(batch.classes().unwrap(), [0, -1, 1, 2]);
+    // The last batch is filled up.
+    assert!(batches.next_into(&mut batch).unwrap());
+    assert_eq!((whole(&batch, "series"), batch.valid), (vec![2, 0, 12, 10], 1));
+    assert_eq!(batch.examples, [2, 0]);
+    assert!(!batches.next_into(&mut batch).unwrap());
+}
+
+#[test]
+fn every_epoch_has_another_order_and_whole_batches() {
+    let arrays = load(&arrays()).unwrap();
+    let options = |shuffle| TrainOptions { batch: 1, seed: 3, shuffle, augment: false };
+    let orders = |options: TrainOptions, epochs: u64| -> Vec<Vec<u32>> {
+        let epochs_of = ArrayEpochs::new(&arrays, options).unwrap();
+        let order = |epoch| {
+            let (mut batches, mut batch, mut order) = (epochs_of.epoch(epoch).unwrap(), Batch::default(), Vec::new());
+            while batches.next_into(&mut batch).unwrap() {
+                order.push(batch.examples[0]);
+            }
+            order
+        };
+        (0..epochs).map(order).collect()
+    };
+    assert_eq!(orders(options(false), 2), [[0, 1, 2], [0, 1, 2]]);
+    let mut shuffled = orders(options(true), 8);
+    assert_eq!(shuffled, orders(options(true), 8));
+    shuffled.sort();
+    shuffled.dedup();
+    assert!(shuffled.len() > 1);
+    let two = ArrayEpochs::new(&arrays, TrainOptions { batch: 2, ..options(false) }).unwrap();
+    assert_eq!(two.steps().unwrap(), 1);
+    let error = ArrayEpochs::new(&arrays, TrainOptions { batch: 4, ..options(false) }).unwrap_err().to_string();
+    assert!(error.contains("3 training examples cannot fill a batch of 4"), "{error}");
+}
+
+#[test]
+fn everything_that_does_not_fit_is_named() {
+    let with = |name: &str, array: Vec<u8>| {
+        let mut all = arrays();
+        all.iter_mut().filter(|(other, _)| *other == name).for_each(|(_, bytes)| *bytes = array.clone());
+        load(&all).unwrap_err()
+    };
+    let without = |names: &[&str]| {
+        load(&arrays().into_iter().filter(|(name, _)| !names.contains(name)).collect::<Vec<_>>()).unwrap_err()
+    };
+    for (message, parts) in [
+        (without(&["series", "y"]), &["there is no array `series`, `y`"][..]),
+        (with("series", floats(&[2, 2], &[0.0; 4])), &["array `tokens` has 3 examples where others have 2 examples"]),
+        (with("tokens", integers(&[3, 3], &[0; 9])), &["`tokens` has shape [3, 3]", "whole numbers of shape [N, 2]"]),
+        (with("tokens", floats(&[3, 2], &[0.5; 6])), &["`tokens` holds 0.5 at element 0"]),
+        (with("tokens", integers(&[3, 2], &[1 << 25; 6])), &["`tokens` holds 33554432"]),
+        (with("table", floats(&[2], &[0.0; 2])), &["`table` has shape [2], the network takes numbers of shape [3]"]),
+        (with("series", floats(&[2, 3], &[f32::NAN; 6])), &["`series` holds NaN"]),
+        (
+            with("y", integers(&[3, 2], &[0, 1, 2, 3, 4, 0])),
+            &["label 4 at element 4 is too large: the network has 4 classes"],
+        ),
+    ] {
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+}
