@@ -3,7 +3,7 @@
 use bitbudget_ir::{Dim, Graph, Role, TensorType, ops, verify};
 
 const TINY: &str = r#"graph "tiny" {
-  %0 = input {name="x"} : f32[N,3]
+  %0 = input {name="x", target=false} : f32[N,3]
   %1 = parameter {name="w"} : f32[2,3]
   %2 = cast(%1) : f32[2,3] parameter
   %3 = matmul(%0, %2) {trans_a=false, trans_b=true} : f32[N,2] output "fc \"1\"\n"
