@@ -15,8 +15,6 @@ pub enum WarningKind {
         /// The newest known one.
         newest: i64,
     },
-    /// The file defines functions.
-    Functions,
     /// Inputs have elements of another type in the file.
     InputType {
         /// ONNX's name of that type.
@@ -79,7 +77,6 @@ impl WarningKind {
             | WarningKind::FrozenLayer
             | WarningKind::ConstantScale => true,
             WarningKind::NewerOperatorSet { .. }
-            | WarningKind::Functions
             | WarningKind::InputType { .. }
             | WarningKind::Rounded
             | WarningKind::ConstantWeight
@@ -98,7 +95,6 @@ impl WarningKind {
             WarningKind::NewerOperatorSet { found, newest } => {
                 format!("the file uses operator set {found}, newer than the newest known one ({newest})")
             }
-            WarningKind::Functions => "the file defines functions".into(),
             WarningKind::InputType { elements } => format!("the input is {elements} in the file"),
             WarningKind::Rounded => format!("{} rounded to FP32", of("FP64 initializer was", "FP64 initializers were")),
             WarningKind::ConstantWeight => format!(
@@ -164,7 +160,6 @@ impl WarningKind {
     fn advice(&self) -> &'static str {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
-            WarningKind::Functions => "nodes that call them are not supported",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout | WarningKind::NoParameters => "",
             WarningKind::FoldedNormalisation => {

@@ -5,9 +5,10 @@ use crate::analysis::Clues;
 use crate::error::ImportProblem;
 use crate::file::constant::Constant;
 use crate::file::external::DataFolders;
+use crate::inline::captures;
 use crate::warning::{self, Warning, WarningKind};
 use bitbudget_ir::{Graph, Names, NodeId};
-use onnx_protobuf::{GraphProto, NodeProto};
+use onnx_protobuf::NodeProto;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -64,7 +65,7 @@ pub(crate) struct Importer {
     pub(crate) merged: HashMap<String, NodeId>,
     /// The sources that known values have become, by name.
     pub(super) constants: HashMap<String, NodeId>,
-    pub(super) names: Names,
+    pub(crate) names: Names,
     data: Option<DataFolders>,
 }
 
@@ -96,17 +97,17 @@ impl Importer {
         warning::add(&mut self.warnings, kind, [name.into()]);
     }
 
-    /// Notes who reads what, for the operators that are imported together with their only reader.
-    pub(crate) fn count_readers(&mut self, graph: &GraphProto, needed: &[bool]) {
-        for node in graph.node.iter().zip(needed).filter(|(_, needed)| **needed).map(|(node, _)| node) {
+    /// Notes who reads what among nodes and their outputs, for the operators that are imported together with their only reader.
+    pub(crate) fn count_readers(&mut self, nodes: &[&NodeProto], outputs: &[&str]) {
+        for &node in nodes {
             for name in node.input.iter().filter(|n| !n.is_empty()) {
                 let entry = self.readers.entry(name.clone()).or_insert((0, None));
                 *entry = (entry.0 + 1, (entry.0 == 0 && node.op_type == "Add").then(|| node.clone()));
             }
             node.output.iter().for_each(|output| self.names.take(output));
         }
-        for output in &graph.output {
-            let entry = self.readers.entry(output.name.clone()).or_insert((0, None));
+        for name in nodes.iter().flat_map(|node| captures(node)).chain(outputs.iter().copied()) {
+            let entry = self.readers.entry(name.to_string()).or_insert((0, None));
             *entry = (entry.0 + 1, None);
         }
     }

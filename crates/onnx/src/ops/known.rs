@@ -194,6 +194,9 @@ fn constant_of_shape(node: &Node, inputs: Known, room: usize) -> Result<Vec<Cons
 }
 
 fn range(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
+    if matches!(fold::need(inputs, 0)?.elements, Elements::Floats(_)) {
+        return float_range(inputs, room);
+    }
     let number = |position| match fold::need(inputs, position)?.as_fixed()?.as_slice() {
         [one] => Ok(*one),
         _ => Err("one number per input is needed".to_string()),
@@ -209,6 +212,17 @@ fn range(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> 
     let at = |i: usize| i64::try_from(i128::from(start) + i as i128 * delta).map(Int::fixed);
     let ints = (0..count).map(at).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     Ok(vec![Constant::ints(ints)])
+}
+
+fn float_range(inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
+    let number = |position| fold::need(inputs, position)?.as_scalar();
+    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    let count = ((f64::from(limit) - f64::from(start)) / f64::from(delta)).ceil().max(0.0);
+    if count.is_nan() || delta == 0.0 || count > room as f64 {
+        return Err(format!("the range from {start} to {limit} in steps of {delta} is too long"));
+    }
+    let floats: Vec<f32> = (0..count as usize).map(|i| start + i as f32 * delta).collect();
+    Ok(vec![Constant { shape: vec![floats.len()], elements: Elements::Floats(floats) }])
 }
 
 fn remainder(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {

@@ -18,6 +18,8 @@ mod window;
 
 pub(crate) use row::{Fold, Row};
 
+use crate::inline::standard;
+
 /// All rows by family, in the order of the documentation.
 pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
     [
@@ -41,9 +43,19 @@ pub(crate) fn find(name: &str) -> Option<&'static Row> {
     families().into_iter().flat_map(|(_, rows)| rows).find(|row| row.name == name)
 }
 
+/// Whether an operator of a domain is read.
+pub(crate) fn is_read(domain: &str, name: &str) -> bool {
+    is_onnx(domain) && find(name).is_some()
+}
+
 /// Whether a domain is that of ONNX's own operators.
 pub(crate) fn is_onnx(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
+}
+
+/// The operators that are read by the standard's functions, each with the operator sets that introduced its versions.
+pub(crate) fn by_functions() -> Vec<(&'static str, Vec<i64>)> {
+    standard::operators(&is_read)
 }
 
 /// An operator that is read, for the documentation.

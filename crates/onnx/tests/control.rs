@@ -1,0 +1,77 @@
+//! Functions and control flow: imported graphs compute what onnxruntime computes, from models that `tests/data/control.py` writes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use bitbudget_ir::{Bindings, Graph, Model, interpret, verify};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/control")
+}
+
+fn import(name: &str) -> Model {
+    let imported = bitbudget_onnx::import(&data().join(format!("{name}.onnx")));
+    imported.unwrap_or_else(|e| panic!("{name}: {e}")).model
+}
+
+fn numbers(value: &serde_json::Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn functions_and_control_flow_compute_what_onnxruntime_computes() {
+    let text = std::fs::read_to_string(data().join("cases.json")).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(cases.len() >= 17);
+    for case in &cases {
+        let name = case["name"].as_str().unwrap();
+        let model = import(name);
+        assert_eq!(verify(&model.graph), Ok(()), "{name}");
+        let widened = |(n, v): (&String, &Vec<f32>)| (n.clone(), v.iter().map(|&x| f64::from(x)).collect());
+        let mut values: BTreeMap<String, Vec<f64>> = model.values.iter().map(widened).collect();
+        values.insert("x".into(), numbers(&case["input"]));
+        let batch = case["batch"].as_u64().unwrap() as usize;
+        let results = interpret(&model.graph, &Bindings { batch, values }).unwrap();
+        let y = &results[model.graph.outputs()[0].1.index()];
+        let shape: Vec<usize> = numbers(&case["shape"]).into_iter().map(|d| d as usize).collect();
+        assert_eq!(y.shape, shape, "{name}");
+        let pairs = y.data.iter().zip(numbers(&case["output"]));
+        let worst = pairs.map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
+        assert!(worst < 1e-5, "{name}: off by {worst}");
+        // What is written is read again.
+        let bytes = bitbudget_onnx::export_bytes(&model).unwrap_or_else(|e| panic!("{name}: {e}"));
+        bitbudget_onnx::import_bytes(&bytes, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+/// The names of nodes that compute, in order.
+fn names(graph: &Graph) -> Vec<String> {
+    let computed = graph.ids().filter(|&id| graph.op(id).source_name().is_none());
+    computed.map(|id| graph.node(id).name.clone()).collect()
+}
+
+fn sources(model: &Model) -> Vec<&str> {
+    model.values.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn nodes_of_a_function_are_named_after_its_call() {
+    let model = import("function");
+    assert_eq!(names(&model.graph), ["layer1/product", "layer1/act", "layer2/product", "layer2/act"]);
+    assert_eq!(sources(&model), ["b1", "b2", "w1", "w2"]);
+    let nested = names(&import("nested_functions").graph);
+    assert_eq!(nested, ["outer/first/m", "outer/first/t", "outer/second/m", "outer/second/t", "outer/y"]);
+    assert_eq!(names(&import("swiglu").graph).last().unwrap(), "gate");
+}
+
+#[test]
+fn steps_share_their_parameters() {
+    assert_eq!(sources(&import("steps")), ["bias", "w"]);
+    assert_eq!(sources(&import("steps_in_steps")), ["v"]);
+    let names = names(&import("steps").graph);
+    assert!(
+        names.contains(&"loop/0/product".to_string()) && names.contains(&"loop/3/product".to_string()),
+        "{names:?}"
+    );
+}
