@@ -22,6 +22,8 @@ pub enum WarningKind {
     },
     /// FP64 initializers were rounded.
     Rounded,
+    /// Weights are made by nodes of the file.
+    MadeWeights,
     /// Weights of convolutions are constants.
     ConstantWeight,
     /// Dropout operators have no effect.
@@ -80,6 +82,7 @@ impl WarningKind {
             | WarningKind::InputType { .. }
             | WarningKind::Rounded
             | WarningKind::ConstantWeight
+            | WarningKind::MadeWeights
             | WarningKind::Dropout
             | WarningKind::FoldedNormalisation
             | WarningKind::FoldedStatistics
@@ -101,6 +104,9 @@ impl WarningKind {
                 "{} a constant, not an initializer, as weight, which is not trained",
                 of("convolution has", "convolutions have")
             ),
+            WarningKind::MadeWeights => {
+                format!("{} made of a shape and a number, not stored", of("weight is", "weights are"))
+            }
             WarningKind::Dropout => {
                 format!("{} left out, so the network trains without dropout", of("Dropout is", "Dropouts are"))
             }
@@ -161,7 +167,9 @@ impl WarningKind {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
-            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout | WarningKind::NoParameters => "",
+            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout => "",
+            WarningKind::NoParameters => "export the network with its weights as initializers",
+            WarningKind::MadeWeights => "such weights are parameters and trained",
             WarningKind::FoldedNormalisation => {
                 "the network is trained without it. Use the file from before any optimizer, exported with torch.onnx.export(..., dynamo=False, \
                  training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False), or with dynamo=True and \

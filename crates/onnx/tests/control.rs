@@ -23,7 +23,7 @@ fn numbers(value: &serde_json::Value) -> Vec<f64> {
 fn functions_and_control_flow_compute_what_onnxruntime_computes() {
     let text = std::fs::read_to_string(data().join("cases.json")).unwrap();
     let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-    assert!(cases.len() >= 17);
+    assert!(cases.len() >= 29);
     for case in &cases {
         let name = case["name"].as_str().unwrap();
         let model = import(name);
@@ -43,6 +43,43 @@ fn functions_and_control_flow_compute_what_onnxruntime_computes() {
         let bytes = bitbudget_onnx::export_bytes(&model).unwrap_or_else(|e| panic!("{name}: {e}"));
         bitbudget_onnx::import_bytes(&bytes, None).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
+}
+
+/// Every operator of ONNX Runtime has a model.
+#[test]
+fn every_operator_of_other_domains_has_a_model() {
+    let files = std::fs::read_dir(data()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let files: Vec<Vec<u8>> = files.collect();
+    for row in bitbudget_onnx::operator_table().iter().filter(|row| row.domain == "com.microsoft") {
+        let name = if row.name == "LayerNormalization" { "SkipLayerNormalization" } else { row.name };
+        let found = files.iter().any(|bytes| bytes.windows(name.len()).any(|part| part == name.as_bytes()));
+        assert!(found, "{name}");
+    }
+}
+
+#[test]
+fn the_last_node_of_an_operator_bears_its_name() {
+    for (model, name, operator) in [
+        ("fusedmatmul", "p", "scale"),
+        ("../hardswish", "y", "mul"),
+        ("../hardsigmoid", "y", "clip"),
+        ("../matmul_3d", "m", "matmul"),
+    ] {
+        let graph = import(model).graph;
+        let found = graph.ids().find(|&id| graph.node(id).name == name).map_or("", |id| graph.op(id).name());
+        assert_eq!(found, operator, "{model}: {:?}", names(&graph));
+    }
+}
+
+#[test]
+fn made_weights_are_parameters() {
+    assert_eq!(sources(&import("made")), ["v", "w"]);
+    let imported = bitbudget_onnx::import(&data().join("made.onnx")).unwrap();
+    let warning = imported.warnings.iter().map(ToString::to_string).find(|text| text.contains("made of a shape"));
+    assert_eq!(
+        warning.unwrap(),
+        "2 weights are made of a shape and a number, not stored: `w`, `v`; such weights are parameters and trained"
+    );
 }
 
 /// The names of nodes that compute, in order.

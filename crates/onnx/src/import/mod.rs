@@ -6,6 +6,7 @@
 mod buffers;
 mod control;
 mod interface;
+mod made;
 mod nodes;
 
 use crate::analysis::{Clues, folded, order};

@@ -3,6 +3,7 @@
 
 use super::buffers;
 use super::control::{self, Body, Unrolling};
+use super::made;
 use crate::analysis::order::{self, is_statistic, node_name};
 use crate::error::ImportProblem;
 use crate::file::constant::Constant;
@@ -29,6 +30,8 @@ pub(super) struct Walk<'g> {
     opset: i64,
     /// Numbers that folding has produced so far.
     folded: usize,
+    /// Numbers so far in tensors that may be weights.
+    made: usize,
     /// Nodes of unrolled loops so far.
     unrolled: usize,
     /// Operators without a row, by domain, with their nodes.
@@ -50,7 +53,7 @@ impl<'g> Walk<'g> {
         let batch_statistics = order::batch_statistics(graph, &computed);
         let needed = order::needed(&graph.node, order, &outputs, &batch_statistics);
         let nodes = order.iter().filter(|&&at| needed[at]).map(|&at| &graph.node[at]).collect();
-        Walk { nodes, batch_statistics, opset, folded: 0, unrolled: 0, unsupported: BTreeMap::new() }
+        Walk { nodes, batch_statistics, opset, folded: 0, made: 0, unrolled: 0, unsupported: BTreeMap::new() }
     }
 
     /// The nodes that the outputs need; inputs stand first.
@@ -69,8 +72,7 @@ impl<'g> Walk<'g> {
 
     fn each(&mut self, importer: &mut Importer, nodes: &[&NodeProto]) {
         for &proto in nodes {
-            let row = ops::is_onnx(&proto.domain).then(|| ops::find(&proto.op_type)).flatten();
-            let values = match row {
+            let values = match ops::find(&proto.domain, &proto.op_type) {
                 Some(row) => self.node(importer, row, proto),
                 None if control::is_control(proto) => self.control(importer, proto),
                 None => {
@@ -181,6 +183,7 @@ impl<'g> Walk<'g> {
                 _ if input.is_empty() => None,
                 Some(value) => {
                     failed |= matches!(value, Value::Failed);
+                    let value = made::weight(importer, proto, position, value);
                     Some(Operand { name: input.clone(), value: buffers::read(importer, row, proto, position, value) })
                 }
                 None if is_statistic(proto, position) && self.batch_statistics.contains(input.as_str()) => None,
@@ -201,7 +204,7 @@ impl<'g> Walk<'g> {
             return Ok(vec![Value::Tensor(id)]);
         }
         if let (Some(fold), Some(constants)) = (row.fold, constants(node)) {
-            return self.fold(fold, node, &constants);
+            return self.fold(importer, fold, node, &constants);
         }
         match row.build {
             Some(build) => build(importer, node),
@@ -209,10 +212,26 @@ impl<'g> Walk<'g> {
         }
     }
 
-    fn fold(&mut self, fold: Fold, node: &Node, constants: &[Option<Rc<Constant>>]) -> Result<Vec<Value>, String> {
-        let room = MOST_FOLDED.min(MOST_FOLDED_IN_ALL - self.folded);
+    fn fold(
+        &mut self,
+        importer: &mut Importer,
+        fold: Fold,
+        node: &Node,
+        constants: &[Option<Rc<Constant>>],
+    ) -> Result<Vec<Value>, String> {
+        let is_made = made::is_made(importer, node)?;
+        let room = match is_made {
+            true => made::MOST - self.made,
+            false => MOST_FOLDED.min(MOST_FOLDED_IN_ALL - self.folded),
+        };
         let results = fold(node, constants, room)?;
-        self.folded += results.iter().map(Constant::len).sum::<usize>();
+        let count = results.iter().map(Constant::len).sum::<usize>();
+        if is_made {
+            self.made = made::MOST.min(self.made + count);
+            importer.made.extend(node.proto.output.iter().filter(|name| !name.is_empty()).cloned());
+        } else {
+            self.folded += count;
+        }
         if self.folded > MOST_FOLDED_IN_ALL {
             self.folded = MOST_FOLDED_IN_ALL;
             return Err("the file computes too many constants; simplify it before the import".into());

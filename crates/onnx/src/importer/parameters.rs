@@ -78,7 +78,10 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     }
     let floats = constant.as_floats()?;
     if floats.is_empty() {
-        return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
+        return Err(format!(
+            "initializer `{name}` has no elements: its shape is {:?}; export the network without it",
+            constant.shape
+        ));
     }
     if let Some(at) = floats.iter().position(|x| x.is_nan()) {
         return Err(format!(

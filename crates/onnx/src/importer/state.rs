@@ -54,6 +54,8 @@ pub(crate) struct Importer {
     pub(crate) clues: Clues,
     /// Scalar initializers that may be numbers or parameters, as far as the clues go.
     pub(crate) unclear: BTreeSet<String>,
+    /// Known values that the file makes of a shape and a number.
+    pub(crate) made: BTreeSet<String>,
     /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
     pub(crate) operator: String,
@@ -63,6 +65,8 @@ pub(crate) struct Importer {
     readers: HashMap<String, (usize, Option<NodeProto>)>,
     /// Results that an earlier node has computed along with its own.
     pub(crate) merged: HashMap<String, NodeId>,
+    /// The nodes that bear the name of the ONNX node that they are made of, by that name, with its number.
+    pub(super) bearers: HashMap<String, (usize, NodeId)>,
     /// The sources that known values have become, by name.
     pub(super) constants: HashMap<String, NodeId>,
     pub(crate) names: Names,
@@ -81,11 +85,13 @@ impl Importer {
             problems: Vec::new(),
             clues,
             unclear: BTreeSet::new(),
+            made: BTreeSet::new(),
             reader: Reader::default(),
             operator: String::new(),
             shared: BTreeSet::new(),
             readers: HashMap::new(),
             merged: HashMap::new(),
+            bearers: HashMap::new(),
             constants: HashMap::new(),
             names: Names::default(),
             data,

@@ -18,7 +18,16 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Constant",
         versions: &[1, 9, 11, 12, 13, 19, 21, 23, 24, 25],
-        attributes: &["value", "value_float", "value_floats", "value_int", "value_ints"],
+        attributes: &[
+            "sparse_value",
+            "value",
+            "value_float",
+            "value_floats",
+            "value_int",
+            "value_ints",
+            "value_string",
+            "value_strings",
+        ],
         forms: "a tensor, a number or a list; as a tensor of the network, `constant`",
         build: Some(constant),
         fold: None,
@@ -101,6 +110,14 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    if node.has("sparse_value") {
+        return Err("it is a sparse tensor, which is not supported; store it densely".into());
+    }
+    if node.has("value_string") || node.has("value_strings") {
+        return Err(
+            "it is text, with which a trainer cannot compute; export the part of the network that takes numbers".into(),
+        );
+    }
     let value = if let Some(tensor) = node.tensor("value")? {
         let decoded = tensor::decode(tensor, importer.data())?;
         if decoded.rounded {

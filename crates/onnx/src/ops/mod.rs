@@ -7,6 +7,7 @@ mod fold;
 mod functions;
 mod known;
 mod linear;
+mod microsoft;
 mod normalization;
 mod part;
 mod pool;
@@ -21,7 +22,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 13] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
@@ -35,17 +36,25 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
         ("Shapes", reshape::ROWS),
         ("Reductions", reduce::ROWS),
         ("Known values", known::ROWS),
+        ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),
     ]
 }
 
-/// The row of an operator of ONNX's own domain.
-pub(crate) fn find(name: &str) -> Option<&'static Row> {
-    families().into_iter().flat_map(|(_, rows)| rows).find(|row| row.name == name)
+/// The domain of ONNX Runtime's operators.
+const MICROSOFT: &str = "com.microsoft";
+
+/// The row of an operator of a domain.
+pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Row> {
+    match domain {
+        MICROSOFT => microsoft::ROWS.iter().find(|row| row.name == name),
+        _ if is_onnx(domain) => families().into_iter().flat_map(|(_, rows)| rows).find(|row| row.name == name),
+        _ => None,
+    }
 }
 
 /// Whether an operator of a domain is read.
 pub(crate) fn is_read(domain: &str, name: &str) -> bool {
-    is_onnx(domain) && find(name).is_some()
+    find(domain, name).is_some()
 }
 
 /// Whether a domain is that of ONNX's own operators.
@@ -61,6 +70,8 @@ pub(crate) fn by_functions() -> Vec<(&'static str, Vec<i64>)> {
 /// An operator that is read, for the documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorRow {
+    /// Its domain; empty for ONNX's own.
+    pub domain: &'static str,
     /// The family that it belongs to.
     pub family: &'static str,
     /// Its name in ONNX.
@@ -75,12 +86,15 @@ pub struct OperatorRow {
 
 /// Every ONNX operator that is read.
 pub fn operator_table() -> Vec<OperatorRow> {
-    let row = |family, row: &Row| OperatorRow {
+    let row = |domain, family, row: &Row| OperatorRow {
+        domain,
         family,
         name: row.name,
         versions: row.versions,
         forms: row.forms,
         on_tensors: row.build.is_some(),
     };
-    families().into_iter().flat_map(|(family, rows)| rows.iter().map(move |r| row(family, r))).collect()
+    let own = families().into_iter().map(|(family, rows)| ("", family, rows));
+    let all = own.chain([(MICROSOFT, "Domain `com.microsoft`", microsoft::ROWS)]);
+    all.flat_map(|(domain, family, rows)| rows.iter().map(move |r| row(domain, family, r))).collect()
 }

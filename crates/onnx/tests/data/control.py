@@ -189,5 +189,43 @@ case("swiglu", "t = Neg (x)\n [gate] y = SwiGLU <alpha = 1.5> (x, t)", opset=28)
 case("meanvariancenormalization", "y = MeanVarianceNormalization <axes = [1, 2]> (x)", shape=("N", 4, 3))
 case("hannwindow", "w = HannWindow (size)\n y = Mul (x, w)", dict(size=np.array(6)))
 
+# Operators of ONNX Runtime's optimizers.
+def fused(name, body, weights=None, shape=("N", 4, 6), opset=17):
+    case(name, body, weights, shape=shape, opset=opset, more=["com.microsoft"])
+
+
+fused("biasgelu", "y = com.microsoft.BiasGelu (x, b)", dict(b=f(6)))
+fused("fastgelu", "h = com.microsoft.FastGelu (x)\n y = com.microsoft.FastGelu (h, b)", dict(b=f(6)))
+fused("gelu", "y = com.microsoft.Gelu (x)")
+fused("quickgelu", "h = com.microsoft.QuickGelu (x)\n y = com.microsoft.QuickGelu <alpha = 1.0> (h)")
+fused("fusedmatmul", "[p] h = com.microsoft.FusedMatMul <alpha = 0.5, transB = 1> (x, w)\n y = Add (h, b)", dict(w=f(3, 6), b=f(3)))
+fused("fusedgemm", 'h = com.microsoft.FusedGemm <transB = 1, activation = "LeakyRelu", activation_alpha = 0.2> (x, w, b)\n y = com.microsoft.FusedGemm <activation = "Relu"> (h, v)', dict(w=f(5, 6), b=f(5), v=f(5, 4)), ("N", 6))
+fused("fusedconv", """
+  a = com.microsoft.FusedConv <pads = [1, 1, 1, 1], activation = "Relu"> (x, w, b, x)
+  y = com.microsoft.FusedConv <activation = "Clip", activation_params = [-0.5, 0.75]> (a, v)""", dict(w=f(3, 3, 3, 3), b=f(3), v=f(2, 3, 1, 1)), ("N", 3, 5, 4))
+fused("layernormalization", "h = LayerNormalization <axis = -1, epsilon = 0.01> (x, s, b)\n y = SimplifiedLayerNormalization <axis = -1, epsilon = 0.02> (h, s)", dict(s=f(6), b=f(6)), opset=16)
+fused("skiplayernormalization", """
+  a, m, i, c = com.microsoft.SkipLayerNormalization <epsilon = 0.01> (x, k, g, b, d)
+  e = com.microsoft.SkipLayerNormalization (a, c, g)
+  y = Add (e, c)""", dict(k=f(4, 6), g=f(6), b=f(6), d=f(6)))
+fused("skipsimplified", """
+  a, m, i, c = com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 0.01> (x, x, g, d)
+  e = com.microsoft.SkipSimplifiedLayerNormalization (a, c, g)
+  y = Add (e, c)""", dict(g=f(6), d=f(6)))
+
+# Weights that the graph makes, and initializers without elements.
+case("made", """
+  w = ConstantOfShape <value = float[1] {0.25}> (shape)
+  h = MatMul (x, w)
+  one = Constant <value_float = 0.5> ()
+  e = Expand (one, turned)
+  v = Transpose (e)
+  y = MatMul (h, v)""", dict(shape=np.array([6, 5]), turned=np.array([3, 5])))
+case("without_elements", """
+  c = Concat <axis = 1> (none, x, none)
+  delta = MatMul (a, b)
+  v = Add (w, delta)
+  y = MatMul (c, v)""", dict(none=np.zeros((3, 0), np.float32), a=np.zeros((6, 0), np.float32), b=np.zeros((0, 4), np.float32), w=f(6, 4)))
+
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 print(len(cases), "cases")

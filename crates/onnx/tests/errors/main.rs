@@ -200,7 +200,8 @@ fn warnings_tell_what_is_lost() {
     assert_eq!(warnings[0].to_string(), "1 FP64 initializer was rounded to FP32: `w`");
     assert!(warnings[1].to_string().ends_with("the network trains without dropout: `the_dropout`"));
     let plain = import(&model(relu(), vec![])).unwrap().warnings;
-    assert_eq!(plain[0].to_string(), "the network has no parameters, so there is nothing to train");
+    let nothing = "the network has no parameters, so there is nothing to train; export the network with its weights as initializers";
+    assert_eq!(plain[0].to_string(), nothing);
     // A plain network with convolutions and biases is not suspected of lost batch normalisation.
     let vgg =
         model(vec![node("Conv", &["x", "w", "b"], "y")], vec![floats("w", &[2, 4, 3, 3], 72), floats("b", &[2], 2)]);

@@ -298,6 +298,35 @@ fn bad_values_have_their_messages() {
             ),
             &["no result"],
         ),
+        (
+            "text",
+            model(
+                vec![with(node("Constant", &[], "c"), text("value_string", "a")), node("Add", &["x", "c"], "y")],
+                vec![],
+            ),
+            &["node `the_constant`", "it is text, with which a trainer cannot compute"],
+        ),
+        (
+            "sparse",
+            model(
+                vec![with(node("Constant", &[], "c"), int("sparse_value", 0)), node("Add", &["x", "c"], "y")],
+                vec![],
+            ),
+            &["node `the_constant`", "it is a sparse tensor", "store it densely"],
+        ),
+        (
+            "product with nothing",
+            one(node("MatMul", &["x", "w"], "y"), vec![floats("w", &[6, 0], 0)]),
+            &["`w` has no elements: its shape is [6, 0]; export the network without it"],
+        ),
+        (
+            "nothing joined",
+            model(
+                vec![with(node("Concat", &["w", "w"], "c"), int("axis", 0)), node("Add", &["x", "c"], "y")],
+                vec![floats("w", &[0], 0)],
+            ),
+            &["it joins nothing"],
+        ),
         ("external without folder", model(relu(), vec![external("w.bin")]), &["without a folder"]),
     ]);
 }
