@@ -203,7 +203,7 @@ impl<'g> Walk<'g> {
         if let Some(&id) = node.proto.output.first().and_then(|name| importer.merged.get(name)) {
             return Ok(vec![Value::Tensor(id)]);
         }
-        if let (Some(fold), Some(constants)) = (row.fold, constants(node)) {
+        if let (Some(fold), Some(constants)) = (row.fold, constants(node).filter(|all| !is_of_batch(node, all))) {
             return self.fold(importer, fold, node, &constants);
         }
         match row.build {
@@ -248,6 +248,17 @@ fn constants(node: &Node) -> Option<Vec<Option<Rc<Constant>>>> {
         Some(_) => None,
     };
     node.inputs.iter().map(known).collect()
+}
+
+/// Whether a node makes a tensor of numbers in a shape that depends on the batch size.
+fn is_of_batch(node: &Node, constants: &[Option<Rc<Constant>>]) -> bool {
+    let position = match node.proto.op_type.as_str() {
+        "ConstantOfShape" => 0,
+        "Expand" => 1,
+        _ => return false,
+    };
+    let shape = constants.get(position).and_then(Option::as_ref).and_then(|shape| shape.as_ints().ok());
+    shape.is_some_and(|sizes| sizes.iter().any(|size| size.as_fixed().is_none()))
 }
 
 /// The shape of an input, for messages.

@@ -76,7 +76,14 @@ pub(super) const ROWS: &[Row] = &[
             Ok(vec![converted(fold::need(x, 0)?, float, false, room)?])
         }),
     },
-    folded("ConstantOfShape", &[9, 20, 21, 23, 24, 25], &["value"], constant_of_shape),
+    Row {
+        name: "ConstantOfShape",
+        versions: &[9, 20, 21, 23, 24, 25],
+        attributes: &["value"],
+        forms: "on known values; `broadcast` of a number to a shape with the batch",
+        build: Some(number_of_shape),
+        fold: Some(constant_of_shape),
+    },
     folded("Range", &[11, 27], &["stash_type"], range),
     folded("Floor", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::floor)?])),
     folded("Ceil", &[6, 13], &[], |_, x, room| Ok(vec![fold::unary(x, room, f32::ceil)?])),
@@ -191,6 +198,21 @@ fn converted(x: &Constant, float: bool, truth: bool, room: usize) -> Result<Cons
         (same, _) => same.clone(),
     };
     Ok(Constant { shape: x.shape.clone(), elements })
+}
+
+/// A number in a shape that depends on the batch size.
+fn number_of_shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let sizes = importer.constant(node.need(0)?)?;
+    let dims =
+        sizes.as_ints()?.iter().map(|size| size.as_dim().ok_or_else(|| format!("a dimension of its shape is {size}")));
+    let shape = Shape(dims.collect::<Result<_, _>>()?);
+    let number = match node.tensor("value")? {
+        Some(tensor) => tensor::decode(tensor, None)?.constant.elements,
+        None => Elements::Floats(vec![0.0]),
+    };
+    let name = importer.fresh_name(&format!("{}.value", node.name));
+    let x = importer.constant_source(&name, &Constant { shape: Vec::new(), elements: number })?;
+    Ok(vec![Value::Tensor(importer.broadcast(node.name, x, shape)?)])
 }
 
 fn constant_of_shape(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {

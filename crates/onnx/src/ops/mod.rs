@@ -14,6 +14,7 @@ mod pool;
 mod reduce;
 mod reshape;
 mod row;
+mod sequence;
 mod split;
 mod window;
 
@@ -22,7 +23,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 13] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 14] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
@@ -33,6 +34,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 13] {
         ("Arithmetic", arithmetic::ROWS),
         ("Parts and joins", part::ROWS),
         ("Splitting", split::ROWS),
+        ("Sequences", sequence::ROWS),
         ("Shapes", reshape::ROWS),
         ("Reductions", reduce::ROWS),
         ("Known values", known::ROWS),

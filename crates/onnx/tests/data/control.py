@@ -181,6 +181,33 @@ case("scan", """
   u = Unsqueeze (last, one)
   y = Add (u, back)""", dict(w=f(3, 3), one=np.array([1])), shape=("N", 5, 3))
 
+# A list to which each step adds, as scripted programs have it; the first state is zeros of the batch's size.
+case("list_of_steps", """
+  s = Shape (x)
+  n = Gather (s, zero)
+  steps = Gather (s, two)
+  four = Constant <value_ints = [4]> ()
+  hs = Concat <axis = 0> (n, four)
+  h0 = ConstantOfShape (hs)
+  none = SequenceEmpty ()
+  last, all = Loop (steps, , h0, none) <
+    body = step (int64 i, bool c, float[N, 4] h, seq(float[N, 4]) list) => (bool c, float[N, 4] m, seq(float[N, 4]) more) {
+      part = Gather <axis = 2> (x, i)
+      p = MatMul (h, w)
+      q = Add (p, part)
+      m = Tanh (q)
+      more = SequenceInsert (list, m)
+    }
+  >
+  stack = ConcatFromSequence <axis = 2, new_axis = 1> (all)
+  pair = SequenceConstruct (last, last)
+  both = ConcatFromSequence <axis = 1> (pair)
+  length = SequenceLength (pair)
+  number = Cast <to = 1> (length)
+  m = ReduceMean <keepdims = 0> (stack, two1)
+  d = Concat <axis = 1> (m, both)
+  y = Mul (d, number)""", dict(w=f(4, 4), zero=np.array([0]), two=np.array(2), two1=np.array([2])), shape=("N", 4, 3))
+
 # Functions of the standard.
 for name in ("ReduceL1", "ReduceL2", "ReduceSumSquare"):
     case(name.lower(), f"y = {name} <keepdims = 0> (x, axes)", dict(axes=np.array([2])), shape=("N", 4, 3))

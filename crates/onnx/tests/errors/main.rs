@@ -58,7 +58,17 @@ fn external_data_is_read_from_the_models_folder_only() {
 #[test]
 fn damaged_bytes_are_errors_and_never_panic() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    for name in ["conv", "batch_norm_14", "channel_shuffle", "slice_10", "gemm_alpha_beta"] {
+    for name in [
+        "conv",
+        "batch_norm_14",
+        "channel_shuffle",
+        "slice_10",
+        "gemm_alpha_beta",
+        "control/nested_functions",
+        "control/branches_in_functions",
+        "control/steps_in_steps",
+        "control/scan",
+    ] {
         let bytes = std::fs::read(data.join(format!("{name}.onnx"))).unwrap();
         for end in 0..bytes.len() {
             let cut = bitbudget_onnx::import_bytes(&bytes[..end], None);
