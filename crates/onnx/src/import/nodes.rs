@@ -165,8 +165,13 @@ impl<'g> Walk<'g> {
         let read = proto.output.iter().map(|n| !n.is_empty() && importer.is_read(n)).collect();
         let node = Node { proto, name, version, inputs, read };
         importer.reader = importer::reader(importer, &node, importer.reader.node + 1);
-        importer.operator.clone_from(&node.proto.op_type);
-        self.build(importer, row, &node).map_err(|reason| {
+        importer.operator = notes::get(proto, notes::DEFINES).unwrap_or(&proto.op_type).into();
+        let first = importer.graph.len();
+        let built = self.build(importer, row, &node);
+        if notes::get(proto, notes::INNER).is_some() {
+            importer.make_internal(first);
+        }
+        built.map_err(|reason| {
             let shapes: Vec<String> = node.inputs.iter().map(|input| describe(importer, input.as_ref())).collect();
             let on = if shapes.is_empty() { String::new() } else { format!(" on {}", shapes.join(", ")) };
             ImportProblem::at(format!("{place}{on}"), reason)

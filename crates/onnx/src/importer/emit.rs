@@ -4,7 +4,7 @@ use super::state::Importer;
 use crate::error::ImportProblem;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::Value;
-use bitbudget_ir::{NodeId, Op, Precision, Role, Shape, TensorType, ops};
+use bitbudget_ir::{Graph, NodeId, Op, Precision, Role, Shape, TensorType, ops};
 
 /// Elements per example, or of a tensor without a batch, beyond which a shape is surely wrong.
 const MOST_ELEMENTS: usize = 1 << 40;
@@ -77,6 +77,16 @@ impl Importer {
         self.graph.set_role(id, Role::Internal);
         self.graph.set_onnx_type(id, "");
         Ok(id)
+    }
+
+    /// Makes statistics of the nodes from one on, which compute what is inside of an operator.
+    pub(crate) fn make_internal(&mut self, first: usize) {
+        let computes = |graph: &Graph, id: NodeId| graph.op(id).source_name().is_none();
+        let inner: Vec<NodeId> = self.graph.ids().skip(first).filter(|&id| computes(&self.graph, id)).collect();
+        for id in inner {
+            self.graph.set_role(id, Role::Internal);
+            self.graph.set_onnx_type(id, "");
+        }
     }
 
     /// The same elements under another shape; nothing if it has that shape.

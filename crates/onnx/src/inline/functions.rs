@@ -169,9 +169,15 @@ impl<'f> Inliner<'f> {
         let prefix = format!("{name}/");
         let mut copy = Copy { prefix: &prefix, names: &mut self.names, each: &each };
         let mut nodes = copy.nodes(&function.node, &mut map);
-        // The last node of an operator bears its name.
-        if let Some(last) = nodes.iter_mut().find(|node| is_standard && node.output.first() == call.output.first()) {
-            last.name = name.into();
+        for node in nodes.iter_mut().filter(|_| is_standard) {
+            if notes::get(node, notes::DEFINES).is_none() {
+                notes::set(node, notes::DEFINES, &call.op_type);
+            }
+            // The last node of an operator bears its name.
+            match node.output.first() == call.output.first() {
+                true => node.name = name.into(),
+                false => notes::set(node, notes::INNER, "true"),
+            }
         }
         for (from, to) in passed {
             let name = format!("{prefix}{to}");

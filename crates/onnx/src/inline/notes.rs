@@ -8,6 +8,12 @@ pub(crate) const OPERATOR_SET: &str = "bitbudget.operator_set";
 /// The call that a node stands for a part of.
 pub(crate) const CALL: &str = "bitbudget.call";
 
+/// The operator that a node defines together with others.
+pub(crate) const DEFINES: &str = "bitbudget.defines";
+
+/// Whether a node's result is inside of such a definition.
+pub(crate) const INNER: &str = "bitbudget.inner";
+
 /// The first output that a node of an unrolled body has in the file.
 pub(crate) const ORIGINAL: &str = "bitbudget.original";
 

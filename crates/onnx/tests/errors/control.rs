@@ -145,3 +145,37 @@ fn loops_of_many_nodes_are_refused() {
     let message = error(&model(vec![nested], vec![whole("m", &[60])]));
     assert!(message.contains("more than 20000 nodes"), "{message}");
 }
+
+#[test]
+fn functions_are_told_apart_by_their_overloads() {
+    let overload = |name: &str, operator: &str| FunctionProto {
+        overload: name.into(),
+        ..function("F", vec![node(operator, &["a"], "b")])
+    };
+    let called =
+        |name: &str, input: &str, output: &str| NodeProto { overload: name.into(), ..call("F", input, output) };
+    let calls = vec![called("one", "x", "t"), called("two", "t", "y")];
+    let file = calling(calls, vec![overload("two", "Tanh"), overload("one", "Relu")]);
+    let graph = import(&file).unwrap().model.graph;
+    let operators: Vec<&str> = graph.ids().map(|id| graph.op(id).name()).collect();
+    assert_eq!(operators, ["input", "relu", "tanh"]);
+}
+
+/// Bytes beside a file are found in functions and branches too.
+#[test]
+fn external_data_within_functions_and_branches_is_listed() {
+    let constant = |location: &str| {
+        let t = MessageField::some(crate::models::external(location));
+        let value =
+            AttributeProto { name: "value".into(), type_: AttributeType::TENSOR.into(), t, ..Default::default() };
+        with(node("Constant", &[], "c"), value)
+    };
+    let branch = graph("then_branch", &[], vec![constant("branch.bin")], &["c"]);
+    let file =
+        calling(vec![with(node("If", &["x"], "y"), branch)], vec![function("F", vec![constant("function.bin")])]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.onnx");
+    std::fs::write(&path, onnx_protobuf::Message::write_to_bytes(&file).unwrap()).unwrap();
+    let names = ["branch.bin", "function.bin"].map(|name| folder.path().join(name));
+    assert_eq!(bitbudget_onnx::external_files(&path), names);
+}
