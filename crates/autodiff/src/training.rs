@@ -78,7 +78,9 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
         .filter_map(|(&(master, _), gradient)| Some(Trained { master, gradient: gradient? }))
         .collect();
     if trained.is_empty() {
-        return Err(fault("its output depends on no parameter, so there is nothing to train"));
+        return Err(fault(
+            "its output depends on no parameter, so there is nothing to train; export the network with its weights as initializers",
+        ));
     }
     optimizer::append(&mut graph, optimizer, updates, &trained, &mut names)?;
     let mut graph = graph.without_dead_nodes().0;

@@ -1,6 +1,6 @@
 //! Names that nothing else has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The names that are taken, to which new ones are added.
 ///
@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     taken: BTreeSet<String>,
+    /// The number that the last name with a base got.
+    counts: BTreeMap<String, usize>,
 }
 
 impl Names {
@@ -24,18 +26,22 @@ impl Names {
 
     /// Takes `base`, followed by a number if `base` is empty or taken, and returns it.
     pub fn fresh(&mut self, base: &str) -> String {
-        let mut name = base.to_string();
-        let mut count = 1;
-        while name.is_empty() || !self.taken.insert(name.clone()) {
-            count += 1;
-            name = format!("{base}.{count}");
+        if !base.is_empty() && self.taken.insert(base.to_string()) {
+            return base.to_string();
         }
-        name
+        let count = self.counts.entry(base.to_string()).or_insert(1);
+        loop {
+            *count += 1;
+            let name = format!("{base}.{count}");
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
     }
 }
 
 impl FromIterator<String> for Names {
     fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Names {
-        Names { taken: names.into_iter().collect() }
+        Names { taken: names.into_iter().collect(), counts: BTreeMap::new() }
     }
 }

@@ -64,7 +64,8 @@ fn operands_of_the_wrong_count_are_refused_and_never_panic() {
             assert!(op.infer(&refs).is_ok(), "{name}");
             let variadic = ["sum", "concat", "all_finite"].contains(&name);
             for count in 0..refs.len() {
-                let fine = counts.iter().any(|(other, n)| *n == count && is_like(other)) || (variadic && (count > 0 || name == "all_finite"));
+                let fine = counts.iter().any(|(other, n)| *n == count && is_like(other))
+                    || (variadic && (count > 0 || name == "all_finite"));
                 assert_eq!(op.infer(&refs[..count]).is_ok(), fine, "{name} with {count} operands");
             }
             let doubled: Vec<_> = refs.iter().chain(&refs).copied().collect();

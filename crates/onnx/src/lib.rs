@@ -7,6 +7,7 @@
 //! The rooms, each of which knows only those before it:
 //!
 //! - `file`: bytes, external data, and tensors as they stand in a file;
+//! - `inline`: functions, and the graphs within nodes;
 //! - `analysis`: what a file shows as a whole: the order of its nodes, who exported it, which initializers are trained;
 //! - `importer`: the graph in the making, the values of names, and what a row may do with them;
 //! - `ops`: one row per operator of ONNX, and the table of all rows;
@@ -38,6 +39,7 @@ mod export;
 mod file;
 mod import;
 mod importer;
+mod inline;
 mod ops;
 mod table;
 mod warning;

@@ -1,7 +1,7 @@
 //! The table of supported operators as documentation.
 
 use crate::import::OPSETS;
-use crate::ops::operator_table;
+use crate::ops::{by_functions, operator_table};
 use std::fmt::Write;
 
 /// `docs/onnx.md`: what is read and written, in Markdown.
@@ -29,6 +29,10 @@ pub fn operator_markdown() -> String {
         read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \
         may mix the examples of a batch; a network with one that does is refused. A network that ends in Softmax or \
         LogSoftmax is trained on the scores before it and saved with it.\n\n\
+        **Functions and control flow.** Calls of functions that the file defines are replaced by their nodes, which are named after the \
+        call: `layer1/conv`. A function may use another operator set than the file; it must not call itself. An If is replaced by one of its \
+        branches where its condition is known at import, a Loop or a Scan by its steps where their number is: up to 64 steps, and \
+        20,000 nodes in all. Others are refused with the reason.\n\n\
         External data has to lie in the model's folder. Links from there are followed within that folder and, where the model \
         itself is a link, as in a cache of downloads, to the folder that it leads to; `--allow-external DIR` allows others. \
         Warnings and notes on a file are one line per kind with three names; `--verbose` gives all names.\n\n\
@@ -42,9 +46,17 @@ pub fn operator_markdown() -> String {
             family = row.family;
             let _ = write!(text, "\n## {family}\n\n| operator | versions | becomes |\n|---|---|---|\n");
         }
-        let versions: Vec<String> = row.versions.iter().map(i64::to_string).collect();
         let known = if row.on_tensors { "" } else { " *known*" };
-        let _ = writeln!(text, "| {}{known} | {} | {} |", row.name, versions.join(", "), row.forms);
+        let _ = writeln!(text, "| {}{known} | {} | {} |", row.name, listed(row.versions), row.forms);
+    }
+    text += "\n## By the standard's functions\n\nRead by the functions with which the standard defines them, as calls of functions are.\n\n\
+             | operator | versions |\n|---|---|\n";
+    for (name, versions) in by_functions() {
+        let _ = writeln!(text, "| {name} | {} |", listed(&versions));
     }
     text
+}
+
+fn listed(versions: &[i64]) -> String {
+    versions.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }

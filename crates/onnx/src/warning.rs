@@ -15,8 +15,6 @@ pub enum WarningKind {
         /// The newest known one.
         newest: i64,
     },
-    /// The file defines functions.
-    Functions,
     /// Inputs have elements of another type in the file.
     InputType {
         /// ONNX's name of that type.
@@ -24,6 +22,8 @@ pub enum WarningKind {
     },
     /// FP64 initializers were rounded.
     Rounded,
+    /// Weights are made by nodes of the file.
+    MadeWeights,
     /// Weights of convolutions are constants.
     ConstantWeight,
     /// Dropout operators have no effect.
@@ -79,10 +79,10 @@ impl WarningKind {
             | WarningKind::FrozenLayer
             | WarningKind::ConstantScale => true,
             WarningKind::NewerOperatorSet { .. }
-            | WarningKind::Functions
             | WarningKind::InputType { .. }
             | WarningKind::Rounded
             | WarningKind::ConstantWeight
+            | WarningKind::MadeWeights
             | WarningKind::Dropout
             | WarningKind::FoldedNormalisation
             | WarningKind::FoldedStatistics
@@ -98,13 +98,15 @@ impl WarningKind {
             WarningKind::NewerOperatorSet { found, newest } => {
                 format!("the file uses operator set {found}, newer than the newest known one ({newest})")
             }
-            WarningKind::Functions => "the file defines functions".into(),
             WarningKind::InputType { elements } => format!("the input is {elements} in the file"),
             WarningKind::Rounded => format!("{} rounded to FP32", of("FP64 initializer was", "FP64 initializers were")),
             WarningKind::ConstantWeight => format!(
                 "{} a constant, not an initializer, as weight, which is not trained",
                 of("convolution has", "convolutions have")
             ),
+            WarningKind::MadeWeights => {
+                format!("{} made of a shape and a number, not stored", of("weight is", "weights are"))
+            }
             WarningKind::Dropout => {
                 format!("{} left out, so the network trains without dropout", of("Dropout is", "Dropouts are"))
             }
@@ -164,9 +166,10 @@ impl WarningKind {
     fn advice(&self) -> &'static str {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
-            WarningKind::Functions => "nodes that call them are not supported",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
-            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout | WarningKind::NoParameters => "",
+            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout => "",
+            WarningKind::NoParameters => "export the network with its weights as initializers",
+            WarningKind::MadeWeights => "such weights are parameters and trained",
             WarningKind::FoldedNormalisation => {
                 "the network is trained without it. Use the file from before any optimizer, exported with torch.onnx.export(..., dynamo=False, \
                  training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False), or with dynamo=True and \

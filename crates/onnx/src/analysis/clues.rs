@@ -1,6 +1,7 @@
 //! A file's evidence about its initializers.
 
 use super::frozen;
+use super::order::execution_order;
 use super::pytorch::Signature;
 use super::scalars::Source;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
@@ -20,11 +21,12 @@ pub(crate) struct Clues {
 }
 
 impl Clues {
-    /// The clues of a file whose nodes stand in the order given.
-    pub(crate) fn of(model: &ModelProto, graph: &GraphProto, order: &[usize]) -> Clues {
+    /// The clues of a file, and of its graph with all nodes.
+    pub(crate) fn of(model: &ModelProto, graph: &GraphProto) -> Clues {
+        let order = execution_order(&graph.node).unwrap_or_default();
         let signature = Signature::of(model, graph);
         Clues {
-            frozen: frozen::statistics(graph, order),
+            frozen: frozen::statistics(graph, &order),
             marks_merged: signature.is_stored_whole() || marks_merged(model, graph),
             source: Source::of(model),
             signature,

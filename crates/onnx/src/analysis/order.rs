@@ -1,5 +1,7 @@
 //! The order of the nodes: that of the file, repaired where a node stands before its inputs.
 
+pub(crate) use crate::inline::node_name;
+use crate::inline::{captures, reads};
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -16,7 +18,7 @@ pub(crate) fn execution_order(nodes: &[NodeProto]) -> Result<Vec<usize>, String>
         }
     }
     let inputs_of = |at: usize| -> BTreeSet<usize> {
-        nodes[at].input.iter().filter_map(|name| producer.get(name.as_str()).copied()).collect()
+        reads(&nodes[at]).into_iter().filter_map(|name| producer.get(name).copied()).collect()
     };
     let mut waits: Vec<usize> = Vec::with_capacity(nodes.len());
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
@@ -59,7 +61,7 @@ pub(crate) fn computed<'g>(graph: &'g GraphProto, order: &[usize]) -> BTreeSet<&
     let inputs = graph.input.iter().map(|input| input.name.as_str());
     let mut computed: BTreeSet<&str> = inputs.filter(|name| !stored.contains(name)).collect();
     for node in order.iter().filter_map(|&at| graph.node.get(at)) {
-        if node.input.iter().any(|input| computed.contains(input.as_str())) {
+        if reads(node).into_iter().any(|name| computed.contains(name)) {
             computed.extend(node.output.iter().filter(|n| !n.is_empty()).map(String::as_str));
         }
     }
@@ -85,6 +87,7 @@ pub(crate) fn needed(nodes: &[NodeProto], order: &[usize], outputs: &[&str], unu
             let inputs = nodes[at].input.iter().map(String::as_str).enumerate();
             let skipped = |position: usize, name: &str| is_statistic(&nodes[at], position) && unused.contains(name);
             names.extend(inputs.filter(|&(position, name)| !skipped(position, name)).map(|(_, name)| name));
+            names.extend(captures(&nodes[at]));
         }
     }
     needed
@@ -93,11 +96,6 @@ pub(crate) fn needed(nodes: &[NodeProto], order: &[usize], outputs: &[&str], unu
 /// Whether an input is a running statistic of batch normalisation.
 pub(crate) fn is_statistic(node: &NodeProto, position: usize) -> bool {
     node.op_type == "BatchNormalization" && (position == 3 || position == 4)
-}
-
-/// The node's name, or that of its first output.
-pub(crate) fn node_name(node: &NodeProto) -> &str {
-    if node.name.is_empty() { node.output.iter().find(|n| !n.is_empty()).map_or("", |n| n) } else { &node.name }
 }
 
 #[cfg(test)]

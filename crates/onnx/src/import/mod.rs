@@ -4,7 +4,9 @@
 //! rows add to the graph (`importer`).
 
 mod buffers;
+mod control;
 mod interface;
+mod made;
 mod nodes;
 mod options;
 mod sizes;
@@ -16,6 +18,7 @@ use crate::file::external::DataFolders;
 use crate::file::old_sets;
 use crate::file::wire;
 use crate::importer::Importer;
+use crate::inline::{self, subgraphs};
 use crate::ops;
 use crate::warning::{self, Warning, WarningKind};
 use bitbudget_ir::{Model, Op, verify};
@@ -94,6 +97,10 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
     let mut model = ModelProto::parse_from_bytes(bytes)
         .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
     old_sets::convert(&mut model);
+    inline::functions(&mut model, &ops::is_read).map_err(ImportError::new)?;
+    if let Some(graph) = model.graph.as_mut() {
+        subgraphs::hoist(graph);
+    }
     import_model(&model, data, options)
 }
 
@@ -105,17 +112,15 @@ fn import_model(
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
     let order = order::execution_order(&graph.node);
-    let clues = Clues::of(model, graph, order.as_deref().unwrap_or_default());
+    let whole = subgraphs::flattened(graph);
+    let clues = Clues::of(model, &whole);
     let mut importer = Importer::new(&graph.name, clues, data);
     let opset = operator_set(model, &mut importer);
-    if !model.functions.is_empty() {
-        let names = model.functions.iter().map(|function| function.name.clone());
-        warning::add(&mut importer.warnings, WarningKind::Functions, names);
-    }
     interface::unique_names(graph, &mut importer.problems);
-    let walk = order.map(|order| Walk::new(graph, order, opset));
+    let walk = order.map(|order| Walk::new(graph, &order, opset));
     if let Ok(walk) = &walk {
-        importer.count_readers(graph, walk.needed());
+        let outputs: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+        importer.count_readers(walk.nodes(), &outputs);
     }
     interface::initializers(graph, &mut importer);
     interface::network_inputs(graph, &options.sizes, &mut importer);
@@ -127,9 +132,9 @@ fn import_model(
     if let Some(name) = output {
         interface::set_output(name, &mut importer);
     }
-    importer.warnings.extend(folded::warning(graph, &importer.clues.signature));
-    warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(graph));
-    warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(graph));
+    importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));
+    warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));
+    warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(&whole));
     finish(importer)
 }
 

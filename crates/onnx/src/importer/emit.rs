@@ -4,7 +4,7 @@ use super::state::Importer;
 use crate::error::ImportProblem;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::Value;
-use bitbudget_ir::{DType, NodeId, Op, Role, Shape, TensorType, ops};
+use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role, Shape, TensorType, ops};
 
 /// Elements per example, or of a tensor without a batch, beyond which a shape is surely wrong.
 const MOST_ELEMENTS: usize = 1 << 40;
@@ -89,7 +89,24 @@ impl Importer {
         if self.graph.ty(id).dtype != DType::F32 {
             self.graph.set_role(id, Role::Internal);
         }
+        self.keep_name_for_last(name, id);
         Ok(id)
+    }
+
+    /// Of the nodes that one ONNX node becomes, the last bears its name, unless it is a view; the names of the others also say their operators.
+    fn keep_name_for_last(&mut self, name: &str, id: NodeId) {
+        let number = self.reader.node;
+        let before = self.bearers.get(name).filter(|(of, _)| *of == number).map(|&(_, before)| before);
+        let is_view = self.graph.op(id).precision() == Precision::Relabel;
+        let (bearer, other) = match before {
+            Some(before) if is_view => (before, Some(id)),
+            before => (id, before),
+        };
+        if let Some(other) = other.filter(|&other| other != bearer && !name.is_empty()) {
+            let fresh = self.fresh_name(&format!("{name}.{}", self.graph.op(other).name()));
+            self.graph.set_name(other, fresh);
+        }
+        self.bearers.insert(name.into(), (number, bearer));
     }
 
     /// Adds a statistic: a node that is not a tensor of the network itself.
@@ -103,6 +120,16 @@ impl Importer {
         self.graph.set_role(id, Role::Internal);
         self.graph.set_onnx_type(id, "");
         Ok(id)
+    }
+
+    /// Makes statistics of the nodes from one on, which compute what is inside of an operator.
+    pub(crate) fn make_internal(&mut self, first: usize) {
+        let computes = |graph: &Graph, id: NodeId| graph.op(id).source_name().is_none();
+        let inner: Vec<NodeId> = self.graph.ids().skip(first).filter(|&id| computes(&self.graph, id)).collect();
+        for id in inner {
+            self.graph.set_role(id, Role::Internal);
+            self.graph.set_onnx_type(id, "");
+        }
     }
 
     /// The same elements under another shape; nothing if it has that shape.

@@ -35,6 +35,13 @@ impl Importer {
         Value::Initializer(self.initializers.len() - 1)
     }
 
+    /// The initializer that a value is which the file makes of a shape and a number.
+    pub(crate) fn made_initializer(&mut self, name: &str, constant: Rc<Constant>) -> Value {
+        let value = self.initializer(name, constant, false, self.initializers.len());
+        self.known.insert(name.into(), value.clone());
+        value
+    }
+
     fn frozen(&mut self, name: &str, constant: Rc<Constant>) -> Value {
         if self.is_read(name) {
             self.warn(WarningKind::FrozenStatistics, name);

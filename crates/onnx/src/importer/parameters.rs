@@ -10,6 +10,7 @@ use super::node::{Node, Value};
 use super::state::{Importer, Initializer, Reader};
 use crate::analysis::pytorch::Origin;
 use crate::file::constant::{Constant, Elements};
+use crate::inline::notes;
 use crate::warning::WarningKind;
 use bitbudget_ir::{DType, NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::NodeProto;
@@ -26,7 +27,9 @@ pub(crate) fn is_uniform(constant: &Constant) -> bool {
 /// The reader that a node is.
 pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader {
     let module = module(node.proto);
-    let output = node.proto.output.first().map_or("", String::as_str);
+    // Copies of a node in an unrolled body share what the node reads.
+    let output =
+        notes::get(node.proto, notes::ORIGINAL).or(node.proto.output.first().map(String::as_str)).unwrap_or("");
     let group = match (importer.clues.marks_merged, &module) {
         (true, _) => String::new(),
         (false, Some(module)) => format!("module {module}"),
@@ -75,7 +78,10 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     }
     let floats = constant.as_floats()?;
     if floats.is_empty() {
-        return Err(format!("initializer `{name}` has no elements: its shape is {:?}", constant.shape));
+        return Err(format!(
+            "initializer `{name}` has no elements: its shape is {:?}; export the network without it",
+            constant.shape
+        ));
     }
     if let Some(at) = floats.iter().position(|x| x.is_nan()) {
         return Err(format!(

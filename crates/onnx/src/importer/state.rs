@@ -5,9 +5,10 @@ use crate::analysis::Clues;
 use crate::error::ImportProblem;
 use crate::file::constant::Constant;
 use crate::file::external::DataFolders;
+use crate::inline::captures;
 use crate::warning::{self, Warning, WarningKind};
 use bitbudget_ir::{DType, Graph, Names, NodeId};
-use onnx_protobuf::{GraphProto, NodeProto};
+use onnx_protobuf::NodeProto;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -53,6 +54,8 @@ pub(crate) struct Importer {
     pub(crate) clues: Clues,
     /// Scalar initializers that may be numbers or parameters, as far as the clues go.
     pub(crate) unclear: BTreeSet<String>,
+    /// Known values that the file makes of a shape and a number.
+    pub(crate) made: BTreeSet<String>,
     /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
     pub(crate) operator: String,
@@ -62,11 +65,13 @@ pub(crate) struct Importer {
     readers: HashMap<String, (usize, Option<NodeProto>)>,
     /// Results that an earlier node has computed along with its own.
     pub(crate) merged: HashMap<String, NodeId>,
+    /// The nodes that bear the name of the ONNX node that they are made of, by that name, with its number.
+    pub(super) bearers: HashMap<String, (usize, NodeId)>,
     /// The sources that known values have become, by name.
     pub(super) constants: HashMap<(String, DType), NodeId>,
     /// Tensors as another type.
     pub(super) conversions: HashMap<(NodeId, DType), NodeId>,
-    pub(super) names: Names,
+    pub(crate) names: Names,
     data: Option<DataFolders>,
 }
 
@@ -82,11 +87,13 @@ impl Importer {
             problems: Vec::new(),
             clues,
             unclear: BTreeSet::new(),
+            made: BTreeSet::new(),
             reader: Reader::default(),
             operator: String::new(),
             shared: BTreeSet::new(),
             readers: HashMap::new(),
             merged: HashMap::new(),
+            bearers: HashMap::new(),
             constants: HashMap::new(),
             conversions: HashMap::new(),
             names: Names::default(),
@@ -99,17 +106,17 @@ impl Importer {
         warning::add(&mut self.warnings, kind, [name.into()]);
     }
 
-    /// Notes who reads what, for the operators that are imported together with their only reader.
-    pub(crate) fn count_readers(&mut self, graph: &GraphProto, needed: &[bool]) {
-        for node in graph.node.iter().zip(needed).filter(|(_, needed)| **needed).map(|(node, _)| node) {
+    /// Notes who reads what among nodes and their outputs, for the operators that are imported together with their only reader.
+    pub(crate) fn count_readers(&mut self, nodes: &[&NodeProto], outputs: &[&str]) {
+        for &node in nodes {
             for name in node.input.iter().filter(|n| !n.is_empty()) {
                 let entry = self.readers.entry(name.clone()).or_insert((0, None));
                 *entry = (entry.0 + 1, (entry.0 == 0 && node.op_type == "Add").then(|| node.clone()));
             }
             node.output.iter().for_each(|output| self.names.take(output));
         }
-        for output in &graph.output {
-            let entry = self.readers.entry(output.name.clone()).or_insert((0, None));
+        for name in nodes.iter().flat_map(|node| captures(node)).chain(outputs.iter().copied()) {
+            let entry = self.readers.entry(name.to_string()).or_insert((0, None));
             *entry = (entry.0 + 1, None);
         }
     }

@@ -16,7 +16,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     fold: None,
 }];
 
-fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let weight_operand = node.need(1)?;
     if matches!(weight_operand.value, Value::Constant(_)) {
         importer.warn(WarningKind::ConstantWeight, node.name);

@@ -18,7 +18,16 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Constant",
         versions: &[1, 9, 11, 12, 13, 19, 21, 23, 24, 25],
-        attributes: &["value", "value_float", "value_floats", "value_int", "value_ints"],
+        attributes: &[
+            "sparse_value",
+            "value",
+            "value_float",
+            "value_floats",
+            "value_int",
+            "value_ints",
+            "value_string",
+            "value_strings",
+        ],
         forms: "a tensor, a number or a list; as a tensor of the network, `constant`",
         build: Some(constant),
         fold: None,
@@ -64,7 +73,14 @@ pub(super) const ROWS: &[Row] = &[
             Ok(vec![converted(fold::need(x, 0)?, float, false, room)?])
         }),
     },
-    folded("ConstantOfShape", &[9, 20, 21, 23, 24, 25], &["value"], constant_of_shape),
+    Row {
+        name: "ConstantOfShape",
+        versions: &[9, 20, 21, 23, 24, 25],
+        attributes: &["value"],
+        forms: "on known values; `broadcast` of a number to a shape with the batch",
+        build: Some(number_of_shape),
+        fold: Some(constant_of_shape),
+    },
     folded("Range", &[11, 27], &["stash_type"], range),
     Row {
         name: "Min",
@@ -85,6 +101,14 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    if node.has("sparse_value") {
+        return Err("it is a sparse tensor, which is not supported; store it densely".into());
+    }
+    if node.has("value_string") || node.has("value_strings") {
+        return Err(
+            "it is text, with which a trainer cannot compute; export the part of the network that takes numbers".into(),
+        );
+    }
     let value = if let Some(tensor) = node.tensor("value")? {
         let decoded = tensor::decode(tensor, importer.data())?;
         if decoded.rounded {
@@ -170,6 +194,22 @@ fn converted(x: &Constant, float: bool, truth: bool, room: usize) -> Result<Cons
     Ok(Constant { shape: x.shape.clone(), elements })
 }
 
+/// A number in a shape that depends on the batch size.
+fn number_of_shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let sizes = importer.constant(node.need(0)?)?;
+    let dims =
+        sizes.as_ints()?.iter().map(|size| size.as_dim().ok_or_else(|| format!("a dimension of its shape is {size}")));
+    let shape = Shape(dims.collect::<Result<_, _>>()?);
+    let number = match node.tensor("value")? {
+        Some(tensor) => tensor::decode(tensor, None)?.constant.elements,
+        None => Elements::Floats(vec![0.0]),
+    };
+    let name = importer.fresh_name(&format!("{}.value", node.name));
+    let dtype = if let Elements::Ints(_) = number { DType::I32 } else { DType::F32 };
+    let x = importer.constant_source(&name, &Constant { shape: Vec::new(), elements: number }, dtype)?;
+    Ok(vec![Value::Tensor(importer.broadcast(node.name, x, shape)?)])
+}
+
 fn constant_of_shape(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
     let sizes = fold::need(inputs, 0)?.as_fixed()?;
     let shape: Option<Vec<usize>> = sizes.iter().map(|&s| usize::try_from(s).ok()).collect();
@@ -188,6 +228,9 @@ fn constant_of_shape(node: &Node, inputs: Known, room: usize) -> Result<Vec<Cons
 }
 
 fn range(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
+    if matches!(fold::need(inputs, 0)?.elements, Elements::Floats(_)) {
+        return float_range(inputs, room);
+    }
     let number = |position| match fold::need(inputs, position)?.as_fixed()?.as_slice() {
         [one] => Ok(*one),
         _ => Err("one number per input is needed".to_string()),
@@ -203,6 +246,17 @@ fn range(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> 
     let at = |i: usize| i64::try_from(i128::from(start) + i as i128 * delta).map(Int::fixed);
     let ints = (0..count).map(at).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     Ok(vec![Constant::ints(ints)])
+}
+
+fn float_range(inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
+    let number = |position| fold::need(inputs, position)?.as_scalar();
+    let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+    let count = ((f64::from(limit) - f64::from(start)) / f64::from(delta)).ceil().max(0.0);
+    if count.is_nan() || delta == 0.0 || count > room as f64 {
+        return Err(format!("the range from {start} to {limit} in steps of {delta} is too long"));
+    }
+    let floats: Vec<f32> = (0..count as usize).map(|i| start + i as f32 * delta).collect();
+    Ok(vec![Constant { shape: vec![floats.len()], elements: Elements::Floats(floats) }])
 }
 
 /// The least or largest of all inputs: known numbers are one bound, tensors are compared in pairs.

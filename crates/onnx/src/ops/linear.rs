@@ -1,8 +1,12 @@
 //! Gemm and MatMul.
 
 use super::row::Row;
+use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value};
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
+
+/// Elements of the zeros that a product over nothing may have.
+const MOST_ZEROS: usize = 1 << 26;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -24,7 +28,7 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+pub(super) fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let (trans_a, trans_b) = (node.flag("transA")?, node.flag("transB")?);
     let number = |name| node.float(name).map(|x| x.unwrap_or(1.0));
     let (alpha, beta) = (number("alpha")?, number("beta")?);
@@ -61,7 +65,10 @@ fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     Ok(vec![Value::Tensor(y)])
 }
 
-fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+pub(super) fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    if let Some(zeros) = empty_product(importer, node) {
+        return Ok(vec![zeros]);
+    }
     let a = importer.tensor(node, 0)?;
     let (a_shape, b_shape) = (importer.shape(a), importer.shape_of(node.need(1)?)?);
     if a_shape.rank() < 2 || b_shape.rank() != 2 {
@@ -95,6 +102,18 @@ fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         importer.merged.insert(sum, y);
     }
     Ok(vec![Value::Tensor(y)])
+}
+
+/// The zeros that a product of stored matrices over no elements is, such as that of a low-rank adapter of rank 0.
+fn empty_product(importer: &Importer, node: &Node) -> Option<Value> {
+    let shape = |position: usize| importer.constant(node.input(position)?).ok().map(|constant| constant.shape.clone());
+    match (shape(0)?.as_slice(), shape(1)?.as_slice()) {
+        (&[rows, 0], &[0, columns]) if rows > 0 && columns > 0 && rows.checked_mul(columns)? <= MOST_ZEROS => {
+            let elements = Elements::Floats(vec![0.0; rows * columns]);
+            Some(Value::known(Constant { shape: vec![rows, columns], elements }))
+        }
+        _ => None,
+    }
 }
 
 /// The vector that an Add, the only reader of the product, adds to it, and the name of the Add's result.

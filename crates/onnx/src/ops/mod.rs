@@ -8,20 +8,24 @@ mod functions;
 mod known;
 mod linear;
 mod logic;
+mod microsoft;
 mod normalization;
 mod part;
 mod pool;
 mod reduce;
 mod reshape;
 mod row;
+mod sequence;
 mod split;
 mod window;
 
 pub(crate) use known::graph_type;
 pub(crate) use row::{Fold, Row};
 
+use crate::inline::standard;
+
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 13] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 15] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
@@ -33,15 +37,29 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 13] {
         ("Comparisons and choices", logic::ROWS),
         ("Parts and joins", part::ROWS),
         ("Splitting", split::ROWS),
+        ("Sequences", sequence::ROWS),
         ("Shapes", reshape::ROWS),
         ("Reductions", reduce::ROWS),
         ("Known values", known::ROWS),
+        ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),
     ]
 }
 
-/// The row of an operator of ONNX's own domain.
-pub(crate) fn find(name: &str) -> Option<&'static Row> {
-    families().into_iter().flat_map(|(_, rows)| rows).find(|row| row.name == name)
+/// The domain of ONNX Runtime's operators.
+const MICROSOFT: &str = "com.microsoft";
+
+/// The row of an operator of a domain.
+pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Row> {
+    match domain {
+        MICROSOFT => microsoft::ROWS.iter().find(|row| row.name == name),
+        _ if is_onnx(domain) => families().into_iter().flat_map(|(_, rows)| rows).find(|row| row.name == name),
+        _ => None,
+    }
+}
+
+/// Whether an operator of a domain is read.
+pub(crate) fn is_read(domain: &str, name: &str) -> bool {
+    find(domain, name).is_some()
 }
 
 /// Whether a domain is that of ONNX's own operators.
@@ -49,9 +67,16 @@ pub(crate) fn is_onnx(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
+/// The operators that are read by the standard's functions, each with the operator sets that introduced its versions.
+pub(crate) fn by_functions() -> Vec<(&'static str, Vec<i64>)> {
+    standard::operators(&is_read)
+}
+
 /// An operator that is read, for the documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorRow {
+    /// Its domain; empty for ONNX's own.
+    pub domain: &'static str,
     /// The family that it belongs to.
     pub family: &'static str,
     /// Its name in ONNX.
@@ -66,12 +91,15 @@ pub struct OperatorRow {
 
 /// Every ONNX operator that is read.
 pub fn operator_table() -> Vec<OperatorRow> {
-    let row = |family, row: &Row| OperatorRow {
+    let row = |domain, family, row: &Row| OperatorRow {
+        domain,
         family,
         name: row.name,
         versions: row.versions,
         forms: row.forms,
         on_tensors: row.build.is_some(),
     };
-    families().into_iter().flat_map(|(family, rows)| rows.iter().map(move |r| row(family, r))).collect()
+    let own = families().into_iter().map(|(family, rows)| ("", family, rows));
+    let all = own.chain([(MICROSOFT, "Domain `com.microsoft`", microsoft::ROWS)]);
+    all.flat_map(|(domain, family, rows)| rows.iter().map(move |r| row(domain, family, r))).collect()
 }

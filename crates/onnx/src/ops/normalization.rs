@@ -18,9 +18,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "LayerNormalization",
-        versions: &[17],
+        versions: &[1, 17],
         attributes: &["axis", "epsilon", "stash_type"],
-        forms: "`layer_normalization`; the batch not among the normalised dimensions, Mean and InvStdDev not used, `stash_type` 1",
+        forms: "`layer_normalization`; before version 17 as ONNX Runtime writes it; the batch not among the normalised dimensions, Mean and InvStdDev not used, `stash_type` 1",
         build: Some(layer_normalization),
         fold: None,
     },
@@ -98,7 +98,7 @@ fn state(importer: &mut Importer, node: &Node, position: usize, what: &str) -> R
     Ok(importer.graph.source(ops::State { name }, TensorType::f32(Shape::fixed(&constant.shape))))
 }
 
-fn layer_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+pub(super) fn layer_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     if let Some(other) = node.int("stash_type")?.filter(|&stash_type| stash_type != 1) {
         return Err(format!("stash_type is {other}; statistics are computed in FP32 only, which is stash_type 1"));
     }

@@ -3,7 +3,7 @@
 use super::fold;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements, Int};
-use crate::importer::{Importer, Node, Padded, Value, axis};
+use crate::importer::{Importer, Node, Operand, Padded, Value, axis};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use std::rc::Rc;
 
@@ -46,16 +46,22 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 fn concat(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let dtype = node.inputs.iter().flatten().map(|operand| importer.dtype(operand)).min();
-    let dtype = dtype.ok_or("it has no inputs")?;
+    let joined: Vec<&Operand> = node.inputs.iter().flatten().filter(|operand| !is_empty(importer, operand)).collect();
+    let dtype = joined.iter().map(|operand| importer.dtype(operand)).min();
+    let dtype = dtype.ok_or("it joins nothing: it has no inputs with elements")?;
     let parts: Vec<NodeId> =
-        node.inputs.iter().flatten().map(|operand| importer.typed(operand, dtype)).collect::<Result<_, _>>()?;
+        joined.into_iter().map(|operand| importer.typed(operand, dtype)).collect::<Result<_, _>>()?;
     let first = *parts.first().ok_or("it has no inputs")?;
     let axis = axis(node.int("axis")?.ok_or("attribute `axis` is missing")?, importer.shape(first).rank())?;
     if parts.len() == 1 {
         return Ok(vec![Value::Tensor(first)]);
     }
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Concat { axis }, &parts)?)])
+}
+
+/// Whether an operand is stored without elements, as low-rank adapters and caches of no length are.
+fn is_empty(importer: &Importer, operand: &Operand) -> bool {
+    importer.constant(operand).is_ok_and(|constant| constant.len() == 0)
 }
 
 fn fold_concat(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {

@@ -2,7 +2,7 @@
 
 use super::fold;
 use super::row::Row;
-use crate::file::constant::{Constant, Int};
+use crate::file::constant::{Constant, Elements, Int};
 use crate::importer::{Importer, Node, Value, axes, axis};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use std::rc::Rc;
@@ -283,7 +283,14 @@ fn fold_expand(_: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, S
     let (x, target) = (fold::need(inputs, 0)?, fold::need(inputs, 1)?.as_fixed()?);
     let sizes: Option<Vec<usize>> = target.iter().map(|&s| usize::try_from(s).ok()).collect();
     let sizes = sizes.ok_or_else(|| format!("the shape {target:?} has negative dimensions"))?;
-    Ok(vec![fold::expand(x, &fold::broadcast(&x.shape, &sizes)?, room)?])
+    let shape = fold::broadcast(&x.shape, &sizes)?;
+    match &x.elements {
+        Elements::Floats(one) if one.len() == 1 => {
+            let elements = Elements::Floats(vec![one[0]; fold::elements(&shape, room)?]);
+            Ok(vec![Constant { shape, elements }])
+        }
+        _ => Ok(vec![fold::expand(x, &shape, room)?]),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod control;
 mod messages;
 mod models;
 
@@ -57,7 +58,17 @@ fn external_data_is_read_from_the_models_folder_only() {
 #[test]
 fn damaged_bytes_are_errors_and_never_panic() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    for name in ["conv", "batch_norm_14", "channel_shuffle", "slice_10", "gemm_alpha_beta"] {
+    for name in [
+        "conv",
+        "batch_norm_14",
+        "channel_shuffle",
+        "slice_10",
+        "gemm_alpha_beta",
+        "control/nested_functions",
+        "control/branches_in_functions",
+        "control/steps_in_steps",
+        "control/scan",
+    ] {
         let bytes = std::fs::read(data.join(format!("{name}.onnx"))).unwrap();
         for end in 0..bytes.len() {
             let cut = bitbudget_onnx::import_bytes(&bytes[..end], None);
@@ -199,7 +210,8 @@ fn warnings_tell_what_is_lost() {
     assert_eq!(warnings[0].to_string(), "1 FP64 initializer was rounded to FP32: `w`");
     assert!(warnings[1].to_string().ends_with("the network trains without dropout: `the_dropout`"));
     let plain = import(&model(relu(), vec![])).unwrap().warnings;
-    assert_eq!(plain[0].to_string(), "the network has no parameters, so there is nothing to train");
+    let nothing = "the network has no parameters, so there is nothing to train; export the network with its weights as initializers";
+    assert_eq!(plain[0].to_string(), nothing);
     // A plain network with convolutions and biases is not suspected of lost batch normalisation.
     let vgg =
         model(vec![node("Conv", &["x", "w", "b"], "y")], vec![floats("w", &[2, 4, 3, 3], 72), floats("b", &[2], 2)]);

@@ -36,8 +36,8 @@ fn bad_graphs_have_their_messages() {
     each_has_its_message(vec![
         (
             "operators",
-            model(vec![node("Foo", &["x"], "a"), node("Loop", &["a"], "b"), node("Bar", &["b"], "y")], vec![]),
-            &["operator Foo (operator set 17)", "`the_foo`", "operator Bar", "control flow", "for 3 reasons"],
+            model(vec![node("Foo", &["x"], "a"), node("Bar", &["a"], "y")], vec![]),
+            &["operator Foo (operator set 17)", "`the_foo`", "operator Bar", "for 2 reasons"],
         ),
         (
             "domain",
@@ -297,6 +297,35 @@ fn bad_values_have_their_messages() {
                 vec![whole("a", &[1]), whole("b", &[0])],
             ),
             &["no result"],
+        ),
+        (
+            "text",
+            model(
+                vec![with(node("Constant", &[], "c"), text("value_string", "a")), node("Add", &["x", "c"], "y")],
+                vec![],
+            ),
+            &["node `the_constant`", "it is text, with which a trainer cannot compute"],
+        ),
+        (
+            "sparse",
+            model(
+                vec![with(node("Constant", &[], "c"), int("sparse_value", 0)), node("Add", &["x", "c"], "y")],
+                vec![],
+            ),
+            &["node `the_constant`", "it is a sparse tensor", "store it densely"],
+        ),
+        (
+            "product with nothing",
+            one(node("MatMul", &["x", "w"], "y"), vec![floats("w", &[6, 0], 0)]),
+            &["`w` has no elements: its shape is [6, 0]; export the network without it"],
+        ),
+        (
+            "nothing joined",
+            model(
+                vec![with(node("Concat", &["w", "w"], "c"), int("axis", 0)), node("Add", &["x", "c"], "y")],
+                vec![floats("w", &[0], 0)],
+            ),
+            &["it joins nothing"],
         ),
         ("external without folder", model(relu(), vec![external("w.bin")]), &["without a folder"]),
     ]);
