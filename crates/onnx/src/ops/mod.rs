@@ -2,7 +2,10 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
+mod contract;
 mod convolution;
+mod einsum;
 mod fold;
 mod functions;
 mod known;
@@ -19,10 +22,12 @@ mod window;
 pub(crate) use row::{Fold, Row};
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 14] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
+        ("Products by equation", einsum::ROWS),
+        ("Attention", attention::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Pooling", pool::ROWS),
         ("Activations", activation::ROWS),
