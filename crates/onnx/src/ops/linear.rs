@@ -86,7 +86,7 @@ fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let (a, b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
     let (a_shape, b_shape) = (importer.shape(a), importer.shape(b));
     let fault = |why: String| format!("{a_shape} and {b_shape} do not multiply: {why}");
-    let (depth_a, depth_b) = (a_shape.0.last(), b_shape.0.iter().rev().take(2).last());
+    let (depth_a, depth_b) = (a_shape.0.last().copied(), b_shape.get(b_shape.rank().saturating_sub(2)));
     let (Some(depth_a), Some(depth_b)) = (depth_a, depth_b) else {
         return Err(fault("a scalar has no rows and columns; use Mul".into()));
     };
