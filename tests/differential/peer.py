@@ -177,6 +177,30 @@ def matmul(run, node, attrs, a, b):
     return a @ b
 
 
+@operator("Einsum")
+def einsum(run, node, attrs, *operands):
+    return torch.einsum(attrs["equation"], *operands)
+
+
+@operator("Attention")
+def attention(run, node, attrs, q, k, v, mask=None):
+    is_flat = q.dim() == 3
+    if is_flat:
+        split = lambda x, heads: x.reshape(*x.shape[:2], heads, -1).transpose(1, 2)
+        q, k, v = split(q, attrs["q_num_heads"]), split(k, attrs["kv_num_heads"]), split(v, attrs["kv_num_heads"])
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    scores = q @ k.transpose(2, 3) * attrs.get("scale", q.shape[3] ** -0.5)
+    if attrs.get("softcap", 0.0):
+        scores = attrs["softcap"] * torch.tanh(scores / attrs["softcap"])
+    if mask is not None:
+        scores = scores + mask
+    distance = torch.arange(scores.shape[2])[:, None] - torch.arange(scores.shape[3])
+    before, after = attrs.get("left_window_size", -1), attrs.get("right_window_size", -1)
+    hidden = (distance < 0) & bool(attrs.get("is_causal", 0)) | (before >= 0) & (distance > before) | (after >= 0) & (-distance > after)
+    y = torch.softmax(scores.masked_fill(hidden, -math.inf), -1) @ v
+    return y.transpose(1, 2).flatten(2) if is_flat else y
+
+
 # --- elementwise
 
 

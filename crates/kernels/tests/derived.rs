@@ -382,16 +382,16 @@ proptest! {
             let b_rows = Stored::of(formats[0], &numbers(rows * 5, seed));
             for transposed in [false, true] {
                 same(rows * 5, stored, derived, |x, y| {
-                    matmul(&Matmul { trans_a: false, trans_b: transposed, m: rows, n: 5, k: columns }, x, b.elements(), None, y)
+                    matmul(&Matmul { count: 1, trans_a: false, trans_b: transposed, m: rows, n: 5, k: columns }, x, b.elements(), None, y)
                 });
                 same(columns * 5, stored, derived, |x, y| {
-                    matmul(&Matmul { trans_a: true, trans_b: transposed, m: columns, n: 5, k: rows }, x, b_rows.elements(), None, y)
+                    matmul(&Matmul { count: 1, trans_a: true, trans_b: transposed, m: columns, n: 5, k: rows }, x, b_rows.elements(), None, y)
                 });
                 same(5 * columns, stored, derived, |x, y| {
-                    matmul(&Matmul { trans_a: transposed, trans_b: false, m: 5, n: columns, k: rows }, b_rows.elements(), x, None, y)
+                    matmul(&Matmul { count: 1, trans_a: transposed, trans_b: false, m: 5, n: columns, k: rows }, b_rows.elements(), x, None, y)
                 });
                 same(5 * rows, stored, derived, |x, y| {
-                    matmul(&Matmul { trans_a: transposed, trans_b: true, m: 5, n: rows, k: columns }, b.elements(), x, None, y)
+                    matmul(&Matmul { count: 1, trans_a: transposed, trans_b: true, m: 5, n: rows, k: columns }, b.elements(), x, None, y)
                 });
             }
         });

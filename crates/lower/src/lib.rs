@@ -165,8 +165,19 @@ fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting, id: NodeId) -> 
 /// How a node's result is rounded, and for which node of the training graph its overflows are counted.
 fn rounding(graph: &Graph, id: NodeId) -> Option<Rounding> {
     let Stored { overflow, .. } = graph.rounding(id)?;
-    let counted = graph.origin(id).filter(|_| overflow == Overflow::Saturate && !graph.node(id).origin.uncounted);
+    let is_counted = overflow == Overflow::Saturate && !graph.node(id).origin.uncounted && !is_masked(graph, id);
+    let counted = graph.origin(id).filter(|_| is_counted);
     Some(Rounding { overflow, counted: counted.map(|origin| origin.0) })
+}
+
+/// Whether a tensor is scores plus a known mask, which only a softmax reads: what saturates there is the mask, since the scores' own
+/// overflows are counted before.
+fn is_masked(graph: &Graph, id: NodeId) -> bool {
+    let readers = graph.readers(id);
+    matches!(graph.op(id), Op::Add(_))
+        && graph.operands(id).iter().any(|&x| matches!(graph.op(x), Op::Constant(_)))
+        && !readers.is_empty()
+        && readers.iter().all(|&reader| matches!(graph.op(reader), Op::Softmax(_) | Op::LogSoftmax(_)))
 }
 
 /// A kept tensor's replacement and the step after which it is due.

@@ -81,14 +81,14 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
         }
         (Form::Product, Op::Matmul(op)) => {
             let (a, b) = (first, operands.get(1).and_then(|&x| of(x)));
+            let (row, column) = (shape.rank() - 2, shape.rank() - 1);
             let summed = |place: Place, axis: usize| place.is_some_and(|e| e.axis == axis);
-            if summed(a, usize::from(!op.trans_a)) || summed(b, usize::from(op.trans_b)) {
+            if summed(a, if op.trans_a { row } else { column }) || summed(b, if op.trans_b { column } else { row }) {
                 return Err("it sums over the batch");
             }
-            let bias = operands.get(2).and_then(|&x| of(x));
-            let rows = a.map(|e| Examples { axis: 0, ..e });
-            let columns = b.or(bias).map(|e| Examples { axis: 1, ..e });
-            same([rows, columns].into_iter())
+            let bias = operands.get(2).and_then(|&x| of(x)).map(|e| Examples { axis: column, ..e });
+            let to = |place: Place, axis: usize| place.map(|e| if e.axis < row { e } else { Examples { axis, ..e } });
+            same([to(a, row), to(b, column), bias].into_iter())
         }
         (Form::Product, _) if operands.iter().skip(1).any(|&x| of(x).is_some()) => {
             Err("its weight is computed from the examples")
@@ -196,6 +196,16 @@ mod tests {
                 "`gram` (matmul) mixes the examples of a batch: it sums over the batch",
             ),
             (
+                &[
+                    X,
+                    "%1 = transpose(%0) {perm=[1,2,0]} : f32[4,6,N]",
+                    "%2 = transpose(%0) {perm=[1,0,2]} : f32[4,N,6]",
+                    "%3 = matmul(%1, %2) : f32[4,6,6] \"products\"",
+                    "return \"y\" = %3",
+                ],
+                "`products` (matmul) mixes the examples of a batch: it sums over the batch",
+            ),
+            (
                 &[X, "%1 = reshape(%0) {shape=<4,N,6>} : f32[4,N,6] \"mixed\"", "return \"y\" = %1"],
                 "its new shape puts elements of several examples together",
             ),
@@ -237,6 +247,16 @@ mod tests {
                 "%4 = matmul(%2, %3) {trans_a=false, trans_b=false} : f32[4*N,5]",
                 "%5 = reshape(%4) {shape=<4,N,5>} : f32[4,N,5]",
                 "%6 = reduce_sum(%5) {axes=[0], keep=false} : f32[N,5]",
+                "return \"y\" = %6",
+            ],
+            &[
+                X,
+                "%1 = matmul(%0, %0) {trans_b=true} : f32[N,4,4]",
+                "%2 = matmul(%1, %0) : f32[N,4,6]",
+                "%3 = transpose(%2) {perm=[1,0,2]} : f32[4,N,6]",
+                "%4 = parameter {name=\"w\"} : f32[4,6,5]",
+                "%5 = matmul(%3, %4) : f32[4,N,5]",
+                "%6 = transpose(%5) {perm=[1,0,2]} : f32[N,4,5]",
                 "return \"y\" = %6",
             ],
             &[

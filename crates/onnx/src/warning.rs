@@ -40,8 +40,8 @@ pub enum WarningKind {
     CopiedStatistics,
     /// Running statistics, or those of the input, that are used in arithmetic.
     FrozenStatistics,
-    /// Initializers that hold infinities.
-    Infinite,
+    /// Initializers that hold infinities, or numbers as large, as masks of scores do.
+    Mask,
     /// Scalars that may be meant as parameters.
     ConstantScalar,
     /// Initializers that are buffers in PyTorch.
@@ -73,7 +73,7 @@ impl WarningKind {
             | WarningKind::Shared
             | WarningKind::CopiedStatistics
             | WarningKind::FrozenStatistics
-            | WarningKind::Infinite
+            | WarningKind::Mask
             | WarningKind::Buffers
             | WarningKind::ConstantScalar
             | WarningKind::FrozenLayer
@@ -135,7 +135,9 @@ impl WarningKind {
                 "{} in plain arithmetic (frozen batch normalisation, or normalisation of the input)",
                 of("statistic is used", "statistics are used")
             ),
-            WarningKind::Infinite => format!("{} infinities", of("initializer holds", "initializers hold")),
+            WarningKind::Mask => {
+                format!("{} infinities or numbers as large", of("initializer holds", "initializers hold"))
+            }
             WarningKind::ConstantScalar => {
                 format!("{} as a constant and not trained", of("scalar is taken", "scalars are taken"))
             }
@@ -182,7 +184,7 @@ impl WarningKind {
                 "such statistics are not trained and stay as they are. To train batch normalisation, export nn.BatchNorm \
                  layers with training=torch.onnx.TrainingMode.TRAINING"
             }
-            WarningKind::Infinite => "initializers with infinities are constants, as masks are, and not trained",
+            WarningKind::Mask => "they are constants, as masks are, and not trained",
             WarningKind::ConstantScalar => "to train one, give it the shape [1]",
             WarningKind::Buffers => "buffers are constants and not trained; to train one, make it an nn.Parameter",
             WarningKind::FrozenLayer => {

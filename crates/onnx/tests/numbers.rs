@@ -149,6 +149,16 @@ fn every_supported_operator_that_works_on_tensors_has_a_model() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
+#[test]
+fn masks_are_not_trained() {
+    let imported = bitbudget_onnx::import(&data().join("attention.onnx")).unwrap();
+    let graph = &imported.model.graph;
+    let mask = graph.ids().find(|&id| graph.op(id).source_name() == Some("mask")).unwrap();
+    assert!(matches!(graph.op(mask), Op::Constant(_)));
+    let warning = imported.warnings.iter().find(|warning| warning.names == ["mask"]).unwrap();
+    assert!(warning.to_string().contains("initializer holds infinities or numbers as large"), "{warning}");
+}
+
 /// Floating-point initializers of an exported file are parameters, also scalars: factors and bounds are nodes.
 #[test]
 fn exported_numbers_are_constant_nodes() {

@@ -1,7 +1,7 @@
 //! From shapes and attributes to the kernels' geometries.
 
-use bitbudget_ir::ops::{Conv, Window};
-use bitbudget_kernels::{Conv2d, Indexed, Pool2d};
+use bitbudget_ir::ops::{self, Conv, Window};
+use bitbudget_kernels::{Conv2d, Indexed, Matmul, Pool2d};
 
 /// Why shapes are not those of a kernel's operands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,13 +85,16 @@ pub fn pool2d(window: &Window, x: &[usize], y: &[usize]) -> Result<Pool2d, Geome
     })
 }
 
-/// Rows, columns and depth of a matrix product.
+/// The sizes of matrix products.
 ///
 /// # Errors
-/// If an operand or the result is not a matrix.
-pub fn matmul_sizes(shape: &[usize], a: &[usize], trans_a: bool) -> Result<[usize; 3], GeometryError> {
+/// If an operand or the result is not made of matrices.
+pub fn matmul(op: &ops::Matmul, a: &[usize], shape: &[usize]) -> Result<Matmul, GeometryError> {
+    let ops::Matmul { trans_a, trans_b } = *op;
     match (shape, a) {
-        (&[m, n], &[first, second]) => Ok([m, n, if trans_a { first } else { second }]),
+        (&[ref leading @ .., m, n], &[.., first, second]) => {
+            Ok(Matmul { count: elements(leading), m, n, k: if trans_a { first } else { second }, trans_a, trans_b })
+        }
         _ => Err(GeometryError("operands must be matrices".into())),
     }
 }

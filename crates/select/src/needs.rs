@@ -1,6 +1,6 @@
 //! The memory of kernels beside their operands and results, the same on every processor.
 
-use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul_sizes, rows_from};
+use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul, rows_from};
 use crate::group::Member;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
@@ -43,8 +43,7 @@ pub(crate) fn needs(member: &Member) -> Needs {
     let (workspace, scratch) = match (op, operands.as_slice(), convolution(op, &operands, shape)) {
         (_, _, Some(Ok((conv, pass, [a, b])))) => (conv.workspace(pass, a, b), conv.scratch(pass, a, b)),
         (Op::Matmul(op), &[(a, fa), (_, fb), ..], _) => {
-            let sizes = matmul_sizes(shape, a, op.trans_a).ok();
-            (0, sizes.map_or(0, |[m, n, k]| matmul_scratch(m, n, k, fa, fb)))
+            (0, matmul(op, a, shape).map_or(0, |sizes| matmul_scratch(&sizes, fa, fb)))
         }
         (Op::LayerNormalization(_), [_, (scale, _), ..], _) | (Op::LayerNormGradInput(_), [.., (scale, _)], _) => {
             (0, layer_norm_scratch(elements(scale)))

@@ -10,19 +10,21 @@ use crate::role::NodeId;
 use crate::types::{Dim, Shape, TensorType};
 
 operator! {
-    /// The product of two matrices, either transposed, plus an optional bias per column (ONNX Gemm with alpha = beta = 1).
+    /// The product of two matrices, either transposed, plus an optional bias per column (ONNX Gemm with alpha = beta = 1); of
+    /// tensors with equal leading dimensions, the product of each pair of matrices (ONNX MatMul without broadcasting).
     pub struct Matmul {
-        /// Whether the first matrix is `[K, M]` and not `[M, K]`.
+        /// Whether a first matrix is `[K, M]` and not `[M, K]`.
         trans_a: bool = false,
-        /// Whether the second matrix is `[N, K]` and not `[K, N]`.
+        /// Whether a second matrix is `[N, K]` and not `[K, N]`.
         trans_b: bool = false,
     }
 }
 
-fn matrix(ty: &TensorType, transposed: bool) -> Result<(Dim, Dim), Reason> {
+/// The leading dimensions, and the rows and columns of the matrices.
+fn matrices(ty: &TensorType, transposed: bool) -> Result<(&[Dim], Dim, Dim), Reason> {
     match (ty.shape.0.as_slice(), transposed) {
-        (&[rows, columns], false) => Ok((rows, columns)),
-        (&[columns, rows], true) => Ok((rows, columns)),
+        (&[ref leading @ .., rows, columns], false) => Ok((leading, rows, columns)),
+        (&[ref leading @ .., columns, rows], true) => Ok((leading, rows, columns)),
         _ => Err(Reason::new(format!("needs matrices, has {}", ty.shape))),
     }
 }
@@ -35,7 +37,10 @@ impl Operator for Matmul {
         let ([a, b] | [a, b, _]) = operands else {
             return Err(Reason::new(format!("needs 2 or 3 operands, has {}", operands.len())));
         };
-        let ((m, k), (k_b, n)) = (matrix(a, self.trans_a)?, matrix(b, self.trans_b)?);
+        let ((leading, m, k), (leading_b, k_b, n)) = (matrices(a, self.trans_a)?, matrices(b, self.trans_b)?);
+        if leading != leading_b {
+            return Err(Reason::new(format!("the leading dimensions of {} and {} differ", a.shape, b.shape)));
+        }
         if k != k_b {
             return Err(Reason::new(format!("{} and {} do not multiply: {k} against {k_b}", a.shape, b.shape)));
         }
@@ -44,7 +49,7 @@ impl Operator for Matmul {
         {
             return Err(Reason::new(format!("the bias must have shape [{n}], but is {}", bias.shape)));
         }
-        Ok(TensorType::f32([m, n]))
+        Ok(TensorType::f32([leading, &[m, n]].concat()))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
@@ -62,7 +67,8 @@ impl Operator for Matmul {
         };
         let mut gradients = vec![da, db];
         if operands.len() == 3 {
-            gradients.push(Some(graph.add(ReduceSum { axes: vec![0], keep: false }, &[dy])?));
+            let axes = (0..graph.ty(dy).shape.rank() - 1).collect();
+            gradients.push(Some(graph.add(ReduceSum { axes, keep: false }, &[dy])?));
         }
         Ok(gradients)
     }
@@ -76,21 +82,25 @@ impl Operator for Matmul {
     }
 
     fn work(&self, operands: &[&TensorType], result: &TensorType, batch: usize) -> Work {
-        let k = operands.first().and_then(|a| matrix(a, self.trans_a).ok()).map_or(0, |(_, k)| k.at(batch));
+        let k = operands.first().and_then(|a| matrices(a, self.trans_a).ok()).map_or(0, |(_, _, k)| k.at(batch));
         Work { flops: 2 * result.shape.elements(batch) as u64 * k as u64 }
     }
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
         let (a, b) = (operands[0], operands[1]);
-        let depth = if self.trans_a { a.shape[0] } else { a.shape[1] };
+        let [row, column] = [shape.len() - 2, shape.len() - 1];
+        let depth = a.shape[if self.trans_a { row } else { column }];
+        let (mut left, mut right) = (vec![0; shape.len()], vec![0; shape.len()]);
         Array::from_fn(shape, |i| {
-            let term = |k| {
-                let left = if self.trans_a { a.at(&[k, i[0]]) } else { a.at(&[i[0], k]) };
-                let right = if self.trans_b { b.at(&[i[1], k]) } else { b.at(&[k, i[1]]) };
-                left * right
+            left.copy_from_slice(i);
+            right.copy_from_slice(i);
+            let mut term = |k| {
+                [left[row], left[column]] = if self.trans_a { [k, i[row]] } else { [i[row], k] };
+                [right[row], right[column]] = if self.trans_b { [i[column], k] } else { [k, i[column]] };
+                a.at(&left) * b.at(&right)
             };
-            let bias = operands.get(2).map_or(F::zero(), |bias| bias.data[i[1]]);
-            (0..depth).map(term).sum::<F>() + bias
+            let bias = operands.get(2).map_or(F::zero(), |bias| bias.data[i[column]]);
+            (0..depth).map(&mut term).sum::<F>() + bias
         })
     }
 
@@ -101,6 +111,10 @@ impl Operator for Matmul {
             Sample::of(op(false, true), &[&[2, 3], &[4, 3], &[4]]),
             Sample::of(op(true, false), &[&[3, 2], &[3, 4]]),
             Sample::of(op(true, true), &[&[3, 2], &[4, 3], &[4]]),
+            Sample::of(op(false, false), &[&[2, 2, 3], &[2, 3, 4], &[4]]),
+            Sample::of(op(false, true), &[&[2, 3, 2, 5], &[2, 3, 4, 5]]),
+            Sample::of(op(true, false), &[&[2, 5, 1], &[2, 5, 3]]),
+            Sample::of(op(true, true), &[&[3, 1, 4, 2], &[3, 1, 5, 4], &[5]]),
         ]
         .into_iter()
         .flatten()

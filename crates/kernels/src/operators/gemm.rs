@@ -17,9 +17,11 @@ const HEIGHT: usize = 128;
 const WIDTH: usize = 384;
 const STEP: usize = VECTORS * LANES;
 
-/// Sizes and layout of a matrix product of a `[m, k]` and b `[k, n]`, both row-major.
+/// Sizes and layout of matrix products of a `[m, k]` and b `[k, n]`, both row-major.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matmul {
+    /// Pairs of matrices, one after the other.
+    pub count: usize,
     /// Rows of a and of the product.
     pub m: usize,
     /// Columns of b and of the product.
@@ -32,9 +34,10 @@ pub struct Matmul {
     pub trans_b: bool,
 }
 
-/// Matrix product `c [m, n] = op(a) op(b) + bias`, all row-major; the numbers that `c` could not hold are counted.
+/// Matrix products `c [m, n] = op(a) op(b) + bias` of `count` pairs of matrices, all row-major; the numbers that `c` could not
+/// hold are counted.
 ///
-/// `bias` is `[n]` and added to every row. With `k = 0` the product is zero. Takes no memory beyond [`matmul_scratch`] for each thread.
+/// `bias` is `[n]` and added to every row of every product. With `k = 0` the product is zero. Takes no memory beyond [`matmul_scratch`] for each thread.
 ///
 /// Where BF16 holds all numbers of both operands' formats and the processor has fast BF16 dot products, these compute the
 /// sums, in FP32; denormal numbers count as zero.
@@ -48,54 +51,56 @@ pub fn matmul(
     bias: Option<Elements>,
     c: &mut Output,
 ) -> Result<Counts, ShapeError> {
-    let Matmul { m, n, k, trans_a, trans_b } = *g;
+    let Matmul { count, m, n, k, trans_a, trans_b } = *g;
     check(
         "matmul",
         &[
-            ("a", a.len(), elements(&[m, k])),
-            ("b", b.len(), elements(&[k, n])),
+            ("a", a.len(), elements(&[count, m, k])),
+            ("b", b.len(), elements(&[count, k, n])),
             ("bias", bias.map_or(n, Elements::len), n),
-            ("c", c.len(), elements(&[m, n])),
+            ("c", c.len(), elements(&[count, m, n])),
         ],
     )?;
     if c.is_empty() {
         return Ok(Counts::default());
     }
     let product = Product { n, k, arithmetic: Arithmetic::of(a.format(), b.format()), bias };
-    let a = Operand { x: a, along_k: !trans_a, row: if trans_a { m } else { k } };
-    let b = Operand { x: b, along_k: trans_b, row: if trans_b { k } else { n } };
-    let (height, width) = cut(m, n);
+    let a = Operand { x: a, start: 0, along_k: !trans_a, row: if trans_a { m } else { k } };
+    let b = Operand { x: b, start: 0, along_k: trans_b, row: if trans_b { k } else { n } };
+    let (height, width) = cut(count, m, n);
     let (row_blocks, column_blocks) = (m.div_ceil(height), n.div_ceil(width));
+    let blocks = row_blocks * column_blocks;
     let out = c.shared();
-    Ok(sum_tasks(row_blocks * column_blocks, |task| {
-        let (i, j) = (task / column_blocks * height, task % column_blocks * width);
-        with_scratch(scratch(m, n, k), |scratch| {
-            product.block(a, b, [i, j], [height.min(m - i), width.min(n - j)], &out, scratch)
-        })
+    Ok(sum_tasks(count * blocks, |task| {
+        let (matrix, block) = (task / blocks, task % blocks);
+        let (i, j) = (block / column_blocks * height, block % column_blocks * width);
+        let (a, b) = (Operand { start: matrix * m * k, ..a }, Operand { start: matrix * k * n, ..b });
+        let area = Area { start: matrix * m * n, i, j, height: height.min(m - i), width: width.min(n - j) };
+        with_scratch(scratch(count, m, n, k), |scratch| product.block(a, b, area, &out, scratch))
     }))
 }
 
 /// FP32 elements of scratch memory that a thread takes in [`matmul`] at most, for these sizes and operands of any format.
-pub fn matmul_scratch(m: usize, n: usize, k: usize, _a: Format, _b: Format) -> usize {
-    if m == 0 || n == 0 { 0 } else { scratch(m, n, k) }
+pub fn matmul_scratch(g: &Matmul, _a: Format, _b: Format) -> usize {
+    if g.count == 0 || g.m == 0 || g.n == 0 { 0 } else { scratch(g.count, g.m, g.n, g.k) }
 }
 
-fn scratch(m: usize, n: usize, k: usize) -> usize {
-    lens(m, n, k).iter().sum()
+fn scratch(count: usize, m: usize, n: usize, k: usize) -> usize {
+    lens(count, m, n, k).iter().sum()
 }
 
 /// Elements of the panels of a and b, of the sums, and of lines on their way into panels.
-fn lens(m: usize, n: usize, k: usize) -> [usize; 4] {
-    let (height, width) = cut(m, n);
+fn lens(count: usize, m: usize, n: usize, k: usize) -> [usize; 4] {
+    let (height, width) = cut(count, m, n);
     let (height, width) = (height.next_multiple_of(LANES), width.next_multiple_of(LANES));
     let depth = k.min(DEPTH).next_multiple_of(2);
     [height * depth, width * depth, height * (width + LANES), (depth * (LANES + 2)).max(3 * height.max(width))]
 }
 
-/// Rows and columns of a task's block: about sixteen blocks where the product is large enough.
-fn cut(m: usize, n: usize) -> (usize, usize) {
+/// Rows and columns of a task's block: about sixteen blocks where the products are large enough.
+fn cut(count: usize, m: usize, n: usize) -> (usize, usize) {
     let height = m.min(HEIGHT);
-    let blocks = 16usize.div_ceil(m.div_ceil(height));
+    let blocks = 16usize.div_ceil(m.div_ceil(height).saturating_mul(count));
     (height, n.div_ceil(blocks).next_multiple_of(STEP).min(WIDTH).min(n))
 }
 
@@ -103,8 +108,20 @@ fn cut(m: usize, n: usize) -> (usize, usize) {
 #[derive(Clone, Copy)]
 struct Operand<'a> {
     x: Elements<'a>,
+    /// The matrix's first element.
+    start: usize,
     along_k: bool,
     row: usize,
+}
+
+/// A task's block of a product that begins at element `start` of the result.
+#[derive(Clone, Copy)]
+struct Area {
+    start: usize,
+    i: usize,
+    j: usize,
+    height: usize,
+    width: usize,
 }
 
 struct Product<'a> {
@@ -115,15 +132,8 @@ struct Product<'a> {
 }
 
 impl Product<'_> {
-    fn block(
-        &self,
-        a: Operand,
-        b: Operand,
-        [i, j]: [usize; 2],
-        [height, width]: [usize; 2],
-        out: &SharedOutput,
-        scratch: &mut [f32],
-    ) -> Counts {
+    fn block(&self, a: Operand, b: Operand, area: Area, out: &SharedOutput, scratch: &mut [f32]) -> Counts {
+        let Area { start, i, j, height, width } = area;
         let kernel = Kernel::new(self.arithmetic);
         let numbers = self.arithmetic.numbers();
         let depth = self.k.min(DEPTH).next_multiple_of(2) / numbers;
@@ -138,11 +148,11 @@ impl Product<'_> {
         }
         others.chunks_mut(distance).for_each(|sums| sums.copy_from_slice(first));
         let steps: Vec<[u32; 2]> = (0..depth).map(|k| [(k * LANES) as u32; 2]).collect();
-        for start in (0..self.k).step_by(DEPTH) {
-            let k = DEPTH.min(self.k - start);
+        for first in (0..self.k).step_by(DEPTH) {
+            let k = DEPTH.min(self.k - first);
             let depth = k.div_ceil(numbers);
-            a.pack(self.arithmetic, i..i + height, start..start + k, rows, lines);
-            b.pack(self.arithmetic, j..j + width, start..start + k, columns, lines);
+            a.pack(self.arithmetic, i..i + height, first..first + k, rows, lines);
+            b.pack(self.arithmetic, j..j + width, first..first + k, columns, lines);
             let vectors = width.div_ceil(LANES);
             let blocks = vectors.div_ceil(VECTORS);
             for block in 0..blocks {
@@ -173,7 +183,7 @@ impl Product<'_> {
         }
         let sums = sums.chunks(distance).enumerate();
         // SAFETY: a task writes its own block.
-        sums.map(|(row, sums)| unsafe { out.write((i + row) * self.n + j, &sums[..width]) }).sum()
+        sums.map(|(row, sums)| unsafe { out.write(start + (i + row) * self.n + j, &sums[..width]) }).sum()
     }
 }
 
@@ -194,7 +204,7 @@ impl Operand<'_> {
             for (panel, out) in panels.chunks_mut(depth * LANES).enumerate().take(len.div_ceil(LANES)) {
                 let rows = LANES.min(len - panel * LANES);
                 for (row, line) in lines.chunks_mut(depth).enumerate() {
-                    let at = (first + panel * LANES + row) * self.row + start;
+                    let at = self.start + (first + panel * LANES + row) * self.row + start;
                     match arithmetic {
                         _ if row >= rows => line.fill(0.0),
                         Arithmetic::F32 => self.x.unpack(at, line),
@@ -211,15 +221,16 @@ impl Operand<'_> {
         let (odd, even) = rest.split_at_mut(len);
         for index in 0..depth {
             let row = start + index * arithmetic.numbers();
+            let at = self.start + row * self.row + first;
             let line = match arithmetic {
-                Arithmetic::F32 => self.x.read(row * self.row + first, len, &mut *line),
+                Arithmetic::F32 => self.x.read(at, len, &mut *line),
                 Arithmetic::Bf16 => {
                     if row + 1 < start + k {
-                        self.x.unpack((row + 1) * self.row + first, odd);
+                        self.x.unpack(at + self.row, odd);
                     } else {
                         odd.fill(0.0);
                     }
-                    pair(self.x.read(row * self.row + first, len, even), odd, &mut *line);
+                    pair(self.x.read(at, len, even), odd, &mut *line);
                     &*line
                 }
             };

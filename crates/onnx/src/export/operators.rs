@@ -29,7 +29,13 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             attributes.push(int("group", op.groups as i64));
             plain("Conv", attributes)
         }
-        Op::Matmul(op) => plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)]),
+        Op::Matmul(op) if graph.ty(id).shape.rank() == 2 => {
+            plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)])
+        }
+        Op::Matmul(op) => {
+            matmul(exporter, id, inputs, op);
+            Ok(())
+        }
         Op::BatchNormalize(_) => batch_normalize(exporter, id, &inputs),
         Op::LayerNormalization(op) => {
             plain("LayerNormalization", vec![int("axis", op.axis as i64), float("epsilon", op.epsilon.0)])
@@ -159,6 +165,27 @@ fn swish(exporter: &mut Exporter, id: NodeId, x: &str, alpha: f64) -> Result<(),
     exporter.message(gate.clone(), "Sigmoid", vec![scaled], gate.clone());
     exporter.node(id, "Mul", vec![x.to_string(), gate]);
     Ok(())
+}
+
+/// Products of several matrices; the bias is added.
+fn matmul(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, op: &ops::Matmul) {
+    let (output, rank) = (exporter.name(id), exporter.model.graph.ty(id).shape.rank());
+    let sides = [(op.trans_a, "left"), (op.trans_b, "right")];
+    for (position, (_, side)) in sides.into_iter().enumerate().filter(|(_, (transposed, _))| *transposed) {
+        let name = exporter.fresh(&format!("{output}.{side}"));
+        let perm = (0..rank - 2).chain([rank - 1, rank - 2]);
+        let node = exporter.message(name.clone(), "Transpose", vec![inputs[position].clone()], name.clone());
+        node.attribute = vec![list("perm", perm)];
+        inputs[position] = name;
+    }
+    let bias = (inputs.len() > 2).then(|| inputs.remove(2));
+    let Some(bias) = bias else {
+        exporter.node(id, "MatMul", inputs);
+        return;
+    };
+    let product = exporter.fresh(&format!("{output}.product"));
+    exporter.message(product.clone(), "MatMul", inputs, product.clone());
+    exporter.node(id, "Add", vec![product, bias]);
 }
 
 fn clip(exporter: &mut Exporter, id: NodeId, input: &str, op: &ops::Clip) -> Result<(), String> {

@@ -16,6 +16,9 @@ use bitbudget_ir::{DType, NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::NodeProto;
 use std::collections::BTreeSet;
 
+/// From this magnitude on, an element is not of a parameter but of a mask of scores: infinity, -1e9, the least FP32 number.
+const MASK: f32 = 1e8;
+
 /// Whether all elements of a tensor are equal.
 pub(crate) fn is_uniform(constant: &Constant) -> bool {
     match &constant.elements {
@@ -62,7 +65,7 @@ fn own_scalars(importer: &Importer, node: &Node) -> BTreeSet<usize> {
     initializers.filter(fits).collect()
 }
 
-/// The parameter that an initializer is for the operator that is being imported, or the constant if it holds infinities.
+/// The parameter that an initializer is for the operator that is being imported, or the constant if it holds numbers of masks.
 pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, String> {
     let Initializer { name, constant, rounded, uniform, origin, parameters } = &importer.initializers[i];
     let (name, rounded, origin) = (name.clone(), *rounded, *origin);
@@ -88,9 +91,9 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
             "initializer `{name}` is not a number (NaN) at element {at}; export the network from before its training diverged"
         ));
     }
-    if floats.iter().any(|x| x.is_infinite()) {
+    if floats.iter().any(|x| x.abs() >= MASK) {
         let constant = constant.clone();
-        importer.warn(WarningKind::Infinite, &name);
+        importer.warn(WarningKind::Mask, &name);
         let id = importer.constant_source(&name, &constant, DType::F32)?;
         importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
         return Ok(id);

@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Row] = &[
         "Softmax",
         &[1, 11, 13],
         &["axis"],
-        "`softmax`; any axis by way of `transpose`; before version 13 over all dimensions from the axis on",
+        "`softmax`; any axis by way of `transpose` or `reshape`; before version 13 over all dimensions from the axis on",
         |i, n| softmax(i, n, ops::Softmax {}.into()),
     ),
     row("LogSoftmax", &[1, 11, 13], &["axis"], "`log_softmax`; like Softmax", |i, n| {
@@ -145,6 +145,11 @@ fn softmax(importer: &mut Importer, node: &Node, op: Op) -> Result<Vec<Value>, S
     let axis = axis(given.unwrap_or(-1), rank)?;
     if axis + 1 == rank {
         return unary(importer, node, op);
+    }
+    if shape.0[axis + 1..].iter().all(|&d| d == Dim::fixed(1)) {
+        let rows = importer.reshape(node.name, x, Shape(shape.0[..=axis].to_vec()))?;
+        let y = importer.emit(node.name, op, &[rows])?;
+        return Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)]);
     }
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(axis, rank - 1);

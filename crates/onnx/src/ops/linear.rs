@@ -1,9 +1,16 @@
 //! Gemm and MatMul.
 
+use super::contract::{Label, Labelled, contract, takes_bias};
 use super::row::Row;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value};
-use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
+use bitbudget_ir::{Dim, NodeId, Real, Shape, ops};
+
+const ROWS_OF_A: Label = 0;
+const DEPTH: Label = 1;
+const COLUMNS_OF_B: Label = 2;
+/// The last leading dimension; those before it follow.
+const LEADING: Label = 3;
 
 /// Elements of the zeros that a product over nothing may have.
 const MOST_ZEROS: usize = 1 << 26;
@@ -13,7 +20,8 @@ pub(super) const ROWS: &[Row] = &[
         name: "Gemm",
         versions: &[7, 9, 11, 13],
         attributes: &["alpha", "beta", "transA", "transB"],
-        forms: "`matmul`, with a C of shape [N] or [1, N] as its bias, another by `add`; alpha and beta by `scale`",
+        forms: "`matmul`, with a C of shape [N] or [1, N] as its bias, another by `add`; alpha and beta by `scale`; transposed \
+                operands are read transposed",
         build: Some(gemm),
         fold: None,
     },
@@ -21,8 +29,9 @@ pub(super) const ROWS: &[Row] = &[
         name: "MatMul",
         versions: &[1, 9, 13],
         attributes: &[],
-        forms: "`matmul`; a matrix, or a tensor of more dimensions by way of `reshape`, times a matrix; an Add of a \
-                vector that alone reads the product becomes its bias, and a transposed weight is read transposed",
+        forms: "`matmul`, of any number of dimensions: leading dimensions of both operands make pairs of matrices, those of one \
+                operand alone are rows or columns, by way of `reshape` and `transpose`; an Add of a vector that alone reads the \
+                product becomes its bias; operands whose last two dimensions are swapped are read transposed",
         build: Some(matmul),
         fold: None,
     },
@@ -38,10 +47,22 @@ pub(super) fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
         true => Ok(x),
         false => importer.emit(node.name, ops::Scale { by: Real(by) }, &[x]),
     };
-    let op = ops::Matmul { trans_a, trans_b };
-    let columns = importer.shape(b).0.get(usize::from(!trans_b)).copied();
+    let (a_shape, b_shape) = (importer.shape(a), importer.shape(b));
+    let ([a_first, a_second], [b_first, b_second]) = (a_shape.0.as_slice(), b_shape.0.as_slice()) else {
+        return Err(format!("A and B must be matrices, but are {a_shape} and {b_shape}"));
+    };
+    let depths = (if trans_a { a_first } else { a_second }, if trans_b { b_second } else { b_first });
+    if depths.0 != depths.1 {
+        return Err(format!("{a_shape} and {b_shape} do not multiply: {} against {}", depths.0, depths.1));
+    }
+    let columns = Some(if trans_b { *b_first } else { *b_second });
+    let product = |importer: &mut Importer, bias: Option<NodeId>| {
+        let a = Labelled { x: a, labels: if trans_a { vec![DEPTH, ROWS_OF_A] } else { vec![ROWS_OF_A, DEPTH] } };
+        let b = Labelled { x: b, labels: if trans_b { vec![COLUMNS_OF_B, DEPTH] } else { vec![DEPTH, COLUMNS_OF_B] } };
+        contract(importer, node.name, [a, b], &[ROWS_OF_A, COLUMNS_OF_B], bias)
+    };
     let Some(c) = c else {
-        let y = importer.emit(node.name, op, &[a, b])?;
+        let y = product(importer, None)?;
         return Ok(vec![Value::Tensor(scaled(importer, y, alpha)?)]);
     };
     let c_shape = importer.shape(c);
@@ -53,9 +74,9 @@ pub(super) fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
     if row && alpha == 1.0 {
         let bias = importer.reshape(node.name, c, Shape(c_shape.0[c_shape.rank() - 1..].to_vec()))?;
         let bias = scaled(importer, bias, beta)?;
-        return Ok(vec![Value::Tensor(importer.emit(node.name, op, &[a, b, bias])?)]);
+        return Ok(vec![Value::Tensor(product(importer, Some(bias))?)]);
     }
-    let product = importer.emit(node.name, op, &[a, b])?;
+    let product = product(importer, None)?;
     let product = scaled(importer, product, alpha)?;
     let c = scaled(importer, c, beta)?;
     let y = importer.emit(node.name, ops::Add {}, &[product, c])?;
@@ -69,35 +90,47 @@ pub(super) fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     if let Some(zeros) = empty_product(importer, node) {
         return Ok(vec![zeros]);
     }
-    let a = importer.tensor(node, 0)?;
-    let (a_shape, b_shape) = (importer.shape(a), importer.shape_of(node.need(1)?)?);
-    if a_shape.rank() < 2 || b_shape.rank() != 2 {
-        return Err(
-            "a tensor of at least two dimensions times a matrix is supported; the batch cannot be in both".into()
-        );
-    }
-    let columns = b_shape.0[1];
-    let (rows, depth) = a_shape.0.split_at(a_shape.rank() - 1);
-    let (factor, batches) = Shape(rows.to_vec()).symbolic_elements();
-    let height = match batches {
-        0 => Dim::fixed(factor),
-        1 => Dim::batches(factor),
-        _ => return Err(format!("the batch occurs twice in {a_shape}")),
+    let (a, b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
+    let (a_shape, b_shape) = (importer.shape(a), importer.shape(b));
+    let fault = |why: String| format!("{a_shape} and {b_shape} do not multiply: {why}");
+    let (depth_a, depth_b) = (a_shape.0.last().copied(), b_shape.get(b_shape.rank().saturating_sub(2)));
+    let (Some(depth_a), Some(depth_b)) = (depth_a, depth_b) else {
+        return Err(fault("a scalar has no rows and columns; use Mul".into()));
     };
-    let a = importer.reshape(node.name, a, Shape(vec![height, depth[0]]))?;
-    let mut b = importer.tensor(node, 1)?;
-    // A linear layer's weight is stored [out, in]; exporters put a Transpose before the product.
-    let mut trans_b = false;
-    if matches!(importer.graph.op(b), Op::Transpose(_)) {
-        b = importer.graph.operand(b, 0).map_err(|e| e.to_string())?;
-        trans_b = true;
+    if depth_a != depth_b {
+        return Err(fault(format!("{depth_a} against {depth_b}")));
     }
-    let bias = bias_of(importer, node, columns)?;
-    let operands: Vec<NodeId> = [a, b].into_iter().chain(bias.as_ref().map(|(bias, _)| *bias)).collect();
-    let y = importer.emit(node.name, ops::Matmul { trans_a: false, trans_b }, &operands)?;
-    let mut shape = rows.to_vec();
-    shape.push(columns);
-    let y = importer.reshape(node.name, y, Shape(shape))?;
+    // Leading dimensions are counted from the last one.
+    let leading = |shape: &Shape| shape.rank().saturating_sub(2);
+    let size = |shape: &Shape, i: usize| (i < leading(shape)).then(|| shape.0[leading(shape) - 1 - i]);
+    let (mut repeated_a, mut repeated_b) = (Vec::new(), Vec::new());
+    for i in 0..leading(&a_shape).min(leading(&b_shape)) {
+        match (size(&a_shape, i), size(&b_shape, i)) {
+            (a, b) if a == b => {}
+            (Some(a), _) if a == Dim::fixed(1) => repeated_a.push(i),
+            (_, Some(b)) if b == Dim::fixed(1) => repeated_b.push(i),
+            _ => return Err(fault("leading dimensions must be equal or 1".into())),
+        }
+    }
+    let labels = |shape: &Shape, repeated: &[usize], matrix: [Label; 2], vector: Label| {
+        let leading = (0..leading(shape)).rev().filter(|i| !repeated.contains(i)).map(|i| LEADING + i);
+        let last = if shape.rank() == 1 { vec![vector] } else { matrix.to_vec() };
+        leading.chain(last).collect::<Vec<Label>>()
+    };
+    let labels_a = labels(&a_shape, &repeated_a, [ROWS_OF_A, DEPTH], DEPTH);
+    let labels_b = labels(&b_shape, &repeated_b, [DEPTH, COLUMNS_OF_B], DEPTH);
+    let longest = leading(&a_shape).max(leading(&b_shape));
+    let mut out: Vec<Label> = (0..longest).rev().map(|i| LEADING + i).collect();
+    out.extend([ROWS_OF_A, COLUMNS_OF_B].into_iter().filter(|l| labels_a.contains(l) || labels_b.contains(l)));
+
+    let bias = match b_shape.0.last() {
+        Some(&columns) if takes_bias(&labels_a, &labels_b, &out) => bias_of(importer, node, columns)?,
+        _ => None,
+    };
+    let a = without(importer, node, a, &repeated_a)?;
+    let b = without(importer, node, b, &repeated_b)?;
+    let operands = [Labelled { x: a, labels: labels_a }, Labelled { x: b, labels: labels_b }];
+    let y = contract(importer, node.name, operands, &out, bias.as_ref().map(|(bias, _)| *bias))?;
     if let Some((_, sum)) = bias {
         importer.merged.insert(sum, y);
     }
@@ -114,6 +147,16 @@ fn empty_product(importer: &Importer, node: &Node) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// The tensor without some leading dimensions of size 1, which are counted from the last one.
+fn without(importer: &mut Importer, node: &Node, x: NodeId, gone: &[usize]) -> Result<NodeId, String> {
+    let mut shape = importer.shape(x);
+    let leading = shape.rank().saturating_sub(2);
+    for i in gone {
+        shape.0.remove(leading - 1 - i);
+    }
+    importer.reshape(node.name, x, shape)
 }
 
 /// The vector that an Add, the only reader of the product, adds to it, and the name of the Add's result.

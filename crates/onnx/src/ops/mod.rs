@@ -2,7 +2,10 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
+mod contract;
 mod convolution;
+mod einsum;
 mod fold;
 mod functions;
 mod known;
@@ -25,10 +28,12 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 15] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 17] {
     [
         ("Convolution", convolution::ROWS),
         ("Matrix products", linear::ROWS),
+        ("Products by equation", einsum::ROWS),
+        ("Attention", attention::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Pooling", pool::ROWS),
         ("Activations", activation::ROWS),

@@ -371,6 +371,83 @@ case("old_batch_norm", 6, CNHW, [node("BatchNormalization", ["x", "s", "b", "m",
      * along(v["s"], 1, 4) + along(v["b"], 1, 4))
 
 
+# Products of any number of dimensions.
+DOT = ["N", 3, 4]
+for name, shape, w in (
+    ("vector", CNK, f(6)), ("vector_left", ["N", 6, 4], f(6)), ("left", ["N", 6, 4], f(5, 6)), ("heads", ["N", 2, 3, 4], f(2, 4, 5)),
+    ("heads_left", ["N", 2, 4, 3], f(2, 5, 4)), ("ones", ["N", 2, 3, 4], f(1, 1, 4, 5)), ("one_head", ["N", 1, 3, 4], f(2, 4, 5)),
+    ("one_head_left", ["N", 1, 3, 4], f(2, 5, 3)),
+):
+    case(f"matmul_{name}", 13, shape, [node("MatMul", ["w", "x"] if "left" in name else ["x", "w"])], dict(w=w))
+case("matmul_batch_last", 13, ["N", 4], [node("Transpose", ["x"], ["t"]), node("MatMul", ["w", "t"], ["m"]), node("Transpose", ["m"])], dict(w=f(3, 4)))
+inner = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2])]
+outer = [node("Transpose", ["r"], perm=[1, 0, 2])]
+case("matmul_batch_inside", 13, DOT, [*inner, node("MatMul", ["t", "w"], ["r"]), *outer], dict(w=f(3, 4, 5)))
+case("matmul_constant", 13, DOT, [node("Constant", [], ["c"], value=nh.from_array(f(4, 2), "c")), node("MatMul", ["x", "c"])])
+case("matmul_self", 13, DOT, [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("MatMul", ["x", "t"])])
+case("matmul_self_left", 9, DOT, [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("MatMul", ["t", "x"])])
+case("matmul_self_rank_4", 13, ["N", 2, 3, 4], [
+    node("Relu", ["x"], ["r"]), node("Transpose", ["r"], ["t"], perm=[0, 1, 3, 2]), node("Transpose", ["x"], ["u"], perm=[0, 1, 3, 2]),
+    node("Transpose", ["u"], ["v"], perm=[0, 1, 3, 2]), node("MatMul", ["v", "t"])])
+case("matmul_batch_in_both", 13, ["N", 3, 4], [
+    node("Unsqueeze", ["x", "one"], ["u"]), node("Transpose", ["u"], ["t"], perm=[0, 1, 3, 2]), node("MatMul", ["h", "u"], ["m"]),
+    node("MatMul", ["m", "t"])], dict(one=i(1), h=f(2, 5, 3)))
+case("matmul_heads_bias", 13, ["N", 2, 3, 4], [node("MatMul", ["v", "x"], ["m"]), node("Add", ["m", "b"])], dict(v=f(1, 2, 5, 3), b=f(4)))
+case("matmul_shared_bias", 13, ["N", 2, 3, 4], [
+    node("Relu", ["x"], ["r"]), node("Transpose", ["r"], ["t"], perm=[0, 1, 3, 2]), node("MatMul", ["t", "x"], ["m"]), node("Add", ["m", "b"])],
+    dict(b=f(4)))
+case("matmul_sequence_first", 13, DOT, [*inner, node("MatMul", ["t", "w"], ["m"]), node("Add", ["m", "b"], ["r"]), *outer], dict(w=f(4, 2), b=f(2)))
+case("gemm_transposed", 13, CNK, [node("Transpose", ["w"], ["t"], perm=[1, 0]), node("Gemm", ["x", "t", "c"])], dict(w=f(4, 6), c=f(4)))
+case("gemm_column_c", 13, CNK, [node("Gemm", ["x", "w", "c"], alpha=0.5)], dict(w=f(6, 4), c=f(1, 1)))
+case("softmax_13_rank_4", 13, CNHW, [node("Softmax", ["x"], axis=1)])
+case("softmax_13_rank_5", 13, ["N", 2, 3, 2, 2], [node("Softmax", ["x"], axis=-3)])
+case("softmax_13_ones", 13, ["N", 4, 1, 1], [node("Softmax", ["x"], axis=1)])
+case("softmax_13_batch_inside", 13, DOT, [*inner, node("Softmax", ["t"], ["r"], axis=0), *outer])
+case("softmax_1_rank_4", 7, CNHW, [node("Softmax", ["x"], axis=2)])
+case("log_softmax_13_axis", 13, CNHW, [node("LogSoftmax", ["x"], axis=-2)])
+case("log_softmax_1_rank_4", 7, CNHW, [node("LogSoftmax", ["x"])])
+case("attention", 13, ["N", 4, 6], [
+    *(n for h_ in "qkv" for n in (node("MatMul", ["x", f"w{h_}"], [f"{h_}0"]), node("Reshape", [f"{h_}0", "s"], [f"{h_}1"]))),
+    node("Transpose", ["q1"], ["q"], perm=[0, 2, 1, 3]), node("Transpose", ["k1"], ["k"], perm=[0, 2, 3, 1]),
+    node("Transpose", ["v1"], ["v"], perm=[0, 2, 1, 3]), node("MatMul", ["q", "k"], ["qk"]), node("Mul", ["qk", "scale"], ["scores"]),
+    node("Add", ["scores", "mask"], ["masked"]), node("Softmax", ["masked"], ["p"]), node("MatMul", ["p", "v"], ["o"]),
+    node("Transpose", ["o"], ["o1"], perm=[0, 2, 1, 3]), node("Reshape", ["o1", "t"], ["y"])],
+    dict(wq=f(6, 6), wk=f(6, 6), wv=f(6, 6), s=i(0, 4, 2, 3), t=i(0, 4, 6), scale=np.array(3 ** -0.5, np.float32),
+         mask=np.triu(np.full((4, 4), -1e9, np.float32), 1)))
+
+DEEP = ["N", 2, 3, 4]
+for at, (shape, equation, *others) in enumerate((
+    (DOT, "nij,jk->nik", f(4, 5)), (DOT, "nij,kj->nki", f(5, 4)), (DOT, "nij,nkj->nik", None), (DOT, "nij,nij->n", None), (DOT, "nij->nji"),
+    (DOT, "nij->n"), (DOT, "bij,j", f(4)), (DOT, "n...j,jk->n...k", f(4, 2)), (DEEP, "nhid,hdk->nikh", f(2, 4, 5)),
+    (DEEP, "bhqd,bhkd->bhqk", None), (DEEP, "nhid,nhjd,dh->nijh", None, f(4, 2)), (DOT, "nij,i,j->nij", f(3), f(4)),
+    (DOT, "nij,k->nikj", f(2)), (DOT, " n i j , j -> n i ", f(4)), (DEEP, "...ij,...jk->...ik", f(2, 4, 3)),
+    (DEEP, "...ij,...jk", f(1, 4, 3)), (DOT, "nij,i->nj", f(1)), (CNK, "ni,i->n", f(6)),
+)):
+    names = ["x" if other is None else f"o{i_}" for i_, other in enumerate(others)]
+    init = {name: other for name, other in zip(names, others) if other is not None}
+    case(f"einsum_{at}", 12, shape, [node("Einsum", ["x", *names], equation=equation)], init)
+
+for at, (shape, sizes, attributes, *mask) in enumerate((
+    (DEEP, [[2, 5, 4], [2, 5, 3]], {}), (DEEP, [], {}), (DEEP, [[1, 5, 4], [1, 5, 2]], dict(scale=0.3)), (DEEP, [], dict(is_causal=1), f(3, 3)),
+    (DEEP, [[2, 5, 4], [2, 5, 3]], dict(softcap=1.5), f(1, 2, 3, 5)),
+    (["N", 3, 8], [[5, 8], [5, 6]], dict(q_num_heads=2, kv_num_heads=2)), (["N", 3, 8], [], dict(q_num_heads=4, kv_num_heads=4, is_causal=1)),
+    (["N", 3, 8], [[5, 4], [5, 2]], dict(q_num_heads=4, kv_num_heads=2), f(3, 5)),
+    (DEEP, [], dict(left_window_size=1, right_window_size=0)),
+)):
+    # The keys and values of each example are weights times its first number.
+    names, init, more = ["x", "x", "x"], {}, []
+    for i_, size in enumerate(sizes):
+        init[f"a{i_}"] = f(1, *size)
+        more += [] if more else [node("Slice", ["x", "zeros", "ones", "axes"], ["corner"])]
+        init |= dict(zeros=i(*[0] * (len(shape) - 1)), ones=i(*[1] * (len(shape) - 1)), axes=i(*range(1, len(shape))))
+        more.append(node("Mul", ["corner", f"a{i_}"], [f"kv{i_}"]))
+        names[1 + i_] = f"kv{i_}"
+    if mask:
+        init["mask"] = mask[0]
+    opset = 25 if "left_window_size" in attributes else 23 + at % 2
+    case(f"attention_{at}", opset, shape, [*more, node("Attention", [*names, *(["mask"] if mask else [])], **attributes)], init)
+
+
 def slices():
     random, rows = np.random.default_rng(2), []
     extremes = [-2**63, -2**63 + 1, -2**31, 2**31 - 1, 2**63 - 1]

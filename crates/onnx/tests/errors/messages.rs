@@ -189,6 +189,55 @@ fn bad_attributes_have_their_messages() {
 }
 
 #[test]
+fn bad_products_have_their_messages() {
+    let matmul = |dims: &[i64]| {
+        let elements = dims.iter().product::<i64>() as usize;
+        one(node("MatMul", &["x", "w"], "y"), vec![floats("w", dims, elements)])
+    };
+    let gemm = |init| one(node("Gemm", &["x", "w"], "y"), vec![init]);
+    let einsum = |equation: &str| {
+        one(with(node("Einsum", &["x", "w"], "y"), text("equation", equation)), vec![floats("w", &[6, 2], 12)])
+    };
+    let flipped = |perm: &[i64]| {
+        model(vec![with(node("Transpose", &["x"], "t"), ints("perm", perm)), node("MatMul", &["t", "x"], "y")], vec![])
+    };
+    each_has_its_message(vec![
+        ("depth", matmul(&[5, 2]), &["`the_matmul`", "[N,4,6,6] and [5,2] do not multiply: 6 against 5"]),
+        ("vector", matmul(&[4]), &["[N,4,6,6] and [4] do not multiply: 6 against 4"]),
+        ("leading", matmul(&[3, 6, 2]), &["do not multiply: leading dimensions must be equal or 1"]),
+        ("scalar", matmul(&[]), &["a scalar has no rows and columns; use Mul"]),
+        ("over the batch", flipped(&[3, 1, 2, 0]), &["do not multiply: N against 6"]),
+        ("batch", flipped(&[1, 0, 2, 3]), &["leading dimensions must be equal or 1"]),
+        ("Einsum", einsum("nchh,hk->nck"), &["`h` twice in the term `nchh`: diagonals are not supported"]),
+        ("terms", einsum("nchw->n"), &["the equation `nchw->n` has 1 terms for 2 inputs"]),
+        ("sizes", einsum("nchw,ck->nk"), &["`c` is 4 and 6"]),
+        ("result", einsum("nchw,hk->nz"), &["`z` of the result is in no term"]),
+        ("letters", einsum("nchw,wk->nk,"), &["holds `,`"]),
+        ("Gemm", gemm(floats("w", &[6, 2], 12)), &["A and B must be matrices, but are [N,4,6,6] and [6,2]"]),
+    ]);
+}
+
+#[test]
+fn bad_attention_has_its_messages() {
+    let attention = |inputs: &[&str], attribute: AttributeProto| {
+        let mut model = one(with(node("Attention", inputs, "y"), attribute), vec![floats("w", &[6, 2], 12)]);
+        model.opset_import[0].version = 24;
+        model
+    };
+    let causal = || int("is_causal", 1);
+    each_has_its_message(vec![
+        (
+            "rank",
+            attention(&["x", "x", "w"], causal()),
+            &["[6,2] is neither of four dimensions nor of three with kv_num_heads"],
+        ),
+        ("heads", attention(&["x", "x", "x"], int("q_num_heads", 3)), &["nor of three with q_num_heads"]),
+        ("cache", attention(&["x", "x", "x", "", "x"], causal()), &["its input past_key is not supported"]),
+        ("mask", attention(&["x", "x", "x", "w"], causal()), &["`the_attention`"]),
+    ]);
+}
+
+#[test]
 fn bad_normalisations_have_their_messages() {
     let scaled =
         |attribute| one(with(node("LayerNormalization", &["x", "s"], "y"), attribute), vec![floats("s", &[6], 6)]);
