@@ -4,7 +4,9 @@ use crate::geometry::{GeometryError, conv2d, elements, matmul_sizes, rows_from};
 use crate::group::Member;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
-use bitbudget_kernels::{Conv2d, Pass, SCRATCH, layer_norm_scratch, layer_norm_workspace, matmul_scratch};
+use bitbudget_kernels::{
+    Conv2d, Pass, SCRATCH, layer_norm_scratch, layer_norm_workspace, matmul_scratch, reduce_extremum_workspace,
+};
 
 /// The memory that one operator's kernel needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub(crate) fn needs(member: &Member) -> Needs {
             let [rows, columns] = rows_from(dy, op.axis);
             (layer_norm_workspace(rows, columns), layer_norm_scratch(elements(shape)))
         }
+        (Op::ReduceExtremumGrad(_), [(dy, _), ..], _) => (reduce_extremum_workspace(elements(dy)), 0),
         _ => (0, 0),
     };
     let bytes = |elements: usize| elements.saturating_mul(size_of::<f32>());

@@ -136,7 +136,9 @@ impl<'g> Walk<'g> {
         if let Some(&id) = node.proto.output.first().and_then(|name| importer.merged.get(name)) {
             return Ok(vec![Value::Tensor(id)]);
         }
-        if let (Some(fold), Some(constants)) = (row.fold, constants(node)) {
+        if let (Some(fold), Some(constants)) = (row.fold, constants(node))
+            && !is_repeated_by_batch(row, &constants)
+        {
             return self.fold(fold, node, &constants);
         }
         match row.build {
@@ -165,6 +167,12 @@ fn constants(node: &Node) -> Option<Vec<Option<Rc<Constant>>>> {
         Some(_) => None,
     };
     node.inputs.iter().map(known).collect()
+}
+
+/// Whether a constant is repeated as often as the batch has examples, which only a tensor of the network can be.
+fn is_repeated_by_batch(row: &Row, inputs: &[Option<Rc<Constant>>]) -> bool {
+    let by = inputs.get(1).and_then(Option::as_ref).filter(|_| matches!(row.name, "Expand" | "Tile"));
+    by.and_then(|by| by.as_ints().ok()).is_some_and(|by| by.iter().any(|int| int.as_fixed().is_none()))
 }
 
 /// The shape of an input, for messages.

@@ -57,9 +57,14 @@ impl Importer {
         operands: &[NodeId],
     ) -> Result<NodeId, String> {
         let id = self.emit(name, op, operands)?;
+        self.make_internal(id);
+        Ok(id)
+    }
+
+    /// Makes a node one that is not a tensor of the network itself: it has no format.
+    pub(crate) fn make_internal(&mut self, id: NodeId) {
         self.graph.set_role(id, Role::Internal);
         self.graph.set_onnx_type(id, "");
-        Ok(id)
     }
 
     /// The same elements under another shape; nothing if it has that shape.

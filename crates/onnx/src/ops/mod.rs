@@ -2,16 +2,25 @@
 
 mod activation;
 mod arithmetic;
+mod conv_transpose;
 mod convolution;
 mod fold;
 mod functions;
 mod known;
+mod layer_norm_pattern;
 mod linear;
+mod linear_map;
+mod lp_pool;
 mod normalization;
+mod normalization_composed;
+mod pad;
 mod part;
 mod pool;
+mod rearrange;
 mod reduce;
+mod reduce_composed;
 mod reshape;
+mod resize;
 mod row;
 mod split;
 mod window;
@@ -19,19 +28,26 @@ mod window;
 pub(crate) use row::{Fold, Row};
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 12] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 19] {
     [
         ("Convolution", convolution::ROWS),
+        ("Transposed convolution", conv_transpose::ROWS),
         ("Matrix products", linear::ROWS),
         ("Normalisation", normalization::ROWS),
+        ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),
+        ("Pooling of norms", lp_pool::ROWS),
         ("Activations", activation::ROWS),
         ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Parts and joins", part::ROWS),
+        ("Padding", pad::ROWS),
         ("Splitting", split::ROWS),
         ("Shapes", reshape::ROWS),
+        ("Repeating and regrouping", rearrange::ROWS),
+        ("Resizing", resize::ROWS),
         ("Reductions", reduce::ROWS),
+        ("Composed reductions", reduce_composed::ROWS),
         ("Known values", known::ROWS),
     ]
 }

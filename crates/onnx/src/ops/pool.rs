@@ -51,7 +51,7 @@ fn kernel(node: &Node, rank: usize) -> Result<Vec<usize>, String> {
 }
 
 /// Size and attributes of the window over `x`, whose border joins its padding.
-fn window(
+pub(super) fn window(
     importer: &Importer,
     node: &Node,
     x: NodeId,
