@@ -67,6 +67,13 @@ impl Importer {
         self.graph.set_onnx_type(id, "");
     }
 
+    /// Makes a node's tensor one of the network itself, with a format.
+    pub(crate) fn make_output(&mut self, id: NodeId) {
+        let owner = self.graph.owner(id);
+        self.graph.set_role(owner, Role::Output);
+        self.graph.set_onnx_type(owner, &self.operator);
+    }
+
     /// The same elements under another shape; nothing if it has that shape.
     pub(crate) fn reshape(&mut self, name: &str, x: NodeId, shape: Shape) -> Result<NodeId, String> {
         if self.graph.ty(x).shape == shape {

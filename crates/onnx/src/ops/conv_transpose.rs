@@ -1,6 +1,7 @@
 //! ConvTranspose: the gradient of a convolution with respect to its input, as an operator of its own.
 
 use super::row::Row;
+use super::volume_transpose;
 use super::window::{lines, list, pair, planes};
 use crate::importer::{Importer, Node, Value};
 use crate::warning::WarningKind;
@@ -19,20 +20,20 @@ pub(super) const ROWS: &[Row] = &[Row {
         "pads",
         "strides",
     ],
-    forms: "`conv_grad_input`, and `add` for a bias; one or two spatial dimensions, all `auto_pad`, uneven pads, `output_padding`, \
+    forms: "`conv_grad_input`, and `add` for a bias; one or two spatial dimensions, three by the layers of the kernel, all `auto_pad`, uneven pads, `output_padding`, \
             `output_shape`, dilations, groups",
     build: Some(conv_transpose),
     fold: None,
 }];
 
 /// The way back along one spatial dimension.
-struct Line {
-    stride: usize,
-    dilation: usize,
-    begin: usize,
-    end: usize,
+pub(super) struct Line {
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    pub(super) begin: usize,
+    pub(super) end: usize,
     /// The size of the result.
-    output: usize,
+    pub(super) output: usize,
     /// Zeros behind it, where no window ends.
     zeros: usize,
 }
@@ -44,9 +45,9 @@ fn conv_transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, St
     let (x, w) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
     let (x_shape, w_shape) = (importer.shape(x), importer.shape(w));
     let spatial = x_shape.rank().saturating_sub(2);
-    if x_shape.rank() != w_shape.rank() || !(1..=2).contains(&spatial) {
+    if x_shape.rank() != w_shape.rank() || !(1..=3).contains(&spatial) {
         return Err(format!(
-            "one and two spatial dimensions are supported: an input [N, C, H, W] with a weight [C, M/group, KH, KW]; these are \
+            "one to three spatial dimensions are supported: an input [N, C, H, W] with a weight [C, M/group, KH, KW]; these are \
              {x_shape} and {w_shape}"
         ));
     }
@@ -60,19 +61,6 @@ fn conv_transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, St
         let dims = [x_shape.0[0], Dim::fixed(channels)].into_iter().chain(outputs.into_iter().map(Dim::fixed));
         Shape(dims.collect())
     };
-    let mut planar = sized(of(|line| line.output));
-    if spatial == 1 {
-        planar.0.insert(2, Dim::fixed(1));
-    }
-    let op = ops::ConvGradInput {
-        strides: pair(&of(|line| line.stride), 1),
-        pads_begin: pair(&of(|line| line.begin), 0),
-        pads_end: pair(&of(|line| line.end), 0),
-        dilations: pair(&of(|line| line.dilation), 1),
-        groups,
-        input: planar,
-    };
-    let operands = [planes(importer, node, x)?, planes(importer, node, w)?];
     let has_zeros = along.iter().any(|line| line.zeros > 0);
     let has_bias = node.input(2).is_some();
     let named = |what: &str, is_last: bool| match is_last {
@@ -84,11 +72,28 @@ fn conv_transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, St
             importer.make_internal(y);
         }
     };
-    let mut y = importer.emit(&named("product", !has_zeros && !has_bias), op, &operands)?;
-    inner(importer, y, !has_zeros && !has_bias);
-    if spatial == 1 {
-        y = lines(importer, node, y)?;
-    }
+    let is_last = !has_zeros && !has_bias;
+    let mut y = match spatial {
+        3 => volume_transpose::conv_transpose(importer, node, [x, w], &along, groups, is_last.then_some(node.name))?,
+        _ => {
+            let mut planar = sized(of(|line| line.output));
+            if spatial == 1 {
+                planar.0.insert(2, Dim::fixed(1));
+            }
+            let op = ops::ConvGradInput {
+                strides: pair(&of(|line| line.stride), 1),
+                pads_begin: pair(&of(|line| line.begin), 0),
+                pads_end: pair(&of(|line| line.end), 0),
+                dilations: pair(&of(|line| line.dilation), 1),
+                groups,
+                input: planar,
+            };
+            let operands = [planes(importer, node, x)?, planes(importer, node, w)?];
+            let y = importer.emit(&named("product", is_last), op, &operands)?;
+            inner(importer, y, is_last);
+            if spatial == 1 { lines(importer, node, y)? } else { y }
+        }
+    };
     if has_zeros {
         let shape = sized(along.iter().map(|line| line.output + line.zeros).collect());
         let op = ops::SliceScatter { begin: vec![0; shape.rank()], step: vec![1; shape.rank()], shape };

@@ -23,6 +23,8 @@ mod reshape;
 mod resize;
 mod row;
 mod split;
+mod volume;
+mod volume_transpose;
 mod window;
 
 pub(crate) use row::{Fold, Row};

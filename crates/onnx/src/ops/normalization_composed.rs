@@ -70,6 +70,11 @@ fn inner(
     importer.emit_internal(&format!("{}.{what}", node.name), op, operands)
 }
 
+/// Adds the normalised tensor, which the gradient of a scale reads: it has a format, so that it can be kept in a few bits.
+fn kept(importer: &mut Importer, node: &Node, op: impl Into<Op>, operands: &[NodeId]) -> Result<NodeId, String> {
+    importer.emit(&format!("{}.normalised", node.name), op, operands)
+}
+
 /// A source of one number.
 fn number(importer: &mut Importer, node: &Node, what: &str, value: f64) -> Result<NodeId, String> {
     let name = importer.fresh_name(&format!("{}.{what}", node.name));
@@ -115,7 +120,7 @@ fn grouped(
         let y = importer.emit(node.name, op, &[rows, ones])?;
         return Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)]);
     }
-    let normalised = inner(importer, node, "normalised", op, &[rows, ones])?;
+    let normalised = kept(importer, node, op, &[rows, ones])?;
     let (count, rank) = match vectors {
         Vectors::PerGroup => (groups, 3),
         Vectors::PerChannel => (channels, shape.rank()),
@@ -182,7 +187,7 @@ fn rms_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     let sum = inner(importer, node, "sum", ops::Add {}, &[mean, epsilon])?;
     let power = ops::Unary { function: UnaryFunction::Power, alpha: Real(-0.5), gamma: Real(1.0) };
     let reciprocal = inner(importer, node, "reciprocal", power, &[sum])?;
-    let normalised = inner(importer, node, "normalised", ops::Mul {}, &[x, reciprocal])?;
+    let normalised = kept(importer, node, ops::Mul {}, &[x, reciprocal])?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Mul {}, &[normalised, scale])?)])
 }
 

@@ -140,6 +140,21 @@ def norms_of_windows(case, node):
     case("global_lp_pool_2", 13, CNHW, [node("GlobalLpPool", ["x"])])
 
 
+def volumes(case, node, f):
+    size = ["N", 4, 5, 6, 4]
+    case("conv_3d", 11, size, [node("Conv", ["x", "w", "b"], strides=[2, 1, 1], pads=[1, 0, 1, 0, 1, 0], dilations=[1, 2, 1])], dict(w=f(6, 4, 3, 2, 2), b=f(6)))
+    case("conv_3d_groups", 11, size, [node("Conv", ["x", "w"], group=2, auto_pad="SAME_UPPER")], dict(w=f(2, 2, 1, 3, 3)))
+    case("max_pool_3d", 12, size, [node("MaxPool", ["x"], kernel_shape=[2, 3, 2], strides=[2, 1, 2], pads=[1, 1, 0, 0, 1, 0])])
+    case("max_pool_3d_ceil", 12, size, [node("MaxPool", ["x"], kernel_shape=[2, 2, 2], strides=[2, 2, 2], ceil_mode=1)])
+    for count in (0, 1):
+        case(f"average_pool_3d_{count}", 19, size, [node("AveragePool", ["x"], kernel_shape=[2, 3, 2], strides=[1, 2, 1], pads=[1, 1, 0, 0, 1, 0], count_include_pad=count)])
+    for name, attributes in {"plain": dict(), "strided": dict(strides=[2, 1, 2], pads=[1, 0, 1, 0, 1, 1], output_padding=[1, 0, 1]), "dilated": dict(strides=[3, 2, 1], dilations=[2, 1, 2])}.items():
+        case(f"conv_transpose_3d_{name}", 11, ["N", 4, 3, 4, 2], [node("ConvTranspose", ["x", "w", "b"], group=2, **attributes)], dict(w=f(4, 2, 3, 2, 2), b=f(4)))
+    case("conv_transpose_3d_flat", 11, ["N", 4, 3, 4, 2], [node("ConvTranspose", ["x", "w"])], dict(w=f(4, 2, 1, 2, 2)))
+    case("global_max_pool_3d", 17, size, [node("GlobalMaxPool", ["x"])])
+    case("global_average_pool_3d", 17, size, [node("GlobalAveragePool", ["x"])])
+
+
 def add(case, node, f, i):
     reductions(case, node, i)
     resizing(case, node, i)
@@ -148,3 +163,4 @@ def add(case, node, f, i):
     padding(case, node, i)
     rearranged(case, node, f, i)
     norms_of_windows(case, node)
+    volumes(case, node, f)
