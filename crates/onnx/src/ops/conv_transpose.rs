@@ -2,7 +2,7 @@
 
 use super::row::Row;
 use super::volume_transpose;
-use super::window::{lines, list, pair, planes};
+use super::window::{Line, lines, list, pair, planes};
 use crate::importer::{Importer, Node, Value};
 use crate::warning::WarningKind;
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
@@ -25,18 +25,6 @@ pub(super) const ROWS: &[Row] = &[Row {
     build: Some(conv_transpose),
     fold: None,
 }];
-
-/// The way back along one spatial dimension.
-pub(super) struct Line {
-    pub(super) stride: usize,
-    pub(super) dilation: usize,
-    pub(super) begin: usize,
-    pub(super) end: usize,
-    /// The size of the result.
-    pub(super) output: usize,
-    /// Zeros behind it, where no window ends.
-    zeros: usize,
-}
 
 fn conv_transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     if matches!(node.need(1)?.value, Value::Constant(_)) {

@@ -7,6 +7,7 @@ mod convolution;
 mod fold;
 mod functions;
 mod known;
+mod large_windows;
 mod layer_norm_pattern;
 mod linear;
 mod linear_map;

@@ -1,12 +1,11 @@
 //! Pooling.
 
+use super::large_windows;
 use super::row::Row;
 use super::volume::{self, Pooling};
 use super::window::{WindowAttributes, lines, list, pair, planes, spatial, window_attributes};
 use crate::importer::{Importer, Node, Padded, Value};
 use bitbudget_ir::{NodeId, ops};
-
-pub(super) mod large_windows;
 
 pub(super) const ROWS: &[Row] = &[
     Row {

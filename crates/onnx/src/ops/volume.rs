@@ -1,7 +1,7 @@
 //! Convolution and pooling in three spatial dimensions, composed of those in two.
 
+use super::large_windows;
 use super::part::part;
-use super::pool::large_windows;
 use super::window::{WindowAttributes, list, pair, window_attributes};
 use crate::importer::{Importer, Node, Value};
 use bitbudget_ir::{Dim, NodeId, Op, Shape, ops};

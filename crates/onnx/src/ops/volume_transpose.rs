@@ -1,8 +1,7 @@
 //! Transposed convolution in three spatial dimensions: in the planes for each layer of the kernel, whose results are added where they lie.
 
-use super::conv_transpose::Line;
 use super::part::part;
-use super::window::pair;
+use super::window::{Line, pair};
 use crate::importer::{Importer, Node};
 use bitbudget_ir::{Dim, NodeId, Op, Shape, ops};
 

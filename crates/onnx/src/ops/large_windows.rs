@@ -12,7 +12,7 @@ const MOST: usize = 256;
 ///
 /// # Errors
 /// If the window is longer in one dimension than can be put together.
-pub(crate) fn parts(op: &MaxPool, size: [usize; 2]) -> Result<Vec<MaxPool>, String> {
+pub(super) fn parts(op: &MaxPool, size: [usize; 2]) -> Result<Vec<MaxPool>, String> {
     if op.kernel[0].saturating_mul(op.kernel[1]) <= MOST {
         return Ok(vec![op.clone()]);
     }
