@@ -136,3 +136,23 @@ def average(net, x):
 def pooled_norm(net, x):
     kernel = [2] * (net.rank(x) - 2)
     return net.emit("LpPool", [x], kernel_shape=kernel, strides=[net.integer(1, 2) for _ in kernel], **optional(net, p=[1, 2]))
+
+
+@form(ranks=(3, 4), weight=0.5)
+def whole_norm(net, x):
+    return net.emit("Mul", [x, net.emit("Sigmoid", [net.emit("GlobalLpPool", [x], **optional(net, p=[1, 2, 3]))])])
+
+
+@form(ranks=(4,), weight=0.5, since=9)
+def standardised(net, x):
+    return net.emit("MeanVarianceNormalization", [x], axes=net.pick([[2, 3], [1, 2, 3], [1]]))
+
+
+@form(ranks=(3, 4), weight=1)
+def upsampled(net, x):
+    if net.opset >= 10:
+        return None
+    scales = [1.0, 1.0, *[float(net.integer(1, 2)) for _ in range(net.rank(x) - 2)]]
+    if net.opset < 9:
+        return net.emit("Upsample", [x], scales=scales)
+    return net.emit("Upsample", [x, net.constant(np.array(scales, np.float32))])

@@ -130,3 +130,23 @@ def lp_pool(run, node, attrs, x):
     function = F.avg_pool2d if rank == 2 else F.avg_pool1d
     kernel = attrs["kernel_shape"]
     return (function(x, kernel, attrs.get("strides", [1] * rank)) * math.prod(kernel)) ** (1 / p)
+
+
+@operator("GlobalLpPool")
+def global_lp_pool(run, node, attrs, x):
+    return torch.linalg.vector_norm(x, attrs.get("p", 2), dim=list(range(2, x.dim())), keepdim=True)
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance_normalization(run, node, attrs, x):
+    axes = attrs["axes"]
+    centred = x - x.mean(dim=axes, keepdim=True)
+    return centred / ((centred**2).mean(dim=axes, keepdim=True).sqrt() + 1e-9)
+
+
+@operator("Upsample")
+def upsample(run, node, attrs, x, scales=None):
+    scales = attrs["scales"] if scales is None else scales.tolist()
+    for axis, factor in enumerate(scales):
+        x = x.repeat_interleave(int(factor), dim=axis)
+    return x
