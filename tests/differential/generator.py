@@ -1,5 +1,6 @@
 """Random networks: every operator that is read, in its odd forms. A seed gives a network."""
 
+import composed  # noqa: F401: its forms
 import elementwise
 import known
 import layers

@@ -391,6 +391,10 @@ def pad(run, node, attrs, x, pads=None, value=None, axes=None):
     for i, axis in enumerate(axes):
         begin[axis], end[axis] = pads[i], pads[len(axes) + i]
     value = attrs.get("value", 0.0) if value is None else value.item()
+    mode = attrs.get("mode", "constant")
+    if mode != "constant":
+        pads = [n for d in reversed(range(2, x.dim())) for n in (begin[d], end[d])]
+        return F.pad(x, pads, mode={"edge": "replicate", "wrap": "circular"}.get(mode, mode))
     return F.pad(x, [n for d in reversed(range(x.dim())) for n in (begin[d], end[d])], value=value)
 
 
@@ -473,7 +477,6 @@ def reduction(function):
 
 TABLE["ReduceMean"] = reduction(lambda x, axes, keep: x.mean(dim=axes, keepdim=keep))
 TABLE["ReduceSum"] = reduction(lambda x, axes, keep: x.sum(dim=axes, keepdim=keep))
-TABLE["ReduceProd"] = reduction(lambda x, axes, keep: x.prod().reshape([1] * x.dim() if keep else []))
 
 
 # --- known values
@@ -522,3 +525,6 @@ def constant_of_shape(run, node, attrs, shape):
 @operator("Range")
 def range_(run, node, attrs, start, limit, delta):
     return torch.arange(start.item(), limit.item(), delta.item())
+
+
+import peer_composed  # noqa: E402,F401: its operators, which need those above

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 /// Operators that occur in backward and update graphs only.
 const WITHOUT_DERIVATIVE: &[&str] = &[
-    "conv_grad_input",
     "conv_grad_weight",
     "batch_mean",
     "batch_variance",
@@ -31,6 +30,7 @@ const WITHOUT_DERIVATIVE: &[&str] = &[
     "pow_grad_base",
     "pow_grad_exponent",
     "extremum_grad",
+    "reduce_extremum_grad",
     "softmax_grad",
     "log_softmax_grad",
     "nll_loss_grad",

@@ -96,6 +96,7 @@ pub use elementwise::function::Function;
 pub use elementwise::math::Binary;
 pub use error::ShapeError;
 pub use operators::conv::{Conv2d, ConvPlan, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use operators::extremum::{reduce_extremum, reduce_extremum_grad, reduce_extremum_workspace};
 pub use operators::gemm::{Matmul, matmul, matmul_scratch};
 pub use operators::index::{Indexed, arg_max, gather, gather_grad, gather_grad_workspace};
 pub use operators::loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};

@@ -96,6 +96,54 @@ fn check_reduce(shape: &[usize], axes: &[usize]) {
     assert_close(&y, &expected.iter().map(|y| y / count).collect::<Vec<_>>(), 5e-5);
 }
 
+/// Few different numbers, so that extrema are shared, and one that is not a number where `odd` says so.
+fn check_extremum(shape: &[usize], axes: &[usize], least: bool) {
+    let x: Vec<f32> = numbers(size(shape), 1).into_iter().map(|x| (x * 2.0).round()).collect();
+    let kept: Vec<usize> = (0..shape.len()).filter(|a| !axes.contains(a)).collect();
+    let y_shape: Vec<usize> = kept.iter().map(|&a| shape[a]).collect();
+    let own = |at: usize| {
+        let index = unravel(at, shape);
+        ravel(&kept.iter().map(|&a| index[a]).collect::<Vec<_>>(), &y_shape)
+    };
+    let mut expected = vec![if least { f32::INFINITY } else { f32::NEG_INFINITY }; size(&y_shape)];
+    for (at, &x) in x.iter().enumerate() {
+        let best = &mut expected[own(at)];
+        *best = if least { best.min(x) } else { best.max(x) };
+    }
+    assert_eq!(result(expected.len(), |y| reduce_extremum(from(&x), shape, axes, least, y)), expected);
+    let mut counts = vec![0.0; expected.len()];
+    x.iter().enumerate().filter(|&(at, &x)| x == expected[own(at)]).for_each(|(at, _)| counts[own(at)] += 1.0);
+    let dy = numbers(expected.len(), 2);
+    let mut workspace = vec![f32::NAN; reduce_extremum_workspace(dy.len())];
+    let dx = result(x.len(), |dx| reduce_extremum_grad(from(&dy), from(&x), shape, axes, least, &mut workspace, dx));
+    for (at, (&dx, &x)) in dx.iter().zip(&x).enumerate() {
+        let to = own(at);
+        assert_eq!(dx, if x == expected[to] { dy[to] / counts[to] } else { 0.0 }, "{shape:?} {axes:?} {at}");
+    }
+}
+
+#[test]
+fn extrema_share_their_gradient() {
+    for least in [false, true] {
+        for (shape, axes) in [
+            (&[3, 5, 4][..], &[1][..]),
+            (&[3, 5, 4], &[0, 2]),
+            (&[2, 3, 9000], &[2]),
+            (&[70, 33], &[0]),
+            (&[2, 3, 4, 5], &[2, 3]),
+            (&[6, 7], &[0, 1]),
+            (&[4, 1, 3], &[1]),
+        ] {
+            check_extremum(shape, axes, least);
+        }
+    }
+    let x = [1.0, f32::NAN, 3.0, -2.0];
+    let y = result(2, |y| reduce_extremum(from(&x), &[2, 2], &[1], false, y));
+    assert!(y[0].is_nan() && y[1] == 3.0);
+    let mut y = [0.0; 3];
+    assert!(reduce_extremum(from(&[0.0; 6]), &[3, 2], &[2], false, &mut Output::from(&mut y[..])).is_err());
+}
+
 fn check_slice(shape: &[usize], begin: &[usize], step: &[isize], out: &[usize]) {
     let (x, dy) = (numbers(size(shape), 1), numbers(size(out), 2));
     let y = result(size(out), |y| slice(from(&x), shape, begin, step, out, y));

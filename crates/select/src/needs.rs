@@ -6,6 +6,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_kernels::{
     Conv2d, Pass, SCRATCH, gather_grad_workspace, layer_norm_scratch, layer_norm_workspace, matmul_scratch,
+    reduce_extremum_workspace,
 };
 
 /// The memory that one operator's kernel needs.
@@ -55,6 +56,7 @@ pub(crate) fn needs(member: &Member) -> Needs {
         (Op::GatherGrad(op), [_, (indices, _)], _) => {
             (gather_grad_workspace(indexed(shape, op.axis).size, elements(indices)), 0)
         }
+        (Op::ReduceExtremumGrad(_), [(dy, _), ..], _) => (reduce_extremum_workspace(elements(dy)), 0),
         _ => (0, 0),
     };
     let bytes = |elements: usize| elements.saturating_mul(size_of::<f32>());

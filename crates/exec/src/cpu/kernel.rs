@@ -193,6 +193,8 @@ fn compute(
         Op::Broadcast(_) => moves::broadcast(call),
         Op::ReduceSum(op) => reductions::sum(op, call),
         Op::ReduceMean(op) => reductions::mean(op, call),
+        Op::ReduceExtremum(op) => reductions::extremum(op, call),
+        Op::ReduceExtremumGrad(op) => reductions::extremum_grad(op, call),
         Op::AllFinite(_) => reductions::all_finite(call),
         Op::Softmax(_) => rows::rows(kernels::softmax, call),
         Op::SoftmaxGrad(_) => rows::rows2(kernels::softmax_grad, call),

@@ -65,6 +65,8 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
         Op::BatchMean(_) | Op::BatchVariance(_) | Op::BatchNormGradScale(_) | Op::ReduceSum(_) | Op::ReduceMean(_) => {
             reduce::reduce(op, operands)
         }
+        Op::ReduceExtremum(op) => reduce::extremum(x(0)?, &op.axes, op.least),
+        Op::ReduceExtremumGrad(op) => reduce::extremum_grad(x(0)?, x(1)?, &op.axes, op.least),
         Op::LayerNormalization(_) | Op::LayerNormGradInput(_) | Op::LayerNormGradScale(_) => {
             layer_norm::layer_norm(op, operands)
         }

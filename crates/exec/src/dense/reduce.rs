@@ -41,6 +41,18 @@ pub(super) fn reduce(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
     }
 }
 
+/// The extremum over axes, which stay with size one.
+pub(super) fn extremum(x: &Tensor, axes: &[usize], least: bool) -> Result<Tensor, Fault> {
+    let over = |x: Tensor, &axis: &usize| if least { x.min_keepdim(axis) } else { x.max_keepdim(axis) };
+    Ok(axes.iter().try_fold(x.clone(), over)?)
+}
+
+pub(super) fn extremum_grad(dy: &Tensor, x: &Tensor, axes: &[usize], least: bool) -> Result<Tensor, Fault> {
+    let taken = x.broadcast_eq(&extremum(x, axes, least)?)?.to_dtype(DType::F32)?;
+    let counts = sums(&taken, axes, true)?;
+    Ok(taken.broadcast_mul(&dy.reshape(counts.shape())?.div(&counts)?)?)
+}
+
 /// Functions of rows, the last dimension being a row.
 pub(super) fn rows(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
     let x = operand(operands, 0)?;

@@ -1,7 +1,7 @@
 //! The gradient of convolution with respect to its input.
 
 use super::conv::{conv_work, kernel, products};
-use super::{Conv, Operator, Precision, Sample, Work, check, no_derivative};
+use super::{Conv, ConvGradWeight, Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
@@ -11,7 +11,7 @@ use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
 
 operator! {
-    /// The gradient of a convolution with respect to its input, from `dy` and the weight.
+    /// The gradient of a convolution with respect to its input, from `dy` and the weight (ONNX ConvTranspose).
     pub struct ConvGradInput {
         /// Steps between windows, height and width.
         strides: [usize; 2] = [1, 1],
@@ -47,8 +47,11 @@ impl Operator for ConvGradInput {
         Ok(x)
     }
 
-    fn gradient(&self, _: &mut Graph, _: NodeId, _: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
-        Err(no_derivative(Self::NAME))
+    fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
+        let (x, w) = (graph.operand(node, 0)?, graph.operand(node, 1)?);
+        let Conv { strides, pads_begin, pads_end, dilations, groups } = self.forward();
+        let weight = ConvGradWeight { strides, pads_begin, pads_end, dilations, groups, weight: graph.ty(w).shape.clone() };
+        Ok(vec![Some(graph.add(self.forward(), &[dy, w])?), Some(graph.add(weight, &[dy, x])?)])
     }
 
     fn precision(&self) -> Precision {

@@ -281,6 +281,8 @@ operators! {
     broadcast: Broadcast;
     reduce_sum: ReduceSum;
     reduce_mean: ReduceMean;
+    reduce_extremum: ReduceExtremum;
+    reduce_extremum_grad: ReduceExtremumGrad;
     softmax: Softmax;
     softmax_grad: SoftmaxGrad;
     log_softmax: LogSoftmax;

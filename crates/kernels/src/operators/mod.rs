@@ -1,6 +1,7 @@
 //! Operators that read more than one element of an operand for each of their result.
 
 pub(crate) mod conv;
+pub(crate) mod extremum;
 pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod loss;

@@ -29,6 +29,18 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             attributes.push(int("group", op.groups as i64));
             plain("Conv", attributes)
         }
+        Op::ConvGradInput(op) => {
+            let sizes = |id: NodeId| graph.ty(id).shape.0[2..].iter().map(|d| d.factor()).collect::<Vec<usize>>();
+            let (input, kernel, output) = (sizes(operands[0]), sizes(operands[1]), sizes(id));
+            let window = op.forward().window([kernel[0], kernel[1]]);
+            let beyond = |d: usize| {
+                let reach = (input[d] - 1) * window.strides[d] + (window.kernel[d] - 1) * window.dilations[d] + 1;
+                (output[d] + window.pads_begin[d] + window.pads_end[d]).saturating_sub(reach)
+            };
+            let mut attributes = self::window(&window);
+            attributes.extend([list("output_padding", [beyond(0), beyond(1)]), int("group", op.groups as i64)]);
+            plain("ConvTranspose", attributes)
+        }
         Op::Matmul(op) if graph.ty(id).shape.rank() == 2 => {
             plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)])
         }
@@ -75,6 +87,9 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         Op::Concat(op) => plain("Concat", vec![int("axis", op.axis as i64)]),
         Op::Broadcast(op) => broadcast(exporter, id, inputs, &op.shape),
         Op::ReduceSum(op) => reduce(exporter, id, "ReduceSum", inputs, &op.axes, op.keep),
+        Op::ReduceExtremum(op) => {
+            reduce(exporter, id, if op.least { "ReduceMin" } else { "ReduceMax" }, inputs, &op.axes, op.keep)
+        }
         Op::ReduceMean(op) => reduce(exporter, id, "ReduceMean", inputs, &op.axes, op.keep),
         Op::Softmax(_) => plain("Softmax", vec![int("axis", -1)]),
         Op::LogSoftmax(_) => plain("LogSoftmax", vec![int("axis", -1)]),

@@ -170,7 +170,7 @@ impl<'g> Walk<'g> {
         let first = importer.graph.len();
         let built = self.build(importer, row, &node);
         if notes::get(proto, notes::INNER).is_some() {
-            importer.make_internal(first);
+            importer.make_all_internal(first);
         }
         built.map_err(|reason| {
             let shapes: Vec<String> = node.inputs.iter().map(|input| describe(importer, input.as_ref())).collect();
@@ -279,7 +279,7 @@ fn constants(node: &Node) -> Option<Vec<Option<Rc<Constant>>>> {
 fn is_of_batch(node: &Node, constants: &[Option<Rc<Constant>>]) -> bool {
     let position = match node.proto.op_type.as_str() {
         "ConstantOfShape" => 0,
-        "Expand" => 1,
+        "Expand" | "Tile" => 1,
         _ => return false,
     };
     let shape = constants.get(position).and_then(Option::as_ref).and_then(|shape| shape.as_ints().ok());

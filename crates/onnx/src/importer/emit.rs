@@ -25,8 +25,13 @@ impl Importer {
         self.known.insert(name.into(), Value::Tensor(id));
     }
 
+    /// A constant source of floating-point numbers.
+    pub(crate) fn constant_source(&mut self, name: &str, constant: &Constant) -> Result<NodeId, String> {
+        self.typed_source(name, constant, DType::F32)
+    }
+
     /// A constant source of a type with the given value.
-    pub(crate) fn constant_source(&mut self, name: &str, constant: &Constant, dtype: DType) -> Result<NodeId, String> {
+    pub(crate) fn typed_source(&mut self, name: &str, constant: &Constant, dtype: DType) -> Result<NodeId, String> {
         let numbers = constant.as_floats()?;
         let fault = match (&constant.elements, dtype) {
             _ if numbers.is_empty() => "has no elements".to_string(),
@@ -117,13 +122,25 @@ impl Importer {
         operands: &[NodeId],
     ) -> Result<NodeId, String> {
         let id = self.emit(name, op, operands)?;
-        self.graph.set_role(id, Role::Internal);
-        self.graph.set_onnx_type(id, "");
+        self.make_internal(id);
         Ok(id)
     }
 
+    /// Makes a node one that is not a tensor of the network itself: it has no format.
+    pub(crate) fn make_internal(&mut self, id: NodeId) {
+        self.graph.set_role(id, Role::Internal);
+        self.graph.set_onnx_type(id, "");
+    }
+
+    /// Makes a node's tensor one of the network itself, with a format.
+    pub(crate) fn make_output(&mut self, id: NodeId) {
+        let owner = self.graph.owner(id);
+        self.graph.set_role(owner, Role::Output);
+        self.graph.set_onnx_type(owner, &self.operator);
+    }
+
     /// Makes statistics of the nodes from one on, which compute what is inside of an operator.
-    pub(crate) fn make_internal(&mut self, first: usize) {
+    pub(crate) fn make_all_internal(&mut self, first: usize) {
         let computes = |graph: &Graph, id: NodeId| graph.op(id).source_name().is_none();
         let inner: Vec<NodeId> = self.graph.ids().skip(first).filter(|&id| computes(&self.graph, id)).collect();
         for id in inner {

@@ -69,7 +69,7 @@ impl Importer {
                 match self.constants.get(&key) {
                     Some(&id) => Ok(id),
                     None => {
-                        let id = self.constant_source(&operand.name, constant, dtype)?;
+                        let id = self.typed_source(&operand.name, constant, dtype)?;
                         self.constants.insert(key, id);
                         Ok(id)
                     }

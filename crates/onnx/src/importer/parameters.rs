@@ -12,7 +12,7 @@ use crate::analysis::pytorch::Origin;
 use crate::file::constant::{Constant, Elements};
 use crate::inline::notes;
 use crate::warning::WarningKind;
-use bitbudget_ir::{DType, NodeId, Op, Precision, Shape, TensorType, ops};
+use bitbudget_ir::{NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::NodeProto;
 use std::collections::BTreeSet;
 
@@ -94,7 +94,7 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     if floats.iter().any(|x| x.abs() >= MASK) {
         let constant = constant.clone();
         importer.warn(WarningKind::Mask, &name);
-        let id = importer.constant_source(&name, &constant, DType::F32)?;
+        let id = importer.constant_source(&name, &constant)?;
         importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
         return Ok(id);
     }

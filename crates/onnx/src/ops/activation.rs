@@ -5,7 +5,7 @@ use super::row::{Build, Fold, Row};
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value, axis, decimal};
 use crate::warning::WarningKind;
-use bitbudget_ir::{DType, Dim, NodeId, Op, Real, Shape, ops};
+use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
 
 const fn row(
     name: &'static str,
@@ -105,7 +105,7 @@ fn hard(importer: &mut Importer, node: &Node, x: NodeId, alpha: f64, beta: f64) 
     let scaled = importer.emit(node.name, ops::Scale { by: Real(decimal(alpha as f32)) }, &[x])?;
     let name = importer.fresh_name(&format!("{}.beta", node.name));
     let beta = Constant { shape: Vec::new(), elements: Elements::Floats(vec![beta as f32]) };
-    let beta = importer.constant_source(&name, &beta, DType::F32)?;
+    let beta = importer.constant_source(&name, &beta)?;
     let sum = importer.emit(node.name, ops::Add {}, &[scaled, beta])?;
     importer.emit(node.name, ops::Clip { min: Real(0.0), max: Real(1.0) }, &[sum])
 }

@@ -1,18 +1,18 @@
 //! Addition, subtraction, multiplication, division, powers.
 
-use super::fold;
 use super::row::Row;
+use super::{fold, layer_norm_pattern};
 use crate::file::constant::{Constant, Elements, Int};
 use crate::importer::{Importer, Node, Operand, Value, decimal};
-use bitbudget_ir::{DType, Dim, Op, Real, Shape, UnaryFunction, ops};
+use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, UnaryFunction, ops};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "Add",
         versions: &[7, 13, 14],
         attributes: &["axis"],
-        forms: "`add`, broadcast",
-        build: Some(|i, n| binary(i, n, ops::Add {})),
+        forms: "`add`, broadcast; the last step of a layer normalisation written out, `layer_normalization`",
+        build: Some(add),
         fold: Some(|_, x, room| Ok(vec![fold::binary(x, room, Int::add, |a, b| a + b)?])),
     },
     Row {
@@ -78,11 +78,29 @@ pub(super) const ROWS: &[Row] = &[
         build: Some(sum),
         fold: None,
     },
+    Row {
+        name: "Mean",
+        versions: &[6, 8, 13],
+        attributes: &[],
+        forms: "`sum` or `add`, and `scale`",
+        build: Some(mean),
+        fold: None,
+    },
 ];
 
 fn power(base: Int, exponent: Int) -> Option<Int> {
     let exponent = u32::try_from(exponent.as_fixed()?).ok()?;
     base.as_fixed()?.checked_pow(exponent).map(Int::fixed)
+}
+
+fn add(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let a = importer.tensor(node, 0)?;
+    let b = importer.aligned(node, a)?;
+    let y = match layer_norm_pattern::recognised(importer, node, a, b)? {
+        Some(y) => y,
+        None => importer.emit(node.name, ops::Add {}, &[a, b])?,
+    };
+    Ok(vec![Value::Tensor(y)])
 }
 
 fn binary(importer: &mut Importer, node: &Node, op: impl Into<Op>) -> Result<Vec<Value>, String> {
@@ -163,17 +181,32 @@ fn reciprocal(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String
     let x = importer.tensor(node, 0)?;
     let one = Constant { shape: Vec::new(), elements: Elements::Floats(vec![1.0]) };
     let name = importer.fresh_name(&format!("{}.one", node.name));
-    let one = importer.constant_source(&name, &one, DType::F32)?;
+    let one = importer.constant_source(&name, &one)?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Div {}, &[one, x])?)])
 }
 
-fn sum(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+/// The sum of all inputs; nothing is added to a single one.
+fn total(importer: &mut Importer, node: &Node, name: &str, is_inner: bool) -> Result<NodeId, String> {
     let terms = (0..node.inputs.len()).map(|i| importer.tensor(node, i)).collect::<Result<Vec<_>, _>>()?;
     let Some((&first, rest)) = terms.split_first() else { return Err("it has no inputs".into()) };
     let shape = importer.shape(first);
-    if rest.iter().all(|&x| importer.shape(x) == shape) {
-        return Ok(vec![Value::Tensor(importer.emit(node.name, ops::Sum {}, &terms)?)]);
+    let is_even = rest.iter().all(|&x| importer.shape(x) == shape);
+    let total = match is_even && !rest.is_empty() {
+        true => importer.emit(name, ops::Sum {}, &terms)?,
+        false => rest.iter().try_fold(first, |sum, &x| importer.emit(name, ops::Add {}, &[sum, x]))?,
+    };
+    if is_inner && !rest.is_empty() {
+        importer.make_internal(total);
     }
-    let total = rest.iter().try_fold(first, |sum, &x| importer.emit(node.name, ops::Add {}, &[sum, x]))?;
-    Ok(vec![Value::Tensor(total)])
+    Ok(total)
+}
+
+fn sum(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    Ok(vec![Value::Tensor(total(importer, node, node.name, false)?)])
+}
+
+fn mean(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let total = total(importer, node, &format!("{}.sum", node.name), true)?;
+    let by = Real(1.0 / node.inputs.len() as f64);
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Scale { by }, &[total])?)])
 }

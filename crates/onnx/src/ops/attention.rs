@@ -4,7 +4,7 @@ use super::contract::{Label, Labelled, contract};
 use super::row::Row;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Value, decimal};
-use bitbudget_ir::{DType, Dim, NodeId, Real, Shape, ops};
+use bitbudget_ir::{Dim, NodeId, Real, Shape, ops};
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "Attention",
@@ -168,7 +168,7 @@ fn masked(importer: &mut Importer, node: &Node, scores: NodeId) -> Result<NodeId
     let mask =
         Constant { shape: vec![queries, keys], elements: Elements::Floats((0..queries * keys).map(at).collect()) };
     let name = importer.fresh_name(&format!("{}.mask", node.name));
-    let mask = importer.constant_source(&name, &mask, DType::F32)?;
+    let mask = importer.constant_source(&name, &mask)?;
     importer.emit(node.name, ops::Add {}, &[scores, mask])
 }
 

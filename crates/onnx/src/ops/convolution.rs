@@ -1,6 +1,7 @@
 //! Conv.
 
 use super::row::Row;
+use super::volume::{self, Convolution};
 use super::window::{lines, pair, planes, window_attributes};
 use crate::importer::{Importer, Node, Value};
 use crate::warning::WarningKind;
@@ -10,7 +11,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     name: "Conv",
     versions: &[1, 11, 22],
     attributes: &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"],
-    forms: "`conv`; one or two spatial dimensions (one by way of `reshape`), all `auto_pad`, uneven pads, dilations, \
+    forms: "`conv`; one or two spatial dimensions (one by way of `reshape`), three by planes as channels, all `auto_pad`, uneven pads, dilations, \
             groups; a Pad with zeros before it joins its own",
     build: Some(conv),
     fold: None,
@@ -27,9 +28,9 @@ pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
     };
     let (x_shape, w_shape) = (importer.shape(x), importer.shape_of(node.need(1)?)?);
     let spatial = x_shape.rank().saturating_sub(2);
-    if x_shape.rank() != w_shape.rank() || !(1..=2).contains(&spatial) {
+    if x_shape.rank() != w_shape.rank() || !(1..=3).contains(&spatial) {
         return Err(format!(
-            "one and two spatial dimensions are supported: an input [N, C, H, W] with a weight [M, C/group, KH, KW]; \
+            "one to three spatial dimensions are supported: an input [N, C, H, W] with a weight [M, C/group, KH, KW]; \
              these are {x_shape} and {w_shape}"
         ));
     }
@@ -63,6 +64,9 @@ pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
         .ok()
         .filter(|&g| g > 0 && g <= channels)
         .ok_or_else(|| format!("group {groups} does not fit {channels} input channels"))?;
+    if spatial == 3 {
+        return volume::conv(importer, node, x, &Convolution { window, groups });
+    }
     let op = ops::Conv {
         strides: pair(&window.strides, 1),
         pads_begin: pair(&window.pads_begin, 0),

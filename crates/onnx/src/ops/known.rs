@@ -206,7 +206,7 @@ fn number_of_shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
     };
     let name = importer.fresh_name(&format!("{}.value", node.name));
     let dtype = if let Elements::Ints(_) = number { DType::I32 } else { DType::F32 };
-    let x = importer.constant_source(&name, &Constant { shape: Vec::new(), elements: number }, dtype)?;
+    let x = importer.typed_source(&name, &Constant { shape: Vec::new(), elements: number }, dtype)?;
     Ok(vec![Value::Tensor(importer.broadcast(node.name, x, shape)?)])
 }
 

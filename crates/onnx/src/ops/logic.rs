@@ -268,7 +268,7 @@ fn one_hot(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let all =
         Constant { shape: positions, elements: Elements::Floats((0..depth as usize).map(|i| i as f32).collect()) };
     let name = importer.own_name("positions");
-    let positions = importer.constant_source(&name, &all, DType::F32)?;
+    let positions = importer.constant_source(&name, &all)?;
     shape.0[axis] = Dim::fixed(depth as usize);
     let indices = importer.broadcast(node.name, indices, shape.clone())?;
     let positions = importer.broadcast(node.name, positions, shape)?;

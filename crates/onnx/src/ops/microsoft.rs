@@ -6,7 +6,7 @@ use super::normalization::layer_normalization;
 use super::row::{Build, Row};
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value, decimal};
-use bitbudget_ir::{DType, NodeId, Op, Real, UnaryFunction, ops};
+use bitbudget_ir::{NodeId, Op, Real, UnaryFunction, ops};
 use onnx_protobuf::NodeProto;
 
 const fn row(name: &'static str, attributes: &'static [&'static str], forms: &'static str, build: Build) -> Row {
@@ -215,7 +215,7 @@ fn root_mean_square(
     let mean = importer.emit_internal(&part("mean"), ops::ReduceMean { axes, keep: true }, &[square])?;
     let name = importer.fresh_name(&part("epsilon"));
     let epsilon = Constant { shape: Vec::new(), elements: Elements::Floats(vec![epsilon as f32]) };
-    let epsilon = importer.constant_source(&name, &epsilon, DType::F32)?;
+    let epsilon = importer.constant_source(&name, &epsilon)?;
     let sum = importer.emit_internal(&part("sum"), ops::Add {}, &[mean, epsilon])?;
     let deviation = importer.emit_internal(&part("deviation"), ops::Sqrt {}, &[sum])?;
     let normal = importer.emit_internal(&part("normal"), ops::Div {}, &[x, deviation])?;

@@ -4,22 +4,34 @@ mod activation;
 mod arithmetic;
 mod attention;
 mod contract;
+mod conv_transpose;
 mod convolution;
 mod einsum;
 mod fold;
 mod functions;
 mod known;
+mod large_windows;
+mod layer_norm_pattern;
 mod linear;
+mod linear_map;
 mod logic;
+mod lp_pool;
 mod microsoft;
 mod normalization;
+mod normalization_composed;
+mod pad;
 mod part;
 mod pool;
+mod rearrange;
 mod reduce;
+mod reduce_composed;
 mod reshape;
+mod resize;
 mod row;
 mod sequence;
 mod split;
+mod volume;
+mod volume_transpose;
 mod window;
 
 pub(crate) use known::graph_type;
@@ -28,23 +40,30 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 17] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
     [
         ("Convolution", convolution::ROWS),
+        ("Transposed convolution", conv_transpose::ROWS),
         ("Matrix products", linear::ROWS),
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),
         ("Normalisation", normalization::ROWS),
+        ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),
+        ("Pooling of norms", lp_pool::ROWS),
         ("Activations", activation::ROWS),
         ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Comparisons and choices", logic::ROWS),
         ("Parts and joins", part::ROWS),
+        ("Padding", pad::ROWS),
         ("Splitting", split::ROWS),
         ("Sequences", sequence::ROWS),
         ("Shapes", reshape::ROWS),
+        ("Repeating and regrouping", rearrange::ROWS),
+        ("Resizing", resize::ROWS),
         ("Reductions", reduce::ROWS),
+        ("Composed reductions", reduce_composed::ROWS),
         ("Known values", known::ROWS),
         ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),
     ]

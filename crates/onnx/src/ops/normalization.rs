@@ -120,7 +120,7 @@ pub(super) fn layer_normalization(importer: &mut Importer, node: &Node) -> Resul
 }
 
 /// A scale or a bias in the shape of a row.
-fn row_shaped(importer: &mut Importer, node: &Node, position: usize, row: &Shape) -> Result<NodeId, String> {
+pub(super) fn row_shaped(importer: &mut Importer, node: &Node, position: usize, row: &Shape) -> Result<NodeId, String> {
     let x = importer.tensor(node, position)?;
     let shape = importer.shape(x);
     match shape.symbolic_elements() == row.symbolic_elements() {

@@ -3,7 +3,7 @@
 use super::fold;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements, Int};
-use crate::importer::{Importer, Node, Operand, Padded, Value, axis};
+use crate::importer::{Importer, Node, Operand, Value, axis};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use std::rc::Rc;
 
@@ -33,15 +33,6 @@ pub(super) const ROWS: &[Row] = &[
         forms: "`slice` (and `reshape`), for one known index or known indices in equal steps; else `gather`; not from the batch",
         build: Some(gather),
         fold: Some(fold_gather),
-    },
-    Row {
-        name: "Pad",
-        versions: &[2, 11, 13, 18, 19, 21, 23, 24, 25],
-        attributes: &["mode", "pads", "value"],
-        forms: "zeros: part of the Conv or AveragePool that reads it, or `slice_scatter`; the least number: part of the MaxPool that \
-                reads it",
-        build: Some(pad),
-        fold: None,
     },
 ];
 
@@ -285,43 +276,4 @@ fn fold_gather(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>
         Some(fold::offset(&x.shape, &from))
     })?;
     Ok(vec![result])
-}
-
-fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let mode = node.text("mode")?.unwrap_or_else(|| "constant".into());
-    if mode != "constant" {
-        return Err(format!("mode `{mode}` is not supported, only `constant` with zeros"));
-    }
-    let value = match node.input(2) {
-        Some(operand) => importer.constant(operand)?.as_scalar()?,
-        None => node.float("value")?.unwrap_or(0.0) as f32,
-    };
-    // The largest negative number stands for minus infinity.
-    let value = if value <= -f32::MAX { f32::NEG_INFINITY } else { value };
-    if value != 0.0 && value != f32::NEG_INFINITY {
-        return Err(format!("padding with {value} is not supported, only with zeros, or before a MaxPool with -inf"));
-    }
-    let x = importer.tensor(node, 0)?;
-    let rank = importer.shape(x).rank();
-    let pads = match importer.ints(node, 1)? {
-        Some(pads) => pads,
-        None => node.ints("pads")?.ok_or("its pads are missing")?.to_vec(),
-    };
-    let axes = match importer.ints(node, 3)? {
-        Some(axes) => axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
-        None => (0..rank).collect(),
-    };
-    let sizes: Option<Vec<usize>> = pads.iter().map(|&p| usize::try_from(p).ok().filter(|&p| p < 1 << 30)).collect();
-    let sizes = sizes
-        .filter(|s| s.len() == 2 * axes.len())
-        .ok_or_else(|| format!("its pads {pads:?} are negative or not two per dimension"))?;
-    let (mut begin, mut end) = (vec![0; rank], vec![0; rank]);
-    for (i, &axis) in axes.iter().enumerate() {
-        (begin[axis], end[axis]) = (sizes[i], sizes[axes.len() + i]);
-    }
-    if sizes.iter().all(|&p| p == 0) {
-        return Ok(vec![Value::Tensor(x)]);
-    }
-    let made = std::cell::Cell::new(None);
-    Ok(vec![Value::Padded(Rc::new(Padded { x, begin, end, value, made, name: node.name.to_string() }))])
 }

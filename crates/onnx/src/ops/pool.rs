@@ -1,18 +1,18 @@
 //! Pooling.
 
+use super::large_windows;
 use super::row::Row;
+use super::volume::{self, Pooling};
 use super::window::{WindowAttributes, lines, list, pair, planes, spatial, window_attributes};
 use crate::importer::{Importer, Node, Padded, Value};
 use bitbudget_ir::{NodeId, ops};
-
-mod large_windows;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "MaxPool",
         versions: &[1, 8, 10, 11, 12, 22],
         attributes: &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"],
-        forms: "`max_pool`; one or two spatial dimensions, all `auto_pad`, uneven pads, `ceil_mode`, dilations; a \
+        forms: "`max_pool`; one to three spatial dimensions (three by two of them), all `auto_pad`, uneven pads, `ceil_mode`, dilations; a \
                 Pad with the least number before it joins its own; not the output Indices; windows of more than 256 \
                 elements as several `max_pool`",
         build: Some(max_pool),
@@ -22,7 +22,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "AveragePool",
         versions: &[7, 10, 11, 19, 22],
         attributes: &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"],
-        forms: "`average_pool`; one or two spatial dimensions, all `auto_pad`, uneven pads, `ceil_mode`, dilations, \
+        forms: "`average_pool`; one to three spatial dimensions (three by two of them), all `auto_pad`, uneven pads, `ceil_mode`, dilations, \
                 `count_include_pad`; a Pad with zeros before it joins its own where that counts padding",
         build: Some(average_pool),
         fold: None,
@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "GlobalMaxPool",
         versions: &[1, 22],
         attributes: &[],
-        forms: "`max_pool` with a window of the whole plane, several if that has more than 256 elements; one or two spatial \
+        forms: "`max_pool` with a window of the whole plane, several if that has more than 256 elements; one to three spatial \
                 dimensions",
         build: Some(global_max_pool),
         fold: None,
@@ -51,7 +51,7 @@ fn kernel(node: &Node, rank: usize) -> Result<Vec<usize>, String> {
 }
 
 /// Size and attributes of the window over `x`, whose border joins its padding.
-fn window(
+pub(super) fn window(
     importer: &Importer,
     node: &Node,
     x: NodeId,
@@ -83,8 +83,20 @@ fn pooled(
     Ok(vec![Value::Tensor(if line { lines(importer, node, y)? } else { y })])
 }
 
+/// The input, if it has three spatial dimensions.
+fn volume_input(importer: &mut Importer, node: &Node) -> Result<Option<NodeId>, String> {
+    let rank = match &node.need(0)?.value {
+        Value::Padded(padded) => padded.begin.len(),
+        _ => importer.shape_of(node.need(0)?)?.rank(),
+    };
+    if rank == 5 { importer.tensor(node, 0).map(Some) } else { Ok(None) }
+}
+
 fn max_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     node.refuse_outputs(1, "Indices")?;
+    if let Some(x) = volume_input(importer, node)? {
+        return volume::pool(importer, node, x, Pooling::Maximum);
+    }
     let ceil = node.flag("ceil_mode")?;
     let (x, padding) = match &node.need(0)?.value {
         Value::Padded(padded) if !ceil && padded.is_spatial(f32::NEG_INFINITY) => (padded.x, Some(padded.clone())),
@@ -121,6 +133,9 @@ fn maxima(importer: &mut Importer, node: &Node, x: NodeId, op: ops::MaxPool) -> 
 fn average_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let ceil = node.flag("ceil_mode")?;
     let mut count_include_pad = node.flag("count_include_pad")?;
+    if let Some(x) = volume_input(importer, node)? {
+        return volume::pool(importer, node, x, Pooling::Mean { count_include_pad });
+    }
     let no_pads = !node.has("auto_pad") && node.ints("pads")?.is_none_or(|pads| pads.iter().all(|&p| p == 0));
     // Zeros that a Pad puts around the input count as elements, so they may join only padding that counts as well.
     let (x, padding) = match &node.need(0)?.value {
@@ -154,6 +169,9 @@ fn global_average_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value
 
 fn global_max_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let x = importer.tensor(node, 0)?;
+    if volume::is_volume(importer, x) {
+        return volume::whole(importer, node, x);
+    }
     let input = spatial(importer, x)?;
     let op = ops::MaxPool {
         kernel: pair(&input, 1),

@@ -1,4 +1,4 @@
-//! Reductions.
+//! Sums and means over dimensions.
 
 use super::fold;
 use super::row::Row;
@@ -25,18 +25,10 @@ pub(super) const ROWS: &[Row] = &[
         build: Some(|i, n| reduce(i, n, |axes, keep| ops::ReduceSum { axes, keep }.into())),
         fold: None,
     },
-    Row {
-        name: "ReduceProd",
-        versions: &[1, 11, 13, 18],
-        attributes: &["axes", "keepdims", "noop_with_empty_axes"],
-        forms: "over all elements of a list of whole numbers",
-        build: None,
-        fold: Some(product),
-    },
 ];
 
 /// The dimensions to reduce; nothing where the input is handed on.
-fn reduced(node: &Node, given: Option<Vec<i64>>, rank: usize) -> Result<Option<Vec<usize>>, String> {
+pub(super) fn reduced(node: &Node, given: Option<Vec<i64>>, rank: usize) -> Result<Option<Vec<usize>>, String> {
     let given = match given {
         Some(given) => Some(given),
         None => node.ints("axes")?.map(<[i64]>::to_vec),
@@ -48,7 +40,7 @@ fn reduced(node: &Node, given: Option<Vec<i64>>, rank: usize) -> Result<Option<V
     }
 }
 
-fn keep(node: &Node) -> Result<bool, String> {
+pub(super) fn keep(node: &Node) -> Result<bool, String> {
     Ok(node.int("keepdims")?.unwrap_or(1) != 0)
 }
 
@@ -68,7 +60,8 @@ fn reduce(importer: &mut Importer, node: &Node, op: impl Fn(Vec<usize>, bool) ->
     }
 }
 
-fn product(node: &Node, inputs: &[Option<Rc<Constant>>], room: usize) -> Result<Vec<Constant>, String> {
+/// The product of all elements of a list of whole numbers.
+pub(super) fn product(node: &Node, inputs: &[Option<Rc<Constant>>], room: usize) -> Result<Vec<Constant>, String> {
     let x = fold::need(inputs, 0)?;
     fold::elements(&x.shape, room)?;
     let given = inputs.get(1).and_then(Option::as_ref).map(|c| c.as_fixed()).transpose()?;

@@ -13,6 +13,18 @@ pub(super) struct WindowAttributes {
     pub(super) same: bool,
 }
 
+/// The way of a transposed convolution along one spatial dimension.
+pub(super) struct Line {
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    pub(super) begin: usize,
+    pub(super) end: usize,
+    /// The size of the result.
+    pub(super) output: usize,
+    /// Zeros behind it, where no window ends.
+    pub(super) zeros: usize,
+}
+
 /// More than any window needs, and little enough that sums of a few cannot overflow.
 const MOST: i64 = 1 << 30;
 

@@ -7,6 +7,7 @@ Outputs are those of onnxruntime, or of onnx's reference implementation where on
 normalisation is computed with the statistics of the batch, as in training.
 """
 import json, pathlib
+import composed
 import numpy as np, onnx, onnxruntime
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from onnx.reference import ReferenceEvaluator
@@ -473,6 +474,8 @@ def slices():
         rows.append([size, str(start), str(end), str(step), [int(v) for v in (reference if largest else y).ravel()]])
     return rows
 
+
+composed.add(case, node, f, i)
 
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 

@@ -182,7 +182,7 @@ fn bad_attributes_have_their_messages() {
         (
             "3-D",
             one(node("Conv", &["x", "w"], "y"), vec![floats("w", &[2, 4, 3, 3, 3], 216)]),
-            &["one and two spatial dimensions"],
+            &["one to three spatial dimensions"],
         ),
         ("pool without size", one(node("MaxPool", &["x"], "y"), vec![]), &["`kernel_shape` is missing"]),
     ]);
@@ -308,7 +308,11 @@ fn bad_moves_have_their_messages() {
 #[test]
 fn bad_values_have_their_messages() {
     each_has_its_message(vec![
-        ("reflecting pad", one(with(node("Pad", &["x"], "y"), text("mode", "reflect")), vec![]), &["mode `reflect`"]),
+        (
+            "mode of a pad",
+            one(with(node("Pad", &["x"], "y"), text("mode", "mirror")), vec![]),
+            &["mode `mirror` is not known"],
+        ),
         (
             "broadcast",
             one(node("Add", &["x", "w"], "y"), vec![floats("w", &[5], 5)]),
@@ -377,5 +381,66 @@ fn bad_values_have_their_messages() {
             &["it joins nothing"],
         ),
         ("external without folder", model(relu(), vec![external("w.bin")]), &["without a folder"]),
+    ]);
+}
+
+#[test]
+fn composed_operators_have_their_messages() {
+    let resize = |attribute: AttributeProto, scales: &[f32]| {
+        let mut tensor = floats("s", &[scales.len() as i64], scales.len());
+        tensor.float_data = scales.to_vec();
+        tensor.raw_data.clear();
+        one(with(node("Resize", &["x", "", "s"], "y"), attribute), vec![tensor])
+    };
+    let pads = |pads: &[i64], mode: &str| {
+        one(with(with(node("Pad", &["x"], "y"), ints("pads", pads)), text("mode", mode)), vec![])
+    };
+    each_has_its_message(vec![
+        (
+            "cropping resize",
+            resize(text("coordinate_transformation_mode", "tf_crop_and_resize"), &[1.0, 1.0, 2.0, 2.0]),
+            &["`tf_crop_and_resize` is not supported"],
+        ),
+        (
+            "resized batch",
+            resize(text("mode", "nearest"), &[2.0, 1.0, 1.0, 1.0]),
+            &["dimension 0", "cannot be resized"],
+        ),
+        ("too few scales", resize(text("mode", "nearest"), &[2.0]), &["1 scales or sizes for 4 axes"]),
+        ("no scales", one(node("Resize", &["x"], "y"), vec![]), &["scales or sizes are missing"]),
+        ("padded batch", pads(&[1, 0, 0, 0, 0, 0, 0, 0], "constant"), &["dimension 0", "cannot be padded"]),
+        ("far reflection", pads(&[0, 0, 6, 0, 0, 0, 0, 0], "reflect"), &["6 elements from dimension 2", "which has 5"]),
+        ("all cropped", pads(&[0, 0, -6, 0, 0, 0, 0, 0], "edge"), &["takes all elements of dimension 2"]),
+        (
+            "volume",
+            one(node("ConvTranspose", &["x", "w"], "y"), vec![floats("w", &[4, 2, 3, 3, 3], 216)]),
+            &["one to three spatial dimensions"],
+        ),
+        (
+            "groups of channels",
+            one(
+                with(node("GroupNormalization", &["x", "s", "b"], "y"), int("num_groups", 3)),
+                vec![floats("s", &[3], 3), floats("b", &[3], 3)],
+            ),
+            &["GroupNormalization came with operator set 18"],
+        ),
+        (
+            "norm of the batch",
+            one(with(node("LpNormalization", &["x"], "y"), int("axis", 0)), vec![]),
+            &["over the batch"],
+        ),
+        ("moments of the batch", one(node("MeanVarianceNormalization", &["x"], "y"), vec![]), &["over the batch"]),
+        ("sums along the batch", one(node("CumSum", &["x", "a"], "y"), vec![whole("a", &[0])]), &["over the batch"]),
+        (
+            "repeated batch",
+            one(node("Tile", &["x", "r"], "y"), vec![whole("r", &[2, 1, 1, 1])]),
+            &["cannot be repeated"],
+        ),
+        ("products over the batch", one(node("ReduceProd", &["x"], "y"), vec![]), &["over the batch"]),
+        (
+            "blocks",
+            one(with(node("SpaceToDepth", &["x"], "y"), int("blocksize", 4)), vec![]),
+            &["blocks of 4 x 4 do not fit"],
+        ),
     ]);
 }

@@ -1,4 +1,4 @@
-//! Sums and means over axes, and whether all elements are finite.
+//! Sums, means and extrema over axes, and whether all elements are finite.
 
 use super::call::Call;
 use crate::error::Fault;
@@ -14,6 +14,19 @@ pub(super) fn sum(op: &ops::ReduceSum, Call { operands, y, .. }: Call) -> Result
 pub(super) fn mean(op: &ops::ReduceMean, Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
     let (x, x_shape) = operands.shaped(0)?;
     Ok(kernels::reduce_mean(x, x_shape, &op.axes, y)?)
+}
+
+pub(super) fn extremum(op: &ops::ReduceExtremum, Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
+    let (x, x_shape) = operands.shaped(0)?;
+    Ok(kernels::reduce_extremum(x, x_shape, &op.axes, op.least, y)?)
+}
+
+pub(super) fn extremum_grad(
+    op: &ops::ReduceExtremumGrad,
+    Call { operands, y, workspace, .. }: Call,
+) -> Result<Counts, Fault> {
+    let (dy, (x, x_shape)) = (operands.numbers(0)?, operands.shaped(1)?);
+    Ok(kernels::reduce_extremum_grad(dy, x, x_shape, &op.axes, op.least, workspace, y)?)
 }
 
 pub(super) fn all_finite(Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
