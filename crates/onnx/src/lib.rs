@@ -45,7 +45,7 @@ mod warning;
 pub use error::{ExportError, ImportError, ImportProblem};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use file::beside::external_files;
-pub use import::{Imported, import, import_allowing, import_bytes};
+pub use import::{Imported, import, import_allowing, import_bytes, import_stated};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;
 pub use warning::{Warning, WarningKind};

@@ -6,6 +6,7 @@
 mod buffers;
 mod interface;
 mod nodes;
+mod stated;
 
 use crate::analysis::{Clues, folded, order};
 use crate::batch;
@@ -79,7 +80,32 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, Imp
     parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])))
 }
 
+/// Like [`import_bytes`], but no dimension is the batch: all sizes are those that the file states, and it may have any number of inputs and
+/// outputs, outputs that are known at import among them.
+///
+/// Tests of operators need it, whose tensors have no examples; what is to be trained needs a batch.
+///
+/// # Errors
+/// All problems of the file at once, each with the node, its operator and what to do.
+pub fn import_stated(bytes: &[u8]) -> Result<Imported, ImportError> {
+    import_model(&decode(bytes)?, None, Interface::Stated)
+}
+
+/// What the inputs and outputs of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interface {
+    /// Those of a network: examples in, scores out.
+    Network,
+    /// What the file states.
+    Stated,
+}
+
 fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportError> {
+    import_model(&decode(bytes)?, data, Interface::Network)
+}
+
+/// The file's message, in the forms of the oldest operator set whose forms are read.
+fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
@@ -90,10 +116,10 @@ fn parse(bytes: &[u8], data: Option<DataFolders>) -> Result<Imported, ImportErro
     let mut model = ModelProto::parse_from_bytes(bytes)
         .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
     old_sets::convert(&mut model);
-    import_model(&model, data)
+    Ok(model)
 }
 
-fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Imported, ImportError> {
+fn import_model(model: &ModelProto, data: Option<DataFolders>, interface: Interface) -> Result<Imported, ImportError> {
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
     let order = order::execution_order(&graph.node);
@@ -110,14 +136,23 @@ fn import_model(model: &ModelProto, data: Option<DataFolders>) -> Result<Importe
         importer.count_readers(graph, walk.needed());
     }
     interface::initializers(graph, &mut importer);
-    interface::network_input(graph, &mut importer);
-    let output = interface::network_output(graph, &mut importer);
+    let output = match interface {
+        Interface::Network => {
+            interface::network_input(graph, &mut importer);
+            interface::network_output(graph, &mut importer)
+        }
+        Interface::Stated => {
+            stated::inputs(graph, &mut importer);
+            None
+        }
+    };
     match walk {
         Ok(mut walk) => walk.import(&mut importer),
         Err(cycle) => importer.problems.push(cycle.into()),
     }
-    if let Some(name) = output {
-        interface::set_output(name, &mut importer);
+    match interface {
+        Interface::Network => output.into_iter().for_each(|name| interface::set_output(name, &mut importer)),
+        Interface::Stated => stated::set_outputs(graph, &mut importer),
     }
     importer.warnings.extend(folded::warning(graph, &importer.clues.signature));
     warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(graph));

@@ -1,0 +1,257 @@
+"""Networks for exports: a name, and a function that makes the module, its inputs by name, and labels.
+
+A network with one input calls it `x`. Scores are [N, classes], [N, tokens, classes] or [N, classes, height, width]; labels lack the classes.
+"""
+
+import functools
+
+import torch
+from torch import nn
+
+BATCH, CLASSES = 4, 10
+TOKENS, VOCABULARY, WIDTH = 16, 96, 32
+
+
+class Scores(nn.Module):
+    """A module whose inputs go by position, and whose result is the scores alone."""
+
+    def __init__(self, model, names=None, pick=None):
+        super().__init__()
+        self.model, self.names, self.pick = model, names, pick
+
+    def forward(self, *inputs):
+        result = self.model(*inputs) if self.names is None else self.model(**dict(zip(self.names, inputs)))
+        return result if self.pick is None else getattr(result, self.pick)
+
+
+class Pooled(nn.Module):
+    """An encoder with a classifier on the mean of its states."""
+
+    def __init__(self, encoder, names, width):
+        super().__init__()
+        self.encoder, self.names, self.head = encoder, names, nn.Linear(width, CLASSES)
+
+    def forward(self, *inputs):
+        return self.head(self.encoder(**dict(zip(self.names, inputs))).last_hidden_state.mean(1))
+
+
+def image(size, channels=3):
+    return {"x": torch.randn(BATCH, channels, size, size)}
+
+
+def classes():
+    return torch.randint(0, CLASSES, (BATCH,))
+
+
+def torchvision_model(name, size, **options):
+    import torchvision
+
+    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options), image(size), classes()
+
+
+def timm_model(name, size, **options):
+    import timm
+
+    return timm.create_model(name, pretrained=False, num_classes=CLASSES, **options), image(size), classes()
+
+
+def tokens():
+    return {"input_ids": torch.randint(0, VOCABULARY, (BATCH, TOKENS)), "attention_mask": torch.ones(BATCH, TOKENS, dtype=torch.int64)}
+
+
+def text_classifier(kind, **options):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(vocab_size=VOCABULARY, num_labels=CLASSES, **options)
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    inputs = tokens()
+    return Scores(model, list(inputs), "logits"), inputs, classes()
+
+
+def language_model(kind, head, **options):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(vocab_size=VOCABULARY, use_cache=False, **options)
+    inputs = {"x": torch.randint(0, VOCABULARY, (BATCH, TOKENS))}
+    return Scores(getattr(transformers, head)(config), ["input_ids"], "logits"), inputs, torch.randint(0, VOCABULARY, (BATCH, TOKENS))
+
+
+def t5_encoder():
+    import transformers
+
+    config = transformers.T5Config(vocab_size=VOCABULARY, d_model=WIDTH, d_kv=16, d_ff=64, num_layers=2, num_heads=2, dropout_rate=0.0)
+    inputs = tokens()
+    return Pooled(transformers.T5EncoderModel(config), list(inputs), WIDTH), inputs, classes()
+
+
+def whisper_encoder():
+    import transformers
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    config = transformers.WhisperConfig(
+        num_mel_bins=20, d_model=WIDTH, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, max_source_positions=32, dropout=0.0
+    )
+    return Pooled(WhisperEncoder(config), ["input_features"], WIDTH), {"x": torch.randn(BATCH, 20, 64)}, classes()
+
+
+def image_transformer(kind, size, **options):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(image_size=size, num_labels=CLASSES, **options)
+    model = getattr(transformers, f"{kind}ForImageClassification")(config)
+    return Scores(model, ["pixel_values"], "logits"), image(size), classes()
+
+
+class UNet(nn.Module):
+    """Two levels down and up, by transposed convolution and by interpolation."""
+
+    def __init__(self):
+        super().__init__()
+        block = lambda i, o: nn.Sequential(
+            nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.Conv2d(o, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU()
+        )
+        self.down1, self.down2, self.middle = block(3, 8), block(8, 16), block(16, 32)
+        self.pool, self.up2, self.up1 = nn.MaxPool2d(2), nn.ConvTranspose2d(32, 16, 2, stride=2), nn.Conv2d(16, 8, 1)
+        self.block2, self.block1, self.head = block(32, 16), block(16, 8), nn.Conv2d(8, CLASSES, 1)
+
+    def forward(self, x):
+        one = self.down1(x)
+        two = self.down2(self.pool(one))
+        two = self.block2(torch.cat([self.up2(self.middle(self.pool(two))), two], 1))
+        up = nn.functional.interpolate(self.up1(two), scale_factor=2, mode="bilinear", align_corners=False)
+        return self.head(self.block1(torch.cat([up, one], 1)))
+
+
+def unet():
+    return UNet(), image(16), torch.randint(0, CLASSES, (BATCH, 16, 16))
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer of a kind, with a classifier on its last state."""
+
+    def __init__(self, layer, **options):
+        super().__init__()
+        self.layer, self.head = layer(8, 16, batch_first=True, **options), nn.Linear(32 if options.get("bidirectional") else 16, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][:, -1])
+
+
+def recurrent(layer, **options):
+    return Recurrent(layer, **options), {"x": torch.randn(BATCH, 7, 8)}, classes()
+
+
+class TokenTagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(VOCABULARY, 16), nn.LSTM(16, 16, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(32, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.layer(self.embedding(x))[0])
+
+
+def tagger():
+    return TokenTagger(), {"x": torch.randint(0, VOCABULARY, (BATCH, 7))}, torch.randint(0, CLASSES, (BATCH, 7))
+
+
+def encoder_layers():
+    layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
+    model = nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Flatten(), nn.Linear(32 * 7, CLASSES))
+    return model, {"x": torch.randn(BATCH, 7, 32)}, classes()
+
+
+def convolutions(dimensions):
+    layer, pool = (nn.Conv1d, nn.AdaptiveAvgPool1d) if dimensions == 1 else (nn.Conv3d, nn.AdaptiveAvgPool3d)
+    norm = nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm3d
+    model = nn.Sequential(layer(3, 8, 3, padding=1), norm(8), nn.ReLU(), layer(8, 16, 3, stride=2), pool(1), nn.Flatten(), nn.Linear(16, CLASSES))
+    return model, {"x": torch.randn(BATCH, 3, *[8] * dimensions)}, classes()
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8 + 5, CLASSES)
+
+    def forward(self, picture, numbers):
+        return self.head(torch.cat([self.conv(picture).relu().mean((2, 3)), numbers], 1))
+
+
+def two_inputs():
+    return TwoInputs(), {"picture": torch.randn(BATCH, 3, 8, 8), "numbers": torch.randn(BATCH, 5)}, classes()
+
+
+VISION = {
+    "alexnet": 64, "convnext_tiny": 32, "densenet121": 32, "efficientnet_b0": 32, "efficientnet_v2_s": 32, "googlenet": 64,
+    "inception_v3": 96, "maxvit_t": 224, "mnasnet0_5": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "regnet_x_400mf": 32,
+    "regnet_y_400mf": 32, "resnet18": 32, "resnet50": 32, "resnext50_32x4d": 32, "shufflenet_v2_x0_5": 32, "squeezenet1_1": 64,
+    "swin_t": 32, "swin_v2_t": 32, "vgg11_bn": 32, "vit_b_32": 64, "wide_resnet50_2": 32,
+}
+VISION_OPTIONS = {
+    "googlenet": {"aux_logits": False, "init_weights": False}, "inception_v3": {"aux_logits": False, "init_weights": False},
+    "vit_b_32": {"image_size": 64},
+}
+TIMM = {
+    "cait_xxs24_224": 32, "coat_lite_tiny": 32, "convmixer_768_32": 32, "convnext_atto": 32, "convnextv2_atto": 32, "crossvit_tiny_240": 240,
+    "cspresnet50": 32, "deit_tiny_patch16_224": 32, "densenet121": 32, "dla34": 32, "edgenext_xx_small": 64, "efficientformer_l1": 224,
+    "efficientnet_lite0": 32, "fastvit_t8": 64, "ghostnet_050": 32, "gmlp_ti16_224": 32, "hrnet_w18_small": 32, "inception_next_atto": 32,
+    "lcnet_035": 32, "levit_128s": 224, "mixer_s32_224": 64, "mixnet_s": 32, "mobilenetv3_small_050": 32, "mobileone_s0": 32,
+    "mobilevit_xxs": 64, "mobilevitv2_050": 64, "nf_resnet26": 32, "pit_ti_224": 224, "poolformer_s12": 32, "regnety_002": 32,
+    "repvgg_a0": 32, "res2net50_14w_8s": 32, "resmlp_12_224": 32, "resnet18": 32, "resnetv2_50": 32, "rexnet_100": 32, "selecsls42": 32,
+    "skresnet18": 32, "starnet_s1": 32, "swin_tiny_patch4_window7_224": 56, "tf_efficientnet_b0": 32, "tinynet_e": 32,
+    "vit_tiny_patch16_224": 32, "xcit_nano_12_p16_224": 32,
+}
+TIMM_WITH_SIZE = ("cait", "deit", "gmlp", "mixer", "resmlp", "swin", "vit")
+SMALL = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def networks():
+    """Functions that make a network, by name."""
+    found = {f"torchvision/{n}": functools.partial(torchvision_model, n, s, **VISION_OPTIONS.get(n, {})) for n, s in VISION.items()}
+    for name, size in TIMM.items():
+        options = {"img_size": size} if name.startswith(TIMM_WITH_SIZE) else {}
+        found[f"timm/{name}"] = functools.partial(timm_model, name, size, **options)
+    found |= {
+        "transformers/bert": functools.partial(text_classifier, "Bert", **SMALL, **NO_DROPOUT),
+        "transformers/distilbert": functools.partial(
+            text_classifier, "DistilBert", dim=WIDTH, n_layers=2, n_heads=2, hidden_dim=64, dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0
+        ),
+        "transformers/gpt2": functools.partial(
+            language_model, "GPT2", "GPT2LMHeadModel", n_embd=WIDTH, n_layer=2, n_head=2, n_positions=TOKENS, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+        ),
+        "transformers/llama": functools.partial(language_model, "Llama", "LlamaForCausalLM", **SMALL, num_key_value_heads=1),
+        "transformers/t5_encoder": t5_encoder,
+        "transformers/whisper_encoder": whisper_encoder,
+        "transformers/vit": functools.partial(image_transformer, "ViT", 16, patch_size=4, **SMALL, **NO_DROPOUT),
+        "transformers/deit": functools.partial(image_transformer, "DeiT", 16, patch_size=4, **SMALL, **NO_DROPOUT),
+        "transformers/swin": functools.partial(
+            image_transformer, "Swin", 32, patch_size=2, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4, drop_path_rate=0.0
+        ),
+        "transformers/mobilevit": functools.partial(
+            image_transformer, "MobileViT", 64, hidden_sizes=[16, 24, 32], neck_hidden_sizes=[8, 8, 16, 16, 24, 32, 64], num_attention_heads=2,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout_prob=0.0,
+        ),
+        "own/unet": unet,
+        "own/lstm": functools.partial(recurrent, nn.LSTM),
+        "own/lstm_bidirectional": functools.partial(recurrent, nn.LSTM, bidirectional=True, num_layers=2),
+        "own/gru": functools.partial(recurrent, nn.GRU),
+        "own/rnn": functools.partial(recurrent, nn.RNN),
+        "own/tagger": tagger,
+        "own/encoder_layers": encoder_layers,
+        "own/conv1d": functools.partial(convolutions, 1),
+        "own/conv3d": functools.partial(convolutions, 3),
+        "own/two_inputs": two_inputs,
+    }
+    return found
+
+
+def made(name):
+    """The network of a name, in training mode without dropout, with its inputs and labels; the same each time."""
+    torch.manual_seed(0)
+    model, inputs, labels = networks()[name]()
+    model.train()
+    for module in model.modules():
+        if isinstance(module, (nn.Dropout, nn.Dropout2d)) or type(module).__name__ in ("StochasticDepth", "DropPath"):
+            module.eval()
+    return model, inputs, labels
