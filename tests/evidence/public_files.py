@@ -83,7 +83,7 @@ def check(path, binary, work, arguments):
     except (MemoryError, ValueError, IndexError) as error:
         return {**row, "stage": "data", "reasons": [str(error)]}
     common = ["--data", f"npz:{work}", "--batch", BATCH, "--steps", STEPS, "--lr", 0.0001, "--quiet"]
-    for stage, options in [("train", ["--method", "fp32"]), ("budget", ["--budget", arguments.budget, "--solve-seconds", 2])]:
+    for stage, options in [("train", ["--method", "fp32"]), ("budget", ["--budget", arguments.budget, "--solve-seconds", 2, "--threads", 1])]:
         status, errors = run([binary, "train", path, *common, *options], arguments.seconds)
         if status != 0:
             return {**row, "stage": stage, "reasons": reasons.problems(errors)}

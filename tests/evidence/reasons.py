@@ -9,6 +9,7 @@ ADVICE = re.compile(r"; (?:docs/onnx\.md|control flow|this is dropout|export|mak
 def kind(text):
     """A reason without its names, numbers and advice."""
     text = ADVICE.sub("", text.strip())
+    text = re.sub(r"^(no assignment fits).*", r"\1 the budget", text)
     text = re.sub(r", used by .*", "", text)
     text = re.sub(r" \(operator set \d+\)", "", text)
     text = re.sub(r"node `[^`]*` \((\w+) version \d+\)[^:]*: ", r"\1: ", text)
@@ -23,8 +24,8 @@ def kind(text):
 def problems(message):
     """The problems that a message lists, one if it lists none."""
     listed = re.findall(r"^\s+- (.*)$", message, re.M)
-    lines = [line for line in message.strip().splitlines() if not line.startswith(("note:", "warning:"))]
-    first = re.sub(r"^error: ", "", lines[0]) if lines else "no message"
+    errors = re.findall(r"^error: (.*)$", message, re.M) or [message.strip().split("\n")[0] or "no message"]
+    first = re.sub(r"^cannot \w+ \S+: ", "", errors[0])
     return listed or [re.sub(r"^the ONNX file cannot be imported: ", "", first)]
 
 
