@@ -1,6 +1,8 @@
 """Fresh exports beside PyTorch: see README.md."""
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -26,8 +28,12 @@ SECONDS = 300
 
 def export(exporter, model, inputs, path):
     """Writes the network as an ONNX file in the manner that bitbudget advises: nothing folded into weights."""
+    if exporter == "written":
+        path.write_bytes(model.file.SerializeToString())
+        return
     common = {"input_names": list(inputs), "output_names": ["scores"]}
-    with warnings.catch_warnings():
+    # Exporters print what they do, and whole graphs where they fail.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         if exporter == "dynamo":
             torch.onnx.export(model, tuple(inputs.values()), path, dynamo=True, optimize=False, external_data=False, verbose=False, **common)
@@ -58,11 +64,11 @@ def run(command):
     return result.stderr, result.stdout, result.returncode == 0
 
 
-def in_bitbudget(folder, path, data):
+def in_bitbudget(folder, path, data, batch):
     """The first loss, gradients by name, and the peak; or the errors."""
     trainer, record, metrics = path.with_suffix(".trainer"), path.with_suffix(".json"), path.with_suffix(".jsonl")
     errors, _, well = run([
-        folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", networks.BATCH, "--steps", 1, "--no-shuffle",
+        folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", batch, "--steps", 1, "--no-shuffle",
         "--method", "fp32", "--lr", 0, "--lr-schedule", "constant", "--weight-decay", 0, "--loss-scale", "none",
         "--save", trainer, "--metrics", metrics, "--json", record, "--quiet",
     ])
@@ -118,10 +124,10 @@ def gradient_errors(ours, theirs):
     return errors, sorted(set(theirs) - set(sums))
 
 
-def with_budget(folder, path, data, budget):
+def with_budget(folder, path, data, batch, budget):
     """What three steps under a budget come to."""
     errors, _, well = run([
-        folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", networks.BATCH, "--steps", 3, "--lr", 0.001,
+        folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", batch, "--steps", 3, "--lr", 0.001,
         "--budget", budget, "--solve-seconds", 2, "--threads", 1, "--quiet",
     ])
     smallest = re.search(r"the smallest found needs \S+ \S+ \(([\d.]+%)\)", errors)
@@ -144,13 +150,13 @@ def check(name, exporter, made, work, folder):
         b.copy_(before[n])
     np.savez(data, **{n: x.numpy() for n, x in inputs.items()}, y=labels.numpy())
     try:
-        loss, ours, peak = in_bitbudget(folder, path, data)
+        loss, ours, peak = in_bitbudget(folder, path, data, len(labels))
     except ValueError as error:
         return {**row, "stage": "train", "reasons": reasons.problems(str(error)), "pytorch": expected}
     errors, missing = gradient_errors(ours, theirs)
     worst = max(errors, key=errors.get, default=None)
     row |= {"loss": loss, "pytorch": expected, "worst": errors.get(worst, 0.0), "worst_name": worst, "missing": missing, "peak": peak}
-    row["budgets"] = {budget: with_budget(folder, path, data, budget) for budget in BUDGETS}
+    row["budgets"] = {budget: with_budget(folder, path, data, len(labels), budget) for budget in BUDGETS}
     wrong = []
     if not abs(loss - expected) <= FIRST_LOSS * max(abs(expected), 1):
         wrong.append("another loss than PyTorch's")
@@ -215,7 +221,8 @@ def main():
     for name in networks.networks():
         if not wanted(name) or any(part in name for part in arguments.without):
             continue
-        for exporter in [arguments.exporter] if arguments.exporter else EXPORTERS:
+        exporters = ["written"] if name.startswith("written/") else [arguments.exporter] if arguments.exporter else EXPORTERS
+        for exporter in exporters:
             if not arguments.keep:
                 shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,10 @@ import functools
 import torch
 from torch import nn
 
-BATCH, CLASSES = 4, 10
+import written
+
+# Of large networks, and of small ones, whose activations would be nothing beside the kernels' scratch memory.
+BATCH, MANY, CLASSES = 4, 32, 10
 TOKENS, VOCABULARY, WIDTH = 16, 96, 32
 
 
@@ -35,28 +38,28 @@ class Pooled(nn.Module):
         return self.head(self.encoder(**dict(zip(self.names, inputs))).last_hidden_state.mean(1))
 
 
-def image(size, channels=3):
-    return {"x": torch.randn(BATCH, channels, size, size)}
+def image(size, batch=BATCH):
+    return {"x": torch.randn(batch, 3, size, size)}
 
 
-def classes():
-    return torch.randint(0, CLASSES, (BATCH,))
+def classes(batch=MANY):
+    return torch.randint(0, CLASSES, (batch,))
 
 
 def torchvision_model(name, size, **options):
     import torchvision
 
-    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options), image(size), classes()
+    return torchvision.models.get_model(name, weights=None, num_classes=CLASSES, **options), image(size), classes(BATCH)
 
 
 def timm_model(name, size, **options):
     import timm
 
-    return timm.create_model(name, pretrained=False, num_classes=CLASSES, **options), image(size), classes()
+    return timm.create_model(name, pretrained=False, num_classes=CLASSES, **options), image(size), classes(BATCH)
 
 
 def tokens():
-    return {"input_ids": torch.randint(0, VOCABULARY, (BATCH, TOKENS)), "attention_mask": torch.ones(BATCH, TOKENS, dtype=torch.int64)}
+    return {"input_ids": torch.randint(0, VOCABULARY, (MANY, TOKENS)), "attention_mask": torch.ones(MANY, TOKENS, dtype=torch.int64)}
 
 
 def text_classifier(kind, **options):
@@ -72,8 +75,8 @@ def language_model(kind, head, **options):
     import transformers
 
     config = getattr(transformers, f"{kind}Config")(vocab_size=VOCABULARY, use_cache=False, **options)
-    inputs = {"x": torch.randint(0, VOCABULARY, (BATCH, TOKENS))}
-    return Scores(getattr(transformers, head)(config), ["input_ids"], "logits"), inputs, torch.randint(0, VOCABULARY, (BATCH, TOKENS))
+    inputs = {"x": torch.randint(0, VOCABULARY, (MANY, TOKENS))}
+    return Scores(getattr(transformers, head)(config), ["input_ids"], "logits"), inputs, torch.randint(0, VOCABULARY, (MANY, TOKENS))
 
 
 def t5_encoder():
@@ -91,7 +94,7 @@ def whisper_encoder():
     config = transformers.WhisperConfig(
         num_mel_bins=20, d_model=WIDTH, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, max_source_positions=32, dropout=0.0
     )
-    return Pooled(WhisperEncoder(config), ["input_features"], WIDTH), {"x": torch.randn(BATCH, 20, 64)}, classes()
+    return Pooled(WhisperEncoder(config), ["input_features"], WIDTH), {"x": torch.randn(MANY, 20, 64)}, classes()
 
 
 def image_transformer(kind, size, **options):
@@ -99,7 +102,7 @@ def image_transformer(kind, size, **options):
 
     config = getattr(transformers, f"{kind}Config")(image_size=size, num_labels=CLASSES, **options)
     model = getattr(transformers, f"{kind}ForImageClassification")(config)
-    return Scores(model, ["pixel_values"], "logits"), image(size), classes()
+    return Scores(model, ["pixel_values"], "logits"), image(size, MANY), classes()
 
 
 class UNet(nn.Module):
@@ -123,7 +126,7 @@ class UNet(nn.Module):
 
 
 def unet():
-    return UNet(), image(16), torch.randint(0, CLASSES, (BATCH, 16, 16))
+    return UNet(), image(16, MANY), torch.randint(0, CLASSES, (MANY, 16, 16))
 
 
 class Recurrent(nn.Module):
@@ -138,7 +141,7 @@ class Recurrent(nn.Module):
 
 
 def recurrent(layer, **options):
-    return Recurrent(layer, **options), {"x": torch.randn(BATCH, 7, 8)}, classes()
+    return Recurrent(layer, **options), {"x": torch.randn(MANY, 7, 8)}, classes()
 
 
 class TokenTagger(nn.Module):
@@ -152,20 +155,24 @@ class TokenTagger(nn.Module):
 
 
 def tagger():
-    return TokenTagger(), {"x": torch.randint(0, VOCABULARY, (BATCH, 7))}, torch.randint(0, CLASSES, (BATCH, 7))
+    return TokenTagger(), {"x": torch.randint(0, VOCABULARY, (MANY, 7))}, torch.randint(0, CLASSES, (MANY, 7))
 
 
 def encoder_layers():
     layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
     model = nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Flatten(), nn.Linear(32 * 7, CLASSES))
-    return model, {"x": torch.randn(BATCH, 7, 32)}, classes()
+    return model, {"x": torch.randn(MANY, 7, 32)}, classes()
 
 
 def convolutions(dimensions):
     layer, pool = (nn.Conv1d, nn.AdaptiveAvgPool1d) if dimensions == 1 else (nn.Conv3d, nn.AdaptiveAvgPool3d)
     norm = nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm3d
     model = nn.Sequential(layer(3, 8, 3, padding=1), norm(8), nn.ReLU(), layer(8, 16, 3, stride=2), pool(1), nn.Flatten(), nn.Linear(16, CLASSES))
-    return model, {"x": torch.randn(BATCH, 3, *[8] * dimensions)}, classes()
+    return model, {"x": torch.randn(MANY, 3, *[8] * dimensions)}, classes()
+
+
+def written_graph(name):
+    return written.Written(name, MANY), {"x": torch.randn(MANY, *written.GRAPHS[name][1])}, classes()
 
 
 class TwoInputs(nn.Module):
@@ -178,7 +185,7 @@ class TwoInputs(nn.Module):
 
 
 def two_inputs():
-    return TwoInputs(), {"picture": torch.randn(BATCH, 3, 8, 8), "numbers": torch.randn(BATCH, 5)}, classes()
+    return TwoInputs(), {"picture": torch.randn(MANY, 3, 8, 8), "numbers": torch.randn(MANY, 5)}, classes()
 
 
 VISION = {
@@ -243,7 +250,7 @@ def networks():
         "own/conv3d": functools.partial(convolutions, 3),
         "own/two_inputs": two_inputs,
     }
-    return found
+    return found | {f"written/{name}": functools.partial(written_graph, name) for name in written.GRAPHS}
 
 
 def made(name):
