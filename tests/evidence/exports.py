@@ -42,6 +42,13 @@ def export(exporter, model, inputs, path):
             torch.onnx.export(model, tuple(inputs.values()), path, dynamo=False, training=training, do_constant_folding=False, **common)
 
 
+def innermost(error):
+    """The first line of the error that is behind an exporter's own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:150]}"
+
+
 def scores_loss(model, inputs, labels):
     scores = model(*inputs.values())
     return F.cross_entropy(scores.flatten(0, 1), labels.flatten()) if labels.dim() == 2 else F.cross_entropy(scores, labels)
@@ -142,7 +149,7 @@ def check(name, exporter, made, work, folder):
     try:
         export(exporter, model, inputs, path)
     except Exception as error:  # Of many kinds: whatever the exporter cannot do.
-        return {**row, "stage": "export", "reasons": [f"{type(error).__name__}: {str(error).strip().splitlines()[0][:150] if str(error).strip() else ''}"]}
+        return {**row, "stage": "export", "reasons": [innermost(error)]}
     model.zero_grad()
     before = {n: b.clone() for n, b in model.named_buffers()}
     expected, theirs = in_pytorch(model, inputs, labels)
@@ -230,7 +237,7 @@ def main():
             try:
                 row = check(name, exporter, networks.made(name), work, binaries)
             except Exception as error:  # Of many kinds: a library that is not there, a network that cannot be made.
-                row = {"network": name, "exporter": exporter, "stage": "export", "reasons": [f"{type(error).__name__}: {error}"]}
+                row = {"network": name, "exporter": exporter, "stage": "export", "reasons": [innermost(error)]}
             rows.append({**row, "seconds": round(time.time() - start, 1)})
             with findings.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")

@@ -59,7 +59,10 @@ pub fn check(folder: &Path, name: &str) -> std::io::Result<Finding> {
     Ok(Finding { test: name.to_string(), unclaimed, stage, reason })
 }
 
-fn run(record: &Record, bytes: &[u8], values: &Arrays) -> Result<(), (&'static str, String)> {
+/// The stage in which a test fails, and why.
+type Failure = (&'static str, String);
+
+fn run(record: &Record, bytes: &[u8], values: &Arrays) -> Result<(), Failure> {
     let model = match import_stated(bytes) {
         Ok(imported) => imported.model,
         Err(error) => {
@@ -77,12 +80,7 @@ fn run(record: &Record, bytes: &[u8], values: &Arrays) -> Result<(), (&'static s
 }
 
 /// One output of a model: its shape and elements.
-fn forward(
-    model: &Model,
-    output: &str,
-    record: &Record,
-    values: &Arrays,
-) -> Result<(Vec<usize>, Vec<f32>), (&'static str, String)> {
+fn forward(model: &Model, output: &str, record: &Record, values: &Arrays) -> Result<(Vec<usize>, Vec<f32>), Failure> {
     let compiled = |error: &dyn std::fmt::Display| ("compile", error.to_string());
     let ran = |error: &dyn std::fmt::Display| ("run", error.to_string());
     let graph = only(&model.graph, output, record.evaluation).map_err(|e| compiled(&e))?;
