@@ -2,13 +2,13 @@
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import time
 import warnings
 
@@ -26,14 +26,30 @@ EXPORTERS = ("torchscript", "dynamo")
 SECONDS = 300
 
 
+@contextlib.contextmanager
+def silence():
+    """Exporters print what they do, and whole graphs where they fail, past Python's own streams too."""
+    sys.stdout.flush()
+    kept = [os.dup(stream) for stream in (1, 2)]
+    with open(os.devnull, "w") as nothing:
+        for stream in (1, 2):
+            os.dup2(nothing.fileno(), stream)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            for stream, copy in zip((1, 2), kept):
+                os.dup2(copy, stream)
+                os.close(copy)
+
+
 def export(exporter, model, inputs, path):
     """Writes the network as an ONNX file in the manner that bitbudget advises: nothing folded into weights."""
     if exporter == "written":
         path.write_bytes(model.file.SerializeToString())
         return
     common = {"input_names": list(inputs), "output_names": ["scores"]}
-    # Exporters print what they do, and whole graphs where they fail.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with warnings.catch_warnings(), silence():
         warnings.simplefilter("ignore")
         if exporter == "dynamo":
             torch.onnx.export(model, tuple(inputs.values()), path, dynamo=True, optimize=False, external_data=False, verbose=False, **common)

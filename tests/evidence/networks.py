@@ -74,9 +74,9 @@ def text_classifier(kind, **options):
 def language_model(kind, head, **options):
     import transformers
 
-    config = getattr(transformers, f"{kind}Config")(vocab_size=VOCABULARY, use_cache=False, **options)
-    inputs = {"x": torch.randint(0, VOCABULARY, (MANY, TOKENS))}
-    return Scores(getattr(transformers, head)(config), ["input_ids"], "logits"), inputs, torch.randint(0, VOCABULARY, (MANY, TOKENS))
+    config = getattr(transformers, f"{kind}Config")(vocab_size=VOCABULARY, use_cache=False, bos_token_id=1, eos_token_id=2, **options)
+    inputs = tokens()
+    return Scores(getattr(transformers, head)(config), list(inputs), "logits"), inputs, torch.randint(0, VOCABULARY, (MANY, TOKENS))
 
 
 def t5_encoder():

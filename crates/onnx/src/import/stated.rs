@@ -16,11 +16,10 @@ pub(super) fn inputs(graph: &GraphProto, importer: &mut Importer) {
         }
         match input_type(input) {
             Ok(ty) => importer.add_input(&input.name, ty),
-            Err(reason) => {
-                importer.problems.push(ImportProblem::at(format!("input `{}`", input.name), reason));
-                importer.known.insert(input.name.clone(), Value::Failed);
-            }
+            Err(reason) => importer.problems.push(ImportProblem::at(format!("input `{}`", input.name), reason)),
         }
+        // Nodes that read what was refused have no problem of their own.
+        importer.known.entry(input.name.clone()).or_insert(Value::Failed);
     }
 }
 
