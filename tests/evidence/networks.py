@@ -258,7 +258,10 @@ def made(name):
     torch.manual_seed(0)
     model, inputs, labels = networks()[name]()
     model.train()
+    # Not by evaluation mode: exporters set the mode of all modules.
     for module in model.modules():
-        if isinstance(module, (nn.Dropout, nn.Dropout2d)) or type(module).__name__ in ("StochasticDepth", "DropPath"):
-            module.eval()
+        if isinstance(module, (nn.Dropout, nn.Dropout2d)) or type(module).__name__ == "StochasticDepth":
+            module.p = 0.0
+        elif type(module).__name__ == "DropPath":
+            module.drop_prob = 0.0
     return model, inputs, labels

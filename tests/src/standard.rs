@@ -6,9 +6,11 @@ use crate::{Arrays, arrays};
 use bitbudget_autodiff::evaluation;
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_ir::{Graph, Model};
+use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_onnx::{import_stated, operator_table};
-use bitbudget_schedule::Storage;
-use bitbudget_testkit::lowered;
+use bitbudget_program::Program;
+use bitbudget_schedule::{Setting, Storage, group, inside};
+use bitbudget_select::{Cpu, Target as _, select};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,7 +88,7 @@ fn forward(model: &Model, output: &str, record: &Record, values: &Arrays) -> Res
     let graph = only(&model.graph, output, record.evaluation).map_err(|e| compiled(&e))?;
     let id = graph.output(LOGITS).ok_or(("compile", format!("it has no output `{output}`")))?;
     let shape = graph.ty(id).shape.at(1);
-    let program = lowered(&graph, 1, Storage::Packed).map_err(|e| compiled(&e))?;
+    let program = lowered(&graph).map_err(|e| compiled(&e))?;
     let mut executor = Executor::new(Target::Cpu, 1).map_err(|e| ran(&e))?;
     let mut kept = Values::new(&program, &model.values, executor.device()).map_err(|e| ran(&e))?;
     let given = record.inputs.iter().enumerate().filter_map(|(i, name)| {
@@ -96,6 +98,14 @@ fn forward(model: &Model, output: &str, record: &Record, values: &Arrays) -> Res
     let step = executor.run(&program, &mut kept, &inputs).map_err(|e| ran(&e))?;
     let found = step.outputs.get(LOGITS).cloned().ok_or(("run", "its output is not there".to_string()))?;
     Ok((shape, found))
+}
+
+/// The program of a graph as it was imported.
+fn lowered(graph: &Graph) -> Result<Program, LowerError> {
+    let steps = group(graph, 1);
+    let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, 1), 1);
+    let setting = Setting { batch: 1, storage: Storage::Packed, alignment: Cpu.alignment() };
+    place_and_lower(graph, steps, &kernels, &setting).map(|(_, program)| program)
 }
 
 /// The name under which evaluation graphs keep an output.
