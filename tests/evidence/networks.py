@@ -188,15 +188,32 @@ def two_inputs():
     return TwoInputs(), {"picture": torch.randn(MANY, 3, 8, 8), "numbers": torch.randn(MANY, 5)}, classes()
 
 
+def small_vision(family):
+    """A network of a family of torchvision that has no small one by name."""
+    from torchvision import models
+    from torchvision.models.convnext import CNBlockConfig
+    from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
+
+    swin = {"patch_size": [2, 2], "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window_size": [4, 4]}
+    builders = {
+        "convnext": lambda: models.ConvNeXt([CNBlockConfig(16, 32, 2), CNBlockConfig(32, None, 2)], num_classes=CLASSES),
+        "swin": lambda: models.SwinTransformer(**swin, num_classes=CLASSES),
+        "swin_v2": lambda: models.SwinTransformer(**swin, num_classes=CLASSES, block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2),
+        "vit": lambda: models.VisionTransformer(32, 8, 2, 2, WIDTH, 64, num_classes=CLASSES),
+        "maxvit": lambda: models.MaxVit((64, 64), 16, 4, [16, 32], [1, 1], 8, 0.0, num_classes=CLASSES),
+    }
+    return builders[family](), image(64 if family == "maxvit" else 32), classes(BATCH)
+
+
+SMALL_VISION = ("convnext", "swin", "swin_v2", "vit", "maxvit")
 VISION = {
-    "alexnet": 64, "convnext_tiny": 32, "densenet121": 32, "efficientnet_b0": 32, "efficientnet_v2_s": 32, "googlenet": 64,
-    "inception_v3": 96, "maxvit_t": 224, "mnasnet0_5": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "regnet_x_400mf": 32,
+    "alexnet": 64, "densenet121": 32, "efficientnet_b0": 32, "efficientnet_v2_s": 32, "googlenet": 64,
+    "inception_v3": 96, "mnasnet0_5": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "regnet_x_400mf": 32,
     "regnet_y_400mf": 32, "resnet18": 32, "resnet50": 32, "resnext50_32x4d": 32, "shufflenet_v2_x0_5": 32, "squeezenet1_1": 64,
-    "swin_t": 32, "swin_v2_t": 32, "vgg11_bn": 32, "vit_b_32": 64, "wide_resnet50_2": 32,
+    "vgg11_bn": 32, "wide_resnet50_2": 32,
 }
 VISION_OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": False}, "inception_v3": {"aux_logits": False, "init_weights": False},
-    "vit_b_32": {"image_size": 64},
 }
 TIMM = {
     "cait_xxs24_224": 32, "coat_lite_tiny": 32, "convmixer_768_32": 32, "convnext_atto": 32, "convnextv2_atto": 32, "crossvit_tiny_240": 240,
@@ -216,6 +233,7 @@ NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 def networks():
     """Functions that make a network, by name."""
     found = {f"torchvision/{n}": functools.partial(torchvision_model, n, s, **VISION_OPTIONS.get(n, {})) for n, s in VISION.items()}
+    found |= {f"torchvision/{family}": functools.partial(small_vision, family) for family in SMALL_VISION}
     for name, size in TIMM.items():
         options = {"img_size": size} if name.startswith(TIMM_WITH_SIZE) else {}
         found[f"timm/{name}"] = functools.partial(timm_model, name, size, **options)
