@@ -9,7 +9,7 @@ ADVICE = re.compile(r"; (?:docs/onnx\.md|control flow|this is dropout|export|mak
 def kind(text):
     """A reason without its names, numbers and advice."""
     text = ADVICE.sub("", text.strip())
-    text = re.sub(r"^(no assignment fits).*", r"\1 the budget", text)
+    text = re.sub(r"^(?:found )?no assignment (?:that )?fits.*", "no assignment fits the budget", text)
     text = re.sub(r", used by .*", "", text)
     text = re.sub(r" \(operator set \d+\)", "", text)
     text = re.sub(r"node `[^`]*` \((\w+) version \d+\)[^:]*: ", r"\1: ", text)
