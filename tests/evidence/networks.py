@@ -226,7 +226,7 @@ TIMM = {
     "skresnet18": 64, "starnet_s1": 64, "swin_tiny_patch4_window7_224": 56, "tf_efficientnet_b0": 64, "tinynet_e": 64,
     "vit_tiny_patch16_224": 32, "xcit_nano_12_p16_224": 64,
 }
-TIMM_WITH_SIZE = ("cait", "deit", "gmlp", "mixer", "resmlp", "swin", "vit")
+TIMM_WITH_SIZE = ("cait", "coat", "deit", "gmlp", "mixer", "resmlp", "swin", "vit")
 SMALL = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
