@@ -1,8 +1,9 @@
-//! What the tests of the whole share: the oracle's place and its arrays, the comparison of random networks with PyTorch, and
-//! fingerprints that show whether two builds make the same trainers.
+//! What the tests of the whole share: the oracle's place and its arrays, the comparison of random networks with PyTorch, the
+//! standard's tests of operators, and fingerprints that show whether two builds make the same trainers.
 
 pub mod differential;
 pub mod fingerprints;
+pub mod standard;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

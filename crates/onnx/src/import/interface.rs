@@ -65,8 +65,12 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
 
 /// The network's inputs: everything that the graph is given and that has no value in the file.
 pub(super) fn network_inputs(graph: &GraphProto, given: &BTreeMap<String, usize>, importer: &mut Importer) {
-    let inputs: Vec<&ValueInfoProto> =
+    let mut inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !importer.known.contains_key(&input.name)).collect();
+    if inputs.iter().any(|input| importer.is_read(&input.name)) {
+        // What only other outputs read is not needed.
+        inputs.retain(|input| importer.is_read(&input.name));
+    }
     for input in &inputs {
         importer.known.insert(input.name.clone(), Value::Failed);
     }

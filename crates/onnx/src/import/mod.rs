@@ -10,6 +10,7 @@ mod made;
 mod nodes;
 mod options;
 mod sizes;
+mod stated;
 
 use crate::analysis::{Clues, folded, order};
 use crate::batch;
@@ -86,7 +87,39 @@ pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, Imp
     parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])), &ImportOptions::default())
 }
 
+/// Like [`import_bytes`], but no dimension is the batch: all sizes are those that the file states, and it may have any number of inputs and
+/// outputs, outputs that are known at import among them.
+///
+/// Tests of operators need it, whose tensors have no examples; what is to be trained needs a batch.
+///
+/// # Errors
+/// All problems of the file at once, each with the node, its operator and what to do.
+pub fn import_stated(bytes: &[u8]) -> Result<Imported, ImportError> {
+    import_model(&decode(bytes)?, None, Interface::Stated)
+}
+
+/// What the inputs and outputs of a file are.
+#[derive(Clone, Copy, Debug)]
+enum Interface<'o> {
+    /// Those of a network, by what the user says: examples in, scores out.
+    Network(&'o ImportOptions),
+    /// What the file states.
+    Stated,
+}
+
 fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Result<Imported, ImportError> {
+    let mut model = decode(bytes)?;
+    if let (Some(graph), Some(wanted)) = (model.graph.as_mut(), &options.output)
+        && graph.output.iter().any(|output| output.name == *wanted)
+    {
+        // What only other outputs need is not read.
+        graph.output.retain(|output| output.name == *wanted);
+    }
+    import_model(&model, data, Interface::Network(options))
+}
+
+/// The file's message, in the forms of the oldest operator set whose forms are read, without functions.
+fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
@@ -101,13 +134,13 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
     if let Some(graph) = model.graph.as_mut() {
         subgraphs::hoist(graph);
     }
-    import_model(&model, data, options)
+    Ok(model)
 }
 
 fn import_model(
     model: &ModelProto,
     data: Option<DataFolders>,
-    options: &ImportOptions,
+    interface: Interface<'_>,
 ) -> Result<Imported, ImportError> {
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
@@ -123,14 +156,23 @@ fn import_model(
         importer.count_readers(walk.nodes(), &outputs);
     }
     interface::initializers(graph, &mut importer);
-    interface::network_inputs(graph, &options.sizes, &mut importer);
-    let output = interface::network_output(graph, options.output.as_deref(), &mut importer);
+    let output = match interface {
+        Interface::Network(options) => {
+            interface::network_inputs(graph, &options.sizes, &mut importer);
+            interface::network_output(graph, options.output.as_deref(), &mut importer)
+        }
+        Interface::Stated => {
+            stated::inputs(graph, &mut importer);
+            None
+        }
+    };
     match walk {
         Ok(mut walk) => walk.import(&mut importer),
         Err(cycle) => importer.problems.push(cycle.into()),
     }
-    if let Some(name) = output {
-        interface::set_output(name, &mut importer);
+    match interface {
+        Interface::Network(_) => output.into_iter().for_each(|name| interface::set_output(name, &mut importer)),
+        Interface::Stated => stated::set_outputs(graph, &mut importer),
     }
     importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));
     warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));

@@ -233,3 +233,28 @@ fn backward_operators_have_no_form_in_onnx() {
     let error = bitbudget_onnx::export_bytes(&Model { graph, values: Default::default() }).unwrap_err();
     assert!(error.to_string().contains("`backward` (relu_grad): it has no form in ONNX"), "{error}");
 }
+
+#[test]
+fn stated_sizes_need_no_batch() {
+    let mut m = model(
+        vec![node("Sub", &["a", "b"], "y"), node("Shape", &["y"], "size"), node("Relu", &["ids"], "z")],
+        vec![floats("unread", &[2], 2)],
+    );
+    let graph = m.graph.as_mut().unwrap();
+    graph.input = vec![info("a", &[2, 3]), info("b", &[3])];
+    graph.output = vec![info("y", &[2, 3]), info("size", &[2])];
+    let stated = |m: &onnx_protobuf::ModelProto| bitbudget_onnx::import_stated(&m.write_to_bytes().unwrap());
+    let imported = stated(&m).unwrap().model;
+    let shapes: Vec<String> =
+        imported.graph.outputs().iter().map(|(name, id)| format!("{name} {}", imported.graph.ty(*id).shape)).collect();
+    assert_eq!(shapes, ["y [2,3]", "size [2]"]);
+    assert_eq!(imported.values["size"], [2.0, 3.0]);
+    // An output whose input is missing, and a size without a number.
+    let graph = m.graph.as_mut().unwrap();
+    graph.output.push(info("z", &[2]));
+    graph.input[0] = info("a", &[0, 3]);
+    let message = stated(&m).unwrap_err().to_string();
+    for part in ["input `a`: its dimension 0 is not a number", "it reads `ids`"] {
+        assert!(message.contains(part), "{message}");
+    }
+}

@@ -1,0 +1,145 @@
+"""Trains every ONNX file of a folder for three steps: see README.md."""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+
+import reasons
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BATCH, STEPS, CLASSES = 2, 3, 10
+# What stands for sizes that a file leaves open: sequences and sides of images.
+OPEN = 64
+# Fewer nodes are a test of an operator, no network.
+FEWEST_NODES = 5
+DTYPES = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.DOUBLE: np.float32, onnx.TensorProto.FLOAT16: np.float32,
+          onnx.TensorProto.INT32: np.int64, onnx.TensorProto.INT64: np.int64, onnx.TensorProto.BOOL: np.int64}
+
+
+def sizes(value):
+    shape = value.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else OPEN for d in shape]
+
+
+def is_whole(model):
+    """Whether a file is a network: several nodes, weights, an input."""
+    graph = model.graph
+    weights = list(graph.initializer) + [n for n in graph.node if n.op_type in ("Constant", "ConstantOfShape")]
+    given = {i.name for i in graph.initializer}
+    return len(graph.node) >= FEWEST_NODES and bool(weights) and any(i.name not in given for i in graph.input)
+
+
+def data(model, seed):
+    """Random arrays for the inputs, by name, and for the labels of the first output."""
+    random, graph = np.random.default_rng(seed), model.graph
+    given, arrays = {i.name for i in graph.initializer}, {}
+    inputs = [i for i in graph.input if i.name not in given]
+    for value in inputs:
+        shape = [BATCH, *sizes(value)[1:]]
+        kind = DTYPES.get(value.type.tensor_type.elem_type, np.float32)
+        # Ids that every table has.
+        arrays[value.name] = random.standard_normal(shape).astype(kind) if kind == np.float32 else random.integers(0, 2, shape)
+    if len(inputs) == 1:
+        arrays = {"x": arrays[inputs[0].name]}
+    scores = sizes(graph.output[0])
+    # Open sizes of the output may be anything: two classes are in every range.
+    classes = scores[1] if len(scores) > 1 and scores[1] != OPEN else 2
+    return {**arrays, "y": random.integers(0, max(classes, 1), BATCH)}
+
+
+def run(command, seconds):
+    try:
+        result = subprocess.run([str(a) for a in command], capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None, "takes too long"
+    except OSError as error:
+        return None, str(error)
+    if result.returncode < 0 or "panicked" in result.stderr:
+        return result.returncode, "panicked: " + result.stderr[-300:]
+    return result.returncode, result.stderr
+
+
+def check(path, binary, work, arguments):
+    """A finding about a file."""
+    row = {"file": path.name}
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # Of many kinds, which protobuf decides.
+        return {**row, "stage": "read", "reasons": [f"{type(error).__name__}"], "whole": False}
+    row |= {"whole": is_whole(model), "nodes": len(model.graph.node), "opset": max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)}
+    status, errors = run([binary, "inspect", path, "--method", "fp32", "--batch", BATCH, "--quiet"], arguments.seconds)
+    if status != 0:
+        return {**row, "stage": "inspect", "reasons": reasons.problems(errors)}
+    try:
+        np.savez(work, **data(model, 0))
+    except (MemoryError, ValueError, IndexError) as error:
+        return {**row, "stage": "data", "reasons": [str(error)]}
+    common = ["--data", f"npz:{work}", "--batch", BATCH, "--steps", STEPS, "--lr", 0.0001, "--quiet"]
+    for stage, options in [("train", ["--method", "fp32"]), ("budget", ["--budget", arguments.budget, "--solve-seconds", 2, "--threads", 1])]:
+        status, errors = run([binary, "train", path, *common, *options], arguments.seconds)
+        if status != 0:
+            return {**row, "stage": stage, "reasons": reasons.problems(errors)}
+    return {**row, "stage": None, "reasons": []}
+
+
+def table(title, rows):
+    trained = [r for r in rows if r["stage"] in (None, "budget")]
+    print(f"\n{title}: {len(rows)}; {len(trained)} train three steps in FP32, {sum(r['stage'] is None for r in rows)} also under the budget")
+    for stage in ("read", "inspect", "data", "train", "budget"):
+        failed = [(r["file"], r["reasons"]) for r in rows if r["stage"] == stage]
+        if failed:
+            print(f"  refused in stage {stage}: {len(failed)}")
+            reasons.print_reasons(failed, 3)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=pathlib.Path, help="ONNX files are looked for in it and below")
+    parser.add_argument("wanted", nargs="*", help="only files whose path contains one of these")
+    parser.add_argument("--findings", type=pathlib.Path, default=ROOT / "target" / "public-files.jsonl")
+    parser.add_argument("--budget", default="80%")
+    parser.add_argument("--seconds", type=int, default=120, help="the most that a command may take")
+    parser.add_argument("--most", type=float, default=100, help="leaves out files of more MB")
+    parser.add_argument("--all", action="store_true", help="also files that are no whole networks")
+    parser.add_argument("--profile", default="dev", help="of cargo: release or dev")
+    parser.add_argument("--no-build", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.no_build:
+        subprocess.run(["cargo", "build", "--profile", arguments.profile, "-p", "bitbudget-cli"], cwd=ROOT, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    binary = target / ("debug" if arguments.profile == "dev" else arguments.profile) / "bitbudget"
+    arguments.findings.parent.mkdir(parents=True, exist_ok=True)
+    rows, seen, work = [], set(), arguments.findings.with_suffix(".npz")
+    with arguments.findings.open("w") as file:
+        for path in sorted(arguments.folder.rglob("*.onnx")):
+            wanted = not arguments.wanted or any(part in str(path) for part in arguments.wanted)
+            if not wanted or path.stat().st_size > arguments.most * 1e6:
+                continue
+            digest = hashlib.sha256(path.read_bytes()).digest()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            start = time.time()
+            rows.append(check(path, binary, work, arguments))
+            rows[-1] |= {"path": str(path), "seconds": round(time.time() - start, 1)}
+            file.write(json.dumps(rows[-1]) + "\n")
+            file.flush()
+            print(f"{rows[-1]['stage'] or 'trains'}: {path.name} ({rows[-1]['seconds']} s)", file=sys.stderr)
+    table("whole networks", [r for r in rows if r["whole"]])
+    others = [r for r in rows if not r["whole"]]
+    if arguments.all:
+        table("other files", others)
+    elif others:
+        print(f"\n{len(others)} other files: tests of operators, files that are no models")
+
+
+if __name__ == "__main__":
+    main()
