@@ -151,7 +151,7 @@ impl Expression {
                 let (x, two) = (of(a), F::of(2.0));
                 let down = x.floor();
                 let is_up = x - down > F::of(0.5) || x - down == F::of(0.5) && (down / two).floor() * two != down;
-                if is_up { down + F::one() } else { down }
+                (if is_up { down + F::one() } else { down }).copysign(x)
             }
             Expression::Pow(ab) => of(&ab[0]).powf(of(&ab[1])),
             Expression::Less(abcd) if of(&abcd[0]) < of(&abcd[1]) => of(&abcd[2]),

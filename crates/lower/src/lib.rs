@@ -170,12 +170,17 @@ fn rounding(graph: &Graph, id: NodeId) -> Option<Rounding> {
     Some(Rounding { overflow, counted: counted.map(|origin| origin.0) })
 }
 
-/// Whether a tensor is scores plus a known mask, which only a softmax reads: what saturates there is the mask, since the scores' own
+/// Whether a tensor is scores plus a known mask, or with known numbers in the place of some, which only a softmax reads: what saturates there is the mask, since the scores' own
 /// overflows are counted before.
 fn is_masked(graph: &Graph, id: NodeId) -> bool {
     let readers = graph.readers(id);
-    matches!(graph.op(id), Op::Add(_))
-        && graph.operands(id).iter().any(|&x| matches!(graph.op(x), Op::Constant(_)))
+    let is_known = |&&x: &&NodeId| matches!(graph.op(x), Op::Constant(_));
+    let has_mask = match graph.op(id) {
+        Op::Add(_) => graph.operands(id).iter().any(|x| is_known(&x)),
+        Op::Where(_) => graph.operands(id).iter().skip(1).any(|x| is_known(&x)),
+        _ => false,
+    };
+    has_mask
         && !readers.is_empty()
         && readers.iter().all(|&reader| matches!(graph.op(reader), Op::Softmax(_) | Op::LogSoftmax(_)))
 }

@@ -30,6 +30,8 @@ pub enum WarningKind {
     Dropout,
     /// Batch normalisation was folded into the weights of other operators.
     FoldedNormalisation,
+    /// Losses that the file computes.
+    LossInside,
     /// There is nothing to train.
     NoParameters,
     /// Parameters that an exporter merged were separated.
@@ -77,6 +79,7 @@ impl WarningKind {
             | WarningKind::Buffers
             | WarningKind::ConstantScalar
             | WarningKind::FrozenLayer
+            | WarningKind::LossInside
             | WarningKind::ConstantScale => true,
             WarningKind::NewerOperatorSet { .. }
             | WarningKind::InputType { .. }
@@ -114,6 +117,7 @@ impl WarningKind {
                 "batch normalisation was lost: the exporter or an optimizer folded it into the weights of {}",
                 of("operator", "operators")
             ),
+            WarningKind::LossInside => format!("{} in the file", of("loss is computed", "losses are computed")),
             WarningKind::NoParameters => "the network has no parameters, so there is nothing to train".into(),
             WarningKind::Separated if count == 1 => {
                 "1 parameter is trained separately: the exporter had merged it with \
@@ -171,6 +175,7 @@ impl WarningKind {
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout => "",
             WarningKind::NoParameters => "export the network with its weights as initializers",
+            WarningKind::LossInside => "the scores before it are trained, with labels as `y` of the data",
             WarningKind::MadeWeights => "such weights are parameters and trained",
             WarningKind::FoldedNormalisation => {
                 "the network is trained without it. Use the file from before any optimizer, exported with torch.onnx.export(..., dynamo=False, \

@@ -44,7 +44,7 @@ fn every_operator_has_a_family() {
             let kernel = Cpu.kernel(&group);
             assert_eq!(kernel.roles.len(), group.members.len(), "{name}");
             // Only what moves elements is a move.
-            let moves = ["transpose", "slice", "slice_scatter", "concat", "broadcast", "reshape", "cast"];
+            let moves = ["transpose", "slice", "slice_scatter", "concat", "broadcast", "reshape", "cast", "gather"];
             let is_broadcast = ["add", "sub", "mul", "div", "extremum", "pow"].contains(&name);
             assert!(kernel.family != Family::Move || moves.contains(&name) || is_broadcast, "{name}");
         }

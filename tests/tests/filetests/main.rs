@@ -83,7 +83,7 @@ fn judged(text: &str) -> (Vec<String>, String) {
 }
 
 const RELU: &str =
-    "graph \"g\" v1 {\n  %0 = input {name=\"x\"} : f32[N]\n  %1 = relu(%0) : f32[N]\n  return \"y\" = %1\n}\n";
+    "graph \"g\" v2 {\n  %0 = input {name=\"x\"} : f32[N]\n  %1 = relu(%0) : f32[N]\n  return \"y\" = %1\n}\n";
 
 #[test]
 fn what_is_not_as_the_file_says_is_complained_of() {

@@ -34,7 +34,7 @@ pub(crate) struct AssignArgs {
     pub(crate) from: Option<PathBuf>,
     /// Write the assignment, to edit, to use (--assignment) or to solve again (--from): .toml or .json ("-" for TOML on
     /// standard output, and nothing else).
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, id = "out", long = "out", value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Seed of the random method [default: 0].
     #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
@@ -69,7 +69,7 @@ pub(crate) struct CompileArgs {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// The trainer file to write.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, id = "out", long = "out", value_name = "FILE")]
     pub(crate) output: PathBuf,
     /// Also write the network as ONNX, with each operator's formats and their reasons in its metadata, which Netron shows.
     #[arg(long, value_name = "FILE.onnx")]

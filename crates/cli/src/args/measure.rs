@@ -125,7 +125,7 @@ pub(crate) struct ProfileArgs {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// The JSON file to write ("-" for standard output).
-    #[arg(short, long, value_name = "FILE.json")]
+    #[arg(short, id = "out", long = "out", value_name = "FILE.json")]
     pub(crate) output: PathBuf,
     /// Print nothing but errors.
     #[arg(short, long)]

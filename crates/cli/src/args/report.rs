@@ -17,7 +17,7 @@ pub(crate) struct PageArgs {
 /// The page is one file that loads nothing, for screens, phones and paper. It needs no training; the curves of a finished
 /// run come from the files that `bitbudget train` wrote. `assign`, `compile` and `train` write such a page too, with --html.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("output").args(["html", "json"]).required(true).multiple(true)), after_help = "Examples:
+#[command(group(ArgGroup::new("written").args(["html", "json"]).required(true).multiple(true)), after_help = "Examples:
   bitbudget report net.onnx --budget 40% --html net.html
   bitbudget report net.trainer --html net.html --json net.json
   bitbudget train net.onnx --data digits --budget 40% --metrics steps.jsonl --json train.json

@@ -23,9 +23,9 @@ pub(crate) struct CompletionsArgs {
   bitbudget man -o ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
     /// The command whose page is printed, instead of that of the whole.
-    #[arg(conflicts_with = "output")]
+    #[arg(conflicts_with = "out")]
     pub(crate) command: Option<String>,
     /// Write all pages into this folder.
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, id = "out", long = "out", value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

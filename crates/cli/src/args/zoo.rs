@@ -27,7 +27,7 @@ pub(crate) struct ZooArgs {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,
     /// The ONNX file to write.
-    #[arg(short, long, value_name = "FILE.onnx")]
+    #[arg(short, id = "out", long = "out", value_name = "FILE.onnx")]
     pub(crate) output: PathBuf,
     /// Print nothing but errors.
     #[arg(short, long)]

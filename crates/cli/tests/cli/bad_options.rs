@@ -27,7 +27,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("zoo squeezenet --input 3x4x4 -o x.onnx", &["4x4", "8x8"]),
         ("zoo squeezenet --input 0x16x16 -o x.onnx", &["0 input channels"]),
         ("zoo squeezenet --classes 0 -o x.onnx", &["--classes", "at least 1"]),
-        ("zoo squeezenet", &["--output <FILE.onnx>"]),
+        ("zoo squeezenet", &["--out <FILE.onnx>"]),
         ("train net.onnx", &["--data <DATA>"]),
         ("trian net.onnx --data digits", &["'trian'", "'train'"]),
         ("compile net.onnx -o x --optimizer adamw --momentum 0.9", &["--momentum is an option of sgd"]),

@@ -95,7 +95,7 @@ fn what_has_no_meaning_is_refused_and_nothing_written() {
     }
     let words = ["gradient of output", "not finite", "after a step at learning rate 1e38; use a smaller one (--lr)"];
     folder.diverges("profile net.onnx --data digits -o p.json --lr 1e38", &words);
-    folder.refused("profile net.onnx --data digits", &["--output <FILE.json>"]);
+    folder.refused("profile net.onnx --data digits", &["--out <FILE.json>"]);
     folder.refused("profile net.onnx --data digits -o no/such/p.json", &["no folder"]);
     folder.refused("profile none.onnx --data digits -o p.json", &["none.onnx"]);
 }

@@ -4,16 +4,13 @@ use super::chain::{self, Chain};
 use super::derive::{Given, Split};
 use super::elementwise;
 use super::kernel::{BoundKernel, BoundPair};
-use super::part::{BoundPart, Origin, missing};
+use super::part::{BoundPart, Origin, TRUTH, missing};
 use crate::error::{ExecError, Fault};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::DType;
 use bitbudget_kernels::{ChainPlan, ResultStorage, Storage};
 use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Source};
 use std::ops::Range;
-
-/// The codes in which truth values are stored: a format of one byte that has 0 and 1.
-pub(super) const TRUTH: Format = Format::PAPER_LOW_FORWARD;
 
 /// Everything that a program's steps need besides values.
 #[derive(Debug)]
@@ -193,7 +190,10 @@ impl Bound {
         let origins: Result<Vec<Origin>, Fault> = part.inputs.iter().map(origin).collect();
         let operands: Vec<&[usize]> = part.inputs.iter().map(|&id| program.buffer(id).shape.as_slice()).collect();
         let buffer = program.buffer(part.output);
-        let rounding = part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow));
+        let rounding = match buffer.dtype {
+            DType::Bool => Some((TRUTH, Overflow::Saturate)),
+            _ => part.rounding.filter(|_| buffer.format != Format::FP32).map(|r| (buffer.format, r.overflow)),
+        };
         Ok(BoundPart {
             origins: origins?,
             elementwise: elementwise::function(&part.op, &operands, &buffer.shape),

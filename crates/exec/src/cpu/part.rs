@@ -6,6 +6,9 @@ use bitbudget_kernels::Function;
 use bitbudget_program::BufferId;
 use std::ops::Range;
 
+/// The codes in which truth values are stored: a format of one byte that has 0 and 1.
+pub(super) const TRUTH: Format = Format::PAPER_LOW_FORWARD;
+
 /// Where the numbers of an operand are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Origin {

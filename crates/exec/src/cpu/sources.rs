@@ -1,9 +1,8 @@
 //! Where an instruction finds its numbers in one step.
 
 use super::arena::Split;
-use super::load::TRUTH;
 use super::operands::Operand;
-use super::part::{Origin, missing};
+use super::part::{Origin, TRUTH, missing};
 use crate::error::Fault;
 use bitbudget_ir::DType;
 use bitbudget_kernels::Elements;

@@ -1,9 +1,9 @@
 //! One step of a program on the CPU.
 
 use super::arena::{Arena, Split, overwrite};
-use super::load::{Bound, Compute, Heads, Reach, TRUTH, Task, Way, place, rounding};
+use super::load::{Bound, Compute, Heads, Reach, Task, Way, place, rounding};
 use super::operands::{Operand, Operands, Place};
-use super::part::{Origin, missing};
+use super::part::{Origin, TRUTH, missing};
 use super::sources::{Sources, unaligned};
 use crate::error::{ExecError, Fault};
 use crate::inputs::Inputs;

@@ -120,9 +120,13 @@ fn what_is_not_finite_stays_visible() {
 #[test]
 fn labels_out_of_range_are_refused() {
     let scores = Tensor::zeros((2, 3), candle_core::DType::F32, &test_device::dense()).unwrap();
-    let labels = Tensor::new(&[0f32, 3.0], &test_device::dense()).unwrap();
-    let loss = compute(&ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None);
-    assert!(loss.unwrap_err().to_string().contains("label 3 is not below the number of classes, 3"));
+    let loss = |labels: [f32; 2]| {
+        let labels = Tensor::new(&labels, &test_device::dense()).unwrap();
+        compute(&ops::NllLoss {}.into(), &[&scores, &labels], &buffer(&[], Format::FP32), None)
+    };
+    assert!(loss([0.0, 3.0]).unwrap_err().to_string().contains("label 3 is not one of 3 classes"));
+    // A row with a negative label does not count.
+    assert_eq!(numbers(&loss([-100.0, 2.0]).unwrap().0), [0.0]);
 }
 
 /// An operator, its operands, the shape of its result.

@@ -7,6 +7,7 @@ use crate::file::tensor;
 use crate::importer::{Importer, Value};
 use crate::ops;
 use crate::warning::{WarningKind, few};
+use bitbudget_ir::ops::Transpose;
 use bitbudget_ir::{DType, Graph, NodeId, Op, Role, TensorType};
 use onnx_protobuf::{GraphProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,8 +167,8 @@ fn described(output: &ValueInfoProto) -> String {
     }
 }
 
-/// Makes the tensor of a name the output of the graph.
-pub(super) fn set_output(name: &str, importer: &mut Importer) {
+/// Makes the tensor of a name the output of the graph. Where a loss of ONNX stood behind it, the classes are its second dimension.
+pub(super) fn set_output(name: &str, has_loss: bool, importer: &mut Importer) {
     let id = match importer.known.get(name).cloned() {
         Some(Value::Failed) => return,
         Some(Value::Tensor(id)) => id,
@@ -185,7 +186,15 @@ pub(super) fn set_output(name: &str, importer: &mut Importer) {
         }
         None => return,
     };
-    importer.graph.set_output(name, before_arg_max(&importer.graph, id).unwrap_or(id));
+    let mut scores = before_arg_max(&importer.graph, id).unwrap_or(id);
+    if has_loss && importer.graph.ty(scores).shape.rank() == 3 {
+        // The classes of three dimensions are the last one here.
+        match importer.emit_internal(name, Transpose { perm: vec![0, 2, 1] }, &[scores]) {
+            Ok(transposed) => scores = transposed,
+            Err(reason) => return importer.problems.push(ImportProblem::at(format!("output `{name}`"), reason)),
+        }
+    }
+    importer.graph.set_output(name, scores);
 }
 
 /// The scores whose largest one an output names.

@@ -6,6 +6,7 @@
 mod buffers;
 mod control;
 mod interface;
+mod loss;
 mod made;
 mod nodes;
 mod options;
@@ -102,7 +103,11 @@ pub fn import_stated(bytes: &[u8]) -> Result<Imported, ImportError> {
 #[derive(Clone, Copy, Debug)]
 enum Interface<'o> {
     /// Those of a network, by what the user says: examples in, scores out.
-    Network(&'o ImportOptions),
+    Network {
+        options: &'o ImportOptions,
+        /// Losses that stood behind the scores.
+        losses: &'o [String],
+    },
     /// What the file states.
     Stated,
 }
@@ -115,7 +120,8 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
         // What only other outputs need is not read.
         graph.output.retain(|output| output.name == *wanted);
     }
-    import_model(&model, data, Interface::Network(options))
+    let losses = model.graph.as_mut().map(loss::strip).unwrap_or_default();
+    import_model(&model, data, Interface::Network { options, losses: &losses })
 }
 
 /// The file's message, in the forms of the oldest operator set whose forms are read, without functions.
@@ -157,9 +163,11 @@ fn import_model(
     }
     interface::initializers(graph, &mut importer);
     let output = match interface {
-        Interface::Network(options) => {
+        Interface::Network { options, losses } => {
+            warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
             interface::network_inputs(graph, &options.sizes, &mut importer);
-            interface::network_output(graph, options.output.as_deref(), &mut importer)
+            let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
+            interface::network_output(graph, wanted, &mut importer)
         }
         Interface::Stated => {
             stated::inputs(graph, &mut importer);
@@ -171,7 +179,10 @@ fn import_model(
         Err(cycle) => importer.problems.push(cycle.into()),
     }
     match interface {
-        Interface::Network(_) => output.into_iter().for_each(|name| interface::set_output(name, &mut importer)),
+        Interface::Network { losses, .. } => {
+            let set = |name| interface::set_output(name, !losses.is_empty(), &mut importer);
+            output.into_iter().for_each(set);
+        }
         Interface::Stated => stated::set_outputs(graph, &mut importer),
     }
     importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));

@@ -57,6 +57,14 @@ pub(super) const ROWS: &[Row] = &[
         Ok(vec![Constant { shape: x.shape.clone(), elements: Elements::Ints(truths) }])
     }),
     Row {
+        name: "IsNaN",
+        versions: &[9, 13, 20],
+        attributes: &[],
+        forms: "`compare` with itself, `logical`",
+        build: Some(is_nan),
+        fold: None,
+    },
+    Row {
         name: "Where",
         versions: &[9, 16],
         attributes: &[],
@@ -152,6 +160,14 @@ fn not(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let x = importer.truth(node, 0)?;
     let op = ops::Logical { function: LogicalFunction::Not };
     Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])
+}
+
+/// What is not equal to itself.
+fn is_nan(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let x = importer.tensor(node, 0)?;
+    let is_number = importer.emit(node.name, ops::Compare { less: false, equal: true }, &[x, x])?;
+    let op = ops::Logical { function: LogicalFunction::Not };
+    Ok(vec![Value::Tensor(importer.emit(node.name, op, &[is_number])?)])
 }
 
 fn truth(inputs: Known, room: usize, holds: impl Fn(bool, bool) -> bool) -> Result<Vec<Constant>, String> {

@@ -8,6 +8,7 @@ normalisation is computed with the statistics of the batch, as in training.
 """
 import json, pathlib
 import composed
+import logic
 import numpy as np, onnx, onnxruntime
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from onnx.reference import ReferenceEvaluator
@@ -476,6 +477,7 @@ def slices():
 
 
 composed.add(case, node, f, i)
+logic.add(case, node, f, i)
 
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 

@@ -1,0 +1,37 @@
+//! Losses that a file computes itself: the network is what stands before them.
+
+use crate::ops;
+use onnx_protobuf::{GraphProto, NodeProto};
+
+/// Makes the scores of cross-entropies outputs in their place, and drops their labels, which only they read; the names of the losses.
+pub(super) fn strip(graph: &mut GraphProto) -> Vec<String> {
+    let mut stripped = Vec::new();
+    for at in 0..graph.output.len() {
+        let name = graph.output[at].name.clone();
+        let Some(loss) = graph.node.iter().position(|node| is_mean_loss(node) && node.output.first() == Some(&name))
+        else {
+            continue;
+        };
+        let (scores, labels) = (graph.node[loss].input[0].clone(), graph.node[loss].input[1].clone());
+        graph.node.remove(loss);
+        graph.input.retain(|input| input.name != labels || graph.node.iter().any(|node| node.input.contains(&labels)));
+        graph.output[at].name = scores;
+        graph.output[at].type_.clear();
+        stripped.push(name);
+    }
+    let mut seen = Vec::new();
+    graph.output.retain(|output| {
+        let is_new = !seen.contains(&output.name);
+        seen.push(output.name.clone());
+        is_new
+    });
+    stripped
+}
+
+/// Whether a node is the mean of a cross-entropy without weights.
+fn is_mean_loss(node: &NodeProto) -> bool {
+    let is_mean = |node: &NodeProto| node.attribute.iter().all(|a| a.name != "reduction" || a.s == b"mean");
+    let is_loss = matches!(node.op_type.as_str(), "SoftmaxCrossEntropyLoss" | "NegativeLogLikelihoodLoss");
+    let inputs = node.input.iter().filter(|input| !input.is_empty()).count();
+    ops::is_onnx(&node.domain) && is_loss && inputs == 2 && is_mean(node)
+}
