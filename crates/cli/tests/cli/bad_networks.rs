@@ -58,7 +58,7 @@ fn graphs_that_cannot_be_trained() {
             }),
             &["Erf", "Hardmax", "`conv1`", "docs/onnx.md"],
         ),
-        (changed(|graph| graph.output.clear()), &["0 outputs", "logits as its only output"]),
+        (changed(|graph| graph.output.clear()), &["the graph has no output"]),
         (
             changed(|graph| {
                 let mut second = graph.input[0].clone();
@@ -69,7 +69,10 @@ fn graphs_that_cannot_be_trained() {
         ),
         (changed(|graph| graph.input.clear()), &["no input apart from its initializers"]),
         (changed(|graph| set_input_dimension(graph, 2, 1 << 40)), &["input `input`", "dimension 2"]),
-        (changed(|graph| set_input_dimension(graph, 3, -1)), &["input `input`", "dimension 3 is -1"]),
+        (
+            changed(|graph| set_input_dimension(graph, 3, -1)),
+            &["variable sizes beside the batch", "--dim input.3=SIZE"],
+        ),
         (changed(|graph| set_input_dimension(graph, 2, 1 << 30)), &["too large"]),
         (changed(|graph| set_input_dimension(graph, 1, 5)), &["conv1", "5"]),
         (changed(|graph| graph.initializer[0].dims[0] = 1 << 50), &["conv1.weight"]),

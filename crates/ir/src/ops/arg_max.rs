@@ -4,7 +4,7 @@ use super::{Operator, Precision, Sample, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::operator;
 use crate::error::Reason;
-use crate::facts::{Facts, Form, Read, Reads};
+use crate::facts::Facts;
 use crate::graph::Graph;
 use crate::role::NodeId;
 use crate::types::{Shape, TensorType};
@@ -36,8 +36,8 @@ impl Operator for ArgMax {
         Precision::Full
     }
 
-    fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
-        Facts::new(Form::Rows { axes: 1 }, Reads::All(Read::Whole))
+    fn facts(&self, _: &[&Shape], result: &Shape) -> Facts {
+        Facts::reduction((0..result.rank().saturating_sub(1)).collect())
     }
 
     fn work(&self, operands: &[&TensorType], _: &TensorType, batch: usize) -> Work {

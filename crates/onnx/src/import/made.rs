@@ -21,14 +21,11 @@ pub(super) fn is_made(importer: &Importer, node: &Node) -> Result<bool, String> 
     })
 }
 
-/// Whether a node reads a weight at a position.
+/// Whether a node reads a weight at a position. Exporters make the biases and scales that a layer does not have, of zeros and ones.
 fn reads_weight(node: &NodeProto, position: usize) -> bool {
     let positions = match node.op_type.as_str() {
         "MatMul" | "FusedMatMul" => 0..2,
-        "Conv" | "ConvTranspose" | "FusedConv" | "Gemm" | "FusedGemm" => 1..3,
-        "BatchNormalization" | "LayerNormalization" | "InstanceNormalization" | "GroupNormalization" => 1..3,
-        "RMSNormalization" | "PRelu" => 1..2,
-        "LSTM" | "GRU" | "RNN" => 1..4,
+        "Conv" | "ConvTranspose" | "FusedConv" | "Gemm" | "FusedGemm" => 1..2,
         _ => 0..0,
     };
     positions.contains(&position)

@@ -19,6 +19,13 @@ use std::collections::BTreeSet;
 /// From this magnitude on, an element is not of a parameter but of a mask of scores: infinity, -1e9, the least FP32 number.
 const MASK: f32 = 1e8;
 
+/// Whether numbers are a mask of scores: infinities, or nothing but zeros and numbers as large.
+fn is_mask(numbers: &[f32]) -> bool {
+    let is_large = |x: &f32| x.abs() >= MASK;
+    let is_either = numbers.iter().all(|x| *x == 0.0 || is_large(x)) && numbers.iter().any(is_large);
+    is_either || numbers.iter().any(|x| x.is_infinite())
+}
+
 /// Whether all elements of a tensor are equal.
 pub(crate) fn is_uniform(constant: &Constant) -> bool {
     match &constant.elements {
@@ -91,7 +98,7 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
             "initializer `{name}` is not a number (NaN) at element {at}; export the network from before its training diverged"
         ));
     }
-    if floats.iter().any(|x| x.abs() >= MASK) {
+    if is_mask(&floats) {
         let constant = constant.clone();
         importer.warn(WarningKind::Mask, &name);
         let id = importer.constant_source(&name, &constant)?;

@@ -2,10 +2,10 @@
 
 use super::fold;
 use super::row::{Build, Fold, Row};
-use crate::file::constant::{Constant, Elements};
+use crate::file::constant::{Constant, Elements, Int};
 use crate::importer::{Importer, Node, Operand, Value, axis, decimal};
 use crate::warning::WarningKind;
-use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
+use bitbudget_ir::{DType, Dim, NodeId, Op, Real, Shape, ops};
 
 const fn row(
     name: &'static str,
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
         "Dropout",
         &[7, 10, 12, 13, 22],
         &["ratio", "seed"],
-        "nothing: networks train without it (a warning says so); not the output mask",
+        "nothing: networks train without it (a warning says so), and its mask is all true",
         dropout,
     ),
     folded(
@@ -159,7 +159,6 @@ fn softmax(importer: &mut Importer, node: &Node, op: Op) -> Result<Vec<Value>, S
 }
 
 fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    node.refuse_outputs(1, "mask")?;
     let ratio = match node.input(1) {
         Some(operand) => importer.constant(operand)?.as_scalar()?,
         None => node.float("ratio")?.unwrap_or(0.5) as f32,
@@ -169,5 +168,14 @@ fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         importer.warn(WarningKind::Dropout, node.name);
     }
     let Operand { value, .. } = node.need(0)?;
-    Ok(vec![value.clone()])
+    let mut results = vec![value.clone()];
+    if node.read.iter().skip(1).any(|&read| read) {
+        // Nothing is dropped.
+        let x = importer.tensor(node, 0)?;
+        let (name, shape) = (importer.own_name("kept"), importer.shape(x));
+        let all = Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(1)]) };
+        let all = importer.typed_source(&name, &all, DType::Bool)?;
+        results.push(Value::Tensor(importer.broadcast(&format!("{}.mask", node.name), all, shape)?));
+    }
+    Ok(results)
 }

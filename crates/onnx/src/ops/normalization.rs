@@ -2,9 +2,10 @@
 
 use super::row::Row;
 use crate::batch;
+use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value, axis, is_uniform};
 use crate::warning::WarningKind;
-use bitbudget_ir::{NodeId, Real, Shape, TensorType, ops};
+use bitbudget_ir::{NodeId, Real, Shape, TensorType, UnaryFunction, ops};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -20,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "LayerNormalization",
         versions: &[1, 17],
         attributes: &["axis", "epsilon", "stash_type"],
-        forms: "`layer_normalization`; before version 17 as ONNX Runtime writes it; the batch not among the normalised dimensions, Mean and InvStdDev not used, `stash_type` 1",
+        forms: "`layer_normalization`; before version 17 as ONNX Runtime writes it; the batch not among the normalised dimensions, `stash_type` 1",
         build: Some(layer_normalization),
         fold: None,
     },
@@ -102,7 +103,6 @@ pub(super) fn layer_normalization(importer: &mut Importer, node: &Node) -> Resul
     if let Some(other) = node.int("stash_type")?.filter(|&stash_type| stash_type != 1) {
         return Err(format!("stash_type is {other}; statistics are computed in FP32 only, which is stash_type 1"));
     }
-    node.refuse_outputs(1, "Mean or InvStdDev")?;
     let epsilon = Real(node.float("epsilon")?.unwrap_or(1e-5));
     let x = importer.tensor(node, 0)?;
     let shape = importer.shape(x);
@@ -115,8 +115,31 @@ pub(super) fn layer_normalization(importer: &mut Importer, node: &Node) -> Resul
     if node.input(2).is_some() {
         operands.push(row_shaped(importer, node, 2, &row)?);
     }
+    let mut results = Vec::new();
+    if node.read.iter().skip(1).any(|&read| read) {
+        results.extend(row_statistics(importer, node, axis, epsilon)?.map(Value::Tensor));
+    }
     let y = importer.emit(node.name, ops::LayerNormalization { axis, epsilon }, &operands)?;
-    Ok(vec![Value::Tensor(y)])
+    results.insert(0, Value::Tensor(y));
+    Ok(results)
+}
+
+/// The mean of each row, and one over its deviation.
+fn row_statistics(importer: &mut Importer, node: &Node, axis: usize, epsilon: Real) -> Result<[NodeId; 2], String> {
+    let x = importer.tensor(node, 0)?;
+    let axes: Vec<usize> = (axis..importer.shape(x).rank()).collect();
+    let average = || ops::ReduceMean { axes: axes.clone(), keep: true };
+    let mean = importer.emit(&format!("{}.mean", node.name), average(), &[x])?;
+    let centred = importer.emit_internal(node.name, ops::Sub {}, &[x, mean])?;
+    let squares = importer.emit_internal(node.name, ops::Mul {}, &[centred, centred])?;
+    let variance = importer.emit_internal(node.name, average(), &[squares])?;
+    let name = importer.own_name("epsilon");
+    let number = Constant { shape: Vec::new(), elements: Elements::Floats(vec![epsilon.0 as f32]) };
+    let epsilon = importer.constant_source(&name, &number)?;
+    let shifted = importer.emit_internal(node.name, ops::Add {}, &[variance, epsilon])?;
+    let power = ops::Unary { function: UnaryFunction::Power, alpha: Real(-0.5), gamma: Real(1.0) };
+    let inverse = importer.emit(&format!("{}.inverse_deviation", node.name), power, &[shifted])?;
+    Ok([mean, inverse])
 }
 
 /// A scale or a bias in the shape of a row.

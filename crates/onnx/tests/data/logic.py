@@ -37,3 +37,4 @@ def add(case, node, f, i):
     case("gather_axis", 13, ["N", 5, 2], [node("Gather", ["x", "t"], axis=1)], dict(t=i(4, 0, -1, 2)))
     case("one_hot", 11, ["N", 3, 4], [node("ArgMax", ["x"], ["t"], axis=2, keepdims=0), node("OneHot", ["t", "d", "v"])], dict(d=i(6), v=np.array([0.5, 2], np.float32)))
     case("one_hot_axis", 11, ["N", 3, 4], [node("ArgMax", ["x"], ["t"], axis=2, keepdims=0), node("OneHot", ["t", "d", "v"], axis=1)], dict(d=i(4), v=np.array([-1, 1], np.float32)))
+    case("layer_norm_statistics", 17, ["N", 4, 6], [node("LayerNormalization", ["x", "s", "b"], ["n", "m", "d"]), node("Mul", ["m", "d"], ["q"]), node("Add", ["n", "q"])], dict(s=f(6), b=f(6)))
