@@ -30,7 +30,7 @@ pub(crate) fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, 
 
 /// Examples of a run: labelled images or rows of numbers, or arrays by name.
 pub(crate) enum Examples {
-    Rows(Dataset),
+    Rows(Box<Dataset>),
     Arrays(Arrays),
 }
 
@@ -42,7 +42,7 @@ impl Examples {
     pub(crate) fn load(spec: &DataSpec, fitting: FittingArgs, compiled: &Compiled, seed: u64) -> Result<Examples> {
         let interface = compiled.interface()?;
         if let Some(network) = interface.network() {
-            return Ok(Examples::Rows(dataset(spec, fitting, &network, seed)?));
+            return Ok(Examples::Rows(Box::new(dataset(spec, fitting, &network, seed)?)));
         }
         let DataSpec::Npz(path) = spec else {
             let names: Vec<&str> = interface.inputs.iter().map(|port| port.name.as_str()).collect();

@@ -27,7 +27,7 @@ impl Indexed {
     /// Checks that all indices are in range.
     fn check(self, kernel: &'static str, indices: &[f32]) -> Result<(), ShapeError> {
         let size = self.size as f32;
-        match indices.iter().find(|&&index| !(-size <= index && index < size)) {
+        match indices.iter().find(|index| !(-size..size).contains(*index)) {
             None => Ok(()),
             Some(wrong) => {
                 Err(geometry(kernel, format!("index {wrong} is out of range: the dimension has {size} elements")))

@@ -95,7 +95,7 @@ pub fn softmax_grad(
 
 fn check_labels(kernel: &'static str, rows: usize, cols: usize, labels: &[f32]) -> Result<(), ShapeError> {
     check(kernel, &[("labels", labels.len(), rows)])?;
-    match labels.iter().position(|&label| !(label < cols as f32)) {
+    match labels.iter().position(|&label| label.is_nan() || label >= cols as f32) {
         None => Ok(()),
         Some(row) => Err(geometry(kernel, format!("row {row} has label {} but there are {cols} classes", labels[row]))),
     }

@@ -4,7 +4,7 @@ use super::exporter::{Exporter, running_statistics};
 use super::messages::{element_type, flag, float, floats, int, ints, list, tensor, tensor_info, text, typed};
 use super::pool::{self, Pool};
 use bitbudget_ir::ops::{self, LogicalFunction, Window};
-use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, UnaryFunction};
+use bitbudget_ir::{Dim, Graph, NodeId, Op, Real, Shape, UnaryFunction};
 use onnx_protobuf::AttributeProto;
 use protobuf::Enum;
 
@@ -13,25 +13,22 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
     let graph = &exporter.model.graph;
     let operands = graph.operands(id);
     let inputs: Vec<String> = operands.iter().map(|&operand| exporter.name(operand)).collect();
-    let mut plain = |operator: &str, attributes: Vec<AttributeProto>| {
-        exporter.node(id, operator, inputs.clone()).attribute = attributes;
-        Ok(())
-    };
+    if let Some((operator, attributes)) = one_to_one(graph.op(id)) {
+        exporter.node(id, operator, inputs).attribute = attributes;
+        return Ok(());
+    }
     match graph.op(id) {
-        Op::Input(op) => {
-            exporter.proto.input.push(tensor_info(&op.name, graph.ty(id)));
-            Ok(())
-        }
-        Op::Parameter(_) | Op::State(_) | Op::Constant(_) => source(exporter, id),
+        Op::Input(op) => exporter.proto.input.push(tensor_info(&op.name, graph.ty(id))),
+        Op::Parameter(_) | Op::State(_) | Op::Constant(_) => return source(exporter, id),
         Op::Conv(op) => {
-            let kernel: Vec<usize> = graph.ty(operands[1]).shape.0[2..].iter().map(|d| d.factor()).collect();
+            let kernel = spatial(graph, operands[1]);
             let mut attributes = window(&op.window([kernel[0], kernel[1]]));
             attributes.push(int("group", op.groups as i64));
-            plain("Conv", attributes)
+            exporter.node(id, "Conv", inputs).attribute = attributes;
         }
         Op::ConvGradInput(op) => {
-            let sizes = |id: NodeId| graph.ty(id).shape.0[2..].iter().map(|d| d.factor()).collect::<Vec<usize>>();
-            let (input, kernel, output) = (sizes(operands[0]), sizes(operands[1]), sizes(id));
+            let (input, kernel, output) =
+                (spatial(graph, operands[0]), spatial(graph, operands[1]), spatial(graph, id));
             let window = op.forward().window([kernel[0], kernel[1]]);
             let beyond = |d: usize| {
                 let reach = (input[d] - 1) * window.strides[d] + (window.kernel[d] - 1) * window.dilations[d] + 1;
@@ -39,84 +36,88 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             };
             let mut attributes = self::window(&window);
             attributes.extend([list("output_padding", [beyond(0), beyond(1)]), int("group", op.groups as i64)]);
-            plain("ConvTranspose", attributes)
+            exporter.node(id, "ConvTranspose", inputs).attribute = attributes;
         }
         Op::Matmul(op) if graph.ty(id).shape.rank() == 2 => {
-            plain("Gemm", vec![flag("transA", op.trans_a), flag("transB", op.trans_b)])
+            let attributes = vec![flag("transA", op.trans_a), flag("transB", op.trans_b)];
+            exporter.node(id, "Gemm", inputs).attribute = attributes;
         }
-        Op::Matmul(op) => {
-            matmul(exporter, id, inputs, op);
-            Ok(())
-        }
-        Op::BatchNormalize(_) => batch_normalize(exporter, id, &inputs),
-        Op::LayerNormalization(op) => {
-            plain("LayerNormalization", vec![int("axis", op.axis as i64), float("epsilon", op.epsilon.0)])
-        }
-        Op::MaxPool(op) => pool::write(exporter, id, &op.window(), Pool::Max),
+        Op::Matmul(op) => matmul(exporter, id, inputs, op),
+        Op::BatchNormalize(_) => return batch_normalize(exporter, id, &inputs),
+        Op::MaxPool(op) => return pool::write(exporter, id, &op.window(), Pool::Max),
         Op::AveragePool(op) => {
             let count_include_pad = op.count_include_pad;
-            pool::write(exporter, id, &op.window(), Pool::Average { count_include_pad })
+            return pool::write(exporter, id, &op.window(), Pool::Average { count_include_pad });
         }
-        Op::Relu(_) => plain("Relu", vec![]),
-        Op::LeakyRelu(op) => plain("LeakyRelu", vec![float("alpha", op.alpha.0)]),
-        Op::Clip(op) => clip(exporter, id, &inputs[0], op),
-        Op::Gelu(op) => plain("Gelu", vec![text("approximate", if op.tanh { "tanh" } else { "none" })]),
-        Op::Unary(op) => unary(exporter, id, inputs, op),
-        Op::Prelu(_) => plain("PRelu", vec![]),
-        Op::Extremum(op) => plain(if op.least { "Min" } else { "Max" }, vec![]),
-        Op::Pow(_) => plain("Pow", vec![]),
-        Op::Sigmoid(_) => plain("Sigmoid", vec![]),
-        Op::Tanh(_) => plain("Tanh", vec![]),
-        Op::Exp(_) => plain("Exp", vec![]),
-        Op::Log(_) => plain("Log", vec![]),
-        Op::Sqrt(_) => plain("Sqrt", vec![]),
-        Op::Scale(op) => with_argument(exporter, id, "Mul", inputs, "by", floats(&[], &[op.by.0 as f32])),
-        Op::Add(_) => plain("Add", vec![]),
-        Op::Sub(_) => plain("Sub", vec![]),
-        Op::Mul(_) => plain("Mul", vec![]),
-        Op::Div(_) => plain("Div", vec![]),
-        Op::Sum(_) => plain("Sum", vec![]),
+        Op::Clip(op) => return clip(exporter, id, &inputs[0], op),
+        Op::Unary(op) => return unary(exporter, id, inputs, op),
+        Op::Scale(op) => return with_argument(exporter, id, "Mul", inputs, "by", floats(&[], &[op.by.0 as f32])),
         Op::Reshape(op) => {
-            let from = &graph.ty(operands[0]).shape;
-            let shape = reshape_target(from, &op.shape);
-            with_argument(exporter, id, "Reshape", inputs, "shape", ints(&shape))
+            let shape = reshape_target(&graph.ty(operands[0]).shape, &op.shape);
+            return with_argument(exporter, id, "Reshape", inputs, "shape", ints(&shape));
         }
-        Op::Transpose(op) => plain("Transpose", vec![list("perm", op.perm.iter().copied())]),
-        Op::Slice(op) => slice(exporter, id, inputs, op),
-        Op::SliceScatter(op) if op.step.iter().all(|&s| s == 1) => pad(exporter, id, inputs, op),
-        Op::Concat(op) => plain("Concat", vec![int("axis", op.axis as i64)]),
-        Op::Broadcast(op) => broadcast(exporter, id, inputs, &op.shape),
-        Op::ReduceSum(op) => reduce(exporter, id, "ReduceSum", inputs, &op.axes, op.keep),
+        Op::Slice(op) => return slice(exporter, id, inputs, op),
+        Op::SliceScatter(op) if op.step.iter().all(|&s| s == 1) => return pad(exporter, id, inputs, op),
+        Op::Broadcast(op) => return broadcast(exporter, id, inputs, &op.shape),
+        Op::ReduceSum(op) => return reduce(exporter, id, "ReduceSum", inputs, &op.axes, op.keep),
         Op::ReduceExtremum(op) => {
-            reduce(exporter, id, if op.least { "ReduceMin" } else { "ReduceMax" }, inputs, &op.axes, op.keep)
+            let operator = if op.least { "ReduceMin" } else { "ReduceMax" };
+            return reduce(exporter, id, operator, inputs, &op.axes, op.keep);
         }
-        Op::ReduceMean(op) => reduce(exporter, id, "ReduceMean", inputs, &op.axes, op.keep),
-        Op::Softmax(_) => plain("Softmax", vec![int("axis", -1)]),
-        Op::LogSoftmax(_) => plain("LogSoftmax", vec![int("axis", -1)]),
-        Op::Cast(_) => plain("Identity", vec![]),
-        Op::Convert(op) => plain("Cast", vec![int("to", i64::from(element_type(op.to).value()))]),
-        Op::Compare(op) => plain(
-            match (op.less, op.equal) {
-                (true, true) => "LessOrEqual",
-                (true, false) => "Less",
-                (false, _) => "Equal",
-            },
-            vec![],
-        ),
-        Op::Logical(op) => plain(
-            match op.function {
-                LogicalFunction::And => "And",
-                LogicalFunction::Or => "Or",
-                LogicalFunction::Xor => "Xor",
-                LogicalFunction::Not => "Not",
-            },
-            vec![],
-        ),
-        Op::Where(_) => plain("Where", vec![]),
-        Op::Gather(op) => plain("Gather", vec![int("axis", op.axis as i64)]),
-        Op::ArgMax(op) => plain("ArgMax", vec![int("axis", -1), flag("select_last_index", op.last)]),
-        _ => Err("it has no form in ONNX; export the forward graph, before loss and gradients are added".into()),
+        Op::ReduceMean(op) => return reduce(exporter, id, "ReduceMean", inputs, &op.axes, op.keep),
+        _ => {
+            return Err("it has no form in ONNX; export the forward graph, before loss and gradients are added".into());
+        }
     }
+    Ok(())
+}
+
+/// The sizes of a tensor's spatial dimensions.
+fn spatial(graph: &Graph, id: NodeId) -> Vec<usize> {
+    graph.ty(id).shape.0[2..].iter().map(|d| d.factor()).collect()
+}
+
+/// The operator of ONNX, with its attributes, that takes the same operands and does the same, if there is one.
+fn one_to_one(op: &Op) -> Option<(&'static str, Vec<AttributeProto>)> {
+    Some(match op {
+        Op::LayerNormalization(op) => {
+            ("LayerNormalization", vec![int("axis", op.axis as i64), float("epsilon", op.epsilon.0)])
+        }
+        Op::Relu(_) => ("Relu", vec![]),
+        Op::LeakyRelu(op) => ("LeakyRelu", vec![float("alpha", op.alpha.0)]),
+        Op::Gelu(op) => ("Gelu", vec![text("approximate", if op.tanh { "tanh" } else { "none" })]),
+        Op::Prelu(_) => ("PRelu", vec![]),
+        Op::Extremum(op) => (if op.least { "Min" } else { "Max" }, vec![]),
+        Op::Pow(_) => ("Pow", vec![]),
+        Op::Sigmoid(_) => ("Sigmoid", vec![]),
+        Op::Tanh(_) => ("Tanh", vec![]),
+        Op::Exp(_) => ("Exp", vec![]),
+        Op::Log(_) => ("Log", vec![]),
+        Op::Sqrt(_) => ("Sqrt", vec![]),
+        Op::Add(_) => ("Add", vec![]),
+        Op::Sub(_) => ("Sub", vec![]),
+        Op::Mul(_) => ("Mul", vec![]),
+        Op::Div(_) => ("Div", vec![]),
+        Op::Sum(_) => ("Sum", vec![]),
+        Op::Transpose(op) => ("Transpose", vec![list("perm", op.perm.iter().copied())]),
+        Op::Concat(op) => ("Concat", vec![int("axis", op.axis as i64)]),
+        Op::Softmax(_) => ("Softmax", vec![int("axis", -1)]),
+        Op::LogSoftmax(_) => ("LogSoftmax", vec![int("axis", -1)]),
+        Op::Cast(_) => ("Identity", vec![]),
+        Op::Convert(op) => ("Cast", vec![int("to", i64::from(element_type(op.to).value()))]),
+        Op::Compare(op) if op.less => (if op.equal { "LessOrEqual" } else { "Less" }, vec![]),
+        Op::Compare(_) => ("Equal", vec![]),
+        Op::Logical(op) => match op.function {
+            LogicalFunction::And => ("And", vec![]),
+            LogicalFunction::Or => ("Or", vec![]),
+            LogicalFunction::Xor => ("Xor", vec![]),
+            LogicalFunction::Not => ("Not", vec![]),
+        },
+        Op::Where(_) => ("Where", vec![]),
+        Op::Gather(op) => ("Gather", vec![int("axis", op.axis as i64)]),
+        Op::ArgMax(op) => ("ArgMax", vec![int("axis", -1), flag("select_last_index", op.last)]),
+        _ => return None,
+    })
 }
 
 fn source(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {

@@ -246,7 +246,7 @@ fn arg_max(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Valu
     back.insert(axis, rank - 1);
     let y = transposed(importer, node, y, &back)?;
     let mut shape = importer.shape(y);
-    if !node.int("keepdims")?.is_none_or(|keep| keep != 0) {
+    if node.int("keepdims")? == Some(0) {
         shape.0.remove(axis);
     }
     Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)])

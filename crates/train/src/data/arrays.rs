@@ -107,18 +107,12 @@ impl Arrays {
         let taken = examples.min(self.train.examples);
         let columns = self.ports.iter().zip(&self.train.columns).map(|(port, column)| {
             let (outer, inner) = port.parts();
-            let rows: Vec<std::ops::Range<usize>> = match port.axis {
-                Some(_) => (0..outer)
-                    .map(|o| o * self.train.examples * inner..(o * self.train.examples + taken) * inner)
-                    .collect(),
-                None => vec![0..inner],
-            };
+            let (outer, all) = if port.axis.is_some() { (outer, self.train.examples) } else { (1, 1) };
+            let rows = |taken: usize| (0..outer).map(move |o| o * all * inner..(o * all + taken.min(all)) * inner);
             match column {
-                Column::Numbers(all) => {
-                    Column::Numbers(rows.into_iter().flat_map(|row| all[row].iter().copied()).collect())
-                }
+                Column::Numbers(all) => Column::Numbers(rows(taken).flat_map(|row| all[row].iter().copied()).collect()),
                 Column::Integers(all) => {
-                    Column::Integers(rows.into_iter().flat_map(|row| all[row].iter().copied()).collect())
+                    Column::Integers(rows(taken).flat_map(|row| all[row].iter().copied()).collect())
                 }
             }
         });
