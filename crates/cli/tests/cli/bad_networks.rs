@@ -59,14 +59,6 @@ fn graphs_that_cannot_be_trained() {
             &["Erf", "Hardmax", "`conv1`", "docs/onnx.md"],
         ),
         (changed(|graph| graph.output.clear()), &["the graph has no output"]),
-        (
-            changed(|graph| {
-                let mut second = graph.input[0].clone();
-                second.name = "mask".into();
-                graph.input.push(second);
-            }),
-            &["2 inputs", "`input`, `mask`"],
-        ),
         (changed(|graph| graph.input.clear()), &["no input apart from its initializers"]),
         (changed(|graph| set_input_dimension(graph, 2, 1 << 40)), &["input `input`", "dimension 2"]),
         (
