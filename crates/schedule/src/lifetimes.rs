@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
             && readers.iter().all(|r| self.unit[r.index()] == Some(at))
     }
 
-    /// The item whose place a result can take: an operand of its size and format that ends with this unit.
+    /// The item whose place a result can take: an operand of its size, type and format that ends with this unit.
     fn replaced(
         &self,
         at: usize,
@@ -186,8 +186,8 @@ impl<'a> Walk<'a> {
             let root = tensors.root(operand);
             let item = items[root.index()]?;
             let ends = self.last[root.index()] == at && self.unit[root.index()] != Some(at);
-            let alike = graph.format(root) == graph.format(id) && tensors.bytes(root) == tensors.bytes(id);
-            let same = alike && lives.items[item].tensors.last() == Some(&root);
+            let stored = |id: NodeId| (graph.ty(id).dtype, graph.format(id), tensors.bytes(id));
+            let same = stored(root) == stored(id) && lives.items[item].tensors.last() == Some(&root);
             (ends && same && !taken.contains(&item) && self.may_replace(at, id, root)).then_some(item)
         })
     }
