@@ -1,7 +1,7 @@
 //! Invariants of programs, checked on every new program.
 //!
 //! 1. Every buffer has at least one and at most [`MAX_ELEMENTS`] elements. Kept buffers and constants have names of
-//!    their own, and so have inputs, which hold FP32 numbers or labels.
+//!    their own, and so have inputs, which hold FP32 numbers, whole numbers or truth values.
 //! 2. A buffer is written once, before it is read. A source is not written, except a kept buffer, once, by an instruction
 //!    that reads it.
 //! 3. A view is read only while the storage that it shows is there: until that is freed, stored, or replaced.

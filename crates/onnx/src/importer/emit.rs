@@ -1,5 +1,6 @@
 //! Sources and nodes that are added to the graph.
 
+use super::node::Node;
 use super::state::Importer;
 use crate::error::ImportProblem;
 use crate::file::constant::{Constant, Elements};
@@ -124,6 +125,17 @@ impl Importer {
         let id = self.emit(name, op, operands)?;
         self.make_internal(id);
         Ok(id)
+    }
+
+    /// Adds an inner node of an ONNX node, whose name says what it is.
+    pub(crate) fn inner(
+        &mut self,
+        node: &Node,
+        what: &str,
+        op: impl Into<Op>,
+        operands: &[NodeId],
+    ) -> Result<NodeId, String> {
+        self.emit_internal(&format!("{}.{what}", node.name), op, operands)
     }
 
     /// Makes a node one that is not a tensor of the network itself: it has no format.

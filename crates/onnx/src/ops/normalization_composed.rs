@@ -59,17 +59,6 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// Adds an inner node, whose name says what it is.
-fn inner(
-    importer: &mut Importer,
-    node: &Node,
-    what: &str,
-    op: impl Into<Op>,
-    operands: &[NodeId],
-) -> Result<NodeId, String> {
-    importer.emit_internal(&format!("{}.{what}", node.name), op, operands)
-}
-
 /// Adds the normalised tensor, which the gradient of a scale reads: it has a format, so that it can be kept in a few bits.
 fn kept(importer: &mut Importer, node: &Node, op: impl Into<Op>, operands: &[NodeId]) -> Result<NodeId, String> {
     importer.emit(&format!("{}.normalised", node.name), op, operands)
@@ -139,7 +128,7 @@ fn grouped(
         Vectors::PerGroup => normalised,
         Vectors::PerChannel => importer.reshape(node.name, normalised, shape.clone())?,
     };
-    let scaled = inner(importer, node, "scaled", ops::Mul {}, &[whole, scale])?;
+    let scaled = importer.inner(node, "scaled", ops::Mul {}, &[whole, scale])?;
     let y = importer.emit(node.name, ops::Add {}, &[scaled, bias])?;
     Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)])
 }
@@ -180,13 +169,13 @@ fn rms_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
         return Err(batch::mixing("it normalises over the batch"));
     }
     let scale = row_shaped(importer, node, 1, &row)?;
-    let squares = inner(importer, node, "squares", ops::Mul {}, &[x, x])?;
+    let squares = importer.inner(node, "squares", ops::Mul {}, &[x, x])?;
     let axes = (axis..shape.rank()).collect();
-    let mean = inner(importer, node, "mean", ops::ReduceMean { axes, keep: true }, &[squares])?;
+    let mean = importer.inner(node, "mean", ops::ReduceMean { axes, keep: true }, &[squares])?;
     let epsilon = number(importer, node, "epsilon", node.float("epsilon")?.unwrap_or(1e-5))?;
-    let sum = inner(importer, node, "sum", ops::Add {}, &[mean, epsilon])?;
+    let sum = importer.inner(node, "sum", ops::Add {}, &[mean, epsilon])?;
     let power = ops::Unary { function: UnaryFunction::Power, alpha: Real(-0.5), gamma: Real(1.0) };
-    let reciprocal = inner(importer, node, "reciprocal", power, &[sum])?;
+    let reciprocal = importer.inner(node, "reciprocal", power, &[sum])?;
     let normalised = kept(importer, node, ops::Mul {}, &[x, reciprocal])?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Mul {}, &[normalised, scale])?)])
 }
@@ -202,14 +191,14 @@ fn lp_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
     let norm = match node.int("p")?.unwrap_or(2) {
         1 => {
             let abs = ops::Unary { function: UnaryFunction::Abs, alpha: Real(1.0), gamma: Real(1.0) };
-            let magnitudes = inner(importer, node, "magnitudes", abs, &[x])?;
-            let sum = inner(importer, node, "sum", op, &[magnitudes])?;
+            let magnitudes = importer.inner(node, "magnitudes", abs, &[x])?;
+            let sum = importer.inner(node, "sum", op, &[magnitudes])?;
             let clip = ops::Clip { min: Real(decimal(f32::MIN_POSITIVE)), max: Real(f64::INFINITY) };
-            inner(importer, node, "norm", clip, &[sum])?
+            importer.inner(node, "norm", clip, &[sum])?
         }
         2 => {
-            let squares = inner(importer, node, "squares", ops::Mul {}, &[x, x])?;
-            let sum = inner(importer, node, "sum", op, &[squares])?;
+            let squares = importer.inner(node, "squares", ops::Mul {}, &[x, x])?;
+            let sum = importer.inner(node, "sum", op, &[squares])?;
             let norm = root(importer, &format!("{}.norm", node.name), sum)?;
             importer.make_internal(norm);
             norm
@@ -226,14 +215,14 @@ fn mean_variance_normalization(importer: &mut Importer, node: &Node) -> Result<V
     if axes.iter().any(|&axis| shape.0[axis].is_batch()) {
         return Err(batch::mixing("it normalises over the batch"));
     }
-    let mean = inner(importer, node, "mean", ops::ReduceMean { axes: axes.clone(), keep: true }, &[x])?;
-    let centred = inner(importer, node, "centred", ops::Sub {}, &[x, mean])?;
-    let squares = inner(importer, node, "squares", ops::Mul {}, &[centred, centred])?;
-    let variance = inner(importer, node, "variance", ops::ReduceMean { axes, keep: true }, &[squares])?;
+    let mean = importer.inner(node, "mean", ops::ReduceMean { axes: axes.clone(), keep: true }, &[x])?;
+    let centred = importer.inner(node, "centred", ops::Sub {}, &[x, mean])?;
+    let squares = importer.inner(node, "squares", ops::Mul {}, &[centred, centred])?;
+    let variance = importer.inner(node, "variance", ops::ReduceMean { axes, keep: true }, &[squares])?;
     let deviation = root(importer, &format!("{}.deviation", node.name), variance)?;
     importer.make_internal(deviation);
     let epsilon = number(importer, node, "epsilon", 1e-9)?;
-    let divisor = inner(importer, node, "divisor", ops::Add {}, &[deviation, epsilon])?;
+    let divisor = importer.inner(node, "divisor", ops::Add {}, &[deviation, epsilon])?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Div {}, &[centred, divisor])?)])
 }
 
@@ -247,7 +236,7 @@ fn local_response_normalization(importer: &mut Importer, node: &Node) -> Result<
     let (Some(channels), Some(inner_size)) = (shape.get(1).and_then(Dim::as_fixed), inner_size) else {
         return Err(format!("an input [N, C, …] is needed, but it is {shape}"));
     };
-    let squares = inner(importer, node, "squares", ops::Mul {}, &[x, x])?;
+    let squares = importer.inner(node, "squares", ops::Mul {}, &[x, x])?;
     let dims = vec![shape.0[0], Dim::fixed(1), Dim::fixed(channels), Dim::fixed(inner_size)];
     let squares = importer.reshape(node.name, squares, Shape(dims))?;
     let mean = ops::AveragePool {
@@ -259,14 +248,14 @@ fn local_response_normalization(importer: &mut Importer, node: &Node) -> Result<
         ceil: false,
         count_include_pad: true,
     };
-    let mean = inner(importer, node, "mean", mean, &[squares])?;
+    let mean = importer.inner(node, "mean", mean, &[squares])?;
     let alpha = Real(node.float("alpha")?.unwrap_or(1e-4));
-    let scaled = inner(importer, node, "scaled", ops::Scale { by: alpha }, &[mean])?;
+    let scaled = importer.inner(node, "scaled", ops::Scale { by: alpha }, &[mean])?;
     let bias = number(importer, node, "bias", node.float("bias")?.unwrap_or(1.0))?;
-    let sum = inner(importer, node, "sum", ops::Add {}, &[scaled, bias])?;
+    let sum = importer.inner(node, "sum", ops::Add {}, &[scaled, bias])?;
     let alpha = Real(-node.float("beta")?.unwrap_or(0.75));
     let power = ops::Unary { function: UnaryFunction::Power, alpha, gamma: Real(1.0) };
-    let factor = inner(importer, node, "factor", power, &[sum])?;
+    let factor = importer.inner(node, "factor", power, &[sum])?;
     let factor = importer.reshape(node.name, factor, shape)?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Mul {}, &[x, factor])?)])
 }

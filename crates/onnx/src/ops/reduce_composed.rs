@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("ReduceL2", &[1, 11, 13, 18], "`mul`, `reduce_sum` and `sqrt`; the gradient at 0 is 0", |i, n| {
         composed(i, n, |i, n, x, over| {
-            let squares = over.inner(i, n, "squares", ops::Mul {}, &[x, x])?;
+            let squares = i.inner(n, "squares", ops::Mul {}, &[x, x])?;
             let sum = over.inner_sum(i, n, squares)?;
             root(i, n.name, sum)
         })
@@ -71,17 +71,6 @@ fn unary(function: UnaryFunction) -> ops::Unary {
 }
 
 impl Over {
-    fn inner(
-        &self,
-        importer: &mut Importer,
-        node: &Node,
-        what: &str,
-        op: impl Into<Op>,
-        operands: &[NodeId],
-    ) -> Result<NodeId, String> {
-        importer.emit_internal(&format!("{}.{what}", node.name), op, operands)
-    }
-
     /// What is summed up: the result itself, where nothing is reduced.
     fn terms(
         &self,
@@ -93,7 +82,7 @@ impl Over {
     ) -> Result<NodeId, String> {
         match self.axes.is_empty() {
             true => importer.emit(node.name, op, operands),
-            false => self.inner(importer, node, what, op, operands),
+            false => importer.inner(node, what, op, operands),
         }
     }
 
@@ -108,7 +97,7 @@ impl Over {
         if self.axes.is_empty() {
             return Ok(terms);
         }
-        self.inner(importer, node, "sum", ops::ReduceSum { axes: self.axes.clone(), keep: self.keep }, &[terms])
+        importer.inner(node, "sum", ops::ReduceSum { axes: self.axes.clone(), keep: self.keep }, &[terms])
     }
 
     fn extremum(&self, importer: &mut Importer, node: &Node, x: NodeId, least: bool) -> Result<NodeId, String> {
@@ -144,15 +133,15 @@ fn log_sum_exp(importer: &mut Importer, node: &Node, x: NodeId, over: &Over) -> 
         return Ok(x);
     }
     let largest = ops::ReduceExtremum { axes: over.axes.clone(), keep: true, least: false };
-    let largest = over.inner(importer, node, "largest", largest, &[x])?;
+    let largest = importer.inner(node, "largest", largest, &[x])?;
     // The difference of two equal infinities is not a number.
     let bound = 3e38;
     let finite = ops::Clip { min: Real(-bound), max: Real(bound) };
-    let finite = over.inner(importer, node, "finite", finite, &[largest])?;
-    let differences = over.inner(importer, node, "differences", ops::Sub {}, &[x, finite])?;
-    let exponentials = over.inner(importer, node, "exponentials", ops::Exp {}, &[differences])?;
+    let finite = importer.inner(node, "finite", finite, &[largest])?;
+    let differences = importer.inner(node, "differences", ops::Sub {}, &[x, finite])?;
+    let exponentials = importer.inner(node, "exponentials", ops::Exp {}, &[differences])?;
     let sum = over.inner_sum(importer, node, exponentials)?;
-    let logarithm = over.inner(importer, node, "logarithm", ops::Log {}, &[sum])?;
+    let logarithm = importer.inner(node, "logarithm", ops::Log {}, &[sum])?;
     let shape = importer.shape(logarithm);
     let finite = importer.reshape(&format!("{}.offset", node.name), finite, shape)?;
     importer.emit(node.name, ops::Add {}, &[logarithm, finite])
@@ -186,10 +175,10 @@ fn products(importer: &mut Importer, node: &Node, x: NodeId, over: &Over) -> Res
             if axis == last && left == 2 {
                 y = importer.emit(node.name, ops::Mul {}, &[low, high])?;
             } else {
-                y = over.inner(importer, node, "product", ops::Mul {}, &[low, high])?;
+                y = importer.inner(node, "product", ops::Mul {}, &[low, high])?;
             }
             if let Some(rest) = rest {
-                y = over.inner(importer, node, "joined", ops::Concat { axis }, &[y, rest])?;
+                y = importer.inner(node, "joined", ops::Concat { axis }, &[y, rest])?;
             }
             left = half + left % 2;
         }

@@ -68,21 +68,11 @@ pub(super) fn conv(importer: &mut Importer, node: &Node, x: NodeId, conv: &Convo
     if node.input(2).is_some() {
         operands.push(importer.tensor(node, 2)?);
     }
-    let y = inner(importer, node, "planes", op, &operands)?;
+    let y = importer.inner(node, "planes", op, &operands)?;
     let [height, width] = [2, 3].map(|axis| importer.shape(y).0[axis].factor());
     let y = importer.reshape(node.name, y, volume.shape(1, &[depth, outputs, height, width]))?;
     let perm = vec![0, 2, 1, 3, 4];
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Transpose { perm }, &[y])?)])
-}
-
-fn inner(
-    importer: &mut Importer,
-    node: &Node,
-    what: &str,
-    op: impl Into<Op>,
-    operands: &[NodeId],
-) -> Result<NodeId, String> {
-    importer.emit_internal(&format!("{}.{what}", node.name), op, operands)
 }
 
 /// The planes under each position of a kernel, as channels: `[N * depth, C * deep, H, W]`, and the depth of the result.
@@ -103,7 +93,7 @@ fn depth_windows(
     if padded > depth {
         let shape = volume.shape(1, &[channels, padded, height, width]);
         let op = ops::SliceScatter { begin: vec![0, 0, begin, 0, 0], step: vec![1; 5], shape };
-        x = inner(importer, node, "padded", op, &[x])?;
+        x = importer.inner(node, "padded", op, &[x])?;
     }
     let step = if count == 1 { 1 } else { stride as i64 };
     let layers = (0..deep).map(|k| {
@@ -117,9 +107,9 @@ fn depth_windows(
     let layers = layers.collect::<Result<Vec<_>, String>>()?;
     let stacked = match layers[..] {
         [only] => only,
-        _ => inner(importer, node, "stacked", ops::Concat { axis: 2 }, &layers)?,
+        _ => importer.inner(node, "stacked", ops::Concat { axis: 2 }, &layers)?,
     };
-    let y = inner(importer, node, "windows", ops::Transpose { perm: vec![0, 3, 1, 2, 4, 5] }, &[stacked])?;
+    let y = importer.inner(node, "windows", ops::Transpose { perm: vec![0, 3, 1, 2, 4, 5] }, &[stacked])?;
     Ok((importer.reshape(node.name, y, volume.shape(count, &[channels * deep, height, width]))?, count))
 }
 
@@ -223,7 +213,7 @@ impl Pool {
         };
         let count = ops.len();
         ops.into_iter().enumerate().try_fold(x, |x, (at, op)| match is_inner || at + 1 < count {
-            true => inner(importer, node, "planes", op, &[x]),
+            true => importer.inner(node, "planes", op, &[x]),
             false => importer.emit(node.name, op, &[x]),
         })
     }

@@ -5,16 +5,6 @@ use super::window::{Line, pair};
 use crate::importer::{Importer, Node};
 use bitbudget_ir::{Dim, NodeId, Op, Shape, ops};
 
-fn inner(
-    importer: &mut Importer,
-    node: &Node,
-    what: &str,
-    op: impl Into<Op>,
-    operands: &[NodeId],
-) -> Result<NodeId, String> {
-    importer.emit_internal(&format!("{}.{what}", node.name), op, operands)
-}
-
 /// The result of `[N, C, D, H, W]` with a weight `[C, M/groups, KD, KH, KW]`, without what lies behind the last windows.
 pub(super) fn conv_transpose(
     importer: &mut Importer,
@@ -47,14 +37,14 @@ pub(super) fn conv_transpose(
         groups,
         input: shape(batches, &[outputs * deep, rows.output, columns.output]),
     };
-    let planes = inner(importer, node, "layers", ops::Transpose { perm: vec![0, 2, 1, 3, 4] }, &[x])?;
+    let planes = importer.inner(node, "layers", ops::Transpose { perm: vec![0, 2, 1, 3, 4] }, &[x])?;
     let (height, width) = (x_shape.0[3].factor(), x_shape.0[4].factor());
     let planes = importer.reshape(node.name, planes, shape(batches, &[channels, height, width]))?;
     let w = importer.reshape(node.name, w, Shape::fixed(&[channels, per_group * deep, *high, *wide]))?;
-    let y = inner(importer, node, "planes", op, &[planes, w])?;
+    let y = importer.inner(node, "planes", op, &[planes, w])?;
     let plane = rows.output * columns.output;
     let y = importer.reshape(node.name, y, shape(batch, &[depth, outputs, deep, plane]))?;
-    let y = inner(importer, node, "apart", ops::Transpose { perm: vec![0, 2, 3, 1, 4] }, &[y])?;
+    let y = importer.inner(node, "apart", ops::Transpose { perm: vec![0, 2, 3, 1, 4] }, &[y])?;
     let (stride, reach) = (first.stride, (depth - 1) * first.stride + 1);
     let full = (reach + (deep - 1) * first.dilation).max(first.begin + first.output);
     let scatter = |begin: Vec<usize>, shape: Shape| ops::SliceScatter { step: vec![1; begin.len()], begin, shape };
@@ -67,7 +57,7 @@ pub(super) fn conv_transpose(
         layer = importer.reshape(node.name, layer, shape(batch, &[outputs, depth, 1, plane]))?;
         if stride > 1 {
             let op = scatter(vec![0; 5], shape(batch, &[outputs, depth, stride, plane]));
-            layer = inner(importer, node, "spread", op, &[layer])?;
+            layer = importer.inner(node, "spread", op, &[layer])?;
         }
         layer = importer.reshape(node.name, layer, shape(batch, &[outputs, depth * stride, plane]))?;
         if reach < depth * stride {
@@ -75,13 +65,13 @@ pub(super) fn conv_transpose(
             importer.make_internal(layer);
         }
         let op = scatter(vec![0, 0, k * first.dilation, 0], shape(batch, &[outputs, full, plane]));
-        if full == reach { Ok(layer) } else { inner(importer, node, "placed", op, &[layer]) }
+        if full == reach { Ok(layer) } else { importer.inner(node, "placed", op, &[layer]) }
     });
     let layers = layers.collect::<Result<Vec<_>, String>>()?;
     let is_whole = first.begin == 0 && full == first.output;
     let emit = |importer: &mut Importer, what: &str, op: Op, operands: &[NodeId], is_last: bool| match (is_last, name) {
         (true, Some(name)) => importer.emit(name, op, operands),
-        _ => inner(importer, node, what, op, operands),
+        _ => importer.inner(node, what, op, operands),
     };
     let mut y = match layers[..] {
         [only] => only,
