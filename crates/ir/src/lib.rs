@@ -29,6 +29,7 @@ mod interpret;
 mod names;
 pub mod ops;
 mod origin;
+pub mod random;
 mod role;
 mod storage;
 mod tensors;

@@ -267,6 +267,7 @@ operators! {
     sub: Sub;
     mul: Mul;
     div: Div;
+    dropout: Dropout;
     pow: Pow;
     pow_grad_base: PowGradBase;
     pow_grad_exponent: PowGradExponent;

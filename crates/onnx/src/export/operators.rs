@@ -51,6 +51,18 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         }
         Op::Clip(op) => return clip(exporter, id, &inputs[0], op),
         Op::Unary(op) => return unary(exporter, id, inputs, op),
+        Op::Scalar(_) => return Ok(()),
+        // In evaluation mode, as everything is written.
+        Op::Dropout(op) => {
+            return with_argument(
+                exporter,
+                id,
+                "Dropout",
+                inputs.into_iter().take(1).collect(),
+                "ratio",
+                floats(&[], &[op.ratio.0 as f32]),
+            );
+        }
         Op::Scale(op) => return with_argument(exporter, id, "Mul", inputs, "by", floats(&[], &[op.by.0 as f32])),
         Op::Reshape(op) => {
             let shape = reshape_target(&graph.ty(operands[0]).shape, &op.shape);

@@ -6,6 +6,7 @@ mod attention;
 mod contract;
 mod conv_transpose;
 mod convolution;
+mod dropout;
 mod einsum;
 mod fold;
 mod functions;
@@ -40,7 +41,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 25] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -52,6 +53,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
         ("Pooling", pool::ROWS),
         ("Pooling of norms", lp_pool::ROWS),
         ("Activations", activation::ROWS),
+        ("Dropout", dropout::ROWS),
         ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Comparisons and choices", logic::ROWS),
