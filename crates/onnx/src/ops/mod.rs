@@ -8,6 +8,7 @@ mod conv_transpose;
 mod convolution;
 mod dropout;
 mod einsum;
+mod experimental;
 mod fold;
 mod functions;
 mod known;
@@ -41,7 +42,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 25] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 26] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -67,6 +68,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 25] {
         ("Reductions", reduce::ROWS),
         ("Composed reductions", reduce_composed::ROWS),
         ("Known values", known::ROWS),
+        ("Withdrawn from the standard", experimental::ROWS),
         ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),
     ]
 }

@@ -479,6 +479,13 @@ def slices():
 composed.add(case, node, f, i)
 logic.add(case, node, f, i)
 
+# Withdrawn from the standard, so that no runtime computes them.
+case("old_affine", 6, CNK, [node("Affine", ["x"], alpha=2.0, beta=-0.5)], expect=lambda x, v: 2 * x - 0.5)
+case("old_image_scaler", 6, CNHW, [node("ImageScaler", ["x"], scale=0.5, bias=[1.0, 2.0, -3.0, 0.25])],
+     expect=lambda x, v: 0.5 * x + np.array([1, 2, -3, 0.25]).reshape(4, 1, 1))
+case("old_crop", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 1])], expect=lambda x, v: x[:, :, 2:-1, 1:])
+case("old_crop_scale", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 0], scale=[3, 2])], expect=lambda x, v: x[:, :, 2:5, 1:3])
+
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
