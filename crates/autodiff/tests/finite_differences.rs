@@ -68,7 +68,7 @@ fn is_step(graph: &Graph, y: NodeId) -> bool {
     use UnaryFunction::{Ceil, Floor, Round, Sign};
     match graph.op(y) {
         Op::Unary(op) => matches!(op.function, Ceil | Floor | Round | Sign),
-        Op::Convert(_) | Op::Compare(_) | Op::ArgMax(_) => true,
+        Op::Convert(_) | Op::Compare(_) | Op::ArgMax(_) | Op::TopK(_) => true,
         _ => false,
     }
 }

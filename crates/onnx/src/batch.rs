@@ -90,6 +90,16 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             let to = |place: Place, axis: usize| place.map(|e| if e.axis < row { e } else { Examples { axis, ..e } });
             same([to(a, row), to(b, column), bias].into_iter())
         }
+        (Form::Product, Op::GatherGrad(op)) => {
+            let (dy, indices) = (first, operands.get(1).and_then(|&x| of(x)));
+            let own = operands.get(1).map_or(0, |&x| graph.ty(x).shape.rank()) - op.batch_dims;
+            let is_summed = |e: Examples| e.axis >= op.axis && e.axis < op.axis + own;
+            if dy.is_some_and(is_summed) || indices.is_some_and(|e| e.axis >= op.batch_dims) {
+                return Err("it sums over the batch");
+            }
+            let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + 1 - own }, ..e };
+            same([dy.map(moved), indices].into_iter())
+        }
         (Form::Product, _) if operands.iter().skip(1).any(|&x| of(x).is_some()) => {
             Err("its weight is computed from the examples")
         }
@@ -109,9 +119,13 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
         }
         (Form::Move, Op::Gather(op)) => {
             let (x, indices) = (first, operands.get(1).and_then(|&x| of(x)));
-            let more = operands.get(1).map_or(0, |&x| graph.ty(x).shape.rank());
-            let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + more - 1 }, ..e };
-            same([x.map(moved), indices.map(|e| Examples { axis: e.axis + op.axis, ..e })].into_iter())
+            let own = operands.get(1).map_or(0, |&x| graph.ty(x).shape.rank()) - op.batch_dims;
+            let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + own - 1 }, ..e };
+            let aside = |e: Examples| match e.axis < op.batch_dims {
+                true => e,
+                false => Examples { axis: e.axis - op.batch_dims + op.axis, ..e },
+            };
+            same([x.map(moved), indices.map(aside)].into_iter())
         }
         (Form::Planes(_) | Form::Move, Op::Slice(_) | Op::SliceScatter(_)) => Ok(first),
         (Form::Planes(_) | Form::Move, Op::Broadcast(_)) if first.is_none() => Ok(batch(shape)),

@@ -252,7 +252,7 @@ fn arg_max(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Valu
     Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)])
 }
 
-fn transposed(importer: &mut Importer, node: &Node, x: NodeId, perm: &[usize]) -> Result<NodeId, String> {
+pub(super) fn transposed(importer: &mut Importer, node: &Node, x: NodeId, perm: &[usize]) -> Result<NodeId, String> {
     match perm.is_sorted() {
         true => Ok(x),
         false => importer.emit_internal(node.name, ops::Transpose { perm: perm.to_vec() }, &[x]),
@@ -299,7 +299,7 @@ fn one_hot(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 /// A number as a constant of the graph.
-fn number(importer: &mut Importer, node: &Node, what: &str, number: f32) -> Result<NodeId, String> {
+pub(super) fn number(importer: &mut Importer, node: &Node, what: &str, number: f32) -> Result<NodeId, String> {
     let constant = Constant { shape: Vec::new(), elements: Elements::Floats(vec![number]) };
     let operand = Operand { name: format!("{}.{what}", node.name), value: Value::known(constant) };
     importer.operand(&operand)

@@ -9,6 +9,7 @@ mod convolution;
 mod einsum;
 mod fold;
 mod functions;
+mod index;
 mod known;
 mod large_windows;
 mod layer_norm_pattern;
@@ -19,6 +20,7 @@ mod lp_pool;
 mod microsoft;
 mod normalization;
 mod normalization_composed;
+mod order;
 mod pad;
 mod part;
 mod pool;
@@ -28,6 +30,7 @@ mod reduce_composed;
 mod reshape;
 mod resize;
 mod row;
+mod scatter;
 mod sequence;
 mod split;
 mod volume;
@@ -40,7 +43,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 27] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -56,6 +59,9 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
         ("Arithmetic", arithmetic::ROWS),
         ("Comparisons and choices", logic::ROWS),
         ("Parts and joins", part::ROWS),
+        ("Parts by index", index::ROWS),
+        ("Replacing by index", scatter::ROWS),
+        ("Order", order::ROWS),
         ("Padding", pad::ROWS),
         ("Splitting", split::ROWS),
         ("Sequences", sequence::ROWS),

@@ -256,7 +256,7 @@ fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         }
     }
     let indices = importer.whole(node, 1)?;
-    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Gather { axis }, &[x, indices])?)])
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Gather { axis, batch_dims: 0 }, &[x, indices])?)])
 }
 
 fn fold_gather(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {

@@ -147,6 +147,11 @@ fn log_sum_exp(importer: &mut Importer, node: &Node, x: NodeId, over: &Over) -> 
     importer.emit(node.name, ops::Add {}, &[logarithm, finite])
 }
 
+/// The products over one axis, which is left out.
+pub(super) fn multiplied(importer: &mut Importer, node: &Node, x: NodeId, axis: usize) -> Result<NodeId, String> {
+    products(importer, node, x, &Over { axes: vec![axis], keep: false })
+}
+
 /// Products of halves: the gradient holds no quotient, so that zeros do no harm.
 fn products(importer: &mut Importer, node: &Node, x: NodeId, over: &Over) -> Result<NodeId, String> {
     let shape = importer.shape(x);
