@@ -159,7 +159,7 @@ fn unary(exporter: &mut Exporter, id: NodeId, inputs: Vec<String>, op: &ops::Una
         UnaryFunction::ThresholdedRelu => ("ThresholdedRelu", alpha()),
         UnaryFunction::Floor => ("Floor", vec![]),
         UnaryFunction::Ceil => ("Ceil", vec![]),
-        UnaryFunction::Round => ("Round", vec![]),
+        UnaryFunction::Round | UnaryFunction::RoundThrough => ("Round", vec![]),
         UnaryFunction::Power => {
             return with_argument(exporter, id, "Pow", inputs, "exponent", floats(&[], &[op.alpha.0 as f32]));
         }

@@ -56,6 +56,8 @@ pub(crate) struct Importer {
     pub(crate) unclear: BTreeSet<String>,
     /// Known values that the file makes of a shape and a number.
     pub(crate) made: BTreeSet<String>,
+    /// ONNX's element types of the whole numbers that the file stores, by name.
+    pub(crate) element_types: HashMap<String, i32>,
     /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
     pub(crate) operator: String,
@@ -88,6 +90,7 @@ impl Importer {
             clues,
             unclear: BTreeSet::new(),
             made: BTreeSet::new(),
+            element_types: HashMap::new(),
             reader: Reader::default(),
             operator: String::new(),
             shared: BTreeSet::new(),

@@ -111,6 +111,9 @@ fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
     }
     let value = if let Some(tensor) = node.tensor("value")? {
         let decoded = tensor::decode(tensor, importer.data())?;
+        if let Some(output) = node.proto.output.first() {
+            importer.element_types.insert(output.clone(), tensor.data_type);
+        }
         if decoded.rounded {
             importer.warn(WarningKind::Rounded, node.name);
         }

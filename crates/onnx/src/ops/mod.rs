@@ -2,6 +2,7 @@
 
 mod activation;
 mod arithmetic;
+mod attend;
 mod attention;
 mod contract;
 mod conv_transpose;
@@ -18,17 +19,20 @@ mod linear_map;
 mod logic;
 mod lp_pool;
 mod microsoft;
+mod microsoft_attention;
 mod normalization;
 mod normalization_composed;
 mod order;
 mod pad;
 mod part;
 mod pool;
+mod quantization;
 mod rearrange;
 mod reduce;
 mod reduce_composed;
 mod reshape;
 mod resize;
+mod rotary;
 mod row;
 mod scatter;
 mod sequence;
@@ -43,13 +47,14 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 27] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 29] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
         ("Matrix products", linear::ROWS),
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),
+        ("Rotary embedding", rotary::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),
@@ -67,6 +72,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 27] {
         ("Sequences", sequence::ROWS),
         ("Shapes", reshape::ROWS),
         ("Repeating and regrouping", rearrange::ROWS),
+        ("Quantisation", quantization::ROWS),
         ("Resizing", resize::ROWS),
         ("Reductions", reduce::ROWS),
         ("Composed reductions", reduce_composed::ROWS),
