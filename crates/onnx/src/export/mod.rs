@@ -2,6 +2,7 @@
 
 mod annotations;
 mod exporter;
+mod indices;
 mod messages;
 mod operators;
 mod pool;

@@ -58,6 +58,8 @@ pub(crate) struct Importer {
     pub(crate) made: BTreeSet<String>,
     /// ONNX's element types of the whole numbers that the file stores, by name.
     pub(crate) element_types: HashMap<String, i32>,
+    /// Tensors of the examples' numbers in their batch, with the names of their sources.
+    pub(crate) examples: HashMap<NodeId, String>,
     /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
     pub(crate) operator: String,
@@ -91,6 +93,7 @@ impl Importer {
             unclear: BTreeSet::new(),
             made: BTreeSet::new(),
             element_types: HashMap::new(),
+            examples: HashMap::new(),
             reader: Reader::default(),
             operator: String::new(),
             shared: BTreeSet::new(),

@@ -1,5 +1,6 @@
 //! Elements and slices by index: all come to slices along one dimension, by a list for each index of the dimensions before it.
 
+use super::examples::within;
 use super::fold;
 use super::logic::transposed;
 use super::part::part;
@@ -218,14 +219,28 @@ pub(super) fn depth(shape: &Shape, indices: &Shape, batch_dims: usize) -> Result
 
 fn gather_nd(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let (shape, indices) = (importer.shape_of(node.need(0)?)?, importer.shape_of(node.need(1)?)?);
-    let shared = usize::try_from(node.int("batch_dims")?.unwrap_or(0)).map_err(|_| "batch_dims is negative")?;
-    let depth = depth(&shape, &indices, shared)?;
+    let mut shared = usize::try_from(node.int("batch_dims")?.unwrap_or(0)).map_err(|_| "batch_dims is negative")?;
+    let mut depth = depth(&shape, &indices, shared)?;
+    let mut operand = node.need(1)?.clone();
+    if shared == 0 && shape.get(0) == Some(Dim::BATCH) {
+        if let Some(own) = own_indices(importer, node, &operand)? {
+            (operand.value, shared, depth) = (Value::Tensor(own), 1, depth - 1);
+        }
+    }
     let sizes = sizes(&shape, shared..shared + depth)?;
     let x = importer.moved(node, 0)?;
     let x = importer.reshape(node.name, x, as_one(&shape, shared, &sizes))?;
-    let indices = joined(importer, node, node.need(1)?, &sizes)?.tensor(importer, node)?;
+    let indices = joined(importer, node, &operand, &sizes)?.tensor(importer, node)?;
     let op = ops::Gather { axis: shared, batch_dims: shared };
     Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x, indices])?)])
+}
+
+/// The indices within each example of slices that are named by the examples' numbers first.
+pub(super) fn own_indices(importer: &mut Importer, node: &Node, operand: &Operand) -> Result<Option<NodeId>, String> {
+    match operand.value {
+        Value::Tensor(indices) => within(importer, node, indices),
+        _ => Ok(None),
+    }
 }
 
 /// A shape with its dimensions from `at` on, of the given sizes, as one.

@@ -8,6 +8,7 @@ mod contract;
 mod conv_transpose;
 mod convolution;
 mod einsum;
+mod examples;
 mod fold;
 mod functions;
 mod index;

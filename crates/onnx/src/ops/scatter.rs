@@ -2,7 +2,7 @@
 
 use super::fold;
 use super::index::{
-    Indices, along, as_one, covered, depth, element_axis, from_last, joined, sizes, to_last, whole_numbers,
+    Indices, along, as_one, covered, depth, element_axis, from_last, joined, own_indices, sizes, to_last, whole_numbers,
 };
 use super::logic::{number, transposed};
 use super::part::part;
@@ -116,16 +116,22 @@ fn elements(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
 fn slices(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let reduction = reduction(node)?;
     let (shape, counts) = (importer.shape_of(node.need(0)?)?, importer.shape_of(node.need(1)?)?);
-    let depth = depth(&shape, &counts, 0)?;
-    let sizes = sizes(&shape, 0..depth)?;
-    let [data, updates] = operands(importer, node, reduction)?;
+    let mut operand = node.need(1)?.clone();
+    let (mut depth, mut at) = (depth(&shape, &counts, 0)?, 0);
     let expected = Shape([&counts.0[..counts.rank() - 1], &shape.0[depth..]].concat());
+    if shape.get(0) == Some(Dim::BATCH) {
+        if let Some(own) = own_indices(importer, node, &operand)? {
+            (operand.value, at, depth) = (Value::Tensor(own), 1, depth - 1);
+        }
+    }
+    let sizes = sizes(&shape, at..at + depth)?;
+    let [data, updates] = operands(importer, node, reduction)?;
     if importer.shape(updates) != expected {
         return Err(format!("the updates are {} where {expected} are needed", importer.shape(updates)));
     }
-    let data = importer.reshape(node.name, data, as_one(&shape, 0, &sizes))?;
-    let indices = joined(importer, node, node.need(1)?, &sizes)?;
-    let y = scatter(importer, node, Scatter { data, indices, updates, at: 0 }, reduction)?;
+    let data = importer.reshape(node.name, data, as_one(&shape, at, &sizes))?;
+    let indices = joined(importer, node, &operand, &sizes)?;
+    let y = scatter(importer, node, Scatter { data, indices, updates, at }, reduction)?;
     Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)])
 }
 
