@@ -1,6 +1,6 @@
 //! The memory of kernels beside their operands and results, the same on every processor.
 
-use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul, rows, rows_from};
+use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul, rows_from};
 use crate::group::Member;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
@@ -56,7 +56,7 @@ pub(crate) fn needs(member: &Member) -> Needs {
         (Op::GatherGrad(op), [_, (indices, _)], _) => {
             (gather_grad_workspace(indexed(shape, op.axis, op.batch_dims), elements(indices)), 0)
         }
-        (Op::TopK(_), [(x, _)], _) => (0, top_k_scratch(rows(x).1)),
+        (Op::TopK(_), [(x, _)], _) => (0, top_k_scratch(x.last().copied().unwrap_or(1))),
         (Op::ReduceExtremumGrad(_), [(dy, _), ..], _) => (reduce_extremum_workspace(elements(dy)), 0),
         _ => (0, 0),
     };

@@ -118,6 +118,9 @@ fn quantize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
     let shape = sizes(importer, node.need(0)?)?;
     let (scale, zero) = parameters(importer, node, &shape)?;
     let range = target(importer, node)?;
+    if let Some(wrong) = scale.as_floats()?.into_iter().find(|&scale| !(scale > 0.0 && scale.is_finite())) {
+        return Err(format!("its scale holds {wrong}, but must be positive"));
+    }
     let round = ops::Unary { function: UnaryFunction::RoundThrough, alpha: Real(1.0), gamma: Real(1.0) };
     let x = importer.tensor(node, 0)?;
     let scale = source(importer, node, "scale", &scale)?;

@@ -113,6 +113,8 @@ def add(case, f):
     case("resize_crop", 'y = Resize <mode = "linear", axes = [2, 3], coordinate_transformation_mode = "tf_crop_and_resize", extrapolation_value = 2.5> (x, roi, , sizes)',
          dict(roi=np.array([0.2, 0.3, 1.4, 0.7], np.float32), sizes=i(5, 4)), shape=("N", 2, 6, 5), opset=19)
 
+    case("scatter", top + "u = Mul (v, v)\n y = Scatter <axis = 1> (x, t, u)", shape=grid, opset=10)
+
     # What each example takes of itself, in the manner of both exporters of PyTorch.
     numbers = """
       s = Shape (x)

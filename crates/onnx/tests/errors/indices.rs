@@ -33,6 +33,11 @@ fn indices_and_quantised_numbers_have_their_messages() {
             &["quantised numbers of type FLOAT are not supported"],
         ),
         (
+            "no scale",
+            model(vec![node("QuantizeLinear", &["x", "s"], "y")], vec![floats("s", &[], 1)]),
+            &["its scale holds 0, but must be positive"],
+        ),
+        (
             "scales of another axis",
             model(vec![node("QuantizeLinear", &["x", "s"], "y")], vec![floats("s", &[3], 3)]),
             &["its scale or zero point [3] does not fit its input"],

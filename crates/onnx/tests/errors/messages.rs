@@ -210,7 +210,10 @@ fn bad_products_have_their_messages() {
 #[test]
 fn bad_attention_has_its_messages() {
     let attention = |inputs: &[&str], attribute: AttributeProto| {
-        let mut model = one(with(node("Attention", inputs, "y"), attribute), vec![floats("w", &[6, 2], 12)]);
+        let mut model = one(
+            with(node("Attention", inputs, "y"), attribute),
+            vec![floats("w", &[6, 2], 12), floats("v", &[5, 6], 30)],
+        );
         model.opset_import[0].version = 24;
         model
     };
@@ -221,9 +224,13 @@ fn bad_attention_has_its_messages() {
             attention(&["x", "x", "w"], causal()),
             &["[6,2] is neither of four dimensions nor of three with a number of heads (kv_num_heads)"],
         ),
-        ("heads", attention(&["x", "x", "x"], int("q_num_heads", 3)), &["nor of three with a number of heads (q_num_heads)"]),
+        (
+            "heads",
+            attention(&["x", "x", "x"], int("q_num_heads", 3)),
+            &["nor of three with a number of heads (q_num_heads)"],
+        ),
         ("cache", attention(&["x", "x", "x", "", "x"], causal()), &["do not fit together"]),
-        ("mask", attention(&["x", "x", "x", "w"], causal()), &["`the_attention`"]),
+        ("mask", attention(&["x", "x", "x", "v"], causal()), &["[5,6] do not broadcast"]),
     ]);
 }
 
