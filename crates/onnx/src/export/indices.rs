@@ -1,9 +1,12 @@
-//! Slices and sums by index with lists of indices for several rows, and the indices of the largest elements.
+//! Slices and sums by index with lists of indices for several rows, the indices of the largest elements, quantised numbers.
 
 use super::exporter::Exporter;
 use super::messages::{floats, int, ints, text};
 use super::operators::{reshape_target, sizes_with_batch};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
+use onnx_protobuf::TensorProto;
+use onnx_protobuf::tensor_proto::DataType;
+use protobuf::Enum;
 
 /// The indices with a dimension of one element at the end.
 fn single(exporter: &mut Exporter, id: NodeId) -> Result<String, String> {
@@ -68,4 +71,16 @@ pub(super) fn top_k(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>
     let output = exporter.name(id);
     let values = exporter.fresh(&format!("{output}.values"));
     exporter.node(id, "TopK", inputs).output.insert(0, values);
+}
+
+/// Rounding with the gradient of the identity, which quantisation in steps of 1 has for its readers. The numbers have 16 bits at most.
+pub(super) fn quantised(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>) {
+    let output = exporter.name(id);
+    let one = exporter.argument(id, "one", floats(&[], &[1.0]));
+    let zero = TensorProto { data_type: DataType::INT16.value(), int32_data: vec![0], ..TensorProto::default() };
+    let zero = exporter.argument(id, "zero", zero);
+    let quantised = exporter.fresh(&format!("{output}.quantised"));
+    inputs.extend([one.clone(), zero.clone()]);
+    exporter.message(quantised.clone(), "QuantizeLinear", inputs, quantised.clone());
+    exporter.node(id, "DequantizeLinear", vec![quantised, one, zero]);
 }

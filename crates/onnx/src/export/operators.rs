@@ -163,7 +163,11 @@ fn unary(exporter: &mut Exporter, id: NodeId, inputs: Vec<String>, op: &ops::Una
         UnaryFunction::ThresholdedRelu => ("ThresholdedRelu", alpha()),
         UnaryFunction::Floor => ("Floor", vec![]),
         UnaryFunction::Ceil => ("Ceil", vec![]),
-        UnaryFunction::Round | UnaryFunction::RoundThrough => ("Round", vec![]),
+        UnaryFunction::Round => ("Round", vec![]),
+        UnaryFunction::RoundThrough => {
+            indices::quantised(exporter, id, inputs);
+            return Ok(());
+        }
         UnaryFunction::Power => {
             return with_argument(exporter, id, "Pow", inputs, "exponent", floats(&[], &[op.alpha.0 as f32]));
         }

@@ -212,7 +212,11 @@ pub(super) fn joined(
 
 /// How many of the first dimensions indices of slices share with the indexed tensor, and how many they index after these.
 pub(super) fn depth(shape: &Shape, indices: &Shape, batch_dims: usize) -> Result<usize, String> {
-    let depth = indices.0.last().and_then(|dim| dim.as_fixed()).filter(|depth| batch_dims + depth <= shape.rank());
+    let depth = indices
+        .0
+        .last()
+        .and_then(|dim| dim.as_fixed())
+        .filter(|&depth| depth > 0 && batch_dims + depth <= shape.rank());
     let depth = depth.filter(|_| batch_dims < indices.rank() && shape.0[..batch_dims] == indices.0[..batch_dims]);
     depth.ok_or_else(|| format!("the indices {indices} do not fit {shape} with {batch_dims} shared dimensions"))
 }
@@ -222,10 +226,11 @@ fn gather_nd(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String>
     let mut shared = usize::try_from(node.int("batch_dims")?.unwrap_or(0)).map_err(|_| "batch_dims is negative")?;
     let mut depth = depth(&shape, &indices, shared)?;
     let mut operand = node.need(1)?.clone();
-    if shared == 0 && shape.get(0) == Some(Dim::BATCH) {
-        if let Some(own) = own_indices(importer, node, &operand)? {
-            (operand.value, shared, depth) = (Value::Tensor(own), 1, depth - 1);
-        }
+    if shared == 0
+        && shape.get(0) == Some(Dim::BATCH)
+        && let Some(own) = own_indices(importer, node, &operand)?
+    {
+        (operand.value, shared, depth) = (Value::Tensor(own), 1, depth - 1);
     }
     let sizes = sizes(&shape, shared..shared + depth)?;
     let x = importer.moved(node, 0)?;

@@ -204,6 +204,10 @@ fn fold_choice(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, St
 
 /// `a - b * floor(a / b)`, whose sign is the divisor's; with `fmod` the quotient is truncated, and the sign is the dividend's.
 fn remainder(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let divisor = importer.constant(node.need(1)?).and_then(|divisor| divisor.as_floats());
+    if divisor.is_ok_and(|divisor| divisor.contains(&0.0)) {
+        return Err("it divides by zero".into());
+    }
     let (a, b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
     let quotient = importer.emit_internal(node.name, ops::Div {}, &[a, b])?;
     let quotient = match node.flag("fmod")? {

@@ -122,21 +122,28 @@ fn quantize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
         return Err(format!("its scale holds {wrong}, but must be positive"));
     }
     let round = ops::Unary { function: UnaryFunction::RoundThrough, alpha: Real(1.0), gamma: Real(1.0) };
-    let x = importer.tensor(node, 0)?;
-    let scale = source(importer, node, "scale", &scale)?;
-    let steps = importer.inner(node, "steps", ops::Div {}, &[x, scale])?;
-    let mut y = importer.inner(node, "rounded", round.clone(), &[steps])?;
+    let mut y = importer.tensor(node, 0)?;
+    if !is_one(&scale) {
+        let scale = source(importer, node, "scale", &scale)?;
+        y = importer.inner(node, "steps", ops::Div {}, &[y, scale])?;
+    }
     if let Some(zero) = zero {
+        // Halves are rounded before the zero point is added, to even numbers.
         let zero = source(importer, node, "zero", &zero)?;
+        y = importer.inner(node, "rounded", round.clone(), &[y])?;
         y = importer.inner(node, "shifted", ops::Add {}, &[y, zero])?;
     }
     if let Some((min, max)) = range {
-        // The gradient of a bound is 0; that of the numbers that the type holds is not.
-        let clip = ops::Clip { min: Real(min - 0.25), max: Real(max + 0.25) };
+        // Beyond the bounds the gradient is 0, and at them too: these lie between whole numbers, from where they are rounded back.
+        let clip = ops::Clip { min: Real(min - 0.49), max: Real(max + 0.49) };
         y = importer.inner(node, "clipped", clip, &[y])?;
-        y = importer.inner(node, "whole", round, &[y])?;
     }
-    Ok(vec![Value::Tensor(y)])
+    Ok(vec![Value::Tensor(importer.inner(node, "whole", round, &[y])?)])
+}
+
+/// Whether all numbers are one.
+fn is_one(scale: &Constant) -> bool {
+    scale.as_floats().is_ok_and(|all| all.iter().all(|&x| x == 1.0))
 }
 
 fn dequantize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -150,6 +157,9 @@ fn dequantize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String
     if let Some(zero) = zero {
         let zero = source(importer, node, "zero", &zero)?;
         x = importer.inner(node, "shifted", ops::Sub {}, &[x, zero])?;
+    }
+    if is_one(&scale) {
+        return Ok(vec![Value::Tensor(x)]);
     }
     let scale = source(importer, node, "scale", &scale)?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Mul {}, &[x, scale])?)])

@@ -52,7 +52,7 @@ pub(super) fn tables(
         let operand = node.need(position)?;
         let whole = match importer.constant(operand) {
             // A table is not a parameter.
-            Ok(known) => importer.constant_source(&operand.name, &known)?,
+            Ok(known) => importer.operand(&Operand { name: operand.name.clone(), value: Value::Constant(known) })?,
             Err(_) => importer.operand(operand)?,
         };
         *table = Some(match positions {

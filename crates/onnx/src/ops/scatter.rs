@@ -119,10 +119,10 @@ fn slices(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let mut operand = node.need(1)?.clone();
     let (mut depth, mut at) = (depth(&shape, &counts, 0)?, 0);
     let expected = Shape([&counts.0[..counts.rank() - 1], &shape.0[depth..]].concat());
-    if shape.get(0) == Some(Dim::BATCH) {
-        if let Some(own) = own_indices(importer, node, &operand)? {
-            (operand.value, at, depth) = (Value::Tensor(own), 1, depth - 1);
-        }
+    if shape.get(0) == Some(Dim::BATCH)
+        && let Some(own) = own_indices(importer, node, &operand)?
+    {
+        (operand.value, at, depth) = (Value::Tensor(own), 1, depth - 1);
     }
     let sizes = sizes(&shape, at..at + depth)?;
     let [data, updates] = operands(importer, node, reduction)?;
