@@ -39,11 +39,13 @@ pub enum UnaryFunction {
     Ceil,
     /// The nearest whole number, the even one of two.
     Round,
+    /// The same, with the derivative of the identity: the straight-through estimator of quantisation.
+    RoundThrough,
 }
 
 impl UnaryFunction {
     /// Every function.
-    pub const ALL: [UnaryFunction; 16] = [
+    pub const ALL: [UnaryFunction; 17] = [
         UnaryFunction::Abs,
         UnaryFunction::Sign,
         UnaryFunction::Sin,
@@ -60,6 +62,7 @@ impl UnaryFunction {
         UnaryFunction::Floor,
         UnaryFunction::Ceil,
         UnaryFunction::Round,
+        UnaryFunction::RoundThrough,
     ];
 
     /// The name in the text form.
@@ -81,6 +84,7 @@ impl UnaryFunction {
             UnaryFunction::Floor => "floor",
             UnaryFunction::Ceil => "ceil",
             UnaryFunction::Round => "round",
+            UnaryFunction::RoundThrough => "round_through",
         }
     }
 
@@ -88,7 +92,7 @@ impl UnaryFunction {
     pub(crate) fn is_cheap(self) -> bool {
         match self {
             UnaryFunction::Abs | UnaryFunction::Sign | UnaryFunction::Softsign | UnaryFunction::ThresholdedRelu => true,
-            UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round => true,
+            UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round | UnaryFunction::RoundThrough => true,
             UnaryFunction::Sin
             | UnaryFunction::Cos
             | UnaryFunction::Erf
@@ -132,7 +136,7 @@ impl UnaryFunction {
             UnaryFunction::Power => x().pow(number(alpha)),
             UnaryFunction::Floor => x().floor(),
             UnaryFunction::Ceil => -(-x()).floor(),
-            UnaryFunction::Round => x().round(),
+            UnaryFunction::Round | UnaryFunction::RoundThrough => x().round(),
         }
     }
 
@@ -166,6 +170,7 @@ impl UnaryFunction {
             UnaryFunction::ThresholdedRelu => number(alpha).less(x(), one(), number(0.0)),
             UnaryFunction::Power => number(alpha) * x().pow(number(alpha - 1.0)),
             UnaryFunction::Floor | UnaryFunction::Ceil | UnaryFunction::Round => number(0.0),
+            UnaryFunction::RoundThrough => number(1.0),
         }
     }
 }

@@ -98,7 +98,7 @@ pub use error::ShapeError;
 pub use operators::conv::{Conv2d, ConvPlan, Pass, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use operators::extremum::{reduce_extremum, reduce_extremum_grad, reduce_extremum_workspace};
 pub use operators::gemm::{Matmul, matmul, matmul_scratch};
-pub use operators::index::{Indexed, arg_max, gather, gather_grad, gather_grad_workspace};
+pub use operators::index::{Indexed, arg_max, gather, gather_grad, gather_grad_workspace, top_k, top_k_scratch};
 pub use operators::loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
 pub use operators::norm::{
     NormGradient, batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum,

@@ -170,8 +170,8 @@ fn rounding(graph: &Graph, id: NodeId) -> Option<Rounding> {
     Some(Rounding { overflow, counted: counted.map(|origin| origin.0) })
 }
 
-/// Whether a tensor is scores plus a known mask, or with known numbers in the place of some, which only a softmax reads: what saturates there is the mask, since the scores' own
-/// overflows are counted before.
+/// Whether a tensor is scores plus a known mask, or with known numbers in the place of some, which only a softmax or another mask reads: what saturates there is the mask,
+/// since the scores' own overflows are counted before.
 fn is_masked(graph: &Graph, id: NodeId) -> bool {
     let readers = graph.readers(id);
     let is_known = |&&x: &&NodeId| matches!(graph.op(x), Op::Constant(_));
@@ -182,7 +182,9 @@ fn is_masked(graph: &Graph, id: NodeId) -> bool {
     };
     has_mask
         && !readers.is_empty()
-        && readers.iter().all(|&reader| matches!(graph.op(reader), Op::Softmax(_) | Op::LogSoftmax(_)))
+        && readers
+            .iter()
+            .all(|&reader| matches!(graph.op(reader), Op::Softmax(_) | Op::LogSoftmax(_)) || is_masked(graph, reader))
 }
 
 /// A kept tensor's replacement and the step after which it is due.

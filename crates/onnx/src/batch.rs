@@ -3,7 +3,7 @@
 //! A network that sums over the batch, say, has another result for an example at another batch size, so that evaluation would
 //! not be of what was trained. The check follows where in each tensor the examples lie.
 
-use bitbudget_ir::{Form, Graph, NodeId, Op, Read, Shape};
+use bitbudget_ir::{Form, Graph, NodeId, Op, Read, Shape, ops};
 
 /// Where the examples lie in a tensor: index `(o * N + example) * inner + i` of dimension `axis`, with `o < outer` and
 /// `i < inner`.
@@ -90,6 +90,7 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             let to = |place: Place, axis: usize| place.map(|e| if e.axis < row { e } else { Examples { axis, ..e } });
             same([to(a, row), to(b, column), bias].into_iter())
         }
+        (Form::Product, Op::GatherGrad(op)) => sums_by_index(graph, operands, places, op),
         (Form::Product, _) if operands.iter().skip(1).any(|&x| of(x).is_some()) => {
             Err("its weight is computed from the examples")
         }
@@ -107,12 +108,7 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             let moved = |e: Examples| op.perm.iter().position(|&p| p == e.axis).map(|axis| Examples { axis, ..e });
             Ok(first.and_then(moved))
         }
-        (Form::Move, Op::Gather(op)) => {
-            let (x, indices) = (first, operands.get(1).and_then(|&x| of(x)));
-            let more = operands.get(1).map_or(0, |&x| graph.ty(x).shape.rank());
-            let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + more - 1 }, ..e };
-            same([x.map(moved), indices.map(|e| Examples { axis: e.axis + op.axis, ..e })].into_iter())
-        }
+        (Form::Move, Op::Gather(op)) => slices_by_index(graph, operands, places, op),
         (Form::Planes(_) | Form::Move, Op::Slice(_) | Op::SliceScatter(_)) => Ok(first),
         (Form::Planes(_) | Form::Move, Op::Broadcast(_)) if first.is_none() => Ok(batch(shape)),
         (Form::Planes(_) | Form::Move, Op::Broadcast(_)) => same(operands.iter().map(aligned)),
@@ -121,6 +117,43 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             false => Ok(None),
         },
     }
+}
+
+/// The places of a tensor and of its indices, and how many dimensions the latter have after the shared ones.
+fn indexed(graph: &Graph, operands: &[NodeId], places: &[Place], batch_dims: usize) -> (Place, Place, usize) {
+    let of = |at: usize| operands.get(at).and_then(|x| places.get(x.index()).copied().flatten());
+    let rank = operands.get(1).map_or(0, |&x| graph.ty(x).shape.rank());
+    (of(0), of(1), rank.saturating_sub(batch_dims))
+}
+
+fn slices_by_index(
+    graph: &Graph,
+    operands: &[NodeId],
+    places: &[Place],
+    op: &ops::Gather,
+) -> Result<Place, &'static str> {
+    let (x, indices, own) = indexed(graph, operands, places, op.batch_dims);
+    let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + own - 1 }, ..e };
+    let aside = |e: Examples| match e.axis < op.batch_dims {
+        true => e,
+        false => Examples { axis: e.axis - op.batch_dims + op.axis, ..e },
+    };
+    same([x.map(moved), indices.map(aside)].into_iter())
+}
+
+fn sums_by_index(
+    graph: &Graph,
+    operands: &[NodeId],
+    places: &[Place],
+    op: &ops::GatherGrad,
+) -> Result<Place, &'static str> {
+    let (dy, indices, own) = indexed(graph, operands, places, op.batch_dims);
+    let is_summed = |e: Examples| e.axis >= op.axis && e.axis < op.axis + own;
+    if dy.is_some_and(is_summed) || indices.is_some_and(|e| e.axis >= op.batch_dims) {
+        return Err("it sums over the batch");
+    }
+    let moved = |e: Examples| Examples { axis: if e.axis < op.axis { e.axis } else { e.axis + 1 - own }, ..e };
+    same([dy.map(moved), indices].into_iter())
 }
 
 /// The place of a batch whose examples are whole along its dimension.

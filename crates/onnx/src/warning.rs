@@ -44,6 +44,8 @@ pub enum WarningKind {
     FrozenStatistics,
     /// Initializers that hold infinities, or numbers as large, as masks of scores do.
     Mask,
+    /// Weights that the file stores quantised.
+    Dequantized,
     /// Scalars that may be meant as parameters.
     ConstantScalar,
     /// Initializers that are buffers in PyTorch.
@@ -76,6 +78,7 @@ impl WarningKind {
             | WarningKind::CopiedStatistics
             | WarningKind::FrozenStatistics
             | WarningKind::Mask
+            | WarningKind::Dequantized
             | WarningKind::Buffers
             | WarningKind::ConstantScalar
             | WarningKind::FrozenLayer
@@ -142,6 +145,9 @@ impl WarningKind {
             WarningKind::Mask => {
                 format!("{} infinities or numbers as large", of("initializer holds", "initializers hold"))
             }
+            WarningKind::Dequantized => {
+                format!("{} as quantised whole numbers", of("weight is stored", "weights are stored"))
+            }
             WarningKind::ConstantScalar => {
                 format!("{} as a constant and not trained", of("scalar is taken", "scalars are taken"))
             }
@@ -191,6 +197,7 @@ impl WarningKind {
                  layers with training=torch.onnx.TrainingMode.TRAINING"
             }
             WarningKind::Mask => "they are constants, as masks are, and not trained",
+            WarningKind::Dequantized => "their floating-point numbers are trained; they are not quantised again",
             WarningKind::ConstantScalar => "to train one, give it the shape [1]",
             WarningKind::Buffers => "buffers are constants and not trained; to train one, make it an nn.Parameter",
             WarningKind::FrozenLayer => {

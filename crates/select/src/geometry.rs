@@ -26,11 +26,12 @@ pub fn rows_from(shape: &[usize], axis: usize) -> [usize; 2] {
     [elements(before), elements(row)]
 }
 
-/// A tensor of a shape whose dimension `axis` is indexed.
-pub fn indexed(shape: &[usize], axis: usize) -> Indexed {
+/// A tensor of a shape whose dimension `axis` is indexed, by a list of indices for each index of the first `batch_dims` dimensions.
+pub fn indexed(shape: &[usize], axis: usize, batch_dims: usize) -> Indexed {
     let (outer, rest) = shape.split_at(axis.min(shape.len()));
+    let (lists, outer) = outer.split_at(batch_dims.min(outer.len()));
     let (size, inner) = rest.split_first().map_or((1, rest), |(size, inner)| (*size, inner));
-    Indexed { outer: elements(outer), size, inner: elements(inner) }
+    Indexed { lists: elements(lists), outer: elements(outer), size, inner: elements(inner) }
 }
 
 /// The elements of a shape, the largest number there is where they are more.

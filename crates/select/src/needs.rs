@@ -6,7 +6,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_kernels::{
     Conv2d, Pass, SCRATCH, gather_grad_workspace, layer_norm_scratch, layer_norm_workspace, matmul_scratch,
-    reduce_extremum_workspace,
+    reduce_extremum_workspace, top_k_scratch,
 };
 
 /// The memory that one operator's kernel needs.
@@ -54,8 +54,9 @@ pub(crate) fn needs(member: &Member) -> Needs {
             (layer_norm_workspace(rows, columns), layer_norm_scratch(elements(shape)))
         }
         (Op::GatherGrad(op), [_, (indices, _)], _) => {
-            (gather_grad_workspace(indexed(shape, op.axis).size, elements(indices)), 0)
+            (gather_grad_workspace(indexed(shape, op.axis, op.batch_dims), elements(indices)), 0)
         }
+        (Op::TopK(_), [(x, _)], _) => (0, top_k_scratch(x.last().copied().unwrap_or(1))),
         (Op::ReduceExtremumGrad(_), [(dy, _), ..], _) => (reduce_extremum_workspace(elements(dy)), 0),
         _ => (0, 0),
     };

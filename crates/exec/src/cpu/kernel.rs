@@ -203,6 +203,7 @@ fn compute(
         Op::Gather(op) => index::gather(op, call),
         Op::GatherGrad(op) => index::gather_grad(op, call),
         Op::ArgMax(op) => index::arg_max(op, call),
+        Op::TopK(op) => index::top_k(op, call),
         Op::NllLoss(_) => rows::nll_loss(call),
         Op::NllLossGrad(_) => rows::nll_loss_grad(call),
         Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {

@@ -15,27 +15,40 @@ operator! {
     pub struct Gather {
         /// The axis of the first operand.
         axis: usize = 0,
+        /// The number of leading dimensions that both operands have: each of their indices has a list of slices of its own.
+        batch_dims: usize = 0,
     }
 }
 
 /// The shape of slices of `x` along an axis, one for each of the indices.
-pub(super) fn gathered(x: &TensorType, indices: &TensorType, axis: usize) -> Result<Shape, Reason> {
+pub(super) fn gathered(x: &TensorType, indices: &TensorType, axis: usize, batch_dims: usize) -> Result<Shape, Reason> {
     check::is_of("the indices", indices, DType::I32)?;
     let whole = |at: usize| x.shape.get(at).is_some_and(|dim| !dim.is_batch());
     if !whole(axis) {
         return Err(Reason::new(format!("{} has no dimension {axis} of fixed size to index", x.shape)));
     }
-    let shape = Shape([&x.shape.0[..axis], &indices.shape.0, &x.shape.0[axis + 1..]].concat());
+    let own = indices.shape.0.get(batch_dims..).filter(|_| batch_dims <= axis);
+    let own = own.filter(|_| x.shape.0[..batch_dims] == indices.shape.0[..batch_dims]).ok_or_else(|| {
+        Reason::new(format!("{} and the indices {} do not share {batch_dims} dimensions", x.shape, indices.shape))
+    })?;
+    let shape = Shape([&x.shape.0[..axis], own, &x.shape.0[axis + 1..]].concat());
     match shape.symbolic_elements() {
         (_, 0 | 1) => Ok(shape),
         _ => Err(Reason::new(format!("the batch would occur twice in the result, {shape}"))),
     }
 }
 
-/// The slice that an index names in a dimension of some size.
-pub(super) fn resolved<F: Float>(index: F, size: usize) -> usize {
-    let index = index.f64();
-    (if index < 0.0 { index + size as f64 } else { index }) as usize
+/// Where the element of an index of the gathered slices comes from: the index in the tensor of the given shape.
+pub(super) fn origin<F: Float>(
+    i: &[usize],
+    indices: &Array<F>,
+    [axis, batch_dims]: [usize; 2],
+    shape: &[usize],
+) -> Vec<usize> {
+    let own = indices.shape.len() - batch_dims;
+    let index = indices.at(&[&i[..batch_dims], &i[axis..axis + own]].concat()).f64();
+    let index = (if index < 0.0 { index + shape[axis] as f64 } else { index }) as usize;
+    [&i[..axis], &[index], &i[axis + own..]].concat()
 }
 
 impl Operator for Gather {
@@ -44,13 +57,13 @@ impl Operator for Gather {
     fn infer(&self, operands: &[&TensorType]) -> Result<TensorType, Reason> {
         let [x, indices] = check::count(operands)?;
         check::one_type(&[x])?;
-        Ok(x.with_shape(gathered(x, indices, self.axis)?))
+        Ok(x.with_shape(gathered(x, indices, self.axis, self.batch_dims)?))
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
         let (x, indices) = (graph.operand(node, 0)?, graph.operand(node, 1)?);
         let shape = graph.ty(x).shape.clone();
-        Ok(vec![Some(graph.add(GatherGrad { axis: self.axis, shape }, &[dy, indices])?), None])
+        Ok(vec![Some(graph.add(GatherGrad { axis: self.axis, batch_dims: self.batch_dims, shape }, &[dy, indices])?), None])
     }
 
     fn precision(&self) -> Precision {
@@ -67,20 +80,22 @@ impl Operator for Gather {
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
         let (x, indices) = (operands[0], operands[1]);
-        let rank = indices.shape.len();
-        Array::from_fn(shape, |i| {
-            let index = resolved(indices.at(&i[self.axis..self.axis + rank]), x.shape[self.axis]);
-            x.at(&[&i[..self.axis], &[index], &i[self.axis + rank..]].concat())
-        })
+        Array::from_fn(shape, |i| x.at(&origin(i, indices, [self.axis, self.batch_dims], &x.shape)))
     }
 
     fn samples() -> Vec<Sample> {
-        let sample = |axis, x: &[usize], indices: &[usize]| {
-            Sample::typed(Gather { axis }, &[TensorType::f32(Shape::fixed(x)), TensorType::i32(Shape::fixed(indices))])
+        let sample = |axis, batch_dims, x: &[usize], indices: &[usize]| {
+            let types = [TensorType::f32(Shape::fixed(x)), TensorType::i32(Shape::fixed(indices))];
+            Sample::typed(Gather { axis, batch_dims }, &types)
         };
-        [sample(0, &[5, 3], &[2, 4]), sample(1, &[2, 4, 3], &[5]), sample(2, &[2, 3, 4], &[])]
-            .into_iter()
-            .flatten()
-            .collect()
+        let samples = [
+            sample(0, 0, &[5, 3], &[2, 4]),
+            sample(1, 0, &[2, 4, 3], &[5]),
+            sample(2, 0, &[2, 3, 4], &[]),
+            sample(1, 1, &[3, 4, 2], &[3, 5]),
+            sample(2, 1, &[2, 3, 4, 2], &[2, 2, 3]),
+            sample(2, 2, &[2, 3, 5], &[2, 3, 4]),
+        ];
+        samples.into_iter().flatten().collect()
     }
 }

@@ -15,6 +15,8 @@ operator! {
     pub struct GatherGrad {
         /// The axis of the result that the second operand's indices name slices of.
         axis: usize = 0,
+        /// The number of leading dimensions that result and indices have.
+        batch_dims: usize = 0,
         /// The shape of the result.
         shape: Shape,
     }
@@ -27,14 +29,14 @@ impl Operator for GatherGrad {
         let [dy, indices] = check::count(operands)?;
         check::all_floats(&[dy])?;
         let dx = TensorType::f32(self.shape.clone());
-        let slices = TensorType::f32(gather::gathered(&dx, indices, self.axis)?);
+        let slices = TensorType::f32(gather::gathered(&dx, indices, self.axis, self.batch_dims)?);
         check::same("the gradient and the slices", dy, &slices)?;
         Ok(dx)
     }
 
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
         let indices = graph.operand(node, 1)?;
-        Ok(vec![Some(graph.add(super::Gather { axis: self.axis }, &[dy, indices])?), None])
+        Ok(vec![Some(graph.add(super::Gather { axis: self.axis, batch_dims: self.batch_dims }, &[dy, indices])?), None])
     }
 
     fn precision(&self) -> Precision {
@@ -51,11 +53,9 @@ impl Operator for GatherGrad {
 
     fn evaluate<F: Float>(&self, operands: &[&Array<F>], shape: &[usize]) -> Array<F> {
         let (dy, indices) = (operands[0], operands[1]);
-        let rank = indices.shape.len();
         let mut dx = Array::zeros(shape);
         Array::from_fn(&dy.shape, |i| {
-            let index = gather::resolved(indices.at(&i[self.axis..self.axis + rank]), shape[self.axis]);
-            let at = dx.offset(&[&i[..self.axis], &[index], &i[self.axis + rank..]].concat());
+            let at = dx.offset(&gather::origin(i, indices, [self.axis, self.batch_dims], shape));
             dx.data[at] = dx.data[at] + dy.at(i);
             F::zero()
         });
@@ -63,13 +63,18 @@ impl Operator for GatherGrad {
     }
 
     fn samples() -> Vec<Sample> {
-        let sample = |axis, shape: &[usize], dy: &[usize], indices: &[usize]| {
-            let op = GatherGrad { axis, shape: Shape::fixed(shape) };
+        let sample = |axis, batch_dims, shape: &[usize], dy: &[usize], indices: &[usize]| {
+            let op = GatherGrad { axis, batch_dims, shape: Shape::fixed(shape) };
             Sample::typed(op, &[TensorType::f32(Shape::fixed(dy)), TensorType::i32(Shape::fixed(indices))])
         };
-        [sample(0, &[5, 3], &[2, 4, 3], &[2, 4]), sample(1, &[2, 4, 3], &[2, 5, 3], &[5]), sample(0, &[4], &[6], &[6])]
-            .into_iter()
-            .flatten()
-            .collect()
+        let samples = [
+            sample(0, 0, &[5, 3], &[2, 4, 3], &[2, 4]),
+            sample(1, 0, &[2, 4, 3], &[2, 5, 3], &[5]),
+            sample(0, 0, &[4], &[6], &[6]),
+            sample(1, 1, &[3, 4, 2], &[3, 5, 2], &[3, 5]),
+            sample(2, 1, &[2, 3, 4, 2], &[2, 3, 2, 3, 2], &[2, 2, 3]),
+            sample(2, 2, &[2, 3, 5], &[2, 3, 7], &[2, 3, 7]),
+        ];
+        samples.into_iter().flatten().collect()
     }
 }

@@ -296,6 +296,7 @@ operators! {
     gather: Gather;
     gather_grad: GatherGrad;
     arg_max: ArgMax;
+    top_k: TopK;
     nll_loss: NllLoss;
     nll_loss_grad: NllLossGrad;
     cast: Cast;

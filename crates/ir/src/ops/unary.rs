@@ -54,6 +54,9 @@ impl Operator for Unary {
         if self.function.is_step() {
             return Ok(vec![None]);
         }
+        if self.function == UnaryFunction::RoundThrough {
+            return Ok(vec![Some(dy)]);
+        }
         let x = graph.operand(node, 0)?;
         let Unary { function, alpha, gamma } = *self;
         Ok(vec![Some(graph.add(UnaryGrad { function, alpha, gamma }, &[dy, x])?)])

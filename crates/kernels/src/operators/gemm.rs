@@ -101,7 +101,7 @@ fn lens(count: usize, m: usize, n: usize, k: usize) -> [usize; 4] {
 fn cut(count: usize, m: usize, n: usize) -> (usize, usize) {
     let height = m.min(HEIGHT);
     let blocks = 16usize.div_ceil(m.div_ceil(height).saturating_mul(count));
-    (height, n.div_ceil(blocks).next_multiple_of(STEP).min(WIDTH).min(n))
+    (height, n.div_ceil(blocks).min(WIDTH).next_multiple_of(STEP).min(n))
 }
 
 /// A matrix whose side of vectors or panels is its columns, or its rows if they lie `along_k`.

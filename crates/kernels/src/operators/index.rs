@@ -8,10 +8,12 @@ use crate::error::{ShapeError, check, elements, geometry};
 use crate::tensors::elements::{Elements, Output, TILE};
 use crate::tensors::parallel::with_scratch;
 
-/// A tensor `[outer, size, inner]` whose middle axis is indexed.
+/// A tensor `[lists, outer, size, inner]` whose third axis is indexed, by a list of indices for each element of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Indexed {
-    /// Elements of the axes before it, multiplied.
+    /// The number of lists of indices.
+    pub lists: usize,
+    /// Elements of the axes before it, without the first, multiplied.
     pub outer: usize,
     /// The size of the axis.
     pub size: usize,
@@ -21,7 +23,7 @@ pub struct Indexed {
 
 impl Indexed {
     fn len(self, size: usize) -> usize {
-        elements(&[self.outer, size, self.inner])
+        elements(&[self.lists, self.outer, size, self.inner])
     }
 
     /// Checks that all indices are in range.
@@ -35,20 +37,28 @@ impl Indexed {
         }
     }
 
+    /// The number of indices of each list.
+    fn each(self, indices: &[f32]) -> usize {
+        indices.len() / self.lists.max(1)
+    }
+
     fn resolved(self, index: f32) -> usize {
         if index < 0.0 { (index + self.size as f32) as usize } else { index as usize }
     }
 }
 
-/// Slices by index (ONNX `Gather`): x is `[outer, size, inner]`, y `[outer, indices, inner]`.
+/// Slices by index (ONNX `Gather`): x is `[lists, outer, size, inner]`, y `[lists, outer, each, inner]`, where each list has so many of
+/// the indices.
 pub fn gather(x: Elements<'_>, of: Indexed, indices: &[f32], y: &mut Output<'_>) -> Result<Counts, ShapeError> {
-    check("gather", &[("x", x.len(), of.len(of.size)), ("y", y.len(), of.len(indices.len()))])?;
+    check("gather", &[("x", x.len(), of.len(of.size)), ("y", y.len(), of.len(of.each(indices)))])?;
     of.check("gather", indices)?;
+    let each = of.each(indices);
     Ok(y.arrange(std::iter::once(x), |start, y| {
         let mut position = 0;
         while position < y.len() {
             let (row, column) = ((start + position) / of.inner, (start + position) % of.inner);
-            let (outer, index) = (row / indices.len(), of.resolved(indices[row % indices.len()]));
+            let outer = row / each;
+            let index = of.resolved(indices[outer / of.outer * each + row % each]);
             let count = (of.inner - column).min(y.len() - position);
             y.take(position, count, x, (outer * of.size + index) * of.inner + column, 1);
             position += count;
@@ -57,12 +67,12 @@ pub fn gather(x: Elements<'_>, of: Indexed, indices: &[f32], y: &mut Output<'_>)
 }
 
 /// Elements of workspace that [`gather_grad`] needs.
-pub fn gather_grad_workspace(size: usize, indices: usize) -> usize {
-    size.saturating_add(indices).saturating_add(1)
+pub fn gather_grad_workspace(of: Indexed, indices: usize) -> usize {
+    elements(&[of.lists, of.size]).saturating_add(indices).saturating_add(1)
 }
 
-/// Gradient of [`gather`]: dx `[outer, size, inner]` is the sum, in the order of the indices, of dy's slices `[outer, indices, inner]`
-/// of each index. `workspace` has [`gather_grad_workspace`] elements.
+/// Gradient of [`gather`]: dx `[lists, outer, size, inner]` is the sum, in the order of the indices, of dy's slices
+/// `[lists, outer, each, inner]` of each index. `workspace` has [`gather_grad_workspace`] elements.
 pub fn gather_grad(
     dy: Elements<'_>,
     of: Indexed,
@@ -70,11 +80,11 @@ pub fn gather_grad(
     dx: &mut Output<'_>,
     workspace: &mut [f32],
 ) -> Result<Counts, ShapeError> {
-    let needed = gather_grad_workspace(of.size, indices.len());
-    check("gather_grad", &[("dy", dy.len(), of.len(indices.len())), ("dx", dx.len(), of.len(of.size))])?;
+    let needed = gather_grad_workspace(of, indices.len());
+    check("gather_grad", &[("dy", dy.len(), of.len(of.each(indices))), ("dx", dx.len(), of.len(of.size))])?;
     check("gather_grad", &[("workspace", workspace.len().min(needed), needed)])?;
     of.check("gather_grad", indices)?;
-    let sorted = Sorted::new(of, indices, workspace);
+    let (sorted, each) = (Sorted::new(of, indices, workspace), of.each(indices));
     Ok(dx.fill(1, |start, dx| {
         with_scratch(TILE.min(of.inner), |scratch| {
             let mut position = 0;
@@ -83,8 +93,10 @@ pub fn gather_grad(
                 let count = (of.inner - column).min(dx.len() - position).min(scratch.len());
                 let sum = &mut dx[position..position + count];
                 sum.fill(0.0);
-                for slice in sorted.of(row % of.size) {
-                    let from = (row / of.size * indices.len() + slice) * of.inner + column;
+                let outer = row / of.size;
+                let list = outer / of.outer;
+                for slice in sorted.of(list * of.size + row % of.size) {
+                    let from = (outer * each + slice - list * each) * of.inner + column;
                     let slice = dy.read(from, count, scratch);
                     sum.iter_mut().zip(slice).for_each(|(sum, x)| *sum += x);
                 }
@@ -94,16 +106,16 @@ pub fn gather_grad(
     }))
 }
 
-/// The positions of each index, in order. Positions are kept as the bits of the workspace's numbers.
+/// The positions of each index of each list, in order. Positions are kept as the bits of the workspace's numbers.
 struct Sorted<'w> {
-    /// By index, where its positions end.
+    /// By list and index, where its positions end.
     ends: &'w [f32],
     positions: &'w [f32],
 }
 
 impl<'w> Sorted<'w> {
     fn new(of: Indexed, indices: &[f32], workspace: &'w mut [f32]) -> Sorted<'w> {
-        let (ends, positions) = workspace.split_at_mut(of.size + 1);
+        let (ends, positions) = workspace.split_at_mut(of.lists * of.size + 1);
         let positions = &mut positions[..indices.len()];
         ends.fill(f32::from_bits(0));
         let add = |at: &mut f32, more: u32| {
@@ -111,8 +123,10 @@ impl<'w> Sorted<'w> {
             *at = f32::from_bits(before + more);
             before
         };
-        for &index in indices {
-            add(&mut ends[of.resolved(index) + 1], 1);
+        let each = of.each(indices).max(1);
+        let slot = |position: usize, index: f32| position / each * of.size + of.resolved(index);
+        for (position, &index) in indices.iter().enumerate() {
+            add(&mut ends[slot(position, index) + 1], 1);
         }
         let mut sum = 0;
         for end in ends.iter_mut() {
@@ -121,7 +135,7 @@ impl<'w> Sorted<'w> {
         }
         // Each index's start moves to its end.
         for (position, &index) in indices.iter().enumerate() {
-            let at = add(&mut ends[of.resolved(index)], 1);
+            let at = add(&mut ends[slot(position, index)], 1);
             positions[at as usize] = f32::from_bits(position as u32);
         }
         Sorted { ends, positions }
@@ -150,6 +164,42 @@ pub fn arg_max(columns: usize, last: bool, x: Elements<'_>, y: &mut Output<'_>) 
                     }
                 }
                 *y = at as f32;
+            }
+        });
+    }))
+}
+
+/// Elements of scratch memory that each thread of [`top_k`] needs.
+pub fn top_k_scratch(columns: usize) -> usize {
+    columns.saturating_mul(2).saturating_add(TILE.min(columns))
+}
+
+/// The indices of the `count` largest of each row's elements in descending order (ONNX `TopK`), the first one of equal ones first; x is
+/// `[rows, columns]`, y `[rows, count]`.
+pub fn top_k(columns: usize, count: usize, x: Elements<'_>, y: &mut Output<'_>) -> Result<Counts, ShapeError> {
+    let rows = y.len() / count.max(1);
+    check("top_k", &[("x", x.len(), elements(&[rows, columns])), ("y", y.len(), elements(&[rows, count]))])?;
+    if count > columns {
+        return Err(geometry("top_k", format!("{count} elements of rows of {columns} are wanted")));
+    }
+    Ok(y.fill(count, |start, y| {
+        with_scratch(top_k_scratch(columns), |scratch| {
+            let (row, scratch) = scratch.split_at_mut(columns);
+            let (order, scratch) = scratch.split_at_mut(columns);
+            for (i, y) in y.chunks_mut(count).enumerate() {
+                for first in (0..columns).step_by(TILE) {
+                    let width = TILE.min(columns - first);
+                    let piece = x.read((start / count + i) * columns + first, width, scratch);
+                    // Zero is added because -0 is not less than 0.
+                    row[first..first + width].iter_mut().zip(piece).for_each(|(row, x)| *row = x + 0.0);
+                }
+                order.iter_mut().enumerate().for_each(|(i, order)| *order = i as f32);
+                let descending = |a: &f32, b: &f32| row[*b as usize].total_cmp(&row[*a as usize]).then(a.total_cmp(b));
+                if count < columns {
+                    order.select_nth_unstable_by(count, descending);
+                }
+                order[..count].sort_unstable_by(descending);
+                y.copy_from_slice(&order[..count]);
             }
         });
     }))

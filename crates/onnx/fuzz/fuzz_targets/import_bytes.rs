@@ -1,7 +1,7 @@
 //! Import never panics, whatever the bytes; what it accepts is a sound graph that can be written and read again.
 //!
 //! `cargo +nightly fuzz run import_bytes fuzz/corpus/import_bytes tests/data tests/data/control -- -rss_limit_mb=6000` from `crates/onnx`;
-//! `tests/data/control` holds functions, If, Loop and Scan. A few bytes can ask for a made weight of 1 GiB, hence the limit.
+//! `tests/data/control` holds functions, If, Loop, Scan, indices and quantised pairs. A few bytes can ask for a made weight of 1 GiB, hence the limit.
 
 #![no_main]
 

@@ -11,19 +11,25 @@ use onnx_protobuf::{
 };
 use protobuf::{Enum, MessageField};
 
-/// The operator set that is written: the first in which AveragePool has dilations, or the first that has Gelu.
+/// The operator set that is written: the first in which AveragePool has dilations, or the first that has Gelu, or quantised numbers of
+/// 16 bits.
 fn operator_set(graph: &GraphProto) -> i64 {
-    if graph.node.iter().any(|node| node.op_type == "Gelu") { 20 } else { 19 }
+    let has = |operator: &str| graph.node.iter().any(|node| node.op_type == operator);
+    match () {
+        () if has("QuantizeLinear") => 21,
+        () if has("Gelu") => 20,
+        () => 19,
+    }
 }
 
 const IR_VERSION: i64 = 9;
-/// The first IR version in which nodes have metadata.
+/// The first IR version in which nodes have metadata, and that of operator set 21.
 const IR_VERSION_ANNOTATED: i64 = 10;
 
 pub(super) fn model_message(graph: GraphProto, annotations: &Annotations) -> ModelProto {
     let version = operator_set(&graph);
     ModelProto {
-        ir_version: if annotations.nodes.is_empty() { IR_VERSION } else { IR_VERSION_ANNOTATED },
+        ir_version: if annotations.nodes.is_empty() && version < 21 { IR_VERSION } else { IR_VERSION_ANNOTATED },
         metadata_props: metadata(&annotations.model),
         opset_import: vec![OperatorSetIdProto { version, ..OperatorSetIdProto::default() }],
         producer_name: "bitbudget".into(),

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod exporter;
+mod indices;
 mod messages;
 mod operators;
 mod pool;
@@ -14,7 +15,7 @@ use onnx_protobuf::Message;
 
 pub use annotations::Annotations;
 
-/// Writes a forward graph as the bytes of an ONNX file of operator set 19, or 20 where it has Gelu, and IR version 9, with the batch dimension `N`.
+/// Writes a forward graph as the bytes of an ONNX file of operator set 19, 20 where it has Gelu or 21 where it is quantised, and IR version 9 or 10, with the batch dimension `N`.
 ///
 /// Batch normalisation is written in its form for evaluation, with the running statistics; updates are left out.
 ///

@@ -1,6 +1,7 @@
 //! Each operator of a forward graph as an ONNX node.
 
 use super::exporter::{Exporter, running_statistics};
+use super::indices;
 use super::messages::{element_type, flag, float, floats, int, ints, list, tensor, tensor_info, text, typed};
 use super::pool::{self, Pool};
 use bitbudget_ir::ops::{self, LogicalFunction, Window};
@@ -70,6 +71,9 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         }
         Op::Slice(op) => return slice(exporter, id, inputs, op),
         Op::SliceScatter(op) if op.step.iter().all(|&s| s == 1) => return pad(exporter, id, inputs, op),
+        Op::Gather(op) => return indices::gather(exporter, id, inputs, op),
+        Op::GatherGrad(op) => return indices::scatter(exporter, id, inputs, op),
+        Op::TopK(op) => indices::top_k(exporter, id, inputs, op),
         Op::Broadcast(op) => return broadcast(exporter, id, inputs, &op.shape),
         Op::ReduceSum(op) => return reduce(exporter, id, "ReduceSum", inputs, &op.axes, op.keep),
         Op::ReduceExtremum(op) => {
@@ -126,7 +130,7 @@ fn one_to_one(op: &Op) -> Option<(&'static str, Vec<AttributeProto>)> {
             LogicalFunction::Not => ("Not", vec![]),
         },
         Op::Where(_) => ("Where", vec![]),
-        Op::Gather(op) => ("Gather", vec![int("axis", op.axis as i64)]),
+        Op::Gather(op) if op.batch_dims == 0 => ("Gather", vec![int("axis", op.axis as i64)]),
         Op::ArgMax(op) => ("ArgMax", vec![int("axis", -1), flag("select_last_index", op.last)]),
         _ => return None,
     })
@@ -172,6 +176,10 @@ fn unary(exporter: &mut Exporter, id: NodeId, inputs: Vec<String>, op: &ops::Una
         UnaryFunction::Floor => ("Floor", vec![]),
         UnaryFunction::Ceil => ("Ceil", vec![]),
         UnaryFunction::Round => ("Round", vec![]),
+        UnaryFunction::RoundThrough => {
+            indices::quantised(exporter, id, inputs);
+            return Ok(());
+        }
         UnaryFunction::Power => {
             return with_argument(exporter, id, "Pow", inputs, "exponent", floats(&[], &[op.alpha.0 as f32]));
         }
@@ -296,7 +304,7 @@ fn reduce(
 }
 
 /// A Reshape's target: 0 where the batch stays in front, -1 for it elsewhere.
-fn reshape_target(from: &Shape, to: &Shape) -> Vec<i64> {
+pub(super) fn reshape_target(from: &Shape, to: &Shape) -> Vec<i64> {
     let size = |(axis, dim): (usize, &Dim)| match dim.as_fixed() {
         Some(size) => size as i64,
         None if axis == 0 && from.get(0) == Some(*dim) => 0,
@@ -324,13 +332,28 @@ fn broadcast(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, shape
     let own = |axis: usize| (axis + from.rank()).checked_sub(shape.rank()).and_then(|i| from.get(i));
     let new_batch = (0..shape.rank()).find(|&a| shape.0[a].is_batch() && own(a) != Some(shape.0[a]));
     let sizes: Vec<i64> = shape.0.iter().map(|d| d.as_fixed().map_or(1, |size| size as i64)).collect();
-    let Some(axis) = new_batch else {
-        return with_argument(exporter, id, "Expand", inputs, "shape", ints(&sizes));
+    let target = match new_batch {
+        None => exporter.argument(id, "shape", ints(&sizes)),
+        Some(axis) => sizes_with_batch(exporter, id, axis, &sizes)?,
     };
+    inputs.push(target);
+    exporter.node(id, "Expand", inputs);
+    Ok(())
+}
+
+/// The sizes of a node's tensor as a tensor of the file, with the batch size in the place of one of them.
+pub(super) fn sizes_with_batch(
+    exporter: &mut Exporter,
+    id: NodeId,
+    axis: usize,
+    sizes: &[i64],
+) -> Result<String, String> {
+    let graph = &exporter.model.graph;
     // The batch size is known only from the network's input.
     let input = graph.ids().find(|&i| matches!(graph.op(i), Op::Input(_)));
-    let input =
-        input.filter(|&i| graph.ty(i).shape.get(0) == Some(shape.0[axis])).ok_or("no input has its batch size")?;
+    let input = input
+        .filter(|&i| graph.ty(i).shape.get(0) == graph.ty(id).shape.get(axis))
+        .ok_or("no input has its batch size")?;
     let (input, output) = (exporter.name(input), exporter.name(id));
     let mut parts = Vec::new();
     for (what, sizes) in [("before", &sizes[..axis]), ("after", &sizes[axis + 1..])] {
@@ -346,7 +369,5 @@ fn broadcast(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, shape
     }
     let joined = exporter.fresh(&format!("{output}.shape"));
     exporter.message(joined.clone(), "Concat", parts, joined.clone()).attribute = vec![int("axis", 0)];
-    inputs.push(joined);
-    exporter.node(id, "Expand", inputs);
-    Ok(())
+    Ok(joined)
 }

@@ -50,7 +50,10 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
     let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for proto in &graph.initializer {
         match tensor::decode(proto, importer.data()) {
-            Ok(decoded) => importer.add_initializer(&proto.name, decoded),
+            Ok(decoded) => {
+                importer.element_types.insert(proto.name.clone(), proto.data_type);
+                importer.add_initializer(&proto.name, decoded);
+            }
             Err(reason) => {
                 wrong.entry(reason).or_default().push(proto.name.clone());
                 importer.known.insert(proto.name.clone(), Value::Failed);

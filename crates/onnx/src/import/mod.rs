@@ -213,6 +213,14 @@ fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
         } else {
             let sources: BTreeSet<&str> = graph.ids().filter_map(|id| graph.op(id).source_name()).collect();
             importer.values.retain(|name, _| sources.contains(name.as_str()));
+            if let Some(name) = importer.examples.values().find(|name| sources.contains(name.as_str())) {
+                let node = name.strip_suffix(".examples").unwrap_or(name);
+                let how = format!(
+                    "node `{node}` (Range) numbers the examples of a batch, and the network computes with the numbers"
+                );
+                importer.problems.push(batch::mixing(&how).into());
+                return Err(ImportError::new(importer.problems));
+            }
             return Ok(Imported { model: Model { graph, values: importer.values }, warnings: importer.warnings });
         }
     }

@@ -279,7 +279,7 @@ fn constants(node: &Node) -> Option<Vec<Option<Rc<Constant>>>> {
 fn is_of_batch(node: &Node, constants: &[Option<Rc<Constant>>]) -> bool {
     let position = match node.proto.op_type.as_str() {
         "ConstantOfShape" => 0,
-        "Expand" | "Tile" => 1,
+        "Expand" | "Tile" | "Range" => 1,
         _ => return false,
     };
     let shape = constants.get(position).and_then(Option::as_ref).and_then(|shape| shape.as_ints().ok());

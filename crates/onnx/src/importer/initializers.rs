@@ -42,6 +42,11 @@ impl Importer {
         value
     }
 
+    /// The initializer that a value is for which quantised numbers of the file stand.
+    pub(crate) fn dequantized(&mut self, name: &str, constant: Constant) -> Value {
+        self.initializer(name, Rc::new(constant), false, self.initializers.len())
+    }
+
     fn frozen(&mut self, name: &str, constant: Rc<Constant>) -> Value {
         if self.is_read(name) {
             self.warn(WarningKind::FrozenStatistics, name);

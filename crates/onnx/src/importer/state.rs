@@ -59,6 +59,10 @@ pub(crate) struct Importer {
     pub(crate) unclear: BTreeSet<String>,
     /// Known values that the file makes of a shape and a number.
     pub(crate) made: BTreeSet<String>,
+    /// ONNX's element types of the whole numbers that the file stores, by name.
+    pub(crate) element_types: HashMap<String, i32>,
+    /// Tensors of the examples' numbers in their batch, with the names of their sources.
+    pub(crate) examples: HashMap<NodeId, String>,
     /// The node that is being imported, and its type.
     pub(crate) reader: Reader,
     pub(crate) operator: String,
@@ -96,6 +100,8 @@ impl Importer {
             clues,
             unclear: BTreeSet::new(),
             made: BTreeSet::new(),
+            element_types: HashMap::new(),
+            examples: HashMap::new(),
             reader: Reader::default(),
             operator: String::new(),
             shared: BTreeSet::new(),

@@ -140,6 +140,9 @@ fn mul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 
 fn div(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let (a, b) = (node.need(0)?, node.need(1)?);
+    if matches!(&b.value, Value::Constant(by) if by.as_scalar() == Ok(0.0)) {
+        return Err("it divides by zero".into());
+    }
     match number(importer, b, a)? {
         Some(0.0) => Err("it divides by zero".into()),
         Some(by) => scale(importer, node, a, 1.0 / by),

@@ -1,10 +1,10 @@
-//! Attention, as products, a scale, masks and a softmax.
+//! Attention of the standard: its inputs, caches, masks and outputs.
 
-use super::contract::{Label, Labelled, contract};
+use super::attend::{Heads, Mask, Scores, attend};
 use super::row::Row;
 use crate::file::constant::{Constant, Elements};
-use crate::importer::{Importer, Node, Value, decimal};
-use bitbudget_ir::{Dim, NodeId, Real, Shape, ops};
+use crate::importer::{Importer, Node, Operand, Value, decimal};
+use bitbudget_ir::{DType, Dim, NodeId, Shape, ops};
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "Attention",
@@ -20,159 +20,133 @@ pub(super) const ROWS: &[Row] = &[Row {
         "softcap",
         "softmax_precision",
     ],
-    forms: "`matmul`, `scale`, `add` of the mask, `softmax`, `matmul`; softcap by `tanh`; several query heads per key; masks of numbers; \
-            neither a cache nor more outputs than the first",
+    forms: "`matmul`, `scale`, `add` of masks of numbers, `where` of masks of truth values, `softmax`, `matmul`; softcap by `tanh`; \
+            several query heads per key; past keys and values by `concat`; all outputs",
     build: Some(attention),
     fold: None,
 }];
 
-const BATCH: Label = 0;
-/// Heads of keys and values, and the heads of queries that share one.
-const HEAD: Label = 1;
-const SHARING: Label = 2;
-const QUERY: Label = 3;
-const KEY: Label = 4;
-const WIDTH: Label = 5;
-const VALUE_WIDTH: Label = 6;
-
-/// An operand with one dimension for each of the batch, the rows, the heads and the width, in its own order.
-struct Heads {
-    x: NodeId,
-    batch: Dim,
-    rows: Dim,
-    heads: usize,
-    width: Dim,
-    /// Whether the heads stand before the rows, as in operands of four dimensions.
-    is_heads_first: bool,
-}
-
-impl Heads {
-    /// An operand `[batch, heads, rows, width]`, or `[batch, rows, heads * width]` with the number of heads as an attribute.
-    fn of(importer: &mut Importer, node: &Node, position: usize, attribute: &str) -> Result<Heads, String> {
-        let x = importer.tensor(node, position)?;
-        let shape = importer.shape(x);
-        let given = node.int(attribute)?.map(|heads| usize::try_from(heads).unwrap_or(0));
-        match (shape.0.as_slice(), given) {
-            (&[batch, heads, rows, width], given) if given.is_none_or(|given| heads == Dim::fixed(given)) => {
-                let heads = heads.as_fixed().ok_or_else(|| format!("the number of heads varies in {shape}"))?;
-                Ok(Heads { x, batch, rows, heads, width, is_heads_first: true })
-            }
-            (&[batch, rows, width], Some(heads)) => {
-                let each = width.as_fixed().filter(|width| heads > 0 && width % heads == 0);
-                let each = each.ok_or_else(|| format!("{shape} has no {heads} heads of equal width"))?;
-                let width = Dim::fixed(each / heads);
-                Ok(Heads { x, batch, rows, heads, width, is_heads_first: false })
-            }
-            _ => Err(format!("{shape} is neither of four dimensions nor of three with {attribute}")),
-        }
-    }
-
-    /// The operand with its heads in groups of `sharing`.
-    fn grouped(
-        &self,
-        importer: &mut Importer,
-        node: &Node,
-        sharing: usize,
-        [row, width]: [Label; 2],
-    ) -> Result<Labelled, String> {
-        let heads = [(HEAD, Dim::fixed(self.heads / sharing)), (SHARING, Dim::fixed(sharing))];
-        let heads = if sharing == 1 { &heads[..1] } else { &heads[..] };
-        let rows: &[(Label, Dim)] = &[(row, self.rows)];
-        let inner = if self.is_heads_first { [heads, rows] } else { [rows, heads] };
-        let all = [&[(BATCH, self.batch)], inner[0], inner[1], &[(width, self.width)]].concat();
-        let (labels, dims): (Vec<Label>, Vec<Dim>) = all.into_iter().unzip();
-        Ok(Labelled { x: importer.reshape(node.name, self.x, Shape(dims))?, labels })
-    }
-}
-
 fn attention(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    node.refuse_outputs(1, "present_key, present_value or qk_matmul_output")?;
-    for (position, name) in [(4, "past_key"), (5, "past_value"), (6, "nonpad_kv_seqlen")] {
-        if node.input(position).is_some() {
-            return Err(format!("its input {name} is not supported: export the network without a cache"));
-        }
-    }
     let q = Heads::of(importer, node, 0, "q_num_heads")?;
-    let k = Heads::of(importer, node, 1, "kv_num_heads")?;
-    let v = Heads::of(importer, node, 2, "kv_num_heads")?;
-    let fits = q.batch == k.batch && q.batch == v.batch && k.rows == v.rows && q.width == k.width && k.heads == v.heads;
-    if !fits || k.heads == 0 || !q.heads.is_multiple_of(k.heads) {
-        let shapes = [&q, &k, &v].map(|heads| importer.shape(heads.x).to_string());
-        return Err(format!("Q, K and V of shapes {} do not fit together", shapes.join(", ")));
-    }
-    let sharing = q.heads / k.heads;
-    let width = q.width.as_fixed().ok_or("the width of a head varies")?;
-    let by = node.float("scale")?.unwrap_or_else(|| decimal((1.0 / (width as f64).sqrt()) as f32));
-
-    let grouped = q.grouped(importer, node, sharing, [QUERY, WIDTH])?;
-    let keys = k.grouped(importer, node, 1, [KEY, WIDTH])?;
-    let has_groups = |label: &Label| sharing > 1 || *label != SHARING;
-    let order: Vec<Label> = [BATCH, HEAD, SHARING, QUERY, KEY].into_iter().filter(has_groups).collect();
-    let scores = contract(importer, node.name, [grouped, keys], &order, None)?;
-    let grouped_shape = importer.shape(scores);
-    let scores = importer.emit(node.name, ops::Scale { by: Real(by) }, &[scores])?;
-    let scores = capped(importer, node, scores)?;
-    let scores = importer.reshape(node.name, scores, Shape(vec![q.batch, Dim::fixed(q.heads), q.rows, k.rows]))?;
-    let scores = masked(importer, node, scores)?;
-    let weights = importer.emit(node.name, ops::Softmax {}, &[scores])?;
-    let weights = Labelled { x: importer.reshape(node.name, weights, grouped_shape)?, labels: order };
-
-    let values = v.grouped(importer, node, 1, [KEY, VALUE_WIDTH])?;
-    let out = match q.is_heads_first {
-        true => [BATCH, HEAD, SHARING, QUERY, VALUE_WIDTH],
-        false => [BATCH, QUERY, HEAD, SHARING, VALUE_WIDTH],
-    };
-    let out: Vec<Label> = out.into_iter().filter(has_groups).collect();
-    let y = contract(importer, node.name, [weights, values], &out, None)?;
-    let shape = match q.is_heads_first {
-        true => vec![q.batch, Dim::fixed(q.heads), q.rows, v.width],
-        false => vec![q.batch, q.rows, Dim::fixed(q.heads * v.width.factor())],
-    };
-    Ok(vec![Value::Tensor(importer.reshape(node.name, y, Shape(shape))?)])
-}
-
-/// Scores within the bounds of softcap.
-fn capped(importer: &mut Importer, node: &Node, scores: NodeId) -> Result<NodeId, String> {
-    let cap = node.float("softcap")?.unwrap_or(0.0);
-    if cap <= 0.0 {
-        return Ok(scores);
-    }
-    let share = importer.emit(node.name, ops::Scale { by: Real(decimal((1.0 / cap) as f32)) }, &[scores])?;
-    let share = importer.emit(node.name, ops::Tanh {}, &[share])?;
-    importer.emit(node.name, ops::Scale { by: Real(cap) }, &[share])
-}
-
-/// Scores `[batch, heads, queries, keys]` plus the masks.
-fn masked(importer: &mut Importer, node: &Node, scores: NodeId) -> Result<NodeId, String> {
-    let (shape, mut scores) = (importer.shape(scores), scores);
-    if node.input(3).is_some() {
-        let mask = importer.tensor(node, 3)?;
-        scores = importer.emit(node.name, ops::Add {}, &[scores, mask])?;
-        if importer.shape(scores) != shape {
-            return Err(format!("the mask {} does not broadcast to the scores {shape}", importer.shape(mask)));
+    let mut k = Heads::of(importer, node, 1, "kv_num_heads")?;
+    let mut v = Heads::of(importer, node, 2, "kv_num_heads")?;
+    let is_read = |output: usize| node.read.get(output) == Some(&true);
+    let past = [past(importer, node, 4)?, past(importer, node, 5)?];
+    let length = past[0].map_or(Ok(0), |past| cached(importer, past))?;
+    for (heads, (past, output)) in [&mut k, &mut v].into_iter().zip(past.into_iter().zip([1, 2])) {
+        if past.is_some() || is_read(output) {
+            heads.put_first(importer, node)?;
+        }
+        if let Some(past) = past {
+            heads.append_to(importer, node, past)?;
         }
     }
-    let (causal, before, after) = (node.flag("is_causal")?, window(node, "left")?, window(node, "right")?);
-    if !causal && before.is_none() && after.is_none() {
-        return Ok(scores);
+    let width = q.width.as_fixed().ok_or("the width of a head varies")?;
+    let keys = k.rows;
+    let mut masks = Vec::new();
+    if let Some(operand) = node.input(3) {
+        masks.push(mask(importer, node, operand, keys)?);
     }
-    let (Some(queries), Some(keys)) = (shape.0[2].as_fixed(), shape.0[3].as_fixed()) else {
-        return Err("a causal mask or a window needs a fixed length".into());
+    if let Some(operand) = node.input(6) {
+        let lengths = importer.typed(operand, DType::F32)?;
+        masks.push(within(importer, node, lengths, keys)?);
+    }
+    let window = |side: &str| -> Result<Option<usize>, String> {
+        Ok(node.int(&format!("{side}_window_size"))?.and_then(|size| usize::try_from(size).ok()))
     };
-    let is_seen = |query: usize, key: usize| {
-        let near =
-            |from: usize, to: usize, most: Option<usize>| most.is_none_or(|most| to.saturating_sub(from) <= most);
-        (!causal || key <= query) && near(key, query, before) && near(query, key, after)
+    let scores = Scores {
+        scale: node.float("scale")?.unwrap_or_else(|| decimal((1.0 / (width as f64).sqrt()) as f32)),
+        softcap: node.float("softcap")?.unwrap_or(0.0),
+        is_causal: node.flag("is_causal")?,
+        before: window("left")?,
+        after: window("right")?,
+        past: length,
+        masks,
     };
-    let at = |i: usize| if is_seen(i / keys, i % keys) { 0.0 } else { f32::NEG_INFINITY };
-    let mask =
-        Constant { shape: vec![queries, keys], elements: Elements::Floats((0..queries * keys).map(at).collect()) };
-    let name = importer.fresh_name(&format!("{}.mask", node.name));
-    let mask = importer.constant_source(&name, &mask)?;
-    importer.emit(node.name, ops::Add {}, &[scores, mask])
+    let presents = [k.x, v.x];
+    let done = attend(importer, node, [q, k, v], &scores)?;
+    let products = match node.int("qk_matmul_output_mode")?.unwrap_or(0) {
+        0 => done.products,
+        1 => done.capped,
+        2 => done.masked,
+        3 => done.weights,
+        other => return Err(format!("qk_matmul_output_mode is {other}, but must be from 0 to 3")),
+    };
+    Ok([done.y, presents[0], presents[1], products].map(Value::Tensor).into())
 }
 
-/// How far a query sees to one side, where that is bounded.
-fn window(node: &Node, side: &str) -> Result<Option<usize>, String> {
-    Ok(node.int(&format!("{side}_window_size"))?.and_then(|size| usize::try_from(size).ok()))
+/// Past keys or values, unless they are left out or have no elements.
+pub(super) fn past(importer: &mut Importer, node: &Node, position: usize) -> Result<Option<NodeId>, String> {
+    match node.input(position) {
+        Some(operand) if importer.constant(operand).is_ok_and(|past| past.len() == 0) => Ok(None),
+        Some(operand) => importer.operand(operand).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The number of keys in a cache `[batch, heads, keys, width]`.
+pub(super) fn cached(importer: &Importer, past: NodeId) -> Result<usize, String> {
+    let shape = importer.shape(past);
+    let length = shape.get(2).and_then(|dim| dim.as_fixed()).filter(|_| shape.rank() == 4);
+    length.ok_or_else(|| format!("past keys {shape} are not [batch, heads, keys, width]"))
+}
+
+/// The mask that an operand is. Known truth values are added as 0 and -infinity. Beyond its last dimension nothing is seen.
+pub(super) fn mask(importer: &mut Importer, node: &Node, operand: &Operand, keys: Dim) -> Result<Mask, String> {
+    let known = importer.constant(operand).ok().filter(|known| matches!(known.elements, Elements::Ints(_)));
+    if let Some(known) = known {
+        let numbers = known.as_floats()?.iter().map(|&x| if x != 0.0 { 0.0 } else { f32::NEG_INFINITY }).collect();
+        let name = importer.fresh_name(&format!("{}.mask", node.name));
+        let mask = Constant { shape: known.shape.clone(), elements: Elements::Floats(numbers) };
+        let mask = importer.constant_source(&name, &mask)?;
+        return Ok(Mask::Added(widened(importer, node, mask, keys, f32::NEG_INFINITY)?));
+    }
+    match importer.dtype(operand) {
+        DType::F32 => {
+            let mask = importer.operand(operand)?;
+            Ok(Mask::Added(widened(importer, node, mask, keys, f32::NEG_INFINITY)?))
+        }
+        DType::Bool | DType::I32 | DType::Index8 => {
+            let mask = importer.typed(operand, DType::Bool)?;
+            Ok(Mask::Seen(widened(importer, node, mask, keys, 0.0)?))
+        }
+    }
+}
+
+/// A mask with a number in the place of the keys that it lacks at the end.
+fn widened(importer: &mut Importer, node: &Node, mask: NodeId, keys: Dim, fill: f32) -> Result<NodeId, String> {
+    let mut shape = importer.shape(mask);
+    let Some(last) = shape.0.last_mut() else { return Ok(mask) };
+    let (Some(own), Some(keys)) = (last.as_fixed(), keys.as_fixed()) else { return Ok(mask) };
+    if own >= keys || own == 1 {
+        return Ok(mask);
+    }
+    *last = Dim::fixed(keys - own);
+    let axis = shape.rank() - 1;
+    let name = importer.fresh_name(&format!("{}.unseen", node.name));
+    let fill = Constant { shape: Vec::new(), elements: Elements::Floats(vec![fill]) };
+    let fill = match importer.graph.ty(mask).dtype {
+        DType::F32 => importer.constant_source(&name, &fill)?,
+        dtype => importer.typed_source(&name, &fill, dtype)?,
+    };
+    let fill = importer.broadcast(&name, fill, shape)?;
+    importer.make_internal(fill);
+    importer.inner(node, "mask", ops::Concat { axis }, &[mask, fill])
+}
+
+/// The mask of the first keys, as many for each example as `lengths` (in FP32) says.
+pub(super) fn within(importer: &mut Importer, node: &Node, lengths: NodeId, keys: Dim) -> Result<Mask, String> {
+    let count = keys.as_fixed().ok_or("the number of keys varies")?;
+    let batch = importer.shape(lengths).get(0).ok_or("the numbers of keys are not a list")?;
+    let name = importer.fresh_name(&format!("{}.keys", node.name));
+    let elements = Elements::Floats((0..count).map(|key| key as f32).collect());
+    let positions = importer.constant_source(&name, &Constant { shape: vec![count], elements })?;
+    let shape = Shape(vec![batch, Dim::fixed(1), Dim::fixed(1), keys]);
+    let positions = importer.broadcast(&name, positions, shape.clone())?;
+    let lengths = importer.reshape(node.name, lengths, Shape(vec![batch, 1.into(), 1.into(), 1.into()]))?;
+    let lengths = importer.broadcast(&format!("{}.lengths", node.name), lengths, shape)?;
+    for id in [positions, lengths] {
+        importer.make_internal(id);
+    }
+    Ok(Mask::Seen(importer.emit(node.name, ops::Compare { less: true, equal: false }, &[positions, lengths])?))
 }

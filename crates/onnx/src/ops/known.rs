@@ -1,7 +1,7 @@
 //! Values that are known at import: constants, shapes, and the arithmetic on them.
 
 use super::fold;
-use super::row::{Fold, Known, Row};
+use super::row::{Known, Row};
 use crate::file::constant::{Constant, Elements, Int};
 use crate::file::tensor;
 use crate::importer::{Importer, Node, Value, decimal};
@@ -9,10 +9,6 @@ use crate::warning::WarningKind;
 use bitbudget_ir::{DType, Dim, NodeId, Real, Shape, ops};
 use std::cmp::Ordering;
 use std::rc::Rc;
-
-const fn folded(name: &'static str, versions: &'static [i64], attributes: &'static [&'static str], fold: Fold) -> Row {
-    Row { name, versions, attributes, forms: "on known values", build: None, fold: Some(fold) }
-}
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -81,7 +77,14 @@ pub(super) const ROWS: &[Row] = &[
         build: Some(number_of_shape),
         fold: Some(constant_of_shape),
     },
-    folded("Range", &[11, 27], &["stash_type"], range),
+    Row {
+        name: "Range",
+        versions: &[11, 27],
+        attributes: &["stash_type"],
+        forms: "on known values; over the batch, where each example takes elements of its own by its number",
+        build: Some(super::examples::range),
+        fold: Some(range),
+    },
     Row {
         name: "Min",
         versions: &[6, 8, 12, 13],
@@ -111,6 +114,9 @@ fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> 
     }
     let value = if let Some(tensor) = node.tensor("value")? {
         let decoded = tensor::decode(tensor, importer.data())?;
+        if let Some(output) = node.proto.output.first() {
+            importer.element_types.insert(output.clone(), tensor.data_type);
+        }
         if decoded.rounded {
             importer.warn(WarningKind::Rounded, node.name);
         }
@@ -192,6 +198,11 @@ fn converted(x: &Constant, float: bool, truth: bool, room: usize) -> Result<Cons
         (same, _) => same.clone(),
     };
     Ok(Constant { shape: x.shape.clone(), elements })
+}
+
+/// A whole number.
+pub(super) fn number_constant(number: i64) -> Constant {
+    Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(number)]) }
 }
 
 /// A number in a shape that depends on the batch size.

@@ -211,6 +211,10 @@ fn fold_choice(_: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, St
 
 /// `a - b * floor(a / b)`, whose sign is the divisor's; with `fmod` the quotient is truncated, and the sign is the dividend's.
 fn remainder(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let divisor = importer.constant(node.need(1)?).and_then(|divisor| divisor.as_floats());
+    if divisor.is_ok_and(|divisor| divisor.contains(&0.0)) {
+        return Err("it divides by zero".into());
+    }
     let (a, b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
     let quotient = importer.emit_internal(node.name, ops::Div {}, &[a, b])?;
     let quotient = match node.flag("fmod")? {
@@ -259,7 +263,7 @@ fn arg_max(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Valu
     Ok(vec![Value::Tensor(importer.reshape(node.name, y, shape)?)])
 }
 
-fn transposed(importer: &mut Importer, node: &Node, x: NodeId, perm: &[usize]) -> Result<NodeId, String> {
+pub(super) fn transposed(importer: &mut Importer, node: &Node, x: NodeId, perm: &[usize]) -> Result<NodeId, String> {
     match perm.is_sorted() {
         true => Ok(x),
         false => importer.emit_internal(node.name, ops::Transpose { perm: perm.to_vec() }, &[x]),
@@ -306,7 +310,7 @@ fn one_hot(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 /// A number as a constant of the graph.
-fn number(importer: &mut Importer, node: &Node, what: &str, number: f32) -> Result<NodeId, String> {
+pub(super) fn number(importer: &mut Importer, node: &Node, what: &str, number: f32) -> Result<NodeId, String> {
     let constant = Constant { shape: Vec::new(), elements: Elements::Floats(vec![number]) };
     let operand = Operand { name: format!("{}.{what}", node.name), value: Value::known(constant) };
     importer.operand(&operand)

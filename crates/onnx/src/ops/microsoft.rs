@@ -2,7 +2,9 @@
 
 use super::convolution::conv;
 use super::linear::{gemm, matmul};
+use super::microsoft_attention;
 use super::normalization::layer_normalization;
+use super::quantization::{DEQUANTIZE, QUANTIZE};
 use super::row::{Build, Row};
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value, decimal};
@@ -39,6 +41,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("LayerNormalization", &["axis", "epsilon", "stash_type"], "as in the standard", layer_normalization),
     SIMPLIFIED,
+    microsoft_attention::ATTENTION,
+    microsoft_attention::MULTI_HEAD,
+    microsoft_attention::GROUPED,
+    microsoft_attention::ROTARY,
+    Row { versions: &[1], ..QUANTIZE },
+    Row { versions: &[1], ..DEQUANTIZE },
     row("SkipLayerNormalization", &["epsilon"], "`add` and `layer_normalization`; outputs 0 and 3", |i, n| {
         skip(i, n, 4, |importer, node, sum| {
             let rank = importer.shape(sum).rank();

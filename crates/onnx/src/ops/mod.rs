@@ -2,6 +2,7 @@
 
 mod activation;
 mod arithmetic;
+mod attend;
 mod attention;
 mod contract;
 mod conv_transpose;
@@ -9,8 +10,10 @@ mod convolution;
 mod dropout;
 mod einsum;
 mod experimental;
+mod examples;
 mod fold;
 mod functions;
+mod index;
 mod known;
 mod large_windows;
 mod layer_norm_pattern;
@@ -19,17 +22,22 @@ mod linear_map;
 mod logic;
 mod lp_pool;
 mod microsoft;
+mod microsoft_attention;
 mod normalization;
 mod normalization_composed;
+mod order;
 mod pad;
 mod part;
 mod pool;
+mod quantization;
 mod rearrange;
 mod reduce;
 mod reduce_composed;
 mod reshape;
 mod resize;
+mod rotary;
 mod row;
+mod scatter;
 mod sequence;
 mod split;
 mod volume;
@@ -42,13 +50,14 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 26] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 31] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
         ("Matrix products", linear::ROWS),
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),
+        ("Rotary embedding", rotary::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),
@@ -59,11 +68,15 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 26] {
         ("Arithmetic", arithmetic::ROWS),
         ("Comparisons and choices", logic::ROWS),
         ("Parts and joins", part::ROWS),
+        ("Parts by index", index::ROWS),
+        ("Replacing by index", scatter::ROWS),
+        ("Order", order::ROWS),
         ("Padding", pad::ROWS),
         ("Splitting", split::ROWS),
         ("Sequences", sequence::ROWS),
         ("Shapes", reshape::ROWS),
         ("Repeating and regrouping", rearrange::ROWS),
+        ("Quantisation", quantization::ROWS),
         ("Resizing", resize::ROWS),
         ("Reductions", reduce::ROWS),
         ("Composed reductions", reduce_composed::ROWS),

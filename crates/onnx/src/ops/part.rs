@@ -238,7 +238,13 @@ fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let x = importer.moved(node, 0)?;
     let shape = importer.shape(x);
     let axis = axis(node.int("axis")?.unwrap_or(0), shape.rank())?;
-    let size = shape.0[axis].as_fixed().ok_or("the batch cannot be gathered from")?;
+    let Some(size) = shape.0[axis].as_fixed() else {
+        let indices = importer.whole(node, 1)?;
+        let (x, indices) =
+            super::examples::own(importer, x, axis, indices)?.ok_or("the batch cannot be gathered from")?;
+        let op = ops::Gather { axis: 1, batch_dims: 1 };
+        return Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x, indices])?)]);
+    };
     if let Ok(indices) = importer.constant(node.need(1)?) {
         let counted = indices.as_fixed()?.into_iter().map(|i| crate::importer::axis(i, size).map_err(|_| i));
         let list: Vec<usize> = counted
@@ -256,7 +262,7 @@ fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         }
     }
     let indices = importer.whole(node, 1)?;
-    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Gather { axis }, &[x, indices])?)])
+    Ok(vec![Value::Tensor(importer.emit(node.name, ops::Gather { axis, batch_dims: 0 }, &[x, indices])?)])
 }
 
 fn fold_gather(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Constant>, String> {

@@ -44,7 +44,36 @@ pub(super) fn keep(node: &Node) -> Result<bool, String> {
     Ok(node.int("keepdims")?.unwrap_or(1) != 0)
 }
 
+/// The reduction of an input without elements: that of nothing, for each element of the result.
+pub(super) fn of_nothing(importer: &Importer, node: &Node) -> Result<Option<Vec<Value>>, String> {
+    let Some(x) = importer.constant(node.need(0)?).ok().filter(|x| x.len() == 0) else { return Ok(None) };
+    let nothing = match node.proto.op_type.as_str() {
+        "ReduceMean" => f32::NAN,
+        "ReduceProd" => 1.0,
+        "ReduceMin" => f32::INFINITY,
+        "ReduceMax" | "ReduceLogSum" | "ReduceLogSumExp" => f32::NEG_INFINITY,
+        _ => 0.0,
+    };
+    let over = reduced(node, importer.ints(node, 1)?, x.shape.len())?.unwrap_or_default();
+    let (mut shape, keep) = (Vec::new(), keep(node)?);
+    for (axis, &size) in x.shape.iter().enumerate() {
+        match over.contains(&axis) {
+            true if keep => shape.push(1),
+            true => {}
+            false => shape.push(size),
+        }
+    }
+    let count = fold::elements(&shape, MOST)?;
+    Ok(Some(vec![Value::known(Constant { shape, elements: Elements::Floats(vec![nothing; count]) })]))
+}
+
+/// The most elements that reductions of nothing have.
+const MOST: usize = 1 << 20;
+
 fn reduce(importer: &mut Importer, node: &Node, op: impl Fn(Vec<usize>, bool) -> Op) -> Result<Vec<Value>, String> {
+    if let Some(known) = of_nothing(importer, node)? {
+        return Ok(known);
+    }
     let x = importer.tensor(node, 0)?;
     let given = importer.ints(node, 1)?;
     match reduced(node, given, importer.shape(x).rank())? {

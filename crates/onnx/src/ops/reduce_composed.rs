@@ -1,7 +1,7 @@
 //! Reductions beside sum and mean: extrema by an operator of their own, norms, products and logarithms of sums composed.
 
 use super::part::part;
-use super::reduce::{keep, product, reduced};
+use super::reduce::{keep, of_nothing, product, reduced};
 use super::row::{Build, Row};
 use crate::importer::{Importer, Node, Value, decimal};
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, UnaryFunction, ops};
@@ -114,6 +114,9 @@ fn composed(
     node: &Node,
     build: fn(&mut Importer, &Node, NodeId, &Over) -> Result<NodeId, String>,
 ) -> Result<Vec<Value>, String> {
+    if let Some(known) = of_nothing(importer, node)? {
+        return Ok(known);
+    }
     let x = importer.tensor(node, 0)?;
     let given = importer.ints(node, 1)?;
     let axes = reduced(node, given, importer.shape(x).rank())?.unwrap_or_default();
@@ -145,6 +148,11 @@ fn log_sum_exp(importer: &mut Importer, node: &Node, x: NodeId, over: &Over) -> 
     let shape = importer.shape(logarithm);
     let finite = importer.reshape(&format!("{}.offset", node.name), finite, shape)?;
     importer.emit(node.name, ops::Add {}, &[logarithm, finite])
+}
+
+/// The products over one axis, which is left out.
+pub(super) fn multiplied(importer: &mut Importer, node: &Node, x: NodeId, axis: usize) -> Result<NodeId, String> {
+    products(importer, node, x, &Over { axes: vec![axis], keep: false })
 }
 
 /// Products of halves: the gradient holds no quotient, so that zeros do no harm.

@@ -2,9 +2,10 @@
 
 mod weights;
 
-use super::linear_map;
 use super::part::part;
 use super::row::Row;
+use super::{fold, linear_map};
+use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Value, axis};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use weights::{Coordinates, Filter, Resizing, Rounding};
@@ -25,7 +26,7 @@ pub(super) const ROWS: &[Row] = &[
             "nearest_mode",
         ],
         forms: "nearest by whole factors, `broadcast` or `slice`; else a product with constant weights along each axis, `matmul` or \
-                `conv`; all modes, with sizes or scales known at import; the batch as it is; not tf_crop_and_resize",
+                `conv`; all modes, with sizes or scales known at import; the batch as it is",
         build: Some(resize),
         fold: None,
     },
@@ -46,6 +47,8 @@ struct Target {
     input: usize,
     output: usize,
     scale: f32,
+    /// The part of the input that is resized, as fractions of its length.
+    part: Option<(f32, f32)>,
 }
 
 fn resize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
@@ -73,7 +76,32 @@ fn resize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
             None => linear_map::product(importer, &name, y, *axis, resizing.matrix(), is_inner)?,
         };
     }
+    let beyond = node.float("extrapolation_value")?.unwrap_or(0.0) as f32;
+    if beyond != 0.0 && resizings.iter().any(|(_, resizing)| (0..resizing.output).any(|o| resizing.is_beyond(o))) {
+        y = filled(importer, node, y, &resizings, beyond)?;
+    }
     Ok(vec![Value::Tensor(y)])
+}
+
+/// A number in the place of the zeros beyond the input.
+fn filled(
+    importer: &mut Importer,
+    node: &Node,
+    y: NodeId,
+    resizings: &[(usize, Resizing)],
+    number: f32,
+) -> Result<NodeId, String> {
+    let mut shape = vec![1; importer.shape(y).rank()];
+    resizings.iter().for_each(|(axis, resizing)| shape[*axis] = resizing.output);
+    let mut numbers = Vec::new();
+    fold::each_index(&shape, |index| {
+        let is_beyond = resizings.iter().any(|(axis, resizing)| resizing.is_beyond(index[*axis]));
+        numbers.push(if is_beyond { number } else { 0.0 });
+    });
+    let name = importer.fresh_name(&format!("{}.beyond", node.name));
+    let numbers = importer.constant_source(&name, &Constant { shape, elements: Elements::Floats(numbers) })?;
+    importer.make_internal(y);
+    importer.emit(node.name, ops::Add {}, &[y, numbers])
 }
 
 /// Whether resizing changes nothing.
@@ -140,6 +168,17 @@ fn targets(importer: &Importer, node: &Node, shape: &Shape) -> Result<Vec<Target
         (None, attribute) => attribute.map(<[f32]>::to_vec),
     };
     let sizes = if of_resize { given(3)? } else { None };
+    let parts = match node.text("coordinate_transformation_mode")?.as_deref() {
+        Some("tf_crop_and_resize") => {
+            let parts = given(1)?.ok_or("tf_crop_and_resize needs the input roi")?.as_floats()?;
+            if parts.len() != 2 * axes.len() {
+                return Err(format!("roi has {} numbers for {} axes", parts.len(), axes.len()));
+            }
+            Some(parts)
+        }
+        _ => None,
+    };
+    let part_of = |at: usize| parts.as_ref().map(|parts| (parts[at], parts[axes.len() + at]));
     let fits = |count: usize| match count == axes.len() {
         true => Ok(()),
         false => Err(format!("{count} scales or sizes for {} axes", axes.len())),
@@ -150,7 +189,7 @@ fn targets(importer: &Importer, node: &Node, shape: &Shape) -> Result<Vec<Target
         (_, Some(sizes)) => {
             let sizes = sizes.as_ints()?;
             fits(sizes.len())?;
-            for (&axis, size) in axes.iter().zip(sizes) {
+            for (at, (&axis, size)) in axes.iter().zip(sizes).enumerate() {
                 let Some(input) = shape.0[axis].as_fixed() else {
                     let same = size.as_dim() == Some(shape.0[axis]);
                     let exported = importer.batch.and_then(|batch| i64::try_from(shape.0[axis].at(batch)).ok());
@@ -162,24 +201,25 @@ fn targets(importer: &Importer, node: &Node, shape: &Shape) -> Result<Vec<Target
                 let output = size.as_dim().and_then(|dim| dim.as_fixed());
                 let output =
                     output.ok_or_else(|| format!("its size {size} along dimension {axis} must be positive"))?;
-                targets.push(Target { axis, input, output, scale: output as f32 / input as f32 });
+                targets.push(Target { axis, input, output, scale: output as f32 / input as f32, part: part_of(at) });
             }
             keep_aspect(node, &mut targets)?;
         }
         (Some(scales), None) => {
             fits(scales.len())?;
-            for (&axis, &scale) in axes.iter().zip(&scales) {
+            for (at, (&axis, &scale)) in axes.iter().zip(&scales).enumerate() {
                 let Some(input) = shape.0[axis].as_fixed() else {
                     if scale != 1.0 {
                         return Err(whole(axis));
                     }
                     continue;
                 };
-                let output = (input as f32 * scale).floor();
+                let length = part_of(at).map_or(1.0, |(start, end)| end - start);
+                let output = (input as f32 * length * scale).floor();
                 if !(1.0..1e9).contains(&output) {
                     return Err(format!("its scale {scale} along dimension {axis} of {shape} is not possible"));
                 }
-                targets.push(Target { axis, input, output: output as usize, scale });
+                targets.push(Target { axis, input, output: output as usize, scale, part: part_of(at) });
             }
         }
         (None, None) => return Err("its scales or sizes are missing".into()),
@@ -216,6 +256,10 @@ fn resizing(node: &Node, target: Target) -> Result<Resizing, String> {
             "align_corners" => Coordinates::AlignCorners,
             "asymmetric" => Coordinates::Asymmetric,
             "tf_half_pixel_for_nn" => Coordinates::TfHalfPixel,
+            "tf_crop_and_resize" => {
+                let (start, end) = target.part.ok_or("tf_crop_and_resize needs the input roi")?;
+                Coordinates::Crop(start, end)
+            }
             other => return Err(format!("coordinate_transformation_mode `{other}` is not supported")),
         };
     // Before operator set 11 the nearest element was the one before, and the one behind where the result is smaller.

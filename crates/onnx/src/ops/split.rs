@@ -2,6 +2,7 @@
 
 use super::part::part;
 use super::row::Row;
+use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Value, axis};
 use bitbudget_ir::NodeId;
 use std::rc::Rc;
@@ -77,6 +78,12 @@ fn split(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let mut values = Vec::with_capacity(outputs);
     for ((name, &size), &read) in node.proto.output.iter().zip(&sizes).zip(&node.read) {
         values.push(match read {
+            // A part of no elements, which Concat leaves out.
+            true if size == 0 => {
+                let dims = importer.shape(x).0.iter().map(|dim| dim.factor()).collect::<Vec<usize>>();
+                let shape = dims.into_iter().enumerate().map(|(a, size)| if a == axis { 0 } else { size }).collect();
+                Value::known(Constant { shape, elements: Elements::Floats(Vec::new()) })
+            }
             true => Value::Tensor(part(importer, name, x, axis, (start, size, 1))?),
             false => Value::Failed,
         });

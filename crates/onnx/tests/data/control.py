@@ -6,6 +6,7 @@
 Outputs are those of onnxruntime, or of onnx's reference implementation where onnxruntime lacks an operator set.
 """
 import json, pathlib
+import indices
 import numpy as np, onnx, onnxruntime
 from onnx import numpy_helper as nh, parser
 from onnx.reference import ReferenceEvaluator
@@ -253,6 +254,8 @@ case("without_elements", """
   delta = MatMul (a, b)
   v = Add (w, delta)
   y = MatMul (c, v)""", dict(none=np.zeros((3, 0), np.float32), a=np.zeros((6, 0), np.float32), b=np.zeros((0, 4), np.float32), w=f(6, 4)))
+
+indices.add(case, f)
 
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 print(len(cases), "cases")

@@ -4,6 +4,7 @@
 
 mod control;
 mod dropout;
+mod indices;
 mod messages;
 mod models;
 

@@ -7,7 +7,7 @@ use protobuf::MessageField;
 /// A name, a model, and what its message has to contain.
 type Case = (&'static str, ModelProto, &'static [&'static str]);
 
-fn each_has_its_message(cases: Vec<Case>) {
+pub(crate) fn each_has_its_message(cases: Vec<Case>) {
     for (what, model, parts) in cases {
         let message = error(&model);
         for part in parts {
@@ -210,7 +210,10 @@ fn bad_products_have_their_messages() {
 #[test]
 fn bad_attention_has_its_messages() {
     let attention = |inputs: &[&str], attribute: AttributeProto| {
-        let mut model = one(with(node("Attention", inputs, "y"), attribute), vec![floats("w", &[6, 2], 12)]);
+        let mut model = one(
+            with(node("Attention", inputs, "y"), attribute),
+            vec![floats("w", &[6, 2], 12), floats("v", &[5, 6], 30)],
+        );
         model.opset_import[0].version = 24;
         model
     };
@@ -219,11 +222,15 @@ fn bad_attention_has_its_messages() {
         (
             "rank",
             attention(&["x", "x", "w"], causal()),
-            &["[6,2] is neither of four dimensions nor of three with kv_num_heads"],
+            &["[6,2] is neither of four dimensions nor of three with a number of heads (kv_num_heads)"],
         ),
-        ("heads", attention(&["x", "x", "x"], int("q_num_heads", 3)), &["nor of three with q_num_heads"]),
-        ("cache", attention(&["x", "x", "x", "", "x"], causal()), &["its input past_key is not supported"]),
-        ("mask", attention(&["x", "x", "x", "w"], causal()), &["`the_attention`"]),
+        (
+            "heads",
+            attention(&["x", "x", "x"], int("q_num_heads", 3)),
+            &["nor of three with a number of heads (q_num_heads)"],
+        ),
+        ("cache", attention(&["x", "x", "x", "", "x"], causal()), &["do not fit together"]),
+        ("mask", attention(&["x", "x", "x", "v"], causal()), &["[5,6] do not broadcast"]),
     ]);
 }
 
@@ -381,7 +388,7 @@ fn composed_operators_have_their_messages() {
         (
             "cropping resize",
             resize(text("coordinate_transformation_mode", "tf_crop_and_resize"), &[1.0, 1.0, 2.0, 2.0]),
-            &["`tf_crop_and_resize` is not supported"],
+            &["tf_crop_and_resize needs the input roi"],
         ),
         (
             "resized batch",

@@ -4,7 +4,7 @@
 //! the nearest.
 
 /// How positions in the result belong to positions in the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Coordinates {
     HalfPixel,
     HalfPixelSymmetric,
@@ -12,6 +12,8 @@ pub(super) enum Coordinates {
     AlignCorners,
     Asymmetric,
     TfHalfPixel,
+    /// From one place of the input to another, as fractions of its length; beyond the input there is nothing.
+    Crop(f32, f32),
 }
 
 /// Which element is the nearest to a position between two.
@@ -60,33 +62,42 @@ impl Resizing {
             Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
             Coordinates::Asymmetric => x / scale,
             Coordinates::TfHalfPixel => (x + 0.5) / scale,
+            Coordinates::Crop(start, end) if self.output == 1 => 0.5 * (start + end) * (input - 1.0),
+            Coordinates::Crop(start, end) => start * (input - 1.0) + x * (end - start) * (input - 1.0) / (output - 1.0),
         }
+    }
+
+    /// Whether element `o` of the result lies beyond the input, and no part of it makes it.
+    pub(super) fn is_beyond(&self, o: usize) -> bool {
+        let is_crop = matches!(self.coordinates, Coordinates::Crop(..));
+        is_crop && !(0.0..=self.input as f32 - 1.0).contains(&self.position(o))
     }
 
     /// The nearest elements, if one is taken for each of the result.
     pub(super) fn nearest(&self) -> Option<Vec<usize>> {
         let Filter::Nearest(rounding) = self.filter else { return None };
-        let nearest = |o: usize| {
-            let x = self.position(o);
-            let at = match rounding {
-                Rounding::PreferFloor => (x - 0.5).ceil(),
-                Rounding::PreferCeil => (x + 0.5).floor(),
-                Rounding::Floor => x.floor(),
-                Rounding::Ceil => x.ceil(),
-            };
-            at.clamp(0.0, (self.input - 1) as f32) as usize
+        (0..self.output).map(|o| (!self.is_beyond(o)).then(|| self.nearest_to(self.position(o), rounding))).collect()
+    }
+
+    /// The nearest element to a position.
+    fn nearest_to(&self, x: f32, rounding: Rounding) -> usize {
+        let at = match rounding {
+            Rounding::PreferFloor => (x - 0.5).ceil(),
+            Rounding::PreferCeil => (x + 0.5).floor(),
+            Rounding::Floor => x.floor(),
+            Rounding::Ceil => x.ceil(),
         };
-        Some((0..self.output).map(nearest).collect())
+        at.clamp(0.0, (self.input - 1) as f32) as usize
     }
 
     /// The matrix `[output, input]` of weights.
     pub(super) fn matrix(&self) -> Vec<f32> {
         let mut matrix = vec![0.0; self.output * self.input];
-        if let Some(nearest) = self.nearest() {
-            nearest.into_iter().enumerate().for_each(|(o, at)| matrix[o * self.input + at] = 1.0);
-            return matrix;
-        }
-        for (o, row) in matrix.chunks_mut(self.input.max(1)).enumerate() {
+        for (o, row) in matrix.chunks_mut(self.input.max(1)).enumerate().filter(|(o, _)| !self.is_beyond(*o)) {
+            if let Filter::Nearest(rounding) = self.filter {
+                row[self.nearest_to(self.position(o), rounding)] = 1.0;
+                continue;
+            }
             for (at, weight) in self.taps(o) {
                 row[at] += weight as f32;
             }
