@@ -45,15 +45,15 @@ operator! {
 
 /// The sizes of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecurrentSizes {
+pub(super) struct RecurrentSizes {
     /// Steps.
-    pub steps: usize,
+    pub(super) steps: usize,
     /// Examples.
-    pub batch: Dim,
+    pub(super) batch: Dim,
     /// Elements of an input.
-    pub inputs: usize,
+    pub(super) inputs: usize,
     /// Elements of a hidden state.
-    pub hidden: usize,
+    pub(super) hidden: usize,
 }
 
 /// Where the operands of a layer stand.

@@ -200,7 +200,7 @@ impl Emitter<'_> {
                 return Ok(self.graph.add(Scale { by: Real(0.0) }, &[self.operands[2]])?);
             };
             let before = self.reshape(before, [one, rows, hidden])?;
-            let mut product = |emitter: &mut Self, start: usize, count: usize, states: NodeId| {
+            let product = |emitter: &mut Self, start: usize, count: usize, states: NodeId| {
                 let vectors = emitter.part(own, 3, start, count)?;
                 let vectors = emitter.reshape(vectors, [one, rows, Dim::fixed(count * emitter.hidden)])?;
                 emitter.matmul(true, vectors, states)

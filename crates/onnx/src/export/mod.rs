@@ -5,6 +5,7 @@ mod exporter;
 mod messages;
 mod operators;
 mod pool;
+mod recurrent;
 
 use crate::error::ExportError;
 use bitbudget_ir::{Graph, Model, Op, verify};

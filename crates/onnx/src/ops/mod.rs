@@ -23,6 +23,7 @@ mod pad;
 mod part;
 mod pool;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod reduce_composed;
 mod reshape;
@@ -40,13 +41,14 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 25] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
         ("Matrix products", linear::ROWS),
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),
+        ("Recurrent layers", recurrent::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),
