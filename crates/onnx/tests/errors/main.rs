@@ -5,6 +5,7 @@
 mod control;
 mod messages;
 mod models;
+mod recurrent;
 
 use models::{external, floats, import, info, ints, model, node, relu, whole, with};
 use onnx_protobuf::{Message, StringStringEntryProto, TensorProto};
