@@ -55,7 +55,10 @@ fn layer(case: &Case) -> Recurrent {
 fn near(case: &str, what: &str, found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{case}: {what}");
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{case}: {what}[{i}] = {found}, not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-9 * (1.0 + expected.abs()),
+            "{case}: {what}[{i}] = {found}, not {expected}"
+        );
     }
 }
 

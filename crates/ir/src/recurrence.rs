@@ -182,11 +182,29 @@ impl Activation {
             ActivationFunction::Tanh => x.tanh(),
             ActivationFunction::Relu => x.max(zero),
             ActivationFunction::Affine => alpha * x + beta,
-            ActivationFunction::LeakyRelu => if x < zero { alpha * x } else { x },
-            ActivationFunction::ThresholdedRelu => if x < alpha { zero } else { x },
+            ActivationFunction::LeakyRelu => {
+                if x < zero {
+                    alpha * x
+                } else {
+                    x
+                }
+            }
+            ActivationFunction::ThresholdedRelu => {
+                if x < alpha {
+                    zero
+                } else {
+                    x
+                }
+            }
             ActivationFunction::ScaledTanh => alpha * (beta * x).tanh(),
             ActivationFunction::HardSigmoid => (alpha * x + beta).max(zero).min(one),
-            ActivationFunction::Elu => if x < zero { alpha * x.exp_m1() } else { x },
+            ActivationFunction::Elu => {
+                if x < zero {
+                    alpha * x.exp_m1()
+                } else {
+                    x
+                }
+            }
             ActivationFunction::Softsign => x / (one + x.abs()),
             ActivationFunction::Softplus => x.max(zero) + (-x.abs()).exp().ln_1p(),
         }
@@ -201,11 +219,23 @@ impl Activation {
             ActivationFunction::Tanh => one - x.tanh().powi(2),
             ActivationFunction::Relu => step(x > zero),
             ActivationFunction::Affine => alpha,
-            ActivationFunction::LeakyRelu => if x < zero { alpha } else { one },
+            ActivationFunction::LeakyRelu => {
+                if x < zero {
+                    alpha
+                } else {
+                    one
+                }
+            }
             ActivationFunction::ThresholdedRelu => step(x >= alpha),
             ActivationFunction::ScaledTanh => alpha * beta * (one - (beta * x).tanh().powi(2)),
             ActivationFunction::HardSigmoid => alpha * step(alpha * x + beta > zero && alpha * x + beta < one),
-            ActivationFunction::Elu => if x < zero { alpha * x.exp() } else { one },
+            ActivationFunction::Elu => {
+                if x < zero {
+                    alpha * x.exp()
+                } else {
+                    one
+                }
+            }
             ActivationFunction::Softsign => (one + x.abs()).powi(-2),
             ActivationFunction::Softplus => one / (one + (-x).exp()),
         }
@@ -249,8 +279,11 @@ impl AttributeValue for Activations {
             let parameters: Vec<f64> =
                 parameters.split_whitespace().map(|x| x.parse().ok()).collect::<Option<Vec<f64>>>()?;
             let parameter = |i: usize| Real(parameters.get(i).copied().unwrap_or(0.0));
-            (parameters.len() == function.parameters())
-                .then(|| Activation { function, alpha: parameter(0), beta: parameter(1) })
+            (parameters.len() == function.parameters()).then(|| Activation {
+                function,
+                alpha: parameter(0),
+                beta: parameter(1),
+            })
         };
         text.split(',').map(parse).collect::<Option<Vec<_>>>().map(Activations)
     }

@@ -99,7 +99,8 @@ fn bits_do_not_depend_on_the_number_of_threads() {
 fn an_lstm_is_that_of_double_precision() {
     let g = layer(CELLS[0], &[true]);
     let Recurrent { steps, batch, inputs, hidden, .. } = g;
-    let (x, w, r) = (numbers(steps * batch * inputs, 1), numbers(4 * hidden * inputs, 2), numbers(4 * hidden * hidden, 3));
+    let (x, w, r) =
+        (numbers(steps * batch * inputs, 1), numbers(4 * hidden * inputs, 2), numbers(4 * hidden * hidden, 3));
     let operands = RecurrentOperands {
         x: x.as_slice().into(),
         w: w.as_slice().into(),
@@ -160,16 +161,8 @@ fn packed_states_and_weights_are_their_numbers() {
             codes
         });
         let run = |[x, w, r]: [Elements<'_>; 3], y: &mut Output<'_>| {
-            let operands = RecurrentOperands {
-                x,
-                w,
-                r,
-                bias: None,
-                lengths: None,
-                hidden: None,
-                cell: None,
-                peepholes: None,
-            };
+            let operands =
+                RecurrentOperands { x, w, r, bias: None, lengths: None, hidden: None, cell: None, peepholes: None };
             let mut workspace = vec![f32::NAN; recurrent_workspace(&g)];
             recurrent(&g, &operands, y, &mut workspace).unwrap()
         };

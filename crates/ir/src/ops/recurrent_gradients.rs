@@ -25,26 +25,14 @@ struct Emitter<'g> {
 ///
 /// # Errors
 /// If the operands do not fit.
-pub(super) fn emit(
-    op: &Recurrent,
-    graph: &mut Graph,
-    node: NodeId,
-    dy: NodeId,
-) -> Result<Vec<Option<NodeId>>, Reason> {
+pub(super) fn emit(op: &Recurrent, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
     let (operands, at) = (graph.operands(node).to_vec(), op.operands());
     let types: Vec<_> = operands.iter().map(|&id| graph.ty(id)).collect();
     let sizes = op.sizes(&types)?;
     let all = [&[dy, node], operands.as_slice()].concat();
     let gates = graph.add(RecurrentGrad::of(op, RecurrentGradient::Gates), &all)?;
-    let mut emitter = Emitter {
-        graph,
-        op,
-        operands,
-        states: node,
-        steps: sizes.steps,
-        batch: sizes.batch,
-        hidden: sizes.hidden,
-    };
+    let mut emitter =
+        Emitter { graph, op, operands, states: node, steps: sizes.steps, batch: sizes.batch, hidden: sizes.hidden };
     let by_input = emitter.rows(gates, false)?;
     let mut gradients = vec![
         Some(emitter.of_input(by_input)?),

@@ -105,8 +105,9 @@ impl<'a, F: Float> Layer<'a, F> {
     /// A gate's product with W, with its bias.
     fn input(&self, place: Place, t: usize, gate: usize, i: usize) -> F {
         let row = gate * self.hidden() + i;
-        let product: F =
-            (0..self.x.shape[2]).map(|k| self.x.at(&[t, place.example, k]) * self.w.at(&[place.direction, row, k])).sum();
+        let product: F = (0..self.x.shape[2])
+            .map(|k| self.x.at(&[t, place.example, k]) * self.w.at(&[place.direction, row, k]))
+            .sum();
         product + self.bias(place, gate, i, false)
     }
 
@@ -274,8 +275,10 @@ impl<'a, F: Float> Layer<'a, F> {
         let h = self.hidden();
         let step = self.step(place, t, before);
         let [state, cell] = before;
-        let mut passed =
-            Passed { gates: vec![F::zero(); self.op.gate_gradients() * h], states: [vec![F::zero(); h], vec![F::zero(); h]] };
+        let mut passed = Passed {
+            gates: vec![F::zero(); self.op.gate_gradients() * h],
+            states: [vec![F::zero(); h], vec![F::zero(); h]],
+        };
         let slope = |position: usize, k: usize| self.gate_slope(place, position, step.before[k]);
         let one = F::one();
         match self.op.cell {
@@ -306,9 +309,7 @@ impl<'a, F: Float> Layer<'a, F> {
                     let next = step.states[1][i];
                     let outer = self.activation(place, 2);
                     let d_output = d[0][i] * outer.value(next) * slope(0, h + i);
-                    let d_next = d[1][i]
-                        + d[0][i] * output * outer.slope(next)
-                        + d_output * self.peephole(place, 1, i);
+                    let d_next = d[1][i] + d[0][i] * output * outer.slope(next) + d_output * self.peephole(place, 1, i);
                     let (mut d_input, mut d_forget) = (d_next * candidate, d_next * cell[i]);
                     if self.op.input_forget {
                         (d_input, d_forget) = (d_input - d_forget, F::zero());
@@ -318,9 +319,8 @@ impl<'a, F: Float> Layer<'a, F> {
                     for (gate, value) in [d_input, d_output, d_forget, d_candidate].into_iter().enumerate() {
                         passed.gates[gate * h + i] = value;
                     }
-                    passed.states[1][i] = d_next * forget
-                        + d_input * self.peephole(place, 0, i)
-                        + d_forget * self.peephole(place, 2, i);
+                    passed.states[1][i] =
+                        d_next * forget + d_input * self.peephole(place, 0, i) + d_forget * self.peephole(place, 2, i);
                 }
             }
         }

@@ -45,7 +45,9 @@ fn part_of(graph: &Graph, id: NodeId) -> Option<Part> {
 
 /// The layer whose last states of both directions a node joins.
 fn joined(graph: &Graph, id: NodeId) -> Option<NodeId> {
-    let (Op::Concat(ops::Concat { axis: 0 }), &[first, second]) = (graph.op(id), graph.operands(id)) else { return None };
+    let (Op::Concat(ops::Concat { axis: 0 }), &[first, second]) = (graph.op(id), graph.operands(id)) else {
+        return None;
+    };
     let (first, second) = (part_of(graph, first)?, part_of(graph, second)?);
     match (first.output, second.output) {
         (Output::Last { kind, direction: 0 }, Output::Last { kind: other, direction: 1 }) if kind == other => {

@@ -12,7 +12,14 @@ pub(super) const ROWS: &[Row] = &[
         name: "LSTM",
         versions: &[1, 7, 14, 22],
         attributes: &[
-            "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "input_forget", "layout",
+            "activation_alpha",
+            "activation_beta",
+            "activations",
+            "clip",
+            "direction",
+            "hidden_size",
+            "input_forget",
+            "layout",
             "output_sequence",
         ],
         forms: "`recurrent`, which keeps the hidden and the cell states of all steps and computes the gates again in its gradient; all \
@@ -25,7 +32,14 @@ pub(super) const ROWS: &[Row] = &[
         name: "GRU",
         versions: &[1, 3, 7, 14, 22],
         attributes: &[
-            "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout", "linear_before_reset",
+            "activation_alpha",
+            "activation_beta",
+            "activations",
+            "clip",
+            "direction",
+            "hidden_size",
+            "layout",
+            "linear_before_reset",
             "output_sequence",
         ],
         forms: "`recurrent`, as LSTM; it keeps the hidden states, and those times the reset gate where `linear_before_reset` is 0",
@@ -36,7 +50,14 @@ pub(super) const ROWS: &[Row] = &[
         name: "RNN",
         versions: &[1, 7, 14, 22],
         attributes: &[
-            "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout", "output_sequence",
+            "activation_alpha",
+            "activation_beta",
+            "activations",
+            "clip",
+            "direction",
+            "hidden_size",
+            "layout",
+            "output_sequence",
         ],
         forms: "`recurrent`, as LSTM; it keeps the hidden states",
         build: Some(|importer, node| layer(importer, node, Cell::Rnn)),
@@ -298,9 +319,11 @@ fn without_padding(importer: &mut Importer, node: &Node, y: NodeId, lengths: Nod
     let (one, steps, batch) = (Dim::fixed(1), shape.0[0], shape.0[2]);
     let name = importer.own_name("step");
     let numbers = Elements::Floats((0..steps.factor()).map(|step| step as f32).collect());
-    let step = importer.constant_source(&name, &Constant { shape: vec![steps.factor(), 1, 1, 1], elements: numbers })?;
+    let step =
+        importer.constant_source(&name, &Constant { shape: vec![steps.factor(), 1, 1, 1], elements: numbers })?;
     let lengths = importer.converted(lengths, DType::F32)?;
-    let lengths = importer.inner(node, "lengths", ops::Reshape { shape: Shape(vec![one, one, batch, one]) }, &[lengths])?;
+    let lengths =
+        importer.inner(node, "lengths", ops::Reshape { shape: Shape(vec![one, one, batch, one]) }, &[lengths])?;
     let each = Shape(vec![steps, one, batch, one]);
     let [step, lengths] = [
         importer.inner(node, "steps", ops::Broadcast { shape: each.clone() }, &[step])?,
@@ -309,6 +332,7 @@ fn without_padding(importer: &mut Importer, node: &Node, y: NodeId, lengths: Nod
     let is_there = importer.inner(node, "there", ops::Compare { less: true, equal: false }, &[step, lengths])?;
     let is_there = importer.inner(node, "there", ops::Broadcast { shape }, &[is_there])?;
     let name = importer.own_name("zero");
-    let zero = importer.constant_source(&name, &Constant { shape: Vec::new(), elements: Elements::Floats(vec![0.0]) })?;
+    let zero =
+        importer.constant_source(&name, &Constant { shape: Vec::new(), elements: Elements::Floats(vec![0.0]) })?;
     importer.emit(node.name, ops::Where {}, &[is_there, y, zero])
 }

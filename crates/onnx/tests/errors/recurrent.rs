@@ -6,7 +6,8 @@ use onnx_protobuf::{AttributeProto, ModelProto, NodeProto};
 
 /// A layer on `x` of some dimensions, with 4 inputs and 3 hidden elements.
 fn layer(dims: &[i64], node: NodeProto) -> ModelProto {
-    let mut m = model(vec![node], vec![floats("w", &[1, 12, 4], 48), floats("r", &[1, 12, 3], 36), floats("b", &[1, 12], 12)]);
+    let mut m =
+        model(vec![node], vec![floats("w", &[1, 12, 4], 48), floats("r", &[1, 12, 3], 36), floats("b", &[1, 12], 12)]);
     m.graph.as_mut().unwrap().input[0] = info("x", dims);
     m
 }

@@ -4,19 +4,19 @@ use bitbudget_formats::Counts;
 use rayon::prelude::*;
 
 use super::cells::{Gates, LstmCells, add, add_product, multiply};
-use super::layer::{Inputs, Layer, take};
-use super::{Recurrent, RecurrentCell, RecurrentGradient, RecurrentOperands, recurrent_grad_workspace};
+use super::geometry::{Recurrent, RecurrentCell, RecurrentGradient, RecurrentOperands};
+use super::layer::{self, Inputs, Layer, take};
 use crate::error::{ShapeError, check, elements};
 use crate::tensors::elements::{Elements, Output, SharedOutput};
 use crate::tensors::parallel::rows_per_task;
 
-/// Elements of the states before a step, their gradients, and the gates of a step.
-pub(super) fn workspace(g: &Recurrent) -> usize {
+/// Elements of workspace that [`recurrent_grad`] needs: the states before a step, their gradients, and the gates of a step.
+pub fn recurrent_grad_workspace(g: &Recurrent) -> usize {
     let rows = g.row().saturating_mul(2).saturating_add(g.hidden.saturating_mul(2 * g.vectors() + 8));
-    g.batch.saturating_mul(rows)
+    layer::workspace(g).saturating_add(g.batch.saturating_mul(rows))
 }
 
-/// A gradient of [`super::recurrent`], from that of its result and its result, both `[S, T, D, N, H]`.
+/// A gradient of `recurrent`, from that of its result and its result, both `[S, T, D, N, H]`.
 /// `workspace` has [`recurrent_grad_workspace`] elements.
 ///
 /// # Errors
@@ -215,12 +215,7 @@ impl<'a, 'w> Back<'a, 'w> {
         layer.product_back(self.gates, 0, g.gates(), self.d_hidden)
     }
 
-    fn gru_that_resets_first(
-        &mut self,
-        layer: &Layer<'_>,
-        before: &mut [f32],
-        step: usize,
-    ) -> Result<(), ShapeError> {
+    fn gru_that_resets_first(&mut self, layer: &Layer<'_>, before: &mut [f32], step: usize) -> Result<(), ShapeError> {
         let (g, h, row) = (layer.g, layer.g.hidden, layer.g.row());
         let state = g.batch * h;
         layer.product(self.hidden, 0, 2, &mut self.product[..2 * state])?;

@@ -1,7 +1,7 @@
 //! One step of one example, between the products.
 
+use super::geometry::RecurrentCell;
 use super::layer::Layer;
-use super::RecurrentCell;
 use crate::words::simd::multiversion;
 
 /// One example's rows: what the gates activate, what they give, and the product with R.
@@ -107,7 +107,9 @@ impl Layer<'_> {
         let h = self.g.hidden;
         let last = &mut gates.before[2 * h..];
         match self.g.cell {
-            RecurrentCell::Gru { linear_before_reset: true } => add_product(&gates.after[h..2 * h], gates.product, last),
+            RecurrentCell::Gru { linear_before_reset: true } => {
+                add_product(&gates.after[h..2 * h], gates.product, last)
+            }
             _ => add(gates.product, last),
         }
         self.activate(1, 2, &mut gates);

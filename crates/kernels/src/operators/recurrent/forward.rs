@@ -4,16 +4,16 @@ use bitbudget_formats::Counts;
 use rayon::prelude::*;
 
 use super::cells::{Gates, multiply};
-use super::layer::{Inputs, Layer, take};
-use super::{Recurrent, RecurrentCell, RecurrentOperands, recurrent_workspace};
+use super::geometry::{Recurrent, RecurrentCell, RecurrentOperands};
+use super::layer::{self, Inputs, Layer, take};
 use crate::error::{ShapeError, check};
 use crate::tensors::elements::{Output, SharedOutput};
 use crate::tensors::parallel::rows_per_task;
 
-/// Elements of the states, the gates of a step and the products with R.
-pub(super) fn workspace(g: &Recurrent) -> usize {
+/// Elements of workspace that [`recurrent`] needs: the states, the gates of a step and the products with R.
+pub fn recurrent_workspace(g: &Recurrent) -> usize {
     let rows = g.row().saturating_mul(2).saturating_add(g.hidden.saturating_mul(3));
-    g.batch.saturating_mul(rows)
+    layer::workspace(g).saturating_add(g.batch.saturating_mul(rows))
 }
 
 /// The states of a recurrent layer `[S, T, D, N, H]` after each step: the hidden ones, then the cell states of an LSTM or the hidden

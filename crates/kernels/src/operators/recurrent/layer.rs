@@ -1,9 +1,9 @@
 //! One direction of a layer: its weights, its products, its order of steps.
 
-use super::{Recurrent, RecurrentCell, RecurrentOperands};
+use super::activation::Activation;
+use super::geometry::{Recurrent, RecurrentCell, RecurrentOperands};
 use crate::error::{ShapeError, geometry};
 use crate::operators::gemm::{Matmul, matmul};
-use crate::operators::recurrent::Activation;
 use crate::tensors::elements::Elements;
 
 /// One direction.
