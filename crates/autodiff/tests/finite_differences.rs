@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 /// Operators that occur in backward and update graphs only.
 const WITHOUT_DERIVATIVE: &[&str] = &[
     "conv_grad_weight",
+    "recurrent_grad",
     "batch_mean",
     "batch_variance",
     "batch_norm_grad_scale",

@@ -4,6 +4,7 @@ use super::exporter::{Exporter, running_statistics};
 use super::indices;
 use super::messages::{element_type, flag, float, floats, int, ints, list, tensor, tensor_info, text, typed};
 use super::pool::{self, Pool};
+use super::recurrent;
 use bitbudget_ir::ops::{self, LogicalFunction, Window};
 use bitbudget_ir::{Dim, Graph, NodeId, Op, Real, Shape, UnaryFunction};
 use onnx_protobuf::AttributeProto;
@@ -12,6 +13,9 @@ use protobuf::Enum;
 /// Writes the messages for a node; its operands are written already.
 pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
     let graph = &exporter.model.graph;
+    if recurrent::is_written_with_layer(graph, id) {
+        return Ok(());
+    }
     let operands = graph.operands(id);
     let inputs: Vec<String> = operands.iter().map(|&operand| exporter.name(operand)).collect();
     if let Some((operator, attributes)) = one_to_one(graph.op(id)) {
@@ -44,6 +48,7 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             exporter.node(id, "Gemm", inputs).attribute = attributes;
         }
         Op::Matmul(op) => matmul(exporter, id, inputs, op),
+        Op::Recurrent(_) => return recurrent::write(exporter, id),
         Op::BatchNormalize(_) => return batch_normalize(exporter, id, &inputs),
         Op::MaxPool(op) => return pool::write(exporter, id, &op.window(), Pool::Max),
         Op::AveragePool(op) => {

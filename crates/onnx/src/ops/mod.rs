@@ -31,6 +31,7 @@ mod part;
 mod pool;
 mod quantization;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod reduce_composed;
 mod reshape;
@@ -50,7 +51,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 31] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 32] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -58,6 +59,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 31] {
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),
         ("Rotary embedding", rotary::ROWS),
+        ("Recurrent layers", recurrent::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),

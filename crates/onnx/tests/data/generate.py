@@ -10,6 +10,7 @@ import json, pathlib
 import composed
 import logic
 import numpy as np, onnx, onnxruntime
+import recurrent
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from onnx.reference import ReferenceEvaluator
 
@@ -52,7 +53,7 @@ def case(name, opset, shape, nodes, init=None, out="y", expect=None, ir=None, ba
             print(f"{name}: reference implementation ({str(e)[:80]})")
             y = ReferenceEvaluator(model).run(None, {"x": x})[0]
     (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
-    cases.append(dict(name=name, batch=size[0], input=[float(v) for v in x.ravel()], shape=list(y.shape),
+    cases.append(dict(name=name, batch=batch if "N" in shape else size[0], input=[float(v) for v in x.ravel()], shape=list(y.shape),
                       output=[float(np.float32(v)) for v in np.asarray(y).ravel()]))
 
 
@@ -478,6 +479,7 @@ def slices():
 
 composed.add(case, node, f, i)
 logic.add(case, node, f, i)
+recurrent.add(case, node, f, i)
 
 # Withdrawn from the standard, so that no runtime computes them.
 case("old_affine", 6, CNK, [node("Affine", ["x"], alpha=2.0, beta=-0.5)], expect=lambda x, v: 2 * x - 0.5)

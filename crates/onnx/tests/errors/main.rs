@@ -7,6 +7,7 @@ mod dropout;
 mod indices;
 mod messages;
 mod models;
+mod recurrent;
 
 use models::{external, floats, import, info, ints, model, node, relu, whole, with};
 use onnx_protobuf::{Message, StringStringEntryProto, TensorProto};
