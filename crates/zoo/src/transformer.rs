@@ -44,7 +44,7 @@ impl Layers {
 
     /// The rows of a table that ids name.
     pub(crate) fn embedding(&mut self, name: &str, table: NodeId, ids: NodeId) -> Built {
-        self.emit(name, ops::Gather { axis: 0 }, &[table, ids])
+        self.emit(name, ops::Gather { axis: 0, batch_dims: 0 }, &[table, ids])
     }
 
     /// Normalisation over the last dimension.
