@@ -203,8 +203,8 @@ fn compute(
         Op::Gather(op) => index::gather(op, call),
         Op::GatherGrad(op) => index::gather_grad(op, call),
         Op::ArgMax(op) => index::arg_max(op, call),
-        Op::NllLoss(_) => rows::nll_loss(call),
-        Op::NllLossGrad(_) => rows::nll_loss_grad(call),
+        Op::NllLoss(op) => rows::nll_loss(op, call),
+        Op::NllLossGrad(op) => rows::nll_loss_grad(op, call),
         Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
             Err(Fault::Operands("sources are bound, not computed".into()))
         }

@@ -65,16 +65,19 @@ pub enum ScalarKind {
     FirstBias,
     /// 1 - beta2^t of Adam at update t.
     SecondBias,
+    /// The number of examples in the batch.
+    Examples,
 }
 
 impl ScalarKind {
     /// Every kind.
-    pub const ALL: [ScalarKind; 5] = [
+    pub const ALL: [ScalarKind; 6] = [
         ScalarKind::LossScale,
         ScalarKind::InverseLossScale,
         ScalarKind::LearningRate,
         ScalarKind::FirstBias,
         ScalarKind::SecondBias,
+        ScalarKind::Examples,
     ];
 
     /// The name that binds its value.
@@ -85,6 +88,7 @@ impl ScalarKind {
             ScalarKind::LearningRate => "learning_rate",
             ScalarKind::FirstBias => "first_bias",
             ScalarKind::SecondBias => "second_bias",
+            ScalarKind::Examples => "examples",
         }
     }
 }
