@@ -69,6 +69,7 @@ fn training(forward: &Graph, options: &Options) -> Result<Graph, CompileError> {
     verify(forward).map_err(CompileError::Graph)?;
     if let Some(measured) = options.budget.as_ref().and_then(|budget| budget.measured.as_ref()) {
         measured.profile.check(forward)?;
+        measured.profile.check_loss(&options.loss)?;
     }
     Ok(training_with(forward, &options.optimizer, options.updates, &options.loss)?)
 }

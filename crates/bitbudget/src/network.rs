@@ -1,7 +1,7 @@
 //! The facts about a network that a training needs.
 
 use crate::trainer::is_trainer;
-use crate::{Compiled, Error, ErrorKind, Graph, Loss, LossScaling, Model, Options, Updates, onnx};
+use crate::{Compiled, Error, ErrorKind, Graph, Loss, LossScaling, Model, Options, Updates};
 use bitbudget_autodiff::{check_batch, closing_sigmoid, training_with};
 use bitbudget_ir::{DType, Dim, Node, NodeId, Op};
 use bitbudget_train::data::{Interface, Network, Port};
@@ -32,18 +32,6 @@ pub fn closing_function<'g>(forward: &'g Graph, loss: &Loss) -> Option<(&'static
         _ => "Softmax",
     };
     Some((operator, &node.name))
-}
-
-/// The loss that a network has after import, where `loss` was asked for: a cross-entropy that stood in the file is taken away while importing.
-pub fn imported_loss(loss: Loss, warnings: &[onnx::Warning]) -> Loss {
-    let is_inside = |name: &String| {
-        let inside = warnings.iter().filter(|warning| warning.kind == onnx::WarningKind::LossInside);
-        inside.flat_map(|warning| &warning.names).any(|inside| inside == name)
-    };
-    match loss {
-        Loss::Output { name } if is_inside(&name) => Loss::default(),
-        loss => loss,
-    }
 }
 
 /// When a run with this loss scale updates parameters.
@@ -145,6 +133,9 @@ fn indexed(graph: &Graph, input: NodeId) -> Option<usize> {
     let sizes = graph.readers(input).into_iter().filter_map(|reader| match graph.op(reader) {
         Op::Gather(op) if graph.operands(reader).get(1) == Some(&input) => {
             graph.ty(*graph.operands(reader).first()?).shape.get(op.axis)?.as_fixed()
+        }
+        Op::NllLoss(_) if graph.operands(reader).get(1) == Some(&input) => {
+            graph.ty(*graph.operands(reader).first()?).shape.get(1)?.as_fixed()
         }
         Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Convert(_) | Op::Broadcast(_) => indexed(graph, reader),
         _ => None,

@@ -161,6 +161,7 @@ fn budgets() {
 fn profiles() {
     let mut session = Session::compile(model(), &options()).unwrap();
     let settings = |learning_rate, batches| ProfileSettings {
+        loss: "cross-entropy".into(),
         data: "numbers".into(),
         seed: 0,
         batch: BATCH,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use bitbudget::onnx::{ImportOptions, Warning, import_with};
 use bitbudget::{
     Available, Budget, Compiled, FileKind, Format, Graph, Loss, Measured, Method, Model, Optimizer, Options, Pin, Plan,
-    Profile, Rules, Storage, Updates, closing_function, compile, compile_as, imported_loss,
+    Profile, Rules, Storage, Updates, closing_function, compile, compile_as,
 };
 use std::path::Path;
 
@@ -149,8 +149,7 @@ pub(crate) fn compiled_from(
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
     effect::check_settled(assignment)?;
     let (used, from) = (used.transpose()?, from_plan.transpose()?);
-    let mut options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
-    options.loss = imported_loss(options.loss, &warnings);
+    let options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
     let compiled = match &used {
         Some(plan) => compile_as(model, &options, plan),
         None => compile(model, &options),

@@ -32,7 +32,7 @@ pub(crate) fn mixing(how: &str) -> String {
 pub(crate) fn check(graph: &Graph, has_own_loss: bool) -> Result<(), String> {
     let mut places: Vec<Place> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
-        if has_own_loss && matches!(graph.op(id), Op::ReduceMean(_)) && ends_examples(graph, id) {
+        if has_own_loss && matches!(graph.op(id), Op::ReduceMean(_) | Op::NllLoss(_)) && ends_examples(graph, id) {
             places.push(None);
             continue;
         }

@@ -11,7 +11,7 @@ mod train;
 
 use crate::{
     Cause, Compiled, Error, ErrorKind, Executor, Inputs, Loss, Model, Options, Overflow, ProbeError, Program,
-    Promotion, Target, Values, compile, imported_loss, metrics, onnx,
+    Promotion, Target, Values, compile, metrics, onnx,
 };
 use bitbudget_exec::Loaded;
 use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
@@ -76,7 +76,7 @@ impl Session {
     /// # Errors
     /// As for [`onnx::import`] and [`Session::compile`].
     pub fn from_onnx(path: impl AsRef<Path>, options: &Options) -> Result<Session, Error> {
-        Session::imported(onnx::import_with(path.as_ref(), &import_options(options))?, options)
+        Session::compile(onnx::import_with(path.as_ref(), &import_options(options))?.model, options)
     }
 
     /// Imports the bytes of an ONNX file, which holds its weights, and compiles it.
@@ -84,12 +84,7 @@ impl Session {
     /// # Errors
     /// As for [`onnx::import_bytes`] and [`Session::compile`].
     pub fn from_onnx_bytes(bytes: &[u8], options: &Options) -> Result<Session, Error> {
-        Session::imported(onnx::import_bytes_with(bytes, None, &import_options(options))?, options)
-    }
-
-    fn imported(imported: onnx::Imported, options: &Options) -> Result<Session, Error> {
-        let loss = imported_loss(options.loss.clone(), &imported.warnings);
-        Session::compile(imported.model, &Options { loss, ..options.clone() })
+        Session::compile(onnx::import_bytes_with(bytes, None, &import_options(options))?.model, options)
     }
 
     /// The trainer of a trainer file's bytes, on this processor; training goes on where it was saved.

@@ -31,6 +31,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
     let settings = ProfileSettings {
         data: examples.name().to_string(),
+        loss: compiled.loss().to_string(),
         seed: args.seed,
         batch: args.batch,
         batches: args.batches,

@@ -259,3 +259,80 @@ fn all_commands_take_every_loss() {
     assert!(run.stdout.contains("target `targets` [N, 3] (numbers), loss mse"), "{}", run.stdout);
     assert_eq!(folder.json("i.json")["loss"], "mse");
 }
+
+/// The losses of a run's steps.
+fn losses(folder: &Folder, file: &str) -> Vec<f64> {
+    let text = String::from_utf8(folder.read(file)).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.filter(|record| record["record"] == "step").map(|record| record["loss"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn a_loss_of_the_network_trains_as_the_same_by_name() {
+    let folder = Folder::new();
+    let head = [
+        "%0 = input {name=\"x\"} : f32[N,4]",
+        "%1 = parameter {name=\"w\"} : f32[4,3]",
+        "%2 = matmul(%0, %1) {trans_a=false, trans_b=false} : f32[N,3] output \"fc\"",
+    ];
+    let w = [("w", spread(12, 2))];
+    write(&folder, "plain.onnx", &[&head[..], &["return \"scores\" = %2"]].concat(), &w);
+    let squares = |mean: &'static str| {
+        let tail = [
+            "%3 = input {name=\"goal\"} : f32[N,3]",
+            "%4 = sub(%2, %3) : f32[N,3] output \"difference\"",
+            "%5 = mul(%4, %4) : f32[N,3] output \"square\"",
+            mean,
+            "return \"scores\" = %2",
+            "return \"total\" = %6",
+        ];
+        [&head[..], &tail[..]].concat()
+    };
+    write(&folder, "whole.onnx", &squares("%6 = reduce_mean(%5) {axes=[0,1]} : f32[] output \"mean\""), &w);
+    write(&folder, "each.onnx", &squares("%6 = reduce_mean(%5) {axes=[1]} : f32[N] output \"mean\""), &w);
+    let classes = [
+        "%3 = input {name=\"classes\"} : i32[N]",
+        "%4 = log_softmax(%2) : f32[N,3] output \"log\"",
+        "%5 = nll_loss(%4, %3) : f32[] output \"nll\"",
+        "return \"scores\" = %2",
+        "return \"total\" = %5",
+    ];
+    write(&folder, "inside.onnx", &[&head[..], &classes[..]].concat(), &w);
+    let (x, goal, labels) = (spread(9 * 4, 3), spread(9 * 3, 4), [0, 2, 1, 1, 0, 2, 2, 1, 0]);
+    npz(&folder, "d.npz", &[("x", &[9, 4], &x), ("y", &[9, 3], &goal)], &[]);
+    npz(&folder, "own.npz", &[("x", &[9, 4], &x), ("goal", &[9, 3], &goal)], &[]);
+    npz(&folder, "classes.npz", &[("x", &[9, 4], &x)], &[("y", &[9], &labels)]);
+    npz(&folder, "named.npz", &[("x", &[9, 4], &x)], &[("classes", &[9], &labels), ("y", &[9], &[0; 9])]);
+    let how = "--method fp32 --batch 3 --lr 0.1 --epochs 2 --no-shuffle --quiet";
+    let train = |network: &str, data: &str, loss: &str| {
+        folder.succeed(&format!(
+            "train {network}.onnx --data npz:{data}.npz --loss {loss} {how} --metrics m.jsonl --save out.onnx"
+        ));
+        losses(&folder, "m.jsonl")
+    };
+    let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    let expected = train("plain", "d", "mse");
+    for network in ["whole", "each"] {
+        let found = train(network, "own", "output:total");
+        assert!(near(&found, &expected), "{network}: {found:?}, not {expected:?}");
+    }
+    // What is saved has the network's other outputs too. Examples that do not fill another batch are left out.
+    let eval = |arguments: &str| {
+        folder.succeed(&format!("eval {arguments} --json e.json --quiet"));
+        (folder.json("e.json")["loss"].as_f64().unwrap(), folder.json("e.json")["examples"].as_u64().unwrap())
+    };
+    let (each, counted) = eval("out.onnx --data npz:own.npz --loss output:total --batch 3");
+    let (plain, all) = eval("out.onnx --data npz:d.npz --loss mse --output scores --batch 4");
+    assert!((each - plain).abs() < 1e-6 && (counted, all) == (9, 9), "{each} {plain} {counted} {all}");
+    assert_eq!(eval("out.onnx --data npz:own.npz --loss output:total --batch 7").1, 7);
+    let expected = train("plain", "classes", "cross-entropy");
+    let found = train("inside", "named", "output:total");
+    assert!(near(&found, &expected), "{found:?}, not {expected:?}");
+    // Targets are never rounded, nor the loss.
+    folder.succeed(
+        "train whole.onnx --data npz:own.npz --loss output:total --batch 9 --method uniform-low --steps 3 --quiet",
+    );
+    let training = folder.succeed("inspect whole.onnx --loss output:total --text training").stdout;
+    assert!(training.contains("input {name=\"goal\", target=true}"), "{training}");
+    folder.refused("train whole.onnx --data npz:d.npz --loss output:total --batch 3", &["no array `goal`"]);
+}

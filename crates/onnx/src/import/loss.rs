@@ -3,12 +3,15 @@
 use crate::ops;
 use onnx_protobuf::{GraphProto, NodeProto};
 
-/// Makes the scores of cross-entropies outputs in their place, and drops their labels, which only they read; the names of the losses, each
-/// with that of its scores.
-pub(super) fn strip(graph: &mut GraphProto) -> Vec<(String, String)> {
+/// Makes the scores of cross-entropies outputs in their place, and drops their labels, which only they read; the names of the losses. One
+/// that is to be trained as it stands stays.
+pub(super) fn strip(graph: &mut GraphProto, kept: Option<&str>) -> Vec<String> {
     let mut stripped = Vec::new();
     for at in 0..graph.output.len() {
         let name = graph.output[at].name.clone();
+        if kept == Some(name.as_str()) {
+            continue;
+        }
         let Some(loss) = graph.node.iter().position(|node| is_mean_loss(node) && node.output.first() == Some(&name))
         else {
             continue;
@@ -16,9 +19,9 @@ pub(super) fn strip(graph: &mut GraphProto) -> Vec<(String, String)> {
         let (scores, labels) = (graph.node[loss].input[0].clone(), graph.node[loss].input[1].clone());
         graph.node.remove(loss);
         graph.input.retain(|input| input.name != labels || graph.node.iter().any(|node| node.input.contains(&labels)));
-        graph.output[at].name.clone_from(&scores);
+        graph.output[at].name = scores;
         graph.output[at].type_.clear();
-        stripped.push((name, scores));
+        stripped.push(name);
     }
     let mut seen = Vec::new();
     graph.output.retain(|output| {

@@ -117,8 +117,8 @@ enum Interface<'o> {
     /// Those of a network, by what the user says: examples in, scores out.
     Network {
         options: &'o ImportOptions,
-        /// Losses that stood behind the scores, with these.
-        losses: &'o [(String, String)],
+        /// Losses that stood behind the scores.
+        losses: &'o [String],
     },
     /// What the file states.
     Stated,
@@ -132,7 +132,7 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
         // What only other outputs need is not read.
         graph.output.retain(|output| output.name == *wanted);
     }
-    let losses = model.graph.as_mut().map(loss::strip).unwrap_or_default();
+    let losses = model.graph.as_mut().map(|graph| loss::strip(graph, options.loss.as_deref())).unwrap_or_default();
     import_model(&model, data, Interface::Network { options, losses: &losses })
 }
 
@@ -155,10 +155,10 @@ fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     Ok(model)
 }
 
-fn import_model<'o>(
-    model: &'o ModelProto,
+fn import_model(
+    model: &ModelProto,
     data: Option<DataFolders>,
-    interface: Interface<'o>,
+    interface: Interface<'_>,
 ) -> Result<Imported, ImportError> {
     let graph =
         model.graph.as_ref().ok_or_else(|| ImportError::one("the file holds no graph; is it an ONNX model?"))?;
@@ -176,14 +176,11 @@ fn import_model<'o>(
     interface::initializers(graph, &mut importer);
     let output = match interface {
         Interface::Network { options, losses } => {
-            let names: Vec<String> = losses.iter().map(|(loss, _)| loss.clone()).collect();
-            importer.has_own_loss = options.loss.as_ref().is_some_and(|loss| !names.contains(loss));
-            warn_of_each(&mut importer, WarningKind::LossInside, names);
+            importer.has_own_loss = options.loss.is_some();
+            warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
             interface::network_inputs(graph, &options.sizes, &mut importer);
-            let scores =
-                |wanted: &'o str| losses.iter().find(|(loss, _)| loss == wanted).map(|(_, scores)| scores.as_str());
-            let wanted = options.loss.as_deref().or(options.output.as_deref());
-            interface::network_output(graph, wanted.map(|wanted| scores(wanted).unwrap_or(wanted)), &mut importer)
+            let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
+            interface::network_output(graph, options.loss.as_deref().or(wanted), &mut importer)
         }
         Interface::Stated => {
             stated::inputs(graph, &mut importer);

@@ -299,7 +299,7 @@ fn one_hot(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 /// A number as a constant of the graph.
-fn number(importer: &mut Importer, node: &Node, what: &str, number: f32) -> Result<NodeId, String> {
+pub(super) fn number(importer: &mut Importer, node: &Node, what: &str, number: f32) -> Result<NodeId, String> {
     let constant = Constant { shape: Vec::new(), elements: Elements::Floats(vec![number]) };
     let operand = Operand { name: format!("{}.{what}", node.name), value: Value::known(constant) };
     importer.operand(&operand)

@@ -15,6 +15,7 @@ mod layer_norm_pattern;
 mod linear;
 mod linear_map;
 mod logic;
+mod losses;
 mod lp_pool;
 mod microsoft;
 mod normalization;
@@ -40,7 +41,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 25] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -64,6 +65,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 24] {
         ("Resizing", resize::ROWS),
         ("Reductions", reduce::ROWS),
         ("Composed reductions", reduce_composed::ROWS),
+        ("Losses", losses::ROWS),
         ("Known values", known::ROWS),
         ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),
     ]

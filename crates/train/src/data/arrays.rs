@@ -64,7 +64,12 @@ impl Arrays {
                 let is_target = at >= inputs;
                 let other = if is_target { (targets == 1).then_some("y") } else { (inputs == 1).then_some("x") };
                 let mut array = None;
-                for name in [other, Some(port.name.as_str())].into_iter().flatten() {
+                let mut names = [other, Some(port.name.as_str())];
+                if matches!(interface.loss, Loss::Output { .. }) {
+                    // The network names its targets itself.
+                    names.reverse();
+                }
+                for name in names.into_iter().flatten() {
                     if array.is_none() {
                         array = npz::read(path, &mut archive, &format!("{name}{suffix}"))?;
                     }

@@ -10,7 +10,7 @@ use crate::report::Inputs;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
-use bitbudget::{Budget, Limit, Loss, Model, Options, data_interface, imported_loss, updates};
+use bitbudget::{Budget, Limit, Loss, Model, Options, data_interface, updates};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::run::{Length, Settings};
@@ -51,7 +51,6 @@ impl Setup {
         let updates = updates(args.settings.loss_scale);
         let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
         let mut options = options(&assignment(args), &args.optimizer, request, None)?;
-        options.loss = imported_loss(options.loss, &warnings);
         if !args.quiet {
             warn(&warnings, &model.graph, &options.loss, &args.network);
         }
