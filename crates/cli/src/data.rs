@@ -70,8 +70,8 @@ impl Examples {
         }
     }
 
-    /// Hands all examples to a hash, as they are used.
-    pub(crate) fn hash(&self, add: &mut dyn FnMut(&[u8])) {
+    /// Hands all examples on as they are used, to be hashed.
+    pub(crate) fn for_each_part(&self, add: &mut dyn FnMut(&[u8])) {
         match self {
             Examples::Rows(dataset) => {
                 let Dataset { shape, classes, normalization, channels_last, .. } = &**dataset;
@@ -84,7 +84,7 @@ impl Examples {
                     split.labels.iter().for_each(|label| add(&label.to_le_bytes()));
                 }
             }
-            Examples::Arrays(arrays) => arrays.hash(add),
+            Examples::Arrays(arrays) => arrays.for_each_part(add),
         }
     }
 

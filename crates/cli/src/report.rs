@@ -32,7 +32,7 @@ impl Run {
         match record {
             Record::Step(step) => self.steps.push(point(step)),
             Record::Epoch(epoch) => self.epochs.push(self::epoch(epoch)),
-            Record::Final(end) => self.end = Some(end.clone()),
+            Record::Final(end) => self.end = Some((**end).clone()),
         }
     }
 

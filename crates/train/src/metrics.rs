@@ -13,9 +13,9 @@ pub enum Record {
     /// After a step.
     Step(StepRecord),
     /// After an epoch.
-    Epoch(EpochRecord),
+    Epoch(Box<EpochRecord>),
     /// After the run.
-    Final(FinalRecord),
+    Final(Box<FinalRecord>),
 }
 
 /// A training step. A loss that is not finite is `null` in JSON and NaN when read back.
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn each_record_is_a_line_that_reads_back() {
-        let end = Record::Final(FinalRecord {
+        let end = Record::Final(Box::new(FinalRecord {
             train_loss: 0.5,
             train_accuracy: Some(0.75),
             train_metrics: Metrics { perplexity: Some(3.5), ..Metrics::default() },
@@ -250,7 +250,7 @@ mod tests {
             diverged: true,
             divergence: Some(Diverged { step: 3, tensor: Some("conv1".into()), message: "no".into() }),
             network: Some("0123456789abcdef".into()),
-        });
+        }));
         for record in [step(0.5), end] {
             let line = record.line().unwrap();
             assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");

@@ -232,7 +232,7 @@ impl Run<'_> {
                 self.test = Some(evaluate(self.executor, self.values, &self.evaluate, &mut *test, self.loss)?);
             }
             let (trained, tested) = (self.last.tally.metrics(), self.test.map(|test| test.metrics).unwrap_or_default());
-            observe(&Record::Epoch(EpochRecord {
+            observe(&Record::Epoch(Box::new(EpochRecord {
                 epoch,
                 steps: self.step,
                 train_loss: self.last.loss(),
@@ -244,7 +244,7 @@ impl Run<'_> {
                 skipped: self.last.skipped,
                 seconds: begin.elapsed().as_secs_f64(),
                 images_per_second: self.last.examples as f64 / training,
-            }))?;
+            })))?;
             epoch += 1;
         }
         Ok(())

@@ -208,7 +208,8 @@ mod tests {
             seconds: 1.0,
             images_per_second: 128.0,
         };
-        let file = [Events::head(), run.record(&Record::Step(step)), run.record(&Record::Epoch(epoch))].concat();
+        let file =
+            [Events::head(), run.record(&Record::Step(step)), run.record(&Record::Epoch(Box::new(epoch)))].concat();
         let events = read(&file);
         assert_eq!(events[0].what, Some(What::FileVersion(VERSION.into())));
         let scalars = |event: &Event| match &event.what {

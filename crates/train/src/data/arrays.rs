@@ -141,8 +141,8 @@ impl Arrays {
         Arrays { name, ports, targets: interface.targets.len(), train, test: None, notes }
     }
 
-    /// Hands the shapes and elements of all examples to a hash.
-    pub fn hash(&self, add: &mut dyn FnMut(&[u8])) {
+    /// Hands the shapes and elements of all examples on, to be hashed.
+    pub fn for_each_part(&self, add: &mut dyn FnMut(&[u8])) {
         add(format!("{:?}", self.ports).as_bytes());
         for columns in std::iter::once(&self.train).chain(&self.test) {
             for column in &columns.columns {

@@ -215,7 +215,7 @@ fn question(
 /// The hash of all examples, as they are used.
 fn hash(examples: &Examples) -> String {
     let mut all = Fingerprint::default();
-    examples.hash(&mut |bytes| all.add(bytes));
+    examples.for_each_part(&mut |bytes| all.add(bytes));
     all.digits()
 }
 
