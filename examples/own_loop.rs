@@ -40,14 +40,14 @@ fn batch(random: &mut Random, size: usize) -> Batch {
     let points = Array { shape: vec![size, 3], numbers: Numbers::F32(points) };
     let classes = Array { shape: vec![size], numbers: Numbers::Integers(classes) };
     let arrays = [("points".to_string(), points), ("labels".to_string(), classes)].into();
-    Batch { arrays, labels: "labels".into(), examples: Vec::new(), valid: size }
+    Batch { arrays, labels: "labels".into(), valid: size, ..Batch::default() }
 }
 
 /// Accuracy on 10 new batches.
 fn accuracy(session: &mut Session) -> Result<f64, bitbudget::Error> {
     let (size, mut random) = (session.evaluation_batch(Precision::Assigned)?, Random(7));
     let mut batches = (0..10).map(|_| Ok(batch(&mut random, size)));
-    Ok(session.evaluate(&mut batches, Precision::Assigned)?.accuracy)
+    Ok(session.evaluate(&mut batches, Precision::Assigned)?.metrics.accuracy.unwrap_or_default())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -46,11 +46,11 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
     };
     let (start, exact) = (programs(&compiled), compiled.evaluate_fp32().unwrap());
     let examples = Epochs::new(&dataset, TrainOptions { batch: BATCH, seed, shuffle: true, augment: false });
-    let mut losses = Vec::new();
+    let (mut losses, loss) = (Vec::new(), compiled.loss().clone());
     let record = train(
         &mut executor,
         &mut values,
-        Training { programs: start, fp32: &exact, examples: &examples, settings: &settings },
+        Training { programs: start, fp32: &exact, examples: &examples, settings: &settings, loss: &loss },
         &mut |tensors| {
             let nodes: Vec<u32> = tensors.iter().map(|over| over.tensor).collect();
             let promoted = compiled.promote(&nodes, bitbudget::Promotion::Fitting).unwrap();

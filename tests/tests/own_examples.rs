@@ -79,8 +79,8 @@ fn trained(change: Change, steps: u64) -> Result<(Vec<f64>, Values)> {
         betas: [0.0; 2],
     };
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
-    let training =
-        Training { programs, fp32: &compiled.evaluate_fp32().unwrap(), examples: &Own { change }, settings: &settings };
+    let (fp32, examples, loss) = (compiled.evaluate_fp32().unwrap(), Own { change }, compiled.loss());
+    let training = Training { programs, fp32: &fp32, examples: &examples, settings: &settings, loss };
     let mut losses = Vec::new();
     let ended = train(&mut executor, &mut values, training, &mut |_| Ok(None), &mut |record| {
         if let Record::Step(step) = record {
@@ -117,7 +117,9 @@ fn an_evaluation_takes_an_iterator_and_counts_what_is_valid() {
     let program = &compiled.evaluate;
     let mut values = Values::new(program, &compiled.values, executor.device()).unwrap();
     let loaded = executor.load(program).unwrap();
-    let mut run = |batches: Vec<Batch>| evaluate(&mut executor, &mut values, &loaded, &mut batches.into_iter().map(Ok));
+    let mut run = |batches: Vec<Batch>| {
+        evaluate(&mut executor, &mut values, &loaded, &mut batches.into_iter().map(Ok), compiled.loss())
+    };
     let [one, mut other] = [3, 7].map(|seed| batch(seed, program.batch));
     let whole = run(vec![one.clone(), other.clone()]).unwrap();
     assert_eq!(whole.examples, 2 * program.batch as u64);

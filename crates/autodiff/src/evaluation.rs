@@ -4,7 +4,7 @@ use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Stage};
 
 /// The forward part of a training graph, with batch statistics replaced by the running ones that the step updates, and without dropout.
 ///
-/// Its outputs are `logits` and `log_probabilities`, and it has no updates. Each node stands for the one that it is in the training graph.
+/// Its outputs are `logits` and `log_probabilities`, or `predictions`; where the network computes its loss itself, `loss`. It has no updates. Each node stands for the one that it is in the training graph.
 ///
 /// # Errors
 /// If a batch normalisation has no running statistics.
@@ -43,7 +43,7 @@ pub fn evaluation(training: &Graph) -> Result<Graph, GraphError> {
         graph.set_origin(new, node.origin.clone());
         copied[id.index()] = Some(new);
     }
-    for name in OUTPUTS {
+    for name in outputs(training) {
         if let Some(id) = training.output(name).and_then(|id| copied[id.index()]) {
             graph.set_output(name, id);
         }
@@ -51,19 +51,24 @@ pub fn evaluation(training: &Graph) -> Result<Graph, GraphError> {
     Ok(graph.without_dead_nodes().0)
 }
 
-const OUTPUTS: [&str; 2] = ["logits", "log_probabilities"];
+/// The names of the evaluation's outputs: the network's results, from which losses are computed in double precision; without any, its loss.
+fn outputs(training: &Graph) -> Vec<&'static str> {
+    let results = ["logits", "log_probabilities", "predictions"];
+    let found: Vec<&str> = results.into_iter().filter(|name| training.output(name).is_some()).collect();
+    if found.is_empty() { vec!["loss"] } else { found }
+}
 
 /// The nodes that the evaluation's outputs depend on.
 fn needed(training: &Graph) -> Vec<bool> {
-    let mut outputs = training.clone();
-    outputs.clear_outputs();
-    outputs.clear_updates();
-    for name in OUTPUTS {
+    let mut wanted = training.clone();
+    wanted.clear_outputs();
+    wanted.clear_updates();
+    for name in outputs(training) {
         if let Some(id) = training.output(name) {
-            outputs.set_output(name, id);
+            wanted.set_output(name, id);
         }
     }
-    outputs.live()
+    wanted.live()
 }
 
 /// The state in which a batch statistic is averaged.

@@ -20,15 +20,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod cross_entropy;
 mod evaluation;
 mod gradients;
 mod loss;
 mod optimizer;
 mod scores;
+mod targets;
 mod training;
 
+pub use cross_entropy::class_weights;
 pub use evaluation::evaluation;
 pub use gradients::gradients;
 pub use optimizer::{Optimizer, Updates};
-pub use scores::closing_softmax;
+pub use scores::{closing_sigmoid, closing_softmax};
 pub use training::{check_batch, training, training_with};

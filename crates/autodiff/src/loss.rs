@@ -1,65 +1,86 @@
-//! The loss: softmax cross-entropy of each row of scores.
+//! The loss behind the network's result, with the target that it is compared with.
 
-use bitbudget_ir::ops::{Input, LogSoftmax, NllLoss, Reshape, Transpose};
-use bitbudget_ir::{Dim, Graph, GraphError, Names, NodeId, Reason, Role, Shape, TensorType};
+use crate::cross_entropy;
+use bitbudget_ir::ops::{Add, Clip, Input, Mul, ReduceMean, Scale, Sub, Unary};
+use bitbudget_ir::{Graph, GraphError, Loss, Names, NodeId, Op, Real, Reason, Role, TensorType, UnaryFunction};
 
-/// Appends log-softmax and negative log-likelihood to the class scores and names the results; returns the loss.
-pub(crate) fn append(graph: &mut Graph, scores: NodeId, names: &mut Names) -> Result<NodeId, GraphError> {
-    let (scores, labelled) = rows(graph, scores)?;
-    let mut labels = graph.source(Input { name: names.fresh("labels"), target: true }, TensorType::i32(labelled));
-    let rows = Shape(graph.ty(scores).shape.0[..1].to_vec());
-    if graph.ty(labels).shape != rows {
-        labels = graph.add(Reshape { shape: rows }, &[labels])?;
-        graph.set_role(labels, Role::Internal);
-    }
-    let log_probabilities = graph.add_named(LogSoftmax {}, &[scores], "log_softmax")?;
-    let loss = graph.add_named(NllLoss {}, &[log_probabilities, labels], "nll_loss")?;
-    graph.set_output("logits", scores);
-    graph.set_output("log_probabilities", log_probabilities);
+/// Appends the loss to the network's result, with its target, and names the results; returns the loss, a scalar.
+pub(crate) fn append(graph: &mut Graph, result: NodeId, loss: &Loss, names: &mut Names) -> Result<NodeId, GraphError> {
+    loss.check().map_err(|reason| fault(graph, result, &reason))?;
+    let elements = match loss {
+        Loss::CrossEntropy { smoothing, weights } => {
+            return cross_entropy::append(graph, result, *smoothing, weights, names);
+        }
+        Loss::Output { .. } => result,
+        Loss::BinaryCrossEntropy => {
+            let target = target(graph, result, names)?;
+            graph.set_output("logits", result);
+            binary_cross_entropy(graph, result, target)?
+        }
+        Loss::MeanSquared | Loss::MeanAbsolute | Loss::Huber { .. } => {
+            let target = target(graph, result, names)?;
+            graph.set_output("predictions", result);
+            let difference = internal(graph, Sub {}, &[result, target])?;
+            match loss {
+                Loss::Huber { delta } => huber(graph, difference, *delta)?,
+                Loss::MeanAbsolute => internal(graph, unary(UnaryFunction::Abs), &[difference])?,
+                _ => internal(graph, Mul {}, &[difference, difference])?,
+            }
+        }
+    };
+    let loss = mean(graph, elements)?;
     graph.set_output("loss", loss);
     Ok(loss)
 }
 
-/// The dimension of the classes in scores of a shape: the last one, or the second one of images (`[N, classes, height, width]`); as
-/// many dimensions of size one as there are others are left out first.
-pub(crate) fn class_axis(shape: &Shape) -> Option<usize> {
-    let batch = shape.0.iter().position(|dim| dim.is_batch())?;
-    let others: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != batch).collect();
-    let large: Vec<usize> = others.iter().copied().filter(|&axis| shape.0[axis] != Dim::fixed(1)).collect();
-    match (large.as_slice(), others.as_slice()) {
-        (_, []) => None,
-        ([], [.., last]) => Some(*last),
-        ([only], _) => Some(*only),
-        _ if shape.rank() >= 4 => Some(others[0]),
-        (_, [.., last]) => Some(*last),
+/// Numbers for all elements of the network's result, which the data give.
+fn target(graph: &mut Graph, result: NodeId, names: &mut Names) -> Result<NodeId, GraphError> {
+    let shape = graph.ty(result).shape.clone();
+    if !shape.0.iter().any(|dim| dim.is_batch()) {
+        let reason = "the network's output has no dimension of examples; choose another one with --output, or say --loss output:NAME \
+                      where the network computes its loss itself";
+        return Err(fault(graph, result, reason));
+    }
+    Ok(graph.source(Input { name: names.fresh("targets"), target: true }, TensorType::f32(shape)))
+}
+
+/// `log(1 + e^-x) + x - t x`: neither exponential overflows, and what is near zero for a target of one stays exact.
+fn binary_cross_entropy(graph: &mut Graph, x: NodeId, target: NodeId) -> Result<NodeId, GraphError> {
+    let negative = internal(graph, Scale { by: Real(-1.0) }, &[x])?;
+    let of_one = internal(graph, unary(UnaryFunction::Softplus), &[negative])?;
+    let product = internal(graph, Mul {}, &[x, target])?;
+    let rest = internal(graph, Sub {}, &[x, product])?;
+    internal(graph, Add {}, &[of_one, rest])
+}
+
+/// `c (d - c / 2)` with `c` the difference up to delta: the half of its square, and linear above.
+fn huber(graph: &mut Graph, difference: NodeId, delta: f64) -> Result<NodeId, GraphError> {
+    let clipped = internal(graph, Clip { min: Real(-delta), max: Real(delta) }, &[difference])?;
+    let half = internal(graph, Scale { by: Real(0.5) }, &[clipped])?;
+    let rest = internal(graph, Sub {}, &[difference, half])?;
+    internal(graph, Mul {}, &[clipped, rest])
+}
+
+/// The mean of all elements; a scalar is one already.
+fn mean(graph: &mut Graph, elements: NodeId) -> Result<NodeId, GraphError> {
+    let rank = graph.ty(elements).shape.rank();
+    match rank {
+        0 => Ok(elements),
+        _ => internal(graph, ReduceMean { axes: (0..rank).collect(), keep: false }, &[elements]),
     }
 }
 
-/// The class scores as `[rows, classes]`, and the shape of the labels: one row of scores for each example, token or pixel.
-fn rows(graph: &mut Graph, scores: NodeId) -> Result<(NodeId, Shape), GraphError> {
-    let shape = graph.ty(scores).shape.clone();
-    let Some(axis) = class_axis(&shape) else {
-        let reason = Reason::new(
-            "the network's output must hold scores of classes for each example, [N, classes], token, [N, tokens, classes], or pixel, \
-             [N, classes, height, width]; choose the output with --output, or end the network in a linear layer",
-        );
-        let types = [graph.ty(scores).to_string()];
-        return Err(GraphError::new("loss", &graph.node(scores).name, &types, reason));
-    };
-    let classes = shape.0[axis];
-    let mut labelled: Vec<Dim> = (0..shape.rank()).filter(|&other| other != axis).map(|other| shape.0[other]).collect();
-    let (factor, _) = Shape(labelled.clone()).symbolic_elements();
-    if factor == 1 {
-        labelled = vec![Dim::BATCH];
-    }
-    let mut rows = scores;
-    if factor > 1 && axis + 1 < shape.rank() {
-        let perm = (0..shape.rank()).filter(|&other| other != axis).chain([axis]).collect();
-        rows = graph.add(Transpose { perm }, &[rows])?;
-    }
-    let flat = Shape(vec![Dim::batches(factor), classes]);
-    if graph.ty(rows).shape != flat {
-        rows = graph.add(Reshape { shape: flat }, &[rows])?;
-    }
-    Ok((rows, Shape(labelled)))
+fn unary(function: UnaryFunction) -> Unary {
+    Unary { function, alpha: Real(1.0), gamma: Real(1.0) }
+}
+
+/// Adds a node that nothing rounds.
+fn internal(graph: &mut Graph, op: impl Into<Op>, operands: &[NodeId]) -> Result<NodeId, GraphError> {
+    let id = graph.add(op, operands)?;
+    graph.set_role(id, Role::Internal);
+    Ok(id)
+}
+
+fn fault(graph: &Graph, result: NodeId, reason: &str) -> GraphError {
+    GraphError::new("loss", &graph.node(result).name, &[graph.ty(result).to_string()], Reason::new(reason))
 }

@@ -1,6 +1,6 @@
-//! The class scores of a network that ends in a Softmax or LogSoftmax.
+//! The scores of a network that ends in the function which its loss applies: Softmax or LogSoftmax, or Sigmoid.
 
-use crate::loss::class_axis;
+use crate::cross_entropy::class_axis;
 use bitbudget_ir::{Dim, Graph, NodeId, Op, Shape};
 
 /// The Softmax or LogSoftmax over the classes that a forward graph ends in, if it ends in one: its operand holds the scores
@@ -29,6 +29,16 @@ pub fn closing_softmax(forward: &Graph) -> Option<NodeId> {
         behind == (classes, 0) && scores.0[axis] == Dim::fixed(classes)
     });
     is_last.then_some(id)
+}
+
+/// The Sigmoid that a forward graph ends in, if it ends in one: its operand holds the logits that binary cross-entropy, which applies a
+/// sigmoid of its own, is to be computed of. Reshapes may follow it.
+pub fn closing_sigmoid(forward: &Graph) -> Option<NodeId> {
+    let &(_, mut id) = forward.outputs().first()?;
+    while matches!(forward.op(id), Op::Reshape(_)) {
+        id = forward.operands(id).first().copied()?;
+    }
+    matches!(forward.op(id), Op::Sigmoid(_)).then_some(id)
 }
 
 /// Whether a transposition leaves the elements in their order.

@@ -2,13 +2,14 @@
 
 use crate::gradients::gradients;
 use crate::optimizer::{Optimizer, Trained, Updates};
-use crate::scores::closing_softmax;
+use crate::scores::{closing_sigmoid, closing_softmax};
+use crate::targets::targets;
 use crate::{loss, optimizer};
-use bitbudget_ir::ops::{Cast, Scalar};
-use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, Shape, Stage, TensorType};
+use bitbudget_ir::ops::{Cast, Input, Scalar};
+use bitbudget_ir::{Graph, GraphError, Loss, Names, NodeId, Op, Reason, Role, ScalarKind, Shape, Stage, TensorType};
 
 /// The training step of a forward graph, whose first output holds the class scores `[N, classes]`, or their softmax
-/// ([`closing_softmax`]), which is left out.
+/// ([`closing_softmax`]), which is left out; its loss is their cross-entropy.
 ///
 /// Every parameter that the output depends on gets a rounded copy (a cast of role [`Role::Parameter`]) that forward and
 /// backward pass read, while the optimizer updates the master. Outputs: `logits`, `log_probabilities`, `loss`,
@@ -17,26 +18,26 @@ use bitbudget_ir::{Graph, GraphError, Names, Op, Reason, Role, ScalarKind, Shape
 /// # Errors
 /// If the output is no `[N, classes]`, depends on no parameter, or an operator has no derivative.
 pub fn training(forward: &Graph, optimizer: &Optimizer) -> Result<Graph, GraphError> {
-    training_with(forward, optimizer, Updates::IfFinite)
+    training_with(forward, optimizer, Updates::IfFinite, &Loss::default())
 }
 
-/// Like [`training`], with the choice of when parameters are updated; output `finite` is there with
-/// [`Updates::IfFinite`] only.
+/// Like [`training`], with the choice of when parameters are updated and of the loss. Output `finite` is there with
+/// [`Updates::IfFinite`] only. Other losses than cross-entropy have other outputs: binary cross-entropy has `logits`, those of differences
+/// have `predictions`, and one that the network computes itself has `loss` alone.
 ///
 /// # Errors
-/// As [`training`].
-pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> Result<Graph, GraphError> {
+/// As [`training`]; if the output does not fit the loss.
+pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates, loss: &Loss) -> Result<Graph, GraphError> {
     let mut pruned = whole.clone();
     let fault = |text: &str| GraphError::new("graph", whole.name(), &[], Reason::new(text));
-    let (name, scores) = whole.outputs().first().cloned().ok_or_else(|| fault("has no output"))?;
-    // Cross-entropy applies a softmax of its own.
-    let before = |softmax| whole.operands(softmax).first().copied();
-    let scores = closing_softmax(whole).and_then(before).unwrap_or(scores);
+    let (name, scores) = trained_output(whole, loss).map_err(|text| fault(&text))?;
     pruned.clear_outputs();
     pruned.set_output(name, scores);
     let (forward, renamed) = pruned.without_dead_nodes();
     let scores = renamed[scores.index()].ok_or_else(|| fault("has no output"))?;
 
+    let targets = if matches!(loss, Loss::Output { .. }) { targets(&forward) } else { Vec::new() };
+    let compares = forward.dependents(&targets);
     let mut graph = Graph::new(forward.name());
     // Values are bound by name, those of parameters that the output does not depend on, too.
     let sources = whole.ids().filter_map(|id| whole.op(id).source_name());
@@ -46,7 +47,11 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
     for id in forward.ids() {
         let node = forward.node(id);
         let new = if node.op.source_name().is_some() {
-            let source = graph.source(node.op.clone(), node.ty.clone());
+            let op = match &node.op {
+                Op::Input(op) if targets.contains(&id) => Input { target: true, ..op.clone() }.into(),
+                op => op.clone(),
+            };
+            let source = graph.source(op, node.ty.clone());
             if matches!(node.op, Op::Parameter(_)) {
                 let copy = graph.add_named(Cast {}, &[source], &node.name)?;
                 graph.set_role(copy, Role::Parameter);
@@ -58,7 +63,8 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
         } else {
             let operands: Vec<_> = forward.operands(id).iter().map(|o| copied[o.index()]).collect();
             let new = graph.add_named(node.op.clone(), &operands, &node.name)?;
-            graph.set_role(new, node.role);
+            // The loss is not rounded.
+            graph.set_role(new, if compares[id.index()] { Role::Internal } else { node.role });
             graph.set_onnx_type(new, &node.onnx_type);
             new
         };
@@ -68,7 +74,7 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
         graph.add_update(copied[target.index()], copied[value.index()]);
     }
 
-    let loss = loss::append(&mut graph, copied[scores.index()], &mut names)?;
+    let loss = loss::append(&mut graph, copied[scores.index()], loss, &mut names)?;
     let seed = graph.source(Scalar { kind: ScalarKind::LossScale }, TensorType::scalar());
     let targets: Vec<_> = copies.iter().map(|&(_, copy)| copy).collect();
     let gradients = gradients(&mut graph, loss, seed, &targets)?;
@@ -86,6 +92,24 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates) -> 
     let mut graph = graph.without_dead_nodes().0;
     graph.set_stage(Stage::Training);
     Ok(graph)
+}
+
+/// The output that is trained: what stands before the function which a loss applies itself, where the network ends in it.
+fn trained_output(whole: &Graph, loss: &Loss) -> Result<(String, NodeId), String> {
+    let before = |function: NodeId| whole.operands(function).first().copied();
+    if let Loss::Output { name } = loss {
+        let found = whole.outputs().iter().find(|(output, _)| output == name).cloned();
+        let names: Vec<String> = whole.outputs().iter().map(|(name, _)| format!("`{name}`")).collect();
+        return found
+            .ok_or_else(|| format!("has no output `{name}` to take for the loss; it has {}", names.join(", ")));
+    }
+    let (name, output) = whole.outputs().first().cloned().ok_or("has no output")?;
+    let logits = match loss {
+        Loss::CrossEntropy { .. } => closing_softmax(whole).and_then(before),
+        Loss::BinaryCrossEntropy => closing_sigmoid(whole).and_then(before),
+        _ => None,
+    };
+    Ok((name, logits.unwrap_or(output)))
 }
 
 /// Checks that every batch normalisation sees several values per channel in batches of a size: of one value the mean is that

@@ -5,9 +5,9 @@ use crate::error::CompileError;
 use crate::options::Options;
 use crate::plan::{Asked, Plan, Problem};
 use crate::{fp32, threads};
-use bitbudget_autodiff::training_with;
+use bitbudget_autodiff::{class_weights, training_with};
 use bitbudget_budget::{Budget, Network, fit};
-use bitbudget_ir::{Graph, Model, verify};
+use bitbudget_ir::{Graph, Loss, Model, verify};
 use bitbudget_precision::{
     Assignment, Formats, Method, PinError, PinFormats, Pinned, Tensor, assign_with, pins_of, tensors,
 };
@@ -34,7 +34,7 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
     };
     let (asked, budget) = (Asked::of(options), options.budget.clone());
     let chosen = Chosen { assignment, pinned, asked, budget, solved, fp32 };
-    Compiled::build(model, training, chosen, lowering)
+    Compiled::build(with_class_weights(model, &training, options), training, chosen, lowering)
 }
 
 /// Compiles a network with exactly the assignment of a plan.
@@ -61,7 +61,7 @@ pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compil
     let solved = options.budget.as_ref().map(check).transpose()?;
     let (asked, budget, fp32) = (Asked::of(options), options.budget.clone(), fp32::Kept::default());
     let chosen = Chosen { assignment, pinned, asked, budget, solved, fp32 };
-    Compiled::build(model, training, chosen, lowering)
+    Compiled::build(with_class_weights(model, &training, options), training, chosen, lowering)
 }
 
 /// The training graph of a network, to which the budget's profile belongs.
@@ -69,8 +69,17 @@ fn training(forward: &Graph, options: &Options) -> Result<Graph, CompileError> {
     verify(forward).map_err(CompileError::Graph)?;
     if let Some(measured) = options.budget.as_ref().and_then(|budget| budget.measured.as_ref()) {
         measured.profile.check(forward)?;
+        measured.profile.check_loss(&options.loss)?;
     }
-    Ok(training_with(forward, &options.optimizer, options.updates)?)
+    Ok(training_with(forward, &options.optimizer, options.updates, &options.loss)?)
+}
+
+/// The network with the values of the constants that its training graph adds.
+fn with_class_weights(mut model: Model, training: &Graph, options: &Options) -> Model {
+    if let (Some(name), Loss::CrossEntropy { weights, .. }) = (class_weights(training), &options.loss) {
+        model.values.insert(name.to_string(), weights.clone());
+    }
+    model
 }
 
 /// The formats that pins give to the tensors of a training graph.

@@ -14,6 +14,7 @@ pub use bitbudget_onnx::{ExportError, ImportError};
 // How formats are chosen, and what an assignment comes to.
 pub use bitbudget_autodiff::{Optimizer, Updates};
 pub use bitbudget_formats::{Format, FormatError, ParseFormatError};
+pub use bitbudget_ir::Loss;
 pub use bitbudget_precision::{
     AssignError, Assignment, Formats, Kind, Method, ParseMethodError, Pin, PinFormats, Uses, summary,
 };

@@ -63,7 +63,7 @@ pub use error::{CompileError, Error, ErrorKind};
 pub use explain::{Explained, Firing, Storing, TensorExplained, explain};
 pub use exports::*;
 pub use finite::{Cause, Decided, Kept, NamedTensor, ProbeError, SEVERAL, Saturated};
-pub use network::{closing_softmax, data_network, parameters, updates};
+pub use network::{closing_function, data_interface, parameters, updates};
 pub use options::Options;
 pub use overview::{OperatorTotals, Overview};
 pub use plan::{FileKind, Plan, PlanError, Problem};

@@ -1,25 +1,36 @@
 //! The facts about a network that a training needs.
 
 use crate::trainer::is_trainer;
-use crate::{Compiled, Error, ErrorKind, Graph, LossScaling, Model, Options, Updates};
-use bitbudget_autodiff::check_batch;
-use bitbudget_ir::{DType, Node, NodeId, Op};
+use crate::{Compiled, Error, ErrorKind, Graph, Loss, LossScaling, Model, Options, Updates};
+use bitbudget_autodiff::{check_batch, closing_sigmoid, training_with};
+use bitbudget_ir::{DType, Dim, Node, NodeId, Op};
 use bitbudget_train::data::{Interface, Network, Port};
 use std::collections::BTreeMap;
 
-/// The input and classes of a network, which data have to fit, before it is compiled.
+/// Everything that a step of a network is given, which data have to fit, before it is compiled.
 ///
 /// # Errors
-/// If it cannot be trained with the options, or its input or classes vary.
-pub fn data_network(model: &Model, options: &Options) -> Result<Network, Error> {
-    // Labels are an input of the training graph.
-    network(&bitbudget_autodiff::training(&model.graph, &options.optimizer)?)
+/// If it cannot be trained with the options, or the number of its classes varies.
+pub fn data_interface(model: &Model, options: &Options) -> Result<Interface, Error> {
+    // Targets are inputs of the training graph.
+    let training = training_with(&model.graph, &options.optimizer, options.updates, &options.loss)?;
+    interface(&training, &options.loss)
 }
 
-/// The Softmax or LogSoftmax that a network ends in, as ONNX names it, with the node's name; the scores before it are trained.
-pub fn closing_softmax(forward: &Graph) -> Option<(&'static str, &str)> {
-    let node = forward.node(bitbudget_autodiff::closing_softmax(forward)?);
-    let operator = if matches!(node.op, Op::LogSoftmax(_)) { "LogSoftmax" } else { "Softmax" };
+/// The function that a network ends in and that its loss applies itself (Softmax, LogSoftmax or Sigmoid), as ONNX names it, with the node's
+/// name; what stands before it is trained.
+pub fn closing_function<'g>(forward: &'g Graph, loss: &Loss) -> Option<(&'static str, &'g str)> {
+    let function = match loss {
+        Loss::CrossEntropy { .. } => bitbudget_autodiff::closing_softmax(forward)?,
+        Loss::BinaryCrossEntropy => closing_sigmoid(forward)?,
+        _ => return None,
+    };
+    let node = forward.node(function);
+    let operator = match node.op {
+        Op::LogSoftmax(_) => "LogSoftmax",
+        Op::Sigmoid(_) => "Sigmoid",
+        _ => "Softmax",
+    };
     Some((operator, &node.name))
 }
 
@@ -48,15 +59,27 @@ impl Compiled {
     /// # Errors
     /// If it has several inputs, an input of whole numbers, or a class for more than each example.
     pub fn network(&self) -> Result<Network, Error> {
-        network(&self.training)
+        self.interface()?.network().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                &format!("graph `{}`", self.training.name()),
+                "it does not take one input of numbers with one class for each example",
+                "give its inputs and targets as arrays by name",
+            )
+        })
     }
 
-    /// Everything that a step is given: inputs by name and labels.
+    /// Everything that a step is given: inputs by name, and targets.
     ///
     /// # Errors
-    /// If there is no input, no label, or a varying number of classes.
+    /// If there is no input, no target, or a varying number of classes.
     pub fn interface(&self) -> Result<Interface, Error> {
-        interface(&self.training)
+        interface(&self.training, self.loss())
+    }
+
+    /// The loss that training minimises.
+    pub fn loss(&self) -> &Loss {
+        &self.asked.loss
     }
 
     /// Checks that it can be trained with a batch size, not only evaluated.
@@ -73,38 +96,49 @@ impl Compiled {
     }
 }
 
-fn network(graph: &Graph) -> Result<Network, Error> {
-    interface(graph)?.network().ok_or_else(|| {
-        Error::new(
-            ErrorKind::Unsupported,
-            &format!("graph `{}`", graph.name()),
-            "it does not take one input of numbers with one class for each example",
-            "give its inputs as arrays by name, with --data npz:FILE of `train` and `eval`",
-        )
-    })
-}
-
-fn interface(graph: &Graph) -> Result<Interface, Error> {
+fn interface(graph: &Graph, loss: &Loss) -> Result<Interface, Error> {
     let place = format!("graph `{}`", graph.name());
     let fault =
         |reason| Error::new(ErrorKind::Unsupported, &place, reason, "it needs labelled inputs, and scores of classes");
+    let scores = graph.output("logits").filter(|_| matches!(loss, Loss::CrossEntropy { .. }));
+    let classes = match scores.map(|scores| graph.ty(scores).shape.get(1).and_then(Dim::as_fixed)) {
+        Some(classes) => classes.ok_or_else(|| fault("the number of classes varies"))?,
+        None => 0,
+    };
     let port = |id: NodeId| {
         let (ty, node) = (graph.ty(id), graph.node(id));
+        let integers = ty.dtype != DType::F32;
+        let is_label = node.is_target() && classes > 0;
         Port {
             name: node.op.source_name().unwrap_or_default().to_string(),
-            integers: ty.dtype != DType::F32,
+            integers,
+            below: if is_label { Some(classes) } else { indexed(graph, id).filter(|_| integers) },
             shape: ty.shape.0.iter().map(|dim| dim.factor()).collect(),
             axis: ty.shape.0.iter().position(|dim| dim.is_batch()),
         }
     };
     let ports = |is_meant: fn(&Node) -> bool| graph.ids().filter(move |&id| is_meant(graph.node(id))).map(port);
-    let inputs: Vec<Port> = ports(Node::is_input).collect();
-    let labels = ports(Node::is_target).next().ok_or_else(|| fault("the network has no labels"))?;
-    let logits = graph.output("logits").ok_or_else(|| fault("the network has no class scores"))?;
-    let classes = graph.ty(logits).shape.get(1).and_then(|d| d.as_fixed());
-    let classes = classes.ok_or_else(|| fault("the number of classes varies"))?;
+    let (inputs, targets): (Vec<Port>, Vec<Port>) = (ports(Node::is_input).collect(), ports(Node::is_target).collect());
+    if targets.is_empty() && !matches!(loss, Loss::Output { .. }) {
+        return Err(fault("the network has no labels"));
+    }
     match inputs.is_empty() {
         true => Err(fault("the network has no input")),
-        false => Ok(Interface { inputs, labels, classes }),
+        false => Ok(Interface { inputs, targets, loss: loss.clone(), classes }),
     }
+}
+
+/// The size of the smallest dimension that the numbers of an input index, perhaps in another shape.
+fn indexed(graph: &Graph, input: NodeId) -> Option<usize> {
+    let sizes = graph.readers(input).into_iter().filter_map(|reader| match graph.op(reader) {
+        Op::Gather(op) if graph.operands(reader).get(1) == Some(&input) => {
+            graph.ty(*graph.operands(reader).first()?).shape.get(op.axis)?.as_fixed()
+        }
+        Op::NllLoss(_) if graph.operands(reader).get(1) == Some(&input) => {
+            graph.ty(*graph.operands(reader).first()?).shape.get(1)?.as_fixed()
+        }
+        Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Convert(_) | Op::Broadcast(_) => indexed(graph, reader),
+        _ => None,
+    });
+    sizes.min()
 }

@@ -1,7 +1,7 @@
 //! Compiler options.
 
 use crate::build::Lowering;
-use crate::exports::{Formats, Method, Optimizer, Pin, Rules, Storage, Updates};
+use crate::exports::{Formats, Loss, Method, Optimizer, Pin, Rules, Storage, Updates};
 use bitbudget_budget::Budget;
 use bitbudget_precision::Setting;
 
@@ -10,6 +10,8 @@ use bitbudget_precision::Setting;
 pub struct Options {
     /// Examples per step.
     pub batch: usize,
+    /// What is minimised.
+    pub loss: Loss,
     /// How parameters are updated.
     pub optimizer: Optimizer,
     /// When parameters are updated.
@@ -36,13 +38,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The paper's setting: batch 128, SGD, demotion of half of the elements.
+    /// The paper's setting: batch 128, cross-entropy, SGD, demotion of half of the elements.
     fn default() -> Self {
         let (optimizer, formats, storage) = (Optimizer::sgd(), Formats::PAPER, Storage::Packed);
         let (method, updates) = (Method::Demote, Updates::IfFinite);
         let (batch, low_ratio, seed, pins) = (128, 0.5, 0, Vec::new());
         Options {
             batch,
+            loss: Loss::default(),
             optimizer,
             updates,
             method,

@@ -167,6 +167,7 @@ fn budgets() {
 fn profiles() {
     let mut session = Session::compile(model(), &options()).unwrap();
     let settings = |learning_rate, batches| ProfileSettings {
+        loss: "cross-entropy".into(),
         data: "numbers".into(),
         seed: 0,
         batch: BATCH,
@@ -280,7 +281,7 @@ fn trainer_files() {
     check([
         (load(b"no trainer"), of_file(Corrupt, None, "does not begin as a trainer file does")),
         (damaged, of_file(Corrupt, Some("checksum"), "its checksum is wrong")),
-        (edited("bitbudget trainer 7", "bitbudget trainer 6"), of_file(Mismatch, Some("magic"), "bitbudget trainer 6")),
+        (edited("bitbudget trainer 8", "bitbudget trainer 7"), of_file(Mismatch, Some("magic"), "bitbudget trainer 7")),
         (edited("\"simulated\"", "\"simulates\""), of_file(Mismatch, Some("`simulates`"), "unknown field `simulates`")),
         (edited("\"demoted\":[]", "\"demoted\":9 "), of_file(Mismatch, None, "its assignment has invalid type")),
         (edited("\"refused\":[]", "\"refused\":[ "), of_file(Mismatch, None, "its assignment has")),

@@ -59,7 +59,16 @@ impl Case {
 
     fn settings(learning_rate: f32, loss_scale: f32) -> Settings {
         let (data, formats) = ("numbers".to_string(), FORMATS.to_vec());
-        Settings { data, seed: 0, batch: BATCH, batches: 1, learning_rate, loss_scale, formats }
+        Settings {
+            data,
+            loss: "cross-entropy".into(),
+            seed: 0,
+            batch: BATCH,
+            batches: 1,
+            learning_rate,
+            loss_scale,
+            formats,
+        }
     }
 
     fn profile(&self, settings: Settings, threads: usize) -> Result<Profile, ProfileError> {

@@ -72,9 +72,9 @@ fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 #[test]
 fn another_version_says_so() {
     // An older one here.
-    let bytes = replaced(&trainer(0.5, 1).encode(), "bitbudget trainer 7", "bitbudget trainer 6");
+    let bytes = replaced(&trainer(0.5, 1).encode(), "bitbudget trainer 8", "bitbudget trainer 7");
     let error = Compiled::decode(&bytes).unwrap_err().to_string();
-    assert!(error.contains("bitbudget trainer 6") && error.contains("compile the network again"), "{error}");
+    assert!(error.contains("bitbudget trainer 7") && error.contains("compile the network again"), "{error}");
 }
 
 /// Another build may need more memory for the same assignment, as with a smaller budget here.

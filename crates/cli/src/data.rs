@@ -2,9 +2,9 @@
 
 use crate::args::FittingArgs;
 use anyhow::{Result, bail};
-use bitbudget::{Available, Compiled};
+use bitbudget::{Available, Loss};
 use bitbudget_train::batches::{ArrayEpochs, Batches, EvalBatches, TrainBatches, TrainOptions, array_batches};
-use bitbudget_train::data::{Arrays, DataSpec, Dataset, Network, fit, load};
+use bitbudget_train::data::{Arrays, DataSpec, Dataset, Images, Interface, Network, Port, fit, load};
 use bitbudget_train::examples::Epochs;
 use bitbudget_train::run::{Length, Settings};
 
@@ -12,7 +12,7 @@ use bitbudget_train::run::{Length, Settings};
 ///
 /// # Errors
 /// If they are missing, damaged or do not fit.
-pub(crate) fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, seed: u64) -> Result<Dataset> {
+fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, seed: u64) -> Result<Dataset> {
     let limit = "raise the limit (`ulimit -v`, or the container's)";
     if let Some(bytes) = spec.generated_bytes(network) {
         let what = format!("generating {spec}, with a quarter as many test examples,");
@@ -35,23 +35,57 @@ pub(crate) enum Examples {
 }
 
 impl Examples {
-    /// Loads data for a compiled network.
+    /// Loads data for what a network is given.
     ///
     /// # Errors
-    /// As for [`dataset`]; if the network takes several inputs or whole numbers and the data are no arrays by name.
-    pub(crate) fn load(spec: &DataSpec, fitting: FittingArgs, compiled: &Compiled, seed: u64) -> Result<Examples> {
-        let interface = compiled.interface()?;
+    /// As for [`dataset`]; if the network takes several inputs, whole numbers or other targets than a class for each example, and the data
+    /// are not arrays by name.
+    pub(crate) fn load(spec: &DataSpec, fitting: FittingArgs, interface: &Interface, seed: u64) -> Result<Examples> {
         if let Some(network) = interface.network() {
             return Ok(Examples::Rows(Box::new(dataset(spec, fitting, &network, seed)?)));
         }
-        let DataSpec::Npz(path) = spec else {
-            let names: Vec<&str> = interface.inputs.iter().map(|port| port.name.as_str()).collect();
-            bail!(
-                "the network takes {}: give them as arrays of an npz file, --data npz:FILE, with the classes as `y`",
-                names.join(", ")
-            );
-        };
-        Ok(Examples::Arrays(Arrays::load(path, &interface, fitting.ignore_label)?))
+        match spec {
+            DataSpec::Npz(path) => Ok(Examples::Arrays(Arrays::load(path, interface, fitting.ignore_label)?)),
+            DataSpec::Synthetic(examples) => Ok(Examples::Arrays(random(interface, *examples, seed)?)),
+            _ => {
+                let names = |ports: &[Port]| ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+                let with = match (&interface.loss, interface.targets.as_slice()) {
+                    (Loss::CrossEntropy { .. }, _) => "the classes as `y`".to_string(),
+                    (loss, [_]) => format!("the targets of the loss {loss} as `y`"),
+                    (_, targets) => format!("the targets {}", names(targets)),
+                };
+                bail!(
+                    "the network takes {}: give them as arrays of an npz file, --data npz:FILE, with {with}",
+                    names(&interface.inputs)
+                )
+            }
+        }
+    }
+
+    /// Numbers that an example takes, with its targets.
+    pub(crate) fn example_len(&self) -> usize {
+        match self {
+            Examples::Rows(dataset) => dataset.example_len() + 1,
+            Examples::Arrays(arrays) => arrays.ports.iter().map(example_len).fold(0, usize::saturating_add),
+        }
+    }
+
+    /// Hands all examples on as they are used, to be hashed.
+    pub(crate) fn for_each_part(&self, add: &mut dyn FnMut(&[u8])) {
+        match self {
+            Examples::Rows(dataset) => {
+                let Dataset { shape, classes, normalization, channels_last, .. } = &**dataset;
+                add(format!("{shape:?} {classes} {normalization:?} {channels_last}").as_bytes());
+                for split in std::iter::once(&dataset.train).chain(&dataset.test) {
+                    match &split.images {
+                        Images::U8(bytes) => add(bytes),
+                        Images::F32(numbers) => numbers.iter().for_each(|number| add(&number.to_le_bytes())),
+                    }
+                    split.labels.iter().for_each(|label| add(&label.to_le_bytes()));
+                }
+            }
+            Examples::Arrays(arrays) => arrays.for_each_part(add),
+        }
     }
 
     /// The short name for records.
@@ -107,11 +141,24 @@ impl Examples {
     }
 }
 
+/// Random arrays for what a network is given.
+fn random(interface: &Interface, examples: usize, seed: u64) -> Result<Arrays> {
+    let ports = interface.inputs.iter().chain(&interface.targets);
+    let numbers = ports.map(example_len).fold(0, usize::saturating_add).saturating_mul(examples);
+    let advice = "take fewer examples, or raise the limit (`ulimit -v`, or the container's)";
+    Available::now().check("generating random arrays", numbers.saturating_mul(size_of::<f32>()), 0, advice)?;
+    Ok(Arrays::random(interface, examples, seed))
+}
+
+fn example_len(port: &Port) -> usize {
+    port.shape.iter().fold(1, |product, &size| product.saturating_mul(size))
+}
+
 /// Checks that examples can be trained on, and adds to their notes what epochs leave out.
 ///
 /// # Errors
 /// If there are fewer than a batch, or they cannot be augmented.
-pub(crate) fn check_batches(dataset: &mut Dataset, options: &TrainOptions, settings: &Settings) -> Result<()> {
+fn check_batches(dataset: &mut Dataset, options: &TrainOptions, settings: &Settings) -> Result<()> {
     let (left_out, epoch) = {
         let batches = TrainBatches::new(dataset, options, 0)?;
         (batches.left_out(), batches.len() as u64)

@@ -122,6 +122,7 @@ fn those_that_use(uses: fn(Uses) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::LossArgs;
 
     fn ids<A: clap::Args>() -> Vec<String> {
         options_of::<A>().into_iter().map(|option| option.id.to_string()).collect()
@@ -130,12 +131,16 @@ mod tests {
     /// Every option is in one list, so that what a new one has an effect with must be said.
     #[test]
     fn every_option_has_a_place() {
-        let of_budget = ids::<BudgetArgs>();
+        let (of_budget, of_loss) = (ids::<BudgetArgs>(), ids::<LossArgs>());
         let by_use: Vec<&str> = BY_USE.iter().flat_map(|(ids, _)| ids.iter().copied()).collect();
         let placed = |id: &str| {
             let lists: [&[&str]; 3] = [&OF_ANY, &by_use, &["method", "pin", "exclude"]];
             let named = lists.iter().filter(|list| list.contains(&id)).count();
-            named + usize::from(is_of_network(id)) + usize::from(of_budget.iter().any(|other| other == id))
+            let of_loss = of_loss.iter().any(|other| other == id);
+            named
+                + usize::from(is_of_network(id))
+                + usize::from(of_loss)
+                + usize::from(of_budget.iter().any(|other| other == id))
         };
         let (of_assignment, of_comparison) = (ids::<AssignmentArgs>(), ids::<PrecisionArgs>());
         for id in &of_assignment {

@@ -6,10 +6,10 @@ use crate::files::{read, read_text};
 use crate::output::remark;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::onnx::{Warning, import_with};
+use bitbudget::onnx::{ImportOptions, Warning, import_with};
 use bitbudget::{
-    Available, Budget, Compiled, FileKind, Format, Graph, Measured, Method, Model, Optimizer, Options, Pin, Plan,
-    Profile, Rules, Storage, Updates, closing_softmax, compile, compile_as,
+    Available, Budget, Compiled, FileKind, Format, Graph, Loss, Measured, Method, Model, Optimizer, Options, Pin, Plan,
+    Profile, Rules, Storage, Updates, closing_function, compile, compile_as,
 };
 use std::path::Path;
 
@@ -21,11 +21,11 @@ pub(crate) enum Loaded {
     Trainer(Box<Compiled>),
 }
 
-/// Reads an ONNX network or a trainer file.
+/// Reads an ONNX network, of which the output `loss` is its loss where there is one, or a trainer file.
 ///
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
-pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
+pub(crate) fn load(path: &Path, network: &NetworkArgs, loss: Option<&str>) -> Result<Loaded> {
     let bytes = read(path)?;
     if Compiled::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
@@ -34,18 +34,19 @@ pub(crate) fn load(path: &Path, network: &NetworkArgs) -> Result<Loaded> {
     let (needed, what) = (bytes.len().saturating_mul(5).saturating_add(LEAST), format!("importing {}", path.display()));
     drop(bytes);
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
-    let imported = import_with(path, &network.import_options());
+    let options = ImportOptions { loss: loss.map(str::to_string), ..network.import_options() };
+    let imported = import_with(path, &options);
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))
 }
 
 /// Writes what the user should know of a network's file to standard error, a line per kind.
-pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs) {
-    if let Some((operator, name)) = closing_softmax(forward) {
+pub(crate) fn warn(warnings: &[Warning], forward: &Graph, loss: &Loss, network: &NetworkArgs) {
+    if let Some((operator, name)) = closing_function(forward, loss) {
         remark(
             "note",
             format!(
-                "the network ends in {operator} (`{name}`): cross-entropy applies its own, so the loss is that of the scores \
+                "the network ends in {operator} (`{name}`): {loss} applies its own, so the loss is that of the scores \
                  before it; a saved network keeps it"
             ),
         );
@@ -53,6 +54,19 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, network: &NetworkArgs)
     for warning in warnings {
         let kind = if warning.kind.is_note() { "note" } else { "warning" };
         remark(kind, if network.verbose { warning.full() } else { warning.to_string() });
+    }
+}
+
+/// Warns of scores that no label can change.
+fn warn_of_one_score(compiled: &Compiled) {
+    if matches!(compiled.loss(), Loss::CrossEntropy { .. })
+        && compiled.interface().is_ok_and(|found| found.classes == 1)
+    {
+        remark(
+            "warning",
+            "the network has one score for each example, whose cross-entropy is always 0: train it with --loss bce (truth values) or \
+             --loss mse (numbers)",
+        );
     }
 }
 
@@ -110,7 +124,15 @@ pub(crate) fn compiled_from(
     request: Request,
     from: Option<&Path>,
 ) -> Result<(Compiled, Option<Options>)> {
-    let (model, warnings) = match load(path, &assignment.network)? {
+    let (used, from_plan) = (assignment.assignment.as_deref().map(plan), from.map(plan));
+    let planned =
+        from_plan.as_ref().or(used.as_ref()).and_then(|plan| plan.as_ref().ok()).map(|plan| plan.options(1).loss);
+    let own_loss = match (assignment.loss.output(), &planned) {
+        (Some(name), _) => Some(name),
+        (None, Some(Loss::Output { name })) => Some(name.as_str()),
+        _ => None,
+    };
+    let (model, warnings) = match load(path, &assignment.network, own_loss)? {
         Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
             let mut given = effect::fixed(assignment, optimizer);
@@ -126,8 +148,7 @@ pub(crate) fn compiled_from(
     let (needed, what) = (LEAST + NODE * model.graph.len(), format!("compiling {}", path.display()));
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
     effect::check_settled(assignment)?;
-    let used = assignment.assignment.as_deref().map(plan).transpose()?;
-    let from = from.map(plan).transpose()?;
+    let (used, from) = (used.transpose()?, from_plan.transpose()?);
     let options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
     let compiled = match &used {
         Some(plan) => compile_as(model, &options, plan),
@@ -135,7 +156,8 @@ pub(crate) fn compiled_from(
     };
     let compiled = compiled.with_context(|| format!("cannot compile {}", path.display()))?;
     if !request.quiet {
-        warn(&warnings, &compiled.forward, &assignment.network);
+        warn(&warnings, &compiled.forward, compiled.loss(), &assignment.network);
+        warn_of_one_score(&compiled);
     }
     Ok((compiled, Some(options)))
 }
@@ -162,6 +184,7 @@ pub(crate) fn options(
         None => Options { method: request.method, ..Options::default() },
     };
     options.optimizer = self::optimizer(optimizer, options.optimizer)?;
+    options.loss = args.loss.loss(options.loss)?;
     (options.updates, options.storage) = (request.updates, request.storage);
     options.threads = request.threads;
     options.rewrite = rules(args);

@@ -1,7 +1,7 @@
 //! The progress of a training run: a bar on a terminal, a line per epoch elsewhere.
 
 use crate::output::{bytes, number, small, tell};
-use bitbudget_train::metrics::{EpochRecord, Promotion, Record, StepRecord};
+use bitbudget_train::metrics::{EpochRecord, Metrics, Promotion, Record, StepRecord};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -60,16 +60,13 @@ impl Progress {
     }
 
     fn epoch(&mut self, epoch: &EpochRecord) {
-        let test = match (epoch.test_loss, epoch.test_accuracy) {
-            (Some(loss), Some(accuracy)) => format!(", test loss {} accuracy {:.2}%", small(loss), 100.0 * accuracy),
-            _ => String::new(),
-        };
+        let test = epoch.test_loss.map(|loss| measured(loss, epoch.test_accuracy, epoch.test_metrics));
+        let test = test.map_or(String::new(), |test| format!(", test {test}"));
         let skipped = if epoch.skipped > 0 { format!(", {} skipped", epoch.skipped) } else { String::new() };
         let line = format!(
-            "epoch {}: train loss {} accuracy {:.2}%{test}{skipped}, {:.0} images/s",
+            "epoch {}: train {}{test}{skipped}, {:.0} images/s",
             epoch.epoch + 1,
-            small(epoch.train_loss),
-            100.0 * epoch.train_accuracy,
+            measured(epoch.train_loss, epoch.train_accuracy, epoch.train_metrics),
             epoch.images_per_second
         );
         self.line(line);
@@ -86,6 +83,28 @@ impl Progress {
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A loss with the metrics that it has, in words.
+pub(crate) fn measured(loss: f64, accuracy: Option<f64>, others: Metrics) -> String {
+    let metrics = Metrics { accuracy: accuracy.or(others.accuracy), ..others };
+    format!(
+        "loss {}{}",
+        small(loss),
+        metrics.named().map(|(name, value)| format!(" {}", metric(name, value))).collect::<String>()
+    )
+}
+
+/// A metric in words.
+pub(crate) fn metric(name: &str, value: f64) -> String {
+    match name {
+        "accuracy" => format!("accuracy {:.2}%", 100.0 * value),
+        "top5_accuracy" => format!("top-5 {:.2}%", 100.0 * value),
+        "mean_iou" => format!("mean IoU {:.2}%", 100.0 * value),
+        "mae" => format!("MAE {}", small(value)),
+        "rmse" => format!("RMSE {}", small(value)),
+        name => format!("{name} {}", small(value)),
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::args::AssignmentArgs;
 use crate::files::save;
 use crate::memory::MemoryRecord;
-use crate::output::counted;
+use crate::output::{counted, small};
+use crate::progress::metric;
 use anyhow::{Context, Result};
-use bitbudget_report::{Curve, Epoch, File, Point, Report, Rerun, Training, page};
+use bitbudget_report::{Curve, Epoch, File, Metric, Point, Report, Rerun, Training, page};
 use bitbudget_train::data::DataSpec;
-use bitbudget_train::metrics::{EpochRecord, FinalRecord, Record, StepRecord, has_hardly_trained};
+use bitbudget_train::metrics::{EpochRecord, FinalRecord, Metrics, Record, StepRecord, has_hardly_trained};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -31,7 +32,7 @@ impl Run {
         match record {
             Record::Step(step) => self.steps.push(point(step)),
             Record::Epoch(epoch) => self.epochs.push(self::epoch(epoch)),
-            Record::Final(end) => self.end = Some(end.clone()),
+            Record::Final(end) => self.end = Some((**end).clone()),
         }
     }
 
@@ -59,6 +60,7 @@ impl Run {
             test_loss: end.test_loss.and_then(finite),
             test_accuracy: end.test_accuracy,
             test_accuracy_fp32: end.test_accuracy_fp32,
+            metrics: metrics(&end),
             low_ratio,
             curve: (!self.steps.is_empty()).then(|| thinned(&self.steps)),
             epochs: self.epochs,
@@ -79,6 +81,32 @@ pub(crate) fn hardly_trained(record: &FinalRecord) -> Option<String> {
             100.0 * record.skipped_share
         )
     })
+}
+
+/// What a run measured beside accuracy, and its losses where nothing else was.
+fn metrics(end: &FinalRecord) -> Vec<Metric> {
+    let number = |name: &str, value: f64| {
+        let text = metric(name, value);
+        let (name, value) = text.rsplit_once(' ').unwrap_or((name, &text));
+        (name.to_string(), value.to_string())
+    };
+    let of = |split: &str, found: Metrics, exact: Option<Metrics>| -> Vec<Metric> {
+        let one = |(name, value): (&'static str, f64)| {
+            let fp32 = exact.and_then(|exact| exact.named().find(|(other, _)| *other == name));
+            let (shown, value) = number(name, value);
+            Metric { name: format!("{split} {shown}"), value, fp32: fp32.map(|(name, value)| number(name, value).1) }
+        };
+        found.named().map(one).collect()
+    };
+    let mut all = of("test", end.test_metrics, Some(end.test_metrics_fp32));
+    all.extend(of("training", end.train_metrics, None));
+    if all.is_empty() && end.train_accuracy.is_none() {
+        let losses = [("test loss", end.test_loss), ("training loss", Some(end.train_loss))];
+        let loss =
+            |(name, loss): (&str, Option<f64>)| Some(Metric { name: name.into(), value: small(loss?), fp32: None });
+        all.extend(losses.into_iter().filter_map(loss));
+    }
+    all
 }
 
 fn point(step: &StepRecord) -> Point {

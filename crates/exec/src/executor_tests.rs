@@ -169,7 +169,9 @@ fn packed_steps_are_those_of_rounded_fp32_numbers() {
 #[test]
 fn a_step_ends_where_its_loss_is_not_finite_and_updates_nothing() {
     // Without a check of gradients an update follows each of them at once.
-    let graph = training_with(&NETWORK.parse().unwrap(), &Optimizer::sgd(), Updates::Always).unwrap();
+    let graph =
+        training_with(&NETWORK.parse().unwrap(), &Optimizer::sgd(), Updates::Always, &bitbudget_ir::Loss::default())
+            .unwrap();
     let program = program(&graph, &vec![Format::FP32; graph.len()]);
     let values = |id: NodeId| match graph.op(id) {
         Op::Parameter(op) => Some((op.name.clone(), numbers(graph.ty(id).shape.elements(BATCH), op.name.len()))),

@@ -149,8 +149,8 @@ impl<'a> Inputs<'a> {
         Ok(program.buffers.iter().map(numbers).collect())
     }
 
-    /// The number of a kind in the update that follows on so many.
-    pub(crate) fn scalar(&self, kind: ScalarKind, updates: u32) -> f32 {
+    /// The number of a kind in a program's step, the update that follows on so many.
+    pub(crate) fn scalar(&self, kind: ScalarKind, program: &Program, updates: u32) -> f32 {
         let bias = |beta: f64| (1.0 - beta.powf(f64::from(updates) + 1.0)) as f32;
         match kind {
             ScalarKind::LossScale => self.loss_scale,
@@ -160,6 +160,7 @@ impl<'a> Inputs<'a> {
             ScalarKind::SecondBias => bias(self.betas[1]),
             ScalarKind::Seed => (self.seed % RANDOM) as f32,
             ScalarKind::Update => (u64::from(updates) % RANDOM) as f32,
+            ScalarKind::Examples => program.batch as f32,
         }
     }
 }

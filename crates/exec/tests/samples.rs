@@ -116,7 +116,7 @@ fn a_broken_label_or_length_is_an_error() {
     let x = graph.source(ops::Input { name: "x".into(), target: false }, x);
     let labels = bitbudget_ir::TensorType::i32([bitbudget_ir::Dim::BATCH]);
     let labels = graph.source(ops::Input { name: "labels".into(), target: true }, labels);
-    let loss = graph.add(ops::NllLoss {}, &[x, labels]).unwrap();
+    let loss = graph.add(ops::NllLoss { smoothing: bitbudget_ir::Real(0.0) }, &[x, labels]).unwrap();
     graph.set_role(loss, Role::Internal);
     graph.set_output("loss", loss);
     let program = lowered(&graph, 2, Storage::Packed).unwrap();

@@ -347,6 +347,15 @@ impl Graph {
         live
     }
 
+    /// The nodes that some nodes' results go into, these included.
+    pub fn dependents(&self, of: &[NodeId]) -> Vec<bool> {
+        let mut depends = vec![false; self.len()];
+        for id in self.ids() {
+            depends[id.index()] = of.contains(&id) || self.operands(id).iter().any(|o| depends[o.index()]);
+        }
+        depends
+    }
+
     /// The nodes that depend on the loss scale, with which every gradient begins.
     pub fn backward(&self) -> Vec<bool> {
         let mut backward = vec![false; self.len()];

@@ -4,10 +4,11 @@ use crate::array::{Array, Float};
 use crate::error::GraphError;
 use crate::error::Reason;
 use crate::graph::Graph;
+use crate::ops::{Op, ScalarKind};
 use crate::role::NodeId;
 use std::collections::BTreeMap;
 
-/// The values of a graph's sources, and the batch size.
+/// The values of a graph's sources, and the batch size, which is the value of the scalar of that kind.
 #[derive(Clone, Debug)]
 pub struct Bindings<F> {
     /// The batch size.
@@ -40,6 +41,9 @@ fn source<F: Float>(graph: &Graph, id: NodeId, name: &str, bindings: &Bindings<F
     let shape = graph.ty(id).shape.at(bindings.batch);
     let elements: usize = shape.iter().product();
     let fault = |text: String| GraphError::new(graph.op(id).name(), name, &[], Reason::new(text));
+    if matches!(graph.op(id), Op::Scalar(op) if op.kind == ScalarKind::Examples) {
+        return Ok(Array::new(&shape, vec![F::of(bindings.batch as f64)]));
+    }
     let value = bindings.values.get(name).ok_or_else(|| fault("no value is bound to it".into()))?;
     if value.len() != elements {
         return Err(fault(format!("its value has {} elements, its shape {shape:?} needs {elements}", value.len())));

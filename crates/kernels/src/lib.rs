@@ -99,7 +99,7 @@ pub use operators::conv::{Conv2d, ConvPlan, Pass, conv2d, conv2d_grad_input, con
 pub use operators::extremum::{reduce_extremum, reduce_extremum_grad, reduce_extremum_workspace};
 pub use operators::gemm::{Matmul, matmul, matmul_scratch};
 pub use operators::index::{Indexed, arg_max, gather, gather_grad, gather_grad_workspace, top_k, top_k_scratch};
-pub use operators::loss::{log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
+pub use operators::loss::{Targets, log_softmax, log_softmax_grad, nll_loss, nll_loss_grad, softmax, softmax_grad};
 pub use operators::norm::{
     NormGradient, batch_mean, batch_moments, batch_norm_grad_scale, batch_norm_grad_sums, batch_variance, channel_sum,
     layer_norm, layer_norm_grad_input, layer_norm_grad_scale, layer_norm_scratch, layer_norm_workspace,

@@ -53,23 +53,42 @@ fn softmax_and_gradients() {
     assert!(softmax(3, 3, from_x, &mut Output::from(&mut y.clone()[..])).is_err());
 }
 
+/// Targets that are the labels alone.
+fn hard(labels: &[f32]) -> Targets<'_> {
+    Targets { labels, smoothing: 0.0, weights: None }
+}
+
+#[test]
+fn smoothed_and_weighted_loss_and_its_gradient() {
+    let (scores, labels) = ([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, 9.0, 9.0, 9.0], [2.0, 0.0, -1.0]);
+    let targets = Targets { labels: &labels, smoothing: 0.3, weights: Some(&[1.0, 0.5, 2.0]) };
+    let picked = 2.0 * 3.0 + 1.0 * 4.0;
+    let spread = (1.0 + 0.5 * 2.0 + 2.0 * 3.0) + (4.0 + 0.5 * 5.0 + 2.0 * 6.0);
+    let expected = (0.7 * picked + 0.1 * spread) / 3.0;
+    assert!((nll_loss(3, 3, Elements::from(&scores[..]), targets).unwrap() - expected).abs() < 1e-6);
+    let dx = result(9, |dx| nll_loss_grad(3, 3, targets, 3.0, dx));
+    assert_close(&dx, &[-0.1, -0.05, -0.2 - 1.4, -0.1 - 0.7, -0.05, -0.2, 0.0, 0.0, 0.0].map(f64::from), 1e-6);
+    let wrong = Targets { weights: Some(&[1.0]), ..targets };
+    assert!(nll_loss(3, 3, Elements::from(&scores[..]), wrong).is_err());
+}
+
 #[test]
 fn loss_and_its_gradient() {
     let (scores, labels) = ([-1.0, -2.0, -3.0, -4.0, -5.0, -6.0], [2.0, 0.0]);
-    assert_eq!(nll_loss(2, 3, Elements::from(&scores[..]), &labels).unwrap(), 3.5);
-    let dx = result(6, |dx| nll_loss_grad(2, 3, &labels, 4.0, dx));
+    assert_eq!(nll_loss(2, 3, Elements::from(&scores[..]), hard(&labels)).unwrap(), 3.5);
+    let dx = result(6, |dx| nll_loss_grad(2, 3, hard(&labels), 4.0, dx));
     assert_eq!(dx, [0.0, 0.0, -2.0, -2.0, 0.0, 0.0]);
-    let error = nll_loss(2, 3, Elements::from(&scores[..]), &[2.0, 3.0]).unwrap_err().to_string();
+    let error = nll_loss(2, 3, Elements::from(&scores[..]), hard(&[2.0, 3.0])).unwrap_err().to_string();
     assert!(error.contains("row 1 has label 3 but there are 3 classes"), "{error}");
-    assert_eq!(nll_loss(0, 3, Elements::from(&[][..]), &[]).unwrap(), 0.0);
+    assert_eq!(nll_loss(0, 3, Elements::from(&[][..]), hard(&[])).unwrap(), 0.0);
     // A negative label does not count.
-    assert_eq!(nll_loss(2, 3, Elements::from(&scores[..]), &[2.0, -100.0]).unwrap(), 3.0);
-    assert_eq!(result(6, |dx| nll_loss_grad(2, 3, &[-1.0, 0.0], 4.0, dx)), [0.0, 0.0, 0.0, -4.0, 0.0, 0.0]);
-    assert!(nll_loss(2, 3, Elements::from(&scores[..]), &[2.0]).is_err());
-    assert!(nll_loss(2, 2, Elements::from(&scores[..]), &labels).is_err());
+    assert_eq!(nll_loss(2, 3, Elements::from(&scores[..]), hard(&[2.0, -100.0])).unwrap(), 3.0);
+    assert_eq!(result(6, |dx| nll_loss_grad(2, 3, hard(&[-1.0, 0.0]), 4.0, dx)), [0.0, 0.0, 0.0, -4.0, 0.0, 0.0]);
+    assert!(nll_loss(2, 3, Elements::from(&scores[..]), hard(&[2.0])).is_err());
+    assert!(nll_loss(2, 2, Elements::from(&scores[..]), hard(&labels)).is_err());
     let mut codes = [1; 6];
     let mut dx = Output::u8(Format::PAPER_LOW_BACKWARD, Overflow::NotFinite, &mut codes).unwrap();
-    let counts = nll_loss_grad(2, 3, &labels, 1e9, &mut dx).unwrap();
+    let counts = nll_loss_grad(2, 3, hard(&labels), 1e9, &mut dx).unwrap();
     assert_eq!(counts, Counts { overflow: 2, underflow: 0, not_finite: 0 });
     assert_eq!(codes, [0, 0, 0x80, 0x80, 0, 0]);
 }
@@ -94,11 +113,11 @@ fn codes_give_what_their_numbers_give() {
         same_as_unpacked(&operands, len, |x, y| log_softmax_grad(rows, cols, x[0], x[1], y));
         if cols > 0 {
             let labels: Vec<f32> = (0..rows).map(|row| (row * 7 % cols) as f32).collect();
-            same_as_unpacked(&[], len, |_, dx| nll_loss_grad(rows, cols, &labels, 1e5, dx));
+            same_as_unpacked(&[], len, |_, dx| nll_loss_grad(rows, cols, hard(&labels), 1e5, dx));
             for format in FORMATS {
                 let (x, _) = Stored::new(format, Overflow::Saturate, &operands[0]);
-                let loss = nll_loss(rows, cols, x.elements(), &labels).unwrap();
-                assert_eq!(loss, nll_loss(rows, cols, Elements::from(&x.numbers()[..]), &labels).unwrap());
+                let loss = nll_loss(rows, cols, x.elements(), hard(&labels)).unwrap();
+                assert_eq!(loss, nll_loss(rows, cols, Elements::from(&x.numbers()[..]), hard(&labels)).unwrap());
             }
         }
     }

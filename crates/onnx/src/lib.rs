@@ -49,7 +49,7 @@ pub use dropout::Dropout;
 pub use error::{ExportError, ImportError, ImportProblem};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use file::beside::external_files;
-pub use import::{ImportOptions, Imported, import, import_bytes, import_stated, import_with};
+pub use import::{ImportOptions, Imported, import, import_bytes, import_bytes_with, import_stated, import_with};
 pub use ops::{OperatorRow, operator_table};
 pub use table::operator_markdown;
 pub use warning::{Warning, WarningKind};

@@ -27,8 +27,8 @@ pub fn operator_markdown() -> String {
         A parameter that several operators read is trained as one, unless its elements are all equal: exporters merge \
         such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \
         read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \
-        may mix the examples of a batch; a network with one that does is refused. A network that ends in Softmax or \
-        LogSoftmax is trained on the scores before it and saved with it.\n\n\
+        may mix the examples of a batch; a network with one that does is refused, but for a mean in its own loss (`--loss output:NAME`). A network that ends in Softmax or \
+        LogSoftmax (with the loss `bce`, in Sigmoid) is trained on the scores before it and saved with it.\n\n\
         **Functions and control flow.** Calls of functions that the file defines are replaced by their nodes, which are named after the \
         call: `layer1/conv`. A function may use another operator set than the file; it must not call itself. An If is replaced by one of its \
         branches where its condition is known at import, a Loop or a Scan by its steps where their number is: up to 64 steps, and \

@@ -137,7 +137,7 @@ pub fn tensors(graph: &Graph, batch: usize) -> Vec<Tensor> {
 /// Returns the number of elements of an operator's output; for the loss, one per example.
 fn output_elements(graph: &Graph, operator: NodeId, batch: usize) -> u64 {
     let counted = match (graph.op(operator), graph.operands(operator)) {
-        (Op::NllLoss(_), &[_, labels]) => labels,
+        (Op::NllLoss(_), &[_, labels, ..]) => labels,
         _ => operator,
     };
     graph.ty(counted).shape.elements(batch) as u64

@@ -37,6 +37,14 @@ pub enum ProfileError {
     /// A file is not a profile, or a damaged one.
     #[error("not a profile: {0}; {help}", help = MAKE)]
     Format(String),
+    /// The profile was measured with another loss.
+    #[error("the profile was measured with the loss {found}, not {expected}; {help}", help = MAKE_WITH_THIS)]
+    Loss {
+        /// The loss that is trained.
+        expected: String,
+        /// That of the profile.
+        found: String,
+    },
     /// The profile is of another network.
     #[error("the profile is of another network (fingerprint {found}, not {expected}); {help}", help = MAKE_OF_THIS)]
     Network {
@@ -49,6 +57,7 @@ pub enum ProfileError {
 
 const PROBE: &str = "compile it from the probe's own graph";
 const MAKE: &str = "make one with `bitbudget profile`";
+const MAKE_WITH_THIS: &str = "make one with this loss, `bitbudget profile --loss`";
 const MAKE_OF_THIS: &str = "make one of this network with `bitbudget profile`";
 
 /// In what step numbers are not finite.
@@ -77,7 +86,9 @@ impl ProfileError {
             ProfileError::NotFinite { kind, name, .. } => Some(format!("{kind} `{name}`")),
             ProfileError::Exec(error) => Some(error.place().to_string()),
             ProfileError::Missing(result) => Some(format!("result {result}")),
-            ProfileError::Format(_) | ProfileError::Network { .. } => Some("the profile".to_string()),
+            ProfileError::Format(_) | ProfileError::Loss { .. } | ProfileError::Network { .. } => {
+                Some("the profile".to_string())
+            }
             ProfileError::Threads(_) => Some("threads".to_string()),
             ProfileError::Setting(_) => None,
         }
@@ -89,6 +100,7 @@ impl ProfileError {
             ProfileError::NotFinite { gradient, moved, .. } => Some(finite(*gradient, *moved)),
             ProfileError::Missing(_) => Some(PROBE.to_string()),
             ProfileError::Format(_) => Some(MAKE.to_string()),
+            ProfileError::Loss { .. } => Some(MAKE_WITH_THIS.to_string()),
             ProfileError::Network { .. } => Some(MAKE_OF_THIS.to_string()),
             ProfileError::Setting(_) | ProfileError::Exec(_) | ProfileError::Threads(_) => None,
         }

@@ -2,7 +2,7 @@
 
 use crate::error::ProfileError;
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId};
+use bitbudget_ir::{Graph, Loss, NodeId};
 use bitbudget_precision::Kind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -32,6 +32,9 @@ pub struct Profile {
 pub struct Settings {
     /// The data of the batches, for people.
     pub data: String,
+    /// The name of the loss; cross-entropy in files without it.
+    #[serde(default = "usual_loss", skip_serializing_if = "is_usual")]
+    pub loss: String,
     /// The seed with which they were drawn, for people.
     pub seed: u64,
     /// Examples per batch.
@@ -45,6 +48,14 @@ pub struct Settings {
     /// The formats, by name in the file.
     #[serde(serialize_with = "write_formats", deserialize_with = "read_formats")]
     pub formats: Vec<Format>,
+}
+
+fn usual_loss() -> String {
+    Loss::default().to_string()
+}
+
+fn is_usual(loss: &str) -> bool {
+    loss == usual_loss()
 }
 
 /// Seconds at the profile's batch, in FP32, of the fastest step measured.
@@ -127,6 +138,17 @@ impl Profile {
     pub fn write(&self) -> Result<String, ProfileError> {
         let text = serde_json::to_string_pretty(self).map_err(|e| ProfileError::Format(e.to_string()))?;
         Ok(format!("{text}\n"))
+    }
+
+    /// Checks that the profile was measured with a loss.
+    ///
+    /// # Errors
+    /// If it was measured with another one.
+    pub fn check_loss(&self, loss: &Loss) -> Result<(), ProfileError> {
+        match (loss.to_string(), &self.settings.loss) {
+            (expected, found) if expected == *found => Ok(()),
+            (expected, found) => Err(ProfileError::Loss { expected, found: found.clone() }),
+        }
     }
 
     /// Checks that the profile is one of `forward`.
@@ -242,6 +264,7 @@ mod tests {
             formats: formats.iter().map(row).collect(),
         };
         let settings = Settings {
+            loss: usual_loss(),
             data: "digits".into(),
             seed: 3,
             batch: 16,

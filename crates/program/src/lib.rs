@@ -36,6 +36,7 @@ mod program;
 mod progress;
 mod text;
 
+pub use bitbudget_ir::Loss;
 pub use check::ProgramError;
 pub use footprint::{DeviceMemory, Footprint};
 pub use kernel::{Family, Kernel, Role};

@@ -5,7 +5,10 @@ const { question, tensors, cases, timings, format_bits: formatBits } = data;
 const isTrained = cases.some((one) => one.trainings.length > 0);
 const methods = [...new Set(cases.map((one) => one.method))];
 // Without test examples accuracies are of those that were trained on.
-const accuracyName = data.accuracy_on === "training" ? "training accuracy" : "accuracy";
+const isLoss = cases.some((one) => one.loss);
+const accuracyName = (data.accuracy_on === "training" ? "training " : "") + (isLoss ? "loss" : "accuracy");
+const measure = (one) => one.accuracy ?? one.loss ?? null;
+const shown = (value) => (isLoss ? short(value) : percent(value, 2));
 const nameOf = (one) => (one.budget ? `${one.method} at ${one.budget}` : one.method);
 const colourOf = (method) => `var(--series-${methods.indexOf(method) % 6})`;
 const stepSeconds = (at) => timings?.[at]?.step_seconds ?? null;
@@ -16,10 +19,10 @@ const reference = cases.find((one) => one.method === "fp32" && one.fits);
 function worth(one) {
   if (!isTrained) return one.cost === null ? "cost unknown" : `cost ${short(one.cost)}`;
   const diverged = one.diverged ? `, ${one.diverged} of ${one.trainings.length} diverged` : "";
-  if (!one.accuracy) return `all ${one.diverged} trainings diverged`;
-  const { mean, min, max, count } = one.accuracy;
-  const spread = count > 1 ? ` (${percent(min, 2)} to ${percent(max, 2)} over ${count} seeds)` : "";
-  return `${accuracyName} ${percent(mean, 2)}${spread}${diverged}`;
+  if (!measure(one)) return `all ${one.diverged} trainings diverged`;
+  const { mean, min, max, count } = measure(one);
+  const spread = count > 1 ? ` (${shown(min)} to ${shown(max)} over ${count} seeds)` : "";
+  return `${accuracyName} ${shown(mean)}${spread}${diverged}`;
 }
 
 /** A case in a sentence. */
@@ -146,6 +149,13 @@ function label(drawing, front, x, y, most) {
   }
 }
 
+/** Losses: from nothing to a little above the worst. */
+function lossAxis(points) {
+  const steps = ticks(Math.max(...points.map((point) => point.high)), 6);
+  const line = reference?.loss ? [reference.loss.mean, "FP32"] : null;
+  return { name: accuracyName, place: (value) => value / steps[steps.length - 1], ticks: steps.map((n) => [n, short(n)]), line };
+}
+
 /** Accuracies: from a little below the worst to a little above the best. */
 function accuracyAxis(points) {
   const [low, high] = [Math.min(...points.map((point) => point.low)), Math.max(...points.map((point) => point.high))];
@@ -179,13 +189,14 @@ const placed = cases.map((one, at) => ({ one, at })).filter(({ one }) => one.fit
 function tradeOff() {
   byId("trade-off-title").textContent = isTrained ? `${accuracyName[0].toUpperCase()}${accuracyName.slice(1)} against peak memory` : "Cost against peak memory";
   byId("trade-off-note").textContent = isTrained
-    ? "A marker is the mean over the seeds, its bar reaches from the least to the most. Higher and further left is better. " +
+    ? "A marker is the mean over the seeds, its bar reaches from the least to the most. " +
+      `${isLoss ? "Lower" : "Higher"} and further left is better. ` +
       "Differences that are smaller than the bars say little: another seed may turn them round." +
-      (data.accuracy_on === "training" ? " There are no test examples: accuracies are those of the last epoch on training examples." : "")
+      (data.accuracy_on === "training" ? " There are no test examples: figures are those of the last epoch on training examples." : "")
     : "Nothing was trained: the cost is the expected harm of rounding and recomputation. Lower and further left is better.";
-  const known = placed.filter(({ one }) => (isTrained ? one.accuracy : one.cost !== null));
+  const known = placed.filter(({ one }) => (isTrained ? measure(one) : one.cost !== null));
   const points = known.map(({ one, at }) => (isTrained
-    ? { one, at, y: one.accuracy.mean, low: one.accuracy.min, high: one.accuracy.max }
+    ? { one, at, y: measure(one).mean, low: measure(one).min, high: measure(one).max }
     : { one, at, y: one.cost, low: one.cost, high: one.cost }));
   const refused = cases.filter((one) => !one.fits);
   if (refused.length) {
@@ -200,7 +211,7 @@ function tradeOff() {
     return;
   }
   methodKey(byId("trade-off-key"), true);
-  chart(byId("trade-off-chart"), byId("trade-off-readout"), points, (isTrained ? accuracyAxis : costAxis)(points), true);
+  chart(byId("trade-off-chart"), byId("trade-off-readout"), points, (isTrained ? (isLoss ? lossAxis : accuracyAxis) : costAxis)(points), true);
 }
 
 function time() {
@@ -222,11 +233,12 @@ function verdict() {
   byId("lead").textContent = `${counted(cases.length, "case", "cases")} of ${counted(methods.length, "method", "methods")}${trained}, at batch ${question.batch}.`;
   const figure = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", {}, value, note ? el("small", {}, note) : null));
   const smallest = [...placed].sort((a, b) => a.one.peak - b.one.peak)[0]?.one;
-  const best = [...placed].filter(({ one }) => one.accuracy).sort((a, b) => b.one.accuracy.mean - a.one.accuracy.mean)[0]?.one;
+  const best = [...placed].filter(({ one }) => measure(one))
+    .sort((a, b) => (measure(b.one).mean - measure(a.one).mean) * (isLoss ? -1 : 1))[0]?.one;
   byId("figures").append(
     reference ? figure("FP32's peak", bytes(reference.peak), isTrained && worth(reference)) : "",
     smallest ? figure("smallest peak", bytes(smallest.peak), nameOf(smallest)) : "",
-    best ? figure(`best ${accuracyName}`, percent(best.accuracy.mean, 2), nameOf(best)) : "",
+    best ? figure(`best ${accuracyName}`, shown(measure(best).mean), nameOf(best)) : "",
     figure("cases that fit", `${placed.length} of ${cases.length}`));
   const front = distinct(placed.filter(({ one }) => one.front).sort((a, b) => a.one.peak - b.one.peak));
   if (front.length) {
@@ -237,7 +249,7 @@ function verdict() {
 }
 
 function table() {
-  const accuracy = (pick) => (row) => (row.one.accuracy ? row.one.accuracy[pick] : null);
+  const accuracy = (pick) => (row) => measure(row.one)?.[pick] ?? null;
   const columns = [
     { name: "method", value: ({ one }) => one.method },
     { name: "budget", value: ({ one }) => one.budget_bytes, text: ({ one }) => one.budget || "–", number: true },
@@ -249,9 +261,9 @@ function table() {
   ];
   if (isTrained) {
     columns.push(
-      { name: accuracyName, value: accuracy("mean"), text: (row) => percent(accuracy("mean")(row), 2), number: true },
-      { name: "least", value: accuracy("min"), text: (row) => percent(accuracy("min")(row), 2), number: true },
-      { name: "most", value: accuracy("max"), text: (row) => percent(accuracy("max")(row), 2), number: true });
+      { name: accuracyName, value: accuracy("mean"), text: (row) => shown(accuracy("mean")(row)), number: true },
+      { name: "least", value: accuracy("min"), text: (row) => shown(accuracy("min")(row)), number: true },
+      { name: "most", value: accuracy("max"), text: (row) => shown(accuracy("max")(row)), number: true });
     if (cases.some((one) => one.diverged)) columns.push({ name: "diverged", value: ({ one }) => one.diverged, number: true });
   }
   if (timings?.some((timing) => timing.step_seconds !== null)) {

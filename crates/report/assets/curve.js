@@ -119,9 +119,10 @@ function trainingCurves(training, place, readoutPlace) {
   }
   if (epochs.length > 0) {
     const line = (name, i, value) => ({ name, colour: colour(i), points: epochs.map((epoch) => [epoch.steps, value(epoch)]) });
-    const lines = [line("training images", 0, (epoch) => epoch.train_accuracy)];
+    const lines = [];
+    if (epochs.some((epoch) => epoch.train_accuracy !== undefined)) lines.push(line("training images", 0, (epoch) => epoch.train_accuracy ?? null));
     if (epochs.some((epoch) => epoch.test_accuracy !== undefined)) lines.push(line("test images", 1, (epoch) => epoch.test_accuracy ?? null));
-    add("Accuracy by epoch", lines, { most: 1, format: (value) => percent(value, 0) });
+    if (lines.length > 0) add("Accuracy by epoch", lines, { most: 1, format: (value) => percent(value, 0) });
   }
   if (curve) {
     const scales = curve.points.map((point) => [point.step, point.loss_scale > 0 ? point.loss_scale : null]);

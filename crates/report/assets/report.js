@@ -16,7 +16,12 @@ function figures({ verdict, training }) {
     const exact = training.test_accuracy_fp32;
     found.push(["test accuracy", percent(training.test_accuracy, 2), exact === null ? "" : `${percent(exact, 2)} evaluated in fp32`]);
   }
-  if (training) found.push(["training accuracy", percent(training.train_accuracy, 2), "of the last epoch"]);
+  if (training && training.train_accuracy !== null) {
+    found.push(["training accuracy", percent(training.train_accuracy, 2), "of the last epoch"]);
+  }
+  for (const { name, value, fp32 } of training?.metrics ?? []) {
+    found.push([name, value, fp32 === undefined ? "" : `${fp32} evaluated in fp32`]);
+  }
   if (solver) {
     found.push(["cost", short(solver.cost), `at least ${short(solver.bound)}`]);
     found.push(["gap", percent(solver.gap), "of the cost is not proven necessary"]);

@@ -84,9 +84,12 @@ pub struct Summarised {
     pub recomputed: Vec<String>,
     /// Test accuracy over the seeds (training accuracy where there are no test examples).
     pub accuracy: Option<Spread>,
+    /// Test loss over the seeds (training loss where there are no test examples), where nothing is classified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Spread>,
     /// Trainings that diverged.
     pub diverged: usize,
-    /// Whether no other case is as good or better in accuracy (in cost, where nothing was trained) and peak.
+    /// Whether no other case is as good or better in accuracy, or loss, (in cost, where nothing was trained) and peak.
     pub front: bool,
     /// The format of each of the comparison's tensors.
     pub formats: Vec<String>,
@@ -165,8 +168,9 @@ pub enum Trained {
         test_accuracy_fp32: Option<f64>,
         /// Mean loss over the test examples; nothing where it is not finite.
         test_loss: Option<f64>,
-        /// Share of the last epoch's training examples.
-        train_accuracy: f64,
+        /// Share of the last epoch's training examples, where they are classified.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        train_accuracy: Option<f64>,
         /// Mean loss of the last epoch; nothing where it is not finite.
         train_loss: Option<f64>,
         /// Steps.

@@ -252,14 +252,17 @@ pub struct Training {
     pub seconds: f64,
     /// Mean loss of the last epoch.
     pub train_loss: Option<f64>,
-    /// Accuracy of the last epoch on training images, 0 to 1.
-    pub train_accuracy: f64,
+    /// Accuracy of the last epoch on training examples, 0 to 1, where they are classified.
+    pub train_accuracy: Option<f64>,
     /// Mean loss over the test images, where there are any.
     pub test_loss: Option<f64>,
     /// Accuracy on the test images, 0 to 1.
     pub test_accuracy: Option<f64>,
     /// The same when nothing is rounded.
     pub test_accuracy_fp32: Option<f64>,
+    /// Other metrics.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
     /// The share of low elements at the start.
     pub low_ratio: f64,
     /// The records of steps; nothing if no step was recorded.
@@ -277,6 +280,18 @@ pub struct Training {
     /// Where and why the run diverged, in words, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diverged: Option<String>,
+}
+
+/// A metric beside accuracy at the end of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Metric {
+    /// Its name and the examples that it is of.
+    pub name: String,
+    /// Its value, as people read it.
+    pub value: String,
+    /// The value when nothing is rounded, if that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fp32: Option<String>,
 }
 
 /// A run by steps, thinned so that it has no more than some hundred points.
@@ -306,8 +321,9 @@ pub struct Point {
 pub struct Epoch {
     /// The steps at its end.
     pub steps: u64,
-    /// Accuracy on its training images, 0 to 1.
-    pub train_accuracy: f64,
+    /// Accuracy on its training examples, 0 to 1, where they are classified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_accuracy: Option<f64>,
     /// Accuracy on the test images, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,

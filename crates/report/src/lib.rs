@@ -18,8 +18,8 @@ mod shell;
 mod text;
 
 pub use data::{
-    Choice, Curve, Demoted, Epoch, File, Group, Instruction, Life, Memory, Node, Overflow, Point, Promotion, Report,
-    Rerun, Solver, Storage, Tensor, Training, USES, Verdict,
+    Choice, Curve, Demoted, Epoch, File, Group, Instruction, Life, Memory, Metric, Node, Overflow, Point, Promotion,
+    Report, Rerun, Solver, Storage, Tensor, Training, USES, Verdict,
 };
 pub use page::page;
 pub use shell::shell;

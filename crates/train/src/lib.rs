@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod promotion;
 mod random;
 pub mod run;
+mod tally;
 pub mod tensorboard;
 
 pub use error::{Error, ErrorKind, Result};

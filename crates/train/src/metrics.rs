@@ -13,9 +13,9 @@ pub enum Record {
     /// After a step.
     Step(StepRecord),
     /// After an epoch.
-    Epoch(EpochRecord),
+    Epoch(Box<EpochRecord>),
     /// After the run.
-    Final(FinalRecord),
+    Final(Box<FinalRecord>),
 }
 
 /// A training step. A loss that is not finite is `null` in JSON and NaN when read back.
@@ -52,12 +52,19 @@ pub struct EpochRecord {
     /// Mean of the training losses of the epoch's steps.
     #[serde(deserialize_with = "null_is_nan")]
     pub train_loss: f64,
-    /// Part of the epoch's training images that were classified correctly, 0 to 1.
-    pub train_accuracy: f64,
-    /// Mean loss over the test images, where there are any.
+    /// Part of the epoch's training examples (or their tokens, or pixels) that were classified correctly, 0 to 1, where they are classified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy: Option<f64>,
+    /// The epoch's other metrics on training examples.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub train_metrics: Metrics,
+    /// Mean loss over the test examples, where there are any.
     pub test_loss: Option<f64>,
-    /// Part of the test images that are classified correctly, 0 to 1.
+    /// Part of the test examples that are classified correctly, 0 to 1.
     pub test_accuracy: Option<f64>,
+    /// Other metrics on the test examples.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub test_metrics: Metrics,
     /// Steps of the epoch whose update was skipped.
     pub skipped: u64,
     /// Duration of the epoch, evaluation included.
@@ -75,14 +82,24 @@ pub struct FinalRecord {
     /// Mean loss of the last epoch.
     #[serde(deserialize_with = "null_is_nan")]
     pub train_loss: f64,
-    /// Accuracy of the last epoch on training images, 0 to 1.
-    pub train_accuracy: f64,
-    /// Mean loss over the test images, where there are any and the run came to its end.
+    /// Accuracy of the last epoch on training examples, 0 to 1, where they are classified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy: Option<f64>,
+    /// Other metrics of the last epoch on training examples.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub train_metrics: Metrics,
+    /// Mean loss over the test examples, where there are any and the run came to its end.
     pub test_loss: Option<f64>,
-    /// Accuracy on the test images, 0 to 1.
+    /// Accuracy on the test examples, 0 to 1.
     pub test_accuracy: Option<f64>,
-    /// Accuracy on the test images when nothing is rounded to a low format.
+    /// Other metrics on the test examples.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub test_metrics: Metrics,
+    /// Accuracy on the test examples when nothing is rounded to a low format.
     pub test_accuracy_fp32: Option<f64>,
+    /// Other metrics on the test examples when nothing is rounded to a low format.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub test_metrics_fp32: Metrics,
     /// Duration of the run.
     pub seconds: f64,
     /// Steps of the run.
@@ -104,6 +121,55 @@ pub struct FinalRecord {
     /// Where it diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divergence: Option<Diverged>,
+}
+
+/// What tells how good a network is, beside its loss: over all labels that count, and only what has a meaning for the loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Part of the labels, or truth values, that are found, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Part of the labels that are among the five largest scores, 0 to 1, where there are more classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5_accuracy: Option<f64>,
+    /// The exponential of the mean cross-entropy of tokens, without weights and smoothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
+    /// Intersection over union of labelled and found pixels, 0 to 1: the mean over the classes that occur.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_iou: Option<f64>,
+    /// The mean absolute difference of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+    /// The root of the mean squared difference of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+}
+
+impl Metrics {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Metrics::default()
+    }
+
+    /// The metrics beside accuracy, which records hold apart.
+    pub fn others(self) -> Metrics {
+        Metrics { accuracy: None, ..self }
+    }
+
+    /// Those that there are, by name, in a fixed order.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> + use<> {
+        let Metrics { accuracy, top5_accuracy, perplexity, mean_iou, mae, rmse } = *self;
+        let all = [
+            ("accuracy", accuracy),
+            ("top5_accuracy", top5_accuracy),
+            ("perplexity", perplexity),
+            ("mean_iou", mean_iou),
+            ("mae", mae),
+            ("rmse", rmse),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
 }
 
 /// A run of which this share of the steps or more was skipped has hardly trained.
@@ -166,12 +232,15 @@ mod tests {
 
     #[test]
     fn each_record_is_a_line_that_reads_back() {
-        let end = Record::Final(FinalRecord {
+        let end = Record::Final(Box::new(FinalRecord {
             train_loss: 0.5,
-            train_accuracy: 0.75,
+            train_accuracy: Some(0.75),
+            train_metrics: Metrics { perplexity: Some(3.5), ..Metrics::default() },
             test_loss: None,
             test_accuracy: Some(0.5),
+            test_metrics: Metrics::default(),
             test_accuracy_fp32: None,
+            test_metrics_fp32: Metrics::default(),
             seconds: 1.0,
             steps: 4,
             skipped: 1,
@@ -181,7 +250,7 @@ mod tests {
             diverged: true,
             divergence: Some(Diverged { step: 3, tensor: Some("conv1".into()), message: "no".into() }),
             network: Some("0123456789abcdef".into()),
-        });
+        }));
         for record in [step(0.5), end] {
             let line = record.line().unwrap();
             assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");

@@ -11,6 +11,7 @@ pub(crate) enum Purpose {
     SyntheticTemplate = 3,
     SyntheticTrain = 4,
     SyntheticTest = 5,
+    Arrays = 6,
 }
 
 /// The generator for one purpose, seed, epoch and index of an example.

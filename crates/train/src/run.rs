@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bitbudget_exec::{Executor, Inputs, Loaded, Step, Values};
-use bitbudget_program::{Instruction, Program, Progress};
+use bitbudget_program::{Instruction, Loss, Program, Progress};
 
 use crate::batches::Batch;
 use crate::divergence::{Divergence, Ended, NotFinite, Stop};
-use crate::evaluation::{Evaluation, Scores, batch_with, evaluate, rows};
+use crate::evaluation::{Evaluation, batch_with, evaluate};
 use crate::examples::Examples;
 use crate::learning_rate::LearningRate;
 use crate::loss_scale::{LossScaler, LossScaling, SMALLEST_SCALE};
 use crate::metrics::{self, EpochRecord, FinalRecord, Promotion, Record, StepRecord};
 use crate::promotion::{OVERFLOW_THRESHOLD, OverflowCount, promote};
+use crate::tally::Tally;
 use crate::{Error, ErrorKind, Result};
 
 /// How long to train.
@@ -104,6 +105,8 @@ pub struct Training<'a> {
     pub examples: &'a dyn Examples,
     /// How to train.
     pub settings: &'a Settings,
+    /// The loss that the programs compute.
+    pub loss: &'a Loss,
 }
 
 /// Gets the tensors whose overflow ratio reached the threshold, the worst first, and gives the programs to go on with, or
@@ -128,7 +131,7 @@ pub fn train(
     promoted: Promote<'_>,
     observe: Observe<'_>,
 ) -> Result<Ended> {
-    let Training { programs, fp32, examples, settings } = training;
+    let Training { programs, fp32, examples, settings, loss } = training;
     if let Some(name) = executor.first_not_finite(&programs.train, values)? {
         let message =
             format!("`{name}` of the network holds numbers that are not finite; take one that did not diverge");
@@ -151,6 +154,7 @@ pub fn train(
         evaluate,
         examples,
         settings,
+        loss,
         scaler,
         start: Instant::now(),
         steps,
@@ -158,7 +162,7 @@ pub fn train(
         hopeless: 0,
         skipped: 0,
         last_skipped: None,
-        last: EpochSums::default(),
+        last: EpochSums::new(loss),
         test: None,
         exact: None,
         promotions: Vec::new(),
@@ -172,22 +176,22 @@ pub fn train(
 }
 
 /// Sums over an epoch.
-#[derive(Debug, Default)]
-struct EpochSums {
+#[derive(Debug)]
+struct EpochSums<'l> {
     loss: f64,
     steps: u64,
-    scores: Scores,
+    tally: Tally<'l>,
     examples: u64,
     skipped: u64,
 }
 
-impl EpochSums {
-    fn loss(&self) -> f64 {
-        self.loss / self.steps as f64
+impl<'l> EpochSums<'l> {
+    fn new(loss: &'l Loss) -> EpochSums<'l> {
+        EpochSums { loss: 0.0, steps: 0, tally: Tally::new(loss), examples: 0, skipped: 0 }
     }
 
-    fn accuracy(&self) -> f64 {
-        self.scores.correct as f64 / self.examples as f64
+    fn loss(&self) -> f64 {
+        self.loss / self.steps as f64
     }
 }
 
@@ -198,6 +202,7 @@ struct Run<'a> {
     evaluate: Loaded,
     examples: &'a dyn Examples,
     settings: &'a Settings,
+    loss: &'a Loss,
     scaler: LossScaler,
     start: Instant,
     steps: u64,
@@ -208,7 +213,7 @@ struct Run<'a> {
     /// The step that was skipped last, with its batch.
     last_skipped: Option<(StepRecord, Batch)>,
     /// The last epoch, as far as it came.
-    last: EpochSums,
+    last: EpochSums<'a>,
     /// The evaluation of test examples after the last epoch.
     test: Option<Evaluation>,
     /// The same without rounding.
@@ -223,23 +228,26 @@ impl Run<'_> {
         let mut epoch = 0;
         while self.step < self.steps {
             let begin = Instant::now();
-            (self.last, self.test) = (EpochSums::default(), None);
+            (self.last, self.test) = (EpochSums::new(self.loss), None);
             self.epoch(epoch, &mut *promoted, &mut *observe)?;
             let training = begin.elapsed().as_secs_f64();
             if let Some(mut test) = self.examples.test(self.evaluate.program().batch)? {
-                self.test = Some(evaluate(self.executor, self.values, &self.evaluate, &mut *test)?);
+                self.test = Some(evaluate(self.executor, self.values, &self.evaluate, &mut *test, self.loss)?);
             }
-            observe(&Record::Epoch(EpochRecord {
+            let (trained, tested) = (self.last.tally.metrics(), self.test.map(|test| test.metrics).unwrap_or_default());
+            observe(&Record::Epoch(Box::new(EpochRecord {
                 epoch,
                 steps: self.step,
                 train_loss: self.last.loss(),
-                train_accuracy: self.last.accuracy(),
+                train_accuracy: trained.accuracy,
+                train_metrics: trained.others(),
                 test_loss: self.test.map(|t| t.loss),
-                test_accuracy: self.test.map(|t| t.accuracy),
+                test_accuracy: tested.accuracy,
+                test_metrics: tested.others(),
                 skipped: self.last.skipped,
                 seconds: begin.elapsed().as_secs_f64(),
                 images_per_second: self.last.examples as f64 / training,
-            }))?;
+            })))?;
             epoch += 1;
         }
         Ok(())
@@ -251,14 +259,13 @@ impl Run<'_> {
         while self.step < self.steps && batches.next_into(&mut batch)? {
             let begin = Instant::now();
             let (step, mut record) = self.one(&batch, epoch)?;
-            let classes = batch.classes()?;
             self.last.steps += 1;
             self.last.loss += record.loss;
             self.last.examples += batch.valid as u64;
             self.last.skipped += u64::from(record.skipped);
             let found = self.not_finite(&record)?;
             if found != Some(NotFinite::Loss) {
-                self.last.scores.add(rows(&step, "logits", classes.len())?, classes);
+                self.last.tally.add(&step, &batch, self.train.program().batch)?;
                 record.promoted = self.promote(&step, &mut *promoted)?;
             }
             record.seconds = begin.elapsed().as_secs_f64();
@@ -280,13 +287,18 @@ impl Run<'_> {
 
     /// The result of the run so far.
     fn record(&self) -> FinalRecord {
+        let metrics = |evaluation: Option<Evaluation>| evaluation.map(|found| found.metrics).unwrap_or_default();
+        let (trained, tested, exact) = (self.last.tally.metrics(), metrics(self.test), metrics(self.exact));
         FinalRecord {
             network: None,
             train_loss: self.last.loss(),
-            train_accuracy: self.last.accuracy(),
+            train_accuracy: trained.accuracy,
+            train_metrics: trained.others(),
             test_loss: self.test.map(|t| t.loss),
-            test_accuracy: self.test.map(|t| t.accuracy),
-            test_accuracy_fp32: self.exact.map(|t| t.accuracy),
+            test_accuracy: tested.accuracy,
+            test_metrics: tested.others(),
+            test_accuracy_fp32: exact.accuracy,
+            test_metrics_fp32: exact.others(),
             seconds: self.start.elapsed().as_secs_f64(),
             steps: self.step,
             skipped: self.skipped,
@@ -359,12 +371,12 @@ impl Run<'_> {
             Some(evaluation) => evaluation,
             None => {
                 let mut batches = batches(self.evaluate.program().batch)?.0;
-                evaluate(self.executor, self.values, &self.evaluate, &mut *batches)?
+                evaluate(self.executor, self.values, &self.evaluate, &mut *batches, self.loss)?
             }
         };
         let (mut of_fp32, test) = batches(fp32.batch)?;
         let loaded = self.executor.load(fp32)?;
-        let exact = evaluate(self.executor, self.values, &loaded, &mut *of_fp32)?;
+        let exact = evaluate(self.executor, self.values, &loaded, &mut *of_fp32, self.loss)?;
         self.exact = Some(exact).filter(|_| test);
         for (fp32, size, evaluation) in [(false, self.evaluate.program().batch, rounded), (true, fp32.batch, exact)] {
             let Some(example) = evaluation.first_not_finite else { continue };

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::metrics::Record;
+use crate::metrics::{Metrics, Record};
 
 /// The first record of every event file.
 const VERSION: &str = "brain.Event:2";
@@ -49,8 +49,8 @@ struct Scalar {
 /// The records of a run as the bytes of an event file, one by one, so that a run can be watched.
 ///
 /// Scalars of steps: `train/loss`, `train/learning_rate`, `train/loss_scale`, `train/images_per_second`, `precision/low_ratio`,
-/// and `precision/promotions`, the tensors promoted so far. Of epochs: `train/accuracy`, `test/loss` and `test/accuracy`, at
-/// the number of steps done.
+/// and `precision/promotions`, the tensors promoted so far. Of epochs, at the number of steps done: `test/loss`, and the metrics that the loss
+/// has, as in `train/accuracy` and `test/mae`.
 #[derive(Debug)]
 pub struct Events {
     promotions: usize,
@@ -91,17 +91,22 @@ impl Events {
                 scalars_at(step.step, scalars)
             }
             Record::Epoch(epoch) => {
-                let test = [("test/loss", epoch.test_loss), ("test/accuracy", epoch.test_accuracy)];
-                let test = test.into_iter().filter_map(|(tag, value)| Some((tag, value? as f32)));
-                scalars_at(epoch.steps, [("train/accuracy", epoch.train_accuracy as f32)].into_iter().chain(test))
+                let named = |split: &str, accuracy: Option<f64>, others: Metrics| -> Vec<(String, f32)> {
+                    let all = Metrics { accuracy, ..others };
+                    all.named().map(|(name, value)| (format!("{split}/{name}"), value as f32)).collect()
+                };
+                let mut scalars = named("train", epoch.train_accuracy, epoch.train_metrics);
+                scalars.extend(epoch.test_loss.map(|loss| ("test/loss".to_string(), loss as f32)));
+                scalars.extend(named("test", epoch.test_accuracy, epoch.test_metrics));
+                scalars_at(epoch.steps, scalars)
             }
             Record::Final(_) => Vec::new(),
         }
     }
 }
 
-fn scalars_at<'t>(step: u64, scalars: impl IntoIterator<Item = (&'t str, f32)>) -> Vec<u8> {
-    let scalar = |(tag, value): (&str, f32)| Scalar { tag: tag.to_string(), value: Some(value) };
+fn scalars_at<T: Into<String>>(step: u64, scalars: impl IntoIterator<Item = (T, f32)>) -> Vec<u8> {
+    let scalar = |(tag, value): (T, f32)| Scalar { tag: tag.into(), value: Some(value) };
     event(step, What::Summary(Summary { values: scalars.into_iter().map(scalar).collect() }))
 }
 
@@ -194,14 +199,17 @@ mod tests {
             epoch: 0,
             steps: 8,
             train_loss: 1.0,
-            train_accuracy: 0.75,
+            train_accuracy: Some(0.75),
+            train_metrics: Metrics { mean_iou: Some(0.5), ..Metrics::default() },
             test_loss: None,
             test_accuracy: Some(0.5),
+            test_metrics: Metrics::default(),
             skipped: 0,
             seconds: 1.0,
             images_per_second: 128.0,
         };
-        let file = [Events::head(), run.record(&Record::Step(step)), run.record(&Record::Epoch(epoch))].concat();
+        let file =
+            [Events::head(), run.record(&Record::Step(step)), run.record(&Record::Epoch(Box::new(epoch)))].concat();
         let events = read(&file);
         assert_eq!(events[0].what, Some(What::FileVersion(VERSION.into())));
         let scalars = |event: &Event| match &event.what {
@@ -215,6 +223,9 @@ mod tests {
         assert!(step[0].0 == "train/loss" && step[0].1.is_nan());
         assert_eq!(step[1..3], [("train/learning_rate".into(), 0.25), ("train/loss_scale".into(), 65536.0)]);
         assert_eq!(step[4..], [("precision/low_ratio".into(), 0.625), ("precision/promotions".into(), 1.0)]);
-        assert_eq!(epoch, [("train/accuracy".into(), 0.75), ("test/accuracy".into(), 0.5)]);
+        assert_eq!(
+            epoch,
+            [("train/accuracy".into(), 0.75), ("train/mean_iou".into(), 0.5), ("test/accuracy".into(), 0.5)]
+        );
     }
 }

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use bitbudget_program::Loss;
 use bitbudget_train::batches::{ArrayEpochs, Batch, Numbers, TrainOptions, array_batches};
 use bitbudget_train::data::{Arrays, Interface, Port};
 use bitbudget_train::examples::Examples;
@@ -43,7 +44,7 @@ fn npz(path: &Path, arrays: &[(&str, Vec<u8>)]) {
 }
 
 fn port(name: &str, integers: bool, shape: &[usize], axis: Option<usize>) -> Port {
-    Port { name: name.into(), integers, shape: shape.to_vec(), axis }
+    Port { name: name.into(), integers, below: None, shape: shape.to_vec(), axis }
 }
 
 /// Time first, tokens, and an array that is the same for all examples; a class for each of two tokens.
@@ -54,7 +55,8 @@ fn interface() -> Interface {
             port("tokens", true, &[1, 2], Some(0)),
             port("table", false, &[3], None),
         ],
-        labels: port("labels", true, &[1, 2], Some(0)),
+        targets: vec![port("labels", true, &[1, 2], Some(0))],
+        loss: Loss::default(),
         classes: 4,
     }
 }

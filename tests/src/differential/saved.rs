@@ -99,7 +99,7 @@ fn evaluated(program: &Program, compiled: &Compiled, dataset: &Dataset) -> Resul
     let mut values = Values::new(program, &compiled.values, executor.device()).map_err(text)?;
     let loaded = executor.load(program).map_err(text)?;
     let batches = || EvalBatches::new(dataset, &dataset.train, program.batch).map_err(text);
-    let loss = evaluate(&mut executor, &mut values, &loaded, &mut batches()?).map_err(text)?.loss;
+    let loss = evaluate(&mut executor, &mut values, &loaded, &mut batches()?, compiled.loss()).map_err(text)?.loss;
     let (mut batches, mut batch, mut logits) = (batches()?, Batch::default(), Vec::new());
     while batches.next_into(&mut batch) {
         let step = loaded.step(&mut executor, &mut values, &batch.inputs().only(program)).map_err(text)?;

@@ -75,12 +75,13 @@ pub(crate) fn train_on(
     values.progress = compiled.progress;
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };
     let fp32 = compiled.evaluate_fp32().map_err(text)?;
+    let loss = compiled.loss().clone();
     let (mut losses, mut skipped) = (Vec::new(), 0);
     let examples = Epochs::new(dataset, TrainOptions { batch, seed: 0, shuffle: false, augment: false });
     let ended = run::train(
         &mut executor,
         &mut values,
-        Training { programs, fp32: &fp32, examples: &examples, settings },
+        Training { programs, fp32: &fp32, examples: &examples, settings, loss: &loss },
         &mut |over| {
             let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
             let promoted = compiled.promote(&tensors, Promotion::Fitting).map_err(bitbudget_train::Error::compile)?;

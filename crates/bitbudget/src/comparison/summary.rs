@@ -31,11 +31,13 @@ pub fn comparison(question: Question, cases: &[(CaseRecord, Vec<TrainingRecord>)
     }
 }
 
-/// The examples that a training's accuracy is of, if it came to one.
+/// The examples that a training's accuracy, or loss, is of, if it came to one.
 fn examples(training: &TrainingRecord) -> Option<Examples> {
     match training.trained {
-        Trained::Finished { test_accuracy: Some(_), .. } => Some(Examples::Test),
-        Trained::Finished { test_accuracy: None, .. } => Some(Examples::Training),
+        Trained::Finished { test_accuracy: Some(_), .. } | Trained::Finished { test_loss: Some(_), .. } => {
+            Some(Examples::Test)
+        }
+        Trained::Finished { .. } => Some(Examples::Training),
         Trained::Diverged { .. } => None,
     }
 }
@@ -60,10 +62,16 @@ fn format_bits(cases: &[Summarised]) -> BTreeMap<String, u32> {
 fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
     let CaseRecord { method, budget, budget_bytes, assigned, .. } = record.clone();
     let accuracy = |training: &TrainingRecord| match &training.trained {
-        Trained::Finished { test_accuracy, train_accuracy, .. } => Some(test_accuracy.unwrap_or(*train_accuracy)),
+        Trained::Finished { test_accuracy, train_accuracy, .. } => test_accuracy.or(*train_accuracy),
+        Trained::Diverged { .. } => None,
+    };
+    let loss = |training: &TrainingRecord| match &training.trained {
+        Trained::Finished { test_loss, train_loss, .. } => test_loss.or(*train_loss),
         Trained::Diverged { .. } => None,
     };
     let accuracies: Vec<f64> = trainings.iter().filter_map(accuracy).collect();
+    let losses: Vec<f64> = trainings.iter().filter(|_| accuracies.is_empty()).filter_map(loss).collect();
+    let diverged = trainings.iter().filter(|training| matches!(training.trained, Trained::Diverged { .. })).count();
     let mut case = Summarised {
         method,
         budget,
@@ -77,7 +85,8 @@ fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
         bits_per_element: None,
         recomputed: Vec::new(),
         accuracy: spread(&accuracies),
-        diverged: trainings.len() - accuracies.len(),
+        loss: spread(&losses),
+        diverged,
         front: false,
         formats: Vec::new(),
         trainings: trainings.to_vec(),
@@ -97,13 +106,14 @@ fn summarised(record: &CaseRecord, trainings: &[TrainingRecord]) -> Summarised {
     case
 }
 
-/// Marks the cases that no other one is as good as or better than, in peak and in accuracy or cost.
+/// Marks the cases that no other one is as good as or better than, in peak and in accuracy, loss or cost.
 fn mark_front(cases: &mut [Summarised]) {
     let trained = cases.iter().any(|case| !case.trainings.is_empty());
     // Larger is worse in both.
     let place = |case: &Summarised| -> Option<(usize, f64)> {
         let worth = match trained {
-            true => case.accuracy.filter(|_| case.diverged == 0).map(|accuracy| -accuracy.mean),
+            true if case.diverged > 0 => None,
+            true => case.accuracy.map(|accuracy| -accuracy.mean).or(case.loss.map(|loss| loss.mean)),
             false => case.cost,
         };
         Some((case.peak.filter(|_| case.fits)?, worth?))
@@ -155,7 +165,7 @@ mod tests {
             test_accuracy: Some(accuracy),
             test_accuracy_fp32: None,
             test_loss: None,
-            train_accuracy: 0.0,
+            train_accuracy: Some(0.0),
             train_loss: None,
             steps: 1,
             skipped: 0,

@@ -152,7 +152,7 @@ impl Told for ProfileError {
             ProfileError::Threads(_) => ErrorKind::Device,
             ProfileError::NotFinite { .. } => ErrorKind::NotFinite,
             ProfileError::Format(_) => ErrorKind::Corrupt,
-            ProfileError::Network { .. } => ErrorKind::Mismatch,
+            ProfileError::Network { .. } | ProfileError::Loss { .. } => ErrorKind::Mismatch,
         }
     }
 

@@ -105,9 +105,14 @@ impl Compiled {
 
     /// The number of examples of a step's inputs.
     fn batch_of(&self, inputs: &Inputs<'_>) -> usize {
-        let labels = self.training.ids().find(|&id| self.training.node(id).is_target());
-        let labels = labels.and_then(|id| inputs.arrays.get(self.training.op(id).source_name()?));
-        labels.and_then(|labels| labels.shape.first()).copied().unwrap_or(self.assignment.batch)
+        let size = |id| {
+            let dims = &self.training.ty(id).shape.0;
+            let axis = dims.iter().position(|dim| dim.is_batch())?;
+            let array = inputs.arrays.get(self.training.op(id).source_name()?)?;
+            Some(array.shape.get(axis)? / dims[axis].factor())
+        };
+        let target = self.training.ids().find(|&id| self.training.node(id).is_target());
+        target.and_then(size).unwrap_or(self.assignment.batch)
     }
 
     /// The training graph's forward and backward pass without updates.

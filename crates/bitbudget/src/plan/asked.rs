@@ -1,6 +1,7 @@
 //! The settings that an assignment was asked for with.
 
 use crate::options::Options;
+use bitbudget_ir::Loss;
 use bitbudget_precision::Pin;
 
 /// How an assignment was asked for, beside what itself and its budget say.
@@ -12,11 +13,14 @@ pub(crate) struct Asked {
     pub(crate) seed: u64,
     /// Formats that are asked for, whatever the method would choose.
     pub(crate) pins: Vec<Pin>,
+    /// The loss, which the training graph ends in.
+    pub(crate) loss: Loss,
 }
 
 impl Asked {
     /// The settings that options ask for.
     pub(crate) fn of(options: &Options) -> Asked {
-        Asked { low_ratio: options.low_ratio, seed: options.seed, pins: options.pins.clone() }
+        let (pins, loss) = (options.pins.clone(), options.loss.clone());
+        Asked { low_ratio: options.low_ratio, seed: options.seed, pins, loss }
     }
 }

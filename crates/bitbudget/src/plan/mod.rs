@@ -10,15 +10,17 @@ mod check;
 mod error;
 mod file;
 mod kind;
+mod loss;
 mod missing;
 mod optimizer;
 mod text;
 
 use crate::{Budget, Compiled, Engine, Granularity, LARGEST_TIME_WEIGHT, LONGEST_SEARCH, Limit, Options};
 use bitbudget_formats::Format;
-use bitbudget_ir::Graph;
+use bitbudget_ir::{Graph, Loss};
 use bitbudget_precision::{Assignment, Formats, Kind, Method, Pin, PinFormats, node_names};
 use bitbudget_report::comparison::TensorName;
+use loss::PlannedLoss;
 use optimizer::PlannedOptimizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -65,6 +67,9 @@ pub struct Plan {
     /// The update rule, whose state takes memory; SGD in files without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     optimizer: Option<PlannedOptimizer>,
+    /// The loss, on which the last tensors depend; cross-entropy in files without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss: Option<PlannedLoss>,
     tensors: Rows,
 }
 
@@ -126,6 +131,7 @@ impl Plan {
             pin: pinned.into_iter().filter_map(pin).collect(),
             budget: budget.map(PlannedBudget::of),
             optimizer: None,
+            loss: PlannedLoss::of(&asked.loss),
             tensors: Rows(rows(training, assignment, &names)),
         }
     }
@@ -143,12 +149,13 @@ impl Plan {
             ));
         }
         self.optimizer.map_or(Ok(()), PlannedOptimizer::check)?;
+        self.loss.as_ref().map_or(Ok(()), PlannedLoss::check)?;
         self.budget.as_ref().map_or(Ok(()), PlannedBudget::check)
     }
 
     /// How the assignment was asked for.
     pub(crate) fn asked(&self) -> Asked {
-        Asked { low_ratio: self.low_ratio, seed: self.seed, pins: self.pins() }
+        Asked { low_ratio: self.low_ratio, seed: self.seed, pins: self.pins(), loss: self.loss() }
     }
 
     /// The method, and the batch at which elements are counted.
@@ -179,6 +186,7 @@ impl Plan {
         let optimizer = self.optimizer.map_or(Options::default().optimizer, PlannedOptimizer::optimizer);
         Options {
             optimizer,
+            loss: self.loss(),
             batch: self.batch,
             method: self.method.0,
             low_ratio: self.low_ratio,
@@ -193,6 +201,10 @@ impl Plan {
     /// The path of the profile by which the budget was used, as it was given.
     pub fn profile(&self) -> Option<&str> {
         self.budget.as_ref()?.profile.as_deref()
+    }
+
+    fn loss(&self) -> Loss {
+        self.loss.as_ref().map_or_else(Loss::default, PlannedLoss::loss)
     }
 
     fn formats(&self) -> Formats {

@@ -17,7 +17,7 @@ impl Session {
         })
     }
 
-    /// Loss and accuracy over batches of [`Session::evaluation_batch`] examples: those of a data set
+    /// Loss and metrics over batches of [`Session::evaluation_batch`] examples: those of a data set
     /// ([`EvalBatches`](crate::EvalBatches)), or any iterator over batches.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Session {
         };
         let values = kept(&mut self.kept, compiled, executor, false)?;
         let loaded = executor.load(program)?;
-        Ok(bitbudget_train::evaluation::evaluate(executor, values, &loaded, batches)?)
+        Ok(bitbudget_train::evaluation::evaluate(executor, values, &loaded, batches, compiled.loss())?)
     }
 
     /// The evaluation without rounding.

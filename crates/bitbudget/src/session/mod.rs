@@ -10,8 +10,8 @@ mod save;
 mod train;
 
 use crate::{
-    Cause, Compiled, Error, ErrorKind, Executor, Inputs, Model, Options, Overflow, ProbeError, Program, Promotion,
-    Target, Values, compile, metrics, onnx,
+    Cause, Compiled, Error, ErrorKind, Executor, Inputs, Loss, Model, Options, Overflow, ProbeError, Program,
+    Promotion, Target, Values, compile, metrics, onnx,
 };
 use bitbudget_exec::Loaded;
 use bitbudget_train::promotion::OVERFLOW_THRESHOLD;
@@ -76,7 +76,7 @@ impl Session {
     /// # Errors
     /// As for [`onnx::import`] and [`Session::compile`].
     pub fn from_onnx(path: impl AsRef<Path>, options: &Options) -> Result<Session, Error> {
-        Session::compile(onnx::import(path.as_ref())?.model, options)
+        Session::compile(onnx::import_with(path.as_ref(), &import_options(options))?.model, options)
     }
 
     /// Imports the bytes of an ONNX file, which holds its weights, and compiles it.
@@ -84,7 +84,7 @@ impl Session {
     /// # Errors
     /// As for [`onnx::import_bytes`] and [`Session::compile`].
     pub fn from_onnx_bytes(bytes: &[u8], options: &Options) -> Result<Session, Error> {
-        Session::compile(onnx::import_bytes(bytes, None)?.model, options)
+        Session::compile(onnx::import_bytes_with(bytes, None, &import_options(options))?.model, options)
     }
 
     /// The trainer of a trainer file's bytes, on this processor; training goes on where it was saved.
@@ -224,6 +224,15 @@ fn kept<'k>(
         }
     };
     Ok(&mut kept.insert(now).values)
+}
+
+/// A file is read for its loss, where that is one of its outputs.
+fn import_options(options: &Options) -> onnx::ImportOptions {
+    let loss = match &options.loss {
+        Loss::Output { name } => Some(name.clone()),
+        _ => None,
+    };
+    onnx::ImportOptions { loss, ..onnx::ImportOptions::default() }
 }
 
 fn not_ready() -> Error {

@@ -25,7 +25,8 @@ impl Session {
         let Session { compiled, executor, exact: Some(exact), .. } = self else { return Err(super::not_ready()) };
         room::check(executor, &[&compiled.train, &compiled.evaluate, exact])?;
         let values = kept(&mut self.kept, compiled, executor, true)?;
-        let training = Training { programs: programs(compiled), fp32: exact, examples, settings };
+        let loss = compiled.loss().clone();
+        let training = Training { programs: programs(compiled), fp32: exact, examples, settings, loss: &loss };
         let mut promoted = |over: &[Overflow]| {
             let tensors = promote(compiled, over, promotion).map_err(bitbudget_train::Error::compile)?;
             Ok((!tensors.is_empty()).then(|| run::Promoted { programs: programs(compiled), tensors }))

@@ -89,7 +89,7 @@ struct ValuesMessage {
 }
 
 /// The first field of every trainer file, with the version of its layout.
-const MAGIC: &str = "bitbudget trainer 7";
+const MAGIC: &str = "bitbudget trainer 8";
 
 impl File {
     /// The file form.

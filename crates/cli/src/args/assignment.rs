@@ -1,6 +1,6 @@
 //! How formats are chosen.
 
-use super::{BudgetArgs, Given, NetworkArgs, whole};
+use super::{BudgetArgs, Given, LossArgs, NetworkArgs, whole};
 use bitbudget::{Format, Method, ParseFormatError, PinFormats};
 use clap::Args;
 use std::path::PathBuf;
@@ -50,6 +50,8 @@ pub(crate) struct AssignmentArgs {
     pub(crate) allow_reassociation: bool,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 }

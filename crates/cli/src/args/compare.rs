@@ -1,7 +1,8 @@
 //! Arguments of `bitbudget compare`.
 
 use super::{
-    DeviceArgs, FittingArgs, FormatsArgs, Given, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs, whole,
+    DeviceArgs, FittingArgs, FormatsArgs, Given, LossArgs, NetworkArgs, OptimizerArgs, Percent, PinArg, SettingsArgs,
+    whole,
 };
 use bitbudget::Limit;
 use bitbudget::Method;
@@ -83,6 +84,8 @@ pub(crate) struct CompareArgs {
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     #[command(flatten)]

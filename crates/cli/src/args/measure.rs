@@ -1,20 +1,21 @@
 //! Arguments of the commands that measure accuracy, time and the cost of rounding.
 
-use super::{AssignmentArgs, DeviceArgs, FittingArgs, NetworkArgs, OptimizerArgs, fp32, whole};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, LossArgs, NetworkArgs, OptimizerArgs, fp32, whole};
 use bitbudget::Format;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Measure loss and accuracy of a network.
+/// Measure loss and accuracy of a network, or what else fits its loss.
 #[derive(Debug, Args)]
 #[command(
     after_help = "An ONNX network is evaluated in FP32 unless a method is given, a trainer file in its own formats.
 
 Examples:
   bitbudget eval trained.onnx --data mnist:data/mnist
-  bitbudget eval trained.onnx --data digits --method uniform-low --json -"
+  bitbudget eval trained.onnx --data digits --method uniform-low --json -
+  bitbudget eval prices.onnx --data npz:houses.npz --loss mse"
 )]
 pub(crate) struct EvalArgs {
     /// An ONNX network or a trainer file.
@@ -51,7 +52,8 @@ Examples:
   bitbudget bench net.onnx --batch 128 --method fp32
   bitbudget bench net.onnx --batch 128 --method demote --low-ratio 1.0 --threads 2 --json bench.json
   bitbudget bench net.onnx --method demote --simulated
-  bitbudget bench net.onnx --assignment plan.toml"
+  bitbudget bench net.onnx --assignment plan.toml
+  bitbudget bench prices.onnx --loss mse --batch 32"
 )]
 pub(crate) struct BenchArgs {
     /// An ONNX network or a trainer file.
@@ -59,7 +61,8 @@ pub(crate) struct BenchArgs {
     /// Steps to measure, after one that is not counted.
     #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) steps: usize,
-    /// Training data; see `bitbudget train --help`.
+    /// Training data; see `bitbudget train --help`. Synthetic data are random arrays where the network takes no images or rows with a class
+    /// for each.
     #[arg(long, value_name = "DATA", default_value = "synthetic:1024")]
     pub(crate) data: DataSpec,
     /// Learning rate.
@@ -98,7 +101,8 @@ pub(crate) struct BenchArgs {
 
 Examples:
   bitbudget profile net.onnx --data digits -o net.json
-  bitbudget profile trained.onnx --data cifar10:data --batch 32 --batches 8 --formats bf16,e4m3,e5m2 -o -"
+  bitbudget profile trained.onnx --data cifar10:data --batch 32 --batches 8 --formats bf16,e4m3,e5m2 -o -
+  bitbudget profile prices.onnx --loss mse --data npz:houses.npz -o prices.json"
 )]
 pub(crate) struct ProfileArgs {
     /// An ONNX network or a trainer file.
@@ -130,6 +134,8 @@ pub(crate) struct ProfileArgs {
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     #[command(flatten)]

@@ -32,6 +32,7 @@ impl NetworkArgs {
         ImportOptions {
             folders: self.allow_external.clone(),
             output: self.output.clone(),
+            loss: None,
             sizes: self.dims.iter().cloned().collect(),
             dropout: self.dropout,
         }

@@ -19,8 +19,19 @@ use std::str::FromStr;
   npz:FILE               arrays x [N, ...] and y, optionally x_test and y_test;
                          y holds class numbers from 0 or is one-hot [N, classes];
                          for several inputs, or inputs of whole numbers: an array for
-                         each under its name, and y [N, ...] with a class for each row of scores
-  synthetic[:N]          generated patterns
+                         each under its name, and y [N, ...] with a class for each row of scores;
+                         for the losses of numbers: y with a number for each of the output's
+  synthetic[:N]          generated patterns; random arrays for other networks than those of
+                         images or rows of numbers with a class for each
+
+Losses, with the metrics that are shown:
+  cross-entropy          scores [N, classes], [N, tokens, classes] or [N, classes, height, width]
+                         with class numbers; accuracy, top-5 accuracy, perplexity of tokens,
+                         intersection over union of pixels
+  bce                    logits with numbers from 0 to 1; accuracy
+  mse, l1, huber         numbers with numbers; mean absolute and root mean squared error
+  output:NAME            an output of the network: one number, or numbers whose mean is taken;
+                         its targets are inputs of the network, and lie in the npz file by name
 
 Exit status:
   0  success
@@ -36,6 +47,8 @@ Examples:
   bitbudget train net.onnx --data digits --assignment plan.toml
   bitbudget train net.onnx --data npz:photos.npz --layout channels-last --resize stretch
   bitbudget train text.onnx --dim sequence=64 --data npz:tokens.npz --ignore-label 0
+  bitbudget train net.onnx --data digits --label-smoothing 0.1 --class-weights 1,1,1,2,1,1,1,1,1,1
+  bitbudget train prices.onnx --data npz:houses.npz --loss huber --huber-delta 0.5
   bitbudget train net.trainer --data npz:data.npz --steps 100 --no-shuffle --metrics steps.jsonl
   bitbudget train net.onnx --data digits --budget 40% --tensorboard logs/40")]
 pub(crate) struct TrainArgs {

@@ -2,7 +2,7 @@
 
 use crate::args::BenchArgs;
 use crate::budget::{self, SolverRecord};
-use crate::data::dataset;
+use crate::data::Examples;
 use crate::files::check;
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled};
@@ -15,8 +15,7 @@ use bitbudget::{
     Ceilings, Compiled, Format, Inputs, InstructionWork, Program, Session, StepResult, Storage, ceilings,
     instruction_work, updates,
 };
-use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
-use bitbudget_train::data::Dataset;
+use bitbudget_train::batches::{Batch, TrainOptions};
 use bitbudget_train::loss_scale::LossScaler;
 use comfy_table::Table;
 use indicatif::ProgressBar;
@@ -88,10 +87,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let mut compiled = compiled(&args.model, assignment, optimizer, request)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     compiled.check_training(compiled.assignment.batch)?;
-    let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
+    let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
     let resident = Resident::start();
     let mut session = Session::on(executor(&args.device, threads)?, compiled);
-    let measured = measure(args, &mut session, &dataset)?;
+    let measured = measure(args, &mut session, &examples)?;
     let memory = MemoryRecord::predicted(session.compiled(), session.threads()).measured(&session, resident.growth());
     let compiled = session.end()?;
     let ceilings = ceilings(threads)?;
@@ -127,7 +126,7 @@ struct Measured {
     losses: Vec<f32>,
 }
 
-fn measure(args: &BenchArgs, session: &mut Session, dataset: &Dataset) -> Result<Measured> {
+fn measure(args: &BenchArgs, session: &mut Session, examples: &Examples) -> Result<Measured> {
     let (batch_size, instructions) = (session.compiled().train.batch, session.compiled().train.instructions.len());
     let options = TrainOptions { batch: batch_size, seed: args.seed, shuffle: false, augment: false };
     let mut times = vec![Duration::ZERO; instructions];
@@ -135,13 +134,14 @@ fn measure(args: &BenchArgs, session: &mut Session, dataset: &Dataset) -> Result
     let (mut seconds, mut losses) = (Vec::new(), Vec::new());
     let mut batch = Batch::default();
     let mut epoch = 0;
-    let mut batches = TrainBatches::new(dataset, &options, epoch)?;
+    let epochs = examples.epochs(options)?;
+    let mut batches = epochs.epoch(epoch)?;
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar((args.steps as u64).saturating_add(1)) };
     for step in 0..=args.steps {
         bar.inc(1);
-        while !batches.next_into(&mut batch) {
+        while !batches.next_into(&mut batch)? {
             epoch += 1;
-            batches = TrainBatches::new(dataset, &options, epoch)?;
+            batches = epochs.epoch(epoch)?;
         }
         let inputs = Inputs { loss_scale: scaler.scale(), learning_rate: args.lr, ..batch.inputs() };
         let start = Instant::now();

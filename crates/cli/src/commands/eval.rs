@@ -5,12 +5,14 @@ use crate::data::Examples;
 use crate::divergence::{Diverged, place_in_evaluation};
 use crate::files::check;
 use crate::model::{Request, compiled};
-use crate::output::{counted, json, remark, say, small};
+use crate::output::{counted, json, remark, say};
+use crate::progress::measured;
 use crate::report;
 use crate::threads::{executor, threads};
 use anyhow::Result;
 use bitbudget::{Method, Precision, Session};
-use bitbudget_train::evaluation::batch_with;
+use bitbudget_train::evaluation::{Evaluation, batch_with};
+use bitbudget_train::metrics::Metrics;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -19,9 +21,15 @@ struct EvalRecord {
     examples: usize,
     method: String,
     loss: f64,
-    accuracy: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Metrics::is_empty")]
+    metrics: Metrics,
     loss_fp32: f64,
-    accuracy_fp32: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy_fp32: Option<f64>,
+    #[serde(skip_serializing_if = "Metrics::is_empty")]
+    metrics_fp32: Metrics,
     /// Examples whose scores are not finite, which count as wrong.
     not_finite: u64,
     not_finite_fp32: u64,
@@ -34,7 +42,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let seed = Some(args.seed);
     let request = Request { seed, quiet: args.quiet, method, is_trained: false, threads, ..Request::default() };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let examples = Examples::load(&args.data, args.fitting, &compiled, args.seed)?;
+    let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
     for note in examples.notes().iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
@@ -55,9 +63,11 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         examples: rounded.examples as usize,
         method,
         loss: rounded.loss,
-        accuracy: rounded.accuracy,
+        accuracy: rounded.metrics.accuracy,
+        metrics: rounded.metrics.others(),
         loss_fp32: exact.loss,
-        accuracy_fp32: exact.accuracy,
+        accuracy_fp32: exact.metrics.accuracy,
+        metrics_fp32: exact.metrics.others(),
         not_finite: rounded.not_finite,
         not_finite_fp32: exact.not_finite,
     };
@@ -65,17 +75,16 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         json(path, &record)?;
     }
     if !args.quiet && !outputs.on_standard_output {
-        let line =
-            |of: &str, loss: f64, accuracy: f64| format!("{of} loss {} accuracy {:.2}%", small(loss), 100.0 * accuracy);
+        let line = |of: &str, found: &Evaluation| format!("{of} {}", measured(found.loss, None, found.metrics));
         let examples = counted(record.examples as u64, "example", "examples");
         // Pins round tensors with method fp32 too.
         let own = match (is_rounded, record.method.as_str()) {
             (true, "fp32") => "fp32 with pins",
             (_, method) => method,
         };
-        let mut text = format!("{examples} of {}: {}", record.data, line(own, record.loss, record.accuracy));
+        let mut text = format!("{examples} of {}: {}", record.data, line(own, &rounded));
         if is_rounded {
-            text += &format!("; {}", line("fp32", record.loss_fp32, record.accuracy_fp32));
+            text += &format!("; {}", line("fp32", &exact));
         }
         say(text)?;
     }

@@ -10,15 +10,22 @@ use crate::report::Inputs;
 use crate::threads::{settle, threads};
 use anyhow::Result;
 use bitbudget::summary::{Summary, summary};
-use bitbudget::{Compiled, OperatorTotals, Shown};
+use bitbudget::{Compiled, Loss, OperatorTotals, Shown};
+use bitbudget_train::data::Port;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 struct Overview {
     name: String,
-    input: Vec<usize>,
-    classes: usize,
+    /// The shape of an example, where there is one input of numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<Vec<usize>>,
+    inputs: Vec<PortRecord>,
+    targets: Vec<PortRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<usize>,
+    loss: String,
     batch: usize,
     parameters: u64,
     forward_flops: u64,
@@ -27,6 +34,14 @@ struct Overview {
     operators: BTreeMap<&'static str, OperatorTotals>,
     assignment: Summary,
     memory: MemoryRecord,
+}
+
+/// An array that each step is given.
+#[derive(Serialize)]
+struct PortRecord {
+    name: String,
+    shape: String,
+    elements: &'static str,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
@@ -62,12 +77,16 @@ fn shown(form: TextForm) -> Shown {
 }
 
 fn overview(compiled: &Compiled) -> Result<Overview> {
-    let network = compiled.network()?;
+    let interface = compiled.interface()?;
+    let records = |ports: &[Port]| ports.iter().map(record).collect();
     let bitbudget::Overview { parameters, forward_flops, training_flops, operators } = compiled.overview();
     Ok(Overview {
         name: compiled.training.name().to_string(),
-        input: network.shape,
-        classes: network.classes,
+        input: interface.network().map(|network| network.shape),
+        inputs: records(&interface.inputs),
+        targets: records(&interface.targets),
+        classes: Some(interface.classes).filter(|&classes| classes > 0),
+        loss: compiled.loss().to_string(),
         batch: compiled.assignment.batch,
         parameters,
         forward_flops,
@@ -79,12 +98,39 @@ fn overview(compiled: &Compiled) -> Result<Overview> {
     })
 }
 
+fn record(port: &Port) -> PortRecord {
+    PortRecord { name: port.name.clone(), shape: port.shown(), elements: port.kind() }
+}
+
+/// The inputs and what the network should give, in words.
+fn interface(overview: &Overview) -> String {
+    let classes = overview.classes.map(|classes| counted(classes as u64, "class", "classes"));
+    let ports = |ports: &[PortRecord]| {
+        let shown = ports.iter().map(|port| format!("`{}` {} ({})", port.name, port.shape, port.elements));
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    match (&overview.input, &classes) {
+        (Some(shape), Some(classes)) => format!("input {shape:?}, {classes}"),
+        _ => {
+            let word = if overview.inputs.len() == 1 { "input" } else { "inputs" };
+            let targets = if overview.targets.is_empty() {
+                String::new()
+            } else {
+                format!(", target {}", ports(&overview.targets))
+            };
+            let classes = classes.map_or(String::new(), |classes| format!(", {classes}"));
+            format!("{word} {}{targets}{classes}", ports(&overview.inputs))
+        }
+    }
+}
+
 fn show(overview: &Overview) -> Result<()> {
+    let loss =
+        if overview.loss == Loss::default().to_string() { String::new() } else { format!(", loss {}", overview.loss) };
     say(format!(
-        "{}: input {:?}, {}, {} ({} in FP32)",
+        "{}: {}{loss}, {} ({} in FP32)",
         overview.name,
-        overview.input,
-        counted(overview.classes as u64, "class", "classes"),
+        interface(overview),
         counted(overview.parameters, "parameter", "parameters"),
         bytes(4.0 * overview.parameters as f64)
     ))?;

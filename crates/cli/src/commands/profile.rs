@@ -2,7 +2,7 @@
 
 use crate::advice::of_inputs;
 use crate::args::{AssignmentArgs, OptimizerArgs, ProfileArgs};
-use crate::data::dataset;
+use crate::data::Examples;
 use crate::divergence::Diverged;
 use crate::files::{check, save};
 use crate::model::{Request, compiled};
@@ -14,23 +14,24 @@ use anyhow::{Error, Result};
 use bitbudget::{
     Available, Compiled, Method, Profile, ProfileError, ProfileSettings, Session, TensorProfile, parameters,
 };
-use bitbudget_train::batches::{Batch, TrainBatches, TrainOptions};
-use bitbudget_train::data::Dataset;
+use bitbudget_train::batches::{Batch, TrainOptions};
 use indicatif::ProgressBar;
 
 /// How many tensors are shown.
 const SHOWN: usize = 10;
 
 pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
-    let assignment = AssignmentArgs { network: args.network.clone(), ..AssignmentArgs::default() };
+    let (network, loss) = (args.network.clone(), args.loss.clone());
+    let assignment = AssignmentArgs { network, loss, ..AssignmentArgs::default() };
     let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &assignment) };
     let outputs = check(&[("-o", Some(&args.output))], &inputs.files())?;
     let request = Request { seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
     let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
     compiled.check_training(args.batch)?;
-    let dataset = dataset(&args.data, args.fitting, &compiled.network()?, args.seed)?;
+    let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
     let settings = ProfileSettings {
-        data: dataset.name.clone(),
+        data: examples.name().to_string(),
+        loss: compiled.loss().to_string(),
         seed: args.seed,
         batch: args.batch,
         batches: args.batches,
@@ -40,12 +41,12 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     };
     let mut session = Session::on(executor(&args.device, threads(args.device.threads))?, compiled);
     let profiler = session.profiler(args.batch)?;
-    let batches = draw(args, &dataset)?;
+    let batches = draw(args, &examples)?;
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };
     let measured = profiler.measure(settings, &batches, &mut || bar.inc(1));
     bar.finish_and_clear();
     let profile = measured.map_err(|error| explained(error, &batches, session.compiled()))?;
-    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+    for note in examples.notes().iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
     let text = profile.write()?;
@@ -54,8 +55,8 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
 }
 
 /// The first batches of an epoch in random order; where there are too few, those of the next ones.
-fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
-    let numbers = args.batches.saturating_mul(args.batch).saturating_mul(dataset.example_len() + 1);
+fn draw(args: &ProfileArgs, examples: &Examples) -> Result<Vec<Batch>> {
+    let numbers = args.batches.saturating_mul(args.batch).saturating_mul(examples.example_len());
     let what = format!(
         "drawing {} of {}",
         counted(args.batches as u64, "batch", "batches"),
@@ -64,11 +65,11 @@ fn draw(args: &ProfileArgs, dataset: &Dataset) -> Result<Vec<Batch>> {
     let advice = "take fewer (--batches, --batch), or raise the limit (`ulimit -v`, or the container's)";
     Available::now().check(&what, numbers.saturating_mul(size_of::<f32>()), 0, advice)?;
     let options = TrainOptions { batch: args.batch, seed: args.seed, shuffle: true, augment: false };
-    let mut drawn = Vec::new();
+    let (epochs, mut drawn) = (examples.epochs(options)?, Vec::new());
     for epoch in 0.. {
-        let mut epoch = TrainBatches::new(dataset, &options, epoch)?;
+        let mut epoch = epochs.epoch(epoch)?;
         let mut batch = Batch::default();
-        while drawn.len() < args.batches && epoch.next_into(&mut batch) {
+        while drawn.len() < args.batches && epoch.next_into(&mut batch)? {
             drawn.push(std::mem::take(&mut batch));
         }
         if drawn.len() == args.batches {

@@ -12,7 +12,7 @@ use crate::files::{check, check_folder, rehearse, save};
 use crate::memory::{MemoryRecord, Resident};
 use crate::model::{Request, compiled_from};
 use crate::output::{counted, remark, say, small, together, whole};
-use crate::progress::Progress;
+use crate::progress::{Progress, measured, metric};
 use crate::report::Inputs;
 use crate::threads::{executor, settle_on, threads};
 use anyhow::{Context, Result};
@@ -21,7 +21,7 @@ use bitbudget::{Compiled, SaveAs, Session, fingerprint, updates};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::{Ended, Growth, Losses};
 use bitbudget_train::examples::Examples;
-use bitbudget_train::metrics::FinalRecord;
+use bitbudget_train::metrics::{FinalRecord, Metrics};
 use bitbudget_train::run::{Length, Settings};
 use records::Records;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     compiled.check_training(compiled.assignment.batch)?;
     let settings = settings(&args.settings, length(args));
     let epochs = train_options(&args.settings, compiled.assignment.batch);
-    let mut examples = data::Examples::load(&args.data, args.fitting, &compiled, seed)?;
+    let mut examples = data::Examples::load(&args.data, args.fitting, &compiled.interface()?, seed)?;
     // What does not fit is refused before any file is made.
     examples.check(&epochs, &settings)?;
     rehearsed(args, &compiled)?;
@@ -214,10 +214,9 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     let (promoted, low): (Vec<_>, Vec<_>) = record.promotions.iter().partition(|promotion| promotion.is_promoted());
     let low: Vec<String> = low.iter().map(|p| format!("{} ({:.1}%)", p.tensor, 100.0 * p.overflow)).collect();
     format!(
-        "{}, train loss {} accuracy {:.2}%\n{} in {:.1} s, {} promoted{}, {} skipped ({:.1}%){}",
+        "{}, train {}\n{} in {:.1} s, {} promoted{}, {} skipped ({:.1}%){}",
         tested(record, is_rounded),
-        small(record.train_loss),
-        100.0 * record.train_accuracy,
+        measured(record.train_loss, record.train_accuracy, record.train_metrics),
         counted(record.steps, "step", "steps"),
         record.seconds,
         counted(promoted.len() as u64, "tensor", "tensors"),
@@ -232,13 +231,21 @@ fn report(compiled: &Compiled, record: &FinalRecord) -> String {
     )
 }
 
-/// The accuracies on test examples, if there are any.
+/// The metrics on test examples, if there are any; where the loss has none, itself.
 fn tested(record: &FinalRecord, is_rounded: bool) -> String {
-    match (record.test_accuracy, record.test_accuracy_fp32) {
-        (Some(accuracy), _) if !is_rounded => format!("test accuracy {:.2}%", 100.0 * accuracy),
-        (Some(rounded), Some(exact)) => {
-            format!("test accuracy {:.2}% ({:.2}% when evaluated in fp32)", 100.0 * rounded, 100.0 * exact)
-        }
-        _ => "no test examples".to_string(),
+    let Some(loss) = record.test_loss else { return "no test examples".to_string() };
+    let metrics = Metrics { accuracy: record.test_accuracy, ..record.test_metrics };
+    let exact = Metrics { accuracy: record.test_accuracy_fp32, ..record.test_metrics_fp32 };
+    let one = |(name, value): (&'static str, f64)| {
+        let exact = exact.named().find(|(other, _)| is_rounded && *other == name);
+        // The number is the last word of a metric.
+        let exact =
+            exact.map(|(_, exact)| metric(name, exact)).and_then(|text| Some(text.rsplit_once(' ')?.1.to_string()));
+        metric(name, value) + &exact.map_or(String::new(), |exact| format!(" ({exact} when evaluated in fp32)"))
+    };
+    let all: Vec<String> = metrics.named().map(one).collect();
+    match all.is_empty() {
+        true => format!("test loss {}", small(loss)),
+        false => format!("test {}", all.join(", ")),
     }
 }

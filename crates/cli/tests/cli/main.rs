@@ -16,6 +16,7 @@ mod explain;
 mod files;
 mod folder;
 mod layouts;
+mod losses;
 mod memory;
 mod outputs;
 mod pipes;

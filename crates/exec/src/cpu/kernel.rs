@@ -207,8 +207,8 @@ fn compute(
         Op::GatherGrad(op) => index::gather_grad(op, call),
         Op::ArgMax(op) => index::arg_max(op, call),
         Op::TopK(op) => index::top_k(op, call),
-        Op::NllLoss(_) => rows::nll_loss(call),
-        Op::NllLossGrad(_) => rows::nll_loss_grad(call),
+        Op::NllLoss(op) => rows::nll_loss(op, call),
+        Op::NllLossGrad(op) => rows::nll_loss_grad(op, call),
         Op::Input(_) | Op::Parameter(_) | Op::State(_) | Op::Constant(_) | Op::Scalar(_) => {
             Err(Fault::Operands("sources are bound, not computed".into()))
         }

@@ -78,7 +78,7 @@ impl<'a> Run<'a> {
         for (i, buffer) in program.buffers.iter().enumerate() {
             match buffer.source {
                 Source::Kept | Source::Constant => kept[i] = Some(values.checked(buffer)?.clone()),
-                Source::Scalar(kind) => scalars[i] = [inputs.scalar(kind, values.progress.updates)],
+                Source::Scalar(kind) => scalars[i] = [inputs.scalar(kind, program, values.progress.updates)],
                 Source::Input | Source::None => {}
             }
         }

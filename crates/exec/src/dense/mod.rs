@@ -72,10 +72,10 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
             layer_norm::layer_norm(op, operands)
         }
         Op::Softmax(_) | Op::SoftmaxGrad(_) | Op::LogSoftmax(_) | Op::LogSoftmaxGrad(_) => reduce::rows(op, operands),
-        Op::NllLoss(_) => reduce::nll_loss(x(0)?, x(1)?),
-        Op::NllLossGrad(_) => reduce::nll_loss_grad(x(0)?, x(1)?, shape),
         Op::Gather(op) => index::gather(x(0)?, x(1)?, op, shape),
         Op::GatherGrad(op) => index::gather_grad(x(0)?, x(1)?, op, shape),
+        Op::NllLoss(op) => reduce::nll_loss(x(0)?, x(1)?, operands.get(2).copied(), op.smoothing.0),
+        Op::NllLossGrad(op) => reduce::nll_loss_grad(x(0)?, x(1)?, operands.get(2).copied(), op.smoothing.0, shape),
         Op::ArgMax(op) => index::arg_max(x(0)?, op.last),
         Op::TopK(op) => index::top_k(x(0)?, op.count),
         Op::AllFinite(_) => reduce::all_finite(operands),

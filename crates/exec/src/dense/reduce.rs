@@ -77,34 +77,62 @@ pub(super) fn rows(op: &Op, operands: &[&Tensor]) -> Result<Tensor, Fault> {
 }
 
 /// The rows of labels that count: their labels as a column of indices, none of which a device's gather could take out of range; 1 for
-/// each row that counts and 0 for others; and how many count.
-fn counted(labels: &Tensor, classes: usize) -> Result<(Tensor, Tensor, f64), Fault> {
+/// each row that counts and 0 for others.
+fn counted(labels: &Tensor, classes: usize) -> Result<(Tensor, Tensor), Fault> {
     let largest = labels.max(0)?.to_scalar::<f32>()?;
     if largest >= classes as f32 {
         return Err(Fault::Operands(format!("label {largest} is not one of {classes} classes, which count from 0")));
     }
     let counts = labels.ge(0f32)?.to_dtype(DType::F32)?;
     let indices = labels.relu()?.to_dtype(DType::U32)?.unsqueeze(1)?;
-    let rows = f64::from(counts.sum_all()?.to_scalar::<f32>()?).max(1.0);
-    Ok((indices, counts.unsqueeze(1)?, rows))
+    Ok((indices, counts.unsqueeze(1)?))
 }
 
-pub(super) fn nll_loss(scores: &Tensor, labels: &Tensor) -> Result<Tensor, Fault> {
-    let (indices, counts, rows) = counted(labels, scores.dim(1)?)?;
-    // A score that is not finite in a row that does not count makes nothing of the sum not finite.
-    let picked = scores.gather(&indices, 1)?;
-    let picked = counts.gt(0f32)?.where_cond(&picked, &picked.zeros_like()?)?;
-    Ok((picked.sum_all()? / -rows)?)
+/// The target of each row at each class `[rows, classes]`, and the weight of all rows.
+fn targets(
+    labels: &Tensor,
+    weights: Option<&Tensor>,
+    smoothing: f64,
+    (rows, classes): (usize, usize),
+) -> Result<(Tensor, f64), Fault> {
+    let (indices, counts) = counted(labels, classes)?;
+    let at_label = Tensor::zeros((rows, classes), DType::F32, labels.device())?.scatter_add(&indices, &counts, 1)?;
+    let (mut targets, mut weighted) = (at_label.clone(), at_label);
+    if smoothing > 0.0 {
+        let everywhere = (counts * (smoothing / classes as f64))?;
+        targets = (targets * (1.0 - smoothing))?.broadcast_add(&everywhere)?;
+    }
+    if let Some(weights) = weights {
+        (targets, weighted) = (targets.broadcast_mul(weights)?, weighted.broadcast_mul(weights)?);
+    }
+    let total = f64::from(weighted.sum_all()?.to_scalar::<f32>()?);
+    Ok((targets, if total > 0.0 { total } else { 1.0 }))
 }
 
-pub(super) fn nll_loss_grad(dloss: &Tensor, labels: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
+pub(super) fn nll_loss(
+    scores: &Tensor,
+    labels: &Tensor,
+    weights: Option<&Tensor>,
+    smoothing: f64,
+) -> Result<Tensor, Fault> {
+    let (targets, total) = targets(labels, weights, smoothing, scores.dims2()?)?;
+    // A score that is not finite and that no target asks for makes nothing of the sum not finite.
+    let products = targets.gt(0f32)?.where_cond(&targets.mul(scores)?, &targets.zeros_like()?)?;
+    Ok((products.sum_all()? / -total)?)
+}
+
+pub(super) fn nll_loss_grad(
+    dloss: &Tensor,
+    labels: &Tensor,
+    weights: Option<&Tensor>,
+    smoothing: f64,
+    shape: &[usize],
+) -> Result<Tensor, Fault> {
     let &[rows, classes] = shape else {
         return Err(Fault::Operands(format!("{shape:?} is not [N, classes]")));
     };
-    let (indices, counts, counting) = counted(labels, classes)?;
-    let value = (dloss / -counting)?.broadcast_as((rows, 1))?.mul(&counts)?.contiguous()?;
-    let zeros = Tensor::zeros((rows, classes), DType::F32, dloss.device())?;
-    Ok(zeros.scatter_add(&indices, &value, 1)?)
+    let (targets, total) = targets(labels, weights, smoothing, (rows, classes))?;
+    Ok(targets.broadcast_mul(&(dloss / -total)?)?)
 }
 
 /// Zero times a number is zero, unless the number is not finite.

@@ -21,8 +21,12 @@ pub(crate) fn run(
     watch: &mut Watch<'_>,
 ) -> Result<Step, ExecError> {
     let given = inputs.bound(program)?;
-    let slots: Result<Vec<Option<Tensor>>, ExecError> =
-        program.buffers.iter().zip(given).map(|(buffer, given)| bind(buffer, given, inputs, values, device)).collect();
+    let slots: Result<Vec<Option<Tensor>>, ExecError> = program
+        .buffers
+        .iter()
+        .zip(given)
+        .map(|(buffer, given)| bind(program, buffer, given, inputs, values, device))
+        .collect();
     let mut run = Run { program, values, slots: slots?, counted: Vec::new() };
     let mut step = Step::default();
     // Shapes and strides that kernels need stay on the device, once they are there; so do constants, but not inputs.
@@ -143,6 +147,7 @@ fn show(watch: &mut Watch<'_>, id: BufferId, tensor: &Tensor) -> Result<(), Exec
 
 /// The tensor that a source buffer holds at the start of a step.
 fn bind(
+    program: &Program,
     buffer: &Buffer,
     given: Option<Cow<'_, [f32]>>,
     inputs: &Inputs<'_>,
@@ -156,7 +161,9 @@ fn bind(
             Some(x) => Tensor::from_slice(&x, shape, device),
             None => return Ok(None),
         },
-        Source::Scalar(kind) => Tensor::from_slice(&[inputs.scalar(kind, values.progress.updates)], shape, device),
+        Source::Scalar(kind) => {
+            Tensor::from_slice(&[inputs.scalar(kind, program, values.progress.updates)], shape, device)
+        }
         Source::Kept | Source::Constant => return values.checked(buffer).map(|kept| Some(kept.clone())),
     };
     tensor.map(Some).map_err(|e| ExecError::new(format!("`{}`", buffer.name), e))

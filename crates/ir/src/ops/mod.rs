@@ -61,6 +61,15 @@ impl Sample {
 
     /// The operator on sources of the given types: parameters for floating-point numbers, inputs for others.
     pub(crate) fn typed(op: impl Into<Op>, types: &[TensorType]) -> Option<Sample> {
+        Sample::with(op, types, None)
+    }
+
+    /// The same with a last operand that has no gradient.
+    pub(crate) fn with_constant(op: impl Into<Op>, types: &[TensorType], last: TensorType) -> Option<Sample> {
+        Sample::with(op, types, Some(last))
+    }
+
+    fn with(op: impl Into<Op>, types: &[TensorType], constant: Option<TensorType>) -> Option<Sample> {
         let mut graph = Graph::new("sample");
         let mut operands = Vec::new();
         for (i, ty) in types.iter().enumerate() {
@@ -71,6 +80,7 @@ impl Sample {
                 }
             });
         }
+        operands.extend(constant.map(|ty| graph.source(Constant { name: "constant".into() }, ty)));
         let y = graph.add(op, &operands).ok()?;
         graph.set_output("y", y);
         Some(Sample { graph, range: (-1.0, 1.0) })

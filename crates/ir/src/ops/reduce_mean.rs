@@ -1,7 +1,7 @@
 //! Mean over dimensions.
 
 use super::reduce_sum::{kept, reduced, spread, sums};
-use super::{Operator, Precision, Sample, Scale, Work, check};
+use super::{Div, Operator, Precision, Sample, Scalar, ScalarKind, Scale, Work, check};
 use crate::array::{Array, Float};
 use crate::attribute::{Real, operator};
 use crate::error::Reason;
@@ -11,7 +11,7 @@ use crate::role::NodeId;
 use crate::types::{Dim, Shape, TensorType};
 
 operator! {
-    /// The mean over dimensions, the batch not among them (ONNX ReduceMean, GlobalAveragePool).
+    /// The mean over dimensions (ONNX ReduceMean, GlobalAveragePool).
     pub struct ReduceMean {
         /// The dimensions, ascending.
         axes: Vec<usize>,
@@ -21,10 +21,11 @@ operator! {
 }
 
 impl ReduceMean {
+    /// Elements in one mean, for one example where the batch is among the dimensions.
     fn count(&self, x: &TensorType) -> Result<usize, Reason> {
-        let mut sizes = self.axes.iter().map(|&a| x.shape.get(a).and_then(Dim::as_fixed));
+        let mut sizes = self.axes.iter().map(|&a| x.shape.get(a).map(|dim| dim.factor()));
         let count = sizes.try_fold(1usize, |n, size| n.checked_mul(size?));
-        count.filter(|&n| n > 0).ok_or_else(|| Reason::new(format!("cannot take the mean of {} over the batch", x.shape)))
+        count.filter(|&n| n > 0).ok_or_else(|| Reason::new(format!("cannot take the mean of no elements of {}", x.shape)))
     }
 }
 
@@ -41,7 +42,11 @@ impl Operator for ReduceMean {
     fn gradient(&self, graph: &mut Graph, node: NodeId, dy: NodeId) -> Result<Vec<Option<NodeId>>, Reason> {
         let x = graph.operand(node, 0)?;
         let count = self.count(graph.ty(x))?;
-        let scaled = graph.add(Scale { by: Real(1.0 / count as f64) }, &[dy])?;
+        let mut scaled = graph.add(Scale { by: Real(1.0 / count as f64) }, &[dy])?;
+        if self.axes.iter().any(|&axis| graph.ty(x).shape.get(axis).is_some_and(Dim::is_batch)) {
+            let examples = graph.source(Scalar { kind: ScalarKind::Examples }, TensorType::scalar());
+            scaled = graph.add(Div {}, &[scaled, examples])?;
+        }
         Ok(vec![Some(spread(graph, x, &self.axes, scaled)?)])
     }
 

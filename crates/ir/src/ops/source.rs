@@ -69,11 +69,13 @@ pub enum ScalarKind {
     Seed,
     /// The updates so far, modulo 2^24.
     Update,
+    /// The number of examples in the batch.
+    Examples,
 }
 
 impl ScalarKind {
     /// Every kind.
-    pub const ALL: [ScalarKind; 7] = [
+    pub const ALL: [ScalarKind; 8] = [
         ScalarKind::LossScale,
         ScalarKind::InverseLossScale,
         ScalarKind::LearningRate,
@@ -81,6 +83,7 @@ impl ScalarKind {
         ScalarKind::SecondBias,
         ScalarKind::Seed,
         ScalarKind::Update,
+        ScalarKind::Examples,
     ];
 
     /// The name that binds its value.
@@ -93,6 +96,7 @@ impl ScalarKind {
             ScalarKind::SecondBias => "second_bias",
             ScalarKind::Seed => "seed",
             ScalarKind::Update => "update",
+            ScalarKind::Examples => "examples",
         }
     }
 }

@@ -101,39 +101,89 @@ fn check_labels(kernel: &'static str, rows: usize, cols: usize, labels: &[f32]) 
     }
 }
 
-/// The rows that count: those whose label is not negative.
-fn counted(labels: &[f32]) -> usize {
-    labels.iter().filter(|&&label| label >= 0.0).count().max(1)
+/// The target of each row: its label, and the share of it that is spread over all classes; by weights of the classes where there are any.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// `[rows]`, each below the number of columns; a row with a negative one does not count.
+    pub labels: &'a [f32],
+    /// From 0 to below 1.
+    pub smoothing: f64,
+    /// `[cols]`.
+    pub weights: Option<&'a [f32]>,
 }
 
-/// Mean negative log-likelihood: `-mean of log_probabilities[row, labels[row]]`; log-probabilities `[rows, cols]`,
-/// labels `[rows]`, each below `cols`. Rows with a negative label do not count; where none do it is 0.
-pub fn nll_loss(rows: usize, cols: usize, log_probabilities: Elements<'_>, labels: &[f32]) -> Result<f32, ShapeError> {
+impl Targets<'_> {
+    fn check(&self, kernel: &'static str, rows: usize, cols: usize) -> Result<(), ShapeError> {
+        check_labels(kernel, rows, cols, self.labels)?;
+        self.weights.map_or(Ok(()), |weights| check(kernel, &[("weights", weights.len(), cols)]))
+    }
+
+    fn weight(&self, class: usize) -> f32 {
+        self.weights.map_or(1.0, |weights| weights[class])
+    }
+
+    /// The weight of all rows that count; 1 where none does.
+    fn total(&self) -> f64 {
+        let counted = self.labels.iter().filter(|&&label| label >= 0.0);
+        let sum = total(counted.map(|&label| self.weight(label as usize)));
+        if sum > 0.0 { sum } else { 1.0 }
+    }
+}
+
+/// Mean negative log-likelihood: `-mean of log_probabilities[row, labels[row]]`; log-probabilities `[rows, cols]`. With smoothing a part of it
+/// is that of all classes; with weights rows weigh as their labels do. Where no row counts it is 0.
+pub fn nll_loss(
+    rows: usize,
+    cols: usize,
+    log_probabilities: Elements<'_>,
+    targets: Targets<'_>,
+) -> Result<f32, ShapeError> {
     check("nll_loss", &[("log_probabilities", log_probabilities.len(), elements(&[rows, cols]))])?;
-    check_labels("nll_loss", rows, cols, labels)?;
-    let rows_that_count = labels.iter().enumerate().filter(|(_, label)| **label >= 0.0);
-    let sum = total(rows_that_count.map(|(row, &label)| {
-        let mut picked = [0.0];
-        log_probabilities.unpack(row * cols + label as usize, &mut picked);
-        picked[0]
-    }));
-    Ok((-sum / counted(labels) as f64) as f32)
+    targets.check("nll_loss", rows, cols)?;
+    let counted = || targets.labels.iter().enumerate().filter(|(_, label)| **label >= 0.0);
+    let picked: f64 = counted()
+        .map(|(row, &label)| {
+            let mut picked = [0.0];
+            log_probabilities.unpack(row * cols + label as usize, &mut picked);
+            f64::from(targets.weight(label as usize)) * f64::from(picked[0])
+        })
+        .sum();
+    let mut sum = picked;
+    if targets.smoothing > 0.0 {
+        let spread: f64 = with_scratch(cols, |scratch| {
+            counted()
+                .map(|(row, _)| {
+                    let row = log_probabilities.read(row * cols, cols, scratch).iter().enumerate();
+                    row.map(|(class, &x)| f64::from(targets.weight(class)) * f64::from(x)).sum::<f64>()
+                })
+                .sum()
+        });
+        sum = (1.0 - targets.smoothing) * picked + targets.smoothing / cols as f64 * spread;
+    }
+    Ok((-sum / targets.total()) as f32)
 }
 
-/// Gradient of [`nll_loss`]: `-dloss / counted rows` at each of these rows' labels, else 0; dx `[rows, cols]`.
+/// Gradient of [`nll_loss`]: `-dloss / weight of all rows` times the row's target at each class, 0 in rows that do not count; dx
+/// `[rows, cols]`.
 pub fn nll_loss_grad(
     rows: usize,
     cols: usize,
-    labels: &[f32],
+    targets: Targets<'_>,
     dloss: f32,
     dx: &mut Output<'_>,
 ) -> Result<Counts, ShapeError> {
     check("nll_loss_grad", &[("dx", dx.len(), elements(&[rows, cols]))])?;
-    check_labels("nll_loss_grad", rows, cols, labels)?;
-    let share = -dloss / counted(labels) as f32;
+    targets.check("nll_loss_grad", rows, cols)?;
+    let share = -dloss / targets.total() as f32;
+    let (at_label, everywhere) = (1.0 - targets.smoothing as f32, (targets.smoothing / cols.max(1) as f64) as f32);
     Ok(dx.fill(cols, |start, dx| {
         dx.fill(0.0);
-        let rows = dx.chunks_mut(cols).zip(&labels[start / cols..]);
-        rows.filter(|(_, label)| **label >= 0.0).for_each(|(dx, &label)| dx[label as usize] = share);
+        let rows = dx.chunks_mut(cols).zip(&targets.labels[start / cols..]);
+        for (dx, &label) in rows.filter(|(_, label)| **label >= 0.0) {
+            if everywhere > 0.0 {
+                dx.iter_mut().enumerate().for_each(|(class, dx)| *dx = share * everywhere * targets.weight(class));
+            }
+            dx[label as usize] += share * at_label * targets.weight(label as usize);
+        }
     }))
 }

@@ -124,6 +124,7 @@ fn one_to_one(op: &Op) -> Option<(&'static str, Vec<AttributeProto>)> {
         Op::Concat(op) => ("Concat", vec![int("axis", op.axis as i64)]),
         Op::Softmax(_) => ("Softmax", vec![int("axis", -1)]),
         Op::LogSoftmax(_) => ("LogSoftmax", vec![int("axis", -1)]),
+        Op::NllLoss(op) if op.smoothing == Real(0.0) => ("NegativeLogLikelihoodLoss", vec![]),
         Op::Cast(_) => ("Identity", vec![]),
         Op::Convert(op) => ("Cast", vec![int("to", i64::from(element_type(op.to).value()))]),
         Op::Compare(op) if op.less => (if op.equal { "LessOrEqual" } else { "Less" }, vec![]),

@@ -200,6 +200,16 @@ pub(super) fn set_output(name: &str, has_loss: bool, importer: &mut Importer) {
     importer.graph.set_output(name, scores);
 }
 
+/// Makes the tensors that the file names as its outputs outputs of the graph too, behind the first.
+pub(super) fn set_other_outputs(graph: &GraphProto, importer: &mut Importer) {
+    for output in &graph.output {
+        let known = importer.known.get(&output.name);
+        if let (Some(&Value::Tensor(id)), None) = (known, importer.graph.output(&output.name)) {
+            importer.graph.set_output(output.name.clone(), id);
+        }
+    }
+}
+
 /// The scores whose largest one an output names.
 fn before_arg_max(graph: &Graph, mut id: NodeId) -> Option<NodeId> {
     loop {

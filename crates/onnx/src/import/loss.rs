@@ -3,11 +3,15 @@
 use crate::ops;
 use onnx_protobuf::{GraphProto, NodeProto};
 
-/// Makes the scores of cross-entropies outputs in their place, and drops their labels, which only they read; the names of the losses.
-pub(super) fn strip(graph: &mut GraphProto) -> Vec<String> {
+/// Makes the scores of cross-entropies outputs in their place, and drops their labels, which only they read; the names of the losses. One
+/// that is to be trained as it stands stays.
+pub(super) fn strip(graph: &mut GraphProto, kept: Option<&str>) -> Vec<String> {
     let mut stripped = Vec::new();
     for at in 0..graph.output.len() {
         let name = graph.output[at].name.clone();
+        if kept == Some(name.as_str()) {
+            continue;
+        }
         let Some(loss) = graph.node.iter().position(|node| is_mean_loss(node) && node.output.first() == Some(&name))
         else {
             continue;

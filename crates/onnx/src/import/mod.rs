@@ -85,7 +85,19 @@ fn too_large(bytes: u64) -> ImportError {
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
 pub fn import_bytes(bytes: &[u8], folder: Option<&Path>) -> Result<Imported, ImportError> {
-    parse(bytes, folder.map(|folder| DataFolders::new(folder, &[])), &ImportOptions::default())
+    import_bytes_with(bytes, folder, &ImportOptions::default())
+}
+
+/// The same with options; `folder` is where external data may lie beside those of the options.
+///
+/// # Errors
+/// As for [`import_bytes`].
+pub fn import_bytes_with(
+    bytes: &[u8],
+    folder: Option<&Path>,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
+    parse(bytes, folder.map(|folder| DataFolders::new(folder, &options.folders)), options)
 }
 
 /// Like [`import_bytes`], but no dimension is the batch: all sizes are those that the file states, and it may have any number of inputs and
@@ -114,13 +126,13 @@ enum Interface<'o> {
 
 fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Result<Imported, ImportError> {
     let mut model = decode(bytes)?;
-    if let (Some(graph), Some(wanted)) = (model.graph.as_mut(), &options.output)
+    if let (Some(graph), Some(wanted), None) = (model.graph.as_mut(), &options.output, &options.loss)
         && graph.output.iter().any(|output| output.name == *wanted)
     {
         // What only other outputs need is not read.
         graph.output.retain(|output| output.name == *wanted);
     }
-    let losses = model.graph.as_mut().map(loss::strip).unwrap_or_default();
+    let losses = model.graph.as_mut().map(|graph| loss::strip(graph, options.loss.as_deref())).unwrap_or_default();
     import_model(&model, data, Interface::Network { options, losses: &losses })
 }
 
@@ -164,11 +176,12 @@ fn import_model(
     interface::initializers(graph, &mut importer);
     let output = match interface {
         Interface::Network { options, losses } => {
+            importer.has_own_loss = options.loss.is_some();
             warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
             importer.dropout = options.dropout;
             interface::network_inputs(graph, &options.sizes, &mut importer);
             let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
-            interface::network_output(graph, wanted, &mut importer)
+            interface::network_output(graph, options.loss.as_deref().or(wanted), &mut importer)
         }
         Interface::Stated => {
             stated::inputs(graph, &mut importer);
@@ -183,6 +196,9 @@ fn import_model(
         Interface::Network { losses, .. } => {
             let set = |name| interface::set_output(name, !losses.is_empty(), &mut importer);
             output.into_iter().for_each(set);
+            if importer.has_own_loss {
+                interface::set_other_outputs(graph, &mut importer);
+            }
         }
         Interface::Stated => stated::set_outputs(graph, &mut importer),
     }
@@ -208,7 +224,7 @@ fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
         let (graph, _) = importer.graph.without_dead_nodes();
         if let Err(faults) = verify(&graph) {
             importer.problems.extend(faults.iter().map(|fault| ImportProblem::from(fault.to_string())));
-        } else if let Err(fault) = batch::check(&graph) {
+        } else if let Err(fault) = batch::check(&graph, importer.has_own_loss) {
             importer.problems.push(fault.into());
         } else {
             let sources: BTreeSet<&str> = graph.ids().filter_map(|id| graph.op(id).source_name()).collect();

@@ -11,6 +11,8 @@ pub struct ImportOptions {
     pub folders: Vec<PathBuf>,
     /// The output that is trained; needed where a file has several.
     pub output: Option<String>,
+    /// The output that is the network's loss, which may be a mean over the batch; the others stay outputs of the graph behind it.
+    pub loss: Option<String>,
     /// The sizes of variable dimensions other than the batch, by name.
     pub sizes: BTreeMap<String, usize>,
     /// Which dropout the network trains with.

@@ -47,6 +47,8 @@ pub(crate) struct Importer {
     pub(crate) values: BTreeMap<String, Vec<f32>>,
     pub(crate) known: HashMap<String, Value>,
     pub(crate) initializers: Vec<Initializer>,
+    /// Whether an output is the network's own loss, which may be a mean over the batch.
+    pub(crate) has_own_loss: bool,
     /// The batch size that the file fixes, if it does.
     pub(crate) batch: Option<usize>,
     /// Which dropout the network trains with.
@@ -93,6 +95,7 @@ impl Importer {
             values: BTreeMap::new(),
             known: HashMap::new(),
             initializers: Vec::new(),
+            has_own_loss: false,
             batch: None,
             dropout: Dropout::default(),
             warnings: Vec::new(),

@@ -20,6 +20,7 @@ mod layer_norm_pattern;
 mod linear;
 mod linear_map;
 mod logic;
+mod losses;
 mod lp_pool;
 mod microsoft;
 mod microsoft_attention;
@@ -51,7 +52,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 32] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 33] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -82,6 +83,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 32] {
         ("Resizing", resize::ROWS),
         ("Reductions", reduce::ROWS),
         ("Composed reductions", reduce_composed::ROWS),
+        ("Losses", losses::ROWS),
         ("Known values", known::ROWS),
         ("Withdrawn from the standard", experimental::ROWS),
         ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),

@@ -13,7 +13,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "ReduceMean",
         versions: &[1, 11, 13, 18],
         attributes: &["axes", "keepdims", "noop_with_empty_axes"],
-        forms: "`reduce_mean`; axes as attribute or known input, the batch not among them",
+        forms: "`reduce_mean`; axes as attribute or known input, the batch among them only in a loss of the network's own",
         build: Some(|i, n| reduce(i, n, |axes, keep| ops::ReduceMean { axes, keep }.into())),
         fold: None,
     },
@@ -80,7 +80,7 @@ fn reduce(importer: &mut Importer, node: &Node, op: impl Fn(Vec<usize>, bool) ->
         Some(axes) => {
             let op = op(axes, keep(node)?);
             let has_batch = |axes: &[usize]| axes.iter().any(|&a| importer.shape(x).0[a].is_batch());
-            if matches!(&op, Op::ReduceMean(op) if has_batch(&op.axes)) {
+            if matches!(&op, Op::ReduceMean(op) if has_batch(&op.axes)) && !importer.has_own_loss {
                 return Err(batch::mixing("it takes the mean over the batch"));
             }
             Ok(vec![Value::Tensor(importer.emit(node.name, op, &[x])?)])

@@ -42,7 +42,8 @@ impl<'a> ArrayEpochs<'a> {
 
     fn batches<'b>(&'b self, columns: &'b Columns, batch: usize) -> ArrayBatches<'b> {
         let order = (0..columns.examples as u32).collect();
-        ArrayBatches { ports: &self.arrays.ports, columns, order, batch, next: 0, is_filled: true }
+        let judged = self.arrays.judged();
+        ArrayBatches { ports: &self.arrays.ports, judged, columns, order, batch, next: 0, is_filled: true }
     }
 }
 
@@ -79,13 +80,15 @@ pub fn array_batches(arrays: &Arrays, batch: usize) -> Result<impl Batches + '_>
     }
     let columns = arrays.test.as_ref().unwrap_or(&arrays.train);
     let order = (0..columns.examples as u32).collect();
-    Ok(ArrayBatches { ports: &arrays.ports, columns, order, batch, next: 0, is_filled: true })
+    Ok(ArrayBatches { ports: &arrays.ports, judged: arrays.judged(), columns, order, batch, next: 0, is_filled: true })
 }
 
 /// Batches of arrays one after the other.
 #[derive(Debug)]
 struct ArrayBatches<'a> {
     ports: &'a [Port],
+    /// The target by which results are judged.
+    judged: Option<&'a Port>,
     columns: &'a Columns,
     order: Vec<u32>,
     batch: usize,
@@ -115,8 +118,9 @@ impl Batches for ArrayBatches<'_> {
             };
             batch.arrays.insert(port.name.clone(), Array { shape, numbers });
         }
-        if let Some(labels) = self.ports.last() {
-            batch.labels.clone_from(&labels.name);
+        if let Some(target) = self.judged {
+            batch.labels.clone_from(&target.name);
+            batch.axis = target.axis.unwrap_or(0);
         }
         batch.valid = left.min(self.batch);
         batch.examples = picked;

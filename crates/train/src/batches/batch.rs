@@ -29,8 +29,11 @@ pub struct Array {
 pub struct Batch {
     /// The arrays. The images of a data set are [batch, c, h, w], or [batch, h, w, c] where the network takes them so.
     pub arrays: BTreeMap<String, Array>,
-    /// The array with one class per row of scores, by which these are judged; rows with a negative one do not count.
+    /// The array of what the network should give: one class per row of scores, of which rows with a negative one do not count, or a number
+    /// for each of its numbers. Empty where the network computes its own loss.
     pub labels: String,
+    /// The dimension of that array that grows with the examples.
+    pub axis: usize,
     /// The number of each example in its split, where the batch is of one.
     pub examples: Vec<u32>,
     /// How many examples from the first on count; the rest repeat others to fill the batch.
@@ -38,15 +41,37 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch whose examples all count.
+    /// A batch whose examples all count: as many as the labels' first dimension says.
     ///
     /// # Errors
-    /// `Invalid` if `labels` does not name an array of integers.
+    /// `Invalid` if `labels` does not name an array.
     pub fn new(arrays: impl IntoIterator<Item = (String, Array)>, labels: &str) -> Result<Batch> {
-        let (arrays, labels) = (arrays.into_iter().collect(), labels.into());
-        let mut batch = Batch { arrays, labels, examples: Vec::new(), valid: 0 };
-        batch.valid = batch.classes()?.len();
+        let mut batch = Batch { arrays: arrays.into_iter().collect(), labels: labels.into(), ..Batch::default() };
+        batch.valid = batch.target()?.shape.first().copied().unwrap_or(1);
         Ok(batch)
+    }
+
+    /// The array of what the network should give.
+    ///
+    /// # Errors
+    /// `Invalid` if there is none.
+    pub(crate) fn target(&self) -> Result<&Array> {
+        let missing = || Error::new(ErrorKind::Invalid, format!("a batch has no labels `{}`", self.labels));
+        self.arrays.get(&self.labels).ok_or_else(missing)
+    }
+
+    /// Its numbers.
+    ///
+    /// # Errors
+    /// `Invalid` if there is none, or it holds integers.
+    pub(crate) fn target_numbers(&self) -> Result<&[f32]> {
+        match &self.target()?.numbers {
+            Numbers::F32(numbers) => Ok(numbers),
+            Numbers::Integers(_) => {
+                let message = format!("a batch has integers for its targets `{}`: give FP32 numbers", self.labels);
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+        }
     }
 
     /// The class of each row of scores, those included that do not count.
@@ -55,16 +80,13 @@ impl Batch {
     /// `Invalid` if there is no such array of integers, or more examples are said to count than there are.
     pub fn classes(&self) -> Result<&[i32]> {
         let invalid = |reason: String| Err(Error::new(ErrorKind::Invalid, format!("a batch {reason}")));
-        match self.arrays.get(&self.labels).map(|array| &array.numbers) {
-            Some(Numbers::Integers(classes)) if !classes.is_empty() && self.valid <= classes.len() => Ok(classes),
-            Some(Numbers::Integers(classes)) => {
+        match &self.target()?.numbers {
+            Numbers::Integers(classes) if !classes.is_empty() && self.valid <= classes.len() => Ok(classes),
+            Numbers::Integers(classes) => {
                 let (have, valid) = (counted(classes.len() as u64, "label", "labels"), self.valid);
                 invalid(format!("of {have} says that {valid} count"))
             }
-            Some(Numbers::F32(_)) => {
-                invalid(format!("has FP32 numbers for its labels `{}`: give integers", self.labels))
-            }
-            None => invalid(format!("has no labels `{}`", self.labels)),
+            Numbers::F32(_) => invalid(format!("has FP32 numbers for its labels `{}`: give integers", self.labels)),
         }
     }
 

@@ -76,7 +76,10 @@ fn class_numbers(values: &Values, outputs: usize) -> Result<Vec<u32>, String> {
 fn no_class(values: &Values, index: usize, outputs: usize) -> String {
     let at = format!("holds {} at example {index}", values.show(index));
     let Some(label) = values.whole(index) else {
-        return format!("{at}: labels are whole numbers that count from 0; store the number of each example's class");
+        return format!(
+            "{at}: labels are whole numbers that count from 0; store the number of each example's class, or train on numbers with \
+             --loss mse"
+        );
     };
     if label < 0 {
         return format!("{at}, but labels count from 0: number the classes from 0, or remove such examples");
@@ -86,6 +89,7 @@ fn no_class(values: &Values, index: usize, outputs: usize) -> String {
     let all: Option<Vec<i128>> = (0..len(values)).map(|index| values.whole(index)).collect();
     let range = all.and_then(|all| all.iter().copied().min().zip(all.iter().copied().max()));
     match range {
+        Some((0, 1)) if outputs == 1 => format!("{why}; for truth values give --loss bce"),
         Some((1, largest)) if largest <= outputs as i128 => {
             format!("{why}; no label is 0, so they seem to count from 1: subtract 1 from each")
         }
@@ -117,7 +121,8 @@ fn one_hot(y: &Array, columns: usize, outputs: usize) -> Result<Labels, String> 
                         hots.len()
                     )
                 } else {
-                    numbered("one per example, such as numpy.argmax(y, axis=1)")
+                    let or = if columns == outputs { "; for numbers as targets give --loss mse" } else { "" };
+                    numbered("one per example, such as numpy.argmax(y, axis=1)") + or
                 };
                 return Err(format!(
                     "has shape {shape:?} ({}) and is not one-hot: example {row} has [{}]; {advice}",

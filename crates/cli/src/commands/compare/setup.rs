@@ -1,18 +1,18 @@
 //! The common parts of all cases of a comparison.
 
 use super::state::{Entry, State};
-use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs, PrecisionArgs};
+use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, DeviceArgs};
 use crate::commands::train::{settings, train_options};
-use crate::data::{check_batches, dataset};
+use crate::data::Examples;
 use crate::model::{Loaded, Request, load, options, warn};
 use crate::output::{counted, remark};
 use crate::report::Inputs;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
 use bitbudget::comparison::{Case, CaseRecord, Fingerprint, Question, assign_case, cases, key};
-use bitbudget::{Budget, Limit, Model, Options, data_network, updates};
+use bitbudget::{Budget, Limit, Loss, Model, Options, data_interface, updates};
 use bitbudget_train::batches::TrainOptions;
-use bitbudget_train::data::{DataSpec, Dataset, Images};
+use bitbudget_train::data::DataSpec;
 use bitbudget_train::run::{Length, Settings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(super) struct Setup {
     /// By what costs are counted; the limit is that of a case.
     pub(super) measure: Budget,
     /// The data and how to train; the seed is one of several.
-    pub(super) training: Option<(Dataset, Settings, TrainOptions)>,
+    pub(super) training: Option<(Examples, Settings, TrainOptions)>,
     pub(super) promotion: bitbudget::Promotion,
     pub(super) threads: usize,
     pub(super) device: DeviceArgs,
@@ -41,19 +41,19 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new(args: &CompareArgs) -> Result<Setup> {
-        let Loaded::Network(model, warnings) = load(&args.model, &args.network)? else {
+        let Loaded::Network(model, warnings) = load(&args.model, &args.network, args.loss.output())? else {
             bail!("{} is a trainer file, which has an assignment; give the network", args.model.display())
         };
-        if !args.quiet {
-            warn(&warnings, &model.graph, &args.network);
-        }
         let threads = match usize::from(args.device.threads.threads) {
             0 => (default_threads() / usize::from(args.jobs)).max(1),
             threads => threads,
         };
         let updates = updates(args.settings.loss_scale);
         let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
-        let mut options = options(&assignment(&args.precision), &args.optimizer, request, None)?;
+        let mut options = options(&assignment(args), &args.optimizer, request, None)?;
+        if !args.quiet {
+            warn(&warnings, &model.graph, &options.loss, &args.network);
+        }
         let measure = options.budget.take().context("no budget to count costs by")?;
         let measure = Budget { effort: Some(args.precision.effort as usize), ..measure };
         let training = args.data.as_ref().map(|data| training(args, data, &model, &options)).transpose()?;
@@ -110,13 +110,15 @@ pub(super) fn folder(args: &CompareArgs) -> PathBuf {
 
 /// The files that a comparison reads.
 pub(super) fn inputs(args: &CompareArgs) -> Vec<(&'static str, PathBuf)> {
-    let assignment = assignment(&args.precision);
+    let assignment = assignment(args);
     Inputs { data: args.data.as_ref(), ..Inputs::new(&args.model, &assignment) }.files()
 }
 
 /// The options of an assignment, with any budget.
-fn assignment(args: &PrecisionArgs) -> AssignmentArgs {
+fn assignment(args: &CompareArgs) -> AssignmentArgs {
+    let (loss, args) = (args.loss.clone(), &args.precision);
     AssignmentArgs {
+        loss,
         batch: args.batch,
         pin: args.pin.clone(),
         exclude: args.exclude.clone(),
@@ -138,18 +140,18 @@ fn training(
     spec: &DataSpec,
     model: &Model,
     options: &Options,
-) -> Result<(Dataset, Settings, TrainOptions)> {
+) -> Result<(Examples, Settings, TrainOptions)> {
     let length = match (args.epochs, args.steps) {
         (_, Some(steps)) => Length::Steps(steps),
         (epochs, None) => Length::Epochs(epochs.unwrap_or(5)),
     };
     let (settings, epochs) = (settings(&args.settings, length), train_options(&args.settings, options.batch));
-    let mut dataset = dataset(spec, args.fitting, &data_network(model, options)?, args.settings.seed)?;
-    check_batches(&mut dataset, &epochs, &settings)?;
-    for note in dataset.notes.iter().filter(|_| !args.quiet) {
+    let mut examples = Examples::load(spec, args.fitting, &data_interface(model, options)?, args.settings.seed)?;
+    examples.check(&epochs, &settings)?;
+    for note in examples.notes().iter().filter(|_| !args.quiet) {
         remark("note", note);
     }
-    Ok((dataset, settings, epochs))
+    Ok((examples, settings, epochs))
 }
 
 fn question(
@@ -157,7 +159,7 @@ fn question(
     model: &Model,
     options: &Options,
     measure: &Budget,
-    training: Option<&(Dataset, Settings, TrainOptions)>,
+    training: Option<&(Examples, Settings, TrainOptions)>,
     threads: usize,
 ) -> Question {
     let list = |items: Vec<String>| items.join(", ");
@@ -165,6 +167,7 @@ fn question(
     let mut settings = vec![
         ("budgets", list(args.budgets.iter().map(ToString::to_string).collect())),
         ("methods", list(args.methods.iter().map(ToString::to_string).collect())),
+        ("loss", shown(&options.loss)),
         ("optimizer", format!("{:?}", options.optimizer)),
         ("formats of ilp", formats(&measure.forward)),
         ("formats of ilp for gradients", formats(&measure.backward)),
@@ -201,8 +204,8 @@ fn question(
         version: env!("CARGO_PKG_VERSION").to_string(),
         network: model.graph.name().to_string(),
         network_hash: Fingerprint::of_model(model).digits(),
-        data: training.map(|(dataset, ..)| dataset.name.clone()),
-        data_hash: training.map(|(dataset, ..)| hash(dataset)),
+        data: training.map(|(examples, ..)| examples.name().to_string()),
+        data_hash: training.map(|(examples, ..)| hash(examples)),
         batch: options.batch,
         threads,
         settings: settings.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
@@ -210,20 +213,23 @@ fn question(
 }
 
 /// The hash of all examples, as they are used.
-fn hash(dataset: &Dataset) -> String {
+fn hash(examples: &Examples) -> String {
     let mut all = Fingerprint::default();
-    all.add(
-        format!("{:?} {} {:?} {}", dataset.shape, dataset.classes, dataset.normalization, dataset.channels_last)
-            .as_bytes(),
-    );
-    for split in std::iter::once(&dataset.train).chain(&dataset.test) {
-        match &split.images {
-            Images::U8(bytes) => all.add(bytes),
-            Images::F32(numbers) => all.add_numbers(numbers),
-        }
-        split.labels.iter().for_each(|label| all.add(&label.to_le_bytes()));
-    }
+    examples.for_each_part(&mut |bytes| all.add(bytes));
     all.digits()
+}
+
+/// A loss with its numbers.
+fn shown(loss: &Loss) -> String {
+    match loss {
+        Loss::CrossEntropy { smoothing, weights } => {
+            let smoothing = if *smoothing > 0.0 { format!(", label smoothing {smoothing}") } else { String::new() };
+            let weights = if weights.is_empty() { String::new() } else { format!(", class weights {weights:?}") };
+            format!("{loss}{smoothing}{weights}")
+        }
+        Loss::Huber { delta } => format!("{loss}, delta {delta}"),
+        _ => loss.to_string(),
+    }
 }
 
 /// Everything beside its input that the program's results depend on: itself, and the processor's instructions.

@@ -1,6 +1,6 @@
 //! A comparison as a table, as lines of CSV, and its parts in words.
 
-use crate::output::{bytes, counted, say, show_table, table};
+use crate::output::{bytes, counted, say, show_table, small, table};
 use anyhow::Result;
 use bitbudget::comparison::{
     Assigned, CaseRecord, Comparison, Examples, Refused, Summarised, Timing, Trained, TrainingRecord,
@@ -26,7 +26,14 @@ fn does_not_fit(smallest: Option<usize>) -> String {
 pub(super) fn trained(record: &TrainingRecord) -> String {
     match &record.trained {
         Trained::Finished { test_accuracy: Some(accuracy), .. } => format!("test accuracy {:.2}%", 100.0 * accuracy),
-        Trained::Finished { train_accuracy, .. } => format!("training accuracy {:.2}%", 100.0 * train_accuracy),
+        Trained::Finished { train_accuracy: Some(accuracy), .. } => {
+            format!("training accuracy {:.2}%", 100.0 * accuracy)
+        }
+        Trained::Finished { test_loss, train_loss, .. } => match (test_loss, train_loss) {
+            (Some(loss), _) => format!("test loss {}", small(*loss)),
+            (None, Some(loss)) => format!("training loss {}", small(*loss)),
+            (None, None) => "finished".to_string(),
+        },
         Trained::Diverged { .. } => "diverged".to_string(),
     }
 }
@@ -37,7 +44,9 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
     let on = question.data.as_ref().map_or(String::new(), |data| format!(" on {data}"));
     let threads = counted(question.threads as u64, "thread", "threads");
     say(format!("{}{on} at batch {}, {threads}\n", question.network, question.batch))?;
-    let header = ["method", "budget", "peak", "of fp32", "bits", "cost", "accuracy", "least", "most", "ms a step", ""];
+    let is_loss = comparison.cases.iter().any(|case| case.loss.is_some());
+    let measure = if is_loss { "loss" } else { "accuracy" };
+    let header = ["method", "budget", "peak", "of fp32", "bits", "cost", measure, "least", "most", "ms a step", ""];
     let is_trained = comparison.cases.iter().any(|case| !case.trainings.is_empty());
     let shown: Vec<usize> = (0..header.len()).filter(|&at| is_trained || !(6..10).contains(&at)).collect();
     let mut table = table(&shown.iter().map(|&at| header[at]).collect::<Vec<_>>(), 1);
@@ -47,7 +56,11 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
     }
     show_table(table)?;
     if comparison.cases.iter().any(|case| case.front) {
-        let what = if is_trained { "an accuracy" } else { "a cost" };
+        let what = match (is_trained, is_loss) {
+            (false, _) => "a cost",
+            (true, true) => "a loss",
+            (true, false) => "an accuracy",
+        };
         say(format!("\n* nothing else has as low a peak and as good {what}"))?;
     }
     let on = match comparison.accuracy_on {
@@ -57,7 +70,7 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
         None => None,
     };
     if let Some(on) = on.filter(|_| is_trained) {
-        say(format!("accuracy: on {on}; the mean, the least and the most over the seeds"))?;
+        say(format!("{measure}: on {on}; the mean, the least and the most over the seeds"))?;
     }
     match comparison.cases.iter().all(|case| case.fits) {
         true => Ok(()),
@@ -67,13 +80,18 @@ pub(super) fn show(comparison: &Comparison) -> Result<()> {
 
 fn row(case: &Summarised, timing: Option<&Timing>, fp32: Option<usize>) -> [String; 11] {
     let number = |x: Option<f64>, digits: usize| x.map_or(String::new(), |x| format!("{x:.digits$}"));
-    let percent = |x: Option<f64>| x.map_or(String::new(), |x| format!("{:.2}%", 100.0 * x));
+    let is_loss = case.loss.is_some();
+    let worth = |x: Option<f64>| match x {
+        Some(loss) if is_loss => small(loss),
+        Some(accuracy) => format!("{:.2}%", 100.0 * accuracy),
+        None => String::new(),
+    };
     let peak = case.peak.map_or("?".to_string(), |peak| bytes(peak as f64));
     let share = case.peak.zip(fp32).map(|(peak, fp32)| 100.0 * peak as f64 / fp32 as f64);
-    let accuracy = case.accuracy;
-    let mean = match (case.diverged, accuracy) {
-        (0, _) => percent(accuracy.map(|a| a.mean)),
-        (some, Some(a)) => format!("{} ({some} diverged)", percent(Some(a.mean))),
+    let measured = case.accuracy.or(case.loss);
+    let mean = match (case.diverged, measured) {
+        (0, _) => worth(measured.map(|a| a.mean)),
+        (some, Some(a)) => format!("{} ({some} diverged)", worth(Some(a.mean))),
         (_, None) => "diverged".to_string(),
     };
     [
@@ -84,8 +102,8 @@ fn row(case: &Summarised, timing: Option<&Timing>, fp32: Option<usize>) -> [Stri
         number(case.bits_per_element, 2),
         if case.fits { number(case.cost, 4) } else { "no fit".to_string() },
         mean,
-        percent(accuracy.map(|a| a.min)),
-        percent(accuracy.map(|a| a.max)),
+        worth(measured.map(|a| a.min)),
+        worth(measured.map(|a| a.max)),
         number(timing.and_then(|timing| timing.step_seconds).map(|seconds| 1e3 * seconds), 1),
         if case.front { "*" } else { "" }.to_string(),
     ]
@@ -173,7 +191,7 @@ fn of_training(line: Line, training: &TrainingRecord, training_seconds: Option<f
             test_accuracy,
             test_accuracy_fp32,
             test_loss,
-            train_accuracy: Some(train_accuracy),
+            train_accuracy,
             train_loss,
             promoted: Some(promoted),
             not_promoted: Some(not_promoted),

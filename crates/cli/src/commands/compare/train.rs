@@ -10,14 +10,13 @@ use bitbudget::comparison::{Fingerprint, Fitting, Trained, TrainingRecord, key};
 use bitbudget::{Budget, Compiled, FileKind, Options, Session, compile_as};
 use bitbudget_train::batches::TrainOptions;
 use bitbudget_train::divergence::Ended;
-use bitbudget_train::examples::Epochs;
 use bitbudget_train::metrics::{FinalRecord, Record};
 use serde_json::json;
 use std::time::Instant;
 
 /// The training of an assignment with a seed, and whether it was kept from before.
 pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(Entry<TrainingRecord>, bool)> {
-    let (dataset, settings, options) = setup.training.as_ref().context("there is nothing to train on")?;
+    let (examples, settings, options) = setup.training.as_ref().context("there is nothing to train on")?;
     let options = TrainOptions { seed, ..options.clone() };
     let mut assignment = Fingerprint::default();
     assignment.add(fitting.plan.write(FileKind::Json)?.as_bytes());
@@ -38,7 +37,7 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
         compiled.check_training(compiled.assignment.batch)?;
         let mut session = Session::on(executor(&setup.device, setup.threads)?, compiled);
         let mut steps = Vec::new();
-        let ended = session.train(&Epochs::new(dataset, options), settings, setup.promotion, &mut |record| {
+        let ended = session.train(&*examples.epochs(options)?, settings, setup.promotion, &mut |record| {
             if let Record::Step(step) = record {
                 steps.push(step.seconds);
             }

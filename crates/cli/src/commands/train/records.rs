@@ -68,7 +68,7 @@ impl<'a> Records<'a> {
     ) -> [Result<()>; 4] {
         let Records { args, metrics, events, page, low_ratio } = self;
         let metrics = metrics.map_or(Ok(()), |mut metrics| {
-            append(&mut metrics, &Record::Final(record.clone()))?;
+            append(&mut metrics, &Record::Final(Box::new(record.clone())))?;
             metrics.finish()
         });
         let events = events.map_or(Ok(()), |(file, _)| file.finish());

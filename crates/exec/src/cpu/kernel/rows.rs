@@ -1,9 +1,10 @@
 //! Functions of whole rows: normalisation, softmax, losses and their gradients.
 
 use super::call::{Call, put};
+use crate::cpu::operands::Operands;
 use crate::error::Fault;
 use bitbudget_formats::Counts;
-use bitbudget_ir::ops;
+use bitbudget_ir::{Real, ops};
 use bitbudget_kernels::{self as kernels, Elements, Output, ShapeError};
 use bitbudget_select::geometry;
 
@@ -46,14 +47,20 @@ pub(super) fn rows2(kernel: Rows2, Call { operands, y, shape, .. }: Call) -> Res
     Ok(kernel(rows, columns, operands.numbers(0)?, operands.numbers(1)?, y)?)
 }
 
-pub(super) fn nll_loss(Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
+/// The labels, which are the second operand, and the weights of the classes behind them, where there are any.
+fn targets<'t>(operands: &Operands<'t>, smoothing: Real) -> Result<kernels::Targets<'t>, Fault> {
+    let weights = operands.optional(2)?.map(|_| operands.exact(2)).transpose()?;
+    Ok(kernels::Targets { labels: operands.exact(1)?, smoothing: smoothing.0, weights })
+}
+
+pub(super) fn nll_loss(op: &ops::NllLoss, Call { operands, y, .. }: Call) -> Result<Counts, Fault> {
     let (scores, scores_shape) = operands.shaped(0)?;
     let (rows, columns) = geometry::rows(scores_shape);
-    let loss = kernels::nll_loss(rows, columns, scores, operands.exact(1)?)?;
+    let loss = kernels::nll_loss(rows, columns, scores, targets(operands, op.smoothing)?)?;
     Ok(y.put(&[loss])?)
 }
 
-pub(super) fn nll_loss_grad(Call { operands, y, shape, .. }: Call) -> Result<Counts, Fault> {
+pub(super) fn nll_loss_grad(op: &ops::NllLossGrad, Call { operands, y, shape, .. }: Call) -> Result<Counts, Fault> {
     let (rows, columns) = geometry::rows(shape);
-    Ok(kernels::nll_loss_grad(rows, columns, operands.exact(1)?, operands.scalar(0)?, y)?)
+    Ok(kernels::nll_loss_grad(rows, columns, targets(operands, op.smoothing)?, operands.scalar(0)?, y)?)
 }

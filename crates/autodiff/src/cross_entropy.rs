@@ -1,0 +1,90 @@
+//! Softmax cross-entropy of each row of scores.
+
+use bitbudget_ir::ops::{Constant, Input, LogSoftmax, NllLoss, Reshape, Transpose};
+use bitbudget_ir::{Dim, Graph, GraphError, Names, NodeId, Op, Real, Reason, Role, Shape, TensorType};
+
+/// Appends log-softmax and negative log-likelihood to the class scores and names the results; returns the loss.
+pub(crate) fn append(
+    graph: &mut Graph,
+    scores: NodeId,
+    smoothing: f64,
+    weights: &[f32],
+    names: &mut Names,
+) -> Result<NodeId, GraphError> {
+    let (scores, labelled) = rows(graph, scores)?;
+    let mut labels = graph.source(Input { name: names.fresh("labels"), target: true }, TensorType::i32(labelled));
+    let rows = Shape(graph.ty(scores).shape.0[..1].to_vec());
+    if graph.ty(labels).shape != rows {
+        labels = graph.add(Reshape { shape: rows }, &[labels])?;
+        graph.set_role(labels, Role::Internal);
+    }
+    let log_probabilities = graph.add_named(LogSoftmax {}, &[scores], "log_softmax")?;
+    let mut operands = vec![log_probabilities, labels];
+    if !weights.is_empty() {
+        let classes = graph.ty(scores).shape.0[1];
+        if classes != Dim::fixed(weights.len()) {
+            let reason = Reason::new(format!(
+                "{} class weights were given, but the network has {classes} classes",
+                weights.len()
+            ));
+            return Err(GraphError::new("loss", &graph.node(scores).name, &[], reason));
+        }
+        operands.push(graph.source(Constant { name: names.fresh("class_weights") }, TensorType::f32([classes])));
+    }
+    let loss = graph.add_named(NllLoss { smoothing: Real(smoothing) }, &operands, "nll_loss")?;
+    graph.set_output("logits", scores);
+    graph.set_output("log_probabilities", log_probabilities);
+    graph.set_output("loss", loss);
+    Ok(loss)
+}
+
+/// The name of the constant that holds the weights of the classes in a training graph, where its loss has any.
+pub fn class_weights(training: &Graph) -> Option<&str> {
+    let loss = training.ids().find(|&id| matches!(training.op(id), Op::NllLoss(_)))?;
+    training.op(*training.operands(loss).get(2)?).source_name()
+}
+
+/// The dimension of the classes in scores of a shape: the last one, or the second one of images (`[N, classes, height, width]`); as
+/// many dimensions of size one as there are others are left out first.
+pub(crate) fn class_axis(shape: &Shape) -> Option<usize> {
+    let batch = shape.0.iter().position(|dim| dim.is_batch())?;
+    let others: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != batch).collect();
+    let large: Vec<usize> = others.iter().copied().filter(|&axis| shape.0[axis] != Dim::fixed(1)).collect();
+    match (large.as_slice(), others.as_slice()) {
+        (_, []) => None,
+        ([], [.., last]) => Some(*last),
+        ([only], _) => Some(*only),
+        _ if shape.rank() >= 4 => Some(others[0]),
+        (_, [.., last]) => Some(*last),
+    }
+}
+
+/// The class scores as `[rows, classes]`, and the shape of the labels: one row of scores for each example, token or pixel.
+fn rows(graph: &mut Graph, scores: NodeId) -> Result<(NodeId, Shape), GraphError> {
+    let shape = graph.ty(scores).shape.clone();
+    let Some(axis) = class_axis(&shape) else {
+        let reason = Reason::new(
+            "the network's output must hold scores of classes for each example, [N, classes], token, [N, tokens, classes], or pixel, \
+             [N, classes, height, width]; choose the output with --output, train numbers with --loss mse, or truth values with --loss bce, or \
+             end the network in a linear layer",
+        );
+        let types = [graph.ty(scores).to_string()];
+        return Err(GraphError::new("loss", &graph.node(scores).name, &types, reason));
+    };
+    let classes = shape.0[axis];
+    let mut labelled: Vec<Dim> = (0..shape.rank()).filter(|&other| other != axis).map(|other| shape.0[other]).collect();
+    let (factor, _) = Shape(labelled.clone()).symbolic_elements();
+    if factor == 1 {
+        labelled = vec![Dim::BATCH];
+    }
+    let mut rows = scores;
+    if factor > 1 && axis + 1 < shape.rank() {
+        let perm = (0..shape.rank()).filter(|&other| other != axis).chain([axis]).collect();
+        rows = graph.add(Transpose { perm }, &[rows])?;
+    }
+    let flat = Shape(vec![Dim::batches(factor), classes]);
+    if graph.ty(rows).shape != flat {
+        rows = graph.add(Reshape { shape: flat }, &[rows])?;
+    }
+    Ok((rows, Shape(labelled)))
+}
