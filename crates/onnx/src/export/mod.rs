@@ -6,6 +6,7 @@ mod indices;
 mod messages;
 mod operators;
 mod pool;
+mod sizes;
 
 use crate::error::ExportError;
 use bitbudget_ir::{Graph, Model, Op, verify};
