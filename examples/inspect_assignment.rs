@@ -7,7 +7,8 @@ use bitbudget::zoo::{Network, Spec, build};
 use bitbudget::{Options, Storing, compile, explain};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+    let spec =
+        Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
     // The paper's method: a share of all elements becomes low, the largest groups first.
     let compiled = compile(build(&spec)?, &Options { batch: 32, low_ratio: 0.5, ..Options::default() })?;
     let explained = explain(&compiled, 1)?;

@@ -6,7 +6,8 @@ use bitbudget::zoo::{Network, Spec, build};
 use bitbudget::{Budget, Error, ErrorKind, Limit, Method, Options, compile};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+    let spec =
+        Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
     let model = build(&spec)?;
     for share in [0.05, 0.3, 0.6] {
         let budget = Some(Budget::new(Limit::Share(share), 1));

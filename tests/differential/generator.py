@@ -5,6 +5,7 @@ import elementwise
 import known
 import layers
 import products  # noqa: F401: its forms
+import recurrent  # noqa: F401: its forms
 import shapes  # noqa: F401: its forms
 from forms import grow
 from network import Network, Unfit

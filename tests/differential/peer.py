@@ -528,3 +528,4 @@ def range_(run, node, attrs, start, limit, delta):
 
 
 import peer_composed  # noqa: E402,F401: its operators, which need those above
+import peer_recurrent  # noqa: E402,F401

@@ -144,6 +144,26 @@ def recurrent(layer, **options):
     return Recurrent(layer, **options), {"x": torch.randn(MANY, 7, 8)}, classes()
 
 
+class TokenClassifier(nn.Module):
+    """Tokens through two layers in both directions, and their last states."""
+
+    def __init__(self, layer, batch_first):
+        super().__init__()
+        self.embedding, self.batch_first = nn.Embedding(VOCABULARY, 12), batch_first
+        self.layers = layer(12, 16, num_layers=2, bidirectional=True, batch_first=batch_first)
+        self.head = nn.Linear(32, CLASSES)
+
+    def forward(self, x):
+        tokens = self.embedding(x)
+        last = self.layers(tokens if self.batch_first else tokens.transpose(0, 1))[1]
+        last = last[0] if isinstance(last, tuple) else last
+        return self.head(torch.cat([last[-2], last[-1]], 1))
+
+
+def token_classifier(layer, batch_first):
+    return TokenClassifier(layer, batch_first), {"x": torch.randint(0, VOCABULARY, (MANY, 9))}, classes()
+
+
 class TokenTagger(nn.Module):
     def __init__(self):
         super().__init__()
@@ -263,6 +283,11 @@ def networks():
         "own/lstm_bidirectional": functools.partial(recurrent, nn.LSTM, bidirectional=True, num_layers=2),
         "own/gru": functools.partial(recurrent, nn.GRU),
         "own/rnn": functools.partial(recurrent, nn.RNN),
+        "own/rnn_relu": functools.partial(recurrent, nn.RNN, nonlinearity="relu", bias=False),
+        "own/lstm_tokens": functools.partial(token_classifier, nn.LSTM, True),
+        "own/lstm_tokens_first": functools.partial(token_classifier, nn.LSTM, False),
+        "own/gru_tokens": functools.partial(token_classifier, nn.GRU, True),
+        "own/gru_tokens_first": functools.partial(token_classifier, nn.GRU, False),
         "own/tagger": tagger,
         "own/encoder_layers": encoder_layers,
         "own/conv1d": functools.partial(convolutions, 1),

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -15,18 +16,11 @@ import onnx
 import reasons
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BATCH, STEPS, CLASSES = 2, 3, 10
+BATCH, STEPS = 2, 3
 # What stands for sizes that a file leaves open: sequences and sides of images.
 OPEN = 64
 # Fewer nodes are a test of an operator, no network.
 FEWEST_NODES = 5
-DTYPES = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.DOUBLE: np.float32, onnx.TensorProto.FLOAT16: np.float32,
-          onnx.TensorProto.INT32: np.int64, onnx.TensorProto.INT64: np.int64, onnx.TensorProto.BOOL: np.int64}
-
-
-def sizes(value):
-    shape = value.type.tensor_type.shape.dim
-    return [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else OPEN for d in shape]
 
 
 def is_whole(model):
@@ -37,34 +31,58 @@ def is_whole(model):
     return len(graph.node) >= FEWEST_NODES and bool(weights) and any(i.name not in given for i in graph.input)
 
 
-def data(model, seed):
-    """Random arrays for the inputs, by name, and for the labels of the first output."""
-    random, graph = np.random.default_rng(seed), model.graph
-    given, arrays = {i.name for i in graph.initializer}, {}
-    inputs = [i for i in graph.input if i.name not in given]
-    for value in inputs:
-        shape = [BATCH, *sizes(value)[1:]]
-        kind = DTYPES.get(value.type.tensor_type.elem_type, np.float32)
+def chosen(errors, options):
+    """What a user would add to the options after reading these errors: sizes, and the output to train."""
+    sizes = {f"{name}={OPEN}" for name in re.findall(r"--dim (.+?)=SIZE", errors)} - set(options)
+    outputs = re.search(r"the graph has \d+ outputs, (.*?): say which one is trained", errors)
+    more = [part for size in sorted(sizes) for part in ("--dim", size)]
+    if outputs and "--output" not in options:
+        more += ["--output", re.match(r"`(.*?)`", outputs[1])[1]]
+    return more
+
+
+def parts(text):
+    """The inputs of a graph's text and its output: element type and sizes by name, the sizes of the output."""
+    shape = r"(f32|i32|bool)\[(.*?)\]"
+    inputs = {name: (kind, sizes.split(",") if sizes else []) for name, kind, sizes in re.findall(rf'= input \{{name="(.*?)".*?\}} : {shape}', text)}
+    number = re.search(r'return ".*" = (%\d+)', text)[1]
+    sizes = re.search(rf"^ *{number} = .* : {shape}", text, re.MULTILINE)[2]
+    return inputs, sizes.split(",") if sizes else []
+
+
+def size(text):
+    """A size such as 12, N or 12*N at the batch."""
+    return int(np.prod([BATCH if part == "N" else int(part) for part in text.split("*")]))
+
+
+def data(text, seed):
+    """Random arrays for the inputs of a graph's text, by name, and targets for its output."""
+    random = np.random.default_rng(seed)
+    inputs, output = parts(text)
+    arrays = {}
+    for name, (kind, sizes) in inputs.items():
+        shape = [size(s) for s in sizes]
         # Ids that every table has.
-        arrays[value.name] = random.standard_normal(shape).astype(kind) if kind == np.float32 else random.integers(0, 2, shape)
+        arrays[name] = random.standard_normal(shape).astype(np.float32) if kind == "f32" else random.integers(0, 2, shape)
     if len(inputs) == 1:
-        arrays = {"x": arrays[inputs[0].name]}
-    scores = sizes(graph.output[0])
-    # Open sizes of the output may be anything: two classes are in every range.
-    classes = scores[1] if len(scores) > 1 and scores[1] != OPEN else 2
-    return {**arrays, "y": random.integers(0, max(classes, 1), BATCH)}
+        arrays = {"x": arrays.popitem()[1]}
+    shape = [size(s) for s in output]
+    if len(shape) < 2 or shape[1 if len(shape) > 3 else -1] == 1:
+        return {**arrays, "y": random.standard_normal(shape).astype(np.float32)}, ["--loss", "mse"]
+    classes = shape.pop(1 if len(shape) > 3 else -1)
+    return {**arrays, "y": random.integers(0, classes, shape)}, []
 
 
 def run(command, seconds):
     try:
         result = subprocess.run([str(a) for a in command], capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
-        return None, "takes too long"
+        return None, "takes too long", ""
     except OSError as error:
-        return None, str(error)
+        return None, str(error), ""
     if result.returncode < 0 or "panicked" in result.stderr:
-        return result.returncode, "panicked: " + result.stderr[-300:]
-    return result.returncode, result.stderr
+        return result.returncode, "panicked: " + result.stderr[-300:], ""
+    return result.returncode, result.stderr, result.stdout
 
 
 def check(path, binary, work, arguments):
@@ -75,16 +93,23 @@ def check(path, binary, work, arguments):
     except Exception as error:  # Of many kinds, which protobuf decides.
         return {**row, "stage": "read", "reasons": [f"{type(error).__name__}"], "whole": False}
     row |= {"whole": is_whole(model), "nodes": len(model.graph.node), "opset": max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)}
-    status, errors = run([binary, "inspect", path, "--method", "fp32", "--batch", BATCH, "--quiet"], arguments.seconds)
+    options, more = [], [""]
+    while more:
+        status, errors, text = run([binary, "inspect", path, "--method", "fp32", "--batch", BATCH, "--text", "forward", *options], arguments.seconds)
+        more = chosen(errors, options) if status != 0 and "the ONNX file cannot be imported" in errors else []
+        options += more
+    row["options"] = options
     if status != 0:
         return {**row, "stage": "inspect", "reasons": reasons.problems(errors)}
     try:
-        np.savez(work, **data(model, 0))
+        arrays, loss = data(text, 0)
+        np.savez(work, **arrays)
     except (MemoryError, ValueError, IndexError) as error:
         return {**row, "stage": "data", "reasons": [str(error)]}
+    options += loss
     common = ["--data", f"npz:{work}", "--batch", BATCH, "--steps", STEPS, "--lr", 0.0001, "--quiet"]
-    for stage, options in [("train", ["--method", "fp32"]), ("budget", ["--budget", arguments.budget, "--solve-seconds", 2, "--threads", 1])]:
-        status, errors = run([binary, "train", path, *common, *options], arguments.seconds)
+    for stage, method in [("train", ["--method", "fp32"]), ("budget", ["--budget", arguments.budget, "--solve-seconds", 2, "--threads", 1])]:
+        status, errors, _ = run([binary, "train", path, *common, *options, *method], arguments.seconds)
         if status != 0:
             return {**row, "stage": stage, "reasons": reasons.problems(errors)}
     return {**row, "stage": None, "reasons": []}

@@ -41,8 +41,8 @@ pub struct Subject {
 /// If a network cannot be built or read.
 pub fn subjects(folder: &Path) -> std::io::Result<Vec<Subject>> {
     let mut subjects = Vec::new();
-    for network in Network::ALL {
-        let spec = Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0 };
+    for network in Network::OF_PAPER {
+        let spec = Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
         let model = build(&spec).map_err(std::io::Error::other)?;
         let (data, optimizer) = (DataSpec::Digits, Optimizer::sgd());
         subjects.push(Subject { name: network.to_string(), model, data, batch: 16, learning_rate: 0.01, optimizer });
@@ -106,6 +106,7 @@ impl Subject {
             schedule: LearningRate::Constant,
             loss_scale: LossScaling::Dynamic,
             promotion: Some(OVERFLOW_THRESHOLD),
+            seed: 0,
             betas: match self.optimizer {
                 Optimizer::AdamW { betas, .. } => betas,
                 Optimizer::Sgd { .. } => [0.0; 2],

@@ -24,7 +24,7 @@ fn check(file: &str, network: Network, width: f64) {
     ];
     for (method, low_ratio) in cases {
         let imported = bitbudget_onnx::import(&path).unwrap_or_else(|e| panic!("{e}")).model;
-        let spec = Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 };
+        let spec = Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
         let built = build(&spec).unwrap_or_else(|e| panic!("{e}"));
         let (imported, built) = (compiled(imported, method, low_ratio), compiled(built, method, low_ratio));
         let record = |c: &Compiled| {

@@ -25,7 +25,9 @@ fn programs(compiled: &Compiled) -> Programs {
 
 /// Trains SqueezeNet of width 0.1 on the digits; the final record and the training loss of each epoch.
 fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
-    let model = build(&Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: INPUT, seed }).unwrap();
+    let model =
+        build(&Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: INPUT, seed, ..Spec::default() })
+            .unwrap();
     let mut compiled =
         compile(model, &Options { batch: BATCH, method, low_ratio, seed, ..Options::default() }).unwrap();
     let network = data::Network { input: "input".into(), shape: INPUT.to_vec(), labels: "labels".into(), classes: 10 };
@@ -39,6 +41,7 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
         schedule: LearningRate::Cosine,
         loss_scale: LossScaling::Dynamic,
         promotion: Some(OVERFLOW_THRESHOLD),
+        seed: 0,
         betas: [0.0; 2],
     };
     let (start, exact) = (programs(&compiled), compiled.evaluate_fp32().unwrap());

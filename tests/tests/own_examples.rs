@@ -75,6 +75,7 @@ fn trained(change: Change, steps: u64) -> Result<(Vec<f64>, Values)> {
         schedule: LearningRate::Constant,
         loss_scale: LossScaling::Fixed(16.0),
         promotion: None,
+        seed: 0,
         betas: [0.0; 2],
     };
     let programs = Programs { train: compiled.train.clone(), evaluate: compiled.evaluate.clone() };

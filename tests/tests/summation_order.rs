@@ -62,7 +62,8 @@ fn gradients<F: Float>(compiled: &Compiled) -> Vec<f64> {
 }
 
 fn cosine(method: Method, low_ratio: f64) -> f64 {
-    let spec = Spec { network: Network::ResNet18, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
+    let spec =
+        Spec { network: Network::ResNet18, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() };
     let options = Options { batch: BATCH, method, low_ratio, ..Options::default() };
     let compiled = compile(build(&spec).unwrap(), &options).unwrap();
     let (a, b) = (gradients::<f32>(&compiled), gradients::<f64>(&compiled));

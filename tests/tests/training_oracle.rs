@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 
 /// The network of the oracle with its initial weights.
 fn model(network: Network, width: f64, init: &Arrays) -> Model {
-    let mut model = build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap();
+    let mut model =
+        build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() }).unwrap();
     for (name, value) in &mut model.values {
         if let Some((_, weights)) = init.get(&format!("w/{name}")) {
             assert_eq!(weights.len(), value.len(), "{name}");

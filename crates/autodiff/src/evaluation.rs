@@ -1,8 +1,8 @@
-//! The evaluation graph: the training graph's forward part with running statistics.
+//! The evaluation graph: the training graph's forward part with running statistics and without dropout.
 
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Stage};
 
-/// The forward part of a training graph, with batch statistics replaced by the running ones that the step updates.
+/// The forward part of a training graph, with batch statistics replaced by the running ones that the step updates, and without dropout.
 ///
 /// Its outputs are `logits` and `log_probabilities`, and it has no updates. Each node stands for the one that it is in the training graph.
 ///
@@ -31,6 +31,10 @@ pub fn evaluation(training: &Graph) -> Result<Graph, GraphError> {
             continue;
         }
         let operands: Vec<_> = operands.iter().filter_map(|o| copied[o.index()]).collect();
+        if let (Op::Dropout(_), [x, ..]) = (&node.op, operands.as_slice()) {
+            copied[id.index()] = Some(*x);
+            continue;
+        }
         let new = match node.op.source_name() {
             Some(_) => graph.source(node.op.clone(), node.ty.clone()),
             None => graph.add_named(node.op.clone(), &operands, &node.name)?,

@@ -6,8 +6,8 @@ use bitbudget_ir::{Dim, Graph, GraphError, NodeId, Op, Precision, Role};
 /// Emits the gradients of `y` with respect to `targets`, given the gradient `dy` of some number with respect to `y`.
 ///
 /// Each reader's contribution is a node of role [`Role::OutputGradient`] or, for a tensor of role
-/// [`Role::Parameter`], [`Role::ParameterGradient`]; where there are several they are added in FP32 by an internal
-/// node. `None` for a target on which `y` does not depend.
+/// [`Role::Parameter`], [`Role::ParameterGradient`]; several are added in FP32 as they
+/// come, two at a time, by internal nodes: a term can go before the next one is computed. `None` for a target on which `y` does not depend.
 ///
 /// # Errors
 /// If an operator between the targets and `y` has no derivative.
@@ -18,15 +18,10 @@ pub fn gradients(
     targets: &[NodeId],
 ) -> Result<Vec<Option<NodeId>>, GraphError> {
     let depends = dependents(graph, y, targets);
-    let mut contributions: Vec<Vec<NodeId>> = vec![Vec::new(); y.index() + 1];
-    contributions[y.index()].push(dy);
     let mut totals = vec![None; y.index() + 1];
-    for id in (0..=y.0).rev().map(NodeId).filter(|id| depends[id.index()]) {
-        let Some(total) = accumulate(graph, &contributions[id.index()])? else { continue };
-        totals[id.index()] = Some(total);
-        if targets.contains(&id) {
-            continue;
-        }
+    totals[y.index()] = Some(dy);
+    for id in (0..=y.0).rev().map(NodeId).filter(|id| depends[id.index()] && !targets.contains(id)) {
+        let Some(total) = totals[id.index()] else { continue };
         let first = graph.len();
         let emitted = Op::gradient(graph, id, total)?;
         for fresh in graph.ids().skip(first) {
@@ -35,7 +30,11 @@ pub fn gradients(
         for (operand, gradient) in graph.operands(id).to_vec().into_iter().zip(emitted) {
             if let (Some(gradient), true) = (gradient, depends[operand.index()]) {
                 let summed = sum_to_shape(graph, operand, gradient)?;
-                contributions[operand.index()].push(contribution(graph, operand, summed, summed != gradient, first)?);
+                let term = contribution(graph, operand, summed, summed != gradient, first)?;
+                totals[operand.index()] = Some(match totals[operand.index()] {
+                    None => term,
+                    Some(terms) => sum(graph, terms, term)?,
+                });
             }
         }
     }
@@ -51,16 +50,10 @@ fn dependents(graph: &Graph, y: NodeId, targets: &[NodeId]) -> Vec<bool> {
     depends
 }
 
-fn accumulate(graph: &mut Graph, contributions: &[NodeId]) -> Result<Option<NodeId>, GraphError> {
-    match contributions {
-        [] => Ok(None),
-        [only] => Ok(Some(*only)),
-        several => {
-            let sum = graph.add(Sum {}, several)?;
-            graph.set_role(sum, Role::Internal);
-            Ok(Some(sum))
-        }
-    }
+fn sum(graph: &mut Graph, terms: NodeId, term: NodeId) -> Result<NodeId, GraphError> {
+    let sum = graph.add(Sum {}, &[terms, term])?;
+    graph.set_role(sum, Role::Internal);
+    Ok(sum)
 }
 
 /// Undoes broadcasting: a gradient of the result's shape becomes one of the operand's shape.

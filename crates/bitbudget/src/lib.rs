@@ -7,7 +7,7 @@
 //! use bitbudget::zoo::{Network, Spec, build};
 //! use bitbudget::{Array, Inputs, Options, SaveAs, Session};
 //!
-//! let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+//! let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
 //! let mut session = Session::compile(build(&spec)?, &Options { batch: 2, threads: 1, ..Options::default() })?;
 //! let images = vec![0.5; 2 * 3 * 32 * 32];
 //! let arrays = [("input", Array::f32(&[2, 3, 32, 32], &images)), ("labels", Array::integers(&[2], &[3, 7]))];

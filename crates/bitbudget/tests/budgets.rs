@@ -18,13 +18,20 @@ fn options(share: f64) -> Options {
 }
 
 fn model(network: Network) -> bitbudget_ir::Model {
-    build(&Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap()
+    build(&Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() }).unwrap()
 }
 
 /// The choices of groups are choices of tensors too, and lead to another order of steps here, in which less is needed.
 #[test]
 fn a_search_needs_no_more_memory_than_one_with_fewer_choices() {
-    let spec = Spec { network: Network::ShuffleNetV2, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+    let spec = Spec {
+        network: Network::ShuffleNetV2,
+        width: 0.1,
+        classes: 10,
+        input: [3, 32, 32],
+        seed: 0,
+        ..Spec::default()
+    };
     let fits = |granularity| {
         // Counted, so that the load of the machine ends nothing.
         let budget = Budget { effort: Some(200), granularity, ..Budget::new(Limit::Bytes(2400 << 10), 1) };

@@ -92,8 +92,14 @@ fn networks_and_options() {
     let mean = "%20 = reduce_mean(%19) {axes=[1]} : f32[N] output \"mean\"\n  return \"scores\" = %20";
     let open = NETWORK.replace("return \"scores\" = %19", mean);
     let graph = Session::compile(model_of(&open), &options()).unwrap_err();
-    let spec =
-        |width, classes| zoo::Spec { network: zoo::Network::ResNet18, width, classes, input: [3, 8, 8], seed: 0 };
+    let spec = |width, classes| zoo::Spec {
+        network: zoo::Network::ResNet18,
+        width,
+        classes,
+        input: [3, 8, 8],
+        seed: 0,
+        ..zoo::Spec::default()
+    };
     let width = zoo::build(&spec(0.3, 0)).map_err(Error::from).unwrap_err();
     let of_zoo = |place, reason, help| Expected {
         kind: Invalid,

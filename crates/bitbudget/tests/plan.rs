@@ -14,7 +14,7 @@ use bitbudget_zoo::{Network, Spec, build};
 const BATCH: usize = 8;
 
 fn model(network: Network) -> Model {
-    build(&Spec { network, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 }).unwrap()
+    build(&Spec { network, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() }).unwrap()
 }
 
 fn options(method: Method, budget: Option<f64>) -> Options {

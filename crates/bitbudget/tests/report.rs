@@ -10,7 +10,7 @@ use bitbudget_testkit::{NETWORK, numbers};
 use bitbudget_zoo::{Network, Spec, build};
 
 fn zoo(network: Network) -> Model {
-    build(&Spec { network, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 }).unwrap()
+    build(&Spec { network, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() }).unwrap()
 }
 
 fn small() -> Model {

@@ -100,7 +100,14 @@ mod tests {
     /// The errors of a step that the machine has too little memory for, as the crates on the way wrap it.
     #[test]
     fn too_little_memory_has_a_status_of_its_own_wherever_it_runs_out() {
-        let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 32, 32], seed: 0 };
+        let spec = Spec {
+            network: Network::SqueezeNet,
+            width: 0.1,
+            classes: 10,
+            input: [3, 32, 32],
+            seed: 0,
+            ..Spec::default()
+        };
         let options = Options { batch: 2, method: Method::Fp32, ..Options::default() };
         let mut program = compile(build(&spec).unwrap(), &options).unwrap().train;
         program.arena = usize::MAX / 2;

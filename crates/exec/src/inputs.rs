@@ -17,6 +17,8 @@ pub enum Numbers<'a> {
 
 /// The largest whole number up to which FP32 holds all of them.
 pub(crate) const LARGEST_INTEGER: i32 = 1 << 24;
+/// Seeds and updates that random numbers tell from each other: those that FP32 holds exactly.
+const RANDOM: u64 = 1 << 24;
 
 impl<'a> Numbers<'a> {
     /// The same as FP32 numbers.
@@ -91,11 +93,13 @@ pub struct Inputs<'a> {
     pub learning_rate: f32,
     /// The decay of Adam's moments.
     pub betas: [f64; 2],
+    /// The seed of random numbers, of which 24 bits count.
+    pub seed: u64,
 }
 
 impl Default for Inputs<'_> {
     fn default() -> Self {
-        Inputs { arrays: BTreeMap::new(), loss_scale: 1.0, learning_rate: 0.0, betas: [0.9, 0.999] }
+        Inputs { arrays: BTreeMap::new(), loss_scale: 1.0, learning_rate: 0.0, betas: [0.9, 0.999], seed: 0 }
     }
 }
 
@@ -154,6 +158,8 @@ impl<'a> Inputs<'a> {
             ScalarKind::LearningRate => self.learning_rate,
             ScalarKind::FirstBias => bias(self.betas[0]),
             ScalarKind::SecondBias => bias(self.betas[1]),
+            ScalarKind::Seed => (self.seed % RANDOM) as f32,
+            ScalarKind::Update => (u64::from(updates) % RANDOM) as f32,
         }
     }
 }

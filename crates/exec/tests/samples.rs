@@ -62,6 +62,7 @@ fn is_arithmetic(expression: &Expression) -> bool {
             ab.iter().all(is_arithmetic)
         }
         Expression::Fma(abc) => abc.iter().all(is_arithmetic),
+        Expression::Uniform(_, ab) => ab.iter().all(is_arithmetic),
         Expression::Less(abcd) | Expression::AtMost(abcd) => abcd.iter().all(is_arithmetic),
         Expression::Exp(_) | Expression::Log(_) | Expression::Tanh(_) | Expression::Erf(_) => false,
         Expression::Sin(_) | Expression::Cos(_) | Expression::Log1p(_) | Expression::Pow(_) => false,

@@ -1,6 +1,7 @@
 //! Expressions that compute an element of a result from elements of operands.
 
 use crate::array::Float;
+use crate::random;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// An element of a result.
@@ -46,6 +47,8 @@ pub enum Expression {
     Round(Box<Expression>),
     /// `a^b`.
     Pow(Box<[Expression; 2]>),
+    /// A random number from 0 to below 1: of a key, a seed, the number of an update, and the element's place ([`crate::random`]).
+    Uniform(u64, Box<[Expression; 2]>),
     /// `c` where `a < b`, else `d`; a NaN is not less.
     Less(Box<[Expression; 4]>),
     /// `c` where `a <= b`, else `d`; a NaN is not less.
@@ -59,6 +62,11 @@ pub(crate) fn x(operand: usize) -> Expression {
 
 pub(crate) fn number(number: f64) -> Expression {
     Expression::Number(number)
+}
+
+/// A random number, see [`Expression::Uniform`].
+pub(crate) fn uniform(key: u64, seed: Expression, update: Expression) -> Expression {
+    Expression::Uniform(key, Box::new([seed, update]))
 }
 
 impl Expression {
@@ -125,9 +133,15 @@ impl Expression {
         x(finite).at_most(number(0.0), x(0), self)
     }
 
-    /// The number; `operand` gives operands' elements, `per_channel` how many elements of an operand a channel has.
-    pub fn evaluate<F: Float>(&self, operand: &impl Fn(usize) -> F, per_channel: &impl Fn(usize) -> usize) -> F {
-        let of = |e: &Expression| e.evaluate(operand, per_channel);
+    /// The number of the element at a place in the result; `operand` gives operands' elements, `per_channel` how many elements of an
+    /// operand a channel has.
+    pub fn evaluate<F: Float>(
+        &self,
+        at: usize,
+        operand: &impl Fn(usize) -> F,
+        per_channel: &impl Fn(usize) -> usize,
+    ) -> F {
+        let of = |e: &Expression| e.evaluate(at, operand, per_channel);
         match self {
             Expression::Operand(position) => operand(*position),
             Expression::Number(number) => F::of(*number),
@@ -154,6 +168,10 @@ impl Expression {
                 (if is_up { down + F::one() } else { down }).copysign(x)
             }
             Expression::Pow(ab) => of(&ab[0]).powf(of(&ab[1])),
+            Expression::Uniform(key, ab) => {
+                let [seed, update] = [&ab[0], &ab[1]].map(|number| of(number).f64() as u32);
+                F::of(random::uniform(random::key_of_update(*key, seed, update), at as u64).into())
+            }
             Expression::Less(abcd) if of(&abcd[0]) < of(&abcd[1]) => of(&abcd[2]),
             Expression::AtMost(abcd) if of(&abcd[0]) <= of(&abcd[1]) => of(&abcd[2]),
             Expression::Less(abcd) | Expression::AtMost(abcd) => of(&abcd[3]),

@@ -110,6 +110,10 @@ pub use operators::pool::{
     max_pool_grad, max_pool_indices, max_pool_with_indices,
 };
 pub use operators::product::multiply_adds;
+pub use operators::recurrent::{
+    Activation, Recurrent, RecurrentCell, RecurrentGradient, RecurrentOperands, recurrent, recurrent_grad,
+    recurrent_grad_workspace, recurrent_scratch, recurrent_workspace,
+};
 pub use operators::reduce::{reduce_mean, reduce_sum};
 pub use operators::shape::{binary_broadcast, broadcast, concat, slice, slice_scatter, transpose};
 pub use tensors::elements::{Elements, Output, ResultStorage, Storage};

@@ -91,6 +91,18 @@ fn place(graph: &Graph, id: NodeId, places: &[Place]) -> Result<Place, &'static 
             same([to(a, row), to(b, column), bias].into_iter())
         }
         (Form::Product, Op::GatherGrad(op)) => sums_by_index(graph, operands, places, op),
+        (Form::Product, Op::Recurrent(op)) => {
+            let at = op.operands();
+            if first.is_some_and(|e| e.axis != 1) {
+                return Err("it takes the examples for steps");
+            }
+            let states = [Some(0), at.lengths, at.hidden, at.cell];
+            let is_state = |position: usize| states.contains(&Some(position));
+            if operands.iter().enumerate().any(|(position, &x)| !is_state(position) && of(x).is_some()) {
+                return Err("its weight is computed from the examples");
+            }
+            same(states.into_iter().flatten().map(|position| of(operands[position]).map(|e| Examples { axis: 3, ..e })))
+        }
         (Form::Product, _) if operands.iter().skip(1).any(|&x| of(x).is_some()) => {
             Err("its weight is computed from the examples")
         }

@@ -34,6 +34,7 @@
 
 mod analysis;
 mod batch;
+mod dropout;
 mod error;
 mod export;
 mod file;
@@ -44,6 +45,7 @@ mod ops;
 mod table;
 mod warning;
 
+pub use dropout::Dropout;
 pub use error::{ExportError, ImportError, ImportProblem};
 pub use export::{Annotations, export_annotated_bytes, export_bytes};
 pub use file::beside::external_files;

@@ -114,7 +114,7 @@ impl WarningKind {
                 format!("{} made of a shape and a number, not stored", of("weight is", "weights are"))
             }
             WarningKind::Dropout => {
-                format!("{} left out, so the network trains without dropout", of("Dropout is", "Dropouts are"))
+                format!("{} in evaluation mode and left out", of("Dropout is", "Dropouts are"))
             }
             WarningKind::FoldedNormalisation => format!(
                 "batch normalisation was lost: the exporter or an optimizer folded it into the weights of {}",
@@ -179,7 +179,8 @@ impl WarningKind {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
-            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::Dropout => "",
+            WarningKind::Rounded | WarningKind::ConstantWeight => "",
+            WarningKind::Dropout => "--dropout on trains with dropout",
             WarningKind::NoParameters => "export the network with its weights as initializers",
             WarningKind::LossInside => "the scores before it are trained, with labels as `y` of the data",
             WarningKind::MadeWeights => "such weights are parameters and trained",
@@ -277,9 +278,9 @@ mod tests {
         add(&mut warnings, WarningKind::Rounded, ["w".to_string()]);
         add(&mut warnings, WarningKind::Dropout, ["b", "c", "d", "e"].map(String::from));
         let texts: Vec<String> = warnings.iter().map(Warning::to_string).collect();
-        let dropout = "5 Dropouts are left out, so the network trains without dropout: `a`, `b`, `c` and 2 more";
+        let dropout = "5 Dropouts are in evaluation mode and left out: `a`, `b`, `c` and 2 more; --dropout on trains with dropout";
         assert_eq!(texts, [dropout, "1 FP64 initializer was rounded to FP32: `w`"]);
-        assert!(warnings[0].full().ends_with("`c`, `d`, `e`"));
+        assert!(warnings[0].full().contains("`c`, `d`, `e`;"));
     }
 
     #[test]

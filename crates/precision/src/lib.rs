@@ -10,7 +10,7 @@
 //! use bitbudget_precision::{Formats, Method, assign};
 //! use bitbudget_zoo::{Network, Spec, build};
 //!
-//! let spec = Spec { network: Network::SqueezeNet, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0 };
+//! let spec = Spec { network: Network::SqueezeNet, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
 //! let graph = training(&build(&spec)?.graph, &Optimizer::sgd())?;
 //! let assignment = assign(&graph, 128, Method::Demote, 0.5, 0, Formats::PAPER)?;
 //! assert!(assignment.low_ratio_elements() >= 0.5);

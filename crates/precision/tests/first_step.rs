@@ -92,7 +92,7 @@ fn check(network: Network, width: f64, file: &str, assignment: &str, method: Met
     let Some(init) = arrays(&format!("{file}_init.npz")) else { return };
     let Some(plain) = arrays(&format!("{file}_FP32_step1.npz")) else { return };
     let Some(expected) = arrays(&format!("{file}_{assignment}_step1.npz")) else { return };
-    let spec = Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 };
+    let spec = Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
     let graph = training(&build(&spec).unwrap().graph, &Optimizer::sgd()).unwrap();
     let assigned = assign(&graph, BATCH, method, low_ratio, 0, Formats::PAPER).unwrap();
     let results = step(&graph, &assigned.formats, &init);

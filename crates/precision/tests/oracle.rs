@@ -14,7 +14,8 @@ use std::path::Path;
 const BATCH: usize = 128;
 
 fn training_graph(network: Network, width: f64) -> Graph {
-    let forward = build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap().graph;
+    let forward =
+        build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() }).unwrap().graph;
     training(&forward, &Optimizer::sgd()).unwrap()
 }
 

@@ -81,7 +81,7 @@ fn family(member: &Member) -> Family {
     match (&facts.form, &member.op) {
         (Form::Map(_), _) if facts.is_elementwise() => Family::Elementwise,
         (Form::Map(_) | Form::Planes(_) | Form::Move | Form::Alias | Form::Source, _) => Family::Move,
-        (Form::Product, Op::Matmul(_)) => Family::Product,
+        (Form::Product, Op::Matmul(_) | Op::Recurrent(_) | Op::RecurrentGrad(_)) => Family::Product,
         (Form::Product, Op::GatherGrad(_)) => Family::Reduction,
         (Form::Product, _) => Family::Convolution,
         (Form::Window, _) => Family::Pooling,

@@ -1,7 +1,8 @@
 //! From shapes and attributes to the kernels' geometries.
 
 use bitbudget_ir::ops::{self, Conv, Window};
-use bitbudget_kernels::{Conv2d, Indexed, Matmul, Pool2d};
+use bitbudget_ir::{Activation, ActivationFunction, Cell};
+use bitbudget_kernels::{self as kernels, Conv2d, Indexed, Matmul, Pool2d, RecurrentCell};
 
 /// Why shapes are not those of a kernel's operands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,5 +98,47 @@ pub fn matmul(op: &ops::Matmul, a: &[usize], shape: &[usize]) -> Result<Matmul, 
             Ok(Matmul { count: elements(leading), m, n, k: if trans_a { first } else { second }, trans_a, trans_b })
         }
         _ => Err(GeometryError("operands must be matrices".into())),
+    }
+}
+
+/// The recurrent layer of an input and weights R of these shapes.
+///
+/// # Errors
+/// If they have not three dimensions.
+pub fn recurrent(op: &ops::Recurrent, x: &[usize], r: &[usize]) -> Result<kernels::Recurrent, GeometryError> {
+    let (&[steps, batch, inputs], &[_, _, hidden]) = (x, r) else {
+        return Err(GeometryError(format!("{x:?} and {r:?} are not the input and the weights of a recurrent layer")));
+    };
+    let cell = match op.cell {
+        Cell::Lstm => RecurrentCell::Lstm { input_forget: op.input_forget },
+        Cell::Gru => RecurrentCell::Gru { linear_before_reset: op.linear_before_reset },
+        Cell::Rnn => RecurrentCell::Rnn,
+    };
+    Ok(kernels::Recurrent {
+        cell,
+        steps,
+        batch,
+        inputs,
+        hidden,
+        reversed: op.direction.is_reversed().to_vec(),
+        activations: op.activations.0.iter().map(activation).collect(),
+        clip: op.clip.0 as f32,
+    })
+}
+
+fn activation(of: &Activation) -> kernels::Activation {
+    let (alpha, beta) = (of.alpha.0 as f32, of.beta.0 as f32);
+    match of.function {
+        ActivationFunction::Sigmoid => kernels::Activation::Sigmoid,
+        ActivationFunction::Tanh => kernels::Activation::Tanh,
+        ActivationFunction::Relu => kernels::Activation::Relu,
+        ActivationFunction::Affine => kernels::Activation::Affine(alpha, beta),
+        ActivationFunction::LeakyRelu => kernels::Activation::LeakyRelu(alpha),
+        ActivationFunction::ThresholdedRelu => kernels::Activation::ThresholdedRelu(alpha),
+        ActivationFunction::ScaledTanh => kernels::Activation::ScaledTanh(alpha, beta),
+        ActivationFunction::HardSigmoid => kernels::Activation::HardSigmoid(alpha, beta),
+        ActivationFunction::Elu => kernels::Activation::Elu(alpha),
+        ActivationFunction::Softsign => kernels::Activation::Softsign,
+        ActivationFunction::Softplus => kernels::Activation::Softplus,
     }
 }

@@ -1,12 +1,12 @@
 //! The memory of kernels beside their operands and results, the same on every processor.
 
-use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul, rows_from};
+use crate::geometry::{GeometryError, conv2d, elements, indexed, matmul, recurrent, rows_from};
 use crate::group::Member;
 use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_kernels::{
     Conv2d, Pass, SCRATCH, gather_grad_workspace, layer_norm_scratch, layer_norm_workspace, matmul_scratch,
-    reduce_extremum_workspace, top_k_scratch,
+    recurrent_grad_workspace, recurrent_scratch, recurrent_workspace, reduce_extremum_workspace, top_k_scratch,
 };
 
 /// The memory that one operator's kernel needs.
@@ -46,6 +46,11 @@ pub(crate) fn needs(member: &Member) -> Needs {
         (Op::Matmul(op), &[(a, fa), (_, fb), ..], _) => {
             (0, matmul(op, a, shape).map_or(0, |sizes| matmul_scratch(&sizes, fa, fb)))
         }
+        (Op::Recurrent(op), [(x, _), _, (r, _), ..], _) => {
+            recurrent(op, x, r).map_or((0, 0), |sizes| (recurrent_workspace(&sizes), recurrent_scratch(&sizes)))
+        }
+        (Op::RecurrentGrad(op), [_, _, (x, _), _, (r, _), ..], _) => recurrent(&op.forward(), x, r)
+            .map_or((0, 0), |sizes| (recurrent_grad_workspace(&sizes), recurrent_scratch(&sizes))),
         (Op::LayerNormalization(_), [_, (scale, _), ..], _) | (Op::LayerNormGradInput(_), [.., (scale, _)], _) => {
             (0, layer_norm_scratch(elements(scale)))
         }

@@ -40,6 +40,8 @@ pub struct Settings {
     pub promotion: Option<f64>,
     /// The decays of Adam's moments.
     pub betas: [f64; 2],
+    /// The seed of the random numbers of dropout.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -52,6 +54,7 @@ impl Default for Settings {
             loss_scale: LossScaling::Dynamic,
             promotion: Some(OVERFLOW_THRESHOLD),
             betas: [0.9, 0.999],
+            seed: 0,
         }
     }
 }
@@ -299,7 +302,7 @@ impl Run<'_> {
     fn one(&mut self, batch: &Batch, epoch: u64) -> Result<(Step, StepRecord)> {
         let (loss_scale, settings) = (self.scaler.scale(), self.settings);
         let learning_rate = settings.schedule.at(settings.learning_rate, self.step, self.steps);
-        let inputs = Inputs { loss_scale, learning_rate, betas: settings.betas, ..batch.inputs() };
+        let inputs = Inputs { loss_scale, learning_rate, betas: settings.betas, seed: settings.seed, ..batch.inputs() };
         let step = self.train.step_while_finite(self.executor, self.values, &inputs, "loss")?;
         let (loss, finite) = loss_of(&step);
         let applied = self.scaler.update(finite);

@@ -15,23 +15,42 @@ pub(crate) enum Weights {
     HeFanIn,
     /// Normal with variance two over the fan-out, which is the first dimension times the kernel whatever the groups.
     HeFanOut,
+    /// Normal with this deviation, and biases of zeros.
+    Normal(f64),
 }
 
-/// Kernel size, stride and groups of a convolution that is padded to keep the plane at stride 1.
+/// Kernel size, stride, groups and padding of a convolution.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
     size: usize,
     stride: usize,
     depthwise: bool,
+    /// Whether it is padded to keep the plane at stride 1.
+    is_padded: bool,
 }
 
 impl Kernel {
     /// 1x1.
-    pub(crate) const POINT: Kernel = Kernel { size: 1, stride: 1, depthwise: false };
+    pub(crate) const POINT: Kernel = Kernel::padded(1);
     /// 3x3.
-    pub(crate) const THREE: Kernel = Kernel { size: 3, stride: 1, depthwise: false };
+    pub(crate) const THREE: Kernel = Kernel::padded(3);
     /// 3x3, each channel on its own.
-    pub(crate) const DEPTHWISE: Kernel = Kernel { size: 3, stride: 1, depthwise: true };
+    pub(crate) const DEPTHWISE: Kernel = Kernel::padded(3).each();
+
+    /// Square, at stride 1, padded to keep the plane.
+    pub(crate) const fn padded(size: usize) -> Kernel {
+        Kernel { size, stride: 1, depthwise: false, is_padded: true }
+    }
+
+    /// Windows side by side, without padding.
+    pub(crate) const fn patches(size: usize) -> Kernel {
+        Kernel { size, stride: size, depthwise: false, is_padded: false }
+    }
+
+    /// The same with each channel on its own.
+    pub(crate) const fn each(self) -> Kernel {
+        Kernel { depthwise: true, ..self }
+    }
 
     /// The same at another stride.
     pub(crate) fn stride(self, stride: usize) -> Kernel {
@@ -65,7 +84,7 @@ impl Layers {
     }
 
     /// Dimension `axis` of a tensor, which is not its batch.
-    fn size(&self, x: NodeId, axis: usize) -> usize {
+    pub(crate) fn size(&self, x: NodeId, axis: usize) -> usize {
         self.graph.ty(x).shape.get(axis).map_or(0, Dim::factor)
     }
 
@@ -73,25 +92,25 @@ impl Layers {
         self.size(x, 1)
     }
 
-    fn parameter(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> NodeId {
+    pub(crate) fn parameter(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> NodeId {
         self.values.insert(name.clone(), values);
         self.graph.source(ops::Parameter { name }, TensorType::f32(Shape::fixed(shape)))
     }
 
-    fn normal(&mut self, elements: usize, deviation: f64) -> Vec<f32> {
+    pub(crate) fn normal(&mut self, elements: usize, deviation: f64) -> Vec<f32> {
         let draw = |random: &mut ChaCha8Rng| -> f64 { StandardNormal.sample(random) };
         (0..elements).map(|_| (deviation * draw(&mut self.random)) as f32).collect()
     }
 
     /// Uniform within one over the root of `fan_in`.
-    fn uniform(&mut self, elements: usize, fan_in: usize) -> Vec<f32> {
+    pub(crate) fn uniform(&mut self, elements: usize, fan_in: usize) -> Vec<f32> {
         let bound = 1.0 / (fan_in as f64).sqrt();
         let draw = |random: &mut ChaCha8Rng| -> f64 { StandardUniform.sample(random) };
         (0..elements).map(|_| (bound * (2.0 * draw(&mut self.random) - 1.0)) as f32).collect()
     }
 
     fn convolve(&mut self, name: &str, x: NodeId, out: usize, kernel: Kernel, bias: bool) -> Built {
-        let Kernel { size, stride, depthwise } = kernel;
+        let Kernel { size, stride, depthwise, is_padded } = kernel;
         let channels = self.channels(x);
         let groups = if depthwise { channels } else { 1 };
         let shape = [out, channels / groups, size, size];
@@ -101,13 +120,17 @@ impl Layers {
             Weights::Standard => self.uniform(elements, fan_in),
             Weights::HeFanIn => self.normal(elements, (2.0 / fan_in as f64).sqrt()),
             Weights::HeFanOut => self.normal(elements, (2.0 / fan_out as f64).sqrt()),
+            Weights::Normal(deviation) => self.normal(elements, deviation),
         };
         let mut operands = vec![x, self.parameter(format!("{name}.weight"), &shape, values)];
         if bias {
-            let values = self.uniform(out, fan_in);
+            let values = match self.weights {
+                Weights::Normal(_) => vec![0.0; out],
+                Weights::Standard | Weights::HeFanIn | Weights::HeFanOut => self.uniform(out, fan_in),
+            };
             operands.push(self.parameter(format!("{name}.bias"), &[out], values));
         }
-        let (strides, pads) = ([stride; 2], [size / 2; 2]);
+        let (strides, pads) = ([stride; 2], [if is_padded { size / 2 } else { 0 }; 2]);
         let conv = ops::Conv { strides, pads_begin: pads, pads_end: pads, dilations: [1; 2], groups };
         self.graph.add_named(conv, &operands, name)
     }
@@ -157,6 +180,37 @@ impl Layers {
         self.graph.add_named(ops::Relu {}, &[x], name)
     }
 
+    pub(crate) fn emit(&mut self, name: &str, op: impl Into<ops::Op>, operands: &[NodeId]) -> Built {
+        self.graph.add_named(op, operands, name)
+    }
+
+    pub(crate) fn source(&mut self, op: impl Into<ops::Op>, ty: TensorType) -> NodeId {
+        self.graph.source(op, ty)
+    }
+
+    /// A number that is not trained.
+    pub(crate) fn constant(&mut self, name: &str, number: f32) -> NodeId {
+        self.constants(name, TensorType::scalar(), vec![number])
+    }
+
+    /// Numbers that are not trained.
+    pub(crate) fn constants(&mut self, name: &str, ty: TensorType, numbers: Vec<f32>) -> NodeId {
+        self.values.insert(name.to_string(), numbers);
+        self.graph.source(ops::Constant { name: name.into() }, ty)
+    }
+
+    pub(crate) fn shape(&self, x: NodeId) -> Shape {
+        self.graph.ty(x).shape.clone()
+    }
+
+    pub(crate) fn reshape(&mut self, name: &str, x: NodeId, shape: impl Into<Shape>) -> Built {
+        self.graph.add_named(ops::Reshape { shape: shape.into() }, &[x], name)
+    }
+
+    pub(crate) fn transpose(&mut self, name: &str, x: NodeId, perm: &[usize]) -> Built {
+        self.graph.add_named(ops::Transpose { perm: perm.to_vec() }, &[x], name)
+    }
+
     pub(crate) fn add(&mut self, name: &str, a: NodeId, b: NodeId) -> Built {
         self.graph.add_named(ops::Add {}, &[a, b], name)
     }
@@ -168,11 +222,16 @@ impl Layers {
 
     /// Maximum over 2x2 windows, side by side.
     pub(crate) fn max_pool(&mut self, name: &str, x: NodeId) -> Built {
+        self.max_pool_of(name, x, 2, 0)
+    }
+
+    /// Maximum over square windows at stride 2.
+    pub(crate) fn max_pool_of(&mut self, name: &str, x: NodeId, size: usize, pad: usize) -> Built {
         let op = ops::MaxPool {
-            kernel: [2; 2],
+            kernel: [size; 2],
             strides: [2; 2],
-            pads_begin: [0; 2],
-            pads_end: [0; 2],
+            pads_begin: [pad; 2],
+            pads_end: [pad; 2],
             dilations: [1; 2],
             ceil: false,
         };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// An architecture of the zoo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {
     /// SqueezeNet with batch normalisation: fire modules, no fully connected layer.
     SqueezeNet,
@@ -13,42 +13,129 @@ pub enum Network {
     /// MobileNet-v2: inverted residuals with depthwise convolutions.
     MobileNetV2,
     /// ResNet-18: two 3x3 convolutions per residual block.
+    #[default]
     ResNet18,
+    /// ResNet-50 as torchvision has it: bottlenecks, for images of 224x224.
+    ResNet50,
+    /// A multilayer perceptron.
+    Mlp,
+    /// The small vision transformer.
+    Vit,
+    /// The tiny ConvNeXt: depthwise convolutions of 7x7 and layer normalisation.
+    ConvNext,
+    /// U-Net: scores for each pixel.
+    Unet,
+    /// GPT-2: scores of the next token for each position.
+    Gpt,
+    /// BERT as a classifier of sequences.
+    Bert,
+}
+
+/// What a network's input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Images, by default of this many channels, height and width.
+    Images([usize; 3]),
+    /// Tokens, by default of a vocabulary of so many.
+    Tokens(usize),
 }
 
 /// A text that names no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "there is no network `{0}`; there are squeezenet (sqz), shufflenet-v2 (shfv2), mobilenet-v2 (mblv2), resnet-18 \
-     (res18)"
-)]
-pub struct ParseNetworkError(String);
+#[error("there is no network `{name}`; there are {}", Network::ALL.map(Network::listed).join(", "))]
+pub struct ParseNetworkError {
+    name: String,
+}
 
 impl Network {
     /// Every network.
-    pub const ALL: [Network; 4] = [Network::SqueezeNet, Network::ShuffleNetV2, Network::MobileNetV2, Network::ResNet18];
+    pub const ALL: [Network; 11] = [
+        Network::SqueezeNet,
+        Network::ShuffleNetV2,
+        Network::MobileNetV2,
+        Network::ResNet18,
+        Network::ResNet50,
+        Network::Mlp,
+        Network::Vit,
+        Network::ConvNext,
+        Network::Unet,
+        Network::Gpt,
+        Network::Bert,
+    ];
 
-    fn names(self) -> [&'static str; 2] {
+    /// Those of the paper, which exist at four widths.
+    pub const OF_PAPER: [Network; 4] =
+        [Network::SqueezeNet, Network::ShuffleNetV2, Network::MobileNetV2, Network::ResNet18];
+
+    /// The name, and the short one of the paper.
+    fn names(self) -> (&'static str, Option<&'static str>) {
         match self {
-            Network::SqueezeNet => ["squeezenet", "sqz"],
-            Network::ShuffleNetV2 => ["shufflenet-v2", "shfv2"],
-            Network::MobileNetV2 => ["mobilenet-v2", "mblv2"],
-            Network::ResNet18 => ["resnet-18", "res18"],
+            Network::SqueezeNet => ("squeezenet", Some("sqz")),
+            Network::ShuffleNetV2 => ("shufflenet-v2", Some("shfv2")),
+            Network::MobileNetV2 => ("mobilenet-v2", Some("mblv2")),
+            Network::ResNet18 => ("resnet-18", Some("res18")),
+            Network::ResNet50 => ("resnet-50", None),
+            Network::Mlp => ("mlp", None),
+            Network::Vit => ("vit", None),
+            Network::ConvNext => ("convnext", None),
+            Network::Unet => ("unet", None),
+            Network::Gpt => ("gpt", None),
+            Network::Bert => ("bert", None),
         }
     }
 
-    /// The smallest height and width of an input. SqueezeNet halves three times without padding.
-    pub(crate) fn smallest_side(self) -> usize {
+    fn listed(self) -> String {
+        match self.names() {
+            (name, Some(short)) => format!("{name} ({short})"),
+            (name, None) => name.to_string(),
+        }
+    }
+
+    /// What its input is.
+    pub fn takes(self) -> Takes {
         match self {
-            Network::SqueezeNet => 8,
-            Network::ShuffleNetV2 | Network::MobileNetV2 | Network::ResNet18 => 1,
+            Network::ResNet50 | Network::Vit | Network::ConvNext => Takes::Images([3, 224, 224]),
+            Network::Gpt => Takes::Tokens(50_257),
+            Network::Bert => Takes::Tokens(30_522),
+            Network::SqueezeNet
+            | Network::ShuffleNetV2
+            | Network::MobileNetV2
+            | Network::ResNet18
+            | Network::Mlp
+            | Network::Unet => Takes::Images([3, 32, 32]),
+        }
+    }
+
+    /// The published depth, where it can be chosen, and what it counts.
+    pub fn depth(self) -> Option<(usize, &'static str)> {
+        match self {
+            Network::Mlp => Some((3, "hidden layers")),
+            Network::Vit | Network::Gpt | Network::Bert => Some((12, "blocks")),
+            Network::ConvNext => Some((9, "blocks of the third stage")),
+            Network::Unet => Some((4, "halvings of the image")),
+            Network::SqueezeNet
+            | Network::ShuffleNetV2
+            | Network::MobileNetV2
+            | Network::ResNet18
+            | Network::ResNet50 => None,
+        }
+    }
+
+    /// The smallest height and width of an input, and what they are multiples of, at a depth. SqueezeNet halves three times without padding.
+    pub(crate) fn sides(self, depth: usize, input: [usize; 3]) -> (usize, usize) {
+        match self {
+            Network::SqueezeNet => (8, 1),
+            Network::Vit => (crate::vit::patch(input), crate::vit::patch(input)),
+            Network::ConvNext => (32, 32),
+            Network::Unet => (1 << depth, 1 << depth),
+            _ => (1, 1),
         }
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.names()[0])
+        f.pad(self.names().0)
     }
 }
 
@@ -59,7 +146,10 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Network, ParseNetworkError> {
         Network::ALL
             .into_iter()
-            .find(|network| network.names().iter().any(|name| name.eq_ignore_ascii_case(text)))
-            .ok_or_else(|| ParseNetworkError(text.to_string()))
+            .find(|network| {
+                let (name, short) = network.names();
+                [Some(name), short].into_iter().flatten().any(|name| name.eq_ignore_ascii_case(text))
+            })
+            .ok_or_else(|| ParseNetworkError { name: text.to_string() })
     }
 }

@@ -1,10 +1,10 @@
 //! Every network at every width: verified, of the published size, and the same for the same seed.
 
 use bitbudget_ir::{DType, Model, Op, verify};
-use bitbudget_zoo::{Network, Spec, WIDTHS, build};
+use bitbudget_zoo::{Network, Spec, Takes, WIDTHS, build};
 
 fn spec(network: Network, width: f64, input: [usize; 3]) -> Spec {
-    Spec { network, width, classes: 10, input, seed: 1 }
+    Spec { network, width, classes: 10, input, seed: 1, ..Spec::default() }
 }
 
 fn trained(model: &Model) -> Vec<(&str, usize)> {
@@ -31,16 +31,57 @@ fn parameter_counts_are_those_of_the_same_networks_in_pytorch() {
         (Network::ResNet18, 0.5, 2_797_610),
         (Network::ResNet18, 1.0, 11_173_962),
     ];
+    let count = |spec: &Spec| trained(&build(spec).unwrap()).iter().map(|(_, elements)| elements).sum::<usize>();
     for (network, width, expected) in rows {
-        let model = build(&spec(network, width, [3, 32, 32])).unwrap();
-        let count: usize = trained(&model).iter().map(|(_, elements)| elements).sum();
-        assert_eq!(count, expected, "{network} {width}");
+        assert_eq!(count(&spec(network, width, [3, 32, 32])), expected, "{network} {width}");
+    }
+    // torchvision's resnet50 and convnext_tiny, timm's vit_small_patch16_224, transformers' GPT2LMHeadModel of 1024 positions and
+    // BertForSequenceClassification of 512 positions and two classes (transformers counts one embedding of types more).
+    for (spec, expected) in [
+        (Spec { classes: 1000, ..Spec::of(Network::ResNet50) }, 25_557_032),
+        (Spec { classes: 1000, ..Spec::of(Network::ConvNext) }, 28_589_128),
+        (Spec { classes: 1000, ..Spec::of(Network::Vit) }, 22_050_664),
+        (Spec { sequence: 1024, ..Spec::of(Network::Gpt) }, 124_439_808),
+        (Spec { sequence: 512, classes: 2, ..Spec::of(Network::Bert) }, 109_483_778),
+    ] {
+        assert_eq!(count(&spec), expected, "{}", spec.network);
     }
 }
 
 #[test]
-fn every_network_is_valid_at_every_width_and_input_size() {
-    for network in Network::ALL {
+fn width_depth_and_sequence_are_options() {
+    for network in Network::ALL.into_iter().filter(|network| !Network::OF_PAPER.contains(network)) {
+        let input = match network.takes() {
+            Takes::Images(_) => [3, 64, 64],
+            Takes::Tokens(_) => [0; 3],
+        };
+        let depth = network.depth().map(|_| 2);
+        let of = |width| Spec { width, depth, input, sequence: 12, vocabulary: 50, ..Spec::of(network) };
+        for width in [0.05, 0.3, 1.5] {
+            let model = build(&of(width)).unwrap();
+            verify(&model.graph).unwrap_or_else(|faults| panic!("{network} {width}: {faults:?}"));
+            let logits = model.graph.output("logits").unwrap();
+            let expected = match network {
+                Network::Gpt => "f32[N,12,50]",
+                Network::Unet => "f32[N,10,64,64]",
+                _ => "f32[N,10]",
+            };
+            assert_eq!(model.graph.ty(logits).to_string(), expected);
+            assert!(model.graph.live().iter().all(|&live| live), "{network}: a node is not needed");
+        }
+        let parameters = |spec: &Spec| build(spec).unwrap().values.values().map(Vec::len).sum::<usize>();
+        assert!(parameters(&of(0.3)) < parameters(&of(1.5)), "{network}");
+        if depth.is_some() {
+            assert!(parameters(&of(0.3)) < parameters(&Spec { depth: Some(3), ..of(0.3) }), "{network}");
+        }
+        assert!(build(&of(5.0)).unwrap_err().to_string().contains("choose 0.05 to 4.0"));
+        assert!(build(&Spec { depth: Some(0), ..of(1.0) }).is_err());
+    }
+}
+
+#[test]
+fn every_network_of_the_paper_is_valid_at_every_width_and_input_size() {
+    for network in Network::OF_PAPER {
         for width in WIDTHS {
             for input in [[3, 32, 32], [1, 28, 28], [3, 64, 64], [3, 8, 8], [2, 40, 24]] {
                 let model = build(&spec(network, width, input)).unwrap();
@@ -56,11 +97,11 @@ fn every_network_is_valid_at_every_width_and_input_size() {
 #[test]
 fn every_parameter_and_state_has_a_value_of_its_size() {
     for network in Network::ALL {
-        let model = build(&spec(network, 0.25, [3, 32, 32])).unwrap();
+        let model = build(&Spec { width: 0.25, ..Spec::of(network) }).unwrap();
         let graph = &model.graph;
         let mut expected = Vec::new();
         for id in graph.ids() {
-            if let Op::Parameter(_) | Op::State(_) = graph.op(id) {
+            if let Op::Parameter(_) | Op::State(_) | Op::Constant(_) = graph.op(id) {
                 let name = &graph.node(id).name;
                 assert_eq!(graph.ty(id).dtype, DType::F32);
                 assert_eq!(model.values[name].len(), graph.ty(id).shape.elements(1), "{network} {name}");
@@ -74,7 +115,7 @@ fn every_parameter_and_state_has_a_value_of_its_size() {
 
 #[test]
 fn the_seed_decides_the_weights() {
-    for network in Network::ALL {
+    for network in Network::OF_PAPER {
         let one = build(&spec(network, 0.1, [3, 32, 32])).unwrap();
         let again = build(&spec(network, 0.1, [3, 32, 32])).unwrap();
         let other = build(&Spec { seed: 2, ..spec(network, 0.1, [3, 32, 32]) }).unwrap();
@@ -131,16 +172,17 @@ fn names_read_back() {
         assert_eq!(network.to_string().parse(), Ok(network));
         assert_eq!(network.to_string().to_uppercase().parse(), Ok(network));
     }
-    for (short, network) in std::iter::zip(["sqz", "shfv2", "mblv2", "res18"], Network::ALL) {
+    for (short, network) in std::iter::zip(["sqz", "shfv2", "mblv2", "res18"], Network::OF_PAPER) {
         assert_eq!(short.parse(), Ok(network));
     }
-    let error = "resnet-50".parse::<Network>().unwrap_err().to_string();
-    assert!(error.contains("resnet-50") && Network::ALL.iter().all(|n| error.contains(&n.to_string())), "{error}");
+    let error = "resnet-51".parse::<Network>().unwrap_err().to_string();
+    assert!(error.contains("resnet-51") && Network::ALL.iter().all(|n| error.contains(&n.to_string())), "{error}");
 }
 
 #[test]
 fn errors_name_everything_that_is_wrong() {
-    let wrong = Spec { network: Network::SqueezeNet, width: 0.3, classes: 0, input: [0, 7, 32], seed: 0 };
+    let wrong =
+        Spec { network: Network::SqueezeNet, width: 0.3, classes: 0, input: [0, 7, 32], seed: 0, ..Spec::default() };
     assert_eq!(
         build(&wrong).unwrap_err().to_string(),
         "cannot build squeezenet: there is no width 0.3; choose 1.0, 0.5, 0.25 or 0.1; 0 classes; choose 1 to 1000000; \

@@ -39,7 +39,7 @@ fn arrays(file: &str, prefix: &str) -> Option<BTreeMap<String, Array>> {
 }
 
 fn model(network: Network, width: f64) -> Model {
-    build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0 }).unwrap()
+    build(&Spec { network, width, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() }).unwrap()
 }
 
 fn check(network: Network, width: f64, file: &str) {

@@ -53,6 +53,7 @@ pub(crate) fn train_compiled(
         schedule: LearningRate::Constant,
         loss_scale,
         promotion: Some(OVERFLOW_THRESHOLD),
+        seed: 0,
         betas: match case.optimizer {
             Optimizer::AdamW { betas, .. } => betas,
             Optimizer::Sgd { .. } => [0.0; 2],

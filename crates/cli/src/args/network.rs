@@ -1,7 +1,8 @@
 //! How a network's file is read.
 
-use bitbudget::onnx::ImportOptions;
+use bitbudget::onnx::{Dropout, ImportOptions};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
 
 /// How a network's file is read.
@@ -20,6 +21,9 @@ pub(crate) struct NetworkArgs {
     /// The size of a variable dimension other than the batch, such as `sequence=128`. Repeatable.
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
     pub(crate) dims: Vec<(String, usize)>,
+    /// Which dropout to train with: what the file has in training mode (keep), all that it has (on), or none (off).
+    #[arg(long, value_name = "WHICH", default_value = "keep", value_parser = PossibleValuesParser::new(["keep", "on", "off"]).map(dropout))]
+    pub(crate) dropout: Dropout,
 }
 
 impl NetworkArgs {
@@ -29,7 +33,16 @@ impl NetworkArgs {
             folders: self.allow_external.clone(),
             output: self.output.clone(),
             sizes: self.dims.iter().cloned().collect(),
+            dropout: self.dropout,
         }
+    }
+}
+
+fn dropout(which: String) -> Dropout {
+    match which.as_str() {
+        "on" => Dropout::On,
+        "off" => Dropout::Off,
+        _ => Dropout::Keep,
     }
 }
 

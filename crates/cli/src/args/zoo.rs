@@ -8,21 +8,38 @@ use std::str::FromStr;
 
 /// Write one of the known networks as an ONNX file.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Networks of images: squeezenet, shufflenet-v2, mobilenet-v2, resnet-18 (of the paper, widths 1.0, 0.5, 0.25
+and 0.1), mlp, unet (scores for each pixel), and resnet-50, vit, convnext (made for 224x224).
+Networks of tokens: gpt (scores of the next token), bert (classes of sequences).
+
+Examples:
   bitbudget zoo squeezenet --width 0.25 -o squeezenet.onnx
-  bitbudget zoo resnet-18 --classes 100 --input 3x32x32 -o resnet.onnx")]
+  bitbudget zoo resnet-18 --classes 100 --input 3x32x32 -o resnet.onnx
+  bitbudget zoo vit --width 0.5 --depth 6 --input 3x32x32 -o vit.onnx
+  bitbudget zoo gpt --depth 4 --sequence 256 --vocabulary 256 -o gpt.onnx"
+)]
 pub(crate) struct ZooArgs {
-    /// squeezenet, shufflenet-v2, mobilenet-v2 or resnet-18.
+    /// squeezenet, shufflenet-v2, mobilenet-v2, resnet-18, resnet-50, mlp, vit, convnext, unet, gpt or bert.
     pub(crate) network: Network,
-    /// Factor of all channels: 1.0, 0.5, 0.25 or 0.1.
+    /// Factor of all channels.
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) width: f64,
-    /// Number of classes.
-    #[arg(long, default_value_t = 10, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
-    pub(crate) classes: usize,
-    /// Channels, height and width of an input.
-    #[arg(long, value_name = "CxHxW", allow_hyphen_values = true, default_value = "3x32x32")]
-    pub(crate) input: InputShape,
+    /// Number of layers, where it can be chosen: blocks, hidden layers, halvings [default: the published one].
+    #[arg(long, value_name = "LAYERS", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
+    pub(crate) depth: Option<usize>,
+    /// Number of classes [default: 10].
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
+    pub(crate) classes: Option<usize>,
+    /// Channels, height and width of an image [default: 3x32x32 or 3x224x224].
+    #[arg(long, value_name = "CxHxW", allow_hyphen_values = true)]
+    pub(crate) input: Option<InputShape>,
+    /// Number of tokens in a sequence [default: 128].
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
+    pub(crate) sequence: Option<usize>,
+    /// Number of tokens that there are [default: the published one].
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
+    pub(crate) vocabulary: Option<usize>,
     /// Seed of the initial weights.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = whole::<u64>(0, u64::MAX))]
     pub(crate) seed: u64,

@@ -172,6 +172,7 @@ pub(crate) fn settings(given: &SettingsArgs, length: Length) -> Settings {
         schedule: given.lr_schedule,
         loss_scale: given.loss_scale,
         promotion: given.promotion.threshold,
+        seed: given.seed,
         ..Settings::default()
     }
 }

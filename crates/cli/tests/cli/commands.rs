@@ -244,7 +244,14 @@ fn zoo_files_import_as_the_same_networks() {
         let run =
             folder.succeed(&format!("zoo {name} --width 0.1 --classes 7 --input 3x32x32 --seed 5 -o {name}.onnx"));
         let imported = bitbudget::onnx::import(&folder.path(&format!("{name}.onnx"))).unwrap();
-        let spec = Spec { network: name.parse().unwrap(), width: 0.1, classes: 7, input: [3, 32, 32], seed: 5 };
+        let spec = Spec {
+            network: name.parse().unwrap(),
+            width: 0.1,
+            classes: 7,
+            input: [3, 32, 32],
+            seed: 5,
+            ..Spec::default()
+        };
         let built = build(&spec).unwrap();
         same(&unordered(&imported.model.graph), &unordered(&built.graph));
         assert!(imported.model.values == built.values, "{name}");

@@ -258,7 +258,8 @@ fn a_run_that_skips_half_of_its_steps_has_a_warning() {
 
 /// The small network with a weight of a value.
 pub(crate) fn broken(x: f32) -> Vec<u8> {
-    let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
+    let spec =
+        Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() };
     let mut model = build(&spec).unwrap();
     assert_eq!(bitbudget::onnx::export_bytes(&model).unwrap(), network());
     model.values.get_mut("conv1.weight").unwrap()[5] = x;

@@ -19,7 +19,8 @@ pub(crate) struct Run {
 
 /// The small network of most tests: SqueezeNet of width 0.1 on 3x16x16.
 pub(crate) fn network() -> Vec<u8> {
-    let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
+    let spec =
+        Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() };
     bitbudget::onnx::export_bytes(&build(&spec).unwrap()).unwrap()
 }
 

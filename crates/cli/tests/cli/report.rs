@@ -274,7 +274,8 @@ fn a_page_with_everything_fits_a_phone() {
 #[test]
 fn names_are_text_and_never_markup() {
     let folder = Folder::new();
-    let spec = Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0 };
+    let spec =
+        Spec { network: Network::SqueezeNet, width: 0.1, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() };
     let mut model = build(&spec).unwrap();
     let bad = "</script><b>&amp;<!--\"'";
     let relu = model.graph.ids().find(|&id| model.graph.op(id).name() == "relu").unwrap();
@@ -348,7 +349,8 @@ fn what_is_no_run_is_refused() {
 #[test]
 fn records_of_other_networks_and_other_runs_are_refused() {
     let folder = Folder::new();
-    let spec = Spec { network: Network::SqueezeNet, width: 0.25, classes: 10, input: [3, 16, 16], seed: 0 };
+    let spec =
+        Spec { network: Network::SqueezeNet, width: 0.25, classes: 10, input: [3, 16, 16], seed: 0, ..Spec::default() };
     folder.write("other.onnx", &bitbudget::onnx::export_bytes(&build(&spec).unwrap()).unwrap());
     let train = |network: &str, steps: usize, stem: &str| {
         let run = format!("train {network} --batch 8 --data synthetic:64 --method fp32 --steps {steps} --quiet");

@@ -46,6 +46,7 @@ fn append(expression: &Expression, operands: &[&[usize]], words: &mut Vec<Word>)
         Expression::Floor(a) => (slice::from_ref(a), Word::Floor),
         Expression::Round(a) => (slice::from_ref(a), Word::Round),
         Expression::Pow(ab) => (ab.as_slice(), Word::Pow),
+        Expression::Uniform(key, ab) => (ab.as_slice(), Word::Uniform(*key)),
         Expression::Add(ab) => (ab.as_slice(), Word::Add),
         Expression::Sub(ab) => (ab.as_slice(), Word::Sub),
         Expression::Mul(ab) => (ab.as_slice(), Word::Mul),

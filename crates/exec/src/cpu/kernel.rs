@@ -5,6 +5,7 @@ mod index;
 mod moves;
 mod normalisation;
 mod products;
+mod recurrent;
 mod reductions;
 mod rows;
 
@@ -174,6 +175,8 @@ fn compute(
     let call = Call { operands, y: place.numbers()?, shape, workspace };
     match op {
         Op::Matmul(op) => products::matmul(op, call),
+        Op::Recurrent(op) => recurrent::recurrent(op, call),
+        Op::RecurrentGrad(op) => recurrent::recurrent_grad(op, call),
         Op::BatchMean(_) => normalisation::mean(call),
         Op::BatchVariance(_) => normalisation::variance(call),
         Op::BatchNormGradScale(op) => normalisation::grad_scale(op, call),

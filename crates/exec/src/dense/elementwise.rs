@@ -2,7 +2,7 @@
 
 use super::operands::{along_channels, operand, per_channel};
 use crate::error::Fault;
-use bitbudget_ir::{Expression, Facts, Read};
+use bitbudget_ir::{Expression, Facts, Read, random};
 use candle_core::Tensor;
 
 /// A part of an expression: numbers, or one number.
@@ -51,6 +51,7 @@ impl Terms<'_> {
             Expression::Floor(a) => map(value(a)?, f64::floor, Tensor::floor)?,
             Expression::Round(a) => map(value(a)?, f64::round_ties_even, round)?,
             Expression::Pow(ab) => self.power(&ab[0], &ab[1])?,
+            Expression::Uniform(key, ab) => Value::Tensor(self.uniform(*key, &ab[0], &ab[1])?),
             Expression::Add(ab) => add(value(&ab[0])?, value(&ab[1])?)?,
             Expression::Sub(ab) => subtract(value(&ab[0])?, value(&ab[1])?)?,
             Expression::Mul(ab) => multiply(value(&ab[0])?, value(&ab[1])?)?,
@@ -86,6 +87,17 @@ impl Terms<'_> {
             (Value::Tensor(base), Value::Number(exponent)) => Value::Tensor(base.powf(exponent)?),
             (base, Value::Tensor(exponent)) => Value::Tensor(power(&self.tensor(base)?, &exponent)?),
         })
+    }
+
+    /// Random numbers, made on the CPU.
+    fn uniform(&self, key: u64, seed: &Expression, update: &Expression) -> Result<Tensor, Fault> {
+        let whole = |number: &Expression| -> Result<u32, Fault> {
+            Ok(self.tensor(self.value(number)?)?.to_scalar::<f32>()? as u32)
+        };
+        let key = random::key_of_update(key, whole(seed)?, whole(update)?);
+        let numbers: Vec<f32> =
+            (0..self.shape.iter().product()).map(|at: usize| random::uniform(key, at as u64)).collect();
+        Ok(Tensor::from_vec(numbers, self.shape, operand(self.operands, 0)?.device())?)
     }
 
     fn choose(

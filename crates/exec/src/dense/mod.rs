@@ -62,6 +62,7 @@ fn evaluate(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fa
             own::one(op, x(0)?, shape)
         }
         Op::MaxPoolGrad(_) => own::two(op, x(0)?, x(1)?, shape),
+        Op::Recurrent(_) | Op::RecurrentGrad(_) => own::on_host(op, operands, shape),
         Op::BatchMean(_) | Op::BatchVariance(_) | Op::BatchNormGradScale(_) | Op::ReduceSum(_) | Op::ReduceMean(_) => {
             reduce::reduce(op, operands)
         }

@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::error::Fault;
 use bitbudget_ir::Op;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Shape, Storage, Tensor};
 #[cfg(feature = "cuda")]
 use {
     crate::device_kernels::{Window, convolve, indices, pool, scatter},
@@ -28,6 +28,25 @@ pub(super) fn one(op: &Op, x: &Tensor, shape: &[usize]) -> Result<Tensor, Fault>
 /// The result on two operands; the gradient of a weight may be several parts of its sum, along a dimension in front.
 pub(super) fn two(op: &Op, a: &Tensor, b: &Tensor, shape: &[usize]) -> Result<Tensor, Fault> {
     Ok(a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &Own { op, shape })?)
+}
+
+/// The result of an operator that has kernels of the CPU only, whatever the device.
+pub(super) fn on_host(op: &Op, operands: &[&Tensor], shape: &[usize]) -> Result<Tensor, Fault> {
+    let device = operands.first().map_or(&Device::Cpu, |x| x.device());
+    let here: Vec<Tensor> =
+        operands.iter().map(|x| x.to_device(&Device::Cpu)?.contiguous()).collect::<candle_core::Result<_>>()?;
+    let guards: Vec<_> = here.iter().map(Tensor::storage_and_layout).collect();
+    let mut stored = Vec::new();
+    for (storage, layout) in &guards {
+        match &**storage {
+            Storage::Cpu(storage) => stored.push((storage, *layout)),
+            _ => return Err(Fault::Operands("operands were not copied to the host".into())),
+        }
+    }
+    match cpu::compute_new(op, &stored, shape)? {
+        CpuStorage::F32(numbers) => Ok(Tensor::from_vec(numbers, shape, device)?),
+        _ => Err(Fault::Operands(format!("{} does not give FP32 numbers", op.name()))),
+    }
 }
 
 impl Own<'_> {

@@ -14,6 +14,7 @@ pub(crate) fn elementwise<F: Float>(op: &impl Operator, operands: &[&Array<F>], 
         let axes = operands[position].shape.iter().enumerate();
         axes.filter(|&(axis, _)| axis != 1).map(|(_, &size)| size).product()
     };
+    let mut at = 0..;
     Array::from_fn(shape, |index| {
         let element = |position: usize| {
             let array = operands[position];
@@ -25,6 +26,6 @@ pub(crate) fn elementwise<F: Float>(op: &impl Operator, operands: &[&Array<F>], 
                 Read::Shape | Read::Whole => F::nan(),
             }
         };
-        expression.evaluate(&element, &per_channel)
+        expression.evaluate(at.next().unwrap_or(0), &element, &per_channel)
     })
 }

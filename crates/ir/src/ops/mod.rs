@@ -13,6 +13,8 @@ use crate::types::{DType, Shape, TensorType};
 mod check;
 mod elementwise;
 mod one_pass;
+mod recurrent_gradients;
+mod recurrent_steps;
 
 pub use crate::window::Window;
 pub use one_pass::one_pass;
@@ -230,6 +232,8 @@ operators! {
     conv_grad_input: ConvGradInput;
     conv_grad_weight: ConvGradWeight;
     matmul: Matmul;
+    recurrent: Recurrent;
+    recurrent_grad: RecurrentGrad;
     batch_mean: BatchMean;
     batch_variance: BatchVariance;
     batch_normalize: BatchNormalize;
@@ -267,6 +271,7 @@ operators! {
     sub: Sub;
     mul: Mul;
     div: Div;
+    dropout: Dropout;
     pow: Pow;
     pow_grad_base: PowGradBase;
     pow_grad_exponent: PowGradExponent;
@@ -308,6 +313,8 @@ operators! {
 }
 
 pub use logical::LogicalFunction;
+pub use recurrent::RecurrentOperands;
+pub use recurrent_grad::RecurrentGradient;
 pub use source::ScalarKind;
 
 fn in_braces(attributes: &[(&'static str, Attribute)]) -> String {

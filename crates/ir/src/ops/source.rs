@@ -65,16 +65,22 @@ pub enum ScalarKind {
     FirstBias,
     /// 1 - beta2^t of Adam at update t.
     SecondBias,
+    /// The seed of random numbers, a whole number below 2^24.
+    Seed,
+    /// The updates so far, modulo 2^24.
+    Update,
 }
 
 impl ScalarKind {
     /// Every kind.
-    pub const ALL: [ScalarKind; 5] = [
+    pub const ALL: [ScalarKind; 7] = [
         ScalarKind::LossScale,
         ScalarKind::InverseLossScale,
         ScalarKind::LearningRate,
         ScalarKind::FirstBias,
         ScalarKind::SecondBias,
+        ScalarKind::Seed,
+        ScalarKind::Update,
     ];
 
     /// The name that binds its value.
@@ -85,6 +91,8 @@ impl ScalarKind {
             ScalarKind::LearningRate => "learning_rate",
             ScalarKind::FirstBias => "first_bias",
             ScalarKind::SecondBias => "second_bias",
+            ScalarKind::Seed => "seed",
+            ScalarKind::Update => "update",
         }
     }
 }

@@ -46,6 +46,8 @@ pub enum Word {
     Round,
     /// `a^b`, within 1 unit in the last place.
     Pow,
+    /// A random number from 0 to below 1, of this key, the seed `a`, the update `b` and the element's place.
+    Uniform(u64),
     /// `c` where `a < b`, else `d`.
     Less,
     /// `c` where `a <= b`, else `d`.
@@ -59,7 +61,7 @@ impl Word {
             Word::Operand(_) | Word::Number(_) => 0,
             Word::Neg | Word::Sqrt | Word::Exp | Word::Log | Word::Tanh | Word::Erf => 1,
             Word::Sin | Word::Cos | Word::Log1p | Word::Floor | Word::Round => 1,
-            Word::Add | Word::Sub | Word::Mul | Word::Div | Word::Pow => 2,
+            Word::Add | Word::Sub | Word::Mul | Word::Div | Word::Pow | Word::Uniform(_) => 2,
             Word::Fma => 3,
             Word::Less | Word::AtMost => 4,
         }
@@ -74,6 +76,11 @@ pub struct Formula {
 }
 
 impl Formula {
+    /// Whether an element's number depends on the operands' numbers alone, not on its place.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        !self.words.iter().any(|word| matches!(word, Word::Uniform(_)))
+    }
+
     /// A function of so many operands.
     ///
     /// # Errors

@@ -131,6 +131,18 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// The elements from `start` to `start + len`, where they are stored.
+    pub(crate) fn part(self, start: usize, len: usize) -> Option<Self> {
+        let range = start..start.checked_add(len)?;
+        let stored = match self.0 {
+            Stored::F32(x) => Stored::F32(x.get(range)?),
+            Stored::U16(format, x) => Stored::U16(format, x.get(range)?),
+            Stored::U8(format, x) => Stored::U8(format, x.get(range)?),
+            Stored::Derived(_) => return None,
+        };
+        Some(Elements(stored, self.1))
+    }
+
     /// How the elements are stored.
     pub(crate) fn stored(self) -> Stored<'a> {
         self.0

@@ -4,5 +4,6 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 pub(crate) mod choice;
+pub(crate) mod random;
 pub(crate) mod simd;
 pub(crate) mod translate;

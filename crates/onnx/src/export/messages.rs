@@ -132,6 +132,17 @@ pub(super) fn text(name: &str, s: &str) -> AttributeProto {
     AttributeProto { s: s.as_bytes().to_vec(), ..attribute(name, AttributeType::STRING) }
 }
 
+pub(super) fn texts<'t>(name: &str, all: impl IntoIterator<Item = &'t str>) -> AttributeProto {
+    AttributeProto {
+        strings: all.into_iter().map(|s| s.as_bytes().to_vec()).collect(),
+        ..attribute(name, AttributeType::STRINGS)
+    }
+}
+
+pub(super) fn numbers(name: &str, all: impl IntoIterator<Item = f64>) -> AttributeProto {
+    AttributeProto { floats: all.into_iter().map(|x| x as f32).collect(), ..attribute(name, AttributeType::FLOATS) }
+}
+
 pub(super) fn list(name: &str, sizes: impl IntoIterator<Item = usize>) -> AttributeProto {
     AttributeProto { ints: sizes.into_iter().map(|i| i as i64).collect(), ..attribute(name, AttributeType::INTS) }
 }

@@ -6,6 +6,7 @@ mod indices;
 mod messages;
 mod operators;
 mod pool;
+mod recurrent;
 mod sizes;
 
 use crate::error::ExportError;

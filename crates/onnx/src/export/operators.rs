@@ -4,6 +4,7 @@ use super::exporter::{Exporter, running_statistics};
 use super::indices;
 use super::messages::{element_type, flag, float, floats, int, ints, list, tensor, tensor_info, text, typed};
 use super::pool::{self, Pool};
+use super::recurrent;
 use super::sizes::{reshape_target, sizes_with_batch};
 use bitbudget_ir::ops::{self, LogicalFunction, Window};
 use bitbudget_ir::{Graph, NodeId, Op, Real, Shape, UnaryFunction};
@@ -13,6 +14,9 @@ use protobuf::Enum;
 /// Writes the messages for a node; its operands are written already.
 pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
     let graph = &exporter.model.graph;
+    if recurrent::is_written_with_layer(graph, id) {
+        return Ok(());
+    }
     let operands = graph.operands(id);
     let inputs: Vec<String> = operands.iter().map(|&operand| exporter.name(operand)).collect();
     if let Some((operator, attributes)) = one_to_one(graph.op(id)) {
@@ -45,6 +49,7 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
             exporter.node(id, "Gemm", inputs).attribute = attributes;
         }
         Op::Matmul(op) => matmul(exporter, id, inputs, op),
+        Op::Recurrent(_) => return recurrent::write(exporter, id),
         Op::BatchNormalize(_) => return batch_normalize(exporter, id, &inputs),
         Op::MaxPool(op) => return pool::write(exporter, id, &op.window(), Pool::Max),
         Op::AveragePool(op) => {
@@ -53,6 +58,18 @@ pub(super) fn write(exporter: &mut Exporter, id: NodeId) -> Result<(), String> {
         }
         Op::Clip(op) => return clip(exporter, id, &inputs[0], op),
         Op::Unary(op) => return unary(exporter, id, inputs, op),
+        Op::Scalar(_) => return Ok(()),
+        // In evaluation mode, as everything is written.
+        Op::Dropout(op) => {
+            return with_argument(
+                exporter,
+                id,
+                "Dropout",
+                inputs.into_iter().take(1).collect(),
+                "ratio",
+                floats(&[], &[op.ratio.0 as f32]),
+            );
+        }
         Op::Scale(op) => return with_argument(exporter, id, "Mul", inputs, "by", floats(&[], &[op.by.0 as f32])),
         Op::Reshape(op) => {
             let shape = reshape_target(&graph.ty(operands[0]).shape, &op.shape);

@@ -45,7 +45,15 @@ fn convert_node(node: &mut NodeProto, names: &mut Names) -> Option<TensorProto> 
     // A hint for memory that said nothing about results.
     remove(node, "consumed_inputs");
     match node.op_type.as_str() {
-        "BatchNormalization" | "Dropout" => drop(remove(node, "is_test")),
+        "BatchNormalization" => drop(remove(node, "is_test")),
+        // Training was the default.
+        "Dropout" if attribute(node, "is_test").is_none() => {
+            node.attribute.push(AttributeProto {
+                name: "is_test".into(),
+                type_: AttributeType::INT.into(),
+                ..AttributeProto::default()
+            });
+        }
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "PRelu" | "Gemm" => drop(remove(node, "broadcast")),
         "Concat" if attribute(node, "axis").is_none() => {
             let (name, type_) = ("axis".into(), AttributeType::INT.into());

@@ -25,6 +25,7 @@ pub(super) fn is_made(importer: &Importer, node: &Node) -> Result<bool, String> 
 fn reads_weight(node: &NodeProto, position: usize) -> bool {
     let positions = match node.op_type.as_str() {
         "MatMul" | "FusedMatMul" => 0..2,
+        "LSTM" | "GRU" | "RNN" => 1..3,
         "Conv" | "ConvTranspose" | "FusedConv" | "Gemm" | "FusedGemm" => 1..2,
         _ => 0..0,
     };

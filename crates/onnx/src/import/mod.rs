@@ -165,6 +165,7 @@ fn import_model(
     let output = match interface {
         Interface::Network { options, losses } => {
             warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
+            importer.dropout = options.dropout;
             interface::network_inputs(graph, &options.sizes, &mut importer);
             let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
             interface::network_output(graph, wanted, &mut importer)
@@ -198,6 +199,7 @@ fn warn_of_each(importer: &mut Importer, kind: WarningKind, names: Vec<String>) 
 }
 
 fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
+    importer.problems.extend(importer.misread());
     if importer.problems.is_empty() {
         let is_trained = |id| matches!(importer.graph.op(id), Op::Parameter(_));
         if !importer.graph.ids().any(is_trained) {

@@ -313,9 +313,8 @@ fn unsupported_operator(domain: &str, operator: &str, opset: i64, names: &[Strin
         false => format!("of domain `{domain}`"),
     };
     let advice = match operator {
-        "RandomUniformLike" | "RandomNormalLike" | "Bernoulli" => {
-            "this is dropout or stochastic depth in training, taken apart by the exporter; export with these layers in \
-             evaluation mode (layer.eval()), networks train without them"
+        "RandomNormal" | "RandomNormalLike" => {
+            "networks train without noise; export with this layer in evaluation mode (layer.eval())"
         }
         _ => "docs/onnx.md lists the supported ones; replace it in the network or export without it",
     };

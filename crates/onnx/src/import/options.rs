@@ -1,5 +1,6 @@
 //! What a user says about a file that is read.
 
+use crate::dropout::Dropout;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -12,4 +13,6 @@ pub struct ImportOptions {
     pub output: Option<String>,
     /// The sizes of variable dimensions other than the batch, by name.
     pub sizes: BTreeMap<String, usize>,
+    /// Which dropout the network trains with.
+    pub dropout: Dropout,
 }

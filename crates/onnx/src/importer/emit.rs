@@ -5,7 +5,7 @@ use super::state::Importer;
 use crate::error::ImportProblem;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::Value;
-use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role, Shape, TensorType, ops};
+use bitbudget_ir::{DType, Graph, NodeId, Op, Precision, Role, ScalarKind, Shape, TensorType, ops};
 
 /// Elements per example, or of a tensor without a batch, beyond which a shape is surely wrong.
 const MOST_ELEMENTS: usize = 1 << 40;
@@ -29,6 +29,13 @@ impl Importer {
     /// A constant source of floating-point numbers.
     pub(crate) fn constant_source(&mut self, name: &str, constant: &Constant) -> Result<NodeId, String> {
         self.typed_source(name, constant, DType::F32)
+    }
+
+    /// The source of a number that the training loop gives.
+    pub(crate) fn scalar(&mut self, kind: ScalarKind) -> NodeId {
+        let scalar = Op::from(ops::Scalar { kind });
+        let found = self.graph.ids().find(|&id| *self.graph.op(id) == scalar);
+        found.unwrap_or_else(|| self.graph.source(scalar, TensorType::scalar()))
     }
 
     /// A constant source of a type with the given value.
@@ -70,6 +77,12 @@ impl Importer {
         let id = self.emit_internal(&format!("{name}.{to}"), ops::Convert { from, to }, &[x])?;
         self.conversions.insert((x, to), id);
         Ok(id)
+    }
+
+    /// Takes a tensor of numbers for what a tensor of truth values is once it is cast, its only use.
+    pub(crate) fn count_as(&mut self, truths: NodeId, numbers: NodeId) {
+        self.conversions.insert((truths, DType::F32), numbers);
+        self.cast_only.insert(truths);
     }
 
     /// A result that was computed in FP32 as elements of the type that it has in ONNX.

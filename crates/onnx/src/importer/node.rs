@@ -132,6 +132,11 @@ impl Node<'_> {
         Ok(found.map(|a| String::from_utf8_lossy(&a.s).into_owned()))
     }
 
+    pub(crate) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, String> {
+        let found = self.attribute(name, AttributeType::STRINGS)?;
+        Ok(found.map(|a| a.strings.iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect()))
+    }
+
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<&TensorProto>, String> {
         Ok(self.attribute(name, AttributeType::TENSOR)?.and_then(|a| a.t.as_ref()))
     }

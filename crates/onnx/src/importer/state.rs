@@ -2,6 +2,7 @@
 
 use super::node::Value;
 use crate::analysis::Clues;
+use crate::dropout::Dropout;
 use crate::error::ImportProblem;
 use crate::file::constant::Constant;
 use crate::file::external::DataFolders;
@@ -48,6 +49,8 @@ pub(crate) struct Importer {
     pub(crate) initializers: Vec<Initializer>,
     /// The batch size that the file fixes, if it does.
     pub(crate) batch: Option<usize>,
+    /// Which dropout the network trains with.
+    pub(crate) dropout: Dropout,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) problems: Vec<ImportProblem>,
     /// The file's evidence about its initializers.
@@ -75,6 +78,10 @@ pub(crate) struct Importer {
     pub(super) constants: HashMap<(String, DType), NodeId>,
     /// Tensors as another type.
     pub(super) conversions: HashMap<(NodeId, DType), NodeId>,
+    /// Tensors that stand for random numbers, with their range.
+    pub(crate) uniform: BTreeMap<NodeId, [f64; 2]>,
+    /// Truth values that are to be cast only.
+    pub(crate) cast_only: BTreeSet<NodeId>,
     pub(crate) names: Names,
     data: Option<DataFolders>,
 }
@@ -87,6 +94,7 @@ impl Importer {
             known: HashMap::new(),
             initializers: Vec::new(),
             batch: None,
+            dropout: Dropout::default(),
             warnings: Vec::new(),
             problems: Vec::new(),
             clues,
@@ -102,6 +110,8 @@ impl Importer {
             bearers: HashMap::new(),
             constants: HashMap::new(),
             conversions: HashMap::new(),
+            uniform: BTreeMap::new(),
+            cast_only: BTreeSet::new(),
             names: Names::default(),
             data,
         }
@@ -144,6 +154,18 @@ impl Importer {
     /// A new name for what belongs to the present node alone.
     pub(crate) fn own_name(&mut self, what: &str) -> String {
         self.fresh_name(&format!("{}.{what}", self.reader.owner))
+    }
+
+    /// The nodes that read random numbers in another way than dropout does.
+    pub(crate) fn misread(&self) -> Vec<ImportProblem> {
+        let live = self.graph.live();
+        let random: BTreeSet<NodeId> = self.uniform.keys().chain(&self.cast_only).copied().collect();
+        let reads = |id: &NodeId| live[id.index()] && self.graph.operands(*id).iter().any(|x| random.contains(x));
+        let problem = |id: NodeId| {
+            let reason = "it reads random numbers; they are read as dropout only, compared with a number and cast";
+            ImportProblem::at(format!("node `{}`", self.graph.node(id).name), reason)
+        };
+        self.graph.ids().filter(reads).map(problem).collect()
     }
 
     /// A name that nothing in the file has.

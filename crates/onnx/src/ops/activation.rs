@@ -2,10 +2,9 @@
 
 use super::fold;
 use super::row::{Build, Fold, Row};
-use crate::file::constant::{Constant, Elements, Int};
-use crate::importer::{Importer, Node, Operand, Value, axis, decimal};
-use crate::warning::WarningKind;
-use bitbudget_ir::{DType, Dim, NodeId, Op, Real, Shape, ops};
+use crate::file::constant::{Constant, Elements};
+use crate::importer::{Importer, Node, Value, axis, decimal};
+use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
 
 const fn row(
     name: &'static str,
@@ -49,13 +48,6 @@ pub(super) const ROWS: &[Row] = &[
     row("LogSoftmax", &[1, 11, 13], &["axis"], "`log_softmax`; like Softmax", |i, n| {
         softmax(i, n, ops::LogSoftmax {}.into())
     }),
-    row(
-        "Dropout",
-        &[7, 10, 12, 13, 22],
-        &["ratio", "seed"],
-        "nothing: networks train without it (a warning says so), and its mask is all true",
-        dropout,
-    ),
     folded(
         row("Identity", &[1, 13, 14, 16, 19, 21, 23, 24, 25], &[], "nothing", |importer, node| {
             let output = node.proto.output.first().map_or("", String::as_str);
@@ -156,26 +148,4 @@ fn softmax(importer: &mut Importer, node: &Node, op: Op) -> Result<Vec<Value>, S
     let moved = importer.emit(node.name, ops::Transpose { perm: perm.clone() }, &[x])?;
     let y = importer.emit(node.name, op, &[moved])?;
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Transpose { perm }, &[y])?)])
-}
-
-fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let ratio = match node.input(1) {
-        Some(operand) => importer.constant(operand)?.as_scalar()?,
-        None => node.float("ratio")?.unwrap_or(0.5) as f32,
-    };
-    node.int("seed")?;
-    if ratio > 0.0 {
-        importer.warn(WarningKind::Dropout, node.name);
-    }
-    let Operand { value, .. } = node.need(0)?;
-    let mut results = vec![value.clone()];
-    if node.read.iter().skip(1).any(|&read| read) {
-        // Nothing is dropped.
-        let x = importer.tensor(node, 0)?;
-        let (name, shape) = (importer.own_name("kept"), importer.shape(x));
-        let all = Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(1)]) };
-        let all = importer.typed_source(&name, &all, DType::Bool)?;
-        results.push(Value::Tensor(importer.broadcast(&format!("{}.mask", node.name), all, shape)?));
-    }
-    Ok(results)
 }

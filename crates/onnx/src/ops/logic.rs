@@ -1,5 +1,6 @@
 //! Comparisons, truth values, choices by them, and indices of largest elements.
 
+use super::dropout;
 use super::fold;
 use super::row::{Build, Fold, Known, Row};
 use crate::file::constant::{Constant, Elements, Int};
@@ -138,6 +139,12 @@ fn compare(
     swapped: bool,
     [less, equal]: [bool; 2],
 ) -> Result<Vec<Value>, String> {
+    for (positions, is_less) in [([0, 1], !swapped), ([1, 0], swapped)] {
+        let kept = if less { dropout::compared(importer, node, positions, is_less)? } else { None };
+        if let Some(kept) = kept {
+            return Ok(vec![Value::Tensor(kept)]);
+        }
+    }
     let (mut a, mut b) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
     if swapped {
         (a, b) = (b, a);

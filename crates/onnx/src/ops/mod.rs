@@ -7,8 +7,10 @@ mod attention;
 mod contract;
 mod conv_transpose;
 mod convolution;
+mod dropout;
 mod einsum;
 mod examples;
+mod experimental;
 mod fold;
 mod functions;
 mod index;
@@ -29,6 +31,7 @@ mod part;
 mod pool;
 mod quantization;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod reduce_composed;
 mod reshape;
@@ -48,7 +51,7 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 29] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 32] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
@@ -56,11 +59,13 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 29] {
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),
         ("Rotary embedding", rotary::ROWS),
+        ("Recurrent layers", recurrent::ROWS),
         ("Normalisation", normalization::ROWS),
         ("Composed normalisation", normalization_composed::ROWS),
         ("Pooling", pool::ROWS),
         ("Pooling of norms", lp_pool::ROWS),
         ("Activations", activation::ROWS),
+        ("Dropout", dropout::ROWS),
         ("Functions of one number", functions::ROWS),
         ("Arithmetic", arithmetic::ROWS),
         ("Comparisons and choices", logic::ROWS),
@@ -78,6 +83,7 @@ pub(crate) fn families() -> [(&'static str, &'static [Row]); 29] {
         ("Reductions", reduce::ROWS),
         ("Composed reductions", reduce_composed::ROWS),
         ("Known values", known::ROWS),
+        ("Withdrawn from the standard", experimental::ROWS),
         ("ONNX Runtime's, in the standard's domain", microsoft::IN_STANDARD),
     ]
 }

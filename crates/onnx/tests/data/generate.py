@@ -10,6 +10,7 @@ import json, pathlib
 import composed
 import logic
 import numpy as np, onnx, onnxruntime
+import recurrent
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from onnx.reference import ReferenceEvaluator
 
@@ -52,7 +53,7 @@ def case(name, opset, shape, nodes, init=None, out="y", expect=None, ir=None, ba
             print(f"{name}: reference implementation ({str(e)[:80]})")
             y = ReferenceEvaluator(model).run(None, {"x": x})[0]
     (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
-    cases.append(dict(name=name, batch=size[0], input=[float(v) for v in x.ravel()], shape=list(y.shape),
+    cases.append(dict(name=name, batch=batch if "N" in shape else size[0], input=[float(v) for v in x.ravel()], shape=list(y.shape),
                       output=[float(np.float32(v)) for v in np.asarray(y).ravel()]))
 
 
@@ -142,7 +143,7 @@ case("softmax_13_axis", 13, ["N", 3, 4], [node("Softmax", ["x"], axis=1)])
 case("log_softmax_11", 11, ["N", 3, 4], [node("LogSoftmax", ["x"], axis=1)])
 case("log_softmax_13", 13, CNK, [node("LogSoftmax", ["x"])])
 case("dropout_7", 7, CNK, [node("Dropout", ["x"], ratio=0.3)])
-case("dropout_12", 12, CNK, [node("Dropout", ["x", "r", "t"])], dict(r=np.array(0.5, np.float32), t=np.array(True)), expect=lambda x, v: x)
+case("dropout_12", 12, CNK, [node("Dropout", ["x", "r", "t"])], dict(r=np.array(0.5, np.float32), t=np.array(False)), expect=lambda x, v: x)
 
 # Arithmetic.
 for op in ("Add", "Sub", "Mul", "Div"):
@@ -478,6 +479,14 @@ def slices():
 
 composed.add(case, node, f, i)
 logic.add(case, node, f, i)
+recurrent.add(case, node, f, i)
+
+# Withdrawn from the standard, so that no runtime computes them.
+case("old_affine", 6, CNK, [node("Affine", ["x"], alpha=2.0, beta=-0.5)], expect=lambda x, v: 2 * x - 0.5)
+case("old_image_scaler", 6, CNHW, [node("ImageScaler", ["x"], scale=0.5, bias=[1.0, 2.0, -3.0, 0.25])],
+     expect=lambda x, v: 0.5 * x + np.array([1, 2, -3, 0.25]).reshape(4, 1, 1))
+case("old_crop", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 1])], expect=lambda x, v: x[:, :, 2:-1, 1:])
+case("old_crop_scale", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 0], scale=[3, 2])], expect=lambda x, v: x[:, :, 2:5, 1:3])
 
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 

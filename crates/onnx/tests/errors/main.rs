@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod control;
+mod dropout;
 mod indices;
 mod messages;
 mod models;
+mod recurrent;
 
 use models::{external, floats, import, info, ints, model, node, relu, whole, with};
 use onnx_protobuf::{Message, StringStringEntryProto, TensorProto};
@@ -209,7 +211,11 @@ fn warnings_tell_what_is_lost() {
     let nodes = vec![node("Mul", &["x", "w"], "a"), node("Dropout", &["a"], "y")];
     let warnings = import(&model(nodes, vec![double])).unwrap().warnings;
     assert_eq!(warnings[0].to_string(), "1 FP64 initializer was rounded to FP32: `w`");
-    assert!(warnings[1].to_string().ends_with("the network trains without dropout: `the_dropout`"));
+    assert!(
+        warnings[1]
+            .to_string()
+            .ends_with("in evaluation mode and left out: `the_dropout`; --dropout on trains with dropout")
+    );
     let plain = import(&model(relu(), vec![])).unwrap().warnings;
     let nothing = "the network has no parameters, so there is nothing to train; export the network with its weights as initializers";
     assert_eq!(plain[0].to_string(), nothing);

@@ -44,6 +44,9 @@ fn max_pool(indices: &MaxPoolIndices) -> MaxPool {
     MaxPool { kernel, strides, pads_begin, pads_end, dilations, ceil }
 }
 
+/// The parts of a tensor that are looked at.
+const MOST_PARTS: usize = 256;
+
 /// A part of a tensor along one axis, laid into zeros and rounded then.
 struct Laid {
     axis: usize,
@@ -55,7 +58,7 @@ struct Laid {
 
 /// The concatenation that a sum of parts is, rounded as these were.
 fn concat_of_scattered(g: &Classes<'_>, parts: &[Id]) -> Option<Expr> {
-    let mut laid: Vec<Laid> = parts.iter().map(|&part| laid(g, part)).collect::<Option<_>>()?;
+    let mut laid = laid_parts(g, parts)?;
     laid.sort_unstable_by_key(|part| part.begin);
     let axis = laid.first()?.axis;
     let mut end = 0;
@@ -73,6 +76,26 @@ fn concat_of_scattered(g: &Classes<'_>, parts: &[Id]) -> Option<Expr> {
         Some(rounding) => round(rounding, concat),
         None => concat,
     })
+}
+
+/// The terms of a sum, and those of the sums among them, if all are parts laid into zeros.
+fn laid_parts(g: &Classes<'_>, parts: &[Id]) -> Option<Vec<Laid>> {
+    let mut pending = parts.to_vec();
+    let mut found = Vec::new();
+    while let Some(id) = pending.pop() {
+        match laid(g, id) {
+            Some(part) => found.push(part),
+            None => pending.extend(g.terms(id).iter().find_map(|term| match &term.head {
+                Head::Op(Op::Sum(_)) => Some(&term.operands),
+                _ => None,
+            })?),
+        }
+        // Parts of a class that holds itself would go on without end.
+        if found.len() + pending.len() > MOST_PARTS {
+            return None;
+        }
+    }
+    Some(found)
 }
 
 /// The tensor that a class lays into zeros, if that is a contiguous part along one axis.

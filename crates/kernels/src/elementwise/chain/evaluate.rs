@@ -3,6 +3,7 @@
 use super::operands::Operands;
 use crate::elementwise::formula::{DEEPEST, Formula, Word};
 use crate::elementwise::math::{erf, exp, tanh};
+use crate::words::random::{key_of_update, uniform};
 use crate::words::simd::{LANES, mul_add, multiversion};
 
 /// The numbers of a block that are held.
@@ -59,6 +60,12 @@ multiversion! {
                     Word::Log1p => stack.one(libm::log1pf),
                     Word::Floor => stack.one(f32::floor),
                     Word::Round => stack.one(f32::round_ties_even),
+                    Word::Uniform(key) => {
+                        let [seed, update] = [2, 1].map(|below| stack.blocks[stack.held - below][0] as u32);
+                        stack.held -= 2;
+                        let at = (operands.tile.start + start) as u64;
+                        stack.put(|block| uniform(key_of_update(key, seed, update), at, block));
+                    }
                     Word::Pow => stack.several(|[a, b]| libm::powf(a, b)),
                     Word::Add => stack.several(|[a, b]| a + b),
                     Word::Sub => stack.several(|[a, b]| a - b),

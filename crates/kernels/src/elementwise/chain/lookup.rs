@@ -280,8 +280,13 @@ fn classes(parts: &[PlannedPart], storages: Storages<'_>) -> Option<(Format, Pla
 fn only_tensor(parts: &[PlannedPart], storages: Storages<'_>) -> Option<(Format, Place)> {
     let mut only = None;
     for part in parts {
-        if matches!(part.function, Function::NormalizeGradInput { .. }) {
-            // It depends on the number of elements, too.
+        // The numbers of a code depend on other things, too: how many elements there are, where they lie.
+        let depends = match &part.function {
+            Function::NormalizeGradInput { .. } => true,
+            Function::Formula(formula) => !formula.is_pointwise(),
+            _ => false,
+        };
+        if depends {
             return None;
         }
         for operand in &part.operands {
