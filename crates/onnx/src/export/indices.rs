@@ -2,7 +2,7 @@
 
 use super::exporter::Exporter;
 use super::messages::{floats, int, ints, text};
-use super::operators::{reshape_target, sizes_with_batch};
+use super::sizes::{reshape_target, sizes_with_batch};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use onnx_protobuf::TensorProto;
 use onnx_protobuf::tensor_proto::DataType;

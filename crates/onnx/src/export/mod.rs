@@ -7,6 +7,7 @@ mod messages;
 mod operators;
 mod pool;
 mod recurrent;
+mod sizes;
 
 use crate::error::ExportError;
 use bitbudget_ir::{Graph, Model, Op, verify};

@@ -5,8 +5,9 @@ use super::indices;
 use super::messages::{element_type, flag, float, floats, int, ints, list, tensor, tensor_info, text, typed};
 use super::pool::{self, Pool};
 use super::recurrent;
+use super::sizes::{reshape_target, sizes_with_batch};
 use bitbudget_ir::ops::{self, LogicalFunction, Window};
-use bitbudget_ir::{Dim, Graph, NodeId, Op, Real, Shape, UnaryFunction};
+use bitbudget_ir::{Graph, NodeId, Op, Real, Shape, UnaryFunction};
 use onnx_protobuf::AttributeProto;
 use protobuf::Enum;
 
@@ -309,16 +310,6 @@ fn reduce(
     Ok(())
 }
 
-/// A Reshape's target: 0 where the batch stays in front, -1 for it elsewhere.
-pub(super) fn reshape_target(from: &Shape, to: &Shape) -> Vec<i64> {
-    let size = |(axis, dim): (usize, &Dim)| match dim.as_fixed() {
-        Some(size) => size as i64,
-        None if axis == 0 && from.get(0) == Some(*dim) => 0,
-        None => -1,
-    };
-    to.0.iter().enumerate().map(size).collect()
-}
-
 fn batch_normalize(exporter: &mut Exporter, id: NodeId, inputs: &[String]) -> Result<(), String> {
     let graph = &exporter.model.graph;
     let [(mean, momentum), (variance, _)] =
@@ -345,35 +336,4 @@ fn broadcast(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, shape
     inputs.push(target);
     exporter.node(id, "Expand", inputs);
     Ok(())
-}
-
-/// The sizes of a node's tensor as a tensor of the file, with the batch size in the place of one of them.
-pub(super) fn sizes_with_batch(
-    exporter: &mut Exporter,
-    id: NodeId,
-    axis: usize,
-    sizes: &[i64],
-) -> Result<String, String> {
-    let graph = &exporter.model.graph;
-    // The batch size is known only from the network's input.
-    let input = graph.ids().find(|&i| matches!(graph.op(i), Op::Input(_)));
-    let input = input
-        .filter(|&i| graph.ty(i).shape.get(0) == graph.ty(id).shape.get(axis))
-        .ok_or("no input has its batch size")?;
-    let (input, output) = (exporter.name(input), exporter.name(id));
-    let mut parts = Vec::new();
-    for (what, sizes) in [("before", &sizes[..axis]), ("after", &sizes[axis + 1..])] {
-        if what == "after" {
-            let batch = exporter.fresh(&format!("{output}.batch"));
-            let node = exporter.message(batch.clone(), "Shape", vec![input.clone()], batch.clone());
-            node.attribute = vec![int("start", 0), int("end", 1)];
-            parts.push(batch);
-        }
-        if !sizes.is_empty() {
-            parts.push(exporter.argument(id, what, ints(sizes)));
-        }
-    }
-    let joined = exporter.fresh(&format!("{output}.shape"));
-    exporter.message(joined.clone(), "Concat", parts, joined.clone()).attribute = vec![int("axis", 0)];
-    Ok(joined)
 }

@@ -104,6 +104,10 @@ impl Constant {
         Constant { shape: vec![elements.len()], elements: Elements::Ints(elements) }
     }
 
+    pub(crate) fn number(number: i64) -> Constant {
+        Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(number)]) }
+    }
+
     pub(crate) fn of_shape(shape: &Shape) -> Constant {
         Constant::ints(shape.0.iter().map(|&d| Int::of(d)).collect())
     }

@@ -1,6 +1,7 @@
 //! The numbers of the examples in their batch. A network must not compute with them, but exporters write `x[arange(N), i]` so: what an
 //! example takes of itself is found here, and told by shared dimensions instead.
 
+use crate::file::constant::Constant;
 use crate::importer::{Importer, Node, Value};
 use bitbudget_ir::{DType, Dim, NodeId, Op, Shape, ops};
 
@@ -16,7 +17,7 @@ pub(super) fn range(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
         return Err("its bounds depend on the batch size, which is possible for the numbers from 0 to it alone".into());
     }
     let name = importer.fresh_name(&format!("{}.examples", node.name));
-    let zero = super::known::number_constant(0);
+    let zero = Constant::number(0);
     let zero = importer.typed_source(&name, &zero, DType::I32)?;
     let numbers = importer.broadcast(node.name, zero, Shape(vec![Dim::BATCH]))?;
     importer.examples.insert(numbers, name);
@@ -85,7 +86,7 @@ pub(super) fn own(
         Some(rest) => rest,
         None => {
             let zero = importer.fresh_name(&format!("{name}.zero"));
-            importer.typed_source(&zero, &super::known::number_constant(0), DType::I32)?
+            importer.typed_source(&zero, &Constant::number(0), DType::I32)?
         }
     };
     let rest = importer.broadcast(&format!("{name}.own"), rest, wanted)?;

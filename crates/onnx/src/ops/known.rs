@@ -200,11 +200,6 @@ fn converted(x: &Constant, float: bool, truth: bool, room: usize) -> Result<Cons
     Ok(Constant { shape: x.shape.clone(), elements })
 }
 
-/// A whole number.
-pub(super) fn number_constant(number: i64) -> Constant {
-    Constant { shape: Vec::new(), elements: Elements::Ints(vec![Int::fixed(number)]) }
-}
-
 /// A number in a shape that depends on the batch size.
 fn number_of_shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let sizes = importer.constant(node.need(0)?)?;

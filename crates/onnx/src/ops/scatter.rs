@@ -277,6 +277,9 @@ fn folded(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, Stri
         }
     } else {
         let axis = crate::importer::axis(node.int("axis")?.unwrap_or(0), data.shape.len())?;
+        if indices.shape.len() != data.shape.len() {
+            return Err("its inputs differ in their number of dimensions".into());
+        }
         let mut wrong_index = None;
         fold::each_index(&indices.shape, |index| {
             let mut to = index.to_vec();
