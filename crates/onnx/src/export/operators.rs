@@ -321,16 +321,16 @@ fn broadcast(exporter: &mut Exporter, id: NodeId, mut inputs: Vec<String>, shape
         return with_argument(exporter, id, "Expand", inputs, "shape", ints(&sizes));
     };
     // The batch size is known only from the network's input.
-    let input = graph.ids().find(|&i| matches!(graph.op(i), Op::Input(_)));
-    let input =
-        input.filter(|&i| graph.ty(i).shape.get(0) == Some(shape.0[axis])).ok_or("no input has its batch size")?;
+    let has_batch = |i: NodeId| Some((i, graph.ty(i).shape.0.iter().position(|dim| *dim == shape.0[axis])?));
+    let mut inputs_of_net = graph.ids().filter(|&i| matches!(graph.op(i), Op::Input(_)));
+    let (input, at) = inputs_of_net.find_map(has_batch).ok_or("no input has its batch size")?;
     let (input, output) = (exporter.name(input), exporter.name(id));
     let mut parts = Vec::new();
     for (what, sizes) in [("before", &sizes[..axis]), ("after", &sizes[axis + 1..])] {
         if what == "after" {
             let batch = exporter.fresh(&format!("{output}.batch"));
             let node = exporter.message(batch.clone(), "Shape", vec![input.clone()], batch.clone());
-            node.attribute = vec![int("start", 0), int("end", 1)];
+            node.attribute = vec![int("start", at as i64), int("end", at as i64 + 1)];
             parts.push(batch);
         }
         if !sizes.is_empty() {
