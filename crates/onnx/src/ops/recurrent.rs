@@ -255,23 +255,21 @@ fn outputs(
     let is_read = |position: usize| node.read.get(position).copied().unwrap_or(false);
     let mut values = vec![Value::Failed; node.proto.output.len()];
     for kind in (0..2).filter(|kind| is_read(kind + 1)) {
-        let mut y = last_states(importer, node, states, kind)?;
-        if batch_first {
-            y = importer.emit(node.name, ops::Transpose { perm: vec![1, 0, 2] }, &[y])?;
-        }
-        values[kind + 1] = Value::Tensor(y);
+        values[kind + 1] = Value::Tensor(last_states(importer, node, states, kind)?);
     }
     if is_read(0) || !node.read.contains(&true) {
         let mut y = all_states(importer, node, states)?;
         if let Some(lengths) = lengths {
             y = without_padding(importer, node, y, lengths)?;
         }
-        if batch_first {
-            y = importer.emit(node.name, ops::Transpose { perm: vec![2, 0, 1, 3] }, &[y])?;
-        }
         if let Some(value) = values.first_mut() {
             *value = Value::Tensor(y);
         }
+    }
+    for position in [1, 2, 0].into_iter().filter(|_| batch_first) {
+        let Some(&Value::Tensor(y)) = values.get(position) else { continue };
+        let perm = if position == 0 { vec![2, 0, 1, 3] } else { vec![1, 0, 2] };
+        values[position] = Value::Tensor(importer.emit(node.name, ops::Transpose { perm }, &[y])?);
     }
     Ok(values)
 }
