@@ -13,17 +13,17 @@ pub(super) fn sizes_with_batch(
 ) -> Result<String, String> {
     let graph = &exporter.model.graph;
     // The batch size is known only from the network's input.
-    let input = graph.ids().find(|&i| matches!(graph.op(i), Op::Input(_)));
-    let input = input
-        .filter(|&i| graph.ty(i).shape.get(0) == graph.ty(id).shape.get(axis))
-        .ok_or("no input has its batch size")?;
+    let batch = graph.ty(id).shape.0[axis];
+    let has_batch = |i: NodeId| Some((i, graph.ty(i).shape.0.iter().position(|dim| *dim == batch)?));
+    let mut inputs = graph.ids().filter(|&i| matches!(graph.op(i), Op::Input(_)));
+    let (input, at) = inputs.find_map(has_batch).ok_or("no input has its batch size")?;
     let (input, output) = (exporter.name(input), exporter.name(id));
     let mut parts = Vec::new();
     for (what, sizes) in [("before", &sizes[..axis]), ("after", &sizes[axis + 1..])] {
         if what == "after" {
             let batch = exporter.fresh(&format!("{output}.batch"));
             let node = exporter.message(batch.clone(), "Shape", vec![input.clone()], batch.clone());
-            node.attribute = vec![int("start", 0), int("end", 1)];
+            node.attribute = vec![int("start", at as i64), int("end", at as i64 + 1)];
             parts.push(batch);
         }
         if !sizes.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::row::Row;
 use crate::file::constant::{Constant, Elements};
-use crate::importer::{Importer, Node, Value, is_uniform};
+use crate::importer::{Importer, Node, Value, decimal, is_uniform};
 use bitbudget_ir::{
     Activation, ActivationFunction, Activations, Cell, DType, Dim, Direction, NodeId, Op, Real, Shape, ops,
 };
@@ -65,20 +65,22 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// The parameters that a function has where none are given.
-fn standard(function: ActivationFunction) -> [f64; 2] {
-    match function {
-        ActivationFunction::Affine => [1.0, 0.0],
+/// The parameters that a function has where none are given. The standard and ONNX Runtime disagree about two functions.
+fn standard(function: ActivationFunction) -> Result<[f64; 2], String> {
+    Ok(match function {
+        ActivationFunction::Affine | ActivationFunction::ScaledTanh => {
+            let name = function.name();
+            return Err(format!("activation {name} needs a number of activation_alpha and one of activation_beta"));
+        }
         ActivationFunction::LeakyRelu => [0.01, 0.0],
         ActivationFunction::ThresholdedRelu | ActivationFunction::Elu => [1.0, 0.0],
-        ActivationFunction::ScaledTanh => [1.0, 1.0],
         ActivationFunction::HardSigmoid => [0.2, 0.5],
         ActivationFunction::Sigmoid
         | ActivationFunction::Tanh
         | ActivationFunction::Relu
         | ActivationFunction::Softsign
         | ActivationFunction::Softplus => [0.0, 0.0],
-    }
+    })
 }
 
 /// The activations: functions take alphas and betas in the order in which they stand.
@@ -94,14 +96,14 @@ fn activations(node: &Node, cell: Cell, direction: Direction) -> Result<Activati
     let mut given = [node.floats("activation_alpha")?, node.floats("activation_beta")?]
         .map(|numbers| numbers.unwrap_or_default().iter().copied());
     let one = |function: ActivationFunction| {
-        let defaults = standard(function);
-        let mut next = |which: usize| match which < function.parameters() {
-            true => Real(given[which].next().map_or(defaults[which], crate::importer::decimal)),
-            false => Real(0.0),
+        let mut next = |which: usize| match (which < function.parameters()).then(|| given[which].next()) {
+            None => Ok::<Real, String>(Real(0.0)),
+            Some(Some(number)) => Ok(Real(decimal(number))),
+            Some(None) => Ok(Real(standard(function)?[which])),
         };
-        Activation { function, alpha: next(0), beta: next(1) }
+        Ok(Activation { function, alpha: next(0)?, beta: next(1)? })
     };
-    Ok(Activations(functions.into_iter().map(one).collect()))
+    functions.into_iter().map(one).collect::<Result<_, String>>().map(Activations)
 }
 
 fn function(name: &str) -> Result<ActivationFunction, String> {
@@ -253,23 +255,21 @@ fn outputs(
     let is_read = |position: usize| node.read.get(position).copied().unwrap_or(false);
     let mut values = vec![Value::Failed; node.proto.output.len()];
     for kind in (0..2).filter(|kind| is_read(kind + 1)) {
-        let mut y = last_states(importer, node, states, kind)?;
-        if batch_first {
-            y = importer.emit(node.name, ops::Transpose { perm: vec![1, 0, 2] }, &[y])?;
-        }
-        values[kind + 1] = Value::Tensor(y);
+        values[kind + 1] = Value::Tensor(last_states(importer, node, states, kind)?);
     }
     if is_read(0) || !node.read.contains(&true) {
         let mut y = all_states(importer, node, states)?;
         if let Some(lengths) = lengths {
             y = without_padding(importer, node, y, lengths)?;
         }
-        if batch_first {
-            y = importer.emit(node.name, ops::Transpose { perm: vec![2, 0, 1, 3] }, &[y])?;
-        }
         if let Some(value) = values.first_mut() {
             *value = Value::Tensor(y);
         }
+    }
+    for position in [1, 2, 0].into_iter().filter(|_| batch_first) {
+        let Some(&Value::Tensor(y)) = values.get(position) else { continue };
+        let perm = if position == 0 { vec![2, 0, 1, 3] } else { vec![1, 0, 2] };
+        values[position] = Value::Tensor(importer.emit(node.name, ops::Transpose { perm }, &[y])?);
     }
     Ok(values)
 }

@@ -3,7 +3,7 @@
 use super::fold;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements, Int};
-use crate::importer::{Importer, Node, Value, axes, axis};
+use crate::importer::{Importer, Node, Value, axes, axis, is_uniform};
 use bitbudget_ir::{Dim, NodeId, Shape, ops};
 use std::rc::Rc;
 
@@ -251,9 +251,31 @@ fn fold_transpose(node: &Node, inputs: Inputs, room: usize) -> Result<Vec<Consta
     Ok(vec![result])
 }
 
+/// A known tensor of one number whose shape holds the batch size of the export where the target has the batch, as exporters write initial
+/// states: the same number without that size.
+fn without_batch(importer: &mut Importer, node: &Node, target: &Constant) -> Result<Option<NodeId>, String> {
+    let Some(Value::Constant(constant)) = node.input(0).map(|operand| operand.value.clone()) else { return Ok(None) };
+    let (Elements::Floats(numbers), sizes) = (&constant.elements, target.as_ints()?) else { return Ok(None) };
+    let mut shape = constant.shape.clone();
+    for (own, size) in shape.iter_mut().rev().zip(sizes.iter().rev()) {
+        if *own > 1 && size.as_dim().is_some_and(|dim| dim.is_batch()) {
+            *own = 1;
+        }
+    }
+    if shape == constant.shape || !is_uniform(&constant) {
+        return Ok(None);
+    }
+    let elements = Elements::Floats(numbers[..shape.iter().product()].to_vec());
+    let name = importer.own_name("number");
+    importer.constant_source(&name, &Constant { shape, elements }).map(Some)
+}
+
 fn expand(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
-    let x = importer.moved(node, 0)?;
     let target = importer.constant(node.need(1)?)?;
+    let x = match without_batch(importer, node, &target)? {
+        Some(x) => x,
+        None => importer.moved(node, 0)?,
+    };
     let source = importer.shape(x);
     let rank = source.rank().max(target.len());
     let mut dims = vec![Dim::fixed(1); rank - target.len()];

@@ -50,8 +50,9 @@ def add(case, node, f, i):
     case("gru_linear", 14, SHAPE, [*states, node("GRU", ["x", "w", "r", "b", "", "h"], linear_before_reset=1, **size)], weights("GRU", 1) | numbers)
     case("gru_linear_both_ways", 14, SHAPE, [node("GRU", ["x", "w", "r", "b"], linear_before_reset=1, direction="bidirectional", **size)], weights("GRU", 2))
     case("gru_activations", 14, SHAPE, [node("GRU", ["x", "w", "r", "b"], activations=["Sigmoid", "LeakyRelu"], activation_alpha=[0.2], **size)], weights("GRU", 1))
+    numbers_of = {function: dict(activation_alpha=[0.6], activation_beta=[0.8]) for function in ("Affine", "ScaledTanh")}
     for function in ("Relu", "Affine", "LeakyRelu", "ScaledTanh", "HardSigmoid", "Elu", "Softsign", "Softplus"):
-        case(f"rnn_{function.lower()}", 14, SHAPE, [node("RNN", ["x", "w", "r", "b"], activations=[function], **size)], weights("RNN", 1))
+        case(f"rnn_{function.lower()}", 14, SHAPE, [node("RNN", ["x", "w", "r", "b"], activations=[function], **numbers_of.get(function, {}), **size)], weights("RNN", 1))
     given = dict(activation_alpha=[0.5, 0.3], activation_beta=[0.25])
     case("rnn_two_activations", 14, SHAPE, [node("RNN", ["x", "w", "r", "b"], activations=["Affine", "LeakyRelu"], direction="bidirectional", **given, **size)], weights("RNN", 2))
     case("rnn_one_step", 14, [1, "N", INPUTS], [node("RNN", ["x", "w", "r", "b"], ["a", "l"], **size), node("Add", ["a", "l"])], weights("RNN", 1))

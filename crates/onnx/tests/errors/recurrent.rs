@@ -41,6 +41,10 @@ fn bad_recurrent_layers_have_their_messages() {
         (layer(steps_first, with(lstm(), activations(&["Tanh", "Sinh", "Tanh"]))), "activation `Sinh` is not known"),
         (layer(steps_first, node("LSTM", &["x", "w", "r", "b"], "y")), "B must be [1,24], but is [1,12]"),
         (layer(steps_first, node("GRU", &["x", "w", "r"], "y")), "W must be [1,9,4]"),
+        (
+            layer(steps_first, with(lstm(), activations(&["Affine", "Tanh", "Tanh"]))),
+            "activation Affine needs a number of activation_alpha and one of activation_beta",
+        ),
     ];
     for (model, part) in cases {
         let message = error(&model);
