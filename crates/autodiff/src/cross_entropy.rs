@@ -46,8 +46,8 @@ pub fn class_weights(training: &Graph) -> Option<&str> {
 
 /// The dimension of the classes in scores of a shape: the last one, or the second one of images (`[N, classes, height, width]`); as
 /// many dimensions of size one as there are others are left out first.
-pub(crate) fn class_axis(shape: &Shape) -> Option<usize> {
-    let batch = shape.0.iter().position(|dim| dim.is_batch())?;
+pub(crate) fn class_axis(graph: &Graph, shape: &Shape) -> Option<usize> {
+    let batch = examples(graph, shape)?;
     let others: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != batch).collect();
     let large: Vec<usize> = others.iter().copied().filter(|&axis| shape.0[axis] != Dim::fixed(1)).collect();
     match (large.as_slice(), others.as_slice()) {
@@ -59,10 +59,16 @@ pub(crate) fn class_axis(shape: &Shape) -> Option<usize> {
     }
 }
 
+/// The dimension of the examples in a result of a shape.
+pub(crate) fn examples(graph: &Graph, shape: &Shape) -> Option<usize> {
+    let is_stated = || graph.fixed_batch().is_some_and(|batch| shape.get(0) == Some(Dim::fixed(batch)));
+    shape.0.iter().position(|dim| dim.is_batch()).or_else(|| is_stated().then_some(0))
+}
+
 /// The class scores as `[rows, classes]`, and the shape of the labels: one row of scores for each example, token or pixel.
 fn rows(graph: &mut Graph, scores: NodeId) -> Result<(NodeId, Shape), GraphError> {
     let shape = graph.ty(scores).shape.clone();
-    let Some(axis) = class_axis(&shape) else {
+    let Some(axis) = class_axis(graph, &shape) else {
         let reason = Reason::new(
             "the network's output must hold scores of classes for each example, [N, classes], token, [N, tokens, classes], or pixel, \
              [N, classes, height, width]; choose the output with --output, train numbers with --loss mse, or truth values with --loss bce, or \
@@ -73,16 +79,18 @@ fn rows(graph: &mut Graph, scores: NodeId) -> Result<(NodeId, Shape), GraphError
     };
     let classes = shape.0[axis];
     let mut labelled: Vec<Dim> = (0..shape.rank()).filter(|&other| other != axis).map(|other| shape.0[other]).collect();
-    let (factor, _) = Shape(labelled.clone()).symbolic_elements();
-    if factor == 1 {
-        labelled = vec![Dim::BATCH];
+    let (factor, batches) = Shape(labelled.clone()).symbolic_elements();
+    let all = if batches > 0 { Dim::batches(factor) } else { Dim::fixed(factor) };
+    let is_each = examples(graph, &shape).is_some_and(|axis| shape.0[axis] == all);
+    if is_each {
+        labelled = vec![all];
     }
     let mut rows = scores;
-    if factor > 1 && axis + 1 < shape.rank() {
+    if !is_each && axis + 1 < shape.rank() {
         let perm = (0..shape.rank()).filter(|&other| other != axis).chain([axis]).collect();
         rows = graph.add(Transpose { perm }, &[rows])?;
     }
-    let flat = Shape(vec![Dim::batches(factor), classes]);
+    let flat = Shape(vec![all, classes]);
     if graph.ty(rows).shape != flat {
         rows = graph.add(Reshape { shape: flat }, &[rows])?;
     }

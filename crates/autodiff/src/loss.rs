@@ -1,6 +1,6 @@
 //! The loss behind the network's result, with the target that it is compared with.
 
-use crate::cross_entropy;
+use crate::cross_entropy::{self, examples};
 use bitbudget_ir::ops::{Add, Clip, Input, Mul, ReduceMean, Scale, Sub, Unary};
 use bitbudget_ir::{Graph, GraphError, Loss, Names, NodeId, Op, Real, Reason, Role, TensorType, UnaryFunction};
 
@@ -36,7 +36,7 @@ pub(crate) fn append(graph: &mut Graph, result: NodeId, loss: &Loss, names: &mut
 /// Numbers for all elements of the network's result, which the data give.
 fn target(graph: &mut Graph, result: NodeId, names: &mut Names) -> Result<NodeId, GraphError> {
     let shape = graph.ty(result).shape.clone();
-    if !shape.0.iter().any(|dim| dim.is_batch()) {
+    if examples(graph, &shape).is_none() {
         let reason = "the network's output has no dimension of examples; choose another one with --output, or say --loss output:NAME \
                       where the network computes its loss itself";
         return Err(fault(graph, result, reason));

@@ -24,7 +24,7 @@ pub fn closing_softmax(forward: &Graph) -> Option<NodeId> {
     // Each row of the softmax holds the scores that the loss takes as a row.
     let (shape, scores) = (&forward.ty(id).shape, &forward.ty(output).shape);
     let classes = shape.0.last()?.as_fixed()?;
-    let is_last = class_axis(scores).is_some_and(|axis| {
+    let is_last = class_axis(forward, scores).is_some_and(|axis| {
         let behind = Shape(scores.0[axis..].to_vec()).symbolic_elements();
         behind == (classes, 0) && scores.0[axis] == Dim::fixed(classes)
     });

@@ -2,6 +2,7 @@
 
 use crate::compiled::{Chosen, Compiled};
 use crate::error::CompileError;
+use crate::network::check_fixed_batch;
 use crate::options::Options;
 use crate::plan::{Asked, Plan, Problem};
 use crate::{fp32, threads};
@@ -67,6 +68,7 @@ pub fn compile_as(model: Model, options: &Options, plan: &Plan) -> Result<Compil
 /// The training graph of a network, to which the budget's profile belongs.
 fn training(forward: &Graph, options: &Options) -> Result<Graph, CompileError> {
     verify(forward).map_err(CompileError::Graph)?;
+    check_fixed_batch(forward, options.batch)?;
     if let Some(measured) = options.budget.as_ref().and_then(|budget| budget.measured.as_ref()) {
         measured.profile.check(forward)?;
         measured.profile.check_loss(&options.loss)?;

@@ -3,7 +3,7 @@
 use crate::trainer::is_trainer;
 use crate::{Compiled, Error, ErrorKind, Graph, Loss, LossScaling, Model, Options, Updates};
 use bitbudget_autodiff::{check_batch, closing_sigmoid, training_with};
-use bitbudget_ir::{DType, Dim, Node, NodeId, Op};
+use bitbudget_ir::{DType, Dim, GraphError, Node, NodeId, Op, Reason};
 use bitbudget_train::data::{Interface, Network, Port};
 use std::collections::BTreeMap;
 
@@ -39,6 +39,17 @@ pub fn updates(scaling: LossScaling) -> Updates {
     match scaling {
         LossScaling::None => Updates::Always,
         LossScaling::Dynamic | LossScaling::Fixed(_) => Updates::IfFinite,
+    }
+}
+
+/// Checks that a graph takes so many examples at a time.
+pub(crate) fn check_fixed_batch(graph: &Graph, batch: usize) -> Result<(), GraphError> {
+    match graph.fixed_batch().filter(|&fixed| fixed != batch) {
+        None => Ok(()),
+        Some(fixed) => {
+            let reason = format!("it takes {fixed} examples at a time, not {batch}; use a batch of {fixed}");
+            Err(GraphError::new("graph", graph.name(), &[], Reason::new(reason)))
+        }
     }
 }
 
@@ -105,16 +116,24 @@ fn interface(graph: &Graph, loss: &Loss) -> Result<Interface, Error> {
         Some(classes) => classes.ok_or_else(|| fault("the number of classes varies"))?,
         None => 0,
     };
+    let batch = graph.fixed_batch();
     let port = |id: NodeId| {
         let (ty, node) = (graph.ty(id), graph.node(id));
+        let (mut shape, mut axis): (Vec<usize>, _) = (
+            ty.shape.0.iter().map(|dim| dim.factor()).collect(),
+            ty.shape.0.iter().position(|dim| dim.is_batch()),
+        );
+        if batch.is_some() && shape.first() == batch.as_ref() {
+            (shape[0], axis) = (1, Some(0));
+        }
         let integers = ty.dtype != DType::F32;
         let is_label = node.is_target() && classes > 0;
         Port {
             name: node.op.source_name().unwrap_or_default().to_string(),
             integers,
             below: if is_label { Some(classes) } else { indexed(graph, id).filter(|_| integers) },
-            shape: ty.shape.0.iter().map(|dim| dim.factor()).collect(),
-            axis: ty.shape.0.iter().position(|dim| dim.is_batch()),
+            shape,
+            axis,
         }
     };
     let ports = |is_meant: fn(&Node) -> bool| graph.ids().filter(move |&id| is_meant(graph.node(id))).map(port);

@@ -1,6 +1,7 @@
 //! The probe that a profile is measured with.
 
 use crate::build::build_stored;
+use crate::network::check_fixed_batch;
 use crate::{CompileError, Lowering, Storage};
 use bitbudget_autodiff::gradients;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
@@ -12,6 +13,7 @@ use bitbudget_profile::{Probe, Programs};
 /// # Errors
 /// If the graph has no loss, cannot be differentiated with respect to its inputs, or cannot be lowered at that batch.
 pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), CompileError> {
+    check_fixed_batch(training, batch)?;
     let probe = Probe::new(training, &differentiated(training)?, &tensors(training, batch));
     // Programs have the ids of the graphs, since nothing is rewritten.
     let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1 };

@@ -149,7 +149,8 @@ pub(crate) fn compiled_from(
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
     effect::check_settled(assignment)?;
     let (used, from) = (used.transpose()?, from_plan.transpose()?);
-    let options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
+    let mut options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
+    options.batch = assignment.batch.or(model.graph.fixed_batch()).unwrap_or(options.batch);
     let compiled = match &used {
         Some(plan) => compile_as(model, &options, plan),
         None => compile(model, &options),

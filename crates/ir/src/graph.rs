@@ -283,6 +283,13 @@ impl Graph {
         readers
     }
 
+    /// The number of examples in a batch, where it is no symbol: the first dimension of the first input.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        let mut inputs = self.ids().filter(|&id| self.node(id).is_input()).map(|id| &self.ty(id).shape).peekable();
+        let first = inputs.peek()?.get(0)?.as_fixed();
+        inputs.all(|shape| shape.0.iter().all(|dim| !dim.is_batch())).then_some(first).flatten()
+    }
+
     /// Whether any node reads a tensor.
     pub fn has_readers(&self, id: NodeId) -> bool {
         self.graph.neighbors_directed(at(id), Direction::Outgoing).next().is_some()

@@ -20,6 +20,11 @@ pub enum WarningKind {
         /// ONNX's name of that type.
         elements: String,
     },
+    /// The batch has to be as large as the file states.
+    FixedBatch {
+        /// The examples of a batch.
+        batch: usize,
+    },
     /// FP64 initializers were rounded.
     Rounded,
     /// Weights are made by nodes of the file.
@@ -86,6 +91,7 @@ impl WarningKind {
             | WarningKind::ConstantScale => true,
             WarningKind::NewerOperatorSet { .. }
             | WarningKind::InputType { .. }
+            | WarningKind::FixedBatch { .. }
             | WarningKind::Rounded
             | WarningKind::ConstantWeight
             | WarningKind::MadeWeights
@@ -105,6 +111,9 @@ impl WarningKind {
                 format!("the file uses operator set {found}, newer than the newest known one ({newest})")
             }
             WarningKind::InputType { elements } => format!("the input is {elements} in the file"),
+            WarningKind::FixedBatch { batch } => {
+                format!("the network takes {batch} example{} at a time, no other number", if *batch == 1 { "" } else { "s" })
+            }
             WarningKind::Rounded => format!("{} rounded to FP32", of("FP64 initializer was", "FP64 initializers were")),
             WarningKind::ConstantWeight => format!(
                 "{} a constant, not an initializer, as weight, which is not trained",
@@ -178,6 +187,7 @@ impl WarningKind {
     fn advice(&self) -> &'static str {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
+            WarningKind::FixedBatch { .. } => "export it with a variable batch to train with others",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight => "",
             WarningKind::Dropout => "--dropout on trains with dropout",

@@ -68,7 +68,13 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
 }
 
 /// The network's inputs: everything that the graph is given and that has no value in the file.
-pub(super) fn network_inputs(graph: &GraphProto, given: &BTreeMap<String, usize>, importer: &mut Importer) {
+/// With `is_fixed` their sizes are those of the file, the batch among them.
+pub(super) fn network_inputs(
+    graph: &GraphProto,
+    given: &BTreeMap<String, usize>,
+    is_fixed: bool,
+    importer: &mut Importer,
+) {
     let mut inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !importer.known.contains_key(&input.name)).collect();
     if inputs.iter().any(|input| importer.is_read(&input.name)) {
@@ -97,7 +103,13 @@ pub(super) fn network_inputs(graph: &GraphProto, given: &BTreeMap<String, usize>
     }
     let sizes: Vec<(&str, Vec<Size>)> =
         found.iter().map(|(input, _, sizes)| (input.name.as_str(), sizes.clone())).collect();
-    match sizes::shapes(&sizes, given) {
+    let shapes = match is_fixed {
+        true => sizes::stated(&sizes)
+            .map(|shapes| Shapes { shapes, batch: None })
+            .ok_or_else(|| "the inputs have variable sizes".into()),
+        false => sizes::shapes(&sizes, given),
+    };
+    match shapes {
         Ok(Shapes { shapes, batch }) => {
             importer.batch = batch;
             for ((input, dtype, _), shape) in found.into_iter().zip(shapes) {

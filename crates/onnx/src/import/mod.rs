@@ -119,6 +119,8 @@ enum Interface<'o> {
         options: &'o ImportOptions,
         /// Losses that stood behind the scores.
         losses: &'o [String],
+        /// Whether the batch is that of the file.
+        is_fixed: bool,
     },
     /// What the file states.
     Stated,
@@ -133,7 +135,16 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
         graph.output.retain(|output| output.name == *wanted);
     }
     let losses = model.graph.as_mut().map(|graph| loss::strip(graph, options.loss.as_deref())).unwrap_or_default();
-    import_model(&model, data, Interface::Network { options, losses: &losses })
+    let import = |is_fixed, data| import_model(&model, data, Interface::Network { options, losses: &losses, is_fixed });
+    let error = match import(false, data.clone()) {
+        Ok(imported) => return Ok(imported),
+        Err(error) => error,
+    };
+    // What a file states for one batch size may be wrong for others.
+    let Ok(mut imported) = import(true, data) else { return Err(error) };
+    let Some(batch) = imported.model.graph.fixed_batch() else { return Err(error) };
+    warning::add(&mut imported.warnings, WarningKind::FixedBatch { batch }, [error.to_string()]);
+    Ok(imported)
 }
 
 /// The file's message, in the forms of the oldest operator set whose forms are read, without functions.
@@ -175,11 +186,11 @@ fn import_model(
     }
     interface::initializers(graph, &mut importer);
     let output = match interface {
-        Interface::Network { options, losses } => {
+        Interface::Network { options, losses, is_fixed } => {
             importer.has_own_loss = options.loss.is_some();
             warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
             importer.dropout = options.dropout;
-            interface::network_inputs(graph, &options.sizes, &mut importer);
+            interface::network_inputs(graph, &options.sizes, is_fixed, &mut importer);
             let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
             interface::network_output(graph, options.loss.as_deref().or(wanted), &mut importer)
         }

@@ -46,6 +46,12 @@ pub(super) struct Shapes {
     pub(super) batch: Option<usize>,
 }
 
+/// The shapes of inputs as the file states them, without a batch; nothing if it leaves a size open.
+pub(super) fn stated(inputs: &[(&str, Vec<Size>)]) -> Option<Vec<Shape>> {
+    let dim = |size: &Size| if let Size::Fixed(size) = size { Some(Dim::fixed(*size)) } else { None };
+    inputs.iter().map(|(_, sizes)| Some(Shape(sizes.iter().map(dim).collect::<Option<_>>()?))).collect()
+}
+
 /// The shapes of inputs whose named sizes are `given`.
 ///
 /// # Errors

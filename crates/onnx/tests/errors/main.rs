@@ -9,7 +9,7 @@ mod messages;
 mod models;
 mod recurrent;
 
-use models::{external, floats, import, info, ints, model, node, relu, whole, with};
+use models::{error, external, floats, import, info, ints, model, node, relu, whole, with};
 use onnx_protobuf::{Message, StringStringEntryProto, TensorProto};
 use std::path::Path;
 
@@ -264,4 +264,25 @@ fn stated_sizes_need_no_batch() {
     for part in ["input `a`: its dimension 0 is not a number", "it reads `ids`"] {
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn what_is_right_for_one_batch_size_keeps_it() {
+    let fixed = |nodes, initializer| {
+        let mut model = model(nodes, initializer);
+        let graph = model.graph.as_mut().unwrap();
+        (graph.input[0], graph.output[0]) = (info("x", &[8, 6]), info("y", &[8, 6]));
+        model
+    };
+    let add = || vec![node("Add", &["x", "w"], "y")];
+    let imported = import(&fixed(add(), vec![floats("w", &[8, 6], 48)])).unwrap();
+    assert_eq!(imported.model.graph.fixed_batch(), Some(8));
+    let warnings: Vec<String> = imported.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|w| w.contains("takes 8 examples at a time, no other number")), "{warnings:?}");
+    // One that is right for any size takes any.
+    let imported = import(&fixed(add(), vec![floats("w", &[6], 6)])).unwrap();
+    assert_eq!(imported.model.graph.fixed_batch(), None);
+    // What is wrong for that size too is told for any.
+    let message = error(&fixed(add(), vec![floats("w", &[5], 5)]));
+    assert!(message.contains("[N,6] and [5] do not broadcast"), "{message}");
 }

@@ -51,6 +51,7 @@ impl Setup {
         let updates = updates(args.settings.loss_scale);
         let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
         let mut options = options(&assignment(args), &args.optimizer, request, None)?;
+        options.batch = args.precision.batch.or(model.graph.fixed_batch()).unwrap_or(options.batch);
         if !args.quiet {
             warn(&warnings, &model.graph, &options.loss, &args.network);
         }
