@@ -11,6 +11,8 @@ use bitbudget::{
     Available, Budget, Compiled, FileKind, Format, Graph, Loss, Measured, Method, Model, Optimizer, Options, Pin, Plan,
     Profile, Rules, Storage, Updates, closing_function, compile, compile_as,
 };
+use bitbudget_train::data::{DataSpec, array_shapes};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The content of a file.
@@ -21,11 +23,16 @@ pub(crate) enum Loaded {
     Trainer(Box<Compiled>),
 }
 
-/// Reads an ONNX network, of which the output `loss` is its loss where there is one, or a trainer file.
+/// Reads an ONNX network, of which the output `loss` is its loss where there is one, for data where they are known, or a trainer file.
 ///
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
-pub(crate) fn load(path: &Path, network: &NetworkArgs, loss: Option<&str>) -> Result<Loaded> {
+pub(crate) fn load(
+    path: &Path,
+    network: &NetworkArgs,
+    loss: Option<&str>,
+    data: Option<&DataSpec>,
+) -> Result<Loaded> {
     let bytes = read(path)?;
     if Compiled::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
@@ -34,7 +41,12 @@ pub(crate) fn load(path: &Path, network: &NetworkArgs, loss: Option<&str>) -> Re
     let (needed, what) = (bytes.len().saturating_mul(5).saturating_add(LEAST), format!("importing {}", path.display()));
     drop(bytes);
     Available::now().check(&what, needed, 0, "raise the limit (`ulimit -v`, or the container's)")?;
-    let options = ImportOptions { loss: loss.map(str::to_string), ..network.import_options() };
+    let arrays = match data {
+        // What is wrong with the data is told where they are loaded.
+        Some(DataSpec::Npz(path)) => array_shapes(path).unwrap_or_default(),
+        _ => BTreeMap::new(),
+    };
+    let options = ImportOptions { loss: loss.map(str::to_string), arrays, ..network.import_options() };
     let imported = import_with(path, &options);
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))
@@ -76,7 +88,9 @@ const NODE: usize = 32 << 10;
 
 /// The requests of a command to the compiler beside its precision and optimizer options.
 #[derive(Clone, Copy)]
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
+    /// The data that the network is to take, which bind sizes that it leaves open.
+    pub(crate) data: Option<&'a DataSpec>,
     /// The seed of random choices, if one is given.
     pub(crate) seed: Option<u64>,
     /// The method if none is given.
@@ -91,11 +105,11 @@ pub(crate) struct Request {
     pub(crate) threads: usize,
 }
 
-impl Default for Request {
+impl Default for Request<'_> {
     fn default() -> Self {
         let (storage, updates) = (Storage::Packed, Updates::IfFinite);
         let (method, threads) = (Method::Demote, default_threads());
-        Request { seed: None, method, quiet: false, storage, updates, is_trained: true, threads }
+        Request { data: None, seed: None, method, quiet: false, storage, updates, is_trained: true, threads }
     }
 }
 
@@ -107,7 +121,7 @@ pub(crate) fn compiled(
     path: &Path,
     assignment: &AssignmentArgs,
     optimizer: &OptimizerArgs,
-    request: Request,
+    request: Request<'_>,
 ) -> Result<Compiled> {
     Ok(compiled_from(path, assignment, optimizer, request, None)?.0)
 }
@@ -121,7 +135,7 @@ pub(crate) fn compiled_from(
     path: &Path,
     assignment: &AssignmentArgs,
     optimizer: &OptimizerArgs,
-    request: Request,
+    request: Request<'_>,
     from: Option<&Path>,
 ) -> Result<(Compiled, Option<Options>)> {
     let (used, from_plan) = (assignment.assignment.as_deref().map(plan), from.map(plan));
@@ -132,7 +146,7 @@ pub(crate) fn compiled_from(
         (None, Some(Loss::Output { name })) => Some(name.as_str()),
         _ => None,
     };
-    let (model, warnings) = match load(path, &assignment.network, own_loss)? {
+    let (model, warnings) = match load(path, &assignment.network, own_loss, request.data)? {
         Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
             let mut given = effect::fixed(assignment, optimizer);
@@ -177,7 +191,7 @@ fn plan(path: &Path) -> Result<Plan> {
 pub(crate) fn options(
     args: &AssignmentArgs,
     optimizer: &OptimizerArgs,
-    request: Request,
+    request: Request<'_>,
     plan: Option<&Plan>,
 ) -> Result<Options> {
     let mut options = match plan {

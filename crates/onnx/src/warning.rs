@@ -20,6 +20,8 @@ pub enum WarningKind {
         /// ONNX's name of that type.
         elements: String,
     },
+    /// Variable sizes that the data bind.
+    BoundSizes,
     /// The batch has to be as large as the file states.
     FixedBatch {
         /// The examples of a batch.
@@ -79,6 +81,7 @@ impl WarningKind {
     pub fn is_note(&self) -> bool {
         match self {
             WarningKind::Separated
+            | WarningKind::BoundSizes
             | WarningKind::Shared
             | WarningKind::CopiedStatistics
             | WarningKind::FrozenStatistics
@@ -111,6 +114,9 @@ impl WarningKind {
                 format!("the file uses operator set {found}, newer than the newest known one ({newest})")
             }
             WarningKind::InputType { elements } => format!("the input is {elements} in the file"),
+            WarningKind::BoundSizes => {
+                format!("{} taken from the data", of("variable size is", "variable sizes are"))
+            }
             WarningKind::FixedBatch { batch } => {
                 format!("the network takes {batch} example{} at a time, no other number", if *batch == 1 { "" } else { "s" })
             }
@@ -189,7 +195,7 @@ impl WarningKind {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
             WarningKind::FixedBatch { .. } => "export it with a variable batch to train with others",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
-            WarningKind::Rounded | WarningKind::ConstantWeight => "",
+            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::BoundSizes => "",
             WarningKind::Dropout => "--dropout on trains with dropout",
             WarningKind::NoParameters => "export the network with its weights as initializers",
             WarningKind::LossInside => "the scores before it are trained, with labels as `y` of the data",

@@ -1,5 +1,6 @@
 //! The interface of a file's graph: names, initializers, inputs, the output that is trained.
 
+use super::options::ImportOptions;
 use super::sizes::{self, Shapes, Size};
 use crate::analysis::order::node_name;
 use crate::error::ImportProblem;
@@ -71,7 +72,7 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
 /// With `is_fixed` their sizes are those of the file, the batch among them.
 pub(super) fn network_inputs(
     graph: &GraphProto,
-    given: &BTreeMap<String, usize>,
+    options: &ImportOptions,
     is_fixed: bool,
     importer: &mut Importer,
 ) {
@@ -105,13 +106,18 @@ pub(super) fn network_inputs(
         found.iter().map(|(input, _, sizes)| (input.name.as_str(), sizes.clone())).collect();
     let shapes = match is_fixed {
         true => sizes::stated(&sizes)
-            .map(|shapes| Shapes { shapes, batch: None })
+            .map(|shapes| Shapes { shapes, ..Shapes::default() })
             .ok_or_else(|| "the inputs have variable sizes".into()),
-        false => sizes::shapes(&sizes, given),
+        false => {
+            let only = if sizes.len() == 1 { options.arrays.get("x") } else { None };
+            let arrays: Vec<_> = sizes.iter().map(|(name, _)| options.arrays.get(*name).or(only)).collect();
+            sizes::shapes(&sizes, &options.sizes, &arrays)
+        }
     };
     match shapes {
-        Ok(Shapes { shapes, batch }) => {
+        Ok(Shapes { shapes, batch, bound }) => {
             importer.batch = batch;
+            bound.iter().for_each(|size| importer.warn(WarningKind::BoundSizes, size));
             for ((input, dtype, _), shape) in found.into_iter().zip(shapes) {
                 let elements = element_type(input);
                 if dtype == DType::F32 && elements != "FLOAT" {

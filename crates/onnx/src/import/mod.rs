@@ -190,7 +190,7 @@ fn import_model(
             importer.has_own_loss = options.loss.is_some();
             warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
             importer.dropout = options.dropout;
-            interface::network_inputs(graph, &options.sizes, is_fixed, &mut importer);
+            interface::network_inputs(graph, options, is_fixed, &mut importer);
             let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
             interface::network_output(graph, options.loss.as_deref().or(wanted), &mut importer)
         }

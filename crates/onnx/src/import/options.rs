@@ -15,6 +15,8 @@ pub struct ImportOptions {
     pub loss: Option<String>,
     /// The sizes of variable dimensions other than the batch, by name.
     pub sizes: BTreeMap<String, usize>,
+    /// The shapes of arrays of data, by input (`x` for an only one): they bind the sizes that are left.
+    pub arrays: BTreeMap<String, Vec<usize>>,
     /// Which dropout the network trains with.
     pub dropout: Dropout,
 }

@@ -44,6 +44,8 @@ pub(super) struct Shapes {
     pub(super) shapes: Vec<Shape>,
     /// The batch size that the file fixes, if it does.
     pub(super) batch: Option<usize>,
+    /// The sizes that arrays bind, as `name=size`.
+    pub(super) bound: Vec<String>,
 }
 
 /// The shapes of inputs as the file states them, without a batch; nothing if it leaves a size open.
@@ -52,11 +54,15 @@ pub(super) fn stated(inputs: &[(&str, Vec<Size>)]) -> Option<Vec<Shape>> {
     inputs.iter().map(|(_, sizes)| Some(Shape(sizes.iter().map(dim).collect::<Option<_>>()?))).collect()
 }
 
-/// The shapes of inputs whose named sizes are `given`.
+/// The shapes of inputs whose named sizes are `given`, or those of arrays, by input.
 ///
 /// # Errors
-/// If more sizes than the batch stay open, or a size is given that no input has.
-pub(super) fn shapes(inputs: &[(&str, Vec<Size>)], given: &BTreeMap<String, usize>) -> Result<Shapes, ImportProblem> {
+/// If more sizes than the batch stay open, arrays differ in one, or a size is given that no input has.
+pub(super) fn shapes(
+    inputs: &[(&str, Vec<Size>)],
+    given: &BTreeMap<String, usize>,
+    arrays: &[Option<&Vec<usize>>],
+) -> Result<Shapes, ImportProblem> {
     let named = |size: &Size| if let Size::Named(name) = size { Some(name.clone()) } else { None };
     let all: BTreeSet<String> = inputs.iter().flat_map(|(_, sizes)| sizes).filter_map(named).collect();
     let unknown: Vec<String> = given.keys().filter(|name| !all.contains(*name)).cloned().collect();
@@ -79,7 +85,20 @@ pub(super) fn shapes(inputs: &[(&str, Vec<Size>)], given: &BTreeMap<String, usiz
     let is_batch = |name: &String| {
         batch.as_ref() == Some(name) || unnamed.contains(name) && batch.as_ref().is_none_or(|b| unnamed.contains(b))
     };
-    let open: Vec<String> = left.iter().filter(|name| !is_batch(name)).cloned().collect();
+    let mut bound: BTreeMap<String, usize> = BTreeMap::new();
+    for ((_, sizes), array) in inputs.iter().zip(arrays) {
+        let Some(array) = array.filter(|array| array.len() == sizes.len()) else { continue };
+        for (name, &size) in sizes.iter().map(open).zip(array.iter()).filter_map(|(name, size)| Some((name?, size))) {
+            let other = if is_batch(&name) || size == 0 { size } else { *bound.entry(name.clone()).or_insert(size) };
+            if other != size {
+                return Err(format!("arrays of the data have both {other} and {size} for the size `{name}`").into());
+            }
+        }
+    }
+    let names = bound.iter().map(|(name, size)| format!("{name}={size}")).collect();
+    let given: BTreeMap<String, usize> = given.iter().map(|(name, &size)| (name.clone(), size)).chain(bound).collect();
+    let open: Vec<String> =
+        left.iter().filter(|name| !is_batch(name) && !given.contains_key(*name)).cloned().collect();
     if !open.is_empty() {
         let examples: Vec<String> = open.iter().map(|name| format!("--dim {name}=SIZE")).collect();
         let message = format!(
@@ -103,7 +122,7 @@ pub(super) fn shapes(inputs: &[(&str, Vec<Size>)], given: &BTreeMap<String, usiz
         Size::Named(name) => given.get(name).map_or(Dim::BATCH, |&size| Dim::fixed(size)),
     };
     let shape = |(_, sizes): &(&str, Vec<Size>)| Shape(sizes.iter().enumerate().map(dim).collect());
-    Ok(Shapes { shapes: inputs.iter().map(shape).collect(), batch: fixed })
+    Ok(Shapes { shapes: inputs.iter().map(shape).collect(), batch: fixed, bound: names })
 }
 
 #[cfg(test)]
@@ -117,7 +136,7 @@ mod tests {
         let inputs: Vec<(&str, Vec<Size>)> =
             names.iter().zip(inputs).map(|(name, sizes)| (*name, sizes.iter().map(size).collect())).collect();
         let given = given.iter().map(|(name, size)| (name.to_string(), *size)).collect();
-        let found = shapes(&inputs, &given).map_err(|problem| problem.to_string())?;
+        let found = shapes(&inputs, &given, &[]).map_err(|problem| problem.to_string())?;
         Ok(found.shapes.iter().map(ToString::to_string).collect())
     }
 
@@ -138,5 +157,22 @@ mod tests {
         assert!(message.contains("beside the batch `batch`: give --dim s=SIZE"), "{message}");
         let message = found(&[&["batch", "s"]], &[("q", 4)]).unwrap_err();
         assert!(message.contains("no variable size `q`; it has `batch`, `s`"), "{message}");
+    }
+
+    #[test]
+    fn arrays_bind_what_is_left() {
+        let named = |name: &str| Size::Named(name.into());
+        let inputs = [("a", vec![named("batch"), named("s")]), ("b", vec![named("batch"), named("s"), Size::Fixed(3)])];
+        let bind = |a: &[usize], b: &[usize]| {
+            let found = shapes(&inputs, &Default::default(), &[Some(&a.to_vec()), Some(&b.to_vec())]);
+            found.map(|found| (found.shapes.iter().map(ToString::to_string).collect::<Vec<_>>(), found.bound))
+        };
+        let (bound, names) = bind(&[100, 7], &[100, 7, 3]).unwrap();
+        assert_eq!((bound, names), (vec!["[N,7]".to_string(), "[N,7,3]".to_string()], vec!["s=7".to_string()]));
+        // One array is enough; arrays of other ranks say nothing.
+        assert!(bind(&[100, 7], &[100]).is_ok());
+        assert!(bind(&[100], &[100]).unwrap_err().to_string().contains("--dim s=SIZE"));
+        let message = bind(&[100, 7], &[100, 8, 3]).unwrap_err().to_string();
+        assert!(message.contains("arrays of the data have both 7 and 8 for the size `s`"), "{message}");
     }
 }

@@ -26,6 +26,7 @@ pub use fit::{Fitting, fit};
 pub use layout::Layout;
 pub(crate) use layout::transpose;
 pub use normalization::Normalization;
+pub use npz::shapes as array_shapes;
 pub use ports::{Interface, Port};
 pub use resize::Resize;
 pub use source::{DataSpec, load};

@@ -75,18 +75,13 @@ struct Header {
     shape: Vec<usize>,
 }
 
+/// The shape of an array whose header the bytes hold.
+pub(super) fn shape(bytes: &[u8]) -> Option<Vec<usize>> {
+    header(bytes).ok().map(|(header, _)| header.shape)
+}
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Array, Problem> {
-    let corrupt = |what: &str| Problem::Corrupt(what.into());
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| corrupt("it does not start as an npy array does"))?;
-    let (length, rest) = match *rest {
-        [1, _, a, b, ref rest @ ..] => (u32::from(u16::from_le_bytes([a, b])), rest),
-        [2 | 3, _, a, b, c, d, ref rest @ ..] => (u32::from_le_bytes([a, b, c, d]), rest),
-        [version @ 4..=255, ..] => return Err(Problem::Unsupported(format!("npy format version {version}"))),
-        _ => return Err(corrupt("its header is truncated")),
-    };
-    let (text, body) = rest.split_at_checked(length as usize).ok_or_else(|| corrupt("its header is truncated"))?;
-    let text = std::str::from_utf8(text).map_err(|_| corrupt("its header is not text"))?;
-    let header = parse_header(text)?;
+    let (header, body) = header(bytes)?;
     let elements = header.elements();
     let unsupported = || Err(Problem::Unsupported(format!("elements of NumPy type {elements}")));
     if !matches!(header.kind, 'b' | 'u' | 'i' | 'f' | 'U' | 'S') || header.size == 0 {
@@ -133,6 +128,21 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Array, Problem> {
         }
     };
     Ok(Array { shape: header.shape, values, elements })
+}
+
+/// The header of an array, and what follows it.
+fn header(bytes: &[u8]) -> Result<(Header, &[u8]), Problem> {
+    let corrupt = |what: &str| Problem::Corrupt(what.into());
+    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| corrupt("it does not start as an npy array does"))?;
+    let (length, rest) = match *rest {
+        [1, _, a, b, ref rest @ ..] => (u32::from(u16::from_le_bytes([a, b])), rest),
+        [2 | 3, _, a, b, c, d, ref rest @ ..] => (u32::from_le_bytes([a, b, c, d]), rest),
+        [version @ 4..=255, ..] => return Err(Problem::Unsupported(format!("npy format version {version}"))),
+        _ => return Err(corrupt("its header is truncated")),
+    };
+    let (text, body) = rest.split_at_checked(length as usize).ok_or_else(|| corrupt("its header is truncated"))?;
+    let text = std::str::from_utf8(text).map_err(|_| corrupt("its header is not text"))?;
+    Ok((parse_header(text)?, body))
 }
 
 impl Header {

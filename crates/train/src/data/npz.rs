@@ -1,5 +1,6 @@
 //! NumPy archives: `x`, `y` and, where there are any, `x_test`, `y_test`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
@@ -13,6 +14,27 @@ use super::labels::labels;
 use super::npy::{self, Array, Problem, Values};
 use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
+
+/// Bytes that are read of an array for its header.
+const LONGEST_HEADER: u64 = 1 << 16;
+
+/// The shapes of all arrays of an archive, by name; those that cannot be read are left out.
+///
+/// # Errors
+/// If it is missing, or not an archive.
+pub fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
+    let mut archive = open(path)?;
+    let mut found = BTreeMap::new();
+    for at in 0..archive.len() {
+        let Ok(member) = archive.by_index(at) else { continue };
+        let Some(name) = member.name().strip_suffix(".npy").map(str::to_string) else { continue };
+        let mut header = Vec::new();
+        if member.take(LONGEST_HEADER).read_to_end(&mut header).is_ok() {
+            found.extend(npy::shape(&header).map(|shape| (name, shape)));
+        }
+    }
+    Ok(found)
+}
 
 /// Reads `x` of shape [N, ...] with labels `y` of N examples, or `x` of [steps, batch, ...] with `y` of [steps, batch].
 pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
