@@ -109,7 +109,7 @@ impl Arrays {
         let train = train.ok_or_else(|| Error::new(ErrorKind::Mismatch, format!("{} is empty", path.display())))?;
         let mut notes = Vec::new();
         if test.is_none() {
-            notes.push(no_test_note("each array under its name with _test behind it"));
+            notes.push(no_test_note("array whose name ends in _test"));
         }
         let name = path.file_name().map_or_else(|| "npz".into(), |name| name.to_string_lossy().into_owned());
         Ok(Arrays { name, ports, targets, train, test, notes })
