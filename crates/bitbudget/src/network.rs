@@ -119,10 +119,8 @@ fn interface(graph: &Graph, loss: &Loss) -> Result<Interface, Error> {
     let batch = graph.fixed_batch();
     let port = |id: NodeId| {
         let (ty, node) = (graph.ty(id), graph.node(id));
-        let (mut shape, mut axis): (Vec<usize>, _) = (
-            ty.shape.0.iter().map(|dim| dim.factor()).collect(),
-            ty.shape.0.iter().position(|dim| dim.is_batch()),
-        );
+        let (mut shape, mut axis): (Vec<usize>, _) =
+            (ty.shape.0.iter().map(|dim| dim.factor()).collect(), ty.shape.0.iter().position(|dim| dim.is_batch()));
         if batch.is_some() && shape.first() == batch.as_ref() {
             (shape[0], axis) = (1, Some(0));
         }

@@ -27,12 +27,7 @@ pub(crate) enum Loaded {
 ///
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
-pub(crate) fn load(
-    path: &Path,
-    network: &NetworkArgs,
-    loss: Option<&str>,
-    data: Option<&DataSpec>,
-) -> Result<Loaded> {
+pub(crate) fn load(path: &Path, network: &NetworkArgs, loss: Option<&str>, data: Option<&DataSpec>) -> Result<Loaded> {
     let bytes = read(path)?;
     if Compiled::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;

@@ -118,7 +118,10 @@ impl WarningKind {
                 format!("{} taken from the data", of("variable size is", "variable sizes are"))
             }
             WarningKind::FixedBatch { batch } => {
-                format!("the network takes {batch} example{} at a time, no other number", if *batch == 1 { "" } else { "s" })
+                format!(
+                    "the network takes {batch} example{} at a time, no other number",
+                    if *batch == 1 { "" } else { "s" }
+                )
             }
             WarningKind::Rounded => format!("{} rounded to FP32", of("FP64 initializer was", "FP64 initializers were")),
             WarningKind::ConstantWeight => format!(

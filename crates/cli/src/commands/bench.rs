@@ -84,7 +84,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(args.device.threads));
     let data = Some(&args.data);
-    let request = Request { data, seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
+    let request =
+        Request { data, seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, assignment, optimizer, request)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     compiled.check_training(compiled.assignment.batch)?;

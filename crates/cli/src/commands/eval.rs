@@ -40,7 +40,15 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let (method, threads) = (Method::Fp32, threads(args.device.threads));
     let seed = Some(args.seed);
-    let request = Request { data: Some(&args.data), seed, quiet: args.quiet, method, is_trained: false, threads, ..Request::default() };
+    let request = Request {
+        data: Some(&args.data),
+        seed,
+        quiet: args.quiet,
+        method,
+        is_trained: false,
+        threads,
+        ..Request::default()
+    };
     let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
     let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
     for note in examples.notes().iter().filter(|_| !args.quiet) {

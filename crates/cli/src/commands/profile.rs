@@ -25,7 +25,13 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let assignment = AssignmentArgs { network, loss, ..AssignmentArgs::default() };
     let inputs = Inputs { data: Some(&args.data), ..Inputs::new(&args.model, &assignment) };
     let outputs = check(&[("-o", Some(&args.output))], &inputs.files())?;
-    let request = Request { data: Some(&args.data), seed: Some(args.seed), quiet: args.quiet, method: Method::Fp32, ..Request::default() };
+    let request = Request {
+        data: Some(&args.data),
+        seed: Some(args.seed),
+        quiet: args.quiet,
+        method: Method::Fp32,
+        ..Request::default()
+    };
     let compiled = compiled(&args.model, &assignment, &OptimizerArgs::default(), request)?;
     compiled.check_training(args.batch)?;
     let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;

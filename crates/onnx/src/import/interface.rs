@@ -70,12 +70,7 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
 
 /// The network's inputs: everything that the graph is given and that has no value in the file.
 /// With `is_fixed` their sizes are those of the file, the batch among them.
-pub(super) fn network_inputs(
-    graph: &GraphProto,
-    options: &ImportOptions,
-    is_fixed: bool,
-    importer: &mut Importer,
-) {
+pub(super) fn network_inputs(graph: &GraphProto, options: &ImportOptions, is_fixed: bool, importer: &mut Importer) {
     let mut inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !importer.known.contains_key(&input.name)).collect();
     if inputs.iter().any(|input| importer.is_read(&input.name)) {

@@ -97,8 +97,7 @@ pub(super) fn shapes(
     }
     let names = bound.iter().map(|(name, size)| format!("{name}={size}")).collect();
     let given: BTreeMap<String, usize> = given.iter().map(|(name, &size)| (name.clone(), size)).chain(bound).collect();
-    let open: Vec<String> =
-        left.iter().filter(|name| !is_batch(name) && !given.contains_key(*name)).cloned().collect();
+    let open: Vec<String> = left.iter().filter(|name| !is_batch(name) && !given.contains_key(*name)).cloned().collect();
     if !open.is_empty() {
         let examples: Vec<String> = open.iter().map(|name| format!("--dim {name}=SIZE")).collect();
         let message = format!(

@@ -481,6 +481,11 @@ composed.add(case, node, f, i)
 logic.add(case, node, f, i)
 recurrent.add(case, node, f, i)
 
+# Losses of what the network itself takes for the classes.
+classes = node("ArgMax", ["x"], ["c"], axis=1, keepdims=0)
+case("loss_of_scores", 13, CNK, [classes, node("SoftmaxCrossEntropyLoss", ["x", "c"], ["l"], reduction="none"), node("Neg", ["l"])])
+case("loss_of_logarithms", 13, CNK, [classes, node("LogSoftmax", ["x"], ["p"], axis=1), node("NegativeLogLikelihoodLoss", ["p", "c", "w"], ["l"], reduction="none"), node("Neg", ["l"])], dict(w=np.abs(f(6)) + 0.1))
+
 # Withdrawn from the standard, so that no runtime computes them.
 case("old_affine", 6, CNK, [node("Affine", ["x"], alpha=2.0, beta=-0.5)], expect=lambda x, v: 2 * x - 0.5)
 case("old_image_scaler", 6, CNHW, [node("ImageScaler", ["x"], scale=0.5, bias=[1.0, 2.0, -3.0, 0.25])],

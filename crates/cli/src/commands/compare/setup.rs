@@ -41,7 +41,9 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new(args: &CompareArgs) -> Result<Setup> {
-        let Loaded::Network(model, warnings) = load(&args.model, &args.network, args.loss.output(), args.data.as_ref())? else {
+        let Loaded::Network(model, warnings) =
+            load(&args.model, &args.network, args.loss.output(), args.data.as_ref())?
+        else {
             bail!("{} is a trainer file, which has an assignment; give the network", args.model.display())
         };
         let threads = match usize::from(args.device.threads.threads) {
