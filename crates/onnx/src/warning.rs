@@ -140,14 +140,12 @@ impl WarningKind {
             ),
             WarningKind::LossInside => format!("{} in the file", of("loss is computed", "losses are computed")),
             WarningKind::NoParameters => "the network has no parameters, so there is nothing to train".into(),
-            WarningKind::Separated if count == 1 => {
-                "1 parameter is trained separately: the exporter had merged it with \
-                                                     others because their elements were equal"
-                    .into()
-            }
             WarningKind::Separated => format!(
-                "{count} parameters are trained separately: the exporter had merged them with others because their \
-                 elements were equal"
+                "{} with others because their elements were equal",
+                of(
+                    "parameter is trained separately: the exporter had merged it",
+                    "parameters are trained separately: the exporter had merged them"
+                )
             ),
             WarningKind::Shared => {
                 format!("{} by several operators", of("parameter is shared", "parameters are shared"))

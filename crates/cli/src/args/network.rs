@@ -32,9 +32,9 @@ impl NetworkArgs {
         ImportOptions {
             folders: self.allow_external.clone(),
             output: self.output.clone(),
-            loss: None,
             sizes: self.dims.iter().cloned().collect(),
             dropout: self.dropout,
+            ..ImportOptions::default()
         }
     }
 }

@@ -50,13 +50,13 @@ fn crop(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let x = importer.tensor(node, 0)?;
     let mut shape = importer.shape(x);
     let (&[_, _, height, width], Some(&[left, top, right, bottom])) =
-        (shape.0.as_slice(), node.ints("border")?.as_deref().and_then(|border| border.as_array::<4>()))
+        (shape.0.as_slice(), node.ints("border")?.and_then(|border| border.as_array::<4>()))
     else {
         return Err(format!("it needs an image [N, channels, height, width] and four borders, has {shape}"));
     };
     let fixed = |dim: Dim| dim.as_fixed().map(|size| size as i64).ok_or("the batch cannot be cropped");
     let (height, width) = (fixed(height)?, fixed(width)?);
-    let sizes = match node.ints("scale")?.as_deref() {
+    let sizes = match node.ints("scale")? {
         Some(&[height, width]) => [height, width],
         Some(_) => return Err("attribute `scale` must hold a height and a width".into()),
         None => [height - top - bottom, width - left - right],

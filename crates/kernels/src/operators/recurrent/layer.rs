@@ -127,7 +127,7 @@ impl<'a> Layer<'a> {
             let x = x.ok_or_else(|| geometry("recurrent", "the input must be stored"))?;
             let sizes = Matmul { count: 1, m: rows, n: row, k: inputs, trans_a: false, trans_b: true };
             let out = &mut all.products[..rows * row];
-            matmul(&sizes, x, self.w, Some((&*self.biases[0]).into()), &mut out.into())?;
+            matmul(&sizes, x, self.w, Some(self.biases[0].into()), &mut out.into())?;
         }
         let at = (step - all.steps.start) * batch * row;
         Ok(&mut all.products[at..at + batch * row])
