@@ -38,6 +38,8 @@ def chosen(errors, options):
     more = [part for size in sorted(sizes) for part in ("--dim", size)]
     if outputs and "--output" not in options:
         more += ["--output", re.match(r"`(.*?)`", outputs[1])[1]]
+    if "must hold scores of classes" in errors and "--loss" not in options:
+        more += ["--loss", "mse"]
     return more
 
 
@@ -55,8 +57,8 @@ def size(text):
     return int(np.prod([BATCH if part == "N" else int(part) for part in text.split("*")]))
 
 
-def data(text, seed):
-    """Random arrays for the inputs of a graph's text, by name, and targets for its output."""
+def data(text, seed, options):
+    """Random arrays for the inputs of a graph's text, by name, targets for its output, and the options with the loss that fits these."""
     random = np.random.default_rng(seed)
     inputs, output = parts(text)
     arrays = {}
@@ -67,10 +69,11 @@ def data(text, seed):
     if len(inputs) == 1:
         arrays = {"x": arrays.popitem()[1]}
     shape = [size(s) for s in output]
-    if len(shape) < 2 or shape[1 if len(shape) > 3 else -1] == 1:
-        return {**arrays, "y": random.standard_normal(shape).astype(np.float32)}, ["--loss", "mse"]
+    if "--loss" in options or len(shape) < 2 or shape[1 if len(shape) > 3 else -1] == 1:
+        loss = [] if "--loss" in options else ["--loss", "mse"]
+        return {**arrays, "y": random.standard_normal(shape).astype(np.float32)}, [*options, *loss]
     classes = shape.pop(1 if len(shape) > 3 else -1)
-    return {**arrays, "y": random.integers(0, classes, shape)}, []
+    return {**arrays, "y": random.integers(0, classes, shape)}, options
 
 
 def run(command, seconds):
@@ -93,21 +96,23 @@ def check(path, binary, work, arguments):
     except Exception as error:  # Of many kinds, which protobuf decides.
         return {**row, "stage": "read", "reasons": [f"{type(error).__name__}"], "whole": False}
     row |= {"whole": is_whole(model), "nodes": len(model.graph.node), "opset": max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)}
-    options, more = [], [""]
+    options, more, batch = [], [""], BATCH
     while more:
-        status, errors, text = run([binary, "inspect", path, "--method", "fp32", "--batch", BATCH, "--text", "forward", *options], arguments.seconds)
-        more = chosen(errors, options) if status != 0 and "the ONNX file cannot be imported" in errors else []
+        status, errors, text = run([binary, "inspect", path, "--method", "fp32", "--batch", batch, "--text", "forward", *options], arguments.seconds)
+        fixed = re.search(r"use a batch of (\d+)", errors)
+        more = chosen(errors, options) if status != 0 else []
         options += more
+        if fixed and int(fixed[1]) != batch:
+            batch, more = int(fixed[1]), [""]
     row["options"] = options
     if status != 0:
         return {**row, "stage": "inspect", "reasons": reasons.problems(errors)}
     try:
-        arrays, loss = data(text, 0)
+        arrays, options = data(text, 0, options)
         np.savez(work, **arrays)
     except (MemoryError, ValueError, IndexError) as error:
         return {**row, "stage": "data", "reasons": [str(error)]}
-    options += loss
-    common = ["--data", f"npz:{work}", "--batch", BATCH, "--steps", STEPS, "--lr", 0.0001, "--quiet"]
+    common = ["--data", f"npz:{work}", "--batch", batch, "--steps", STEPS, "--lr", 0.0001, "--quiet"]
     for stage, method in [("train", ["--method", "fp32"]), ("budget", ["--budget", arguments.budget, "--solve-seconds", 2, "--threads", 1])]:
         status, errors, _ = run([binary, "train", path, *common, *options, *method], arguments.seconds)
         if status != 0:
