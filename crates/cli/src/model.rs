@@ -23,11 +23,17 @@ pub(crate) enum Loaded {
     Trainer(Box<Compiled>),
 }
 
-/// Reads an ONNX network, of which the output `loss` is its loss where there is one, for data where they are known, or a trainer file.
+/// Reads an ONNX network, of which the output `loss` is its loss where there is one, for a batch and data where these are known, or a trainer file.
 ///
 /// # Errors
 /// If the file is missing, damaged, or holds what is not supported.
-pub(crate) fn load(path: &Path, network: &NetworkArgs, loss: Option<&str>, data: Option<&DataSpec>) -> Result<Loaded> {
+pub(crate) fn load(
+    path: &Path,
+    network: &NetworkArgs,
+    loss: Option<&str>,
+    batch: Option<usize>,
+    data: Option<&DataSpec>,
+) -> Result<Loaded> {
     let bytes = read(path)?;
     if Compiled::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
@@ -41,7 +47,7 @@ pub(crate) fn load(path: &Path, network: &NetworkArgs, loss: Option<&str>, data:
         Some(DataSpec::Npz(path)) => array_shapes(path).unwrap_or_default(),
         _ => BTreeMap::new(),
     };
-    let options = ImportOptions { loss: loss.map(str::to_string), arrays, ..network.import_options() };
+    let options = ImportOptions { loss: loss.map(str::to_string), arrays, batch, ..network.import_options() };
     let imported = import_with(path, &options);
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))
@@ -141,7 +147,7 @@ pub(crate) fn compiled_from(
         (None, Some(Loss::Output { name })) => Some(name.as_str()),
         _ => None,
     };
-    let (model, warnings) = match load(path, &assignment.network, own_loss, request.data)? {
+    let (model, warnings) = match load(path, &assignment.network, own_loss, assignment.batch, request.data)? {
         Loaded::Network(model, warnings) => (model, warnings),
         Loaded::Trainer(compiled) => {
             let mut given = effect::fixed(assignment, optimizer);

@@ -63,6 +63,12 @@ impl ImportError {
         ImportError::new(vec![problem.into()])
     }
 
+    /// The same with another problem, or advice, behind the others.
+    pub(crate) fn with(mut self, problem: impl Into<ImportProblem>) -> ImportError {
+        self.problems.push(problem.into());
+        self
+    }
+
     /// A file that cannot be read.
     pub(crate) fn unreadable(path: &Path, error: &io::Error) -> ImportError {
         let problem = format!("`{}` cannot be read: {error}", path.display());

@@ -27,10 +27,25 @@ pub enum WarningKind {
         /// The examples of a batch.
         batch: usize,
     },
+    /// The inputs of the file are one example.
+    OneExample,
+    /// The file states a batch size that it does not need.
+    AnyBatch {
+        /// The examples of a batch in the file.
+        batch: usize,
+    },
     /// FP64 initializers were rounded.
     Rounded,
     /// Weights are made by nodes of the file.
     MadeWeights,
+    /// Weights stand in nodes of the file.
+    Constants,
+    /// Attributes that the operators do not have.
+    UnknownAttribute,
+    /// Several outputs, of which one can be trained.
+    ChosenOutput,
+    /// Activations that the file quantises by their own range.
+    DynamicQuantization,
     /// Weights of convolutions are constants.
     ConstantWeight,
     /// Dropout operators have no effect.
@@ -82,6 +97,10 @@ impl WarningKind {
         match self {
             WarningKind::Separated
             | WarningKind::BoundSizes
+            | WarningKind::AnyBatch { .. }
+            | WarningKind::Constants
+            | WarningKind::ChosenOutput
+            | WarningKind::DynamicQuantization
             | WarningKind::Shared
             | WarningKind::CopiedStatistics
             | WarningKind::FrozenStatistics
@@ -95,6 +114,8 @@ impl WarningKind {
             WarningKind::NewerOperatorSet { .. }
             | WarningKind::InputType { .. }
             | WarningKind::FixedBatch { .. }
+            | WarningKind::OneExample
+            | WarningKind::UnknownAttribute
             | WarningKind::Rounded
             | WarningKind::ConstantWeight
             | WarningKind::MadeWeights
@@ -123,11 +144,24 @@ impl WarningKind {
                     if *batch == 1 { "" } else { "s" }
                 )
             }
+            WarningKind::OneExample => "the network takes one example at a time, all of its inputs together".into(),
+            WarningKind::AnyBatch { batch } => format!("the file states a batch of {batch}"),
             WarningKind::Rounded => format!("{} rounded to FP32", of("FP64 initializer was", "FP64 initializers were")),
             WarningKind::ConstantWeight => format!(
                 "{} a constant, not an initializer, as weight, which is not trained",
                 of("convolution has", "convolutions have")
             ),
+            WarningKind::Constants => {
+                format!(
+                    "{} Constant, not stored as initializers",
+                    of("tensor is the result of a", "tensors are the results of a")
+                )
+            }
+            WarningKind::UnknownAttribute => of("attribute is not known", "attributes are not known"),
+            WarningKind::ChosenOutput => "one output only is made of floating-point numbers".into(),
+            WarningKind::DynamicQuantization => {
+                of("tensor is quantised by its own range", "tensors are quantised by their own ranges")
+            }
             WarningKind::MadeWeights => {
                 format!("{} made of a shape and a number, not stored", of("weight is", "weights are"))
             }
@@ -195,11 +229,21 @@ impl WarningKind {
         match self {
             WarningKind::NewerOperatorSet { .. } => "its operators are read as those of the newest known one",
             WarningKind::FixedBatch { .. } => "export it with a variable batch to train with others",
+            WarningKind::OneExample => {
+                "arrays of data have a dimension of examples in front of those of the file's inputs"
+            }
+            WarningKind::AnyBatch { .. } => "any other trains too, as it was read without that number",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::BoundSizes => "",
             WarningKind::Dropout => "--dropout on trains with dropout",
             WarningKind::NoParameters => "export the network with its weights as initializers",
             WarningKind::LossInside => "the scores before it are trained, with labels as `y` of the data",
+            WarningKind::Constants => "they are read as if they were initializers: weights are trained",
+            WarningKind::UnknownAttribute => "they are left out",
+            WarningKind::ChosenOutput => "it is trained; --output trains another one",
+            WarningKind::DynamicQuantization => {
+                "in training they are not quantised, since examples would depend on the rest of their batch"
+            }
             WarningKind::MadeWeights => "such weights are parameters and trained",
             WarningKind::FoldedNormalisation => {
                 "the network is trained without it. Use the file from before any optimizer, exported with torch.onnx.export(..., dynamo=False, \

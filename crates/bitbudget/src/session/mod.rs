@@ -232,7 +232,7 @@ fn import_options(options: &Options) -> onnx::ImportOptions {
         Loss::Output { name } => Some(name.clone()),
         _ => None,
     };
-    onnx::ImportOptions { loss, ..onnx::ImportOptions::default() }
+    onnx::ImportOptions { loss, batch: Some(options.batch), ..onnx::ImportOptions::default() }
 }
 
 fn not_ready() -> Error {

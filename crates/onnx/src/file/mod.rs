@@ -4,5 +4,6 @@ pub(crate) mod beside;
 pub(crate) mod constant;
 pub(crate) mod external;
 pub(crate) mod old_sets;
+pub(crate) mod sparse;
 pub(crate) mod tensor;
 pub(crate) mod wire;

@@ -1,15 +1,15 @@
 //! The interface of a file's graph: names, initializers, inputs, the output that is trained.
 
 use super::options::ImportOptions;
-use super::sizes::{self, Shapes, Size};
+use super::sizes::{self, Batch, Shapes, Size};
 use crate::analysis::order::node_name;
 use crate::error::ImportProblem;
-use crate::file::tensor;
+use crate::file::{sparse, tensor};
 use crate::importer::{Importer, Value};
 use crate::ops;
-use crate::warning::{WarningKind, few};
-use bitbudget_ir::ops::Transpose;
-use bitbudget_ir::{DType, Graph, NodeId, Op, Role, TensorType};
+use crate::warning::{self, WarningKind, few};
+use bitbudget_ir::ops::{Reshape, Transpose};
+use bitbudget_ir::{DType, Dim, Graph, NodeId, Op, Role, Shape, TensorType};
 use onnx_protobuf::{GraphProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,10 +43,14 @@ pub(super) fn unique_names(graph: &GraphProto, problems: &mut Vec<ImportProblem>
 /// Decodes the initializers.
 pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
     for sparse in &graph.sparse_initializer {
-        let name = sparse.values.as_ref().map_or("", |v| v.name.as_str());
-        importer
-            .problems
-            .push(format!("initializer `{name}` is sparse, which is not supported; store it densely").into());
+        let name = sparse.values.as_ref().map_or("", |values| values.name.as_str());
+        match sparse::decode(sparse, importer.data()) {
+            Ok(decoded) => importer.add_initializer(name, decoded),
+            Err(reason) => {
+                importer.problems.push(ImportProblem::at(format!("initializer `{name}`"), reason));
+                importer.known.insert(name.into(), Value::Failed);
+            }
+        }
     }
     let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for proto in &graph.initializer {
@@ -69,8 +73,7 @@ pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
 }
 
 /// The network's inputs: everything that the graph is given and that has no value in the file.
-/// With `is_fixed` their sizes are those of the file, the batch among them.
-pub(super) fn network_inputs(graph: &GraphProto, options: &ImportOptions, is_fixed: bool, importer: &mut Importer) {
+pub(super) fn network_inputs(graph: &GraphProto, options: &ImportOptions, batch: Batch, importer: &mut Importer) {
     let mut inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !importer.known.contains_key(&input.name)).collect();
     if inputs.iter().any(|input| importer.is_read(&input.name)) {
@@ -97,32 +100,62 @@ pub(super) fn network_inputs(graph: &GraphProto, options: &ImportOptions, is_fix
     if found.len() < inputs.len() {
         return;
     }
-    let sizes: Vec<(&str, Vec<Size>)> =
+    let mut sizes: Vec<(&str, Vec<Size>)> =
         found.iter().map(|(input, _, sizes)| (input.name.as_str(), sizes.clone())).collect();
-    let shapes = match is_fixed {
-        true => sizes::stated(&sizes)
-            .map(|shapes| Shapes { shapes, ..Shapes::default() })
-            .ok_or_else(|| "the inputs have variable sizes".into()),
-        false => {
-            let only = if sizes.len() == 1 { options.arrays.get("x") } else { None };
-            let arrays: Vec<_> = sizes.iter().map(|(name, _)| options.arrays.get(*name).or(only)).collect();
-            sizes::shapes(&sizes, &options.sizes, &arrays)
-        }
-    };
+    sizes::name_apart(&mut sizes, &options.sizes);
+    let only = if sizes.len() == 1 { options.arrays.get("x") } else { None };
+    let arrays: Vec<_> = sizes.iter().map(|(name, _)| options.arrays.get(*name).or(only)).collect();
+    let shapes = sizes::check_given(&options.sizes, &graph.input)
+        .and_then(|()| sizes::shapes(&sizes, &options.sizes, &arrays, batch));
     match shapes {
-        Ok(Shapes { shapes, batch, bound }) => {
-            importer.batch = batch;
+        Ok(Shapes { shapes, batch: stated, bound }) => {
+            importer.batch = stated;
+            if let Some(batch) = stated {
+                warning::add(&mut importer.warnings, WarningKind::AnyBatch { batch }, []);
+            }
             bound.iter().for_each(|size| importer.warn(WarningKind::BoundSizes, size));
             for ((input, dtype, _), shape) in found.into_iter().zip(shapes) {
                 let elements = element_type(input);
                 if dtype == DType::F32 && elements != "FLOAT" {
                     importer.warn(WarningKind::InputType { elements }, &input.name);
                 }
-                importer.add_input(&input.name, TensorType { dtype, shape });
+                match batch {
+                    Batch::One(_) if !is_one(&shape) => add_example(importer, &input.name, dtype, shape),
+                    _ => importer.add_input(&input.name, TensorType { dtype, shape }),
+                }
             }
         }
         Err(problem) => importer.problems.push(problem),
     }
+}
+
+/// Whether a shape is that of one example with a dimension of its own.
+fn is_one(shape: &Shape) -> bool {
+    shape.get(0) == Some(Dim::fixed(1))
+}
+
+/// A shape with a dimension in front for the example that it is of.
+fn with_example(shape: &Shape) -> Shape {
+    Shape([&[Dim::fixed(1)], shape.0.as_slice()].concat())
+}
+
+/// Adds an input that is one example.
+fn add_example(importer: &mut Importer, name: &str, dtype: DType, shape: Shape) {
+    importer.add_input(name, TensorType { dtype, shape: with_example(&shape) });
+    if let Some(&Value::Tensor(id)) = importer.known.get(name) {
+        match importer.emit_internal(&format!("{name}.example"), Reshape { shape }, &[id]) {
+            Ok(id) => drop(importer.known.insert(name.into(), Value::Tensor(id))),
+            Err(reason) => importer.problems.push(ImportProblem::at(format!("input `{name}`"), reason)),
+        }
+    }
+}
+
+/// The size of a file's inputs that is the batch, where it is open.
+pub(super) fn open_batch(graph: &GraphProto, options: &ImportOptions) -> Option<String> {
+    let is_given = |input: &&ValueInfoProto| graph.initializer.iter().any(|weight| weight.name == input.name);
+    let inputs = graph.input.iter().filter(|input| !is_given(input));
+    let sizes: Vec<_> = inputs.filter_map(|input| Some((input.name.as_str(), sizes::sizes(input).ok()?))).collect();
+    sizes::open_batch(&sizes, &options.sizes)
 }
 
 fn element_code(input: &ValueInfoProto) -> Option<i32> {
@@ -159,16 +192,30 @@ pub(super) fn network_output<'g>(
             None => (Some(format!("the graph has no output `{wanted}`; it has {}", few(&names))), None),
         },
         (None, []) => (Some("the graph has no output".to_string()), None),
-        (None, outputs) => {
-            let described: Vec<String> = outputs.iter().map(described).collect();
-            let (all, first) = (described.join(", "), &names[0]);
-            let more =
-                format!("the graph has {} outputs, {all}: say which one is trained, --output {first}", names.len());
-            (Some(more), None)
-        }
+        (None, outputs) => match floats(outputs).as_slice() {
+            [only] => {
+                importer.warn(WarningKind::ChosenOutput, &only.name);
+                (None, Some(*only))
+            }
+            found => {
+                // Scores are more likely meant than labels.
+                let others = outputs.iter().filter(|output| !found.iter().any(|other| other.name == output.name));
+                let all: Vec<&ValueInfoProto> = found.iter().copied().chain(others).collect();
+                let described: Vec<String> = all.iter().map(|output| described(output)).collect();
+                let (first, all) = (&all[0].name, described.join(", "));
+                let more =
+                    format!("the graph has {} outputs, {all}: say which one is trained, --output {first}", names.len());
+                (Some(more), None)
+            }
+        },
     };
     importer.problems.extend(problem.map(ImportProblem::from));
     found.map(|output| output.name.as_str())
+}
+
+/// The outputs of floating-point numbers, as far as the file says it.
+fn floats(outputs: &[ValueInfoProto]) -> Vec<&ValueInfoProto> {
+    outputs.iter().filter(|output| element_code(output).is_some_and(tensor::is_float)).collect()
 }
 
 /// An output with its shape, as far as the file says it.
@@ -184,7 +231,8 @@ fn described(output: &ValueInfoProto) -> String {
 }
 
 /// Makes the tensor of a name the output of the graph. Where a loss of ONNX stood behind it, the classes are its second dimension.
-pub(super) fn set_output(name: &str, has_loss: bool, importer: &mut Importer) {
+/// With `is_example` it is the result of one example.
+pub(super) fn set_output(name: &str, has_loss: bool, is_example: bool, importer: &mut Importer) {
     let id = match importer.known.get(name).cloned() {
         Some(Value::Failed) => return,
         Some(Value::Tensor(id)) => id,
@@ -207,6 +255,13 @@ pub(super) fn set_output(name: &str, has_loss: bool, importer: &mut Importer) {
         // The classes of three dimensions are the last one here.
         match importer.emit_internal(name, Transpose { perm: vec![0, 2, 1] }, &[scores]) {
             Ok(transposed) => scores = transposed,
+            Err(reason) => return importer.problems.push(ImportProblem::at(format!("output `{name}`"), reason)),
+        }
+    }
+    let shape = importer.graph.ty(scores).shape.clone();
+    if is_example && !is_one(&shape) {
+        match importer.emit_internal(name, Reshape { shape: with_example(&shape) }, &[scores]) {
+            Ok(result) => scores = result,
             Err(reason) => return importer.problems.push(ImportProblem::at(format!("output `{name}`"), reason)),
         }
     }

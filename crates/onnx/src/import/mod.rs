@@ -3,6 +3,7 @@
 //! The file is analysed as a whole (`analysis`), its nodes are walked in order (`nodes`), each goes through its row (`ops`), and the
 //! rows add to the graph (`importer`).
 
+mod attempts;
 mod buffers;
 mod control;
 mod interface;
@@ -20,13 +21,14 @@ use crate::file::external::DataFolders;
 use crate::file::old_sets;
 use crate::file::wire;
 use crate::importer::Importer;
-use crate::inline::{self, subgraphs};
+use crate::inline::{self, quantized, subgraphs, weights};
 use crate::ops;
 use crate::warning::{self, Warning, WarningKind};
 use bitbudget_ir::{Model, Op, verify};
 use nodes::Walk;
-use onnx_protobuf::{Message, ModelProto};
+use onnx_protobuf::{GraphProto, Message, ModelProto};
 pub use options::ImportOptions;
+use sizes::Batch;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -108,7 +110,7 @@ pub fn import_bytes_with(
 /// # Errors
 /// All problems of the file at once, each with the node, its operator and what to do.
 pub fn import_stated(bytes: &[u8]) -> Result<Imported, ImportError> {
-    import_model(&decode(bytes)?, None, Interface::Stated)
+    import_model(&decode(bytes, &mut |_| ())?, None, Interface::Stated)
 }
 
 /// What the inputs and outputs of a file are.
@@ -119,15 +121,16 @@ enum Interface<'o> {
         options: &'o ImportOptions,
         /// Losses that stood behind the scores.
         losses: &'o [String],
-        /// Whether the batch is that of the file.
-        is_fixed: bool,
+        /// Where the examples are.
+        batch: Batch,
     },
     /// What the file states.
     Stated,
 }
 
 fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let mut model = decode(bytes)?;
+    let mut dynamic = Vec::new();
+    let mut model = decode(bytes, &mut |graph| dynamic = quantized::replace(graph))?;
     if let (Some(graph), Some(wanted), None) = (model.graph.as_mut(), &options.output, &options.loss)
         && graph.output.iter().any(|output| output.name == *wanted)
     {
@@ -135,20 +138,18 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
         graph.output.retain(|output| output.name == *wanted);
     }
     let losses = model.graph.as_mut().map(|graph| loss::strip(graph, options.loss.as_deref())).unwrap_or_default();
-    let import = |is_fixed, data| import_model(&model, data, Interface::Network { options, losses: &losses, is_fixed });
-    let error = match import(false, data.clone()) {
-        Ok(imported) => return Ok(imported),
-        Err(error) => error,
-    };
-    // What a file states for one batch size may be wrong for others.
-    let Ok(mut imported) = import(true, data) else { return Err(error) };
-    let Some(batch) = imported.model.graph.fixed_batch() else { return Err(error) };
-    warning::add(&mut imported.warnings, WarningKind::FixedBatch { batch }, [error.to_string()]);
+    let constants = model.graph.as_mut().map(weights::from_constants).unwrap_or_default();
+    let mut imported = attempts::import(&model, data, options, &losses)?;
+    for (kind, names) in [(WarningKind::Constants, constants), (WarningKind::DynamicQuantization, dynamic)] {
+        if !names.is_empty() {
+            warning::add(&mut imported.warnings, kind, names);
+        }
+    }
     Ok(imported)
 }
 
-/// The file's message, in the forms of the oldest operator set whose forms are read, without functions.
-fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
+/// The file's message, in the forms of the oldest operator set whose forms are read, without functions; `prepare` changes the graph first.
+fn decode(bytes: &[u8], prepare: &mut dyn FnMut(&mut GraphProto)) -> Result<ModelProto, ImportError> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(too_large(bytes.len() as u64));
     }
@@ -159,6 +160,7 @@ fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     let mut model = ModelProto::parse_from_bytes(bytes)
         .map_err(|e| ImportError::one(format!("{e}; the file is corrupt or not an ONNX file")))?;
     old_sets::convert(&mut model);
+    model.graph.as_mut().into_iter().for_each(prepare);
     inline::functions(&mut model, &ops::is_read).map_err(ImportError::new)?;
     if let Some(graph) = model.graph.as_mut() {
         subgraphs::hoist(graph);
@@ -186,11 +188,11 @@ fn import_model(
     }
     interface::initializers(graph, &mut importer);
     let output = match interface {
-        Interface::Network { options, losses, is_fixed } => {
+        Interface::Network { options, losses, batch } => {
             importer.has_own_loss = options.loss.is_some();
             warn_of_each(&mut importer, WarningKind::LossInside, losses.to_vec());
             importer.dropout = options.dropout;
-            interface::network_inputs(graph, options, is_fixed, &mut importer);
+            interface::network_inputs(graph, options, batch, &mut importer);
             let wanted = options.output.as_deref().filter(|wanted| !losses.iter().any(|loss| loss == wanted));
             interface::network_output(graph, options.loss.as_deref().or(wanted), &mut importer)
         }
@@ -204,8 +206,9 @@ fn import_model(
         Err(cycle) => importer.problems.push(cycle.into()),
     }
     match interface {
-        Interface::Network { losses, .. } => {
-            let set = |name| interface::set_output(name, !losses.is_empty(), &mut importer);
+        Interface::Network { losses, batch, .. } => {
+            let is_example = matches!(batch, Batch::One(_)) && !importer.has_own_loss;
+            let set = |name| interface::set_output(name, !losses.is_empty(), is_example, &mut importer);
             output.into_iter().for_each(set);
             if importer.has_own_loss {
                 interface::set_other_outputs(graph, &mut importer);

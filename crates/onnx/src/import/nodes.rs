@@ -10,6 +10,7 @@ use crate::file::constant::Constant;
 use crate::importer::{self, Importer, Node, Operand, Value};
 use crate::inline::notes;
 use crate::ops::{self, Fold, Row};
+use crate::warning::WarningKind;
 use bitbudget_ir::DType;
 use onnx_protobuf::{GraphProto, NodeProto};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,9 @@ const MOST_FOLDED_IN_ALL: usize = 10_000_000;
 
 /// Nodes that unrolled loops may come to in all.
 const MOST_UNROLLED: usize = 20_000;
+
+/// Operators of which ONNX Runtime does not check the attributes, so that files have others.
+const UNCHECKED: [&str; 2] = ["LayerNormalization", "SimplifiedLayerNormalization"];
 
 /// The walk over a file's nodes, and over those that control flow adds.
 pub(super) struct Walk<'g> {
@@ -86,6 +90,7 @@ impl<'g> Walk<'g> {
                 importer.problems.push(problem);
                 Vec::new()
             });
+            note_element_type(importer, proto);
             let mut values = values.into_iter();
             for name in &proto.output {
                 let value = values.next().unwrap_or(Value::Failed);
@@ -159,8 +164,11 @@ impl<'g> Walk<'g> {
         };
         let place = format!("node `{name}` ({} version {version}{})", proto.op_type, called(proto));
         let inputs = self.inputs(importer, row, proto).map_err(|reason| ImportProblem::at(&place, reason))?;
-        if let Some(unknown) = proto.attribute.iter().find(|a| !row.attributes.contains(&a.name.as_str())) {
-            return Err(ImportProblem::at(place, format!("attribute `{}` is not known", unknown.name)));
+        for unknown in proto.attribute.iter().filter(|a| !row.attributes.contains(&a.name.as_str())) {
+            if !UNCHECKED.contains(&row.name) {
+                return Err(ImportProblem::at(place, format!("attribute `{}` is not known", unknown.name)));
+            }
+            importer.warn(WarningKind::UnknownAttribute, format!("{name}.{}", unknown.name));
         }
         let Inputs::All(inputs) = inputs else { return Ok(Vec::new()) };
         let read = proto.output.iter().map(|n| !n.is_empty() && importer.is_read(n)).collect();
@@ -253,6 +261,19 @@ impl<'g> Walk<'g> {
             return Err("the file computes too many constants; simplify it before the import".into());
         }
         Ok(results.into_iter().map(Value::known).collect())
+    }
+}
+
+/// Notes the type that known whole numbers have in the file, which is that of quantised ones.
+fn note_element_type(importer: &mut Importer, node: &NodeProto) {
+    let (Some(output), Some(input)) = (node.output.first(), node.input.first()) else { return };
+    let found = match node.op_type.as_str() {
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" => importer.element_types.get(input).copied(),
+        "Cast" => node.attribute.iter().find(|a| a.name == "to").and_then(|to| i32::try_from(to.i).ok()),
+        _ => None,
+    };
+    if let Some(code) = found {
+        importer.element_types.insert(output.clone(), code);
     }
 }
 

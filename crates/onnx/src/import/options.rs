@@ -17,6 +17,8 @@ pub struct ImportOptions {
     pub sizes: BTreeMap<String, usize>,
     /// The shapes of arrays of data, by input (`x` for an only one): they bind the sizes that are left.
     pub arrays: BTreeMap<String, Vec<usize>>,
+    /// The examples of a batch, for networks that cannot take any number of them.
+    pub batch: Option<usize>,
     /// Which dropout the network trains with.
     pub dropout: Dropout,
 }

@@ -37,6 +37,39 @@ pub(crate) fn sizes(input: &ValueInfoProto) -> Result<Vec<Size>, String> {
     shape.dim.iter().enumerate().map(size).collect()
 }
 
+/// Names the sizes apart that an input gives the name of the batch besides: some exporters have one name for all sizes that they do not know.
+pub(super) fn name_apart(inputs: &mut [(&str, Vec<Size>)], given: &BTreeMap<String, usize>) {
+    let Some(batch) = open_batch(inputs, given).map(Size::Named) else { return };
+    for (name, sizes) in inputs {
+        let repeated = sizes.iter_mut().enumerate().filter(|(_, size)| **size == batch).skip(1);
+        repeated.for_each(|(axis, size)| *size = Size::Named(format!("{name}.{axis}")));
+    }
+}
+
+/// Checks that some input has each size that is given, also one that the trained output does not need.
+pub(super) fn check_given(given: &BTreeMap<String, usize>, inputs: &[ValueInfoProto]) -> Result<(), ImportProblem> {
+    let mut all = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    for input in inputs {
+        for (axis, size) in sizes(input).unwrap_or_default().into_iter().enumerate() {
+            if let Size::Named(name) = size {
+                places.insert(format!("{}.{axis}", input.name));
+                all.insert(name);
+            }
+        }
+    }
+    let is_there = |name: &String| all.contains(name) || places.contains(name);
+    let unknown: Vec<String> = given.keys().filter(|name| !is_there(name)).cloned().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let there = match all.is_empty() {
+        true => "it has none".into(),
+        false => format!("it has {}", few(&all.into_iter().collect::<Vec<_>>())),
+    };
+    Err(format!("the file has no variable size {}; {there}", few(&unknown)).into())
+}
+
 /// The shapes of inputs, one of whose sizes is the batch.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
@@ -48,10 +81,49 @@ pub(super) struct Shapes {
     pub(super) bound: Vec<String>,
 }
 
-/// The shapes of inputs as the file states them, without a batch; nothing if it leaves a size open.
-pub(super) fn stated(inputs: &[(&str, Vec<Size>)]) -> Option<Vec<Shape>> {
-    let dim = |size: &Size| if let Size::Fixed(size) = size { Some(Dim::fixed(*size)) } else { None };
-    inputs.iter().map(|(_, sizes)| Some(Shape(sizes.iter().map(dim).collect::<Option<_>>()?))).collect()
+/// Where the examples of the inputs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Batch {
+    /// Along the size that is open, or else along the first dimension, in any number.
+    Any,
+    /// Along the second dimension, in any number: the first one counts steps.
+    Second,
+    /// As many as the file states, or as are given where it leaves the number open.
+    Stated(Option<usize>),
+    /// The same, and all inputs together are one example.
+    One(Option<usize>),
+}
+
+/// The size that is the batch among those that are open.
+pub(super) fn open_batch(inputs: &[(&str, Vec<Size>)], given: &BTreeMap<String, usize>) -> Option<String> {
+    let open = |size: &Size| match size {
+        Size::Named(name) if !given.contains_key(name) => Some(name.clone()),
+        _ => None,
+    };
+    let all: BTreeSet<String> = inputs.iter().flat_map(|(_, sizes)| sizes).filter_map(open).collect();
+    let is_batch_name = |name: &&String| name.to_lowercase().contains("batch") || name.as_str() == "N";
+    let named = all.iter().find(is_batch_name).cloned();
+    let leading = || inputs.iter().find_map(|(_, sizes)| sizes.first().and_then(open));
+    named.or_else(leading).or_else(|| all.first().cloned())
+}
+
+/// The number of examples that the file states, where their dimension is not open.
+fn stated_batch(inputs: &[(&str, Vec<Size>)], batch: Batch) -> Result<Option<usize>, ImportProblem> {
+    let fixed = |(_, sizes): &(&str, Vec<Size>), axis: usize| match sizes.get(axis) {
+        Some(Size::Fixed(size)) => Some(*size),
+        _ => None,
+    };
+    match batch {
+        Batch::Any if inputs.iter().any(|(_, sizes)| matches!(sizes.first(), Some(Size::Named(_)))) => {
+            Err("all sizes are given, so that none is left for the batch".into())
+        }
+        Batch::Any => Ok(inputs.iter().find_map(|input| fixed(input, 0))),
+        Batch::Second => match inputs.iter().find(|(_, sizes)| sizes.len() > 2).and_then(|input| fixed(input, 1)) {
+            Some(size) => Ok(Some(size)),
+            None => Err("no input has a second dimension for the batch".into()),
+        },
+        Batch::Stated(_) | Batch::One(_) => Ok(None),
+    }
 }
 
 /// The shapes of inputs whose named sizes are `given`, or those of arrays, by input.
@@ -62,26 +134,14 @@ pub(super) fn shapes(
     inputs: &[(&str, Vec<Size>)],
     given: &BTreeMap<String, usize>,
     arrays: &[Option<&Vec<usize>>],
+    at: Batch,
 ) -> Result<Shapes, ImportProblem> {
     let named = |size: &Size| if let Size::Named(name) = size { Some(name.clone()) } else { None };
-    let all: BTreeSet<String> = inputs.iter().flat_map(|(_, sizes)| sizes).filter_map(named).collect();
-    let unknown: Vec<String> = given.keys().filter(|name| !all.contains(*name)).cloned().collect();
-    if !unknown.is_empty() {
-        let there = if all.is_empty() {
-            "it has none".into()
-        } else {
-            format!("it has {}", few(&all.into_iter().collect::<Vec<_>>()))
-        };
-        return Err(format!("the file has no variable size {}; {there}", few(&unknown)).into());
-    }
     let open = |size: &Size| named(size).filter(|name| !given.contains_key(name));
     let left: BTreeSet<String> = inputs.iter().flat_map(|(_, sizes)| sizes).filter_map(open).collect();
-    let first = |(_, sizes): &(&str, Vec<Size>)| sizes.first().and_then(open);
     // A size that the file does not name is the batch where it stands first.
     let unnamed: BTreeSet<String> = inputs.iter().map(|(name, _)| format!("{name}.0")).collect();
-    let leading: Vec<String> = inputs.iter().filter_map(first).collect();
-    let is_batch_name = |name: &&String| name.to_lowercase().contains("batch") || name.as_str() == "N";
-    let batch = left.iter().find(is_batch_name).or(leading.first()).or(left.first()).cloned();
+    let batch = open_batch(inputs, given);
     let is_batch = |name: &String| {
         batch.as_ref() == Some(name) || unnamed.contains(name) && batch.as_ref().is_none_or(|b| unnamed.contains(b))
     };
@@ -107,18 +167,19 @@ pub(super) fn shapes(
         );
         return Err(message.into());
     }
-    // Without a variable the first dimension is taken for the batch, whatever number the file has there.
-    let fixed = match batch {
-        Some(_) => None,
-        None => inputs.iter().find_map(|(_, sizes)| match sizes.first() {
-            Some(Size::Fixed(size)) => Some(*size),
-            _ => None,
-        }),
+    // Without a variable a dimension is taken for the batch, whatever number the file has there.
+    let axis_of_batch = if at == Batch::Second { 1 } else { 0 };
+    let (fixed, variable) = match (&batch, at) {
+        (Some(_), Batch::Any) => (None, Dim::BATCH),
+        (Some(name), Batch::Second) => return Err(format!("the size `{name}` is open").into()),
+        (Some(_), Batch::Stated(Some(size)) | Batch::One(Some(size))) => (None, Dim::fixed(size)),
+        (Some(name), _) => return Err(format!("the size of `{name}` is not known").into()),
+        (None, _) => (stated_batch(inputs, at)?, Dim::BATCH),
     };
     let dim = |(axis, size): (usize, &Size)| match size {
-        Size::Fixed(size) if axis == 0 && fixed == Some(*size) => Dim::BATCH,
+        Size::Fixed(size) if axis == axis_of_batch && fixed == Some(*size) => Dim::BATCH,
         Size::Fixed(size) => Dim::fixed(*size),
-        Size::Named(name) => given.get(name).map_or(Dim::BATCH, |&size| Dim::fixed(size)),
+        Size::Named(name) => given.get(name).map_or(variable, |&size| Dim::fixed(size)),
     };
     let shape = |(_, sizes): &(&str, Vec<Size>)| Shape(sizes.iter().enumerate().map(dim).collect());
     Ok(Shapes { shapes: inputs.iter().map(shape).collect(), batch: fixed, bound: names })
@@ -127,7 +188,7 @@ pub(super) fn shapes(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{Size, shapes};
+    use super::{Batch, Size, shapes};
 
     fn found(inputs: &[&[&str]], given: &[(&str, usize)]) -> Result<Vec<String>, String> {
         let names = ["a", "b"];
@@ -135,7 +196,7 @@ mod tests {
         let inputs: Vec<(&str, Vec<Size>)> =
             names.iter().zip(inputs).map(|(name, sizes)| (*name, sizes.iter().map(size).collect())).collect();
         let given = given.iter().map(|(name, size)| (name.to_string(), *size)).collect();
-        let found = shapes(&inputs, &given, &[]).map_err(|problem| problem.to_string())?;
+        let found = shapes(&inputs, &given, &[], Batch::Any).map_err(|problem| problem.to_string())?;
         Ok(found.shapes.iter().map(ToString::to_string).collect())
     }
 
@@ -154,8 +215,6 @@ mod tests {
         }
         let message = found(&[&["batch", "s", "t"]], &[("t", 4)]).unwrap_err();
         assert!(message.contains("beside the batch `batch`: give --dim s=SIZE"), "{message}");
-        let message = found(&[&["batch", "s"]], &[("q", 4)]).unwrap_err();
-        assert!(message.contains("no variable size `q`; it has `batch`, `s`"), "{message}");
     }
 
     #[test]
@@ -163,7 +222,7 @@ mod tests {
         let named = |name: &str| Size::Named(name.into());
         let inputs = [("a", vec![named("batch"), named("s")]), ("b", vec![named("batch"), named("s"), Size::Fixed(3)])];
         let bind = |a: &[usize], b: &[usize]| {
-            let found = shapes(&inputs, &Default::default(), &[Some(&a.to_vec()), Some(&b.to_vec())]);
+            let found = shapes(&inputs, &Default::default(), &[Some(&a.to_vec()), Some(&b.to_vec())], Batch::Any);
             found.map(|found| (found.shapes.iter().map(ToString::to_string).collect::<Vec<_>>(), found.bound))
         };
         let (bound, names) = bind(&[100, 7], &[100, 7, 3]).unwrap();

@@ -5,8 +5,10 @@ mod copy;
 mod functions;
 mod node;
 pub(crate) mod notes;
+pub(crate) mod quantized;
 pub(crate) mod standard;
 pub(crate) mod subgraphs;
+pub(crate) mod weights;
 
 pub(crate) use copy::Copy;
 pub(crate) use functions::functions;

@@ -17,6 +17,9 @@ pub(crate) const INNER: &str = "bitbudget.inner";
 /// The first output that a node of an unrolled body has in the file.
 pub(crate) const ORIGINAL: &str = "bitbudget.original";
 
+/// The number by which the scale of quantised numbers is multiplied.
+pub(crate) const FACTOR: &str = "bitbudget.factor";
+
 /// Sets a note.
 pub(crate) fn set(node: &mut NodeProto, key: &str, value: &str) {
     node.metadata_props.retain(|entry| entry.key != key);

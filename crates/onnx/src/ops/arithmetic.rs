@@ -152,9 +152,15 @@ fn div(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 
 fn pow(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let x = importer.tensor(node, 0)?;
+    let rank = importer.shape(x).rank();
     let known = match &node.need(1)?.value {
-        Value::Constant(exponent) if exponent.len() == 1 && exponent.shape.len() <= importer.shape(x).rank() => {
-            Some(exponent.as_scalar()?)
+        Value::Constant(exponent) if exponent.len() == 1 && exponent.shape.len() <= rank => Some(exponent.as_scalar()?),
+        Value::Initializer(i) => {
+            // A square or a root is meant as such, and negative numbers have no derivative by the exponent.
+            let exponent = importer.initializers[*i].constant.clone();
+            let number =
+                (exponent.len() == 1 && exponent.shape.len() <= rank).then(|| exponent.as_scalar()).transpose()?;
+            number.filter(|exponent| [0.5, 2.0, 3.0].contains(exponent))
         }
         _ => None,
     };

@@ -30,6 +30,7 @@ mod order;
 mod pad;
 mod part;
 mod pool;
+mod qonnx;
 mod quantization;
 mod rearrange;
 mod recurrent;
@@ -97,6 +98,7 @@ const MICROSOFT: &str = "com.microsoft";
 pub(crate) fn find(domain: &str, name: &str) -> Option<&'static Row> {
     match domain {
         MICROSOFT => microsoft::ROWS.iter().find(|row| row.name == name),
+        _ if qonnx::DOMAINS.contains(&domain) => qonnx::ROWS.iter().find(|row| row.name == name),
         _ if is_onnx(domain) => families().into_iter().flat_map(|(_, rows)| rows).find(|row| row.name == name),
         _ => None,
     }
@@ -145,6 +147,7 @@ pub fn operator_table() -> Vec<OperatorRow> {
         on_tensors: row.build.is_some(),
     };
     let own = families().into_iter().map(|(family, rows)| ("", family, rows));
-    let all = own.chain([(MICROSOFT, "Domain `com.microsoft`", microsoft::ROWS)]);
+    let others = [(MICROSOFT, "Domain `com.microsoft`", microsoft::ROWS), (qonnx::DOMAINS[0], "QONNX", qonnx::ROWS)];
+    let all = own.chain(others);
     all.flat_map(|(domain, family, rows)| rows.iter().map(move |r| row(domain, family, r))).collect()
 }

@@ -6,10 +6,12 @@ use super::row::Row;
 use crate::file::constant::{Constant, Elements};
 use crate::file::tensor;
 use crate::importer::{Importer, Node, Operand, Value, axis};
+use crate::inline::notes;
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Real, UnaryFunction, ops};
 use onnx_protobuf::tensor_proto::DataType;
 use protobuf::Enum;
+use std::rc::Rc;
 
 pub(super) const QUANTIZE: Row = Row {
     name: "QuantizeLinear",
@@ -98,7 +100,14 @@ fn parameters(
     node: &Node,
     shape: &[Option<usize>],
 ) -> Result<(Constant, Option<Constant>), String> {
-    let scale = spread(node, &*importer.constant(node.need(1)?)?, shape)?;
+    let mut scale = importer.constant(node.need(1)?)?;
+    if let Some(name) = notes::get(node.proto, notes::FACTOR) {
+        let value = importer.known.get(name).cloned().ok_or_else(|| format!("`{name}` is not there"))?;
+        let factor = importer.constant(&Operand { name: name.into(), value })?.as_scalar()?;
+        let numbers = scale.as_floats()?.into_iter().map(|scale| scale * factor).collect();
+        scale = Rc::new(Constant { shape: scale.shape.clone(), elements: Elements::Floats(numbers) });
+    }
+    let scale = spread(node, &scale, shape)?;
     let zero = node.input(2).map(|operand| spread(node, &*importer.constant(operand)?, shape)).transpose()?;
     let is_any = |zero: &Constant| zero.as_floats().is_ok_and(|all| all.iter().any(|&x| x != 0.0));
     Ok((scale, zero.filter(is_any)))
@@ -183,7 +192,7 @@ fn stored_weight(
     }
     numbers.iter_mut().zip(scale).for_each(|(x, scale)| *x *= scale);
     let constant = Constant { shape: stored.shape.clone(), elements: Elements::Floats(numbers) };
-    if stored.shape.is_empty() {
+    if stored.len() == 1 {
         return Ok(vec![Value::known(constant)]);
     }
     // Optimizers write a node for each reader of a weight.

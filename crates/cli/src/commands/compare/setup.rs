@@ -42,7 +42,7 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn new(args: &CompareArgs) -> Result<Setup> {
         let Loaded::Network(model, warnings) =
-            load(&args.model, &args.network, args.loss.output(), args.data.as_ref())?
+            load(&args.model, &args.network, args.loss.output(), args.precision.batch, args.data.as_ref())?
         else {
             bail!("{} is a trainer file, which has an assignment; give the network", args.model.display())
         };

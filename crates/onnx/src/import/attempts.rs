@@ -1,0 +1,75 @@
+//! The batch of a file that does not take any number of examples along the first dimension.
+
+use super::sizes::Batch;
+use super::{ImportOptions, Imported, Interface, import_model, interface};
+use crate::error::ImportError;
+use crate::file::external::DataFolders;
+use crate::warning::{self, WarningKind};
+use bitbudget_ir::{Dim, Graph, Op};
+use onnx_protobuf::ModelProto;
+
+/// A size to try where none is given.
+const TRIED: usize = 16;
+
+/// Reads a network with any number of examples in a batch, or else with as many as the file states.
+///
+/// # Errors
+/// What stands in the way of any number of examples.
+pub(super) fn import(
+    model: &ModelProto,
+    data: Option<DataFolders>,
+    options: &ImportOptions,
+    losses: &[String],
+) -> Result<Imported, ImportError> {
+    let read = |options: &ImportOptions, batch| {
+        import_model(model, data.clone(), Interface::Network { options, losses, batch })
+    };
+    let error = match read(options, Batch::Any) {
+        Ok(imported) => return Ok(imported),
+        Err(error) => error,
+    };
+    // Recurrent layers often have the steps first.
+    if let Ok(imported) = read(options, Batch::Second) {
+        return Ok(imported);
+    }
+    let open = model.graph.as_ref().and_then(|graph| interface::open_batch(graph, options));
+    if let Some(name) = &open {
+        let mut given = options.clone();
+        given.sizes.insert(name.clone(), TRIED);
+        if read(&given, Batch::Second).is_ok() {
+            return Err(error.with(format!(
+                "the size `{name}` seems to count steps, not examples: give --dim {name}=SIZE, which makes the second dimension the batch"
+            )));
+        }
+    }
+    // What a file states for one batch size may be wrong for others.
+    let size = options.batch.or(open.is_some().then_some(TRIED));
+    let Ok(mut imported) = read(options, Batch::Stated(size)) else { return Err(error) };
+    if options.batch.is_none() && open.is_some() {
+        let advice = "it can be read for one batch size only: give it, --batch SIZE";
+        return Err(error.with(advice));
+    }
+    let graph = &imported.model.graph;
+    let fixed = graph.fixed_batch().filter(|&batch| options.loss.is_some() || has_example_each(graph, batch));
+    let kind = match fixed {
+        Some(batch) => WarningKind::FixedBatch { batch },
+        None => {
+            let Ok(one) = read(options, Batch::One(size)) else { return Err(error) };
+            imported = one;
+            WarningKind::OneExample
+        }
+    };
+    warning::add(&mut imported.warnings, kind, [error.to_string()]);
+    Ok(imported)
+}
+
+/// Whether the first output has a result for each of so many examples, and no layer takes these for steps.
+fn has_example_each(graph: &Graph, batch: usize) -> bool {
+    let size = |id, axis| graph.ty(id).shape.get(axis).and_then(Dim::as_fixed);
+    let are_steps = |id| {
+        let x = graph.operands(id).first().filter(|_| matches!(graph.op(id), Op::Recurrent(_)));
+        x.is_some_and(|&x| size(x, 0) == Some(batch) && size(x, 1) == Some(1))
+    };
+    let has_result = graph.outputs().first().is_some_and(|&(_, output)| size(output, 0) == Some(batch));
+    has_result && (batch == 1 || !graph.ids().any(are_steps))
+}
