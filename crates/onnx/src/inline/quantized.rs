@@ -122,6 +122,10 @@ impl Pass {
         let y = if is_last { last.clone() } else { self.names.fresh(&format!("{last}.result")) };
         let mut attributes = node.attribute.clone();
         attributes.retain(|attribute| !matches!(attribute.name.as_str(), "channels_last" | "opset"));
+        if let Some(alpha) = attributes.iter().find(|attribute| attribute.name == "alpha" && form.operator == "Gemm") {
+            // The bias is in the whole numbers of the product, which alpha scales too.
+            attributes.push(AttributeProto { name: "beta".into(), ..alpha.clone() });
+        }
         let computing = NodeProto {
             op_type: form.operator.into(),
             name: node.name.clone(),

@@ -3,6 +3,7 @@
 use super::convolution::conv;
 use super::linear::{gemm, matmul};
 use super::microsoft_attention;
+use super::microsoft_embed::EMBED;
 use super::normalization::layer_normalization;
 use super::quantization::{DEQUANTIZE, QUANTIZE};
 use super::row::{Build, Row};
@@ -41,6 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("LayerNormalization", &["axis", "epsilon", "stash_type"], "as in the standard", layer_normalization),
     SIMPLIFIED,
+    EMBED,
     microsoft_attention::ATTENTION,
     microsoft_attention::MULTI_HEAD,
     microsoft_attention::GROUPED,

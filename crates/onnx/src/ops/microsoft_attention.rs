@@ -21,7 +21,7 @@ const fn row(
 pub(super) const MULTI_HEAD: Row = row(
     "MultiHeadAttention",
     &["mask_filter_value", "num_heads", "scale", "unidirectional"],
-    "as the standard's Attention; queries, keys and values apart, with a bias, a mask of keys or their number, added scores, past keys and values",
+    "as the standard's Attention; queries, keys and values apart or packed, with a bias, a mask of keys or their number, added scores, past keys and values",
     multi_head,
 );
 
@@ -37,8 +37,8 @@ pub(super) const ATTENTION: Row = row(
         "scale",
         "unidirectional",
     ],
-    "`matmul` with the weights of queries, keys and values, then as the standard's Attention; masks of two and three dimensions; neither a \
-     cache nor rotary embedding",
+    "`matmul` with the weights of queries, keys and values, then as the standard's Attention; masks of two and three dimensions; a \
+     cache as an input, no rotary embedding",
     attention,
 );
 
@@ -112,23 +112,26 @@ fn added(importer: &mut Importer, node: &Node, position: usize) -> Result<Option
 
 fn multi_head(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let count = heads_of(node, "num_heads")?;
-    if node.input(1).is_none() || node.input(2).is_none() {
-        return Err("queries, keys and values packed in one tensor are not supported; export them apart".into());
-    }
     node.refuse_outputs(3, "qk")?;
+    let parts = if node.input(1).is_none() { Some(unpacked(importer, node)?) } else { None };
     let mut sides = Vec::with_capacity(3);
     let mut start = 0;
     for position in 0..3 {
-        let mut x = importer.tensor(node, position)?;
+        let mut x = match parts {
+            Some(parts) => parts[position],
+            None => importer.tensor(node, position)?,
+        };
         let shape = importer.shape(x);
         if node.input(3).is_some() {
-            let width = shape.0.last().and_then(|dim| dim.as_fixed()).filter(|_| shape.rank() == 3);
-            let width = width.ok_or_else(|| format!("a bias needs operands of three dimensions, not {shape}"))?;
-            let bias = importer.tensor(node, 3)?;
-            let own = part(importer, &format!("{}.bias", node.name), bias, 0, (start, width, 1))?;
-            importer.make_internal(own);
-            x = importer.emit(node.name, ops::Add {}, &[x, own])?;
-            start += width;
+            let width = shape.0.last().and_then(|dim| dim.as_fixed()).ok_or("the width of a bias varies")?;
+            // Keys and values that have their heads come from elsewhere, with their bias.
+            if shape.rank() == 3 {
+                let bias = importer.tensor(node, 3)?;
+                let own = part(importer, &format!("{}.bias", node.name), bias, 0, (start, width, 1))?;
+                importer.make_internal(own);
+                x = importer.emit(node.name, ops::Add {}, &[x, own])?;
+            }
+            start += if shape.rank() == 3 { width } else { count * width };
         }
         sides.push(Heads::new(importer, x, Some(count))?);
     }
@@ -159,12 +162,55 @@ fn multi_head(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String
     Ok([done.y, presents[0], presents[1]].map(Value::Tensor).into())
 }
 
+/// Queries, keys and values `[batch, rows, heads * width]` from a tensor `[batch, rows, heads, 3, width]`.
+fn unpacked(importer: &mut Importer, node: &Node) -> Result<[NodeId; 3], String> {
+    let x = importer.tensor(node, 0)?;
+    let shape = importer.shape(x);
+    let (&[batch, rows, heads, three, width], None) = (shape.0.as_slice(), node.input(2)) else {
+        return Err(format!("without keys and values its input must be [batch, rows, heads, 3, width], not {shape}"));
+    };
+    if three != Dim::fixed(3) {
+        return Err(format!("queries, keys and values are not packed in {shape}"));
+    }
+    let joined = Shape(vec![batch, rows, Dim::fixed(heads.factor() * width.factor())]);
+    let mut parts = [x; 3];
+    for (position, own) in parts.iter_mut().enumerate() {
+        let taken = part(importer, &format!("{}.part", node.name), x, 3, (position, 1, 1))?;
+        importer.make_internal(taken);
+        *own = importer.reshape(node.name, taken, joined.clone())?;
+    }
+    Ok(parts)
+}
+
+/// Keys or values `[batch, heads, rows, width]` of a cache of both.
+fn cached_side(importer: &mut Importer, node: &Node, past: NodeId, side: usize) -> Result<NodeId, String> {
+    let shape = importer.shape(past);
+    if shape.rank() != 5 || shape.0[0] != Dim::fixed(2) {
+        return Err(format!("its cache {shape} is not [2, batch, heads, keys, width]"));
+    }
+    let taken = part(importer, &format!("{}.past", node.name), past, 0, (side, 1, 1))?;
+    importer.make_internal(taken);
+    importer.reshape(node.name, taken, Shape(shape.0[1..].to_vec()))
+}
+
+/// A cache of both from keys and values.
+fn joined_sides(importer: &mut Importer, node: &Node, sides: [NodeId; 2]) -> Result<NodeId, String> {
+    let mut both = sides;
+    for side in &mut both {
+        let shape = importer.shape(*side);
+        let one = Shape([&[Dim::fixed(1)], shape.0.as_slice()].concat());
+        *side = importer.reshape(node.name, *side, one)?;
+    }
+    importer.emit(node.name, ops::Concat { axis: 0 }, &both)
+}
+
 fn attention(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let count = heads_of(node, "num_heads")?;
-    if node.input(4).is_some() || node.flag("do_rotary")? {
-        return Err("a cache and rotary embedding are not supported; use the file from before the optimizer".into());
+    if node.flag("do_rotary")? || node.flag("past_present_share_buffer")? {
+        let reason = "rotary embedding and a cache in place are not supported; use the file from before the optimizer";
+        return Err(reason.into());
     }
-    node.refuse_outputs(1, "present")?;
+    let past = past(importer, node, 4)?;
     let (x, weights) = (importer.tensor(node, 0)?, importer.tensor(node, 1)?);
     let mut operands = vec![x, weights];
     let (rows, all) = (importer.shape(x), importer.shape(weights));
@@ -198,26 +244,57 @@ fn attention(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String>
         start += width;
         Heads::new(importer, taken, Some(count))
     };
-    let (q, k, v) = (side(importer, widths[0])?, side(importer, widths[1])?, side(importer, widths[2])?);
+    let (q, mut k, mut v) = (side(importer, widths[0])?, side(importer, widths[1])?, side(importer, widths[2])?);
+    let is_read = node.read.get(1) == Some(&true);
+    let mut length = 0;
+    for (number, heads) in [&mut k, &mut v].into_iter().enumerate() {
+        if past.is_some() || is_read {
+            heads.put_first(importer, node)?;
+        }
+        if let Some(past) = past {
+            let own = cached_side(importer, node, past, number)?;
+            length = cached(importer, own)?;
+            heads.append_to(importer, node, own)?;
+        }
+    }
     let masks = [key_mask(importer, node, 3, k.rows)?, added(importer, node, 5)?].into_iter().flatten().collect();
     let (softcap, is_causal) = (0.0, node.flag("unidirectional")?);
-    let scores = Scores { scale: scale(node, q.width)?, softcap, is_causal, before: None, after: None, past: 0, masks };
-    Ok(vec![Value::Tensor(attend(importer, node, [q, k, v], &scores)?.y)])
+    let presents = [k.x, v.x];
+    let scores =
+        Scores { scale: scale(node, q.width)?, softcap, is_causal, before: None, after: None, past: length, masks };
+    let present = if is_read { Some(joined_sides(importer, node, presents)?) } else { None };
+    let y = attend(importer, node, [q, k, v], &scores)?.y;
+    Ok([Some(y), present].into_iter().flatten().map(Value::Tensor).collect())
 }
 
 fn grouped(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let (count, shared) = (heads_of(node, "num_heads")?, heads_of(node, "kv_num_heads")?);
-    if node.input(1).is_none() || node.input(2).is_none() {
-        return Err("queries, keys and values packed in one tensor are not supported; export them apart".into());
-    }
     if past(importer, node, 3)?.is_some() || past(importer, node, 4)?.is_some() {
         return Err("a cache with elements is not supported: export the network without one".into());
     }
     if node.flag("smooth_softmax")? || (9..12).any(|position| node.input(position).is_some_and(|_| position != 10)) {
         return Err("smooth_softmax, given positions and head sinks are not supported".into());
     }
-    let q = importer.tensor(node, 0)?;
-    let (k, v) = (importer.tensor(node, 1)?, importer.tensor(node, 2)?);
+    let mut q = importer.tensor(node, 0)?;
+    let [k, v] = match node.input(1) {
+        Some(_) => [importer.tensor(node, 1)?, importer.tensor(node, 2)?],
+        None => {
+            // Columns of queries, then of keys, then of values.
+            let (all, packed) = (importer.shape(q).0.last().map_or(0, |dim| dim.factor()), q);
+            let width = all / (count + 2 * shared);
+            let side = |importer: &mut Importer, start: usize, heads: usize| {
+                let taken =
+                    part(importer, &format!("{}.part", node.name), packed, 2, (start * width, heads * width, 1))?;
+                importer.make_internal(taken);
+                Ok::<NodeId, String>(taken)
+            };
+            if importer.shape(packed).rank() != 3 || width * (count + 2 * shared) != all {
+                return Err(format!("queries, keys and values are not packed in {}", importer.shape(packed)));
+            }
+            q = side(importer, 0, count)?;
+            [side(importer, count, shared)?, side(importer, count + shared, shared)?]
+        }
+    };
     let mut q = Heads::new(importer, q, Some(count))?;
     let mut k = Heads::new(importer, k, Some(shared))?;
     let mut v = Heads::new(importer, v, Some(shared))?;

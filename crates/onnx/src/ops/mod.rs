@@ -24,6 +24,7 @@ mod losses;
 mod lp_pool;
 mod microsoft;
 mod microsoft_attention;
+mod microsoft_embed;
 mod normalization;
 mod normalization_composed;
 mod order;

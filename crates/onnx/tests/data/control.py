@@ -6,7 +6,7 @@
 Outputs are those of onnxruntime, or of onnx's reference implementation where onnxruntime lacks an operator set.
 """
 import json, pathlib
-import indices
+import indices, quantised
 import numpy as np, onnx, onnxruntime
 from onnx import numpy_helper as nh, parser
 from onnx.reference import ReferenceEvaluator
@@ -20,21 +20,28 @@ def f(*shape):
     return rng.standard_normal(shape).round(3).astype(np.float32)
 
 
-def case(name, body, weights=None, functions="", shape=("N", 6), opset=18, more=(), batch=3):
-    """A model `x [N, 6] -> y` of nodes and functions in ONNX's text form, with weights by name."""
+def case(name, body, weights=None, functions="", shape=("N", 6), opset=18, more=(), batch=3, written=None):
+    """A model `x [N, 6] -> y` of nodes and functions in ONNX's text form, with weights by name. `written` computes the same by operators that
+    onnxruntime has."""
+    model = parsed(name, body, weights, functions, shape, opset, more)
+    x = f(batch, *shape[1:])
+    computing = parsed(name, written, weights, functions, shape, opset, more) if written else model
+    try:
+        y = onnxruntime.InferenceSession(computing.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    except Exception as e:
+        print(f"{name}: reference implementation ({str(e)[:110]})")
+        y = ReferenceEvaluator(computing).run(None, {"x": x})[0]
+    (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
+    cases.append(dict(name=name, batch=batch, input=[float(v) for v in x.ravel()], shape=list(y.shape), output=[float(v) for v in y.ravel()]))
+
+
+def parsed(name, body, weights, functions, shape, opset, more):
     sets = ", ".join([f'"" : {opset}', *(f'"{domain}" : 1' for domain in more)])
     dims = ",".join(map(str, shape))
     text = f'<ir_version: 10, opset_import: [{sets}], producer_name: "control.py">\n{name} (float[{dims}] x) => (float[{",".join("ABCD"[: len(shape)])}] y) {{\n{body}\n}}\n{functions}'
     model = parser.parse_model(text)
     model.graph.initializer.extend(nh.from_array(np.asarray(a), k) for k, a in (weights or {}).items())
-    x = f(batch, *shape[1:])
-    try:
-        y = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
-    except Exception as e:
-        print(f"{name}: reference implementation ({str(e)[:110]})")
-        y = ReferenceEvaluator(model).run(None, {"x": x})[0]
-    (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
-    cases.append(dict(name=name, batch=batch, input=[float(v) for v in x.ravel()], shape=list(y.shape), output=[float(v) for v in y.ravel()]))
+    return model
 
 
 BLOCK = """
@@ -256,6 +263,7 @@ case("without_elements", """
   y = MatMul (c, v)""", dict(none=np.zeros((3, 0), np.float32), a=np.zeros((6, 0), np.float32), b=np.zeros((0, 4), np.float32), w=f(6, 4)))
 
 indices.add(case, f)
+quantised.add(case, f)
 
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 print(len(cases), "cases")
