@@ -17,8 +17,8 @@ import reasons
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BATCH, STEPS = 2, 3
-# What stands for sizes that a file leaves open: sequences and sides of images.
-OPEN = 64
+# What stands for sizes that a file leaves open, sequences and sides of images: the first that it takes.
+OPEN = 64, 8, 512
 # Fewer nodes are a test of an operator, no network.
 FEWEST_NODES = 5
 
@@ -31,9 +31,9 @@ def is_whole(model):
     return len(graph.node) >= FEWEST_NODES and bool(weights) and any(i.name not in given for i in graph.input)
 
 
-def chosen(errors, options):
+def chosen(errors, options, size):
     """What a user would add to the options after reading these errors: sizes, and the output to train."""
-    sizes = {f"{name}={OPEN}" for name in re.findall(r"--dim (.+?)=SIZE", errors)} - set(options)
+    sizes = {f"{name}={size}" for name in re.findall(r"--dim (.+?)=SIZE", errors)} - set(options)
     outputs = re.search(r"the graph has \d+ outputs, (.*?): say which one is trained", errors)
     more = [part for size in sorted(sizes) for part in ("--dim", size)]
     if outputs and "--output" not in options:
@@ -88,6 +88,19 @@ def run(command, seconds):
     return result.returncode, result.stderr, result.stdout
 
 
+def inspected(path, binary, seconds, size):
+    """The status, errors and text of a file's graph, with the options and the batch that it asks for."""
+    options, more, batch = [], [""], BATCH
+    while more:
+        status, errors, text = run([binary, "inspect", path, "--method", "fp32", "--batch", batch, "--text", "forward", *options], seconds)
+        fixed = re.search(r"use a batch of (\d+)", errors)
+        more = chosen(errors, options, size) if status != 0 else []
+        options += more
+        if fixed and int(fixed[1]) != batch:
+            batch, more = int(fixed[1]), [""]
+    return status, errors, text, options, batch
+
+
 def check(path, binary, work, arguments):
     """A finding about a file."""
     row = {"file": path.name}
@@ -96,14 +109,10 @@ def check(path, binary, work, arguments):
     except Exception as error:  # Of many kinds, which protobuf decides.
         return {**row, "stage": "read", "reasons": [f"{type(error).__name__}"], "whole": False}
     row |= {"whole": is_whole(model), "nodes": len(model.graph.node), "opset": max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)}
-    options, more, batch = [], [""], BATCH
-    while more:
-        status, errors, text = run([binary, "inspect", path, "--method", "fp32", "--batch", batch, "--text", "forward", *options], arguments.seconds)
-        fixed = re.search(r"use a batch of (\d+)", errors)
-        more = chosen(errors, options) if status != 0 else []
-        options += more
-        if fixed and int(fixed[1]) != batch:
-            batch, more = int(fixed[1]), [""]
+    for size in OPEN:
+        status, errors, text, options, batch = inspected(path, binary, arguments.seconds, size)
+        if status == 0 or "--dim" not in options:
+            break
     row["options"] = options
     if status != 0:
         return {**row, "stage": "inspect", "reasons": reasons.problems(errors)}

@@ -2,11 +2,16 @@
 
 use crate::cross_entropy::{self, examples};
 use bitbudget_ir::ops::{Add, Clip, Input, Mul, ReduceMean, Scale, Sub, Unary};
-use bitbudget_ir::{Graph, GraphError, Loss, Names, NodeId, Op, Real, Reason, Role, TensorType, UnaryFunction};
+use bitbudget_ir::{DType, Graph, GraphError, Loss, Names, NodeId, Op, Real, Reason, Role, TensorType, UnaryFunction};
 
 /// Appends the loss to the network's result, with its target, and names the results; returns the loss, a scalar.
 pub(crate) fn append(graph: &mut Graph, result: NodeId, loss: &Loss, names: &mut Names) -> Result<NodeId, GraphError> {
     loss.check().map_err(|reason| fault(graph, result, &reason))?;
+    if graph.ty(result).dtype != DType::F32 {
+        let reason = "the network's output holds whole numbers or truth values, which have no gradient; choose one of floating-point numbers \
+                      with --output, or export the scores from which it is computed";
+        return Err(fault(graph, result, reason));
+    }
     let elements = match loss {
         Loss::CrossEntropy { smoothing, weights } => {
             return cross_entropy::append(graph, result, *smoothing, weights, names);

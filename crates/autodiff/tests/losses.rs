@@ -195,3 +195,16 @@ fn wrong_numbers_of_a_loss_are_refused() {
     assert!(refused(&weights).contains("4 class weights were given, but the network has 3 classes"));
     assert!(refused(&Loss::Huber { delta: -1.0 }).contains("Huber delta of -1 is not a number above 0"));
 }
+
+#[test]
+fn whole_numbers_are_no_output_to_train() {
+    let lines = "%0 = input {name=\"x\"} : f32[N,3]\n%1 = parameter {name=\"w\"} : f32[2,3]\n\
+                 %2 = matmul(%0, %1) {trans_a=false, trans_b=true} : f32[N,2] output \"fc\"\n\
+                 %3 = convert(%2) {from=\"f32\", to=\"i32\"} : i32[N,2]\nreturn \"y\" = %3";
+    let graph: Graph = format!("graph \"g\" {{\n{lines}\n}}").parse().unwrap();
+    for name in ["cross-entropy", "bce", "mse", "l1", "huber"] {
+        let loss: Loss = name.parse().unwrap();
+        let error = training_with(&graph, &Optimizer::sgd(), Updates::Always, &loss).unwrap_err().to_string();
+        assert!(error.contains("whole numbers or truth values, which have no gradient; choose"), "{error}");
+    }
+}

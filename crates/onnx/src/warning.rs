@@ -29,7 +29,7 @@ pub enum WarningKind {
     },
     /// The inputs of the file are one example.
     OneExample,
-    /// The file states a batch size that it does not need.
+    /// Nodes hold the batch size of the file, which they do not need.
     AnyBatch {
         /// The examples of a batch in the file.
         batch: usize,
@@ -145,7 +145,9 @@ impl WarningKind {
                 )
             }
             WarningKind::OneExample => "the network takes one example at a time, all of its inputs together".into(),
-            WarningKind::AnyBatch { batch } => format!("the file states a batch of {batch}"),
+            WarningKind::AnyBatch { batch } => {
+                format!("{} the batch size of {batch} in the file", of("node has", "nodes have"))
+            }
             WarningKind::Rounded => format!("{} rounded to FP32", of("FP64 initializer was", "FP64 initializers were")),
             WarningKind::ConstantWeight => format!(
                 "{} a constant, not an initializer, as weight, which is not trained",
@@ -232,7 +234,7 @@ impl WarningKind {
             WarningKind::OneExample => {
                 "arrays of data have a dimension of examples in front of those of the file's inputs"
             }
-            WarningKind::AnyBatch { .. } => "any other trains too, as it was read without that number",
+            WarningKind::AnyBatch { .. } => "it was replaced, so that any other trains too",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
             WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::BoundSizes => "",
             WarningKind::Dropout => "--dropout on trains with dropout",

@@ -33,10 +33,13 @@ pub(super) fn import(
         return Ok(imported);
     }
     let open = model.graph.as_ref().and_then(|graph| interface::open_batch(graph, options));
-    if let Some(name) = &open {
+    let given = |name: &String| {
         let mut given = options.clone();
         given.sizes.insert(name.clone(), TRIED);
-        if read(&given, Batch::Second).is_ok() {
+        given
+    };
+    if let Some(name) = &open {
+        if read(&given(name), Batch::Second).is_ok() {
             return Err(error.with(format!(
                 "the size `{name}` seems to count steps, not examples: give --dim {name}=SIZE, which makes the second dimension the batch"
             )));
@@ -44,7 +47,12 @@ pub(super) fn import(
     }
     // What a file states for one batch size may be wrong for others.
     let size = options.batch.or(open.is_some().then_some(TRIED));
-    let Ok(mut imported) = read(options, Batch::Stated(size)) else { return Err(error) };
+    let Ok(mut imported) = read(options, Batch::Stated(size)) else {
+        return Err(match open.filter(|name| size != Some(TRIED) && read(&given(name), Batch::Stated(None)).is_ok()) {
+            Some(name) => error.with(format!("the size `{name}` seems not to count examples: give --dim {name}=SIZE")),
+            None => error,
+        });
+    };
     if options.batch.is_none() && open.is_some() {
         let advice = "it can be read for one batch size only: give it, --batch SIZE";
         return Err(error.with(advice));

@@ -7,7 +7,7 @@ use crate::error::ImportProblem;
 use crate::file::{sparse, tensor};
 use crate::importer::{Importer, Value};
 use crate::ops;
-use crate::warning::{self, WarningKind, few};
+use crate::warning::{WarningKind, few};
 use bitbudget_ir::ops::{Reshape, Transpose};
 use bitbudget_ir::{DType, Dim, Graph, NodeId, Op, Role, Shape, TensorType};
 use onnx_protobuf::{GraphProto, ValueInfoProto, type_proto};
@@ -42,34 +42,47 @@ pub(super) fn unique_names(graph: &GraphProto, problems: &mut Vec<ImportProblem>
 
 /// Decodes the initializers.
 pub(super) fn initializers(graph: &GraphProto, importer: &mut Importer) {
-    for sparse in &graph.sparse_initializer {
+    let sparse = graph.sparse_initializer.iter().map(|sparse| {
         let name = sparse.values.as_ref().map_or("", |values| values.name.as_str());
-        match sparse::decode(sparse, importer.data()) {
-            Ok(decoded) => importer.add_initializer(name, decoded),
+        (name, sparse.values.data_type, sparse::decode(sparse, importer.data()))
+    });
+    let dense = graph
+        .initializer
+        .iter()
+        .map(|dense| (dense.name.as_str(), dense.data_type, tensor::decode(dense, importer.data())));
+    let decoded: Vec<_> = dense.chain(sparse).collect();
+    for (name, element_type, decoded) in decoded {
+        match decoded {
+            Ok(decoded) => {
+                importer.element_types.insert(name.into(), element_type);
+                importer.add_initializer(name, decoded);
+            }
             Err(reason) => {
-                importer.problems.push(ImportProblem::at(format!("initializer `{name}`"), reason));
+                // Texts are names of labels, which only nodes read that the network does not need.
+                if tensor::type_name(element_type) != "STRING" {
+                    importer.missed.insert(name.into());
+                }
+                importer.unreadable.insert(name.into(), reason);
                 importer.known.insert(name.into(), Value::Failed);
             }
         }
     }
+}
+
+/// Adds a problem for the initializers that a node needs and that cannot be read.
+pub(super) fn unreadable(importer: &mut Importer) {
     let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for proto in &graph.initializer {
-        match tensor::decode(proto, importer.data()) {
-            Ok(decoded) => {
-                importer.element_types.insert(proto.name.clone(), proto.data_type);
-                importer.add_initializer(&proto.name, decoded);
-            }
-            Err(reason) => {
-                wrong.entry(reason).or_default().push(proto.name.clone());
-                importer.known.insert(proto.name.clone(), Value::Failed);
-            }
+    for name in std::mem::take(&mut importer.missed) {
+        if let Some(reason) = importer.unreadable.get(&name) {
+            wrong.entry(reason.clone()).or_default().push(name);
         }
     }
     let problem = |(reason, names): (String, Vec<String>)| match names.as_slice() {
         [name] => ImportProblem::at(format!("initializer `{name}`"), reason),
         names => ImportProblem::at(format!("{} initializers, {}", names.len(), few(names)), reason),
     };
-    importer.problems.extend(wrong.into_iter().map(problem));
+    let found: Vec<ImportProblem> = wrong.into_iter().map(problem).collect();
+    importer.problems.splice(0..0, found);
 }
 
 /// The network's inputs: everything that the graph is given and that has no value in the file.
@@ -110,9 +123,6 @@ pub(super) fn network_inputs(graph: &GraphProto, options: &ImportOptions, batch:
     match shapes {
         Ok(Shapes { shapes, batch: stated, bound }) => {
             importer.batch = stated;
-            if let Some(batch) = stated {
-                warning::add(&mut importer.warnings, WarningKind::AnyBatch { batch }, []);
-            }
             bound.iter().for_each(|size| importer.warn(WarningKind::BoundSizes, size));
             for ((input, dtype, _), shape) in found.into_iter().zip(shapes) {
                 let elements = element_type(input);
@@ -234,7 +244,10 @@ fn described(output: &ValueInfoProto) -> String {
 /// With `is_example` it is the result of one example.
 pub(super) fn set_output(name: &str, has_loss: bool, is_example: bool, importer: &mut Importer) {
     let id = match importer.known.get(name).cloned() {
-        Some(Value::Failed) => return,
+        Some(Value::Failed) => {
+            importer.missed.insert(name.into());
+            return;
+        }
         Some(Value::Tensor(id)) => id,
         Some(Value::Padded(padded)) => match importer.padded(&padded) {
             Ok(id) => id,

@@ -216,6 +216,7 @@ fn import_model(
         }
         Interface::Stated => stated::set_outputs(graph, &mut importer),
     }
+    interface::unreadable(&mut importer);
     importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));
     warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));
     warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(&whole));

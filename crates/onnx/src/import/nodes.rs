@@ -109,7 +109,10 @@ impl<'g> Walk<'g> {
         for name in &proto.input {
             inputs.push(match importer.known.get(name) {
                 _ if name.is_empty() => None,
-                Some(Value::Failed) => return Ok(Vec::new()),
+                Some(Value::Failed) => {
+                    importer.missed.insert(name.clone());
+                    return Ok(Vec::new());
+                }
                 Some(value) => Some(Operand { name: name.clone(), value: value.clone() }),
                 None => return Err(at(format!("it reads `{name}`, which no node, initializer or input provides"))),
             });
@@ -196,7 +199,10 @@ impl<'g> Walk<'g> {
             inputs.push(match importer.known.get(input).cloned() {
                 _ if input.is_empty() => None,
                 Some(value) => {
-                    failed |= matches!(value, Value::Failed);
+                    if matches!(value, Value::Failed) {
+                        failed = true;
+                        importer.missed.insert(input.clone());
+                    }
                     let value = made::weight(importer, proto, position, value);
                     Some(Operand { name: input.clone(), value: buffers::read(importer, row, proto, position, value) })
                 }

@@ -94,6 +94,27 @@ pub(super) enum Batch {
     One(Option<usize>),
 }
 
+/// The terms of a size that is a sum, such as `past + sequence`, or `past + 1`.
+fn terms(name: &str) -> Option<Vec<&str>> {
+    name.contains('+').then(|| name.split('+').map(str::trim).collect())
+}
+
+/// Whether all terms of a sum are numbers or other sizes of the inputs, from which it follows.
+fn follows(name: &str, all: &BTreeSet<String>) -> bool {
+    let is_known = |term: &&str| term.parse::<usize>().is_ok() || all.contains(*term);
+    terms(name).is_some_and(|terms| terms.iter().all(is_known))
+}
+
+/// The sizes that follow from those that are given.
+fn sums(all: &BTreeSet<String>, given: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    let term = |term: &str| term.parse().ok().or_else(|| given.get(term).copied());
+    let sum = |name: &String| {
+        let parts: Option<Vec<usize>> = terms(name)?.into_iter().map(term).collect();
+        Some((name.clone(), parts?.into_iter().fold(0, usize::saturating_add)))
+    };
+    all.iter().filter(|name| !given.contains_key(*name)).filter_map(sum).collect()
+}
+
 /// The size that is the batch among those that are open.
 pub(super) fn open_batch(inputs: &[(&str, Vec<Size>)], given: &BTreeMap<String, usize>) -> Option<String> {
     let open = |size: &Size| match size {
@@ -157,7 +178,10 @@ pub(super) fn shapes(
     }
     let names = bound.iter().map(|(name, size)| format!("{name}={size}")).collect();
     let given: BTreeMap<String, usize> = given.iter().map(|(name, &size)| (name.clone(), size)).chain(bound).collect();
-    let open: Vec<String> = left.iter().filter(|name| !is_batch(name) && !given.contains_key(*name)).cloned().collect();
+    let all: BTreeSet<String> = inputs.iter().flat_map(|(_, sizes)| sizes).filter_map(named).collect();
+    let given: BTreeMap<String, usize> = sums(&all, &given).into_iter().chain(given).collect();
+    let is_open = |name: &&String| !is_batch(name) && !given.contains_key(*name) && !follows(name, &all);
+    let open: Vec<String> = left.iter().filter(is_open).cloned().collect();
     if !open.is_empty() {
         let examples: Vec<String> = open.iter().map(|name| format!("--dim {name}=SIZE")).collect();
         let message = format!(
@@ -213,6 +237,10 @@ mod tests {
         ] {
             assert_eq!(found(inputs, given).unwrap(), expected, "{inputs:?}");
         }
+        // A sum follows from its terms.
+        let inputs: &[&[&str]] = &[&["batch", "s", "p"], &["batch", "p + s", "p+1"]];
+        assert!(found(inputs, &[]).unwrap_err().contains("give --dim p=SIZE --dim s=SIZE (one"));
+        assert_eq!(found(&[&["batch", "s"], &["batch", "s + 3", "s+1"]], &[("s", 2)]).unwrap(), ["[N,2]", "[N,5,3]"]);
         let message = found(&[&["batch", "s", "t"]], &[("t", 4)]).unwrap_err();
         assert!(message.contains("beside the batch `batch`: give --dim s=SIZE"), "{message}");
     }

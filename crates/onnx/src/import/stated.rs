@@ -49,6 +49,7 @@ pub(super) fn set_outputs(graph: &GraphProto, importer: &mut Importer) {
             continue;
         };
         if matches!(value, Value::Failed) {
+            importer.missed.insert(output.name.clone());
             continue;
         }
         let made = floats(value).and_then(|value| importer.operand(&Operand { name: output.name.clone(), value }));

@@ -63,6 +63,9 @@ pub(crate) struct Importer {
     pub(crate) made: BTreeSet<String>,
     /// ONNX's element types of the whole numbers that the file stores, by name.
     pub(crate) element_types: HashMap<String, i32>,
+    /// Initializers that cannot be read, with the reasons, and those of them that nodes need.
+    pub(crate) unreadable: BTreeMap<String, String>,
+    pub(crate) missed: BTreeSet<String>,
     /// Tensors of the examples' numbers in their batch, with the names of their sources.
     pub(crate) examples: HashMap<NodeId, String>,
     /// The node that is being imported, and its type.
@@ -104,6 +107,8 @@ impl Importer {
             unclear: BTreeSet::new(),
             made: BTreeSet::new(),
             element_types: HashMap::new(),
+            unreadable: BTreeMap::new(),
+            missed: BTreeSet::new(),
             examples: HashMap::new(),
             reader: Reader::default(),
             operator: String::new(),
@@ -123,6 +128,13 @@ impl Importer {
     /// Something that the user should know of a name.
     pub(crate) fn warn(&mut self, kind: WarningKind, name: impl Into<String>) {
         warning::add(&mut self.warnings, kind, [name.into()]);
+    }
+
+    /// Notes that a node has the batch size of the file, which any other replaces.
+    pub(crate) fn replaced_batch(&mut self, name: &str) {
+        if let Some(batch) = self.batch {
+            self.warn(WarningKind::AnyBatch { batch }, name);
+        }
     }
 
     /// Notes who reads what among nodes and their outputs, for the operators that are imported together with their only reader.

@@ -203,7 +203,8 @@ fn slice(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
                 (begin[bounds.axis], step[bounds.axis]) = (first, if count == 1 { 1 } else { bounds.step });
                 shape.0[bounds.axis] = Dim::fixed(count);
             }
-            None if whole(source.0[bounds.axis], bounds, importer.batch) => {}
+            None if whole(source.0[bounds.axis], bounds, None) => {}
+            None if whole(source.0[bounds.axis], bounds, importer.batch) => importer.replaced_batch(node.name),
             None => return Err(format!("the batch (dimension {} of {source}) can only be taken whole", bounds.axis)),
         }
     }

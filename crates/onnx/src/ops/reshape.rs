@@ -69,7 +69,11 @@ fn reshape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let x = importer.moved(node, 0)?;
     let target = importer.constant(node.need(1)?)?;
     let source = importer.shape(x);
-    let shape = resolve(&source, target.as_ints()?, node.flag("allowzero")?, importer.batch)?;
+    let (sizes, zeros) = (target.as_ints()?, node.flag("allowzero")?);
+    let shape = resolve(&source, sizes, zeros, importer.batch)?;
+    if importer.batch.is_some() && resolve(&source, sizes, zeros, None).as_ref() != Ok(&shape) {
+        importer.replaced_batch(node.name);
+    }
     reshaped(importer, node, x, shape)
 }
 
@@ -287,7 +291,11 @@ fn expand(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         // does not have that many elements there itself.
         let batch = importer.batch.is_some_and(|b| dim == Dim::fixed(b));
         let in_front = axis == 0 && own != Some(dim) && importer.batch.is_some_and(|b| b > 1);
-        dims.push(if batch && (own.is_some_and(|d| d.is_batch()) || in_front) { Dim::BATCH } else { dim });
+        let is_batch = batch && (own.is_some_and(|d| d.is_batch()) || in_front);
+        if is_batch && dim != Dim::fixed(1) {
+            importer.replaced_batch(node.name);
+        }
+        dims.push(if is_batch { Dim::BATCH } else { dim });
     }
     for (axis, dim) in dims.iter_mut().enumerate() {
         let own = (axis + source.rank()).checked_sub(rank).and_then(|i| source.get(i));

@@ -153,7 +153,7 @@ fn repeated(importer: &mut Importer, name: &str, x: NodeId, factors: &[(usize, u
 }
 
 /// The axes with their new sizes; the batch is not among them.
-fn targets(importer: &Importer, node: &Node, shape: &Shape) -> Result<Vec<Target>, String> {
+fn targets(importer: &mut Importer, node: &Node, shape: &Shape) -> Result<Vec<Target>, String> {
     let axes = match node.ints("axes")? {
         Some(axes) => axes.iter().map(|&a| axis(a, shape.rank())).collect::<Result<Vec<_>, _>>()?,
         None => (0..shape.rank()).collect(),
@@ -193,10 +193,13 @@ fn targets(importer: &Importer, node: &Node, shape: &Shape) -> Result<Vec<Target
                 let Some(input) = shape.0[axis].as_fixed() else {
                     let same = size.as_dim() == Some(shape.0[axis]);
                     let exported = importer.batch.and_then(|batch| i64::try_from(shape.0[axis].at(batch)).ok());
-                    match same || (exported.is_some() && size.as_fixed() == exported) {
-                        true => continue,
-                        false => return Err(whole(axis)),
+                    if !same && (exported.is_none() || size.as_fixed() != exported) {
+                        return Err(whole(axis));
                     }
+                    if !same {
+                        importer.replaced_batch(node.name);
+                    }
+                    continue;
                 };
                 let output = size.as_dim().and_then(|dim| dim.as_fixed());
                 let output =

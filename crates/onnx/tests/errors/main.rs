@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod batch;
 mod control;
 mod dropout;
 mod indices;
 mod messages;
 mod models;
 mod recurrent;
+mod weights;
 
 use models::{error, external, floats, import, info, ints, model, node, relu, whole, with};
 use onnx_protobuf::{Message, StringStringEntryProto, TensorProto};

@@ -141,7 +141,7 @@ fn bad_initializers_have_their_messages() {
         ),
         (
             "strings",
-            model(relu(), vec![TensorProto { data_type: 8, ..floats("w", &[1], 1) }]),
+            model(vec![node("Mul", &["x", "w"], "y")], vec![TensorProto { data_type: 8, ..floats("w", &[1], 1) }]),
             &["element type STRING"],
         ),
         (

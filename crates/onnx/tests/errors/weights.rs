@@ -1,0 +1,111 @@
+//! Weights in other places than dense initializers, and attributes that operators do not have.
+
+use crate::models::{INT64, error, floats, import, info, int, model, node, whole, with};
+use bitbudget_onnx::WarningKind;
+use onnx_protobuf::attribute_proto::AttributeType;
+use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
+use protobuf::MessageField;
+
+fn constant(tensor: TensorProto) -> NodeProto {
+    let output = tensor.name.clone();
+    let (name, type_) = ("value".into(), AttributeType::TENSOR.into());
+    let value = AttributeProto { name, type_, t: MessageField::some(tensor), ..Default::default() };
+    with(node("Constant", &[], &output), value)
+}
+
+/// y = x w + b of x [N, 6].
+fn linear(nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> ModelProto {
+    let gemm = node("Gemm", &["x", "w", "b"], "y");
+    let mut model = model([nodes, vec![gemm]].concat(), weights);
+    model.graph.as_mut().unwrap().input[0] = info("x", &[0, 6]);
+    model
+}
+
+#[test]
+fn constants_are_weights_where_initializers_are_fewer() {
+    let (w, b) = (|| floats("w", &[6, 4], 24), || floats("b", &[4], 4));
+    let imported = import(&linear(vec![constant(w()), constant(b())], vec![])).unwrap();
+    assert_eq!(imported.model.values.keys().collect::<Vec<_>>(), ["b", "w"]);
+    let note = imported.warnings.iter().find(|warning| warning.kind == WarningKind::Constants).unwrap();
+    assert_eq!(note.names, ["w", "b"]);
+    // A constant beside larger initializers is one.
+    let imported = import(&linear(vec![constant(b())], vec![w()])).unwrap();
+    assert!(imported.warnings.iter().all(|warning| warning.kind != WarningKind::Constants));
+    let text = imported.model.graph.to_string();
+    assert!(text.contains("constant {name=\"b\"}") && text.contains("parameter {name=\"w\"}"), "{text}");
+}
+
+#[test]
+fn sparse_initializers_are_read_as_dense_ones() {
+    let values = TensorProto { float_data: vec![1.5, -2.0], raw_data: Vec::new(), ..floats("w", &[2], 2) };
+    let sparse = |indices: TensorProto| {
+        let mut model = linear(vec![], vec![floats("b", &[4], 4)]);
+        model.graph.as_mut().unwrap().sparse_initializer = vec![SparseTensorProto {
+            values: MessageField::some(values.clone()),
+            indices: MessageField::some(indices),
+            dims: vec![6, 4],
+            ..Default::default()
+        }];
+        model
+    };
+    let mut expected = vec![0.0; 24];
+    (expected[5], expected[22]) = (1.5, -2.0);
+    let pairs = TensorProto { dims: vec![2, 2], data_type: INT64, int64_data: vec![1, 1, 5, 2], ..Default::default() };
+    for indices in [whole("", &[5, 22]), pairs] {
+        assert_eq!(import(&sparse(indices)).unwrap().model.values["w"], expected);
+    }
+    let message = error(&sparse(whole("", &[5, 24])));
+    assert!(message.contains("initializer `w`: index [24] is out of [6, 4]"), "{message}");
+    let message = error(&sparse(whole("", &[5])));
+    assert!(message.contains("initializer `w`: it has 2 values and 1 indices"), "{message}");
+}
+
+#[test]
+fn layer_normalization_may_have_attributes_of_its_own() {
+    let layer = with(with(node("LayerNormalization", &["x", "s"], "y"), int("axis", -1)), int("epsion", 1));
+    let mut model = model(vec![layer], vec![floats("s", &[6], 6)]);
+    model.graph.as_mut().unwrap().input[0] = info("x", &[0, 6]);
+    let imported = import(&model).unwrap();
+    let unknown = imported.warnings.iter().find(|warning| warning.kind == WarningKind::UnknownAttribute).unwrap();
+    assert_eq!(unknown.names, ["the_layernormalization.epsion"]);
+}
+
+#[test]
+fn what_is_quantised_by_its_own_range_is_not_quantised() {
+    let mut quantise = node("DynamicQuantizeLinear", &["x"], "q");
+    quantise.output.extend(["s".to_string(), "z".to_string()]);
+    let product = node("MatMulInteger", &["q", "w", "z"], "m");
+    let cast = with(node("Cast", &["m"], "c"), int("to", 1));
+    let weight = TensorProto {
+        name: "w".into(),
+        dims: vec![6, 4],
+        data_type: 3,
+        int32_data: (0..24).collect(),
+        ..Default::default()
+    };
+    let nodes = vec![quantise, product, cast, node("Mul", &["c", "s"], "y")];
+    let mut model = model(nodes, vec![weight]);
+    model.graph.as_mut().unwrap().input[0] = info("x", &[0, 6]);
+    let imported = import(&model).unwrap();
+    assert_eq!(imported.model.values["w"], (0..24).map(|x| x as f32).collect::<Vec<_>>());
+    let note = imported.warnings.iter().find(|warning| warning.kind == WarningKind::DynamicQuantization).unwrap();
+    assert_eq!(note.names, ["q"]);
+    let text = imported.model.graph.to_string();
+    assert!(text.contains("matmul(%0, %1)") && !text.contains("round"), "{text}");
+}
+
+#[test]
+fn texts_that_nothing_needs_are_left_out() {
+    let text = |name: &str| TensorProto { name: name.into(), dims: vec![1], data_type: 8, ..Default::default() };
+    let weights = || vec![floats("w", &[6, 4], 24), floats("b", &[4], 4), text("labels")];
+    assert!(import(&linear(vec![], weights())).is_ok());
+    // One that a node needs is not, nor one that is the output.
+    let mut model = linear(vec![node("Add", &["w", "labels"], "v")], weights());
+    model.graph.as_mut().unwrap().node[1].input[1] = "v".into();
+    let message = error(&model);
+    assert!(message.contains("initializer `labels`: its element type STRING is not supported"), "{message}");
+    let mut model = linear(vec![], weights());
+    model.graph.as_mut().unwrap().output[0].name = "labels".into();
+    let message = error(&model);
+    assert!(message.contains("initializer `labels`: its element type STRING is not supported"), "{message}");
+}
