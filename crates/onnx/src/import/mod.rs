@@ -138,7 +138,10 @@ fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Re
         graph.output.retain(|output| output.name == *wanted);
     }
     let losses = model.graph.as_mut().map(|graph| loss::strip(graph, options.loss.as_deref())).unwrap_or_default();
-    let constants = model.graph.as_mut().map(weights::from_constants).unwrap_or_default();
+    // The files that are written here have constants that are not trained.
+    let is_own = model.producer_name == "bitbudget";
+    let graph = model.graph.as_mut().filter(|_| !is_own);
+    let constants = graph.map(weights::from_constants).unwrap_or_default();
     let mut imported = attempts::import(&model, data, options, &losses)?;
     for (kind, names) in [(WarningKind::Constants, constants), (WarningKind::DynamicQuantization, dynamic)] {
         if !names.is_empty() {

@@ -3,12 +3,14 @@
 use crate::file::tensor::is_float;
 use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 
-/// Makes initializers of the Constant nodes with several floating-point numbers where these hold more than the initializers do, and says
-/// which.
+/// How many times the numbers of the initializers are hardly any beside those of the nodes.
+const MOST_BESIDE: i64 = 10;
+
+/// Makes initializers of the Constant nodes with several floating-point numbers where the initializers hold hardly any, and says which.
 pub(crate) fn from_constants(graph: &mut GraphProto) -> Vec<String> {
     let in_nodes: i64 = graph.node.iter().filter_map(weight).map(elements).sum();
     let stored: i64 = graph.initializer.iter().filter(|tensor| is_weight(tensor)).map(elements).sum();
-    if in_nodes <= stored {
+    if in_nodes <= stored.saturating_mul(MOST_BESIDE) {
         return Vec::new();
     }
     let mut names = Vec::new();
