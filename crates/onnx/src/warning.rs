@@ -131,20 +131,19 @@ impl WarningKind {
     fn event(&self, count: usize) -> String {
         let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
         match self {
-            WarningKind::NewerOperatorSet { found, newest } => {
-                format!("the file uses operator set {found}, newer than the newest known one ({newest})")
-            }
-            WarningKind::InputType { elements } => format!("the input is {elements} in the file"),
+            WarningKind::NewerOperatorSet { .. }
+            | WarningKind::InputType { .. }
+            | WarningKind::FixedBatch { .. }
+            | WarningKind::OneExample
+            | WarningKind::ChosenOutput
+            | WarningKind::NoParameters => self.event_of_file(),
+            WarningKind::FrozenLayer
+            | WarningKind::FoldedStatistics
+            | WarningKind::MixedModes
+            | WarningKind::ConstantScale => self.event_of_normalisation(count),
             WarningKind::BoundSizes => {
                 format!("{} taken from the data", of("variable size is", "variable sizes are"))
             }
-            WarningKind::FixedBatch { batch } => {
-                format!(
-                    "the network takes {batch} example{} at a time, no other number",
-                    if *batch == 1 { "" } else { "s" }
-                )
-            }
-            WarningKind::OneExample => "the network takes one example at a time, all of its inputs together".into(),
             WarningKind::AnyBatch { batch } => {
                 format!("{} the batch size of {batch} in the file", of("node has", "nodes have"))
             }
@@ -160,7 +159,6 @@ impl WarningKind {
                 )
             }
             WarningKind::UnknownAttribute => of("attribute is not known", "attributes are not known"),
-            WarningKind::ChosenOutput => "one output only is made of floating-point numbers".into(),
             WarningKind::DynamicQuantization => {
                 of("tensor is quantised by its own range", "tensors are quantised by their own ranges")
             }
@@ -175,7 +173,6 @@ impl WarningKind {
                 of("operator", "operators")
             ),
             WarningKind::LossInside => format!("{} in the file", of("loss is computed", "losses are computed")),
-            WarningKind::NoParameters => "the network has no parameters, so there is nothing to train".into(),
             WarningKind::Separated => format!(
                 "{} with others because their elements were equal",
                 of(
@@ -207,6 +204,13 @@ impl WarningKind {
                 "{} in PyTorch",
                 of("initializer is a buffer, not a parameter,", "initializers are buffers, not parameters,")
             ),
+        }
+    }
+
+    /// The event, where it is about batch normalisation.
+    fn event_of_normalisation(&self, count: usize) -> String {
+        let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        match self {
             WarningKind::FrozenLayer => format!(
                 "{} to frozen batch normalisation, which has no parameters in PyTorch",
                 of("initializer belongs", "initializers belong")
@@ -223,6 +227,27 @@ impl WarningKind {
                 "{} a constant, not an initializer, as scale or bias, which is not trained",
                 of("BatchNormalization has", "BatchNormalizations have")
             ),
+            _ => String::new(),
+        }
+    }
+
+    /// The event, where it is one of the file as a whole.
+    fn event_of_file(&self) -> String {
+        match self {
+            WarningKind::NewerOperatorSet { found, newest } => {
+                format!("the file uses operator set {found}, newer than the newest known one ({newest})")
+            }
+            WarningKind::InputType { elements } => format!("the input is {elements} in the file"),
+            WarningKind::FixedBatch { batch } => {
+                format!(
+                    "the network takes {batch} example{} at a time, no other number",
+                    if *batch == 1 { "" } else { "s" }
+                )
+            }
+            WarningKind::OneExample => "the network takes one example at a time, all of its inputs together".into(),
+            WarningKind::ChosenOutput => "one output only is made of floating-point numbers".into(),
+            WarningKind::NoParameters => "the network has no parameters, so there is nothing to train".into(),
+            _ => String::new(),
         }
     }
 

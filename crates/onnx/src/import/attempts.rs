@@ -38,31 +38,32 @@ pub(super) fn import(
         given.sizes.insert(name.clone(), TRIED);
         given
     };
-    if let Some(name) = &open {
-        if read(&given(name), Batch::Second).is_ok() {
-            return Err(error.with(format!(
-                "the size `{name}` seems to count steps, not examples: give --dim {name}=SIZE, which makes the second dimension the batch"
-            )));
-        }
+    if let Some(name) = &open
+        && read(&given(name), Batch::Second).is_ok()
+    {
+        return Err(error.with(format!(
+            "the size `{name}` seems to count steps, not examples: give --dim {name}=SIZE, which makes the second dimension the batch"
+        )));
     }
     // What a file states for one batch size may be wrong for others.
     let size = options.batch.or(open.is_some().then_some(TRIED));
+    let no_examples = |name| format!("the size `{name}` seems not to count examples: give --dim {name}=SIZE");
     let Ok(mut imported) = read(options, Batch::Stated(size)) else {
         return Err(match open.filter(|name| size != Some(TRIED) && read(&given(name), Batch::Stated(None)).is_ok()) {
-            Some(name) => error.with(format!("the size `{name}` seems not to count examples: give --dim {name}=SIZE")),
+            Some(name) => error.with(no_examples(name)),
             None => error,
         });
     };
-    if options.batch.is_none() && open.is_some() {
-        let advice = "it can be read for one batch size only: give it, --batch SIZE";
-        return Err(error.with(advice));
-    }
     let graph = &imported.model.graph;
     let fixed = graph.fixed_batch().filter(|&batch| options.loss.is_some() || has_example_each(graph, batch));
-    let kind = match fixed {
-        Some(batch) => WarningKind::FixedBatch { batch },
-        None => {
-            let Ok(one) = read(options, Batch::One(size)) else { return Err(error) };
+    let kind = match (fixed, open) {
+        (Some(_), Some(_)) if options.batch.is_none() => {
+            return Err(error.with("it can be read for one batch size only: give it, --batch SIZE"));
+        }
+        (Some(batch), _) => WarningKind::FixedBatch { batch },
+        (None, Some(name)) => return Err(error.with(no_examples(name))),
+        (None, None) => {
+            let Ok(one) = read(options, Batch::One) else { return Err(error) };
             imported = one;
             WarningKind::OneExample
         }

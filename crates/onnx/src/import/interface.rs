@@ -130,7 +130,7 @@ pub(super) fn network_inputs(graph: &GraphProto, options: &ImportOptions, batch:
                     importer.warn(WarningKind::InputType { elements }, &input.name);
                 }
                 match batch {
-                    Batch::One(_) if !is_one(&shape) => add_example(importer, &input.name, dtype, shape),
+                    Batch::One if !is_one(&shape) => add_example(importer, &input.name, dtype, shape),
                     _ => importer.add_input(&input.name, TensorType { dtype, shape }),
                 }
             }

@@ -210,7 +210,7 @@ fn import_model(
     }
     match interface {
         Interface::Network { losses, batch, .. } => {
-            let is_example = matches!(batch, Batch::One(_)) && !importer.has_own_loss;
+            let is_example = batch == Batch::One && !importer.has_own_loss;
             let set = |name| interface::set_output(name, !losses.is_empty(), is_example, &mut importer);
             output.into_iter().for_each(set);
             if importer.has_own_loss {

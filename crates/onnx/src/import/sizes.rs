@@ -90,8 +90,8 @@ pub(super) enum Batch {
     Second,
     /// As many as the file states, or as are given where it leaves the number open.
     Stated(Option<usize>),
-    /// The same, and all inputs together are one example.
-    One(Option<usize>),
+    /// As the file states, and all inputs together are one example.
+    One,
 }
 
 /// The terms of a size that is a sum, such as `past + sequence`, or `past + 1`.
@@ -143,7 +143,7 @@ fn stated_batch(inputs: &[(&str, Vec<Size>)], batch: Batch) -> Result<Option<usi
             Some(size) => Ok(Some(size)),
             None => Err("no input has a second dimension for the batch".into()),
         },
-        Batch::Stated(_) | Batch::One(_) => Ok(None),
+        Batch::Stated(_) | Batch::One => Ok(None),
     }
 }
 
@@ -196,7 +196,7 @@ pub(super) fn shapes(
     let (fixed, variable) = match (&batch, at) {
         (Some(_), Batch::Any) => (None, Dim::BATCH),
         (Some(name), Batch::Second) => return Err(format!("the size `{name}` is open").into()),
-        (Some(_), Batch::Stated(Some(size)) | Batch::One(Some(size))) => (None, Dim::fixed(size)),
+        (Some(_), Batch::Stated(Some(size))) => (None, Dim::fixed(size)),
         (Some(name), _) => return Err(format!("the size of `{name}` is not known").into()),
         (None, _) => (stated_batch(inputs, at)?, Dim::BATCH),
     };
