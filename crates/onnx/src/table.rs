@@ -9,14 +9,22 @@ pub fn operator_markdown() -> String {
     let mut text = format!(
         "# ONNX\n\n\
         Generated from the tables in `crates/onnx/src/ops`; `BITBUDGET_BLESS=1 cargo test -p bitbudget-onnx` rewrites it.\n\n\
-        Read are files of operator sets {} to {}, of one floating-point input and one output. Sets before 7 are converted to its forms: \
-        broadcasting by `axis`, `is_test`, a Reshape's shape as an attribute. \
-        The input's first dimension is the batch, whatever the file says. Floating-point initializers with dimensions are \
+        Read are files of operator sets {} to {}. Sets before 7 are converted to its forms: \
+        broadcasting by `axis`, `is_test`, a Reshape's shape as an attribute. Floating-point initializers with dimensions are \
         parameters, except the running statistics of batch normalisation, also where arithmetic uses them, and what \
         PyTorch's newer exporter (`dynamo=True`) lists as buffers. Those without \
         dimensions are parameters where the file lists them as such (`dynamo=True`) or, in files without a list, where they have \
         a name as `scale` or `block.0.scale`; other scalars are numbers, with a note where the name leaves it open. Written is operator set 19, \
          or 20 for networks with Gelu.\n\n\
+        **The batch.** The batch is the size of the inputs that is open, or else their first dimension, whatever number the file has there; nodes \
+        that hold this number are noted. Where that is not possible, the second dimension is tried, since files of recurrent layers have the steps \
+        first. Else the file is read for one batch size, that of the file or of `--batch`, with a warning: such a network may mix examples, and \
+        its batches have all the same size. Inputs without a dimension of examples are one example, a batch of 1.\n\n\
+        **Weights elsewhere.** Constant nodes are read as initializers where the file has hardly any; sparse initializers as dense ones. \
+        Operators on quantised numbers (QLinearConv, QLinearMatMul, MatMulInteger, ConvInteger; of ONNX Runtime QGemm, QLinearAdd, QLinearMul, \
+        QLinearSigmoid, QLinearLeakyRelu, QLinearSoftmax, QLinearAveragePool, QLinearGlobalAveragePool, QLinearConcat, MatMulIntegerToFloat and \
+        DynamicQuantizeMatMul) become those on floating-point ones between DequantizeLinear and QuantizeLinear, so that their weights are \
+        parameters. What the file quantises by its own range (DynamicQuantizeLinear) is not quantised.\n\n\
         **Batch normalisation.** Every BatchNormalization is trained with the statistics of the batch, and its running \
         statistics are updated. `training_mode` makes no difference: exports in evaluation mode write 0 for every layer, \
         so 0 does not say that a layer is frozen. Only where one file holds both modes, a warning names the layers with 0. \
@@ -27,7 +35,7 @@ pub fn operator_markdown() -> String {
         A parameter that several operators read is trained as one, unless its elements are all equal: exporters merge \
         such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \
         read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \
-        may mix the examples of a batch; a network with one that does is refused, but for a mean in its own loss (`--loss output:NAME`). A network that ends in Softmax or \
+        may mix the examples of a batch whose size varies, but for a mean in the network's own loss (`--loss output:NAME`). A network that ends in Softmax or \
         LogSoftmax (with the loss `bce`, in Sigmoid) is trained on the scores before it and saved with it.\n\n\
         **Functions and control flow.** Calls of functions that the file defines are replaced by their nodes, which are named after the \
         call: `layer1/conv`. A function may use another operator set than the file; it must not call itself. An If is replaced by one of its \
