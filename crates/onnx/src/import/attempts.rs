@@ -1,6 +1,6 @@
 //! The batch of a file that does not take any number of examples along the first dimension.
 
-use super::sizes::Batch;
+use super::sizes::{Batch, NONE_LEFT};
 use super::{ImportOptions, Imported, Interface, import_model, interface};
 use crate::error::ImportError;
 use crate::file::external::DataFolders;
@@ -48,7 +48,13 @@ pub(super) fn import(
     // What a file states for one batch size may be wrong for others.
     let size = options.batch.or(open.is_some().then_some(TRIED));
     let no_examples = |name| format!("the size `{name}` seems not to count examples: give --dim {name}=SIZE");
-    let Ok(mut imported) = read(options, Batch::Stated(size)) else {
+    let stated = read(options, Batch::Stated(size));
+    if let Err(stated) = &stated
+        && error.problems().iter().any(|problem| problem.reason() == NONE_LEFT)
+    {
+        return Err(stated.clone());
+    }
+    let Ok(mut imported) = stated else {
         return Err(match open.filter(|name| size != Some(TRIED) && read(&given(name), Batch::Stated(None)).is_ok()) {
             Some(name) => error.with(no_examples(name)),
             None => error,

@@ -1,7 +1,9 @@
-//! Losses that a file computes itself: the network is what stands before them.
+//! What stands behind the scores of a network: losses that a file computes itself, and tables of names.
 
 use crate::ops;
-use onnx_protobuf::{GraphProto, NodeProto};
+use onnx_protobuf::tensor_proto::DataType;
+use onnx_protobuf::{GraphProto, NodeProto, TypeProto, type_proto};
+use protobuf::{Enum, MessageField};
 
 /// Makes the scores of cross-entropies outputs in their place, and drops their labels, which only they read; the names of the losses. One
 /// that is to be trained as it stands stays.
@@ -30,6 +32,19 @@ pub(super) fn strip(graph: &mut GraphProto, kept: Option<&str>) -> Vec<String> {
         is_new
     });
     stripped
+}
+
+/// Makes the scores of classifiers tensors again, of which scikit-learn's exporter makes a table of names.
+pub(super) fn without_tables(graph: &mut GraphProto) {
+    for node in graph.node.iter_mut().filter(|node| node.domain == "ai.onnx.ml" && node.op_type == "ZipMap") {
+        (node.domain, node.op_type) = (String::new(), "Identity".into());
+        node.attribute.clear();
+        for output in graph.output.iter_mut().filter(|output| node.output.contains(&output.name)) {
+            let tensor = type_proto::Tensor { elem_type: DataType::FLOAT.value(), ..Default::default() };
+            let value = Some(type_proto::Value::TensorType(tensor));
+            output.type_ = MessageField::some(TypeProto { value, ..TypeProto::default() });
+        }
+    }
 }
 
 /// Whether a node is the mean of a cross-entropy without weights.

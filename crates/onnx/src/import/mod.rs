@@ -131,6 +131,7 @@ enum Interface<'o> {
 fn parse(bytes: &[u8], data: Option<DataFolders>, options: &ImportOptions) -> Result<Imported, ImportError> {
     let mut dynamic = Vec::new();
     let mut model = decode(bytes, &mut |graph| dynamic = quantized::replace(graph))?;
+    model.graph.as_mut().into_iter().for_each(loss::without_tables);
     if let (Some(graph), Some(wanted), None) = (model.graph.as_mut(), &options.output, &options.loss)
         && graph.output.iter().any(|output| output.name == *wanted)
     {

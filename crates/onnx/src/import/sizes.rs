@@ -7,6 +7,9 @@ use onnx_protobuf::tensor_shape_proto::{Dimension, dimension};
 use onnx_protobuf::{ValueInfoProto, type_proto};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Why no dimension is the batch where all sizes are given.
+pub(super) const NONE_LEFT: &str = "all sizes are given, so that none is left for the batch";
+
 /// The size of a dimension in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
@@ -136,7 +139,7 @@ fn stated_batch(inputs: &[(&str, Vec<Size>)], batch: Batch) -> Result<Option<usi
     };
     match batch {
         Batch::Any if inputs.iter().any(|(_, sizes)| matches!(sizes.first(), Some(Size::Named(_)))) => {
-            Err("all sizes are given, so that none is left for the batch".into())
+            Err(NONE_LEFT.into())
         }
         Batch::Any => Ok(inputs.iter().find_map(|input| fixed(input, 0))),
         Batch::Second => match inputs.iter().find(|(_, sizes)| sizes.len() > 2).and_then(|input| fixed(input, 1)) {

@@ -155,6 +155,9 @@ fn a_size_that_the_trained_output_does_not_need_may_be_given() {
     let graph = model.graph.as_mut().unwrap();
     graph.input.push(named("z", &["batch", "past"]));
     graph.output.push(info("past", &[0, 6]));
+    let sizes = [("batch".to_string(), 5), ("past".to_string(), 3)].into();
+    let message = with_options(&model, &ImportOptions { sizes, ..ImportOptions::default() }).unwrap_err();
+    assert!(message.contains("2 outputs") && !message.contains("none is left"), "{message}");
     let (output, sizes) = (Some("y".to_string()), [("past".to_string(), 3)].into());
     let imported = with_options(&model, &ImportOptions { output, sizes, ..ImportOptions::default() }).unwrap();
     assert_eq!(shapes(&imported), ["[N,6]", "[N,6]"]);
@@ -173,6 +176,13 @@ fn the_only_output_of_fractions_is_trained() {
     assert_eq!(shapes(&imported), ["[N,6]", "[N,4]"]);
     let chosen = imported.warnings.iter().find(|warning| warning.kind == WarningKind::ChosenOutput).unwrap();
     assert_eq!(chosen.names, ["y"]);
+    // Scores from which scikit-learn's exporter makes a table of names.
+    let mut table = model.clone();
+    let graph = table.graph.as_mut().unwrap();
+    let named = crate::models::text("classlabels_strings", "abcd");
+    graph.node.push(NodeProto { domain: "ai.onnx.ml".into(), ..with(node("ZipMap", &["y"], "probabilities"), named) });
+    graph.output[1] = ValueInfoProto { name: "probabilities".into(), ..Default::default() };
+    assert_eq!(shapes(&import(&table).unwrap()), ["[N,6]", "[N,4]"]);
     // Of several, those of fractions stand first in the question.
     let graph = model.graph.as_mut().unwrap();
     graph.output.push(info("x", &[0, 6]));
