@@ -1,6 +1,7 @@
 //! Operators on quantised numbers, as optimizers leave them, become those on floating-point ones between DequantizeLinear and QuantizeLinear,
 //! which are trained by the straight-through estimator.
 
+use super::node::graphs_mut;
 use super::{node_name, notes, subgraphs};
 use bitbudget_ir::Names;
 use onnx_protobuf::attribute_proto::AttributeType;
@@ -8,12 +9,13 @@ use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use protobuf::Enum;
 
-/// Replaces the operators on quantised numbers of a graph; the tensors that it quantises by their own range, which become ones that are not
+/// Replaces the operators on quantised numbers of a graph, also within its nodes; the tensors that it quantises by their own range, which become ones that are not
 /// quantised.
 pub(crate) fn replace(graph: &mut GraphProto) -> Vec<String> {
+    let mut dynamic: Vec<String> = graph.node.iter_mut().flat_map(graphs_mut).flat_map(replace).collect();
     let of_known = |node: &NodeProto| matches!(node.domain.as_str(), "" | "ai.onnx" | "com.microsoft");
     if !graph.node.iter().any(|node| of_known(node) && form(&node.op_type).is_some()) {
-        return Vec::new();
+        return dynamic;
     }
     let mut pass =
         Pass { names: subgraphs::names(graph), nodes: Vec::new(), initializers: Vec::new(), dynamic: Vec::new() };
@@ -26,7 +28,8 @@ pub(crate) fn replace(graph: &mut GraphProto) -> Vec<String> {
     }
     graph.node = pass.nodes;
     graph.initializer.extend(pass.initializers);
-    pass.dynamic
+    dynamic.extend(pass.dynamic);
+    dynamic
 }
 
 /// Where the quantised operands of an operator stand, each with its scale and zero point, and what it computes of them.

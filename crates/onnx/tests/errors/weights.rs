@@ -3,7 +3,7 @@
 use crate::models::{INT64, error, floats, import, info, int, model, node, whole, with};
 use bitbudget_onnx::WarningKind;
 use onnx_protobuf::attribute_proto::AttributeType;
-use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
+use onnx_protobuf::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 use protobuf::MessageField;
 
 fn constant(tensor: TensorProto) -> NodeProto {
@@ -91,6 +91,21 @@ fn what_is_quantised_by_its_own_range_is_not_quantised() {
     let note = imported.warnings.iter().find(|warning| warning.kind == WarningKind::DynamicQuantization).unwrap();
     assert_eq!(note.names, ["q"]);
     let text = imported.model.graph.to_string();
+    assert!(text.contains("matmul(%0, %1)") && !text.contains("round"), "{text}");
+    // Within the branch of an If too.
+    let graph = model.graph.as_mut().unwrap();
+    let branch =
+        GraphProto { node: std::mem::take(&mut graph.node), output: graph.output.clone(), ..Default::default() };
+    let holds = TensorProto { name: "holds".into(), data_type: 9, int32_data: vec![1], ..Default::default() };
+    let taken = |name: &str| AttributeProto {
+        name: name.into(),
+        type_: AttributeType::GRAPH.into(),
+        g: MessageField::some(branch.clone()),
+        ..Default::default()
+    };
+    graph.node.push(with(with(node("If", &["holds"], "y"), taken("then_branch")), taken("else_branch")));
+    graph.initializer.push(holds);
+    let text = import(&model).unwrap().model.graph.to_string();
     assert!(text.contains("matmul(%0, %1)") && !text.contains("round"), "{text}");
 }
 
