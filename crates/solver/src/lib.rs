@@ -14,6 +14,9 @@
 //! 4. Branch and bound: the dual simplex method solves each node's relaxation from its parent's, until the gap is closed or time
 //!    is over.
 //!
+//! Where the rows have millions of entries (a thousand layers that each keep a tensor until the backward pass), the simplex method
+//! would take gigabytes. There the interior-point method's prices alone guide a repair and 1-opt, and prove the bound.
+//!
 //! The root's dual bound is certified: the Lagrangian bounds the optimum at any prices, so the bound is computed from the prices
 //! alone. The dual bounds of nodes rely on the simplex method's optimum, less its tolerance.
 //!
@@ -28,8 +31,10 @@
 //! # Ok::<(), bitbudget_solver::SolverError>(())
 //! ```
 
+mod activity;
 mod branch;
 mod branching;
+mod candidate;
 mod compact;
 mod cuts;
 mod dive;
@@ -38,6 +43,7 @@ mod engine;
 mod error;
 #[cfg(feature = "highs")]
 mod highs;
+mod large;
 mod lp;
 mod memory;
 mod neighbourhood;

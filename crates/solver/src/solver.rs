@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::SolverError;
 #[cfg(feature = "highs")]
 use crate::highs;
+use crate::large::is_large;
 use crate::problem::{Item, Problem};
 use crate::root::{self, Found, Session};
 use crate::settings::Settings;
@@ -57,6 +58,12 @@ impl<'a> Solver<'a> {
         let compact = Compact::new(problem, range);
         let session = Session::new(&compact, &Objective::Cost);
         Ok(Solver { problem, engine, compact, rows, session, stop: Some(Stop::after(seconds, 0.0)) })
+    }
+
+    /// Whether another search with the same `free` and start can find something better. The embedded engine's of a large program
+    /// cannot.
+    pub fn goes_on(&self) -> bool {
+        self.engine != Engine::Embedded || !is_large(&self.compact)
     }
 
     /// Searches for some seconds; the first call's time for the root comes on top. The solution leaves the amount `free` unused in
