@@ -10,7 +10,7 @@
 //! 1. Presolve: propagation fixes options, an interior-point method solves the relaxation and prices its rows, probing builds a
 //!    conflict graph.
 //! 2. Cuts: clique and lifted cover inequalities tighten the relaxation.
-//! 3. Primal heuristics: repair, diving and neighbourhood search find and improve the incumbent.
+//! 3. Primal heuristics: repair by prices, diving and neighbourhood search find and improve the incumbent.
 //! 4. Branch and bound: the dual simplex method solves each node's relaxation from its parent's, until the gap is closed or time
 //!    is over.
 //!
@@ -34,6 +34,7 @@
 mod activity;
 mod branch;
 mod branching;
+mod by_prices;
 mod candidate;
 mod compact;
 mod cuts;
@@ -43,7 +44,6 @@ mod engine;
 mod error;
 #[cfg(feature = "highs")]
 mod highs;
-mod large;
 mod lp;
 mod memory;
 mod neighbourhood;

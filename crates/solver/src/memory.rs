@@ -1,8 +1,8 @@
 //! Estimates a search's memory before it begins, because a failed allocation inside a library ends the process.
 
+use crate::by_prices::is_large;
 use crate::compact::Compact;
 use crate::error::SolverError;
-use crate::large::is_large;
 use crate::node::SOLVED;
 use crate::problem::Problem;
 

@@ -3,11 +3,11 @@
 
 use crate::branch::NodeLimits;
 use crate::branching::Pseudocosts;
+use crate::by_prices::{self, is_large};
 use crate::compact::Compact;
 use crate::cuts::separate_covers;
 use crate::dive::Order;
 use crate::dual::{Objective, Prices};
-use crate::large::{self, is_large};
 use crate::lp::{Failure, Lp};
 use crate::neighbourhood;
 use crate::node::Node;
@@ -122,11 +122,11 @@ impl Session {
         stop: Stop,
         seconds: f64,
     ) -> Found {
-        let Some(relaxed) = self.relaxed.take().or_else(|| large::relaxed(compact, objective, &stop)) else {
+        let Some(relaxed) = self.relaxed.take().or_else(|| by_prices::relaxed(compact, objective, &stop)) else {
             return Found { incumbent: None, bound: f64::INFINITY, prices: self.prices.clone() };
         };
         let stop = Stop { deadline: stop.deadline.min(Stop::after(seconds, 0.0).deadline), ..stop };
-        let incumbent = large::search(compact, objective, &relaxed, start, &stop);
+        let incumbent = by_prices::search(compact, objective, &relaxed, start, &stop);
         self.prices.clone_from(&relaxed.prices);
         let relaxed = self.relaxed.insert(relaxed);
         Found { incumbent, bound: relaxed.bound, prices: self.prices.clone() }
@@ -140,10 +140,11 @@ impl Session {
         let Some(Domains { allowed, .. }) = domains else { return infeasible };
         let relaxation = relax(compact, objective, &allowed, stop.seconds_left());
         let Relaxation::Bounded(relaxed) = relaxation else { return infeasible };
+        let priced = by_prices::search(compact, objective, &relaxed, None, &stop).map(|(picks, _)| picks);
         self.prices = relaxed.prices;
         let known = Known {
             incumbent: None,
-            starts: start.into_iter().chain([relaxed.lagrangian.picks]).collect(),
+            starts: start.into_iter().chain(priced).chain([relaxed.lagrangian.picks]).collect(),
             bound: relaxed.bound,
             lagrangian_bound: relaxed.bound,
             reduced_costs: relaxed.lagrangian.reduced_costs,

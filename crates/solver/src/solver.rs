@@ -1,12 +1,12 @@
 //! The solver: runs an engine on a problem and converts its result to a solution.
 
+use crate::by_prices::is_large;
 use crate::compact::Compact;
 use crate::dual::Objective;
 use crate::engine::Engine;
 use crate::error::SolverError;
 #[cfg(feature = "highs")]
 use crate::highs;
-use crate::large::is_large;
 use crate::problem::{Item, Problem};
 use crate::root::{self, Found, Session};
 use crate::settings::Settings;

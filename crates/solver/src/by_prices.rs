@@ -1,4 +1,4 @@
-//! Programs too large for the simplex method: prices from the interior-point method, then repair and 1-opt by them.
+//! Solutions by the interior-point method's prices: repair and 1-opt, guided by priced costs. Large programs have no other search.
 //!
 //! The simplex method has an entry for every option in every row of its lifetime, which grows with the square of a network's
 //! depth. The interior-point method has two entries per lifetime and needs the rows that bind only; its prices say what each option is worth: at the optimal
@@ -209,13 +209,15 @@ impl<'a> Treed<'a> {
     /// Repairs links, then limits, the fullest row first; returns whether all are kept.
     fn keep_limits(&mut self, guide: &Guide<'_>, end: Instant) -> bool {
         let mut locked = vec![false; self.picks.len()];
+        // What is chosen once for a row is not chosen again for another one, so this ends.
+        let mut spent = vec![false; self.compact.cost.len()];
         self.repair_links(guide, &locked);
         loop {
             let (row, excess) = self.activities.fullest();
             if excess <= 0.0 {
                 return self.violated_links().next().is_none();
             }
-            if Instant::now() >= end || !self.relieve(row, guide, &mut locked) {
+            if Instant::now() >= end || !self.relieve(row, guide, &mut locked, &mut spent) {
                 return false;
             }
         }
@@ -223,7 +225,7 @@ impl<'a> Treed<'a> {
 
     /// Chooses options that need less in a row until it keeps its limit, those of the least priced cost per amount first; no other row
     /// comes to exceed its limit more than the fullest one does. Returns whether any was chosen.
-    fn relieve(&mut self, row: usize, guide: &Guide<'_>, locked: &mut [bool]) -> bool {
+    fn relieve(&mut self, row: usize, guide: &Guide<'_>, locked: &mut [bool], spent: &mut [bool]) -> bool {
         let mut relieved = false;
         for (_, option) in self.reliefs(row, guide) {
             let (_, largest) = self.activities.fullest();
@@ -231,13 +233,13 @@ impl<'a> Treed<'a> {
             if before <= 0.0 {
                 break;
             }
-            if self.relief(row, option) <= 0.0 {
+            if spent[option] || self.relief(row, option) <= 0.0 {
                 continue;
             }
             let Some(done) = self.choose(option, guide, locked) else { continue };
             self.unlock(&done, locked);
             if self.activities.largest(row..row + 1) < before && self.activities.fullest().1 <= largest {
-                relieved = true;
+                (relieved, spent[option]) = (true, true);
             } else {
                 self.undo(done, locked);
             }
