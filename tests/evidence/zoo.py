@@ -200,7 +200,8 @@ def check(name, work, folder):
     count = sum(p.numel() for p in model.parameters())
     right = not missing and excess[worst] <= 1 and abs(loss - expected) <= max(exports.FIRST_LOSS * abs(expected), exports.OWN_DISTANCES * own_loss)
     text = " ".join(str(option) for option in options)
-    print(f"| {name} | `{text}` | {count:,} | {loss:.6f} | {expected:.6f} | {errors[worst]:.1e} ({worst}) |", flush=True)
+    beside = f", PyTorch's own {own[worst]:.1e}" if errors[worst] > exports.GRADIENT else ""
+    print(f"| {name} | `{text}` | {count:,} | {loss:.6f} | {expected:.6f} | {errors[worst]:.1e} ({worst}{beside}) |", flush=True)
     if not right:
         print(f"  not right: {missing or 'numbers differ'}")
     return right
