@@ -18,10 +18,12 @@ pub fn gradients(
     dy: NodeId,
     targets: &[NodeId],
 ) -> Result<Vec<Option<NodeId>>, GraphError> {
-    let depends = dependents(graph, y, targets);
+    let mut is_target = vec![false; y.index() + 1];
+    targets.iter().filter(|id| id.index() <= y.index()).for_each(|id| is_target[id.index()] = true);
+    let depends = dependents(graph, &is_target);
     let mut totals = vec![None; y.index() + 1];
     totals[y.index()] = Some(dy);
-    for id in (0..=y.0).rev().map(NodeId).filter(|id| depends[id.index()] && !targets.contains(id)) {
+    for id in (0..=y.0).rev().map(NodeId).filter(|id| depends[id.index()] && !is_target[id.index()]) {
         let Some(total) = totals[id.index()] else { continue };
         let first = graph.len();
         let emitted = Op::gradient(graph, id, total)?;
@@ -44,11 +46,11 @@ pub fn gradients(
     Ok(targets.iter().map(|t| totals.get(t.index()).copied().flatten()).collect())
 }
 
-/// Which nodes up to `y` lie between the targets and `y`.
-fn dependents(graph: &Graph, y: NodeId, targets: &[NodeId]) -> Vec<bool> {
-    let mut depends = vec![false; y.index() + 1];
-    for id in (0..=y.0).map(NodeId) {
-        depends[id.index()] = targets.contains(&id) || graph.operands(id).iter().any(|o| depends[o.index()]);
+/// Which of the first nodes depend on targets, or are some.
+fn dependents(graph: &Graph, is_target: &[bool]) -> Vec<bool> {
+    let mut depends = is_target.to_vec();
+    for id in graph.ids().take(depends.len()) {
+        depends[id.index()] |= graph.operands(id).iter().any(|o| depends[o.index()]);
     }
     depends
 }

@@ -49,14 +49,14 @@ pub(crate) struct Rectifier {
 pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &Allowed) -> Classes {
     let of = Tensors::new(skeleton.training, tensors);
     let tensor_of = of.computed(skeleton.graph);
-    let mut union = Union((0..tensors.len()).collect());
+    let mut union = Union { parent: (0..tensors.len()).collect(), common: allowed.formats.clone() };
     if allowed.granularity == Granularity::Group {
         let mut first = BTreeMap::new();
         for (at, tensor) in tensors.iter().enumerate() {
             let free = allowed.formats[at].len() > 1;
             if free {
                 let one = *first.entry((tensor.group, tensor.kind.is_gradient())).or_insert(at);
-                union.join_if_common(one, at, &allowed.formats);
+                union.join_if_common(one, at);
             }
         }
     }
@@ -65,32 +65,35 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
     for id in graph.ids().filter(|&id| matches!(graph.op(id), Op::Cast(_))) {
         let Where::Of(from) = skeleton.places[id.index()] else { continue };
         if let (Some(x), Some(y)) = (tensor_of[from.index()], tensor_of[id.index()]) {
-            union.join_if_common(x, y, &allowed.formats);
+            union.join_if_common(x, y);
         }
     }
     let (alike, rectified) = of.alike(skeleton.graph, &tensor_of);
     for alike in alike {
         for pair in alike.windows(2) {
-            union.join_if_common(pair[0], pair[1], &allowed.formats);
+            union.join_if_common(pair[0], pair[1]);
         }
     }
     let mut rectifiers = Vec::new();
     let roots: Vec<usize> = (0..tensors.len()).map(|at| union.find(at)).collect();
+    let (mut of_root, mut sides_of) = (vec![0; tensors.len()], vec![0; tensors.len()]);
+    roots.iter().for_each(|&root| of_root[root] += 1);
+    for one in &rectified {
+        sides_of[one.input] += 1;
+        sides_of[one.output] += usize::from(one.output != one.input);
+    }
+    let places = stored_nodes(skeleton, &tensor_of, tensors.len());
     for one in &rectified {
         let sides = [one.input, one.output];
-        let is_alone = |&at: &usize| {
-            let others = rectified.iter().filter(|other| [other.input, other.output].contains(&at)).count();
-            others == 1 && roots.iter().filter(|&&root| root == roots[at]).count() == 1
-        };
+        let is_alone = |&at: &usize| sides_of[at] == 1 && of_root[roots[at]] == 1;
         let formats = sides.map(|at| &allowed.formats[at]);
         let has_common = formats[0].iter().any(|format| formats[1].contains(format));
         let are_free = !has_common || allowed.recompute && (formats[0] != formats[1] || formats[0].len() > 1);
-        let stored = sides.map(|at| only_stored(skeleton, &tensor_of, at));
-        match stored {
-            [Some(input), Some(output)] if are_free && sides.iter().all(is_alone) => {
+        match sides.map(|at| places[at].as_slice()) {
+            [&[input], &[output]] if are_free && sides.iter().all(is_alone) => {
                 rectifiers.push(Rectifier { tensors: sides, input, output, gradient: one.gradient, has_common });
             }
-            _ => union.join_if_common(one.input, one.output, &allowed.formats),
+            _ => union.join_if_common(one.input, one.output),
         }
     }
     let mut classes: Vec<Class> = Vec::new();
@@ -109,11 +112,15 @@ pub(crate) fn classes(skeleton: &Skeleton<'_>, tensors: &[Tensor], allowed: &All
     Classes { classes, class_of, tensor_of, rectifiers }
 }
 
-/// The node that stores a tensor, if there is exactly one.
-fn only_stored(skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>], tensor: usize) -> Option<NodeId> {
-    let is_stored = |id: &NodeId| tensor_of[id.index()] == Some(tensor) && skeleton.places[id.index()] == Where::Own;
-    let mut stored = skeleton.graph.ids().filter(is_stored);
-    stored.next().filter(|_| stored.next().is_none())
+/// By tensor, the nodes that store it.
+fn stored_nodes(skeleton: &Skeleton<'_>, tensor_of: &[Option<usize>], tensors: usize) -> Vec<Vec<NodeId>> {
+    let mut stored = vec![Vec::new(); tensors];
+    for id in skeleton.graph.ids().filter(|id| skeleton.places[id.index()] == Where::Own) {
+        if let Some(tensor) = tensor_of[id.index()] {
+            stored[tensor].push(id);
+        }
+    }
+    stored
 }
 
 /// A gradient of a rectifier that reads the output in place of the input, and the tensors of both.
@@ -262,24 +269,29 @@ impl<'a> Tensors<'a> {
 }
 
 /// Sets that are joined.
-struct Union(Vec<usize>);
+struct Union {
+    parent: Vec<usize>,
+    /// By root, the formats that all members may have.
+    common: Vec<Vec<Format>>,
+}
 
 impl Union {
     fn find(&mut self, mut at: usize) -> usize {
-        while self.0[at] != at {
-            self.0[at] = self.0[self.0[at]];
-            at = self.0[at];
+        while self.parent[at] != at {
+            self.parent[at] = self.parent[self.parent[at]];
+            at = self.parent[at];
         }
         at
     }
 
     /// Joins two sets if a format is left that all of their members may have.
-    fn join_if_common(&mut self, a: usize, b: usize, formats: &[Vec<Format>]) {
+    fn join_if_common(&mut self, a: usize, b: usize) {
         let (a, b) = (self.find(a), self.find(b));
-        let members: Vec<usize> = (0..self.0.len()).filter(|&at| [a, b].contains(&self.find(at))).collect();
-        let common = |format: &&Format| members.iter().all(|&at| formats[at].contains(format));
-        if formats[a].iter().any(|format| common(&format)) {
-            self.0[a.max(b)] = a.min(b);
+        let both = |format: &&Format| self.common[b].contains(format);
+        let common: Vec<Format> = self.common[a].iter().filter(both).copied().collect();
+        if !common.is_empty() {
+            self.parent[a.max(b)] = a.min(b);
+            self.common[a.min(b)] = common;
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::classes::Rectifier;
 use crate::step::{Skeleton, Where};
 use bitbudget_ir::{NodeId, Role, TrainingId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The first and the last step of several.
 pub(crate) type Reads = Option<[usize; 2]>;
@@ -68,21 +68,23 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
     let backward = graph.backward();
     let mut at = vec![None; graph.len()];
     let mut found: Vec<Stored> = Vec::new();
+    let mut sides = BTreeMap::new();
+    for of in rectifiers.iter().rev() {
+        let apart = |side| Apart { side, reads: None, has_common: of.has_common };
+        sides.insert(of.output, apart(Side::Output));
+        sides.insert(of.input, apart(Side::Input));
+    }
+    let reading: BTreeMap<_, NodeId> = rectifiers.iter().rev().map(|of| ((of.gradient, of.output), of.input)).collect();
     for (step, nodes) in skeleton.steps.iter().enumerate() {
         for &id in nodes.iter().filter(|id| skeleton.places[id.index()] == Where::Own) {
             at[id.index()] = Some(found.len());
             let (closure, inputs, repeatable) = closure(skeleton, &backward, id);
-            let apart = |of: &Rectifier| {
-                let sides = [(of.input, Side::Input), (of.output, Side::Output)];
-                let (_, side) = sides.into_iter().find(|&(node, _)| node == id)?;
-                Some(Apart { side, reads: None, has_common: of.has_common })
-            };
             found.push(Stored {
                 node: id,
                 first: step,
                 forward: step,
                 backward: None,
-                apart: rectifiers.iter().find_map(apart),
+                apart: sides.get(&id).copied(),
                 closure,
                 inputs,
                 repeatable,
@@ -101,9 +103,8 @@ pub(crate) fn stored(skeleton: &Skeleton<'_>, rectifiers: &[Rectifier]) -> Vec<S
                     continue;
                 }
                 read(&mut stored.backward, step);
-                let is_gradient = |of: &&Rectifier| of.output == stored.node && graph.origin(id) == Some(of.gradient);
-                let rectifier = rectifiers.iter().find(is_gradient);
-                let reads_apart = rectifier.map_or(Some(index), |of| at[of.input.index()]);
+                let input = graph.origin(id).and_then(|gradient| reading.get(&(gradient, stored.node)));
+                let reads_apart = input.map_or(Some(index), |input| at[input.index()]);
                 if let Some(apart) = reads_apart.and_then(|index| found[index].apart.as_mut()) {
                     read(&mut apart.reads, step);
                 }

@@ -239,9 +239,11 @@ impl<'a> Search<'a> {
             if peak <= bytes && better {
                 best = Some((assignment, peak, certificate));
             }
+            let memory = room.memory;
             room.led_to(peak, bytes);
+            let is_same = room.memory == memory && picks.as_ref() == Some(&solution.picks);
             picks = Some(solution.picks);
-            if best.as_ref().is_some_and(|(_, _, found)| found.gap() <= ENOUGH) {
+            if is_same && !solver.goes_on() || best.as_ref().is_some_and(|(_, _, found)| found.gap() <= ENOUGH) {
                 break;
             }
         }
@@ -317,7 +319,7 @@ impl<'a> Search<'a> {
 
     /// The costs of the choices for each tensor at these prices of the program's limits.
     pub(super) fn priced(&self, program: &Program, picks: &[u32], prices: &[f64]) -> Vec<Vec<Priced>> {
-        (0..self.network.tensors.len()).map(|tensor| program.priced(tensor, picks, prices)).collect()
+        program.priced(self.network.tensors.len(), picks, prices)
     }
 
     /// The result of a choice.

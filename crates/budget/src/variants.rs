@@ -22,8 +22,11 @@ impl Variant {
     }
 }
 
-/// Steps at which one tensor may be recomputed at most.
+/// Steps at which one tensor may be recomputed at most, and the same where there are many tensors: more steps than the first that reads
+/// it and the last that something else may need it at make large programs slower, not better.
 const MOST: usize = 4;
+const MOST_OF_MANY: usize = 2;
+const MANY: usize = 4000;
 
 /// The variants of every stored tensor; `offered` says which may be recomputed.
 pub(crate) fn variants(stored: &[Stored], offered: &[bool]) -> Vec<Vec<Variant>> {
@@ -31,14 +34,17 @@ pub(crate) fn variants(stored: &[Stored], offered: &[bool]) -> Vec<Vec<Variant>>
     // The steps at which what reads a tensor may be recomputed.
     let mut needed: Vec<Vec<usize>> = vec![Vec::new(); stored.len()];
     let mut variants = vec![Vec::new(); stored.len()];
+    let most = if stored.len() > MANY { MOST_OF_MANY } else { MOST };
     for (at, tensor) in stored.iter().enumerate().rev() {
         let needed_at = std::mem::take(&mut needed[at]);
-        let mut found = of(tensor, &needed_at, offered[at], false);
+        let mut found = of(tensor, &needed_at, offered[at].then_some(most), false);
         match tensor.apart {
-            Some(Apart { side: Side::Output, .. }) => found.extend(of(tensor, &needed_at, offered[at], true)),
+            Some(Apart { side: Side::Output, .. }) => {
+                found.extend(of(tensor, &needed_at, offered[at].then_some(most), true))
+            }
             // Beside an input that is kept the output need not be stored, whatever its format, unless they have none in common.
             Some(Apart { side: Side::Input, has_common, .. }) => {
-                let apart = of(tensor, &needed_at, offered[at], true);
+                let apart = of(tensor, &needed_at, offered[at].then_some(most), true);
                 found.extend(apart.into_iter().filter(|variant| !has_common || variant.again.is_some()));
             }
             None => {}
@@ -55,7 +61,7 @@ pub(crate) fn variants(stored: &[Stored], offered: &[bool]) -> Vec<Vec<Variant>>
 }
 
 /// The variants of one that others may need at some steps.
-fn of(tensor: &Stored, needed: &[usize], offered: bool, apart: bool) -> Vec<Variant> {
+fn of(tensor: &Stored, needed: &[usize], offered: Option<usize>, apart: bool) -> Vec<Variant> {
     let reads = tensor.reads(apart);
     let own = reads.map(|[first, _]| first);
     let last = reads.map_or(tensor.forward, |[_, last]| last.max(tensor.forward));
@@ -68,17 +74,17 @@ fn of(tensor: &Stored, needed: &[usize], offered: bool, apart: bool) -> Vec<Vari
     let steps = needed.iter().copied().chain(own).filter(is_early).collect();
     let longer = needed.iter().copied().filter(|&step| step > last).collect();
     let mut found = vec![kept(last)];
-    found.extend(latest(longer).into_iter().map(kept));
-    if offered {
-        found.extend(latest(steps).into_iter().map(again));
+    found.extend(latest(longer, MOST).into_iter().map(kept));
+    if let Some(most) = offered {
+        found.extend(latest(steps, most).into_iter().map(again));
     }
     found
 }
 
 /// The latest of some steps, in falling order.
-fn latest(mut steps: Vec<usize>) -> Vec<usize> {
+fn latest(mut steps: Vec<usize>, most: usize) -> Vec<usize> {
     steps.sort_unstable_by(|a, b| b.cmp(a));
     steps.dedup();
-    steps.truncate(MOST);
+    steps.truncate(most);
     steps
 }

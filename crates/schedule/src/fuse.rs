@@ -85,6 +85,7 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
     for (at, id) in order.iter().enumerate() {
         (position[id.index()], unit[id.index()]) = (at, at);
     }
+    let in_order = position.clone();
     let mut units = Units { tensors, position, unit, nodes: order.iter().map(|&id| vec![id]).collect() };
     let derived = units.derived(order);
     let is_derived = |id: NodeId| derived[id.index()];
@@ -105,8 +106,7 @@ pub(crate) fn units(tensors: &Tensors<'_>, order: &[NodeId]) -> Vec<Vec<NodeId>>
         units.join_reader(id);
     }
     let mut units: Vec<Vec<NodeId>> = units.nodes.into_iter().filter(|nodes| !nodes.is_empty()).collect();
-    let position = |nodes: &Vec<NodeId>| nodes.iter().filter_map(|id| order.iter().position(|o| o == id)).max();
-    units.sort_by_cached_key(position);
+    units.sort_by_key(|nodes| nodes.iter().map(|id| in_order[id.index()]).max());
     units
 }
 

@@ -121,11 +121,16 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        let mut updates = vec![0; graph.len()];
+        for &(target, value) in graph.updates() {
+            updates[target.index()] += 1;
+            updates[value.index()] += 1;
+        }
         // A new value is computed in the old one's place where nothing reads the old one later.
         for &(target, value) in graph.updates() {
             let Some(at) = self.unit[value.index()] else { continue };
             let source = |id: NodeId| matches!(graph.op(id), Op::Parameter(_) | Op::State(_));
-            let alone = graph.updates().iter().filter(|&&(t, v)| t == target || v == value).count() == 1;
+            let alone = updates[target.index()] == 1 && updates[value.index()] == 1;
             let operand = self.tensors.graph.operands(value).contains(&target);
             let in_place = source(target)
                 && alone
@@ -158,9 +163,7 @@ impl<'a> Walk<'a> {
 
     /// Whether all readers of a node are in its own unit, and it is no result of the step.
     fn is_inside(&self, at: usize, id: NodeId) -> bool {
-        let graph = self.tensors.graph;
-        let lasting = graph.outputs().iter().any(|&(_, o)| self.tensors.root(o) == id)
-            || graph.updates().iter().any(|&(_, value)| self.tensors.root(value) == id);
+        let lasting = self.last[id.index()] == self.units.len();
         let readers = self.readers(id);
         self.units[at].len() > 1
             && !lasting

@@ -82,11 +82,18 @@ fn length(item: &Item) -> usize {
 
 /// Bytes that are alive at each unit.
 pub(crate) fn live(items: &[Item]) -> Vec<usize> {
-    let mut live = vec![0; items.iter().map(|item| item.last + 1).max().unwrap_or(0)];
+    let units = items.iter().map(|item| item.last + 1).max().unwrap_or(0);
+    let mut changes = vec![0_i128; units + 1];
     for item in items {
-        live[item.first..=item.last].iter_mut().for_each(|l: &mut usize| *l = l.saturating_add(item.size));
+        changes[item.first] += item.size as i128;
+        changes[item.last + 1] -= item.size as i128;
     }
-    live
+    let mut sum = 0;
+    let live = changes.into_iter().take(units).map(|change| {
+        sum += change;
+        usize::try_from(sum).unwrap_or(usize::MAX)
+    });
+    live.collect()
 }
 
 fn first_fit(items: &[Item], order: &[usize]) -> Placed {

@@ -120,6 +120,26 @@ impl Compact {
         Compact { limits, reserve: vec![0.0; self.reserve.len()], ..self.clone() }
     }
 
+    /// Returns the problem with some of its rows, in ascending order: a relaxation.
+    pub(crate) fn with_rows(&self, rows: &[usize]) -> Compact {
+        let span = |span: &Span| Span {
+            first: rows.partition_point(|&row| row < span.first),
+            end: rows.partition_point(|&row| row < span.end),
+            amount: span.amount,
+        };
+        let spans = |spans: &Vec<Span>| spans.iter().map(span).filter(|span| span.first < span.end).collect();
+        let item =
+            |of: &Range<usize>| rows.partition_point(|&row| row < of.start)..rows.partition_point(|&row| row < of.end);
+        Compact {
+            spans: self.spans.iter().map(spans).collect(),
+            limits: rows.iter().map(|&row| self.limits[row]).collect(),
+            rows: rows.iter().map(|&row| self.rows[row]).collect(),
+            rows_of_item: self.rows_of_item.iter().map(item).collect(),
+            reserve: rows.iter().map(|&row| self.reserve[row]).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Adds an option's amounts to an activity per row.
     pub(crate) fn add(&self, option: usize, activities: &mut [f64]) {
         for span in &self.spans[option] {

@@ -4,7 +4,7 @@ use crate::compact::Compact;
 use crate::dual::{Objective, Prices};
 use crate::propagate::Propagation;
 use crate::relaxation::{Relaxation, relax};
-use crate::repair::Candidate;
+use crate::repair::Listed;
 use crate::root::Found;
 use crate::settings::Settings;
 use highs::{HighsModelStatus, HighsSolutionStatus, RowProblem, Sense};
@@ -69,7 +69,7 @@ pub(crate) fn solve(compact: &Compact, start: Option<Vec<usize>>, settings: &Set
     });
     // HiGHS accepts violations within its tolerances; this check does not.
     let exact = |picks: Vec<usize>| {
-        let candidate = Candidate::new(compact, &objective, 0.0, picks);
+        let candidate = Listed::listed(compact, &objective, 0.0, picks);
         candidate.is_feasible().then_some((candidate.picks, candidate.cost))
     };
     Some(Found { incumbent: best.and_then(exact), bound, prices: root.prices })

@@ -10,9 +10,12 @@
 //! 1. Presolve: propagation fixes options, an interior-point method solves the relaxation and prices its rows, probing builds a
 //!    conflict graph.
 //! 2. Cuts: clique and lifted cover inequalities tighten the relaxation.
-//! 3. Primal heuristics: repair, diving and neighbourhood search find and improve the incumbent.
+//! 3. Primal heuristics: repair by prices, diving and neighbourhood search find and improve the incumbent.
 //! 4. Branch and bound: the dual simplex method solves each node's relaxation from its parent's, until the gap is closed or time
 //!    is over.
+//!
+//! Where the rows have millions of entries (a thousand layers that each keep a tensor until the backward pass), the simplex method
+//! would take gigabytes. There the interior-point method's prices alone guide a repair and 1-opt, and prove the bound.
 //!
 //! The root's dual bound is certified: the Lagrangian bounds the optimum at any prices, so the bound is computed from the prices
 //! alone. The dual bounds of nodes rely on the simplex method's optimum, less its tolerance.
@@ -28,8 +31,11 @@
 //! # Ok::<(), bitbudget_solver::SolverError>(())
 //! ```
 
+mod activity;
 mod branch;
 mod branching;
+mod by_prices;
+mod candidate;
 mod compact;
 mod cuts;
 mod dive;

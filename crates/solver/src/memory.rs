@@ -1,5 +1,6 @@
 //! Estimates a search's memory before it begins, because a failed allocation inside a library ends the process.
 
+use crate::by_prices::is_large;
 use crate::compact::Compact;
 use crate::error::SolverError;
 use crate::node::SOLVED;
@@ -20,13 +21,16 @@ const REST: usize = 16 << 20;
 pub fn memory(problem: &Problem, threads: usize) -> usize {
     let threads = threads.min(AT_ONCE);
     let compact = Compact::new(problem, 0..0);
+    let spans: usize = compact.spans.iter().map(|spans| 2 * spans.len() + 2).sum();
+    let linked: usize = compact.links.iter().map(|link| link.from.len() + link.to.len()).sum();
+    let interior = INTERIOR * (spans + 3 * compact.limits.len() + linked);
+    if is_large(&compact) {
+        return REST + interior;
+    }
     let options = compact.cost.len();
     let entries: usize = compact.amounts_by_row(&vec![true; options]).iter().map(Vec::len).sum();
-    let linked: usize = compact.links.iter().map(|link| link.from.len() + link.to.len()).sum();
     let lines = options + compact.limits.len() + compact.links.len();
     let relaxation = ENTRY * (entries + linked) + LINE * lines;
-    let spans: usize = compact.spans.iter().map(|spans| 2 * spans.len() + 2).sum();
-    let interior = INTERIOR * (spans + 3 * compact.limits.len() + linked);
     let conflicts = options * options.div_ceil(8);
     // Nodes with a solved relaxation: open ones, in the whole tree and in a neighbourhood per thread, and those being branched on. Most
     // are much smaller than the root.

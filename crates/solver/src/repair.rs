@@ -1,94 +1,19 @@
 //! Primal heuristics on a complete choice: repair, which removes violations, and 1-opt, which then lowers the cost
 //! (Achterberg, "Constraint integer programming", 2007, chapter 9). Reduced costs guide them.
 
+use crate::candidate::{Candidate, Guide};
 use crate::compact::{Compact, Span};
 use crate::dual::Objective;
 use std::ops::Range;
 use std::time::Instant;
 
-/// The number of options that one move may change.
-const MOVE: usize = 24;
+/// A choice with the activity of each row.
+pub(crate) type Listed<'a> = Candidate<'a, Vec<f64>>;
 
-/// A choice of one option per item, feasible or not.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate<'a> {
-    compact: &'a Compact,
-    /// Whether the cost is the objective.
-    with_cost: bool,
-    /// The limits to keep.
-    limits: Vec<f64>,
-    pub(crate) picks: Vec<usize>,
-    /// By row, the sum of the picks' amounts.
-    activities: Vec<f64>,
-    /// By link, how many of its `from` and of its `to` are chosen.
-    from_chosen: Vec<u32>,
-    to_chosen: Vec<u32>,
-    pub(crate) cost: f64,
-}
-
-/// The guide of the heuristics.
-pub(crate) struct Guide<'a> {
-    /// By option, whether it may be chosen.
-    pub(crate) allowed: &'a [bool],
-    /// By option, its reduced cost.
-    pub(crate) reduced_costs: &'a [f64],
-}
-
-impl<'a> Candidate<'a> {
-    /// Evaluates a choice. For [`Objective::Excess`] the limits of its rows are raised by `slack`.
-    pub(crate) fn new(compact: &'a Compact, objective: &Objective, slack: f64, picks: Vec<usize>) -> Candidate<'a> {
-        let reserve = compact.reserve.iter();
-        let mut limits: Vec<f64> = compact.limits.iter().zip(reserve).map(|(limit, reserve)| limit - reserve).collect();
-        if let Objective::Excess(range) = objective {
-            limits[range.clone()].iter_mut().for_each(|limit| *limit += slack);
-        }
-        let mut candidate = Candidate {
-            compact,
-            with_cost: *objective == Objective::Cost,
-            limits,
-            activities: compact.activities(&picks),
-            from_chosen: vec![0; compact.links.len()],
-            to_chosen: vec![0; compact.links.len()],
-            cost: picks.iter().map(|&option| compact.cost[option]).sum(),
-            picks,
-        };
-        for at in 0..candidate.picks.len() {
-            candidate.count(candidate.picks[at], true);
-        }
-        candidate
-    }
-
-    /// Counts an option at its links, or no longer.
-    fn count(&mut self, option: usize, add: bool) {
-        let change = |n: &mut u32| if add { *n += 1 } else { *n -= 1 };
-        self.compact.links_from[option].iter().for_each(|&link| change(&mut self.from_chosen[link]));
-        self.compact.links_to[option].iter().for_each(|&link| change(&mut self.to_chosen[link]));
-    }
-
-    /// Sets the pick of an option's item; returns the pick before.
-    fn set(&mut self, option: usize) -> usize {
-        let item = self.compact.item_of[option];
-        let old = std::mem::replace(&mut self.picks[item], option);
-        self.count(old, false);
-        self.count(option, true);
-        self.cost += self.compact.cost[option] - self.compact.cost[old];
-        for (option, sign) in [(old, -1.0), (option, 1.0)] {
-            for span in &self.compact.spans[option] {
-                let activities = &mut self.activities[span.first..span.end];
-                activities.iter_mut().for_each(|activity| *activity += sign * span.amount);
-            }
-        }
-        old
-    }
-
-    /// Returns whether the choice violates a link.
-    fn is_violated(&self, link: usize) -> bool {
-        self.from_chosen[link] > 0 && self.to_chosen[link] == 0
-    }
-
-    /// Returns the links that the choice violates.
-    fn violated_links(&self) -> impl Iterator<Item = usize> {
-        (0..self.compact.links.len()).filter(|&link| self.is_violated(link))
+impl<'a> Listed<'a> {
+    /// As [`Candidate::new`].
+    pub(crate) fn listed(compact: &'a Compact, objective: &Objective, slack: f64, picks: Vec<usize>) -> Listed<'a> {
+        Candidate::new(compact, objective, slack, picks, |activities, _| activities)
     }
 
     /// Returns the sum of the rows' excesses over their limits.
@@ -124,39 +49,6 @@ impl<'a> Candidate<'a> {
         change
     }
 
-    /// Chooses an option, then repairs the links that this violates; undoes everything and returns false if that fails.
-    ///
-    /// Locked items keep their picks; changed items become locked.
-    fn choose(&mut self, option: usize, guide: &Guide<'_>, locked: &mut [bool]) -> bool {
-        let mut changes = Vec::new();
-        let mut touched = Vec::new();
-        let mut next = Some(option);
-        while let Some(option) = next {
-            let item = self.compact.item_of[option];
-            let old = self.set(option);
-            changes.push((old, locked[item]));
-            locked[item] = true;
-            touched.extend(self.compact.links_from[option].iter().chain(&self.compact.links_to[old]));
-            let Some(&link) = touched.iter().find(|&&link| self.is_violated(link)) else { return true };
-            next = self.remedy(link, guide, locked).filter(|_| changes.len() < MOVE);
-        }
-        for (old, was_locked) in changes.into_iter().rev() {
-            locked[self.compact.item_of[old]] = was_locked;
-            self.set(old);
-        }
-        false
-    }
-
-    /// Returns the option of least reduced cost that repairs a link: one of its `to`, or another for the item of its `from`.
-    fn remedy(&self, link: usize, guide: &Guide<'_>, locked: &[bool]) -> Option<usize> {
-        let link = &self.compact.links[link];
-        let item = self.compact.item_of[*link.from.first()?];
-        let to = link.to.iter().copied();
-        let other = self.compact.items[item].clone().filter(|option| !link.from.contains(option));
-        let free = |option: &usize| guide.allowed[*option] && !locked[self.compact.item_of[*option]];
-        to.chain(other).filter(free).min_by(|&a, &b| guide.reduced_costs[a].total_cmp(&guide.reduced_costs[b]))
-    }
-
     /// Repairs violated links, then reduces the excess greedily; returns whether the choice is feasible.
     pub(crate) fn repair(&mut self, guide: &Guide<'_>, locked: &mut [bool], end: Instant) -> bool {
         self.repair_links(guide, locked);
@@ -169,7 +61,7 @@ impl<'a> Candidate<'a> {
             let Some(option) = self.relief(guide, locked, &failed) else { return false };
             let before = self.clone();
             let mut trial = locked.to_vec();
-            if !self.choose(option, guide, &mut trial) || self.excess() >= excess {
+            if self.choose(option, guide, &mut trial).is_none() || self.excess() >= excess {
                 *self = before;
                 failed[option] = true;
             } else {
@@ -177,26 +69,6 @@ impl<'a> Candidate<'a> {
             }
         }
         self.is_feasible()
-    }
-
-    /// Repairs violated links, in a few rounds.
-    fn repair_links(&mut self, guide: &Guide<'_>, locked: &[bool]) {
-        for _ in 0..4 {
-            let violated: Vec<usize> = self.violated_links().collect();
-            if violated.is_empty() {
-                break;
-            }
-            for link in violated {
-                if self.is_violated(link)
-                    && let Some(option) = self.remedy(link, guide, locked)
-                {
-                    let mut trial = locked.to_vec();
-                    if !self.choose(option, guide, &mut trial) {
-                        self.set(option);
-                    }
-                }
-            }
-        }
     }
 
     /// Returns the option that reduces the excess most per cost.
@@ -256,7 +128,7 @@ impl<'a> Candidate<'a> {
                 }
                 let before = self.clone();
                 let mut locked = vec![false; self.picks.len()];
-                let chosen = self.choose(option, guide, &mut locked);
+                let chosen = self.choose(option, guide, &mut locked).is_some();
                 if chosen && self.excess() <= 0.0 && self.cost < cost - 1e-12 {
                     improved = true;
                 } else if chosen {

@@ -3,6 +3,7 @@
 
 use crate::branch::NodeLimits;
 use crate::branching::Pseudocosts;
+use crate::by_prices::{self, is_large};
 use crate::compact::Compact;
 use crate::cuts::separate_covers;
 use crate::dive::Order;
@@ -13,7 +14,7 @@ use crate::node::Node;
 use crate::probe::{Conflicts, probe};
 use crate::propagate::{Domains, Propagation};
 use crate::random::Random;
-use crate::relaxation::{Relaxation, relax};
+use crate::relaxation::{Bounded, Relaxation, relax};
 use crate::search::{Incumbent, Search, limits};
 use crate::stop::Stop;
 use std::collections::BinaryHeap;
@@ -63,6 +64,8 @@ pub(crate) fn solve(compact: &Compact, objective: &Objective, start: Option<Vec<
 pub(crate) struct Session {
     stage: Option<Stage>,
     prices: Prices,
+    /// The relaxation of a large program.
+    relaxed: Option<Bounded>,
 }
 
 /// The stage of a search.
@@ -76,7 +79,7 @@ enum Stage {
 impl Session {
     /// Creates a search that has not begun.
     pub(crate) fn new(compact: &Compact, objective: &Objective) -> Session {
-        Session { stage: None, prices: Prices::start(compact, objective) }
+        Session { stage: None, relaxed: None, prices: Prices::start(compact, objective) }
     }
 
     /// Searches for some seconds, not counting the first call's work at the root, at most until `stop`.
@@ -88,6 +91,9 @@ impl Session {
         stop: Stop,
         seconds: f64,
     ) -> Found {
+        if is_large(compact) {
+            return self.run_by_prices(compact, objective, start, stop, seconds);
+        }
         let lowered = compact.has_reserve().then(|| compact.lowered());
         let full = Propagation::new(compact);
         let lowered = lowered.as_ref().map(Propagation::new);
@@ -107,6 +113,25 @@ impl Session {
         Found { incumbent, bound, prices: self.prices.clone() }
     }
 
+    /// As [`Session::run`] where the program is large.
+    fn run_by_prices(
+        &mut self,
+        compact: &Compact,
+        objective: &Objective,
+        start: Option<Vec<usize>>,
+        stop: Stop,
+        seconds: f64,
+    ) -> Found {
+        let Some(relaxed) = self.relaxed.take().or_else(|| by_prices::relaxed(compact, objective, &stop)) else {
+            return Found { incumbent: None, bound: f64::INFINITY, prices: self.prices.clone() };
+        };
+        let stop = Stop { deadline: stop.deadline.min(Stop::after(seconds, 0.0).deadline), ..stop };
+        let incumbent = by_prices::search(compact, objective, &relaxed, start, &stop);
+        self.prices.clone_from(&relaxed.prices);
+        let relaxed = self.relaxed.insert(relaxed);
+        Found { incumbent, bound: relaxed.bound, prices: self.prices.clone() }
+    }
+
     /// Propagates the problem, solves its relaxation and tightens it.
     fn begin(&mut self, model: &Model<'_>, start: Option<Vec<usize>>, stop: Stop) -> Stage {
         let (compact, objective) = (model.full.compact, model.objective);
@@ -115,10 +140,11 @@ impl Session {
         let Some(Domains { allowed, .. }) = domains else { return infeasible };
         let relaxation = relax(compact, objective, &allowed, stop.seconds_left());
         let Relaxation::Bounded(relaxed) = relaxation else { return infeasible };
+        let priced = by_prices::search(compact, objective, &relaxed, None, &stop).map(|(picks, _)| picks);
         self.prices = relaxed.prices;
         let known = Known {
             incumbent: None,
-            starts: start.into_iter().chain([relaxed.lagrangian.picks]).collect(),
+            starts: start.into_iter().chain(priced).chain([relaxed.lagrangian.picks]).collect(),
             bound: relaxed.bound,
             lagrangian_bound: relaxed.bound,
             reduced_costs: relaxed.lagrangian.reduced_costs,

@@ -1,6 +1,7 @@
 //! The state of a tree search: incumbent, reduced costs, pseudocosts.
 
 use crate::branching::Pseudocosts;
+use crate::candidate::Guide;
 use crate::compact::Compact;
 use crate::dual::Objective;
 use crate::lp::{Failure, Lp};
@@ -8,7 +9,7 @@ use crate::node::Node;
 use crate::propagate::Propagation;
 use crate::random::Random;
 use crate::relaxation::{Bounded, Relaxation, relax};
-use crate::repair::{Candidate, Guide};
+use crate::repair::Listed;
 use crate::stop::Stop;
 use rayon::prelude::*;
 use std::time::Instant;
@@ -88,7 +89,7 @@ impl Search<'_> {
 
     /// Makes a choice the incumbent if it is feasible and better.
     pub(crate) fn offer(&mut self, picks: Vec<usize>) {
-        let candidate = Candidate::new(self.compact, self.objective, f64::INFINITY, picks);
+        let candidate = Listed::listed(self.compact, self.objective, f64::INFINITY, picks);
         if !candidate.is_feasible() {
             return;
         }
@@ -133,7 +134,7 @@ impl Search<'_> {
     /// Repairs a choice and offers it as incumbent.
     pub(crate) fn repair_and_offer(&mut self, picks: &[usize], allowed: &[bool]) {
         let guide = Guide { allowed, reduced_costs: &self.reduced_costs };
-        let mut candidate = Candidate::new(self.compact, self.objective, self.slack(), picks.to_vec());
+        let mut candidate = Listed::listed(self.compact, self.objective, self.slack(), picks.to_vec());
         let mut locked = vec![false; picks.len()];
         let feasible = candidate.repair(&guide, &mut locked, self.stop.deadline);
         if feasible && *self.objective == Objective::Cost {

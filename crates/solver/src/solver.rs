@@ -1,5 +1,6 @@
 //! The solver: runs an engine on a problem and converts its result to a solution.
 
+use crate::by_prices::is_large;
 use crate::compact::Compact;
 use crate::dual::Objective;
 use crate::engine::Engine;
@@ -57,6 +58,12 @@ impl<'a> Solver<'a> {
         let compact = Compact::new(problem, range);
         let session = Session::new(&compact, &Objective::Cost);
         Ok(Solver { problem, engine, compact, rows, session, stop: Some(Stop::after(seconds, 0.0)) })
+    }
+
+    /// Whether another search with the same `free` and start can find something better. The embedded engine's of a large program
+    /// cannot.
+    pub fn goes_on(&self) -> bool {
+        self.engine != Engine::Embedded || !is_large(&self.compact)
     }
 
     /// Searches for some seconds; the first call's time for the root comes on top. The solution leaves the amount `free` unused in

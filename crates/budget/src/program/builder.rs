@@ -10,7 +10,7 @@ use crate::variants::{Variant, variants};
 use bitbudget_formats::Format;
 use bitbudget_ir::{self as ir, NodeId, Role};
 use bitbudget_solver::{Choice, Item, Link, Pick, Problem, Use};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tensors smaller than this part of all tensors in FP32 get their least harmful format and are kept.
 const SMALL: usize = 200_000;
@@ -25,7 +25,11 @@ pub(super) struct Builder<'a> {
     /// Bytes below which a tensor is small.
     pub(super) small: usize,
     pub(super) classes: Classes,
+    /// By class, the positions in `stored` of its tensors.
+    pub(super) members: Vec<Vec<usize>>,
     pub(super) rectified: Vec<Rectified>,
+    /// By class, the first rectifier of which it is input or output.
+    pub(super) rectified_of: Vec<Option<usize>>,
     /// Per class and format.
     pub(super) class_costs: Vec<Vec<f64>>,
     pub(super) stored: Vec<Stored>,
@@ -99,7 +103,7 @@ impl Builder<'_> {
                 self.variants[at] = vec![Variant { alive: vec![[stored.first, last]], again: None, apart: false }];
             }
         }
-        let follow: Vec<usize> = self.rectified.iter().filter(|of| of.has_common).map(|of| of.output).collect();
+        let follow: BTreeSet<usize> = self.rectified.iter().filter(|of| of.has_common).map(|of| of.output).collect();
         for class in (0..self.classes.classes.len()).filter(|class| !follow.contains(class)) {
             let members: Vec<usize> = self.members(class).collect();
             let bytes: usize = members.iter().map(|&at| self.size(&self.stored[at], Format::FP32, true)).sum();
@@ -123,7 +127,7 @@ impl Builder<'_> {
 
     /// The stored tensors of a class.
     pub(super) fn members(&self, class: usize) -> impl Iterator<Item = usize> + use<'_> {
-        (0..self.stored.len()).filter(move |&at| self.classes.of(self.stored[at].node) == Some(class))
+        self.members[class].iter().copied()
     }
 
     /// The format of a stored tensor if no item chooses it.
@@ -217,7 +221,7 @@ impl Builder<'_> {
                 Some(&head) => {
                     for variant in self.variants[head].iter().filter(|v| self.is_useful(class, format, v)) {
                         let repeats = |of: &Rectified| of.repeats && of.output == class && !variant.apart;
-                        let harm = if self.rectified.iter().any(repeats) { 0.0 } else { harm };
+                        let harm = if self.rectifier_of(class).is_some_and(repeats) { 0.0 } else { harm };
                         let mut choice = self.choice(head, variant, format, harm, time);
                         choice.uses.extend(kept.iter().cloned());
                         options.push((choice, Meaning { variant: Some((head, variant.clone())), ..meaning.clone() }));

@@ -48,8 +48,19 @@ pub(crate) fn program(
         };
         class.formats.iter().map(harm).collect()
     });
+    let rectified = rectified(&classes, &repeats);
+    let mut rectified_of = vec![None; classes.classes.len()];
+    for (at, of) in rectified.iter().enumerate().rev() {
+        (rectified_of[of.input], rectified_of[of.output]) = (Some(at), Some(at));
+    }
+    let mut members = vec![Vec::new(); classes.classes.len()];
+    for (at, stored) in stored.iter().enumerate() {
+        classes.of(stored.node).into_iter().for_each(|class| members[class].push(at));
+    }
     let builder = Builder {
-        rectified: rectified(&classes, &repeats),
+        members,
+        rectified,
+        rectified_of,
         class_costs: class_costs.collect(),
         located: vec![None; stored.len()],
         position: stored.iter().enumerate().map(|(at, s)| (s.node, at)).collect(),

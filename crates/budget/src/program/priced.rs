@@ -1,9 +1,10 @@
 //! The costs of the alternatives.
 
-use super::choices::{Meaning, Program, pick};
+use super::choices::{Program, pick};
 use bitbudget_formats::Format;
 use bitbudget_solver::{Choice, Link, Pick, Use};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// The cost of one choice for a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,17 +24,34 @@ pub struct Priced {
 }
 
 impl Program {
-    /// The choices for a tensor (by its place in the order of [`bitbudget_precision::tensors`]) at `prices` per byte of each row, the best of each
-    /// kind; nothing for one that takes no memory to speak of. A rectifier's input and output are priced together, each with the best
-    /// of the other that goes with it.
-    pub fn priced(&self, tensor: usize, picks: &[u32], prices: &[f64]) -> Vec<Priced> {
-        let class = self.classes.iter().position(|class| class.tensors.contains(&tensor));
-        let chooses = |meanings: &Vec<Meaning>| {
-            meanings.iter().any(|meaning| meaning.format.is_some_and(|(of, _)| Some(of) == class))
-        };
-        let Some(item) = self.meanings.iter().position(chooses) else { return Vec::new() };
+    /// The choices for each of `tensors` tensors (in the order of [`bitbudget_precision::tensors`]) at `prices` per byte of each row, the
+    /// best of each kind; nothing for one that takes no memory to speak of. A rectifier's input and output are priced together, each
+    /// with the best of the other that goes with it.
+    pub fn priced(&self, tensors: usize, picks: &[u32], prices: &[f64]) -> Vec<Vec<Priced>> {
+        let mut priced = vec![Vec::new(); tensors];
+        let mut is_priced = vec![false; self.classes.len()];
         let mut until = vec![0.0];
         prices.iter().for_each(|price| until.push(until[until.len() - 1] + price));
+        let beside = self.beside();
+        // The first item of a class chooses its format.
+        for (item, meanings) in self.meanings.iter().enumerate() {
+            let Some(class) = meanings.iter().find_map(|meaning| Some(meaning.format?.0)) else { continue };
+            if !std::mem::replace(&mut is_priced[class], true) {
+                let choices = self.priced_item(item, picks, &until, &beside);
+                self.classes[class].tensors.iter().for_each(|&tensor| priced[tensor] = choices.clone());
+            }
+        }
+        priced
+    }
+
+    /// The choices of one item, where `until` has the sums of the prices before each row.
+    fn priced_item(
+        &self,
+        item: usize,
+        picks: &[u32],
+        until: &[f64],
+        beside: &BTreeMap<Pick, Vec<Pick>>,
+    ) -> Vec<Priced> {
         let memory = |u: &Use| (until[u.last as usize + 1] - until[u.first as usize]) * u.amount as f64;
         let is_chosen = |of: &Pick| picks.get(of.item as usize) == Some(&of.option);
         let price = |of: &Pick| {
@@ -48,7 +66,8 @@ impl Program {
             let from_input = variant.is_some_and(|variant| variant.apart);
             let this = pick(item, option);
             let chosen = is_chosen(&this);
-            let other = self.beside(this).into_iter().map(|other| (chosen && is_chosen(&other), price(&other)));
+            let other = beside.get(&this).into_iter().flatten();
+            let other = other.map(|other| (chosen && is_chosen(other), price(other)));
             let order = |(chosen, (cost, memory)): &(bool, (f64, f64))| (!chosen, cost + memory);
             let other = other.min_by(|a, b| order(a).partial_cmp(&order(b)).unwrap_or(Ordering::Equal));
             let (of_other, (cost, memory)) = (other.map_or((0.0, 0.0), |(_, price)| price), price(&this));
@@ -64,16 +83,12 @@ impl Program {
         found
     }
 
-    /// The choices for a rectifier's other tensor that go with one.
-    fn beside(&self, this: Pick) -> Vec<Pick> {
-        let links = &self.problem.links[self.rectifying.clone()];
-        let mut found = Vec::new();
-        for Link { from, to } in links {
-            if *from == this {
-                found.extend(to.iter().copied());
-            } else if to.contains(&this) {
-                found.push(*from);
-            }
+    /// The choices for a rectifier's other tensor that go with each.
+    fn beside(&self) -> BTreeMap<Pick, Vec<Pick>> {
+        let mut found: BTreeMap<Pick, Vec<Pick>> = BTreeMap::new();
+        for Link { from, to } in &self.problem.links[self.rectifying.clone()] {
+            found.entry(*from).or_default().extend(to);
+            to.iter().for_each(|to| found.entry(*to).or_default().push(*from));
         }
         found
     }

@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::choices::{Meaning, pick};
+use super::rectified::Rectified;
 use crate::variants::Variant;
 use bitbudget_formats::Format;
 use bitbudget_solver::Link;
@@ -30,12 +31,18 @@ impl Builder<'_> {
     /// Whether a stored tensor is the output of a rectifier of the other one.
     pub(super) fn is_rectified(&self, at: usize, other: usize) -> bool {
         let nodes = (self.stored[other].node, self.stored[at].node);
-        self.classes.rectifiers.iter().any(|of| (of.input, of.output) == nodes)
+        let of = self.classes.of(nodes.1).and_then(|class| self.rectified_of[class]);
+        of.is_some_and(|of| (self.classes.rectifiers[of].input, self.classes.rectifiers[of].output) == nodes)
+    }
+
+    /// The rectifier of which a class is input or output.
+    pub(super) fn rectifier_of(&self, class: usize) -> Option<&Rectified> {
+        self.rectified_of[class].map(|of| &self.rectified[of])
     }
 
     /// Whether a variant of a rectifier's input or output is one of those that [`Rectified::fit`] some of the other's formats.
     pub(super) fn is_useful(&self, class: usize, format: Format, variant: &Variant) -> bool {
-        let Some(of) = self.rectified.iter().find(|of| [of.input, of.output].contains(&class)) else { return true };
+        let Some(of) = self.rectifier_of(class) else { return true };
         let formats = |class: usize| match self.is_fixed[class] {
             true => vec![self.fixed[class]],
             false => self.classes.classes[class].formats.clone(),
