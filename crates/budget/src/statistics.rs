@@ -34,7 +34,6 @@ pub(crate) fn statistics(training: &Graph) -> Vec<bool> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 mod tests {
     use super::statistics;
 
