@@ -26,7 +26,7 @@ FIRST_LOSS, GRADIENT = 1e-5, 1e-3
 OWN_DISTANCES, NUDGED = 20, 3
 BUDGETS = ("80%", "40%")
 EXPORTERS = ("torchscript", "dynamo")
-SECONDS = 300
+SECONDS = 600
 
 
 @contextlib.contextmanager
@@ -166,13 +166,16 @@ def gradient_errors(ours, theirs):
 
 
 def with_budget(folder, path, data, batch, budget):
-    """What three steps under a budget come to."""
+    """What three steps under a budget come to: the peak, or why there are none."""
+    record = path.with_suffix(".budget.json")
     errors, _, well = run([
         folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", batch, "--steps", 3, "--lr", 0.001,
-        "--budget", budget, "--solve-seconds", 2, "--threads", 1, "--quiet",
+        "--budget", budget, "--solve-seconds", 2, "--threads", 1, "--quiet", "--json", record,
     ])
+    if well:
+        return json.loads(record.read_text())["memory"]["predicted"]
     smallest = re.search(r"the smallest found needs \S+ \S+ \(([\d.]+%)\)", errors)
-    return "trains" if well else f"no, {smallest[1]} is the least" if smallest else reasons.kind(reasons.problems(errors)[0])
+    return f"no, {smallest[1]} is the least" if smallest else reasons.kind(reasons.problems(errors)[0])
 
 
 def own_distances(model, inputs, labels, found):
@@ -209,22 +212,29 @@ def check(name, exporter, made, work, folder, budgets):
     except ValueError as error:
         return {**row, "stage": "train", "reasons": reasons.problems(str(error)), "pytorch": expected}
     errors, missing = gradient_errors(ours, theirs)
-    own_loss, own = own_distances(model, inputs, labels, (expected, theirs))
+    loss_is_near = abs(loss - expected) <= FIRST_LOSS * max(abs(expected), 1)
+    # What is near anyway needs no excuse, and it takes most of the time.
+    is_near = loss_is_near and all(error <= GRADIENT for error in errors.values())
+    own_loss, own = (0.0, {}) if is_near else own_distances(model, inputs, labels, (expected, theirs))
     excess = {name: error / max(GRADIENT, OWN_DISTANCES * own.get(name, 0.0)) for name, error in errors.items()}
     worst = max(excess, key=excess.get, default=None)
     row |= {"loss": loss, "pytorch": expected, "worst": errors.get(worst, 0.0), "worst_name": worst, "missing": missing, "peak": peak}
     row |= {"own_loss": own_loss, "own": own.get(worst, 0.0)}
     row["budgets"] = {budget: with_budget(folder, path, data, len(labels), budget) for budget in budgets}
     wrong = []
-    if not abs(loss - expected) <= max(FIRST_LOSS * max(abs(expected), 1), OWN_DISTANCES * own_loss):
+    if not (loss_is_near or abs(loss - expected) <= OWN_DISTANCES * own_loss):
         wrong.append("another loss than PyTorch's")
     if not excess.get(worst, 0.0) <= 1:
         wrong.append("another gradient than PyTorch's")
     if missing:
         wrong.append("parameters that are not trained")
-    if row["budgets"].get("80%", "trains") != "trains":
-        wrong.append("does not train under 80%: " + row["budgets"]["80%"])
+    if isinstance(refused := row["budgets"].get("80%"), str):
+        wrong.append(f"does not train under 80%: {refused}")
     return {**row, "stage": "compare" if wrong else None, "reasons": wrong}
+
+
+def amount(peak):
+    return peak if isinstance(peak, str) else f"{peak / 2**20:.2f} MiB"
 
 
 def line(row):
@@ -235,8 +245,8 @@ def line(row):
     missing = f"; {len(row['missing'])} not found, {row['missing'][0]} the first" if row["missing"] else ""
     own = f", PyTorch's own {row['own']:.1e}" if row["own"] > GRADIENT / OWN_DISTANCES else ""
     return (
-        f"{first} {row['loss']:.6f} | {row['pytorch']:.6f} | {row['worst']:.1e} ({row['worst_name']}{own}{missing}) | {row['peak'] / 2**20:.1f} MiB | "
-        + " | ".join(row["budgets"].get(budget, "") for budget in BUDGETS) + " |"
+        f"{first} {row['loss']:.6f} | {row['pytorch']:.6f} | {row['worst']:.1e} ({row['worst_name']}{own}{missing}) | {amount(row['peak'])} | "
+        + " | ".join(amount(row["budgets"].get(budget, "")) for budget in BUDGETS) + " |"
     )
 
 
@@ -245,12 +255,21 @@ def summary(rows):
     print(f"\n{len(rows)} exports of {len({r['network'] for r in rows})} networks: {len(right)} are right and train under 80% where that was tried")
     for budget in BUDGETS:
         tried = [r["budgets"][budget] for r in rows if budget in r.get("budgets", {})]
-        print(f"under {budget}: {tried.count('trains')} of {len(tried)} train")
+        print(f"under {budget}: {sum(isinstance(peak, int) for peak in tried)} of {len(tried)} train")
     for stage in ("export", "train", "compare"):
         failed = [(f"{r['network']}:{r['exporter']}", r["reasons"]) for r in rows if r["stage"] == stage]
         if failed:
             print(f"failed in stage {stage}: {len(failed)}")
             reasons.print_reasons(failed, 6)
+
+
+def binaries(profile, build):
+    """The folder of the binaries of a profile, built if asked for."""
+    if build:
+        command = ["cargo", "build", "--profile", profile, "-p", "bitbudget-tests", "-p", "bitbudget-cli", "--bins"]
+        subprocess.run(command, cwd=ROOT, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / ("debug" if profile == "dev" else profile)
 
 
 def main():
@@ -270,11 +289,7 @@ def main():
         rows = {(r["network"], r["exporter"]): r for r in map(json.loads, findings.read_text().splitlines())}
         print("\n".join(line(row) for row in rows.values()))
         return summary(list(rows.values()))
-    if not arguments.no_build:
-        command = ["cargo", "build", "--profile", arguments.profile, "-p", "bitbudget-tests", "-p", "bitbudget-cli", "--bins"]
-        subprocess.run(command, cwd=ROOT, check=True)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    binaries, work = target / ("debug" if arguments.profile == "dev" else arguments.profile), arguments.folder / "files"
+    folder, work = binaries(arguments.profile, build=not arguments.no_build), arguments.folder / "files"
     torch.set_num_threads(2)
     rows = []
     wanted = lambda name: not arguments.wanted or any(part in name for part in arguments.wanted)
@@ -288,7 +303,7 @@ def main():
             work.mkdir(parents=True, exist_ok=True)
             start = time.time()
             try:
-                row = check(name, exporter, networks.made(name), work, binaries, arguments.budgets)
+                row = check(name, exporter, networks.made(name), work, folder, arguments.budgets)
             except Exception as error:  # Of many kinds: a library that is not there, a network that cannot be made.
                 row = {"network": name, "exporter": exporter, "stage": "export", "reasons": [innermost(error)]}
             rows.append({**row, "seconds": round(time.time() - start, 1)})

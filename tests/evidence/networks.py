@@ -10,8 +10,8 @@ from torch import nn
 
 import written
 
-# Of large networks, and of small ones, whose activations would be nothing beside the kernels' scratch memory.
-BATCH, MANY, CLASSES = 4, 32, 10
+# Of large networks, of small ones, and of the smallest, whose activations would be nothing beside the 256 KiB of scratch memory of a thread.
+BATCH, MANY, MOST, CLASSES = 4, 32, 256, 10
 TOKENS, VOCABULARY, WIDTH = 16, 96, 32
 
 
@@ -142,7 +142,7 @@ class Recurrent(nn.Module):
 
 
 def recurrent(layer, **options):
-    return Recurrent(layer, **options), {"x": torch.randn(MANY, 7, 8)}, classes()
+    return Recurrent(layer, **options), {"x": torch.randn(MOST, 7, 8)}, classes(MOST)
 
 
 class TokenClassifier(nn.Module):
@@ -162,7 +162,7 @@ class TokenClassifier(nn.Module):
 
 
 def token_classifier(layer, batch_first):
-    return TokenClassifier(layer, batch_first), {"x": torch.randint(0, VOCABULARY, (MANY, 9))}, classes()
+    return TokenClassifier(layer, batch_first), {"x": torch.randint(0, VOCABULARY, (MOST, 9))}, classes(MOST)
 
 
 class TokenTagger(nn.Module):
@@ -176,24 +176,24 @@ class TokenTagger(nn.Module):
 
 
 def tagger():
-    return TokenTagger(), {"x": torch.randint(0, VOCABULARY, (MANY, 7))}, torch.randint(0, CLASSES, (MANY, 7))
+    return TokenTagger(), {"x": torch.randint(0, VOCABULARY, (MOST, 7))}, torch.randint(0, CLASSES, (MOST, 7))
 
 
 def encoder_layers():
     layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
     model = nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Flatten(), nn.Linear(32 * 7, CLASSES))
-    return model, {"x": torch.randn(MANY, 7, 32)}, classes()
+    return model, {"x": torch.randn(MOST, 7, 32)}, classes(MOST)
 
 
 def convolutions(dimensions):
     layer, pool = (nn.Conv1d, nn.AdaptiveAvgPool1d) if dimensions == 1 else (nn.Conv3d, nn.AdaptiveAvgPool3d)
     norm = nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm3d
     model = nn.Sequential(layer(3, 8, 3, padding=1), norm(8), nn.ReLU(), layer(8, 16, 3, stride=2), pool(1), nn.Flatten(), nn.Linear(16, CLASSES))
-    return model, {"x": torch.randn(MANY, 3, *[8] * dimensions)}, classes()
+    return model, {"x": torch.randn(MOST, 3, *[8] * dimensions)}, classes(MOST)
 
 
 def written_graph(name):
-    return written.Written(name, MANY), {"x": torch.randn(MANY, *written.GRAPHS[name][1])}, classes()
+    return written.Written(name, MOST), {"x": torch.randn(MOST, *written.GRAPHS[name][1])}, classes(MOST)
 
 
 class TwoInputs(nn.Module):
@@ -206,7 +206,7 @@ class TwoInputs(nn.Module):
 
 
 def two_inputs():
-    return TwoInputs(), {"picture": torch.randn(MANY, 3, 8, 8), "numbers": torch.randn(MANY, 5)}, classes()
+    return TwoInputs(), {"picture": torch.randn(MOST, 3, 8, 8), "numbers": torch.randn(MOST, 5)}, classes(MOST)
 
 
 def small_vision(family):
@@ -228,10 +228,10 @@ def small_vision(family):
 
 SMALL_VISION = ("convnext", "swin", "swin_v2", "vit", "maxvit")
 VISION = {
-    "alexnet": 64, "densenet121": 64, "efficientnet_b0": 64, "efficientnet_v2_s": 64, "googlenet": 64,
+    "alexnet": 224, "densenet121": 64, "efficientnet_b0": 64, "efficientnet_v2_s": 64, "googlenet": 64,
     "inception_v3": 96, "mnasnet0_5": 64, "mobilenet_v2": 64, "mobilenet_v3_small": 64, "regnet_x_400mf": 64,
     "regnet_y_400mf": 64, "resnet18": 64, "resnet50": 64, "resnext50_32x4d": 64, "shufflenet_v2_x0_5": 64, "squeezenet1_1": 64,
-    "vgg11_bn": 64, "wide_resnet50_2": 64,
+    "vgg11_bn": 224, "wide_resnet50_2": 64,
 }
 VISION_OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": False}, "inception_v3": {"aux_logits": False, "init_weights": False},

@@ -7,7 +7,8 @@ use bitbudget_ir::{Dim, Graph, GraphError, NodeId, Op, Precision, Role};
 ///
 /// Each reader's contribution is a node of role [`Role::OutputGradient`] or, for a tensor of role
 /// [`Role::Parameter`], [`Role::ParameterGradient`]; several are added in FP32 as they
-/// come, two at a time, by internal nodes: a term can go before the next one is computed. `None` for a target on which `y` does not depend.
+/// come, two at a time, by internal nodes: a term can go before the next one is computed. What an operator emits besides is internal,
+/// unless it gave it a role. `None` for a target on which `y` does not depend.
 ///
 /// # Errors
 /// If an operator between the targets and `y` has no derivative.
@@ -27,7 +28,9 @@ pub fn gradients(
         let first = graph.len();
         let emitted = Op::gradient(graph, id, total)?;
         for fresh in graph.ids().skip(first) {
-            graph.set_role(fresh, Role::Internal);
+            if graph.node(fresh).role == Role::Output {
+                graph.set_role(fresh, Role::Internal);
+            }
         }
         for (operand, gradient) in graph.operands(id).to_vec().into_iter().zip(emitted) {
             if let (Some(gradient), true) = (gradient, depends[operand.index()]) {

@@ -143,7 +143,8 @@ fn programs(
 }
 
 /// The evaluation as a program, at the largest batch (half that of training, and so on) at which its tensors take no more
-/// memory than those of a training step; of the forms that it can have, the one that adds least to a training step's memory.
+/// memory than those of a training step, or at that of a network whose batch is fixed; of the forms that it can have, the one that adds least
+/// to a training step's memory.
 fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Program, CompileError> {
     let step = Footprint::predicted(train, lowering.threads);
     let beyond = |lowered: &Built| {
@@ -154,7 +155,7 @@ fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Prog
     let mut batch = train.batch;
     loop {
         let program = smallest(graph, &rewritten, &[], batch, lowering, &beyond)?.program;
-        if program.arena <= train.arena || batch <= 1 {
+        if program.arena <= train.arena || batch <= 1 || graph.fixed_batch().is_some() {
             return Ok(program);
         }
         batch /= 2;

@@ -56,3 +56,13 @@ fn another_batch_is_refused_and_examples_are_counted_by_the_first_dimension() {
     let of = |shape: &str| compile(model(shape), &options(Method::Fp32, BATCH)).unwrap().interface().unwrap();
     assert_eq!(of("8"), of("N"));
 }
+
+/// Where an evaluation in FP32 takes more memory than a low training step, it takes fewer examples at a time, unless there is only one number.
+#[test]
+fn evaluations_keep_a_stated_batch() {
+    let of = |shape: &str| {
+        let compiled = compile(model(shape), &options(Method::UniformLow, BATCH)).unwrap();
+        (compiled.evaluate.batch, compiled.evaluate_fp32().unwrap().batch)
+    };
+    assert_eq!(of("8"), (BATCH, BATCH));
+}

@@ -4,7 +4,7 @@ use crate::allowed::Allowed;
 use crate::setting::Granularity;
 use crate::step::{Skeleton, Where};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Precision, Role, TrainingId};
+use bitbudget_ir::{DType, Graph, NodeId, Numbers, Op, Role, TrainingId};
 use bitbudget_precision::{Kind, Tensor};
 use std::collections::BTreeMap;
 
@@ -169,13 +169,17 @@ impl<'a> Tensors<'a> {
         let mut found: Vec<Option<usize>> = vec![None; graph.len()];
         for id in graph.ids() {
             let node = graph.node(id);
-            found[id.index()] = match (node.op.precision(), node.role, graph.operands(id).first()) {
-                _ if node.ty.dtype != DType::F32 => None,
-                (Precision::Relabel, _, Some(operand)) => found[operand.index()],
-                (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
+            let own = || match node.role {
+                Role::OutputGradient { of } | Role::ParameterGradient { of } => {
                     graph.origin(of).and_then(|of| self.gradient(of.node()))
                 }
-                _ => graph.origin(id).and_then(|id| self.forward[id.index()]),
+                Role::Internal | Role::Output | Role::Parameter => {
+                    graph.origin(id).and_then(|id| self.forward[id.index()])
+                }
+            };
+            found[id.index()] = match node.ty.dtype {
+                DType::F32 => graph.moved(id, |operand| found[operand.index()]).unwrap_or_else(own),
+                DType::Bool | DType::I32 | DType::Index8 => None,
             };
         }
         found

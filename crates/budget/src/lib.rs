@@ -84,6 +84,7 @@ mod outcome;
 mod program;
 mod search;
 mod setting;
+mod statistics;
 mod step;
 mod variants;
 

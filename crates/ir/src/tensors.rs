@@ -1,6 +1,6 @@
 //! The tensors of a graph: their formats, where they lie, their bytes.
 
-use crate::facts::Form;
+use crate::facts::{Facts, Form, Numbers};
 use crate::graph::Graph;
 use crate::ops::{Op, Precision};
 use crate::origin::Stage;
@@ -35,11 +35,34 @@ impl Graph {
         graph
     }
 
-    /// How a node's result is rounded: not at all in FP32, or where it only relabels, for its operand's numbers are of the format.
+    /// How a node's result is rounded: not at all in FP32, or where it only moves numbers of the format.
     pub fn rounding(&self, id: NodeId) -> Option<Stored> {
         let node = self.node(id);
-        let stays = node.stored.format == Format::FP32 || node.op.precision() == Precision::Relabel;
+        let format = node.stored.format;
+        let relabels = node.op.precision() == Precision::Relabel;
+        let stays =
+            format == Format::FP32 || relabels || self.moved(id, |operand| self.format(operand)) == Some(format);
         (!stays).then_some(node.stored)
+    }
+
+    /// What the operands have in common, such as their format, whose numbers are all that a node's result holds and that has no format of
+    /// its own: it relabels or, where it is internal, moves them. Nothing where these differ.
+    pub fn moved<T: PartialEq>(&self, id: NodeId, of: impl Fn(NodeId) -> T) -> Option<T> {
+        let (node, operands) = (self.node(id), self.operands(id));
+        let moved = match self.facts(id) {
+            _ if node.op.precision() == Precision::Relabel => operands.get(..1)?,
+            Facts { form: Form::Move | Form::Planes(_), numbers, .. } if node.role == Role::Internal => {
+                match &numbers {
+                    Numbers::Of(operand) => std::slice::from_ref(operands.get(*operand)?),
+                    Numbers::OfEvery => operands,
+                    Numbers::New | Numbers::SomeOf(_) | Numbers::Clamped(..) => return None,
+                }
+            }
+            _ => return None,
+        };
+        let (first, rest) = moved.split_first()?;
+        let common = of(*first);
+        rest.iter().all(|&operand| of(operand) == common).then_some(common)
     }
 
     /// Whether a node only shows its operand's storage: a reshape, or a cast to the format that the operand is stored in.

@@ -23,6 +23,7 @@
 //! ```
 
 mod error;
+mod masks;
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, NodeId, Op, Stored};
@@ -60,7 +61,8 @@ pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &S
         return Err(LowerError::batch());
     }
     let buffers: Result<Vec<Buffer>, LowerError> = graph.ids().map(|id| buffer(graph, schedule, setting, id)).collect();
-    let mut lowering = Lowering { graph, schedule, setting, buffers: buffers?, instructions: Vec::new() };
+    let (masks, instructions) = (masks::masks(graph), Vec::new());
+    let mut lowering = Lowering { graph, schedule, setting, masks, buffers: buffers?, instructions };
     let stores = stores(graph, schedule);
     for (position, (step, kernel)) in schedule.steps.iter().zip(kernels).enumerate() {
         lowering.step(step, kernel);
@@ -80,6 +82,7 @@ struct Lowering<'a> {
     graph: &'a Graph,
     schedule: &'a Schedule,
     setting: &'a Setting,
+    masks: Vec<bool>,
     buffers: Vec<Buffer>,
     instructions: Vec<Instruction>,
 }
@@ -125,7 +128,7 @@ impl Lowering<'_> {
         }
         let output = self.buffer(id);
         let inputs: Vec<BufferId> = self.graph.operands(id).iter().map(|&o| self.buffer(o)).collect();
-        let rounding = rounding(self.graph, id);
+        let rounding = rounding(self.graph, id, self.masks[id.index()]);
         if let Op::Input(_) = self.graph.op(id) {
             // The batch comes in FP32; its rounded form is a buffer of its own.
             let raw = BufferId(self.buffers.len() as u32);
@@ -163,28 +166,11 @@ fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting, id: NodeId) -> 
 }
 
 /// How a node's result is rounded, and for which node of the training graph its overflows are counted.
-fn rounding(graph: &Graph, id: NodeId) -> Option<Rounding> {
+fn rounding(graph: &Graph, id: NodeId, is_mask: bool) -> Option<Rounding> {
     let Stored { overflow, .. } = graph.rounding(id)?;
-    let is_counted = overflow == Overflow::Saturate && !graph.node(id).origin.uncounted && !is_masked(graph, id);
+    let is_counted = overflow == Overflow::Saturate && !graph.node(id).origin.uncounted && !is_mask;
     let counted = graph.origin(id).filter(|_| is_counted);
     Some(Rounding { overflow, counted: counted.map(|origin| origin.0) })
-}
-
-/// Whether a tensor is scores plus a known mask, or with known numbers in the place of some, which only a softmax or another mask reads: what saturates there is the mask,
-/// since the scores' own overflows are counted before.
-fn is_masked(graph: &Graph, id: NodeId) -> bool {
-    let readers = graph.readers(id);
-    let is_known = |&&x: &&NodeId| matches!(graph.op(x), Op::Constant(_));
-    let has_mask = match graph.op(id) {
-        Op::Add(_) => graph.operands(id).iter().any(|x| is_known(&x)),
-        Op::Where(_) => graph.operands(id).iter().skip(1).any(|x| is_known(&x)),
-        _ => false,
-    };
-    has_mask
-        && !readers.is_empty()
-        && readers
-            .iter()
-            .all(|&reader| matches!(graph.op(reader), Op::Softmax(_) | Op::LogSoftmax(_)) || is_masked(graph, reader))
 }
 
 /// A kept tensor's replacement and the step after which it is due.

@@ -8,7 +8,7 @@ use crate::operators::{Levels, amp, hybrid};
 use crate::pins::Pinned;
 use crate::tensors::{Formats, Level, Tensor, node_names, operators, tensors};
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Graph, NodeId, Precision, Role, TrainingId};
+use bitbudget_ir::{DType, Graph, NodeId, Role, TrainingId};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -112,7 +112,7 @@ pub struct Assignment {
     pub recomputed: Vec<TrainingId>,
     /// The format of each node's result, by node id.
     ///
-    /// Internal nodes are FP32. Relabelling nodes have the format of their operand, also in the backward pass. One reader's
+    /// Internal nodes are FP32, but those that only move a tensor's numbers have its format, as relabelling nodes have. One reader's
     /// contribution to a gradient has the format of the whole gradient.
     pub formats: Vec<Format>,
 }
@@ -361,28 +361,22 @@ fn levels_of(method: Method, by_level: &Formats, tensors: &[Tensor], chosen: &[F
 
 /// Returns the format of each node's result, given those of the tensors.
 fn formats_of(graph: &Graph, tensors: &[Tensor], chosen: &[Format]) -> Vec<Format> {
-    let mut formats = vec![Format::FP32; graph.len()];
-    let mut gradients = vec![Format::FP32; graph.len()];
-    for (tensor, &format) in tensors.iter().zip(chosen) {
+    let (mut forward, mut gradients) = (vec![None; graph.len()], vec![None; graph.len()]);
+    for (at, tensor) in tensors.iter().enumerate() {
         match tensor.kind {
-            Kind::Parameter | Kind::Output => formats[tensor.node.index()] = format,
-            Kind::OutputGradient | Kind::ParameterGradient => gradients[tensor.node.index()] = format,
+            Kind::Parameter | Kind::Output => forward[tensor.node.index()] = Some(at),
+            Kind::OutputGradient | Kind::ParameterGradient => gradients[tensor.node.index()] = Some(at),
         }
     }
-    for id in graph.ids() {
-        let node = graph.node(id);
-        if node.ty.dtype != DType::F32 {
-            continue;
-        }
-        match (node.op.precision(), node.role, graph.operands(id).first()) {
-            (Precision::Relabel, _, Some(operand)) => formats[id.index()] = formats[operand.index()],
-            (_, Role::OutputGradient { of } | Role::ParameterGradient { of }, _) => {
-                formats[id.index()] = gradients[graph.owner(of).index()];
-            }
-            _ => {}
-        }
+    let mut tensor_of: Vec<Option<usize>> = vec![None; graph.len()];
+    for id in graph.ids().filter(|&id| graph.ty(id).dtype == DType::F32) {
+        let own = || match graph.node(id).role {
+            Role::OutputGradient { of } | Role::ParameterGradient { of } => gradients[graph.owner(of).index()],
+            Role::Internal | Role::Output | Role::Parameter => forward[id.index()],
+        };
+        tensor_of[id.index()] = graph.moved(id, |operand| tensor_of[operand.index()]).unwrap_or_else(own);
     }
-    formats
+    tensor_of.iter().map(|tensor| tensor.map_or(Format::FP32, |at| chosen[at])).collect()
 }
 
 /// The recomputed nodes but for copies of parameters in FP32, which are their masters: there is nothing to compute.

@@ -40,7 +40,7 @@ fn check_formats(graph: &Graph, a: &Assignment) {
         let format = a.formats[id.index()];
         let expected = match node.role {
             _ if node.ty.dtype != DType::F32 => Format::FP32,
-            _ if node.op.precision() == Precision::Relabel => a.formats[graph.operands(id)[0].index()],
+            _ if let Some(format) = graph.moved(id, |operand| a.formats[operand.index()]) => format,
             Role::Output => format_of(Kind::Output, id).unwrap(),
             Role::Parameter => format_of(Kind::Parameter, id).unwrap(),
             Role::OutputGradient { of } => format_of(Kind::OutputGradient, owner(of)).unwrap(),

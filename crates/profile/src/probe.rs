@@ -104,14 +104,14 @@ fn gradient_of(role: Role) -> Option<NodeId> {
 /// The contributions whose sum is the gradient of a node's result, by node id.
 ///
 /// Readers of a relabelled tensor contribute to its gradient in another shape; what is relabelled back is counted, so
-/// they are left out.
+/// they are left out. The gradient of a recurrent layer's gates has the format of that of its states, but is no part of it.
 fn contributions(graph: &Graph) -> Vec<Vec<NodeId>> {
     let mut contributions: Vec<Vec<NodeId>> = vec![Vec::new(); graph.len()];
     let mut relabelled = vec![false; graph.len()];
     // What is relabelled back stands behind what it is made of.
     for id in graph.ids().rev() {
         let Some(of) = gradient_of(graph.node(id).role) else { continue };
-        if !relabelled[id.index()] {
+        if !relabelled[id.index()] && !matches!(graph.op(id), Op::RecurrentGrad(_)) {
             contributions[of.index()].insert(0, id);
         }
         let mut pending = vec![id];

@@ -89,8 +89,10 @@ impl Emission<'_> {
             (Some(rounding), _) => rounding.format,
             (None, Some(operand)) => self.graph.format(*operand),
             (None, None) if self.graph.ty(new).dtype != DType::F32 => Format::FP32,
-            (None, None) if role == Role::Internal && origin.is_some() => Format::FP32,
-            (None, None) => self.selection.format(class),
+            (None, None) => match origin.filter(|_| role == Role::Internal) {
+                Some(origin) => self.training.format(origin),
+                None => self.selection.format(class),
+            },
         };
         self.graph.set_format(new, format);
         let members = self.selection.members[class.index()].iter();

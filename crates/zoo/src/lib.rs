@@ -1,7 +1,7 @@
 //! Builds the known networks as models, so that a recipe of a few words stands for a file of many megabytes.
 //!
 //! The networks are those of the paper (SqueezeNet, ShuffleNet-v2, MobileNet-v2 and ResNet-18 in their CIFAR forms, at four
-//! widths), and others of any width and depth: a perceptron, ResNet-50, ViT, ConvNeXt, U-Net, GPT-2 and BERT. Initial weights are
+//! widths), and others of any width and depth: a perceptron, ResNet-50, ViT, ConvNeXt, U-Net, GPT-2, BERT and an LSTM. Initial weights are
 //! drawn from a seed. Nodes and parameters carry the names that PyTorch's modules give them. This crate knows nothing about files,
 //! training, formats or devices.
 //!
@@ -25,6 +25,7 @@ mod convnext;
 mod error;
 mod gpt;
 mod layers;
+mod lstm;
 mod mlp;
 mod mobilenet;
 mod network;
@@ -109,7 +110,7 @@ pub fn build(spec: &Spec) -> Result<Model, Error> {
     }
     let weights = match spec.network {
         Network::SqueezeNet => Weights::HeFanIn,
-        Network::ShuffleNetV2 | Network::Mlp | Network::Unet => Weights::Standard,
+        Network::ShuffleNetV2 | Network::Mlp | Network::Unet | Network::Lstm => Weights::Standard,
         Network::MobileNetV2 | Network::ResNet18 | Network::ResNet50 => Weights::HeFanOut,
         Network::Vit | Network::ConvNext | Network::Gpt | Network::Bert => Weights::Normal(vit::DEVIATION),
     };
@@ -124,6 +125,7 @@ fn logits(layers: &mut Layers, spec: &Spec) -> Result<NodeId, GraphError> {
     match spec.network {
         Network::Gpt => return gpt::logits(layers, width, depth, sequence, vocabulary),
         Network::Bert => return bert::logits(layers, width, depth, sequence, [vocabulary, classes]),
+        Network::Lstm => return lstm::logits(layers, width, depth, sequence, [vocabulary, classes]),
         _ => {}
     }
     let x = layers.input(spec.input);
@@ -136,7 +138,7 @@ fn logits(layers: &mut Layers, spec: &Spec) -> Result<NodeId, GraphError> {
         Network::Vit => vit::logits(layers, x, width, depth, classes),
         Network::ConvNext => convnext::logits(layers, x, width, depth, classes),
         Network::Unet => unet::logits(layers, x, width, depth, classes),
-        Network::Mlp | Network::Gpt | Network::Bert => mlp::logits(layers, x, width, depth, classes),
+        Network::Mlp | Network::Gpt | Network::Bert | Network::Lstm => mlp::logits(layers, x, width, depth, classes),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Network {
     Gpt,
     /// BERT as a classifier of sequences.
     Bert,
+    /// Layers of long short-term memory as a classifier of sequences.
+    Lstm,
 }
 
 /// What a network's input is.
@@ -49,7 +51,7 @@ pub struct ParseNetworkError {
 
 impl Network {
     /// Every network.
-    pub const ALL: [Network; 11] = [
+    pub const ALL: [Network; 12] = [
         Network::SqueezeNet,
         Network::ShuffleNetV2,
         Network::MobileNetV2,
@@ -61,6 +63,7 @@ impl Network {
         Network::Unet,
         Network::Gpt,
         Network::Bert,
+        Network::Lstm,
     ];
 
     /// Those of the paper, which exist at four widths.
@@ -81,6 +84,7 @@ impl Network {
             Network::Unet => ("unet", None),
             Network::Gpt => ("gpt", None),
             Network::Bert => ("bert", None),
+            Network::Lstm => ("lstm", None),
         }
     }
 
@@ -97,6 +101,7 @@ impl Network {
             Network::ResNet50 | Network::Vit | Network::ConvNext => Takes::Images([3, 224, 224]),
             Network::Gpt => Takes::Tokens(50_257),
             Network::Bert => Takes::Tokens(30_522),
+            Network::Lstm => Takes::Tokens(10_000),
             Network::SqueezeNet
             | Network::ShuffleNetV2
             | Network::MobileNetV2
@@ -113,6 +118,7 @@ impl Network {
             Network::Vit | Network::Gpt | Network::Bert => Some((12, "blocks")),
             Network::ConvNext => Some((9, "blocks of the third stage")),
             Network::Unet => Some((4, "halvings of the image")),
+            Network::Lstm => Some((2, "layers")),
             Network::SqueezeNet
             | Network::ShuffleNetV2
             | Network::MobileNetV2

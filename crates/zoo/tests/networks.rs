@@ -43,6 +43,8 @@ fn parameter_counts_are_those_of_the_same_networks_in_pytorch() {
         (Spec { classes: 1000, ..Spec::of(Network::Vit) }, 22_050_664),
         (Spec { sequence: 1024, ..Spec::of(Network::Gpt) }, 124_439_808),
         (Spec { sequence: 512, classes: 2, ..Spec::of(Network::Bert) }, 109_483_778),
+        // nn.Embedding(10000, 650), nn.LSTM(650, 650, 2) and nn.Linear(650, 10) of PyTorch.
+        (Spec::of(Network::Lstm), 13_276_910),
     ] {
         assert_eq!(count(&spec), expected, "{}", spec.network);
     }

@@ -11,16 +11,17 @@ use std::str::FromStr;
 #[command(
     after_help = "Networks of images: squeezenet, shufflenet-v2, mobilenet-v2, resnet-18 (of the paper, widths 1.0, 0.5, 0.25
 and 0.1), mlp, unet (scores for each pixel), and resnet-50, vit, convnext (made for 224x224).
-Networks of tokens: gpt (scores of the next token), bert (classes of sequences).
+Networks of tokens: gpt (scores of the next token), bert, lstm (classes of sequences).
 
 Examples:
   bitbudget zoo squeezenet --width 0.25 -o squeezenet.onnx
   bitbudget zoo resnet-18 --classes 100 --input 3x32x32 -o resnet.onnx
   bitbudget zoo vit --width 0.5 --depth 6 --input 3x32x32 -o vit.onnx
-  bitbudget zoo gpt --depth 4 --sequence 256 --vocabulary 256 -o gpt.onnx"
+  bitbudget zoo gpt --depth 4 --sequence 256 --vocabulary 256 -o gpt.onnx
+  bitbudget zoo lstm --width 0.2 --depth 1 --sequence 64 --vocabulary 256 -o lstm.onnx"
 )]
 pub(crate) struct ZooArgs {
-    /// squeezenet, shufflenet-v2, mobilenet-v2, resnet-18, resnet-50, mlp, vit, convnext, unet, gpt or bert.
+    /// squeezenet, shufflenet-v2, mobilenet-v2, resnet-18, resnet-50, mlp, vit, convnext, unet, gpt, bert or lstm.
     pub(crate) network: Network,
     /// Factor of all channels.
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]

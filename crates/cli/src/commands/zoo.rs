@@ -26,7 +26,7 @@ fn spec(args: &ZooArgs) -> Result<Spec> {
     let refused: &[(&str, bool)] = match network.takes() {
         Takes::Images(_) => &[("--sequence", args.sequence.is_some()), ("--vocabulary", args.vocabulary.is_some())],
         Takes::Tokens(_) => {
-            let has_classes = network == Network::Bert;
+            let has_classes = network != Network::Gpt;
             &[("--input", args.input.is_some()), ("--classes", args.classes.is_some() && !has_classes)]
         }
     };

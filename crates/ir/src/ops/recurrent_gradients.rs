@@ -1,12 +1,12 @@
 //! The gradients of a recurrent layer's operands, from that of its gates.
 
-use super::{Cast, Concat, Matmul, Mul, Recurrent, RecurrentGrad, RecurrentGradient, ReduceSum, Reshape, Scale};
+use super::{Concat, Matmul, Mul, Recurrent, RecurrentGrad, RecurrentGradient, ReduceSum, Reshape, Scale};
 use super::{Slice, SliceScatter};
 use crate::attribute::Real;
 use crate::error::Reason;
 use crate::graph::Graph;
 use crate::recurrence::Cell;
-use crate::role::NodeId;
+use crate::role::{NodeId, Role};
 use crate::types::{Dim, Shape};
 
 /// A layer in a graph.
@@ -31,6 +31,8 @@ pub(super) fn emit(op: &Recurrent, graph: &mut Graph, node: NodeId, dy: NodeId) 
     let sizes = op.sizes(&types)?;
     let all = [&[dy, node], operands.as_slice()].concat();
     let gates = graph.add(RecurrentGrad::of(op, RecurrentGradient::Gates), &all)?;
+    // It is the largest tensor of the backward pass: it is stored as the gradient of the states is.
+    graph.set_role(gates, Role::OutputGradient { of: node });
     let mut emitter =
         Emitter { graph, op, operands, states: node, steps: sizes.steps, batch: sizes.batch, hidden: sizes.hidden };
     let by_input = emitter.rows(gates, false)?;
@@ -126,9 +128,10 @@ impl Emitter<'_> {
         let columns = shape.0[2];
         let w = self.reshape(self.operands[1], [Dim::fixed(self.directions() * self.gates()), columns])?;
         let dx = self.matmul(false, by_input, w)?;
-        let dx = self.reshape(dx, shape)?;
-        // A view has no format of its own.
-        Ok(self.graph.add(Cast {}, &[dx])?)
+        // The product is rounded, and not only the view of it.
+        let of = self.graph.owner(self.operands[0]);
+        self.graph.set_role(dx, Role::OutputGradient { of });
+        self.reshape(dx, shape)
     }
 
     fn of_weight(&mut self, by_input: NodeId) -> Result<NodeId, Reason> {
@@ -141,11 +144,17 @@ impl Emitter<'_> {
         self.reshape(dw, shape)
     }
 
-    /// The states of one kind `[T, N, H]` of one direction.
-    fn states_of(&mut self, part: usize, direction: usize) -> Result<NodeId, Reason> {
-        let one_kind = self.part(self.states, 0, part, 1)?;
-        let one = self.part(one_kind, 2, direction, 1)?;
-        self.reshape(one, [Dim::fixed(self.steps), self.batch, Dim::fixed(self.hidden)])
+    /// The states of one kind of one direction after `count` steps from the first on, `[count, N, H]`.
+    fn states_of(&mut self, kind: usize, direction: usize, first: usize, count: usize) -> Result<NodeId, Reason> {
+        let mut shape = self.graph.ty(self.states).shape.clone();
+        let all = shape.clone();
+        (shape.0[0], shape.0[1], shape.0[2]) = (Dim::fixed(1), Dim::fixed(count), Dim::fixed(1));
+        let mut states = self.states;
+        if shape != all {
+            let begin = vec![kind, first, direction, 0, 0];
+            states = self.graph.add(Slice { step: vec![1; begin.len()], begin, shape }, &[states])?;
+        }
+        self.reshape(states, [Dim::fixed(count), self.batch, Dim::fixed(self.hidden)])
     }
 
     /// The states `[T, N, H]` before each step of one direction; `None` if all of them are zero.
@@ -163,8 +172,7 @@ impl Emitter<'_> {
         if steps == 1 {
             return Ok(initial);
         }
-        let all = self.states_of(part, direction)?;
-        let earlier = self.part(all, 0, usize::from(is_reversed), steps - 1)?;
+        let earlier = self.states_of(part, direction, usize::from(is_reversed), steps - 1)?;
         match initial {
             Some(initial) if is_reversed => self.join(&[earlier, initial], 0).map(Some),
             Some(initial) => self.join(&[initial, earlier], 0).map(Some),
@@ -194,7 +202,7 @@ impl Emitter<'_> {
                 emitter.matmul(true, vectors, states)
             };
             let part = if split {
-                let reset = self.states_of(1, direction)?;
+                let reset = self.states_of(1, direction, 0, self.steps)?;
                 let reset = self.reshape(reset, [one, rows, hidden])?;
                 let (first, last) = (product(self, 0, 2, before)?, product(self, 2, 1, reset)?);
                 self.join(&[first, last], 1)?
@@ -220,7 +228,7 @@ impl Emitter<'_> {
         let mut parts = Vec::new();
         for direction in 0..self.directions() {
             let own = self.part(gates, 2, direction, 1)?;
-            let (before, after) = (self.states_before(1, direction)?, self.states_of(1, direction)?);
+            let (before, after) = (self.states_before(1, direction)?, self.states_of(1, direction, 0, self.steps)?);
             let mut sums = Vec::new();
             for (gate, states) in [(0, before), (1, Some(after)), (2, before)] {
                 let vector = self.part(own, 3, gate, 1)?;

@@ -2,7 +2,7 @@
 
 use super::exporter::Exporter;
 use super::messages::{flag, float, int, numbers, text, texts};
-use bitbudget_ir::{Activations, Cell, Graph, NodeId, Op, ops};
+use bitbudget_ir::{Activations, Cell, Dim, Graph, NodeId, Op, ops};
 
 /// What of a layer's states a node gives.
 struct Part {
@@ -38,7 +38,8 @@ fn part_of(graph: &Graph, id: NodeId) -> Option<Part> {
     };
     let output = match reshape.shape.rank() {
         4 => Output::All,
-        _ => Output::Last { kind: begin[0], direction: begin[2] },
+        _ if graph.ty(operand).shape.0[1] == Dim::fixed(1) => Output::Last { kind: begin[0], direction: begin[2] },
+        _ => return None,
     };
     Some(Part { layer, output })
 }

@@ -67,6 +67,10 @@ impl Int {
 
     /// The order of two numbers, if it is the same for every batch size from 1 on.
     pub(crate) fn compare(self, other: Int) -> Option<std::cmp::Ordering> {
+        // The difference of fixed numbers can be too large, as of a minus infinity that became whole.
+        if let (Some(a), Some(b)) = (self.as_fixed(), other.as_fixed()) {
+            return Some(a.cmp(&b));
+        }
         let Int { batches, fixed } = self.sub(other)?;
         let at_one = batches.checked_add(fixed)?;
         let monotone = batches == 0 || (batches > 0 && at_one > 0) || (batches < 0 && at_one < 0);
@@ -147,5 +151,19 @@ impl Constant {
             [x] => Ok(*x),
             all => Err(format!("one number is needed, it holds {}", all.len())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Int;
+    use std::cmp::Ordering;
+
+    #[test]
+    fn numbers_whose_difference_is_too_large_are_compared() {
+        let [least, most] = [i64::MIN, i64::MAX].map(Int::fixed);
+        assert_eq!(least.compare(Int::fixed(15)), Some(Ordering::Less));
+        assert_eq!(most.compare(least), Some(Ordering::Greater));
+        assert_eq!(Int { batches: 1, fixed: 0 }.compare(Int::fixed(2)), None);
     }
 }
