@@ -1,7 +1,9 @@
 //! The batch of a file that does not take any number of examples along the first dimension.
 
+use super::interface;
+use super::model::{Imported, Interface, import_model};
+use super::options::ImportOptions;
 use super::sizes::{Batch, NONE_LEFT};
-use super::{ImportOptions, Imported, Interface, import_model, interface};
 use crate::error::ImportError;
 use crate::file::external::DataFolders;
 use crate::warning::{self, WarningKind};
