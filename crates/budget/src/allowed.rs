@@ -2,9 +2,8 @@
 
 use crate::network::Network;
 use crate::setting::{Budget, Granularity};
-use crate::statistics::statistics;
 use bitbudget_formats::{Format, PROMOTION_THRESHOLD};
-use bitbudget_precision::{Kind, Tensor, stays_exact};
+use bitbudget_precision::{Tensor, stays_exact};
 use std::collections::BTreeMap;
 
 /// The formats in which tensors (in the order of [`bitbudget_precision::tensors`]) overflowed, so that they need wider ones.
@@ -34,11 +33,9 @@ pub fn is_wider(format: Format, narrow: Format) -> bool {
 /// The formats that each tensor may have; a pinned one only what it is pinned to.
 ///
 /// A parameter or output gets none that overflowed, or would in the profile: promotion would take it away at once.
-/// Gradients are protected by the loss scale. Statistics of normalisations have more than 8 bits, where there are such formats and
-/// tensors have formats of their own.
+/// Gradients are protected by the loss scale.
 pub(crate) fn allowed(network: &Network<'_>, budget: &Budget, overflowed: &Overflowed) -> Vec<Vec<Format>> {
     let Network { training, tensors, pinned, .. } = *network;
-    let statistics = statistics(training);
     let of = |(at, tensor): (usize, &Tensor)| {
         if let Some(&format) = pinned.get(&at) {
             return vec![format];
@@ -56,11 +53,7 @@ pub(crate) fn allowed(network: &Network<'_>, budget: &Budget, overflowed: &Overf
             of.is_some_and(|of| of.overflow >= PROMOTION_THRESHOLD)
                 || overflowed.get(&at).is_some_and(|&narrow| !is_wider(*format, narrow))
         };
-        let is_alone = budget.granularity == Granularity::Tensor;
-        let is_statistic = is_alone && tensor.kind == Kind::Output && statistics[tensor.node.index()];
-        let is_narrow = |format: &Format| is_statistic && format.bits() <= 8 && formats.iter().any(|f| f.bits() > 8);
-        let fits = |format: &Format| !overflows(format) && !is_narrow(format);
-        let fit: Vec<Format> = formats.iter().copied().filter(fits).collect();
+        let fit: Vec<Format> = formats.iter().copied().filter(|format| !overflows(format)).collect();
         let widest = || formats.iter().copied().max_by(|a, b| a.max_finite().total_cmp(&b.max_finite()));
         if fit.is_empty() { widest().into_iter().collect() } else { fit }
     };

@@ -138,7 +138,7 @@ impl<'a> Search<'a> {
     /// The cost of an assignment's formats as the integer program measures it, if it knows them.
     pub fn cost(&self, assignment: &Assignment) -> Option<f64> {
         let training = self.network.training;
-        let harm = Harm::new(self.network.tensors, &self.allowed, self.budget.profile());
+        let harm = Harm::new(&self.network, &self.allowed, self.budget);
         let chosen = &assignment.chosen;
         let repeats = repeats(&self.fp32.step.skeleton(training), self.network.tensors, &self.all_allowed());
         let is_repeated = |at: usize| repeats[at].is_some_and(|other| chosen[other] == chosen[at]);

@@ -12,7 +12,7 @@ pub fn operator_markdown() -> String {
         Read are files of operator sets {} to {}. Sets before 7 are converted to its forms: \
         broadcasting by `axis`, `is_test`, a Reshape's shape as an attribute. Floating-point initializers with dimensions are \
         parameters, except the running statistics of batch normalisation, also where arithmetic uses them, and what \
-        PyTorch's newer exporter (`dynamo=True`) lists as buffers. Those without \
+        PyTorch's newer exporter (`dynamo=True`) lists as buffers or computed of none of the program's parameters. Those without \
         dimensions are parameters where the file lists them as such (`dynamo=True`) or, in files without a list, where they have \
         a name as `scale` or `block.0.scale`; other scalars are numbers, with a note where the name leaves it open. Written is operator set 19, \
          or 20 for networks with Gelu.\n\n\

@@ -62,9 +62,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) steps: usize,
     /// Training data; see `bitbudget train --help`. Synthetic data are random arrays where the network takes no images or rows with a class
-    /// for each.
-    #[arg(long, value_name = "DATA", default_value = "synthetic:1024")]
-    pub(crate) data: DataSpec,
+    /// for each [default: synthetic:1024, or as many as the batch has].
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<DataSpec>,
     /// Learning rate.
     #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = fp32)]
     pub(crate) lr: f32,

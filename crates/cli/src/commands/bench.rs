@@ -16,6 +16,7 @@ use bitbudget::{
     instruction_work, updates,
 };
 use bitbudget_train::batches::{Batch, TrainOptions};
+use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaler;
 use comfy_table::Table;
 use indicatif::ProgressBar;
@@ -77,19 +78,27 @@ struct KindRecord {
     of_ceiling: f64,
 }
 
+/// The number of examples where none is given and the batch has no more.
+const EXAMPLES: usize = 1024;
+
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let inputs = report::Inputs { data: Some(&args.data), ..report::Inputs::new(&args.model, &args.assignment) };
+    let mut spec = args.data.clone().unwrap_or(DataSpec::Synthetic(EXAMPLES));
+    let inputs = report::Inputs { data: Some(&spec), ..report::Inputs::new(&args.model, &args.assignment) };
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
     let storage = if args.simulated { Storage::Simulated } else { Storage::Packed };
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(args.device.threads));
-    let data = Some(&args.data);
+    let data = Some(&spec);
     let request =
         Request { data, seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
     let mut compiled = compiled(&args.model, assignment, optimizer, request)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
-    compiled.check_training(compiled.assignment.batch)?;
-    let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
+    let batch = compiled.assignment.batch;
+    compiled.check_training(batch)?;
+    if args.data.is_none() {
+        spec = DataSpec::Synthetic(EXAMPLES.max(batch));
+    }
+    let examples = Examples::load(&spec, args.fitting, &compiled.interface()?, args.seed)?;
     let resident = Resident::start();
     let mut session = Session::on(executor(&args.device, threads)?, compiled);
     let measured = measure(args, &mut session, &examples)?;

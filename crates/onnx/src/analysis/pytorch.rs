@@ -26,6 +26,8 @@ pub(crate) struct Signature {
     stored: BTreeSet<String>,
     /// The tensors by what the program calls them, such as `p_norm_weight`.
     placeholders: BTreeMap<String, String>,
+    /// By initializer that the exporter computed, what it computed it from, as it notes.
+    folded: BTreeMap<String, Vec<String>>,
 }
 
 /// How a node treats an initializer that it reads.
@@ -71,7 +73,25 @@ impl Signature {
             Some((own.trim().to_string(), name))
         };
         let placeholders = entries.iter().filter_map(|entry| placeholder(entry)).collect();
-        Signature { kinds: entries.iter().filter_map(|entry| kind(entry)).collect(), stored, placeholders }
+        let values = model.graph.as_ref().map(|graph| graph.value_info.as_slice()).unwrap_or_default();
+        let folded = values.iter().filter_map(|value| {
+            let from = value.metadata_props.iter().find(|p| p.key.ends_with("folded_from"))?;
+            let names = from.value.split('\'').skip(1).step_by(2).map(str::to_string);
+            Some((value.name.clone(), names.collect()))
+        });
+        let folded = folded.collect();
+        Signature { kinds: entries.iter().filter_map(|entry| kind(entry)).collect(), stored, placeholders, folded }
+    }
+
+    /// Whether the exporter made an initializer of none of the program's tensors: a number, a mask, a table that the program computes.
+    pub(crate) fn is_computed(&self, name: &str, uniform: bool) -> bool {
+        if self.kinds.is_empty() || self.kinds.contains_key(name) {
+            return false;
+        }
+        match self.folded.get(name) {
+            Some(from) => !from.iter().any(|name| self.kinds.contains_key(name)),
+            None => uniform && is_numbered(name),
+        }
     }
 
     /// Whether the program lists a tensor as a parameter; nothing if the file has no list.
@@ -238,4 +258,15 @@ pub(crate) fn took_up_normalisation(node: &NodeProto) -> bool {
 /// Whether a node multiplies with a weight, which can take up a scale and a shift.
 pub(crate) fn is_linear(node: &NodeProto) -> bool {
     LINEAR.contains(&node.op_type.as_str())
+}
+
+/// Whether an exporter or an optimizer made up a name, such as `val_6`, `scalar_tensor_default` or `const_fold_opt__12`.
+pub(super) fn is_numbered(name: &str) -> bool {
+    let number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '_');
+    let lower = name.to_ascii_lowercase();
+    let numbered = ["val_", "scalar_tensor_default", "onnx_"].iter().any(|start| {
+        let rest = lower.strip_prefix(start);
+        rest.is_some_and(number)
+    });
+    numbered || lower.starts_with("const") || lower.contains("_output_")
 }

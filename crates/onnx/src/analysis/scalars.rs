@@ -1,6 +1,6 @@
 //! Initializers without dimensions: numbers of the program, such as epsilon, or parameters, such as a learned scale.
 
-use crate::analysis::pytorch::Signature;
+use crate::analysis::pytorch::{Signature, is_numbered};
 use onnx_protobuf::{ModelProto, NodeProto};
 use std::collections::BTreeSet;
 
@@ -71,17 +71,6 @@ fn is_path(name: &str) -> bool {
     let fits = |part: &str| !part.is_empty() && part.chars().all(is_word);
     let starts = |c: char| c == '_' || c.is_ascii_alphabetic();
     name.split('.').all(fits) && name.starts_with(starts)
-}
-
-/// Whether an exporter or an optimizer made up a name, such as `val_6`, `scalar_tensor_default` or `const_fold_opt__12`.
-fn is_numbered(name: &str) -> bool {
-    let number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '_');
-    let lower = name.to_ascii_lowercase();
-    let numbered = ["val_", "scalar_tensor_default", "onnx_"].iter().any(|start| {
-        let rest = lower.strip_prefix(start);
-        rest.is_some_and(number)
-    });
-    numbered || lower.starts_with("const") || lower.contains("_output_")
 }
 
 /// Whether a node takes a scalar as a number that is known at import.

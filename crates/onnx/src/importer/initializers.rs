@@ -23,6 +23,7 @@ impl Importer {
         self.names.take(name);
         let value = match trained {
             _ if self.clues.frozen.contains(name) => self.frozen(name, constant),
+            true if self.clues.signature.is_computed(name, is_uniform(&constant)) => Value::Constant(constant),
             true => self.initializer(name, constant, rounded, self.initializers.len()),
             false => Value::Constant(constant),
         };

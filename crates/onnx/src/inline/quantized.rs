@@ -8,6 +8,7 @@ use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use protobuf::Enum;
+use std::collections::BTreeMap;
 
 /// Replaces the operators on quantised numbers of a graph, also within its nodes; the tensors that it quantises by their own range, which become ones that are not
 /// quantised.
@@ -17,8 +18,13 @@ pub(crate) fn replace(graph: &mut GraphProto) -> Vec<String> {
     if !graph.node.iter().any(|node| of_known(node) && form(&node.op_type).is_some()) {
         return dynamic;
     }
-    let mut pass =
-        Pass { names: subgraphs::names(graph), nodes: Vec::new(), initializers: Vec::new(), dynamic: Vec::new() };
+    let mut pass = Pass {
+        names: subgraphs::names(graph),
+        nodes: Vec::new(),
+        initializers: Vec::new(),
+        dynamic: Vec::new(),
+        scales: scales(graph),
+    };
     for node in std::mem::take(&mut graph.node) {
         // Images with the channels last are refused by the operator's name.
         match form(&node.op_type).filter(|_| of_known(&node) && int(&node, "channels_last") == 0) {
@@ -81,6 +87,8 @@ struct Pass {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
     dynamic: Vec<String>,
+    /// By result of an integer product, the scale of its weight.
+    scales: BTreeMap<String, TensorProto>,
 }
 
 impl Pass {
@@ -98,6 +106,15 @@ impl Pass {
                 operands.push(number);
                 continue;
             }
+            let of_weight = node.output.first().filter(|_| place == 1).and_then(|output| self.scales.remove(output));
+            let scale = match of_weight {
+                Some(of_weight) => {
+                    let name = self.names.fresh(&of_weight.name);
+                    self.initializers.push(TensorProto { name: name.clone(), ..of_weight });
+                    Some(name)
+                }
+                None => scale,
+            };
             // Scales per channel are those of a weight's outputs.
             let axis = i64::from(form.operator != "Conv" && int(&node, "transB") == 0);
             operands.push(self.dequantised(&node, number, scale, zero, if place == 0 { 1 } else { axis }));
@@ -205,6 +222,50 @@ impl Pass {
         let node = NodeProto { op_type: operator.into(), name, input, output: vec![output], ..NodeProto::default() };
         self.nodes.push(node);
     }
+}
+
+/// The scales of the weights of integer products, by the product's name: where the result is multiplied by the product of the scales of both
+/// operands, the weight is dequantised by its own, and the result by that of the other operand alone. Else the weight would be trained in
+/// whole numbers.
+fn scales(graph: &mut GraphProto) -> BTreeMap<String, TensorProto> {
+    let mut found = BTreeMap::new();
+    for at in 0..graph.node.len() {
+        let node = &graph.node[at];
+        if !matches!(node.op_type.as_str(), "MatMulInteger" | "ConvInteger") {
+            continue;
+        }
+        let (Some(product), Some(weight)) = (node.output.first(), node.input.get(1)) else { continue };
+        let is_stored = |name: &String| graph.initializer.iter().find(|tensor| tensor.name == *name);
+        let mut result = product;
+        while let [only] = readers(graph, result).as_slice()
+            && graph.node[*only].op_type == "Cast"
+            && let Some(cast) = graph.node[*only].output.first()
+        {
+            result = cast;
+        }
+        let [scaled] = readers(graph, result)[..] else { continue };
+        let factor = graph.node[scaled].input.iter().find(|name| *name != result);
+        let factor = factor.filter(|_| graph.node[scaled].op_type == "Mul");
+        let of_scales = graph.node.iter().position(|node| node.op_type == "Mul" && node.output.first() == factor);
+        let (Some(factor), Some(of_scales), Some(_)) = (factor, of_scales, is_stored(weight)) else { continue };
+        let Some(scale) = graph.node[of_scales].input.iter().find_map(is_stored) else { continue };
+        let other = graph.node[of_scales].input.iter().find(|name| **name != scale.name);
+        let (Some(other), true) = (other.cloned(), readers(graph, factor).len() == 1) else { continue };
+        let mut scale = scale.clone();
+        if scale.dims == [1] {
+            scale.dims.clear();
+        }
+        found.insert(product.clone(), scale);
+        let node = &mut graph.node[of_scales];
+        (node.op_type, node.input) = ("Identity".into(), vec![other]);
+    }
+    found
+}
+
+/// The nodes that read a tensor.
+fn readers(graph: &GraphProto, name: &str) -> Vec<usize> {
+    let reads = |node: &NodeProto| node.input.iter().any(|input| input == name);
+    (0..graph.node.len()).filter(|&at| reads(&graph.node[at])).collect()
 }
 
 /// An attribute that is a number, 0 where it is missing.

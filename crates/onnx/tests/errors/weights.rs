@@ -3,7 +3,10 @@
 use crate::models::{INT64, error, floats, import, info, int, model, node, whole, with};
 use bitbudget_onnx::WarningKind;
 use onnx_protobuf::attribute_proto::AttributeType;
-use onnx_protobuf::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
+use onnx_protobuf::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, StringStringEntryProto, TensorProto,
+    ValueInfoProto,
+};
 use protobuf::MessageField;
 
 fn constant(tensor: TensorProto) -> NodeProto {
@@ -123,4 +126,64 @@ fn texts_that_nothing_needs_are_left_out() {
     model.graph.as_mut().unwrap().output[0].name = "labels".into();
     let message = error(&model);
     assert!(message.contains("initializer `labels`: its element type STRING is not supported"), "{message}");
+}
+
+/// A file of PyTorch's newer exporter, which notes the program's parameters and what it computed of which tensors.
+#[test]
+fn what_the_exporter_computed_of_no_parameter_is_a_constant() {
+    let note =
+        |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into(), ..Default::default() };
+    let folded = |name: &str, from: &str| {
+        let metadata_props = vec![note("pkg.onnxscript.optimizer.folded_from", from)];
+        ValueInfoProto { name: name.into(), metadata_props, ..Default::default() }
+    };
+    let scaled = node("Mul", &["product", "linspace"], "scaled");
+    let gemm = node("Gemm", &["x", "val_1", "b"], "product");
+    let ones = node("Add", &["scaled", "val_9"], "y");
+    let stored = |name, shape: &[i64], n| floats(name, shape, n);
+    let weights = vec![
+        stored("val_1", &[6, 4], 24),
+        stored("b", &[4], 4),
+        stored("linspace", &[4], 4),
+        TensorProto { float_data: vec![1.0; 4], raw_data: Vec::new(), ..floats("val_9", &[4], 4) },
+    ];
+    let mut model = model(vec![gemm, scaled, ones], weights);
+    let graph = model.graph.as_mut().unwrap();
+    graph.input[0] = info("x", &[0, 6]);
+    graph.value_info = vec![folded("val_1", "['w']"), folded("linspace", "['arange', 'val_0']")];
+    let parameters = |model: &ModelProto| import(model).unwrap().model.values.into_keys().collect::<Vec<_>>();
+    let constants = |model: &ModelProto| {
+        let text = import(model).unwrap().model.graph.to_string();
+        ["linspace", "val_9"].into_iter().filter(|name| text.contains(&format!("constant {{name=\"{name}\"}}"))).count()
+    };
+    assert_eq!(constants(&model), 0, "without a list of parameters all are");
+    let key = "pkg.torch.export.ExportedProgram.graph_signature";
+    model.graph.as_mut().unwrap().metadata_props =
+        vec![note(key, "p_w: PARAMETER target='w'\np_b: PARAMETER target='b'")];
+    assert_eq!(constants(&model), 2);
+    assert!(["b", "val_1"].iter().all(|name| parameters(&model).contains(&name.to_string())));
+}
+
+/// As quantisation by the range of each batch writes it: the product is multiplied by the scales of both operands.
+#[test]
+fn a_weight_is_dequantised_by_the_scale_that_multiplies_the_product() {
+    let mut quantise = node("DynamicQuantizeLinear", &["x"], "q");
+    quantise.output.extend(["scale".into(), "zero".into()]);
+    let scales = node("Mul", &["scale", "w_scale"], "scales");
+    let product = node("MatMulInteger", &["q", "w", "zero"], "product");
+    let cast = with(node("Cast", &["product"], "cast"), int("to", 1));
+    let scaled = node("Mul", &["cast", "scales"], "y");
+    let whole_numbers = TensorProto {
+        name: "w".into(),
+        dims: vec![6, 4],
+        data_type: 3,
+        int32_data: (-12..12).collect(),
+        ..Default::default()
+    };
+    let scale = TensorProto { float_data: vec![0.25], raw_data: Vec::new(), ..floats("w_scale", &[1], 1) };
+    let mut model = model(vec![quantise, scales, product, cast, scaled], vec![whole_numbers, scale]);
+    model.graph.as_mut().unwrap().input[0] = info("x", &[0, 6]);
+    let values = import(&model).unwrap().model.values;
+    let [weight] = values.values().collect::<Vec<_>>()[..] else { panic!("{:?}", values.keys()) };
+    assert_eq!(*weight, (-12..12).map(|n| 0.25 * n as f32).collect::<Vec<_>>());
 }
