@@ -40,7 +40,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("compile net.onnx -o x --optimizer lion", &["'lion'", "sgd, adamw"]),
         ("bench net.onnx --steps 0", &["--steps", "at least 1"]),
         ("bench net.onnx --lr NaN", &["--lr", "not a number"]),
-        ("bench net.onnx --batch 2000", &["1,024 training examples cannot fill a batch of 2000"]),
+        ("bench net.onnx --batch 2000 --data synthetic:1024", &["1,024 training examples cannot fill a batch of 2000"]),
     ];
     for (arguments, words) in cases {
         folder.refused(arguments, words);
