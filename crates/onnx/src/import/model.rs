@@ -99,7 +99,7 @@ pub(super) fn import_model(
     importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));
     warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));
     warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(&whole));
-    finish(importer)
+    finish(importer, matches!(interface, Interface::Network { .. }))
 }
 
 fn warn_of_each(importer: &mut Importer, kind: WarningKind, names: Vec<String>) {
@@ -108,7 +108,7 @@ fn warn_of_each(importer: &mut Importer, kind: WarningKind, names: Vec<String>) 
     }
 }
 
-fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
+fn finish(mut importer: Importer, is_network: bool) -> Result<Imported, ImportError> {
     importer.problems.extend(importer.misread());
     if importer.problems.is_empty() {
         let is_trained = |id| matches!(importer.graph.op(id), Op::Parameter(_));
@@ -116,7 +116,16 @@ fn finish(mut importer: Importer) -> Result<Imported, ImportError> {
             warning::add(&mut importer.warnings, WarningKind::NoParameters, []);
         }
         let (graph, _) = importer.graph.without_dead_nodes();
-        if let Err(faults) = verify(&graph) {
+        let has_input = graph.ids().any(|id| matches!(graph.op(id), Op::Input(_)));
+        if is_network
+            && !has_input
+            && let Some((name, _)) = graph.outputs().first()
+        {
+            let reason = format!(
+                "the trained output `{name}` depends on no input; choose another one, --output NAME, or export the network again"
+            );
+            importer.problems.push(reason.into());
+        } else if let Err(faults) = verify(&graph) {
             importer.problems.extend(faults.iter().map(|fault| ImportProblem::from(fault.to_string())));
         } else if let Err(fault) = batch::check(&graph, importer.has_own_loss) {
             importer.problems.push(fault.into());

@@ -128,6 +128,16 @@ fn texts_that_nothing_needs_are_left_out() {
     assert!(message.contains("initializer `labels`: its element type STRING is not supported"), "{message}");
 }
 
+#[test]
+fn an_output_that_depends_on_no_input_is_refused() {
+    let gemm = with(node("Gemm", &["w", "w", "b"], "y"), int("transB", 1));
+    let message = error(&model(vec![gemm], vec![floats("w", &[4, 6], 24), floats("b", &[4], 4)]));
+    assert!(
+        message.contains("the trained output `y` depends on no input; choose another one, --output NAME"),
+        "{message}"
+    );
+}
+
 /// A file of PyTorch's newer exporter, which notes the program's parameters and what it computed of which tensors.
 #[test]
 fn what_the_exporter_computed_of_no_parameter_is_a_constant() {
