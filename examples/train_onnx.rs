@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut session = Session::from_onnx(path, &Options { batch, method: Method::Ilp, budget, ..Options::default() })?;
 
     let network = session.compiled().network()?;
-    let digits = data::fit(data::load(&DataSpec::Digits, &network, 0)?, &network, Fitting::default())?;
+    let digits = data::fit(data::load(&DataSpec::Digits, &network, 0, None)?, &network, Fitting::default())?;
     let examples = Epochs::new(&digits, TrainOptions { batch, seed: 0, shuffle: true, augment: false });
     let settings = Settings { length: Length::Epochs(3), learning_rate: 0.05, ..Settings::default() };
     let ended = session.train(&examples, &settings, Promotion::Fitting, &mut |record| {

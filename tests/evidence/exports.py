@@ -166,16 +166,20 @@ def gradient_errors(ours, theirs):
 
 
 def with_budget(folder, path, data, batch, budget):
-    """What three steps under a budget come to: the peak, or why there are none."""
+    """What three steps under a budget come to: the peak, or why there are none. What is said to be enough has to be."""
     record = path.with_suffix(".budget.json")
-    errors, _, well = run([
+    train = lambda budget: run([
         folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", batch, "--steps", 3, "--lr", 0.001,
         "--budget", budget, "--solve-seconds", 2, "--threads", 1, "--quiet", "--json", record,
     ])
+    errors, _, well = train(budget)
     if well:
         return json.loads(record.read_text())["memory"]["predicted"]
-    smallest = re.search(r"the smallest found needs \S+ \S+ \(([\d.]+%)\)", errors)
-    return f"no, {smallest[1]} is the least" if smallest else reasons.kind(reasons.problems(errors)[0])
+    smallest = re.search(r"the smallest (?:found|possible one in this order of steps) needs (\S+) (\S+) \(([\d.]+%)\)", errors)
+    if not smallest:
+        return reasons.kind(reasons.problems(errors)[0])
+    enough = train(smallest[1] + smallest[2])[2]
+    return f"no, {smallest[3]} is the least" + ("" if enough else ", which is refused too")
 
 
 def own_distances(model, inputs, labels, found):
@@ -196,14 +200,18 @@ def own_distances(model, inputs, labels, found):
 
 
 def check(name, exporter, made, work, folder, budgets):
-    """A row of the table."""
+    """A row of the table; without a folder of binaries only the export."""
     model, inputs, labels = made
     path, data = work / f"{name.replace('/', '-')}-{exporter}.onnx", work / "data.npz"
     row = {"network": name, "exporter": exporter}
     try:
-        export(exporter, model, inputs, path)
+        if not path.exists():
+            export(exporter, model, inputs, path)
     except Exception as error:  # Of many kinds: whatever the exporter cannot do.
+        path.unlink(missing_ok=True)
         return {**row, "stage": "export", "reasons": [innermost(error)]}
+    if folder is None:
+        return {**row, "stage": None, "reasons": []}
     model.zero_grad()
     expected, theirs = in_pytorch(model, inputs, labels)
     np.savez(data, **{n: x.numpy() for n, x in inputs.items()}, y=labels.numpy())
@@ -228,6 +236,7 @@ def check(name, exporter, made, work, folder, budgets):
         wrong.append("another gradient than PyTorch's")
     if missing:
         wrong.append("parameters that are not trained")
+    wrong += [f"under {budget}: {found}" for budget, found in row["budgets"].items() if "refused too" in str(found)]
     if isinstance(refused := row["budgets"].get("80%"), str):
         wrong.append(f"does not train under 80%: {refused}")
     return {**row, "stage": "compare" if wrong else None, "reasons": wrong}
@@ -281,7 +290,8 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target" / "exports")
     parser.add_argument("--profile", default="dev", help="of cargo: release or dev")
     parser.add_argument("--no-build", action="store_true")
-    parser.add_argument("--keep", action="store_true", help="keep the files of each export")
+    parser.add_argument("--keep", action="store_true", help="keep the files of each export, and take those that an earlier run kept")
+    parser.add_argument("--only-export", action="store_true", help="write the files and keep them, nothing else")
     parser.add_argument("--table", action="store_true", help="only print the table of earlier runs' findings")
     arguments = parser.parse_args()
     findings = arguments.folder / "findings.jsonl"
@@ -289,7 +299,8 @@ def main():
         rows = {(r["network"], r["exporter"]): r for r in map(json.loads, findings.read_text().splitlines())}
         print("\n".join(line(row) for row in rows.values()))
         return summary(list(rows.values()))
-    folder, work = binaries(arguments.profile, build=not arguments.no_build), arguments.folder / "files"
+    folder = None if arguments.only_export else binaries(arguments.profile, build=not arguments.no_build)
+    work = arguments.folder / "files"
     torch.set_num_threads(2)
     rows = []
     wanted = lambda name: not arguments.wanted or any(part in name for part in arguments.wanted)
@@ -298,7 +309,7 @@ def main():
             continue
         exporters = ["written"] if name.startswith("written/") else [arguments.exporter] if arguments.exporter else EXPORTERS
         for exporter in exporters:
-            if not arguments.keep:
+            if not (arguments.keep or arguments.only_export):
                 shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True, exist_ok=True)
             start = time.time()
@@ -306,11 +317,15 @@ def main():
                 row = check(name, exporter, networks.made(name), work, folder, arguments.budgets)
             except Exception as error:  # Of many kinds: a library that is not there, a network that cannot be made.
                 row = {"network": name, "exporter": exporter, "stage": "export", "reasons": [innermost(error)]}
+            if arguments.only_export:
+                print(name, exporter, *row["reasons"], flush=True)
+                continue
             rows.append({**row, "seconds": round(time.time() - start, 1)})
             with findings.open("a") as file:
                 file.write(json.dumps(rows[-1]) + "\n")
             print(line(row), flush=True)
-    summary(rows)
+    if not arguments.only_export:
+        summary(rows)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,9 @@ class Written(nn.Module):
         return iter(self.trained.items())
 
     def forward(self, x):
-        values, run = {**self.values, **self.trained, "x": x}, peer.Run(OPSET, torch.float32, True)
+        wide = lambda v: v.to(x.dtype) if v.is_floating_point() else v
+        values = {name: wide(v) for name, v in {**self.values, **self.trained}.items()} | {"x": x}
+        run = peer.Run(OPSET, x.dtype, True)
         for node in self.peer.graph.node:
             peer.compute(node, values, run)
         return values[self.peer.graph.output[0].name]

@@ -31,7 +31,7 @@ fn run(method: Method, low_ratio: f64, seed: u64) -> (FinalRecord, Vec<f64>) {
     let mut compiled =
         compile(model, &Options { batch: BATCH, method, low_ratio, seed, ..Options::default() }).unwrap();
     let network = data::Network { input: "input".into(), shape: INPUT.to_vec(), labels: "labels".into(), classes: 10 };
-    let dataset = data::load(&DataSpec::Digits, &network, seed);
+    let dataset = data::load(&DataSpec::Digits, &network, seed, None);
     let dataset = dataset.and_then(|d| data::fit(d, &network, data::Fitting::default())).unwrap();
     let mut executor = Executor::new(Target::Cpu, 2).unwrap();
     let mut values = Values::new(&compiled.train, &compiled.values, executor.device()).unwrap();

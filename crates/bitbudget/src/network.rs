@@ -145,7 +145,7 @@ fn interface(graph: &Graph, loss: &Loss) -> Result<Interface, Error> {
     }
 }
 
-/// The size of the smallest dimension that the numbers of an input index, perhaps in another shape.
+/// The size of the smallest dimension that all numbers of an input index, perhaps in another shape.
 fn indexed(graph: &Graph, input: NodeId) -> Option<usize> {
     let sizes = graph.readers(input).into_iter().filter_map(|reader| match graph.op(reader) {
         Op::Gather(op) if graph.operands(reader).get(1) == Some(&input) => {
@@ -154,7 +154,7 @@ fn indexed(graph: &Graph, input: NodeId) -> Option<usize> {
         Op::NllLoss(_) if graph.operands(reader).get(1) == Some(&input) => {
             graph.ty(*graph.operands(reader).first()?).shape.get(1)?.as_fixed()
         }
-        Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Convert(_) | Op::Broadcast(_) => indexed(graph, reader),
+        Op::Reshape(_) | Op::Transpose(_) | Op::Convert(_) | Op::Broadcast(_) => indexed(graph, reader),
         _ => None,
     });
     sizes.min()

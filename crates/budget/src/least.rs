@@ -13,17 +13,21 @@ use bitbudget_precision::{Assignment, Method};
 use bitbudget_solver::{Engine, Outcome, Settings, Smallest, Solution, smallest, solve};
 use std::cmp::Ordering;
 use std::iter;
+use std::time::Instant;
 
 /// How much is searched, the same for all budgets, so that what is said of one holds for the others.
 const EFFORT: usize = 60;
 const NEAR_EFFORT: usize = 10;
 /// The same where only a bound is wanted.
 const BOUND_EFFORT: usize = 1;
-/// Seconds of which a part is given to these searches at least, so that the clock ends them for large networks only.
-const SECONDS: f64 = 40.0;
-/// The part of the seconds after which the search for the least peak, and each try to come near what is proven, end nevertheless.
+/// How much longer than the search for an assignment these searches may take together: by default so long that the clock ends them for
+/// large networks only.
+const LONGER: f64 = 4.0;
+/// The part of that time after which the search for the least peak, and each try to come near what is proven, end, and the part that each
+/// has at least.
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.25;
+const AT_LEAST: f64 = 0.02;
 /// Above what is proven to be too little, solutions are sought with this much times the memory.
 const MORE: [f64; 4] = [1.12, 1.2, 1.5, 2.2];
 
@@ -45,11 +49,11 @@ impl Search<'_> {
         part: f64,
         impossible: bool,
     ) -> Result<(Assignment, usize, Certificate), BudgetError> {
-        let (step, others) = (&self.fp32.step, &self.fp32.others);
+        let (step, others, time) = (&self.fp32.step, &self.fp32.others, Time { start: Instant::now(), part });
         let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
         for of in iter::once(step).chain(others) {
-            let (program, found) = self.smallest_of(of, costs, EFFORT, part)?;
+            let (program, found) = self.smallest_of(of, costs, EFFORT, time)?;
             spare = program.spare.max(spare);
             let proven = self.proven(of, &program, found.as_ref());
             if let Some(Smallest { picks, weights: of_steps, .. }) = found {
@@ -65,7 +69,7 @@ impl Search<'_> {
         }
         let proven = if impossible { self.possible_from(budget + 1, spare) } else { 0 };
         let bound = bound.max(proven);
-        if let Some(other) = self.nearer(costs, bound, least.as_ref().map_or(usize::MAX, |least| least.peak), part)?
+        if let Some(other) = self.nearer(costs, bound, least.as_ref().map_or(usize::MAX, |least| least.peak), time)?
             && least.as_ref().is_none_or(|least| other.peak < least.peak)
         {
             least = Some(other);
@@ -73,7 +77,7 @@ impl Search<'_> {
         for narrower in self.narrower() {
             let search = Search { budget: &narrower, allowed: self.allowed.clone(), ..*self };
             for of in iter::once(step).chain(others) {
-                let (program, found) = search.smallest_of(of, costs, EFFORT, part)?;
+                let (program, found) = search.smallest_of(of, costs, EFFORT, time)?;
                 let other = found.map(|found| search.placed(program, found.picks)).transpose()?;
                 least = other.into_iter().chain(least).min_by_key(|placed| placed.peak);
             }
@@ -142,9 +146,9 @@ impl Search<'_> {
     /// If the profile lacks formats.
     pub(super) fn bound(&self) -> Result<usize, BudgetError> {
         let costs = self.costs()?;
-        let mut bound = usize::MAX;
+        let (mut bound, time) = (usize::MAX, Time { start: Instant::now(), part: 1.0 });
         for of in iter::once(&self.fp32.step).chain(&self.fp32.others) {
-            let (program, found) = self.smallest_of(of, &costs, BOUND_EFFORT, 1.0)?;
+            let (program, found) = self.smallest_of(of, &costs, BOUND_EFFORT, time)?;
             bound = bound.min(self.proven(of, &program, found.as_ref()));
         }
         Ok(bound)
@@ -164,12 +168,12 @@ impl Search<'_> {
         of: &Fp32Step,
         costs: &Costs,
         effort: usize,
-        part: f64,
+        time: Time,
     ) -> Result<(Program, Option<Smallest>), BudgetError> {
         let program = self.optimistic(of, costs, reference(of));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
-        let settings = Settings { start, ..self.counted(effort, SMALLEST * part) };
+        let settings = Settings { start, ..self.counted(effort, SMALLEST, time) };
         let found = smallest(&program.problem, program.memory_rows(), &settings)?;
         Ok((program, found))
     }
@@ -207,11 +211,11 @@ impl Search<'_> {
     }
 
     /// A solution with a little more memory than `bound`, if one is found below `smallest`.
-    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, part: f64) -> Result<Option<Placed>, BudgetError> {
+    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, time: Time) -> Result<Option<Placed>, BudgetError> {
         let tried = MORE.map(|more| (bound as f64 * more) as usize);
         for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
             let program = self.program(costs, bytes.saturating_sub(self.fp32.step.beside));
-            let settings = Settings { gap: 0.5, ..self.counted(NEAR_EFFORT, NEARER * part) };
+            let settings = Settings { gap: 0.5, ..self.counted(NEAR_EFFORT, NEARER, time) };
             let outcome = solve(&program.problem, self.budget.engine, &settings)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
                 return self.placed(program, picks).map(Some);
@@ -220,11 +224,21 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// A counted search; one of seconds ends then too.
-    fn counted(&self, effort: usize, part: f64) -> Settings {
+    /// A counted search that ends after a share of the time, or when all of it is over.
+    fn counted(&self, effort: usize, share: f64, time: Time) -> Settings {
+        let whole = time.part * LONGER * self.budget.seconds;
+        let left = whole - time.start.elapsed().as_secs_f64();
         let seconds =
-            if self.budget.effort.is_some() { f64::INFINITY } else { part * self.budget.seconds.max(SECONDS) };
+            if self.budget.effort.is_some() { f64::INFINITY } else { left.clamp(AT_LEAST * whole, share * whole) };
         let effort = Some(effort).filter(|_| self.budget.engine == Engine::Embedded);
         Settings { seconds, effort, ..Settings::default() }
     }
+}
+
+/// The time of several searches together.
+#[derive(Clone, Copy)]
+struct Time {
+    start: Instant,
+    /// The part of the budget's seconds that they have.
+    part: f64,
 }

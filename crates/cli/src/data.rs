@@ -4,7 +4,7 @@ use crate::args::FittingArgs;
 use anyhow::{Result, bail};
 use bitbudget::{Available, Loss};
 use bitbudget_train::batches::{ArrayEpochs, Batches, EvalBatches, TrainBatches, TrainOptions, array_batches};
-use bitbudget_train::data::{Arrays, DataSpec, Dataset, Images, Interface, Network, Port, fit, load};
+use bitbudget_train::data::{Arrays, DataSpec, Dataset, Images, Interface, Layout, Network, Port, Resize, fit, load};
 use bitbudget_train::examples::Epochs;
 use bitbudget_train::run::{Length, Settings};
 
@@ -18,7 +18,7 @@ fn dataset(spec: &DataSpec, fitting: FittingArgs, network: &Network, seed: u64) 
         let what = format!("generating {spec}, with a quarter as many test examples,");
         Available::now().check(&what, bytes, 0, &format!("take fewer examples, or {limit}"))?;
     }
-    let loaded = load(spec, network, seed)?;
+    let loaded = load(spec, network, seed, fitting.fitting().ignored)?;
     let what = format!("bringing the examples of {spec} into the shape {:?} of the network's input", network.shape);
     let advice = format!("take a network with a smaller input, or {limit}");
     Available::now().check(&what, loaded.bytes_to_fit(network), 0, &advice)?;
@@ -44,8 +44,20 @@ impl Examples {
         if let Some(network) = interface.network() {
             return Ok(Examples::Rows(Box::new(dataset(spec, fitting, &network, seed)?)));
         }
+        if fitting.fitting().ignored.is_some() && !matches!(interface.loss, Loss::CrossEntropy { .. }) {
+            bail!("--ignore-label is an option of the loss cross-entropy, not of {}: leave it out", interface.loss);
+        }
         match spec {
-            DataSpec::Npz(path) => Ok(Examples::Arrays(Arrays::load(path, interface, fitting.ignore_label)?)),
+            DataSpec::Npz(path) => {
+                let fitting = fitting.fitting();
+                if fitting.layout != Layout::default() || fitting.resize != Resize::default() {
+                    bail!(
+                        "--layout and --resize are for images with one label each: the arrays of {spec} are taken as they are, so store them as \
+                         the network takes them"
+                    );
+                }
+                Ok(Examples::Arrays(Arrays::load(path, interface, fitting.ignored)?))
+            }
             DataSpec::Synthetic(examples) => Ok(Examples::Arrays(random(interface, *examples, seed)?)),
             _ => {
                 let names = |ports: &[Port]| ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -37,6 +37,12 @@ pub(crate) fn load(
     let bytes = read(path)?;
     if Compiled::recognise(&bytes) {
         let compiled = Compiled::decode(&bytes).with_context(|| path.display().to_string())?;
+        if let given @ [_, ..] = network.given().as_slice() {
+            let (file, given) = (path.display(), given.join(", "));
+            bail!(
+                "{file} is a trainer file, which holds the network as it was read: {given} can be given for an ONNX file only"
+            );
+        }
         return Ok(Loaded::Trainer(Box::new(compiled)));
     }
     let (needed, what) = (bytes.len().saturating_mul(5).saturating_add(LEAST), format!("importing {}", path.display()));
@@ -47,7 +53,7 @@ pub(crate) fn load(
         Some(DataSpec::Npz(path)) => array_shapes(path).unwrap_or_default(),
         _ => BTreeMap::new(),
     };
-    let options = ImportOptions { loss: loss.map(str::to_string), arrays, batch, ..network.import_options() };
+    let options = ImportOptions { loss: loss.map(str::to_string), arrays, batch, ..network.import_options()? };
     let imported = import_with(path, &options);
     let imported = imported.with_context(|| format!("cannot import {}", path.display()))?;
     Ok(Loaded::Network(imported.model, imported.warnings))

@@ -50,7 +50,7 @@ impl Progress {
             self.line(promoted(promotion));
         }
         self.bar.set_message(format!(
-            "loss {}, scale {}, {} promoted, {:.0} images/s",
+            "loss {}, scale {}, {} promoted, {:.0} examples/s",
             small(self.loss),
             number(f64::from(step.loss_scale)),
             self.promotions,
@@ -64,7 +64,7 @@ impl Progress {
         let test = test.map_or(String::new(), |test| format!(", test {test}"));
         let skipped = if epoch.skipped > 0 { format!(", {} skipped", epoch.skipped) } else { String::new() };
         let line = format!(
-            "epoch {}: train {}{test}{skipped}, {:.0} images/s",
+            "epoch {}: train {}{test}{skipped}, {:.0} examples/s",
             epoch.epoch + 1,
             measured(epoch.train_loss, epoch.train_accuracy, epoch.train_metrics),
             epoch.images_per_second

@@ -23,12 +23,17 @@ impl std::error::Error for Reason {}
 
 /// A fault at a node of a graph: which operator, on which operand types, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{op} `{name}` on ({operands}): {reason}")]
+#[error("{op} `{name}`{}: {reason}", on(operands))]
 pub struct GraphError {
     op: &'static str,
     name: String,
     operands: String,
     reason: Reason,
+}
+
+/// The operand types, where there are any.
+fn on(operands: &str) -> String {
+    if operands.is_empty() { String::new() } else { format!(" on ({operands})") }
 }
 
 impl GraphError {

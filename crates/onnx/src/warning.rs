@@ -60,6 +60,10 @@ pub enum WarningKind {
     Separated,
     /// Parameters that several operators share.
     Shared,
+    /// Parameters that copies of one layer share, as if an exporter had merged them.
+    SharedByCopies,
+    /// Parameters that hold the elements of others, transposed.
+    Transposed,
     /// Running statistics that an exporter merged were copied.
     CopiedStatistics,
     /// Running statistics, or those of the input, that are used in arithmetic.
@@ -117,6 +121,8 @@ impl WarningKind {
             | WarningKind::OneExample
             | WarningKind::UnknownAttribute
             | WarningKind::Rounded
+            | WarningKind::SharedByCopies
+            | WarningKind::Transposed
             | WarningKind::ConstantWeight
             | WarningKind::MadeWeights
             | WarningKind::Dropout
@@ -182,6 +188,12 @@ impl WarningKind {
             ),
             WarningKind::Shared => {
                 format!("{} by several operators", of("parameter is shared", "parameters are shared"))
+            }
+            WarningKind::SharedByCopies => {
+                format!("{} by layers that differ in their number", of("parameter is shared", "parameters are shared"))
+            }
+            WarningKind::Transposed => {
+                format!("{} of another, transposed", of("parameter holds the elements", "parameters hold the elements"))
             }
             WarningKind::CopiedStatistics => format!(
                 "{} stored once in the file but used by several operators",
@@ -279,6 +291,15 @@ impl WarningKind {
             }
             WarningKind::Separated => "to share a parameter between operators, give it elements that differ",
             WarningKind::Shared => "each is trained as one parameter",
+            WarningKind::SharedByCopies => {
+                "each is trained as one parameter. Exporters merge weights that begin equal, as those of \
+                 nn.TransformerEncoder do: to train them separately, export with training=torch.onnx.TrainingMode.TRAINING \
+                 (dynamo=False) or optimize=False (dynamo=True)"
+            }
+            WarningKind::Transposed => {
+                "the two are trained separately. If the network shares them, export with do_constant_folding=False \
+                 (dynamo=False) or optimize=False (dynamo=True)"
+            }
             WarningKind::CopiedStatistics => "each BatchNormalization gets a copy and updates it",
             WarningKind::FrozenStatistics => {
                 "such statistics are not trained and stay as they are. To train batch normalisation, export nn.BatchNorm \

@@ -17,6 +17,17 @@ pub(crate) struct Sample<'a> {
     pub(crate) effect: Option<&'a [f32]>,
 }
 
+impl Sample<'_> {
+    /// The parts with 0 in place of infinities that have no effect on the loss, as masked scores have none; nothing if there are no such.
+    fn without_masks(&self) -> Option<Vec<Vec<f32>>> {
+        let is_mask =
+            |part: &[f32], at: usize| part[at].is_infinite() && self.effect.is_none_or(|effect| effect[at] == 0.0);
+        let shown = |part: &&[f32]| (0..part.len()).map(|at| if is_mask(part, at) { 0.0 } else { part[at] }).collect();
+        let has_masks = self.parts.iter().any(|part| (0..part.len()).any(|at| is_mask(part, at)));
+        has_masks.then(|| self.parts.iter().map(shown).collect())
+    }
+}
+
 /// Sums over the batches so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Sums {
@@ -50,6 +61,14 @@ impl Sums {
         Sums { min: f64::INFINITY, max: f64::NEG_INFINITY, magnitudes: 0.0, elements: 0, rounded: 0, formats }
     }
 
+    /// Adds a batch of a tensor of the forward pass, in which infinities may be masks; whether all other numbers of it are finite.
+    pub(crate) fn add_forward(&mut self, sample: &Sample<'_>) -> bool {
+        match sample.without_masks() {
+            Some(parts) => self.add(&Sample { parts: parts.iter().map(Vec::as_slice).collect(), ..*sample }),
+            None => self.add(sample),
+        }
+    }
+
     /// Adds a batch; whether all numbers of it are finite.
     pub(crate) fn add(&mut self, sample: &Sample<'_>) -> bool {
         let elements = sample.parts.first().map_or(0, |part| part.len());
@@ -70,7 +89,8 @@ impl Sums {
                     }
                 }
                 let Some(effect) = sample.effect else { continue };
-                for (&error, &effect) in error.iter().zip(&effect[tile.clone()]) {
+                // The effect of a gradient's rounding is a difference, of infinities where a mask is, whose gradient is 0.
+                for (&error, &effect) in error.iter().zip(&effect[tile.clone()]).filter(|&(&error, _)| error != 0.0) {
                     let change_of_one = error * sample.unscale * f64::from(effect);
                     change.mean += change_of_one;
                     change.squares += change_of_one * change_of_one;
@@ -178,6 +198,27 @@ mod tests {
         assert_eq!(profile.worst(), 0.0);
         let never = Sums::new(&FORMATS).finish(Kind::OutputGradient, 0, "x", 100, 1);
         assert_eq!((never.min, never.max, never.mean_abs, never.worst()), (0.0, 0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn masks_cost_nothing_and_are_no_overflows() {
+        let (scores, effect) = ([1.1, f32::NEG_INFINITY, 0.7], [0.5, 0.0, -0.25]);
+        let [mut masked, mut alone] = [Sums::new(&FORMATS), Sums::new(&FORMATS)];
+        assert!(masked.add_forward(&Sample { parts: vec![&scores], unscale: 1.0, effect: Some(&effect) }));
+        assert!(alone.add(&Sample { parts: vec![&[1.1, 0.0, 0.7]], unscale: 1.0, effect: Some(&effect) }));
+        let [masked, alone] = [masked, alone].map(|sums| sums.finish(Kind::Output, 0, "x", 3, 1));
+        assert_eq!(masked, alone);
+        assert!(masked.formats[1].cost > 0.0 && masked.formats[1].overflow == 0.0);
+        // The gradient there is 0, and its effect a difference of infinities.
+        let (gradient, effect) = ([0.3, 0.0, 0.1], [0.5, f32::NAN, 0.5]);
+        assert!(Sums::new(&FORMATS).add(&Sample { parts: vec![&gradient], unscale: 1.0, effect: Some(&effect) }));
+        // An infinity that has an effect is none.
+        let effect = [0.5, 0.1, -0.25];
+        assert!(!Sums::new(&FORMATS).add_forward(&Sample {
+            parts: vec![&scores],
+            unscale: 1.0,
+            effect: Some(&effect)
+        }));
     }
 
     #[test]

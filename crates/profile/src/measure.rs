@@ -149,7 +149,8 @@ fn add(
     let unscale = if tensor.kind.is_gradient() { f64::from(loss_scale).recip() } else { 1.0 };
     let effect = (!effect.is_empty()).then_some(effect.as_slice());
     let is_finite = parts.iter().all(|part| part.iter().all(|x| x.is_finite()));
-    match sums.add(&Sample { parts, unscale, effect }) {
+    let sample = Sample { parts, unscale, effect };
+    match if tensor.kind.is_gradient() { sums.add(&sample) } else { sums.add_forward(&sample) } {
         true => Ok(()),
         false => {
             // What rounding a tensor costs comes from its gradient.

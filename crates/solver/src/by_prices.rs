@@ -64,7 +64,8 @@ pub(crate) fn relaxed(compact: &Compact, objective: &Objective, stop: &Stop) -> 
             Objective::Cost => 0.0,
             Objective::Excess(_) => bound.max(0.0),
         };
-        let activities = weighted_activities(compact, &found.lp_values);
+        let chosen = found.lp_values.iter().copied().enumerate().filter(|(_, value)| *value > 0.0);
+        let activities = compact.weighted_activities(chosen);
         let is_missed =
             |row: usize| activities[row] - compact.limits[row] - raised > MISSED * compact.limits[row].abs();
         let missed = fullest_rows(compact, &activities, |row| is_missed(row) && rows.binary_search(&row).is_err());
@@ -103,24 +104,6 @@ fn fullest_rows(compact: &Compact, activities: &[f64], is_meant: impl Fn(usize) 
         window.filter(|&row| is_meant(row)).max_by(|&a, &b| excess(a).total_cmp(&excess(b)).then(b.cmp(&a)))
     };
     (0..WINDOWS).filter_map(|at| fullest(window(at))).collect()
-}
-
-/// Returns the activity of each row where options are chosen in part.
-fn weighted_activities(compact: &Compact, lp_values: &[f64]) -> Vec<f64> {
-    let mut changes = vec![0.0; compact.limits.len() + 1];
-    for (spans, value) in compact.spans.iter().zip(lp_values).filter(|(_, value)| **value > 0.0) {
-        for span in spans {
-            changes[span.first] += value * span.amount;
-            changes[span.end] -= value * span.amount;
-        }
-    }
-    let mut sum = 0.0;
-    changes.truncate(compact.limits.len());
-    changes.iter_mut().for_each(|change| {
-        sum += *change;
-        *change = sum;
-    });
-    changes
 }
 
 /// Returns the instant before which no search of a program ends: without prices, and a choice by them, nothing is found.

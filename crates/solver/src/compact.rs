@@ -149,10 +149,17 @@ impl Compact {
 
     /// Returns the activity of each row for a choice.
     pub(crate) fn activities(&self, picks: &[usize]) -> Vec<f64> {
+        self.weighted_activities(picks.iter().map(|&option| (option, 1.0)))
+    }
+
+    /// Returns the activity of each row where options are chosen in part.
+    pub(crate) fn weighted_activities(&self, chosen: impl Iterator<Item = (usize, f64)>) -> Vec<f64> {
         let mut changes = vec![0.0; self.limits.len() + 1];
-        for span in picks.iter().flat_map(|&option| &self.spans[option]) {
-            changes[span.first] += span.amount;
-            changes[span.end] -= span.amount;
+        for (option, value) in chosen {
+            for span in &self.spans[option] {
+                changes[span.first] += value * span.amount;
+                changes[span.end] -= value * span.amount;
+            }
         }
         let mut activity = 0.0;
         changes[..self.limits.len()]

@@ -9,7 +9,7 @@
 //! use bitbudget_train::data::{self, Fitting, Network};
 //!
 //! let network = Network { input: "x".into(), shape: vec![3, 32, 32], labels: "labels".into(), classes: 10 };
-//! let digits = data::load(&"digits".parse()?, &network, 0)?;
+//! let digits = data::load(&"digits".parse()?, &network, 0, None)?;
 //! let digits = data::fit(digits, &network, Fitting::default())?;
 //! assert_eq!(digits.shape, [3, 32, 32]);
 //!

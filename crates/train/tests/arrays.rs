@@ -52,7 +52,7 @@ fn interface() -> Interface {
     Interface {
         inputs: vec![
             port("series", false, &[2, 1], Some(1)),
-            port("tokens", true, &[1, 2], Some(0)),
+            Port { below: Some(20), ..port("tokens", true, &[1, 2], Some(0)) },
             port("table", false, &[3], None),
         ],
         targets: vec![port("labels", true, &[1, 2], Some(0))],
@@ -143,10 +143,17 @@ fn everything_that_does_not_fit_is_named() {
         load(&arrays().into_iter().filter(|(name, _)| !names.contains(name)).collect::<Vec<_>>()).unwrap_err()
     };
     for (message, parts) in [
-        (without(&["series", "y"]), &["there is no array `series`, `y`"][..]),
+        (without(&["series", "y"]), &["there is no array `series`, `y` (the file has: tokens, table)"][..]),
         (with("series", floats(&[2, 2], &[0.0; 4])), &["array `tokens` has 3 examples where others have 2 examples"]),
         (with("tokens", integers(&[3, 3], &[0; 9])), &["`tokens` has shape [3, 3]", "whole numbers of shape [N, 2]"]),
         (with("tokens", floats(&[3, 2], &[0.5; 6])), &["`tokens` holds 0.5 at element 0"]),
+        (
+            with("tokens", integers(&[3, 2], &[0, 1, 2, 19, 20, 1])),
+            &["`tokens` holds 20 at element 4 (example 2), but the network takes whole numbers from 0 to 19"],
+        ),
+        (with("tokens", integers(&[3, 2], &[0, -20, -21, 0, 0, 0])), &["`tokens` holds -21 at element 2 (example 1)"]),
+        (with("y", integers(&[3, 1], &[0; 3])), &["array `y` has shape [3, 1]"]),
+        (with("y", integers(&[3, 2], &[-1, 255, -1, -1, -100, 255])), &["every label is ignored"]),
         (with("tokens", integers(&[3, 2], &[1 << 25; 6])), &["`tokens` holds 33554432"]),
         (with("table", floats(&[2], &[0.0; 2])), &["`table` has shape [2], the network takes numbers of shape [3]"]),
         (with("series", floats(&[2, 3], &[f32::NAN; 6])), &["`series` holds NaN"]),
@@ -157,4 +164,19 @@ fn everything_that_does_not_fit_is_named() {
     ] {
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }
+}
+
+#[test]
+fn bytes_of_inputs_are_divided_and_those_of_targets_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.npz");
+    npz(&path, &[("image", npy("|u1", &[2, 2], &[0, 51, 102, 255])), ("y", npy("|u1", &[2, 1], &[7, 255]))]);
+    let (inputs, targets) = (vec![port("image", false, &[1, 2], Some(0))], vec![port("out", false, &[1, 1], Some(0))]);
+    let arrays =
+        Arrays::load(&path, &Interface { inputs, targets, loss: Loss::MeanSquared, classes: 0 }, None).unwrap();
+    let (mut batch, mut batches) = (Batch::default(), array_batches(&arrays, 2).unwrap());
+    assert!(bitbudget_train::batches::Batches::next_into(&mut batches, &mut batch).unwrap());
+    assert_eq!(batch.arrays["image"].numbers, Numbers::F32(vec![0.0, 0.2, 0.4, 1.0]));
+    assert_eq!(batch.arrays["out"].numbers, Numbers::F32(vec![7.0, 255.0]));
+    assert!(arrays.notes[0].starts_with("image holds bytes: they are divided by 255"), "{:?}", arrays.notes);
 }

@@ -5,7 +5,7 @@
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use bitbudget_train::data::{DataSpec, Dataset, Fitting, Images, Layout, Network, fit, load};
+use bitbudget_train::data::{DataSpec, Dataset, Fitting, Images, Layout, Network, Split, fit, load};
 use bitbudget_train::{Error, ErrorKind};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,7 +18,7 @@ fn network(shape: &[usize], classes: usize) -> Network {
 }
 
 fn read(spec: DataSpec) -> Result<Dataset, Error> {
-    load(&spec, &network(&[3, 32, 32], 10), 0)
+    load(&spec, &network(&[3, 32, 32], 10), 0, None)
 }
 
 fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
@@ -240,7 +240,7 @@ fn npz_file(bytes: Vec<u8>) -> (TempDir, PathBuf) {
 
 fn read_npz(method: CompressionMethod, arrays: &[(&str, Vec<u8>)]) -> Result<Dataset, Error> {
     let (_folder, path) = npz_file(npz(method, arrays));
-    load(&DataSpec::Npz(path), &network(&[2], 10), 0)
+    load(&DataSpec::Npz(path), &network(&[2], 10), 0, None)
 }
 
 #[test]
@@ -309,13 +309,30 @@ fn labels_are_class_numbers_one_hot_or_a_column() {
     // Images of three channels with three classes are not steps of three grey images.
     let images = vec![("x", floats("4, 3, 2, 2", &[0.5; 48])), ("y", floats("4, 3", &[1.0, 0.0, 0.0].repeat(4)))];
     let (_folder, path) = npz_file(npz(CompressionMethod::Stored, &images));
-    let data = load(&DataSpec::Npz(path), &network(&[3, 2, 2], 3), 0).unwrap();
+    let data = load(&DataSpec::Npz(path), &network(&[3, 2, 2], 3), 0, None).unwrap();
     assert_eq!((data.shape, data.train.labels), (vec![3, 2, 2], vec![0; 4]));
 }
 
 fn read_three(arrays: Vec<(&str, Vec<u8>)>) -> Result<Dataset, Error> {
     let (_folder, path) = npz_file(npz(CompressionMethod::Stored, &arrays));
-    load(&DataSpec::Npz(path), &network(&[2], 3), 0)
+    load(&DataSpec::Npz(path), &network(&[2], 3), 0, None)
+}
+
+#[test]
+fn examples_with_an_ignored_label_are_left_out() {
+    let (x, y) = (("input", floats("3, 2", &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])), ("y", integers("3,", &[1, -100, 2])));
+    let (_folder, path) = npz_file(npz(CompressionMethod::Stored, &[x, y]));
+    let read = |ignored| load(&DataSpec::Npz(path.clone()), &network(&[2], 3), 0, ignored);
+    let data = read(Some(-100)).unwrap();
+    assert_eq!(data.train, Split { images: Images::F32(vec![0.0, 1.0, 4.0, 5.0]), labels: vec![1, 2] });
+    assert!(data.notes.contains(&"Left out: 1 example with the ignored label -100.".to_string()), "{:?}", data.notes);
+    for (ignored, words) in [(None, "--ignore-label=-100"), (Some(0), "holds -100 at example 1")] {
+        let message = read(ignored).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+    let digits = |ignored| load(&DataSpec::Digits, &network(&[64], 10), 0, ignored).unwrap().train;
+    let threes = digits(None).labels.iter().filter(|&&label| label == 3).count();
+    assert_eq!(digits(Some(3)).len(), digits(None).len() - threes);
 }
 
 #[test]
@@ -331,7 +348,7 @@ fn files_of_numpy_are_read_as_numpy_has_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let read = |name: &str, shape: &[usize], classes| {
         let network = network(shape, classes);
-        let data = load(&DataSpec::Npz(folder.join(name)), &network, 0)?;
+        let data = load(&DataSpec::Npz(folder.join(name)), &network, 0, None)?;
         fit(data, &network, Fitting::default())
     };
     let mut first = Vec::new();
@@ -360,7 +377,7 @@ fn images_of_all_sources_lie_as_the_network_takes_them() {
         ("train-labels-idx1-ubyte", idx(0x801, &[4], &[0; 4])),
     ]);
     let network = network(&[2, 3, 1], 10);
-    let data = load(&DataSpec::Mnist(files.path().into()), &network, 0).unwrap();
+    let data = load(&DataSpec::Mnist(files.path().into()), &network, 0, None).unwrap();
     let fitted = fit(data.clone(), &network, Fitting::default()).unwrap();
     assert_eq!((fitted.train.images, fitted.channels_last), (Images::U8(pixels), true));
     let given = Fitting { layout: Layout::ChannelsLast, ..Fitting::default() };

@@ -128,7 +128,7 @@ pub(crate) fn dataset(spec: &DataSpec, training: &Graph) -> Result<Dataset, Stri
     let labels = training.ids().find(|&id| training.node(id).is_target()).ok_or("there are no labels")?;
     let labels = training.op(labels).source_name().unwrap_or_default().to_string();
     let network = Network { input, shape, labels, classes };
-    let loaded = data::load(spec, &network, 0).map_err(text)?;
+    let loaded = data::load(spec, &network, 0, None).map_err(text)?;
     data::fit(loaded, &network, Fitting::default()).map_err(text)
 }
 

@@ -30,15 +30,15 @@ pub(crate) struct BudgetArgs {
     #[arg(long)]
     pub(crate) no_recompute: bool,
     /// Cost of a percent of a step's time, where 100 is the harm of rounding everything most coarsely [default: 1].
-    #[arg(long, value_name = "W", allow_negative_numbers = true, value_parser = within(false, LARGEST_TIME_WEIGHT))]
+    #[arg(long, value_name = "W", allow_negative_numbers = true, value_parser = within(false, LARGEST_TIME_WEIGHT), conflicts_with = "no_recompute")]
     pub(crate) time_weight: Option<f64>,
     /// Largest slowdown of a step by recomputation: 10%.
-    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, conflicts_with = "no_recompute")]
     pub(crate) max_slowdown: Option<Percent>,
     /// Solver of method ilp: embedded, or highs in builds with the feature `highs` [default: embedded].
     #[arg(long, value_name = "ENGINE")]
     pub(crate) solver: Option<Engine>,
-    /// Seconds that method ilp may search [default: 10].
+    /// Seconds that method ilp may search; if nothing fits, the search for the smallest budget may take four times as long [default: 10].
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = within(true, LONGEST_SEARCH))]
     pub(crate) solve_seconds: Option<f64>,
 }

@@ -110,7 +110,7 @@ pub(crate) struct PrecisionArgs {
     #[arg(long)]
     pub(crate) no_recompute: bool,
     /// Largest slowdown of a step by recomputation: 10%.
-    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true, conflicts_with = "no_recompute")]
     pub(crate) max_slowdown: Option<Percent>,
     /// Formats of the tensors that a pattern matches, in all cases; see `bitbudget assign --help`. Repeatable.
     #[arg(long, value_name = "PATTERN=FORMAT")]

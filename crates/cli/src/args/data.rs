@@ -14,14 +14,14 @@ pub(crate) struct FittingArgs {
     /// refuses them; fit resizes and adds zeros; stretch resizes to any aspect ratio.
     #[arg(long, value_name = "HOW", default_value = "auto", requires = "data")]
     resize: Resize,
-    /// The label of rows that do not count, in arrays by name: of padded tokens, say, or of pixels without a class. Negative
-    /// labels never count.
-    #[arg(long, value_name = "CLASS", requires = "data")]
-    pub(crate) ignore_label: Option<i32>,
+    /// The label of examples that are left out, or, where each has several labels, of tokens or pixels that do not count; negative
+    /// labels of tokens and pixels never count.
+    #[arg(long, value_name = "LABEL", requires = "data", allow_negative_numbers = true)]
+    ignore_label: Option<i32>,
 }
 
 impl FittingArgs {
     pub(crate) fn fitting(self) -> Fitting {
-        Fitting { layout: self.layout, resize: self.resize }
+        Fitting { layout: self.layout, resize: self.resize, ignored: self.ignore_label }
     }
 }

@@ -1,8 +1,10 @@
 //! How a network's file is read.
 
+use anyhow::{Result, bail};
 use bitbudget::onnx::{Dropout, ImportOptions};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// How a network's file is read.
@@ -28,14 +30,31 @@ pub(crate) struct NetworkArgs {
 
 impl NetworkArgs {
     /// As options of reading a file.
-    pub(crate) fn import_options(&self) -> ImportOptions {
-        ImportOptions {
-            folders: self.allow_external.clone(),
-            output: self.output.clone(),
-            sizes: self.dims.iter().cloned().collect(),
-            dropout: self.dropout,
-            ..ImportOptions::default()
+    ///
+    /// # Errors
+    /// If a dimension has two sizes.
+    pub(crate) fn import_options(&self) -> Result<ImportOptions> {
+        let mut sizes = BTreeMap::new();
+        for (name, size) in &self.dims {
+            if let Some(other) = sizes.insert(name.clone(), *size).filter(|other| other != size) {
+                bail!("--dim {name}={other} and --dim {name}={size} contradict each other: give one size");
+            }
         }
+        let (folders, output, dropout) = (self.allow_external.clone(), self.output.clone(), self.dropout);
+        Ok(ImportOptions { folders, output, sizes, dropout, ..ImportOptions::default() })
+    }
+
+    /// The options that say how an ONNX file is read, as they are given; for a trainer file they have no effect.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let Self { verbose, allow_external, output, dims, dropout } = self;
+        let given = [
+            ("--verbose", *verbose),
+            ("--allow-external", !allow_external.is_empty()),
+            ("--output", output.is_some()),
+            ("--dim", !dims.is_empty()),
+            ("--dropout", *dropout != Dropout::Keep),
+        ];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
     }
 }
 

@@ -263,7 +263,7 @@ fn show(record: &Record) -> Result<()> {
         counted(record.threads as u64, "thread", "threads")
     ))?;
     say(format!(
-        "step: median {:.4} s, min {:.4} s, spread {:.4} s over {}; {:.1} images/s",
+        "step: median {:.4} s, min {:.4} s, spread {:.4} s over {}; {:.1} examples/s",
         step_seconds.median,
         step_seconds.min,
         step_seconds.spread,

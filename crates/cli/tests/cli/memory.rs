@@ -43,7 +43,7 @@ fn a_bench_has_times_losses_and_memory() {
         assert!((shares - 1.0).abs() < 1e-6);
         assert!(kinds.iter().any(|kind| kind["kind"] == "conv_grad_weight 3x3" && kind["gflops"].as_f64() > Some(0.0)));
         assert!(record["ceilings"]["gflops_fp32"].as_f64() > Some(0.0));
-        for word in ["images/s", "peak memory: ", "predicted", "allocated", "resident", "saved activations"] {
+        for word in ["examples/s", "peak memory: ", "predicted", "allocated", "resident", "saved activations"] {
             assert!(run.stdout.contains(word), "no `{word}` in {}", run.stdout);
         }
     }

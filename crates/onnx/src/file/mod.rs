@@ -3,6 +3,7 @@
 pub(crate) mod beside;
 pub(crate) mod constant;
 pub(crate) mod external;
+pub(crate) mod kind;
 pub(crate) mod old_sets;
 pub(crate) mod sparse;
 pub(crate) mod tensor;

@@ -17,8 +17,7 @@ mod stated;
 
 use crate::error::ImportError;
 use crate::file::external::DataFolders;
-use crate::file::old_sets;
-use crate::file::wire;
+use crate::file::{kind, old_sets, wire};
 use crate::inline::{self, quantized, subgraphs, weights};
 use crate::ops;
 use crate::warning::{self, WarningKind};
@@ -130,6 +129,9 @@ fn decode(bytes: &[u8], prepare: &mut dyn FnMut(&mut GraphProto)) -> Result<Mode
     }
     if bytes.is_empty() {
         return Err(ImportError::one("the file is empty"));
+    }
+    if let Some(other) = kind::other(bytes) {
+        return Err(ImportError::one(other));
     }
     wire::check(bytes).map_err(ImportError::one)?;
     let mut model = ModelProto::parse_from_bytes(bytes)

@@ -8,7 +8,7 @@ use crate::analysis::{Clues, folded, order};
 use crate::batch;
 use crate::error::{ImportError, ImportProblem};
 use crate::file::external::DataFolders;
-use crate::importer::Importer;
+use crate::importer::{Importer, parameters};
 use crate::inline::subgraphs;
 use crate::ops;
 use crate::warning::{self, Warning, WarningKind};
@@ -96,6 +96,8 @@ pub(super) fn import_model(
         Interface::Stated => stated::set_outputs(graph, &mut importer),
     }
     interface::unreadable(&mut importer);
+    let transposed = parameters::transposed(&importer);
+    warn_of_each(&mut importer, WarningKind::Transposed, transposed);
     importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));
     warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));
     warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(&whole));

@@ -4,7 +4,7 @@ mod emit;
 mod initializers;
 mod node;
 mod operands;
-mod parameters;
+pub(crate) mod parameters;
 mod state;
 
 pub(crate) use node::{Node, Operand, Padded, Value, axes, axis, decimal};

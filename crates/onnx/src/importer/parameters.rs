@@ -7,14 +7,14 @@
 //! names by Identity. A parameter whose elements differ is shared by all that read it.
 
 use super::node::{Node, Value};
-use super::state::{Importer, Initializer, Reader};
+use super::state::{Importer, Initializer, Made, Reader};
 use crate::analysis::pytorch::Origin;
 use crate::file::constant::{Constant, Elements};
 use crate::inline::notes;
 use crate::warning::WarningKind;
 use bitbudget_ir::{NodeId, Op, Precision, Shape, TensorType, ops};
 use onnx_protobuf::NodeProto;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// From this magnitude on, an element is not of a parameter but of a mask of scores: infinity, -1e9, the least FP32 number.
 const MASK: f32 = 1e8;
@@ -78,13 +78,9 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     let (name, rounded, origin) = (name.clone(), *rounded, *origin);
     let may_be_merged = *uniform && !importer.reader.scalars.contains(&i);
     let group = if may_be_merged { importer.reader.group.clone() } else { String::new() };
-    if let Some(&(id, first)) = parameters.get(&group) {
-        let shared = importer.graph.op(id).source_name().unwrap_or(&name).to_string();
-        if first != importer.reader.node && !importer.shared.contains(&shared) {
-            importer.shared.insert(shared.clone());
-            importer.warn(WarningKind::Shared, shared);
-        }
-        return Ok(id);
+    if let Some(made) = parameters.get(&group).cloned() {
+        warn_of_sharing(importer, &made, &name);
+        return Ok(made.id);
     }
     let floats = constant.as_floats()?;
     if floats.is_empty() {
@@ -102,7 +98,8 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
         let constant = constant.clone();
         importer.warn(WarningKind::Mask, &name);
         let id = importer.constant_source(&name, &constant)?;
-        importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
+        let made = made(&importer.reader, id);
+        importer.initializers[i].parameters.insert(group, made);
         return Ok(id);
     }
     let ty = TensorType::f32(Shape::fixed(&constant.shape));
@@ -121,8 +118,42 @@ pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, Str
     }
     let id = importer.graph.source(ops::Parameter { name: own.clone() }, ty);
     importer.values.insert(own, floats);
-    importer.initializers[i].parameters.insert(group, (id, importer.reader.node));
+    let made = made(&importer.reader, id);
+    importer.initializers[i].parameters.insert(group, made);
     Ok(id)
+}
+
+fn made(reader: &Reader, id: NodeId) -> Made {
+    Made { id, node: reader.node, owner: reader.owner.clone() }
+}
+
+/// Says once that another operator than the first reads a parameter.
+fn warn_of_sharing(importer: &mut Importer, made: &Made, initializer: &str) {
+    let shared = importer.graph.op(made.id).source_name().unwrap_or(initializer).to_string();
+    if made.node != importer.reader.node && importer.shared.insert(shared.clone()) {
+        let kind = match are_copies(&made.owner, &importer.reader.owner) {
+            true => WarningKind::SharedByCopies,
+            false => WarningKind::Shared,
+        };
+        importer.warn(kind, shared);
+    }
+}
+
+/// Whether two layers or nodes seem to be copies of one layer: their names differ in numbers, and not only in those at the end of a part,
+/// which exporters give to further calls of the same layer.
+fn are_copies(first: &str, second: &str) -> bool {
+    let called = |name: &str| -> Vec<String> {
+        let digits = |c: char| c.is_ascii_digit();
+        let part = |part: &str| match part.trim_end_matches(digits).strip_suffix('_') {
+            Some(start) if part.ends_with(digits) => start.to_string(),
+            _ => part.to_string(),
+        };
+        name.split('/').map(part).collect()
+    };
+    let (first, second) = (called(first), called(second));
+    let without_numbers =
+        |name: &[String]| -> String { name.join("/").chars().filter(|c| !c.is_ascii_digit()).collect() };
+    first != second && without_numbers(&first) == without_numbers(&second)
 }
 
 /// Whether a value is the same for all examples.
@@ -166,4 +197,53 @@ fn module(node: &NodeProto) -> Option<String> {
     let class = origin.class();
     let is_layer = class.starts_with("torch.nn.modules.") && !class.starts_with("torch.nn.modules.container.");
     is_layer.then(|| origin.layer().to_string())
+}
+
+/// The parameters that hold the elements of another one transposed: two parts of a network that share a weight, as an embedding and the
+/// last layer of a language model do, if an exporter transposed one of them.
+pub(crate) fn transposed(importer: &Importer) -> Vec<String> {
+    let graph = &importer.graph;
+    let matrices: Vec<(&str, [usize; 2])> = graph
+        .ids()
+        .filter_map(|id| match (graph.op(id), graph.ty(id).shape.at(1).as_slice()) {
+            (Op::Parameter(parameter), &[rows, columns]) => Some((parameter.name.as_str(), [rows, columns])),
+            _ => None,
+        })
+        .collect();
+    let is_of = |later: &(&str, [usize; 2]), earlier: &(&str, [usize; 2])| {
+        let (name, [rows, columns]) = *later;
+        let (Some(later), Some(earlier)) = (importer.values.get(name), importer.values.get(earlier.0)) else {
+            return false;
+        };
+        let is_turned =
+            || (0..rows).all(|r| (0..columns).all(|c| later.get(r * columns + c) == earlier.get(c * rows + r)));
+        rows > 1 && columns > 1 && later.windows(2).any(|pair| pair[0] != pair[1]) && is_turned()
+    };
+    let mut by_shape: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (at, matrix) in matrices.iter().enumerate() {
+        let [rows, columns] = matrix.1;
+        let earlier = by_shape.get(&[columns, rows]).into_iter().flatten();
+        if earlier.filter_map(|&at| matrices.get(at)).any(|earlier| is_of(matrix, earlier)) {
+            found.push(matrix.0.to_string());
+        }
+        by_shape.entry([rows, columns]).or_default().push(at);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_copies;
+
+    #[test]
+    fn copies_differ_in_more_than_the_number_of_a_call() {
+        assert!(are_copies("/layers.0/linear1/MatMul", "/layers.1/linear1/MatMul"));
+        assert!(are_copies("layers.0.linear1", "layers.1.linear1"));
+        assert!(are_copies("/enc1/Gemm", "/enc2/Gemm"));
+        assert!(!are_copies("/layers.0/linear1/MatMul", "/layers.0/linear1_1/MatMul"));
+        assert!(!are_copies("/layer/query/MatMul_1", "/layer/query/MatMul"));
+        assert!(!are_copies("Gemm_3", "Gemm_12"));
+        assert!(!are_copies("/embed/Gather", "/head/MatMul"));
+    }
 }

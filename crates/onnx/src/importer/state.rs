@@ -24,8 +24,17 @@ pub(crate) struct Initializer {
     pub(crate) uniform: bool,
     /// The initializer that this one is by another name, or itself.
     pub(crate) origin: usize,
-    /// The parameters that were made of it, by the group of their readers, with the first reader.
-    pub(crate) parameters: BTreeMap<String, (NodeId, usize)>,
+    /// The parameters that were made of it, by the group of their readers.
+    pub(crate) parameters: BTreeMap<String, Made>,
+}
+
+/// A parameter that was made of an initializer.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) id: NodeId,
+    /// The first operator that reads it, by its number and by the name of its layer.
+    pub(crate) node: usize,
+    pub(crate) owner: String,
 }
 
 /// The operator that is being imported, as the parameters that it reads see it.
@@ -35,7 +44,7 @@ pub(crate) struct Reader {
     pub(crate) node: usize,
     /// Operators of one group share parameters.
     pub(crate) group: String,
-    /// The name from which parameters of its own take theirs.
+    /// Its layer in PyTorch or its own name, from which parameters of its own take theirs.
     pub(crate) owner: String,
     /// The scalar initializers that it certainly reads as themselves.
     pub(crate) scalars: BTreeSet<usize>,

@@ -197,3 +197,44 @@ fn a_weight_is_dequantised_by_the_scale_that_multiplies_the_product() {
     let [weight] = values.values().collect::<Vec<_>>()[..] else { panic!("{:?}", values.keys()) };
     assert_eq!(*weight, (-12..12).map(|n| 0.25 * n as f32).collect::<Vec<_>>());
 }
+
+/// Numbers that differ.
+fn numbers(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
+    TensorProto { float_data: values, raw_data: Vec::new(), ..floats(name, dims, 0) }
+}
+
+#[test]
+fn a_weight_that_copies_of_a_layer_share_is_warned_of() {
+    let shared = |first: &str, second: &str| {
+        let product =
+            |name: &str, from: &str, to: &str| NodeProto { name: name.into(), ..node("MatMul", &[from, "w"], to) };
+        let mut model = model(
+            vec![product(first, "x", "h"), product(second, "h", "y")],
+            vec![numbers("w", &[4, 4], (0..16).map(|n| n as f32).collect())],
+        );
+        model.graph.as_mut().unwrap().input[0] = info("x", &[0, 4]);
+        import(&model).unwrap().warnings
+    };
+    let copies = shared("/layers.0/linear/MatMul", "/layers.1/linear/MatMul");
+    assert_eq!((&copies[0].kind, copies[0].kind.is_note()), (&WarningKind::SharedByCopies, false));
+    let text = copies[0].to_string();
+    assert!(text.contains("shared by layers that differ in their number: `w`; each is trained as one"), "{text}");
+    let called_twice = shared("/layer/linear/MatMul", "/layer/linear_1/MatMul");
+    assert_eq!((&called_twice[0].kind, called_twice[0].kind.is_note()), (&WarningKind::Shared, true));
+}
+
+#[test]
+fn a_weight_that_is_another_one_transposed_is_warned_of() {
+    let weights = |second: Vec<f32>| {
+        let products = vec![node("MatMul", &["x", "w"], "h"), node("MatMul", &["h", "v"], "y")];
+        let initializers =
+            vec![numbers("w", &[3, 2], (0..6).map(|n| n as f32).collect()), numbers("v", &[2, 3], second)];
+        let mut model = model(products, initializers);
+        model.graph.as_mut().unwrap().input[0] = info("x", &[0, 3]);
+        import(&model).unwrap().warnings
+    };
+    let transposed = weights(vec![0.0, 2.0, 4.0, 1.0, 3.0, 5.0]);
+    assert_eq!((&transposed[0].kind, &transposed[0].names), (&WarningKind::Transposed, &vec!["v".to_string()]));
+    assert!(transposed[0].to_string().contains("the two are trained separately"), "{}", transposed[0]);
+    assert_eq!(weights((0..6).map(|n| n as f32).collect()), []);
+}

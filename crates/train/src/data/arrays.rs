@@ -50,46 +50,38 @@ impl Arrays {
     /// Reads an npz file: an array for each input under its name (`x` for a single one) and for each target (`y` for a single one); the same
     /// with `_test` behind the names, if there are test examples.
     ///
-    /// Rows whose class is negative, or `ignored`, do not count. Targets may lack dimensions of size one.
+    /// Rows whose class is negative, or `ignored`, do not count. Targets may lack dimensions of size one. Bytes (uint8) of inputs of numbers
+    /// are divided by 255, as those of labelled images are.
     ///
     /// # Errors
     /// Names every array that is missing or does not fit the network.
     pub fn load(path: &Path, interface: &Interface, ignored: Option<i32>) -> Result<Arrays> {
         let mut archive = npz::open(path)?;
-        let (inputs, targets) = (interface.inputs.len(), interface.targets.len());
         let ports: Vec<Port> = interface.inputs.iter().chain(&interface.targets).cloned().collect();
+        let mut notes = Vec::new();
         let mut split = |suffix: &str| -> Result<Option<Columns>> {
-            let (mut found, mut missing, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-            for (at, port) in ports.iter().enumerate() {
-                let is_target = at >= inputs;
-                let other = if is_target { (targets == 1).then_some("y") } else { (inputs == 1).then_some("x") };
-                let mut array = None;
-                let mut names = [other, Some(port.name.as_str())];
-                if matches!(interface.loss, Loss::Output { .. }) {
-                    // The network names its targets itself.
-                    names.reverse();
-                }
-                for name in names.into_iter().flatten() {
-                    if array.is_none() {
-                        array = npz::read(path, &mut archive, &format!("{name}{suffix}"))?;
-                    }
-                }
-                match array {
-                    Some(array) if is_target => found.push((port, squeezed(port, array))),
-                    Some(array) => found.push((port, array)),
-                    None => missing.push(format!("`{}{suffix}`", other.unwrap_or(&port.name))),
+            let (mut found, mut missing) = (Vec::new(), Vec::new());
+            for port in &ports {
+                match array(path, &mut archive, (interface, port), suffix)? {
+                    Ok(array) => found.push(array),
+                    Err(name) => missing.push(format!("`{name}`")),
                 }
             }
             if found.is_empty() && !suffix.is_empty() {
                 return Ok(None);
             }
+            if suffix.is_empty() {
+                notes.extend(found.iter().filter_map(Found::note));
+            }
+            let mut problems = Vec::new();
             if !missing.is_empty() {
-                problems.push(format!("there is no array {}", missing.join(", ")));
+                let names: Vec<&str> =
+                    archive.file_names().map(|name| name.strip_suffix(".npy").unwrap_or(name)).collect();
+                problems.push(format!("there is no array {} (the file has: {})", missing.join(", "), names.join(", ")));
             }
             let (mut columns, mut examples) = (Vec::new(), None);
-            for (port, array) in &found {
-                let is_target = interface.targets.contains(port);
-                match column(port, array, is_target, &mut examples) {
+            for found in &found {
+                match column(found, &mut examples) {
                     Ok(column) => columns.push(column),
                     Err(problem) => problems.push(problem),
                 }
@@ -107,12 +99,11 @@ impl Arrays {
         };
         let (train, test) = (split("")?, split("_test")?);
         let train = train.ok_or_else(|| Error::new(ErrorKind::Mismatch, format!("{} is empty", path.display())))?;
-        let mut notes = Vec::new();
         if test.is_none() {
             notes.push(no_test_note("array whose name ends in _test"));
         }
         let name = path.file_name().map_or_else(|| "npz".into(), |name| name.to_string_lossy().into_owned());
-        Ok(Arrays { name, ports, targets, train, test, notes })
+        Ok(Arrays { name, ports, targets: interface.targets.len(), train, test, notes })
     }
 
     /// Random examples, none to test with: numbers from -1 to 1 (truth values for binary cross-entropy), and whole numbers in their ranges.
@@ -211,15 +202,72 @@ fn wrong_target(target: &mut Column, interface: &Interface, ignored: Option<i32>
     }
 }
 
-/// The elements of an array for a port; all arrays have as many examples as the first.
-fn column(
-    port: &Port,
-    array: &npy::Array,
+/// An array of the file for a port.
+struct Found<'a> {
+    port: &'a Port,
+    /// Its name in the file.
+    name: String,
     is_target: bool,
-    examples: &mut Option<usize>,
-) -> std::result::Result<Column, String> {
-    let name = &port.name;
-    let takes = || format!("the network takes {} of shape {}", port.kind(), port.shown());
+    array: npy::Array,
+}
+
+impl Found<'_> {
+    /// Whether its numbers are bytes of images.
+    fn is_scaled(&self) -> bool {
+        !self.is_target && !self.port.integers && self.array.elements == "uint8"
+    }
+
+    fn note(&self) -> Option<String> {
+        self.is_scaled().then(|| {
+            format!(
+                "{} holds bytes: they are divided by 255; stored as floats they would be used as they are.",
+                self.name
+            )
+        })
+    }
+
+    /// What the network takes there.
+    fn takes(&self) -> String {
+        format!("the network takes {} of shape {}", self.port.kind(), self.port.shown())
+    }
+
+    /// Which element of which example the number of an element is.
+    fn place(&self, at: usize) -> String {
+        let Some(axis) = self.port.axis else { return format!("at element {at}") };
+        let [along, behind] = [self.array.shape[axis], self.array.shape[axis + 1..].iter().product()];
+        let example = at / behind.max(1) % along.max(1) / self.port.shape[axis].max(1);
+        format!("at element {at} (example {example})")
+    }
+}
+
+/// The array for a port, or the name that it should have.
+fn array<'a>(
+    path: &Path,
+    archive: &mut npz::Archive,
+    (interface, port): (&Interface, &'a Port),
+    suffix: &str,
+) -> Result<std::result::Result<Found<'a>, String>> {
+    let is_target = interface.targets.contains(port);
+    let (alike, short) = if is_target { (&interface.targets, "y") } else { (&interface.inputs, "x") };
+    let short = (alike.len() == 1).then_some(short);
+    let mut names = [short, Some(port.name.as_str())];
+    if matches!(interface.loss, Loss::Output { .. }) {
+        // The network names its targets itself.
+        names.reverse();
+    }
+    for name in names.into_iter().flatten().map(|name| format!("{name}{suffix}")) {
+        if let Some(array) = npz::read(path, archive, &name)? {
+            let array = if is_target { squeezed(port, array) } else { array };
+            return Ok(Ok(Found { port, name, is_target, array }));
+        }
+    }
+    Ok(Err(format!("{}{suffix}", short.unwrap_or(&port.name))))
+}
+
+/// The elements of an array; all arrays have as many examples as the first.
+fn column(found: &Found<'_>, examples: &mut Option<usize>) -> std::result::Result<Column, String> {
+    let Found { port, name, is_target, array } = found;
+    let as_numbers = if *is_target && port.integers { "; for numbers as targets give --loss mse" } else { "" };
     let fits = array.shape.len() == port.shape.len()
         && array.shape.iter().zip(&port.shape).enumerate().all(|(axis, (&found, &wanted))| {
             match Some(axis) == port.axis {
@@ -229,47 +277,59 @@ fn column(
         });
     if !fits {
         let is_number = matches!(array.values, Values::F32(_) | Values::F64(_));
-        let advice =
-            if is_target && port.integers && is_number { "; for numbers as targets give --loss mse" } else { "" };
-        return Err(format!("array `{name}` has shape {:?}, {}{advice}", array.shape, takes()));
+        let advice = if is_number { as_numbers } else { "" };
+        return Err(format!("array `{name}` has shape {:?}, {}{advice}", array.shape, found.takes()));
     }
     if let Some(axis) = port.axis {
-        let found = array.shape[axis] / port.shape[axis].max(1);
-        let expected = *examples.get_or_insert(found);
-        if found != expected {
-            let [found, expected] = [found, expected].map(|n| counted(n as u64, "example", "examples"));
-            return Err(format!("array `{name}` has {found} where others have {expected}"));
+        let count = array.shape[axis] / port.shape[axis].max(1);
+        let expected = *examples.get_or_insert(count);
+        if count != expected {
+            let [count, expected] = [count, expected].map(|n| counted(n as u64, "example", "examples"));
+            return Err(format!("array `{name}` has {count} where others have {expected}"));
         }
     }
     let count: usize = array.shape.iter().product();
+    let wrong = |at: usize| format!("array `{name}` holds {} {}", array.values.show(at), found.place(at));
     if port.integers {
         let whole = |at: usize| match array.values.whole(at) {
-            Some(whole) if whole.abs() <= LARGEST => Ok(whole as i32),
-            Some(_) => Err(format!("array `{name}` holds {} at element {at}, {}", array.values.show(at), takes())),
-            None => {
-                let advice = if is_target { "; for numbers as targets give --loss mse" } else { "" };
-                Err(format!("array `{name}` holds {} at element {at}, {}{advice}", array.values.show(at), takes()))
+            Some(whole) if whole.abs() > LARGEST => Err(format!("{}, {}", wrong(at), found.takes())),
+            Some(whole) if !is_target && !is_index(whole, port.below) => {
+                let below = port.below.unwrap_or_default();
+                Err(format!("{}, but the network takes whole numbers from 0 to {}", wrong(at), below.saturating_sub(1)))
             }
+            Some(whole) => Ok(whole as i32),
+            None => Err(format!("{}, {}{as_numbers}", wrong(at), found.takes())),
         };
         return Ok(Column::Integers((0..count).map(whole).collect::<std::result::Result<_, _>>()?));
     }
     let numbers: Vec<f32> = match &array.values {
+        Values::U8(values) if found.is_scaled() => values.iter().map(|&x| f32::from(x) / 255.0).collect(),
         Values::U8(values) => values.iter().map(|&x| f32::from(x)).collect(),
         Values::F32(values) => values.clone(),
         Values::F64(values) => values.iter().map(|&x| x as f32).collect(),
         Values::I64(values) => values.iter().map(|&x| x as f32).collect(),
         Values::U64(values) => values.iter().map(|&x| x as f32).collect(),
-        Values::Text(_) => return Err(format!("array `{name}` holds text, {}", takes())),
+        Values::Text(_) => return Err(format!("array `{name}` holds text, {}", found.takes())),
     };
     match numbers.iter().position(|x| !x.is_finite()) {
-        Some(at) => Err(format!("array `{name}` holds {} at element {at}", array.values.show(at))),
+        Some(at) => Err(wrong(at)),
         None => Ok(Column::Numbers(numbers)),
     }
+}
+
+/// Whether a number is an index of so many; negative ones count from the end.
+fn is_index(whole: i128, below: Option<usize>) -> bool {
+    below.is_none_or(|below| (-(below as i128)..below as i128).contains(&whole))
 }
 
 /// Makes ignored labels negative, and says which one is no class.
 fn classes(labels: &mut [i32], classes: usize, ignored: Option<i32>) -> Option<String> {
     labels.iter_mut().filter(|label| Some(**label) == ignored).for_each(|label| *label = -1);
+    if labels.iter().all(|&label| label < 0) {
+        return Some(
+            "every label is ignored (negative, or that of --ignore-label): there is nothing to train on".into(),
+        );
+    }
     let at = labels.iter().position(|&label| usize::try_from(label).is_ok_and(|label| label >= classes))?;
     let (count, classes) = (classes, counted(classes as u64, "class", "classes"));
     let advice = if count == 1 { "; for truth values give --loss bce" } else { "" };

@@ -57,6 +57,23 @@ pub struct Split {
 }
 
 impl Split {
+    /// Leaves out the examples of a class, and says how many these were.
+    pub(super) fn leave_out(&mut self, class: u32, length: usize) -> usize {
+        fn kept<T: Copy>(all: &[T], labels: &[u32], class: u32, length: usize) -> Vec<T> {
+            let rows = all.chunks(length.max(1)).zip(labels);
+            rows.filter(|&(_, &label)| label != class).flat_map(|(row, _)| row.iter().copied()).collect()
+        }
+        let before = self.labels.len();
+        if self.labels.contains(&class) {
+            self.images = match &self.images {
+                Images::U8(all) => Images::U8(kept(all, &self.labels, class, length)),
+                Images::F32(all) => Images::F32(kept(all, &self.labels, class, length)),
+            };
+            self.labels.retain(|&label| label != class);
+        }
+        before - self.labels.len()
+    }
+
     /// The number of examples.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -96,6 +113,17 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Leaves out the examples of a class, with a note that calls it by its label in the data.
+    pub(super) fn leave_out(&mut self, class: u32, label: &str) {
+        let length = self.example_len();
+        let left_out: usize =
+            std::iter::once(&mut self.train).chain(&mut self.test).map(|split| split.leave_out(class, length)).sum();
+        if left_out > 0 {
+            let examples = counted(left_out as u64, "example", "examples");
+            self.notes.push(format!("Left out: {examples} with the ignored label {label}."));
+        }
+    }
+
     /// The first so many training examples, or all if there are fewer.
     pub fn first(&self, examples: usize) -> Split {
         let examples = examples.min(self.train.len());

@@ -17,6 +17,8 @@ pub struct Fitting {
     pub layout: Layout,
     /// How images of another size are adapted.
     pub resize: Resize,
+    /// The label of examples that are left out, or of rows that do not count.
+    pub ignored: Option<i32>,
 }
 
 /// As on a command line, after the data; nothing for the defaults.
@@ -27,6 +29,9 @@ impl fmt::Display for Fitting {
         }
         if self.resize != Resize::default() {
             write!(f, " --resize {}", self.resize)?;
+        }
+        if let Some(label) = self.ignored {
+            write!(f, " --ignore-label={label}")?;
         }
         Ok(())
     }
@@ -306,7 +311,7 @@ mod tests {
     #[test]
     fn options_are_shown_unless_they_are_the_defaults() {
         assert_eq!(Fitting::default().to_string(), "");
-        let fitting = Fitting { layout: Layout::ChannelsLast, resize: Resize::Fit };
-        assert_eq!(fitting.to_string(), " --layout channels-last --resize fit");
+        let fitting = Fitting { layout: Layout::ChannelsLast, resize: Resize::Fit, ignored: Some(-1) };
+        assert_eq!(fitting.to_string(), " --layout channels-last --resize fit --ignore-label=-1");
     }
 }

@@ -3,6 +3,9 @@
 use super::npy::{Array, Values};
 use bitbudget_report::counted;
 
+/// The class of examples with the ignored label.
+pub(super) const IGNORED: u32 = u32::MAX;
+
 /// The labels of examples.
 #[derive(Debug, PartialEq)]
 pub(super) struct Labels {
@@ -14,10 +17,10 @@ pub(super) struct Labels {
     pub(super) note: Option<String>,
 }
 
-/// Reads class numbers [N], in one column [N, 1], or one-hot [N, outputs], all below `outputs`.
+/// Reads class numbers [N], in one column [N, 1], or one-hot [N, outputs], all below `outputs` but the number to be ignored.
 ///
 /// Errors say what is in the array, at which example, and what to do, as a continuation of the array's name.
-pub(super) fn labels(y: &Array, outputs: usize) -> Result<Labels, String> {
+pub(super) fn labels(y: &Array, outputs: usize, ignored: Option<i32>) -> Result<Labels, String> {
     let shape = &y.shape;
     let inner = shape.iter().skip(1).copied().filter(|&size| size != 1).collect::<Vec<_>>();
     if let Values::Text(_) = &y.values {
@@ -29,7 +32,7 @@ pub(super) fn labels(y: &Array, outputs: usize) -> Result<Labels, String> {
     }
     match (shape.len(), &inner[..]) {
         (1.., []) => Ok(Labels {
-            classes: class_numbers(&y.values, outputs)?,
+            classes: class_numbers(&y.values, outputs, ignored)?,
             columns: None,
             note: match shape.len() {
                 1 if y.elements == "bool" => Some("holds booleans: False is class 0, True is class 1".into()),
@@ -61,11 +64,13 @@ fn len(values: &Values) -> usize {
     }
 }
 
-fn class_numbers(values: &Values, outputs: usize) -> Result<Vec<u32>, String> {
+fn class_numbers(values: &Values, outputs: usize, ignored: Option<i32>) -> Result<Vec<u32>, String> {
     let mut classes = Vec::with_capacity(len(values));
     for index in 0..len(values) {
         let label = values.whole(index);
+        let is_ignored = label.is_some() && label == ignored.map(i128::from);
         let class = label.and_then(|label| u32::try_from(label).ok()).filter(|&class| (class as usize) < outputs);
+        let class = if is_ignored { Some(IGNORED) } else { class };
         let Some(class) = class else { return Err(no_class(values, index, outputs)) };
         classes.push(class);
     }
@@ -82,7 +87,9 @@ fn no_class(values: &Values, index: usize, outputs: usize) -> String {
         );
     };
     if label < 0 {
-        return format!("{at}, but labels count from 0: number the classes from 0, or remove such examples");
+        return format!(
+            "{at}, but labels count from 0: number the classes from 0, or leave such examples out with --ignore-label={label}"
+        );
     }
     let network_has = format!("the network has {}", super::dataset::outputs(outputs));
     let why = format!("{at}, but {network_has} and labels count from 0, so the largest is {}", outputs.max(1) - 1);

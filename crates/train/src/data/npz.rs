@@ -10,10 +10,13 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::folder::no_test_note;
-use super::labels::labels;
+use super::labels::{IGNORED, labels};
 use super::npy::{self, Array, Problem, Values};
 use super::{Dataset, Images, Layout, Network, Normalization, Split};
 use crate::{Error, ErrorKind, Result};
+
+/// An npz file.
+pub(super) type Archive = ZipArchive<BufReader<File>>;
 
 /// Bytes that are read of an array for its header.
 const LONGEST_HEADER: u64 = 1 << 16;
@@ -36,11 +39,18 @@ pub fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
     Ok(found)
 }
 
-/// Reads `x` of shape [N, ...] with labels `y` of N examples, or `x` of [steps, batch, ...] with `y` of [steps, batch].
-pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
+/// Reads `x` of shape [N, ...] with labels `y` of N examples, or `x` of [steps, batch, ...] with `y` of [steps, batch]. An array with the
+/// name of the network's input stands for `x`. Examples with the label `ignored` are left out.
+pub(super) fn load(path: &Path, network: &Network, ignored: Option<i32>) -> Result<Dataset> {
     let mut archive = open(path)?;
     let mut notes = Vec::new();
-    let (x, y) = (read(path, &mut archive, "x")?, read(path, &mut archive, "y")?);
+    let input = match archive.index_for_name("x.npy").is_none()
+        && archive.index_for_name(&format!("{}.npy", network.input)).is_some()
+    {
+        true => network.input.as_str(),
+        false => "x",
+    };
+    let (x, y) = (read(path, &mut archive, input)?, read(path, &mut archive, "y")?);
     let missing = match (&x, &y) {
         (None, None) => "neither array `x` nor array `y`",
         (None, _) => "no array `x`",
@@ -54,18 +64,20 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
         return Err(Error::new(ErrorKind::Mismatch, message));
     };
     let elements = x.elements.clone();
-    let train = examples(path, ("x", x), ("y", y), network, &mut notes)?;
-    let test = match (read(path, &mut archive, "x_test")?, read(path, &mut archive, "y_test")?) {
+    let input_test = format!("{input}_test");
+    let reading = Reading { path, network, ignored };
+    let train = reading.examples((input, x), ("y", y), &mut notes)?;
+    let test = match (read(path, &mut archive, &input_test)?, read(path, &mut archive, "y_test")?) {
         (Some(x), Some(y)) => {
             // What holds for the training arrays has been noted.
             let test_elements = x.elements.clone();
-            let test = examples(path, ("x_test", x), ("y_test", y), network, &mut Vec::new())?;
+            let test = reading.examples((&input_test, x), ("y_test", y), &mut Vec::new())?;
             let kinds = [&train, &test].map(|part| std::mem::discriminant(&part.split.images));
             if test.shape != train.shape || kinds[0] != kinds[1] {
                 return Err(Error::new(
                     ErrorKind::Mismatch,
                     format!(
-                        "{}: examples of x have shape {:?} ({elements}) but those of x_test {:?} ({test_elements}): store both alike",
+                        "{}: examples of {input} have shape {:?} ({elements}) but those of {input_test} {:?} ({test_elements}): store both alike",
                         path.display(),
                         train.shape,
                         test.shape
@@ -75,18 +87,24 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
             Some(test)
         }
         (None, None) => {
-            notes.push(no_test_note("x_test with y_test"));
+            notes.push(no_test_note(&format!("{input_test} with y_test")));
             None
         }
         (x, _) => {
-            let (there, missing) = if x.is_some() { ("x_test", "y_test") } else { ("y_test", "x_test") };
+            let (there, missing) =
+                if x.is_some() { (input_test.as_str(), "y_test") } else { ("y_test", input_test.as_str()) };
             return Err(Error::new(
                 ErrorKind::Mismatch,
                 format!("{} has {there} but no {missing}: store both or neither", path.display()),
             ));
         }
     };
-    let normalization = normalization(&train.split.images, &elements, &mut notes);
+    let left_out = train.left_out + test.as_ref().map_or(0, |test| test.left_out);
+    if let Some(label) = ignored.filter(|_| left_out > 0) {
+        let examples = counted(left_out as u64, "example", "examples");
+        notes.push(format!("Left out: {examples} with the ignored label {label}."));
+    }
+    let normalization = normalization(input, &train.split.images, &elements, &mut notes);
     let classes = [Some(&train), test.as_ref()].into_iter().flatten().map(|part| part.classes).max().unwrap_or(0);
     if let Some(&smallest) = train.split.labels.iter().min().filter(|&&smallest| smallest > 0) {
         notes.push(format!("No label of y is 0, the smallest is {smallest}; labels count from 0."));
@@ -108,7 +126,7 @@ pub(super) fn load(path: &Path, network: &Network) -> Result<Dataset> {
 }
 
 /// Opens an archive; anything else is refused by its first bytes, with how to write one.
-pub(super) fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+pub(super) fn open(path: &Path) -> Result<Archive> {
     let unreadable = |error| Error::io(path, "read", error);
     let mut file = File::open(path).map_err(unreadable)?;
     // The directory of an archive stands at its end.
@@ -147,13 +165,13 @@ fn short(number: f32) -> String {
 }
 
 /// How values become the network's input, with a note.
-fn normalization(images: &Images, elements: &str, notes: &mut Vec<String>) -> Normalization {
+fn normalization(input: &str, images: &Images, elements: &str, notes: &mut Vec<String>) -> Normalization {
     match images {
         Images::U8(values) => {
             let (smallest, largest) = (values.iter().min().unwrap_or(&0), values.iter().max().unwrap_or(&0));
             let hint = if *largest <= 1 { "; stored as floats they would be used as they are" } else { "" };
             notes.push(format!(
-                "x holds bytes from {smallest} to {largest}: they are divided by 255 and not normalised further{hint}."
+                "{input} holds bytes from {smallest} to {largest}: they are divided by 255 and not normalised further{hint}."
             ));
             Normalization::divide_by(255.0)
         }
@@ -163,7 +181,7 @@ fn normalization(images: &Images, elements: &str, notes: &mut Vec<String>) -> No
             let is_bytes = smallest >= 0.0 && (16.0..=255.0).contains(&largest);
             let hint = if is_bytes { "; stored as uint8 they would be divided by 255" } else { "" };
             notes.push(format!(
-                "x holds {elements} values from {} to {}: they are used as they are, without normalisation{hint}.",
+                "{input} holds {elements} values from {} to {}: they are used as they are, without normalisation{hint}.",
                 short(smallest),
                 short(largest)
             ));
@@ -182,7 +200,7 @@ fn zip_error(path: &Path, error: ZipError) -> Error {
     }
 }
 
-pub(super) fn read(path: &Path, archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Option<Array>> {
+pub(super) fn read(path: &Path, archive: &mut Archive, name: &str) -> Result<Option<Array>> {
     let mut entry = match archive.by_name(&format!("{name}.npy")) {
         Ok(entry) => entry,
         Err(ZipError::FileNotFound) => return Ok(None),
@@ -212,67 +230,84 @@ struct Examples {
     split: Split,
     /// One more than the largest label, or the columns of one-hot labels.
     classes: usize,
+    /// How many examples have the ignored label.
+    left_out: usize,
 }
 
-fn examples(
-    path: &Path,
-    (x_name, x): (&str, Array),
-    (y_name, mut y): (&str, Array),
-    network: &Network,
-    notes: &mut Vec<String>,
-) -> Result<Examples> {
-    let mismatch = |what: String| Err(Error::new(ErrorKind::Mismatch, format!("{}: {what}", path.display())));
-    let lead = if is_in_steps(&x, &y, network) { 2 } else { 1 };
-    if x.shape.first() != y.shape.first() || y.shape.is_empty() {
-        return mismatch(format!(
-            "{x_name} has shape {:?} ({}) and {y_name} {:?} ({}): the first axis counts the examples in both; store one label for each example",
-            x.shape, x.elements, y.shape, y.elements
-        ));
-    }
-    if x.shape.contains(&0) {
-        return mismatch(format!("{x_name} has shape {:?} ({}), which holds nothing", x.shape, x.elements));
-    }
-    if lead == 2 {
-        let count = y.shape[0] * y.shape[1];
-        notes.push(format!(
-            "x and y hold {} of {}: they are taken as {} in that order.",
-            counted(y.shape[0] as u64, "step", "steps"),
-            y.shape[1],
-            counted(count as u64, "example", "examples")
-        ));
-        y.shape = vec![count];
-    }
-    // An example that is a single number has no axis.
-    let shape = if x.shape.len() == lead { vec![1] } else { x.shape[lead..].to_vec() };
-    let infinite = match &x.values {
-        Values::F32(values) => values.iter().position(|value| !value.is_finite()),
-        Values::F64(values) => values.iter().position(|&value| !(value as f32).is_finite()),
-        _ => None,
-    };
-    if let Some(index) = infinite {
-        let (shown, example) = (x.values.show(index), index / shape.iter().product::<usize>());
-        let beyond = matches!(&x.values, Values::F64(values) if values[index].is_finite());
-        let beyond = if beyond { ", which FP32 cannot hold" } else { "" };
-        return mismatch(format!("{x_name} has {shown} in example {example}{beyond}: remove or correct such examples"));
-    }
-    let images = match x.values {
-        Values::U8(values) => Images::U8(values),
-        Values::F32(values) => Images::F32(values),
-        Values::F64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
-        Values::I64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
-        Values::U64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
-        values @ Values::Text(_) => {
-            return mismatch(format!("{x_name} holds text, {} in example 0: store numbers", values.show(0)));
+/// What arrays are read for.
+struct Reading<'a> {
+    path: &'a Path,
+    network: &'a Network,
+    ignored: Option<i32>,
+}
+
+impl Reading<'_> {
+    fn examples(
+        &self,
+        (x_name, x): (&str, Array),
+        (y_name, mut y): (&str, Array),
+        notes: &mut Vec<String>,
+    ) -> Result<Examples> {
+        let Reading { path, network, ignored } = *self;
+        let mismatch = |what: String| Err(Error::new(ErrorKind::Mismatch, format!("{}: {what}", path.display())));
+        let lead = if is_in_steps(&x, &y, network) { 2 } else { 1 };
+        if x.shape.first() != y.shape.first() || y.shape.is_empty() {
+            return mismatch(format!(
+                "{x_name} has shape {:?} ({}) and {y_name} {:?} ({}): the first axis counts the examples in both; store one label for each example",
+                x.shape, x.elements, y.shape, y.elements
+            ));
         }
-    };
-    let labels = match labels(&y, network.classes) {
-        Ok(labels) => labels,
-        Err(problem) => return mismatch(format!("{y_name} {problem}")),
-    };
-    notes.extend(labels.note.map(|note| format!("{y_name} {note}.")));
-    let largest = labels.classes.iter().max().map_or(0, |&label| label as usize + 1);
-    let classes = labels.columns.unwrap_or(largest);
-    Ok(Examples { shape, split: Split { images, labels: labels.classes }, classes })
+        if x.shape.contains(&0) {
+            return mismatch(format!("{x_name} has shape {:?} ({}), which holds nothing", x.shape, x.elements));
+        }
+        if lead == 2 {
+            let count = y.shape[0] * y.shape[1];
+            notes.push(format!(
+                "x and y hold {} of {}: they are taken as {} in that order.",
+                counted(y.shape[0] as u64, "step", "steps"),
+                y.shape[1],
+                counted(count as u64, "example", "examples")
+            ));
+            y.shape = vec![count];
+        }
+        // An example that is a single number has no axis.
+        let shape = if x.shape.len() == lead { vec![1] } else { x.shape[lead..].to_vec() };
+        let infinite = match &x.values {
+            Values::F32(values) => values.iter().position(|value| !value.is_finite()),
+            Values::F64(values) => values.iter().position(|&value| !(value as f32).is_finite()),
+            _ => None,
+        };
+        if let Some(index) = infinite {
+            let (shown, example) = (x.values.show(index), index / shape.iter().product::<usize>());
+            let beyond = matches!(&x.values, Values::F64(values) if values[index].is_finite());
+            let beyond = if beyond { ", which FP32 cannot hold" } else { "" };
+            return mismatch(format!(
+                "{x_name} has {shown} in example {example}{beyond}: remove or correct such examples"
+            ));
+        }
+        let images = match x.values {
+            Values::U8(values) => Images::U8(values),
+            Values::F32(values) => Images::F32(values),
+            Values::F64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
+            Values::I64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
+            Values::U64(values) => Images::F32(values.into_iter().map(|value| value as f32).collect()),
+            values @ Values::Text(_) => {
+                return mismatch(format!("{x_name} holds text, {} in example 0: store numbers", values.show(0)));
+            }
+        };
+        let labels = match labels(&y, network.classes, ignored) {
+            Ok(labels) => labels,
+            Err(problem) => return mismatch(format!("{y_name} {problem}")),
+        };
+        notes.extend(labels.note.map(|note| format!("{y_name} {note}.")));
+        let mut split = Split { images, labels: labels.classes };
+        let left_out = split.leave_out(IGNORED, shape.iter().product());
+        if let (true, Some(label)) = (split.is_empty(), ignored) {
+            return mismatch(format!("every label of {y_name} is {label}, the ignored one: no example is left"));
+        }
+        let largest = split.labels.iter().max().map_or(0, |&label| label as usize + 1);
+        Ok(Examples { shape, split, classes: labels.columns.unwrap_or(largest), left_out })
+    }
 }
 
 /// Whether x is [steps, batch, ...] and y [steps, batch]: the network's input has as many axes as the rest of x.

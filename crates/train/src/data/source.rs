@@ -107,21 +107,24 @@ impl fmt::Display for DataSpec {
 /// Loads data in its own shape; [`fit`](super::fit) then makes it fit a network.
 ///
 /// The network says what synthetic data is generated for, and which labels of an npz file there can be; `seed` is that of
-/// synthetic data. Images are normalised by the mean and standard deviation per channel of the training images, except
+/// synthetic data. Examples with the label `ignored` are left out, with a note. Images are normalised by the mean and standard deviation per channel of the training images, except
 /// those of an npz file.
 ///
 /// # Errors
 /// `NotFound` for missing files, `Corrupt` for files that are damaged or of another format, `Mismatch` where images and
 /// labels disagree, `Unsupported` for number types and compressions that are not handled.
-pub fn load(spec: &DataSpec, network: &Network, seed: u64) -> Result<Dataset> {
-    let dataset = match spec {
+pub fn load(spec: &DataSpec, network: &Network, seed: u64, ignored: Option<i32>) -> Result<Dataset> {
+    let mut dataset = match spec {
         DataSpec::Digits => digits::load(),
         DataSpec::Mnist(folder) => mnist::load(folder),
         DataSpec::Cifar10(folder) => cifar::load10(folder),
         DataSpec::Cifar100(folder) => cifar::load100(folder),
-        DataSpec::Npz(file) => npz::load(file, network),
+        DataSpec::Npz(file) => npz::load(file, network, ignored),
         DataSpec::Synthetic(examples) => synthetic::generate(*examples, &network.shape, network.classes, seed),
     }?;
+    if let Some(class) = ignored.filter(|_| !matches!(spec, DataSpec::Npz(_))) {
+        u32::try_from(class).into_iter().for_each(|class| dataset.leave_out(class, &class.to_string()));
+    }
     dataset.check()?;
     Ok(dataset)
 }
