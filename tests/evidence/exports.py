@@ -21,7 +21,7 @@ import networks
 import reasons
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FIRST_LOSS, GRADIENT = 1e-5, 1e-3
+FIRST_LOSS, GRADIENT, SAVED_LOSS = 1e-5, 1e-3, 1e-4
 # Some networks magnify rounding: what is off by no more than so often PyTorch's own distance from FP64 is right.
 OWN_DISTANCES, NUDGED = 20, 3
 BUDGETS = ("80%", "40%")
@@ -182,6 +182,23 @@ def with_budget(folder, path, data, batch, budget):
     return f"no, {smallest[3]} is the least" + ("" if enough else ", which is refused too")
 
 
+def saved_losses(folder, path, data, inputs, labels):
+    """The loss of the trained network as bitbudget evaluates it, and that of the file that it saves in ONNX Runtime."""
+    import onnxruntime
+
+    saved, record = path.with_suffix(".saved.onnx"), path.with_suffix(".saved.json")
+    train = ["--steps", 1, "--method", "fp32", "--lr", 0.001, "--loss-scale", "none", "--save", saved, "--quiet"]
+    for command in (["train", path, "--batch", len(labels), *train], ["eval", saved, "--batch", len(labels), "--json", record, "--quiet"]):
+        errors, _, well = run([folder / "bitbudget", command[0], command[1], "--data", f"npz:{data}", *command[2:]])
+        if not well:
+            raise ValueError(errors)
+    session = onnxruntime.InferenceSession(saved, providers=["CPUExecutionProvider"])
+    given = {wanted.name: inputs[name].numpy() for wanted, name in zip(session.get_inputs(), inputs)}
+    scores = torch.from_numpy(session.run(None, given)[0])
+    scores = scores.flatten(0, 1) if labels.dim() == 2 else scores
+    return json.loads(record.read_text())["loss"], F.cross_entropy(scores, labels.flatten() if labels.dim() == 2 else labels).item()
+
+
 def own_distances(model, inputs, labels, found):
     """How far PyTorch's loss and gradients in FP32 are from FP64, the largest of runs whose inputs are off by a last digit."""
     exact = in_double(model, inputs, labels)
@@ -230,6 +247,12 @@ def check(name, exporter, made, work, folder, budgets):
     row |= {"own_loss": own_loss, "own": own.get(worst, 0.0)}
     row["budgets"] = {budget: with_budget(folder, path, data, len(labels), budget) for budget in budgets}
     wrong = []
+    try:
+        evaluated, elsewhere = saved_losses(folder, path, data, inputs, labels)
+        if not abs(evaluated - elsewhere) <= SAVED_LOSS * max(abs(evaluated), 1):
+            wrong.append(f"the saved file has loss {elsewhere} in ONNX Runtime, here {evaluated}")
+    except Exception as error:  # Of many kinds: whatever ONNX Runtime says of a file.
+        wrong.append(f"the saved file does not run in ONNX Runtime: {innermost(error)}")
     if not (loss_is_near or abs(loss - expected) <= OWN_DISTANCES * own_loss):
         wrong.append("another loss than PyTorch's")
     if not excess.get(worst, 0.0) <= 1:

@@ -6,6 +6,7 @@ use bitbudget_kernels::{
     Activation, Elements, Output, Recurrent, RecurrentCell, RecurrentGradient, RecurrentOperands, recurrent,
     recurrent_grad, recurrent_grad_workspace, recurrent_workspace,
 };
+use std::ops::Range;
 
 const CELLS: [RecurrentCell; 4] = [
     RecurrentCell::Lstm { input_forget: false },
@@ -44,15 +45,23 @@ fn layer(cell: RecurrentCell, reversed: &[bool]) -> Recurrent {
     }
 }
 
-/// States and the gradients of gates and initial states, with so many threads.
-fn all(cell: RecurrentCell, threads: usize) -> [Vec<f32>; 3] {
-    let g = layer(cell, &[false, true]);
+/// The rows of some examples of an array `[.., N, inner]`.
+fn rows(all: &[f32], of: usize, inner: usize, examples: &Range<usize>) -> Vec<f32> {
+    let each = all.chunks(of * inner);
+    each.flat_map(|all| all[examples.start * inner..examples.end * inner].to_vec()).collect()
+}
+
+/// States and the gradients of gates and initial states of some examples out of `of`, with so many threads.
+fn all(cell: RecurrentCell, threads: usize, of: usize, examples: Range<usize>) -> [Vec<f32>; 3] {
+    let g = Recurrent { batch: examples.len(), ..layer(cell, &[false, true]) };
     let [gates, states, vectors, _] = counts(cell);
     let Recurrent { steps, batch, inputs, hidden, .. } = g;
-    let (x, w) = (numbers(steps * batch * inputs, 1), numbers(2 * gates * hidden * inputs, 2));
+    let picked =
+        |outer: usize, inner: usize, seed: usize| rows(&numbers(outer * of * inner, seed), of, inner, &examples);
+    let (x, w) = (picked(steps, inputs, 1), numbers(2 * gates * hidden * inputs, 2));
     let (r, b) = (numbers(2 * gates * hidden * hidden, 3), numbers(4 * gates * hidden, 4));
-    let (h, c) = (numbers(2 * batch * hidden, 5), numbers(2 * batch * hidden, 6));
-    let lengths: Vec<f32> = (0..batch).map(|example| (example % (steps + 1)) as f32).collect();
+    let (h, c) = (picked(2, hidden, 5), picked(2, hidden, 6));
+    let lengths: Vec<f32> = examples.clone().map(|example| (example % (steps + 1)) as f32).collect();
     let operands = RecurrentOperands {
         x: x.as_slice().into(),
         w: w.as_slice().into(),
@@ -68,7 +77,7 @@ fn all(cell: RecurrentCell, threads: usize) -> [Vec<f32>; 3] {
         let mut y = vec![0.0; states * steps * 2 * batch * hidden];
         let mut workspace = vec![f32::NAN; recurrent_workspace(&g)];
         recurrent(&g, &operands, &mut y.as_mut_slice().into(), &mut workspace).unwrap();
-        let dy = numbers(y.len(), 8);
+        let dy = picked(states * steps * 2, hidden, 8);
         let mut workspace = vec![f32::NAN; recurrent_grad_workspace(&g)];
         let [d_gates, d_hidden] = [
             (RecurrentGradient::Gates, steps * batch * 2 * vectors * hidden),
@@ -87,10 +96,27 @@ fn all(cell: RecurrentCell, threads: usize) -> [Vec<f32>; 3] {
 #[test]
 fn bits_do_not_depend_on_the_number_of_threads() {
     for cell in CELLS {
-        let one = all(cell, 1);
+        let one = all(cell, 1, 37, 0..37);
         assert!(one.iter().flatten().all(|x| x.is_finite()), "{cell:?}");
         for threads in [2, 5] {
-            assert_eq!(all(cell, threads), one, "{cell:?} with {threads} threads");
+            assert_eq!(all(cell, threads, 37, 0..37), one, "{cell:?} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn examples_do_not_depend_on_what_goes_through_the_steps_with_them() {
+    let (of, some) = (150, 50..140);
+    for cell in CELLS {
+        let [y, d_gates, d_hidden] = all(cell, 2, of, 0..of);
+        let [gates, _, vectors, _] = counts(cell);
+        let hidden = d_hidden.len() / (2 * of);
+        let expected = [(y, hidden), (d_gates, 2 * vectors * hidden), (d_hidden, hidden)];
+        for ((whole, inner), found) in expected.iter().zip(all(cell, 2, of, some.clone())) {
+            let expected = rows(whole, of, *inner, &some);
+            assert_eq!(expected.len(), found.len());
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+            assert!(expected.iter().zip(&found).all(near), "{cell:?}, {gates} gates");
         }
     }
 }

@@ -91,7 +91,7 @@ pub enum WarningKind {
 pub struct Warning {
     /// Its subject.
     pub kind: WarningKind,
-    /// The initializers, inputs or nodes that it is about, in the order of the file.
+    /// The initializers, inputs or nodes that it is about, in the order of the file; of a fixed batch the reasons.
     pub names: Vec<String>,
 }
 
@@ -333,8 +333,17 @@ impl Warning {
 
     fn text(&self, shown: usize) -> String {
         let mut text = self.kind.event(self.names.len());
-        if !self.names.is_empty() {
-            text.push_str(&format!(": {}", listed(&self.names, shown)));
+        match (&self.kind, self.names.as_slice()) {
+            (_, []) => {}
+            (WarningKind::FixedBatch { .. } | WarningKind::OneExample, reasons) => {
+                let shown: Vec<&str> = reasons.iter().take(shown.div_ceil(SHOWN)).map(String::as_str).collect();
+                let more = match reasons.len() - shown.len() {
+                    0 => String::new(),
+                    more => format!("; and {more} more"),
+                };
+                text.push_str(&format!(" ({}{more})", shown.join("; ")));
+            }
+            (_, names) => text.push_str(&format!(": {}", listed(names, shown))),
         }
         let advice = self.kind.advice();
         if !advice.is_empty() {
@@ -390,6 +399,16 @@ mod tests {
         let dropout = "5 Dropouts are in evaluation mode and left out: `a`, `b`, `c` and 2 more; --dropout on trains with dropout";
         assert_eq!(texts, [dropout, "1 FP64 initializer was rounded to FP32: `w`"]);
         assert!(warnings[0].full().contains("`c`, `d`, `e`;"));
+    }
+
+    #[test]
+    fn a_fixed_batch_has_its_first_reason() {
+        let names =
+            ["node `r` (Reshape): 24 is not a multiple of the batch", "node `s`: too"].map(String::from).to_vec();
+        let text = Warning { kind: WarningKind::FixedBatch { batch: 8 }, names }.to_string();
+        let expected = "the network takes 8 examples at a time, no other number (node `r` (Reshape): 24 is not a multiple of \
+                        the batch; and 1 more); export it with a variable batch to train with others";
+        assert_eq!(text, expected);
     }
 
     #[test]

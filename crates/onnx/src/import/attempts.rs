@@ -76,7 +76,7 @@ pub(super) fn import(
             WarningKind::OneExample
         }
     };
-    warning::add(&mut imported.warnings, kind, [error.to_string()]);
+    warning::add(&mut imported.warnings, kind, error.problems().iter().map(ToString::to_string));
     Ok(imported)
 }
 

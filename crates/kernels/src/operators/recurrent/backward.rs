@@ -13,7 +13,7 @@ use crate::tensors::parallel::rows_per_task;
 /// Elements of workspace that [`recurrent_grad`] needs: the states before a step, their gradients, and the gates of a step.
 pub fn recurrent_grad_workspace(g: &Recurrent) -> usize {
     let rows = g.row().saturating_mul(2).saturating_add(g.hidden.saturating_mul(2 * g.vectors() + 8));
-    layer::workspace(g).saturating_add(g.batch.saturating_mul(rows))
+    layer::workspace(g).saturating_add(g.examples_at_once().saturating_mul(rows))
 }
 
 /// A gradient of `recurrent`, from that of its result and its result, both `[S, T, D, N, H]`.
@@ -49,15 +49,15 @@ pub fn recurrent_grad(
     }
     let out = result.shared();
     let mut counts = Counts::default();
-    for direction in 0..directions {
+    for of in (0..directions).flat_map(|direction| g.parts().map(move |examples| (direction, examples))) {
         let mut rest = &mut *workspace;
-        let (layer, mut inputs) = Layer::new(g, direction, operands, &mut rest)?;
+        let (layer, mut inputs) = Layer::new(g, of, operands, &mut rest)?;
         let mut back = Back::new(&layer, dy, y, &mut rest);
         for position in (0..g.steps).rev() {
             let gates = (by == RecurrentGradient::Gates).then_some(&out);
             counts = [counts, back.step(&layer, &mut inputs, position, gates)?].into_iter().sum();
         }
-        let first = direction * g.batch * g.hidden;
+        let first = (layer.direction * g.batch + layer.first) * g.hidden;
         let state = match by {
             RecurrentGradient::Gates => continue,
             RecurrentGradient::Hidden => &*back.d_hidden,
@@ -94,7 +94,7 @@ struct Back<'a, 'w> {
 
 impl<'a, 'w> Back<'a, 'w> {
     fn new(layer: &Layer<'_>, dy: Elements<'a>, y: Elements<'a>, rest: &mut &'w mut [f32]) -> Back<'a, 'w> {
-        let (batch, h, row) = (layer.g.batch, layer.g.hidden, layer.g.row());
+        let (batch, h, row) = (layer.examples, layer.g.hidden, layer.g.row());
         let [d_hidden, d_other, hidden, other, direct, last] = [(); 6].map(|()| take(rest, batch * h));
         let between = take(rest, 2 * batch * h);
         let [after, product] = [(); 2].map(|()| take(rest, batch * row));
@@ -143,7 +143,7 @@ impl<'a, 'w> Back<'a, 'w> {
         let each = self.gates.par_chunks(row).with_min_len(rows_per_task(row)).enumerate();
         Ok(each
             .map(|(example, gates)| {
-                let place = (step * g.batch + example) * g.directions() + layer.direction;
+                let place = (step * g.batch + layer.first + example) * g.directions() + layer.direction;
                 // SAFETY: each task writes its own examples of this step and direction.
                 unsafe { out.write(place * row, gates) }
             })
@@ -210,14 +210,14 @@ impl<'a, 'w> Back<'a, 'w> {
         if let RecurrentCell::Gru { .. } = g.cell {
             // The rows of R for three gates of four vectors: the third vector is by the product with W.
             gather_rows(self.for_r, g.vectors() * h, row);
-            return layer.product_back(&self.for_r[..g.batch * row], 0, g.gates(), self.d_hidden);
+            return layer.product_back(&self.for_r[..layer.examples * row], 0, g.gates(), self.d_hidden);
         }
         layer.product_back(self.gates, 0, g.gates(), self.d_hidden)
     }
 
     fn gru_that_resets_first(&mut self, layer: &Layer<'_>, before: &mut [f32], step: usize) -> Result<(), ShapeError> {
-        let (g, h, row) = (layer.g, layer.g.hidden, layer.g.row());
-        let state = g.batch * h;
+        let (h, row) = (layer.g.hidden, layer.g.row());
+        let state = layer.examples * h;
         layer.product(self.hidden, 0, 2, &mut self.product[..2 * state])?;
         let rows = (
             before.par_chunks_mut(row),

@@ -13,7 +13,7 @@ use crate::tensors::parallel::rows_per_task;
 /// Elements of workspace that [`recurrent`] needs: the states, the gates of a step and the products with R.
 pub fn recurrent_workspace(g: &Recurrent) -> usize {
     let rows = g.row().saturating_mul(2).saturating_add(g.hidden.saturating_mul(3));
-    layer::workspace(g).saturating_add(g.batch.saturating_mul(rows))
+    layer::workspace(g).saturating_add(g.examples_at_once().saturating_mul(rows))
 }
 
 /// The states of a recurrent layer `[S, T, D, N, H]` after each step: the hidden ones, then the cell states of an LSTM or the hidden
@@ -36,9 +36,9 @@ pub fn recurrent(
     }
     let out = y.shared();
     let mut counts = Counts::default();
-    for direction in 0..g.directions() {
+    for of in (0..g.directions()).flat_map(|direction| g.parts().map(move |examples| (direction, examples))) {
         let mut rest = &mut *workspace;
-        let (layer, mut inputs) = Layer::new(g, direction, operands, &mut rest)?;
+        let (layer, mut inputs) = Layer::new(g, of, operands, &mut rest)?;
         let mut states = States::new(&layer, &mut rest);
         for position in 0..g.steps {
             counts = [counts, states.step(&layer, &mut inputs, layer.step(position), &out)?].into_iter().sum();
@@ -59,7 +59,7 @@ struct States<'w> {
 
 impl<'w> States<'w> {
     fn new(layer: &Layer<'_>, rest: &mut &'w mut [f32]) -> States<'w> {
-        let (state, rows) = (layer.g.batch * layer.g.hidden, layer.g.batch * layer.g.row());
+        let (state, rows) = (layer.examples * layer.g.hidden, layer.examples * layer.g.row());
         let [hidden, other, outer] = [(); 3].map(|()| take(rest, state));
         let [after, product] = [(); 2].map(|()| take(rest, rows));
         layer.first(0, hidden);
@@ -78,7 +78,7 @@ impl<'w> States<'w> {
         let before = layer.inputs(inputs, step)?;
         let resets_first = g.cell == RecurrentCell::Gru { linear_before_reset: false };
         let gates = if resets_first { 2 } else { g.gates() };
-        let products = &mut self.product[..g.batch * gates * h];
+        let products = &mut self.product[..layer.examples * gates * h];
         layer.product(self.hidden, 0, gates, products)?;
         if resets_first {
             let rows = (
@@ -93,13 +93,13 @@ impl<'w> States<'w> {
                 layer.gru_gates(Gates { before, after: &mut *after, product });
                 multiply(&after[h..2 * h], hidden, reset);
             });
-            layer.product(self.other, 2, 1, &mut self.product[..g.batch * h])?;
+            layer.product(self.other, 2, 1, &mut self.product[..layer.examples * h])?;
         }
         let width = if resets_first { h } else { row };
         let rows = (
             before.par_chunks_mut(row),
             self.after.par_chunks_mut(row),
-            self.product[..g.batch * width].par_chunks(width),
+            self.product[..layer.examples * width].par_chunks(width),
             self.hidden.par_chunks_mut(h),
             self.other.par_chunks_mut(h),
             self.outer.par_chunks_mut(h),

@@ -5,8 +5,9 @@ use crate::error::{ShapeError, check, elements, geometry};
 use crate::operators::gemm::{Matmul, matmul_scratch};
 use crate::tensors::elements::Elements;
 use bitbudget_formats::Format;
+use std::ops::Range;
 
-/// Rows of a product with W at least, where there are as many steps.
+/// Examples that go through all steps together, and rows of a product with W at least, where there are as many.
 const ROWS: usize = 64;
 
 /// The equations of a step.
@@ -118,6 +119,17 @@ impl Recurrent {
         self.reversed.len()
     }
 
+    /// Examples that go through all steps together: what a step needs for them is the workspace.
+    pub(super) fn examples_at_once(&self) -> usize {
+        self.batch.min(ROWS)
+    }
+
+    /// The examples in the parts that go together.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let batch = self.batch;
+        (0..batch).step_by(ROWS).map(move |first| first..batch.min(first + ROWS))
+    }
+
     /// Steps whose inputs are multiplied at once.
     pub(super) fn steps_at_once(&self) -> usize {
         ROWS.div_ceil(self.batch.max(1)).min(self.steps).max(1)
@@ -167,11 +179,11 @@ pub fn recurrent_scratch(g: &Recurrent) -> usize {
         let [m, n, k] = [m, n, k].map(|size| size.min(LARGE));
         matmul_scratch(&Matmul { count: 1, m, n, k, trans_a: false, trans_b }, Format::FP32, Format::FP32)
     };
-    let rows = g.batch.saturating_mul(g.steps_at_once());
+    let examples = g.examples_at_once();
     let products = [
-        product(rows, g.row(), g.inputs, true),
-        product(g.batch, g.row(), g.hidden, true),
-        product(g.batch, g.hidden, g.row(), false),
+        product(examples.saturating_mul(g.steps_at_once()), g.row(), g.inputs, true),
+        product(examples, g.row(), g.hidden, true),
+        product(examples, g.hidden, g.row(), false),
     ];
     // A product of some gates may be cut in another way; it takes no more than one of all.
     let largest = products.into_iter().max().unwrap_or(0);
