@@ -79,8 +79,7 @@ fn reshape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 
 /// The shape that a Reshape's target means for elements of shape `source`.
 ///
-/// A target that names no batch dimension was exported at a fixed batch size: the batch goes to the dimension before
-/// which the target has as many elements as the source has before its own, since only there it keeps its place.
+/// A target that names no batch dimension was exported at a fixed batch size: the batch goes where it keeps its place.
 pub(super) fn resolve(source: &Shape, target: &[Int], zeros: bool, batch: Option<usize>) -> Result<Shape, String> {
     let written: Vec<String> = target.iter().map(Int::to_string).collect();
     let fault = |why: &str| format!("{source} cannot be reshaped to [{}]: {why}", written.join(", "));
@@ -97,25 +96,51 @@ pub(super) fn resolve(source: &Shape, target: &[Int], zeros: bool, batch: Option
     }
     let (elements, batches) = source.symbolic_elements();
     if batches == 1 && !dims.iter().flatten().any(|d| d.is_batch()) {
-        let before = |dims: &mut dyn Iterator<Item = Dim>| dims.fold(1usize, |n, d| n.saturating_mul(d.factor()));
-        let place = before(&mut source.0.iter().copied().take_while(|d| !d.is_batch()));
-        for at in 0..dims.len() {
-            if dims[..at].contains(&None) || before(&mut dims[..at].iter().copied().flatten()) != place {
-                continue;
-            }
-            let mut moved = dims.clone();
-            moved[at] = match (dims[at], batch) {
-                (None, _) => None,
-                (Some(d), Some(batch)) if d.factor() % batch == 0 => Some(Dim::batches(d.factor() / batch)),
-                _ => continue,
-            };
-            if let Some(shape) = complete(&moved, elements, batches) {
-                return Ok(shape);
-            }
+        let found = candidates(source, &dims, batch).find_map(|dims| complete(&dims, elements, batches));
+        if let Some(shape) = found {
+            return Ok(shape);
         }
     }
     complete(&dims, elements, batches)
         .ok_or_else(|| fault("the numbers of elements differ, whatever the batch size N is"))
+}
+
+/// The dimensions of a target that names no batch dimension with the batch where it may be, the most likely first.
+///
+/// It keeps its place among the elements. In a dimension such as `3*N` it is the outer or the inner factor; in the target it begins a
+/// dimension, or what is in front of it is part of the same one.
+fn candidates(source: &Shape, dims: &[Option<Dim>], batch: Option<usize>) -> impl Iterator<Item = Vec<Option<Dim>>> {
+    let before = |dims: &mut dyn Iterator<Item = Dim>| dims.fold(1usize, |n, d| n.saturating_mul(d.factor()));
+    let outer = before(&mut source.0.iter().copied().take_while(|d| !d.is_batch()));
+    let of_batch = source.0.iter().find(|d| d.is_batch()).map_or(1, |d| d.factor());
+    let inner = (of_batch > 1).then(|| outer.saturating_mul(of_batch));
+    let mut found = Vec::new();
+    for begins in [true, false] {
+        for place in std::iter::once(outer).chain(inner) {
+            for at in 0..dims.len() {
+                let start = before(&mut dims[..at].iter().copied().flatten());
+                if dims[..at].contains(&None)
+                    || start == 0
+                    || place == 0
+                    || place % start != 0
+                    || (start == place) != begins
+                {
+                    continue;
+                }
+                // What is in front of the batch within the dimension.
+                let front = place / start;
+                let size = match (dims[at], batch) {
+                    (None, _) if begins => None,
+                    (Some(d), Some(batch)) if d.factor() % front.saturating_mul(batch) == 0 => {
+                        Some(Dim::batches(d.factor() / batch))
+                    }
+                    _ => continue,
+                };
+                found.push(dims.iter().enumerate().map(|(axis, &d)| if axis == at { size } else { d }).collect());
+            }
+        }
+    }
+    found.into_iter()
 }
 
 /// Fills the open dimension in, if the elements are those of the source.
@@ -345,6 +370,10 @@ mod tests {
         assert_eq!(check("2,3*N,4", &[2, 8, 3, 4], Some(8)), "[2,N,3,4]");
         assert_eq!(check("N,6", &[-1], Some(8)), "[6*N]");
         assert_eq!(check("4,6", &[-1, 8], Some(2)), "[3,8]");
+        // The batch is the inner factor of a dimension.
+        assert_eq!(check("7,N,2,16", &[28, 32], Some(4)), "[7*N,32]");
+        assert_eq!(check("7*N,32", &[7, 4, 32], Some(4)), "[7,N,32]");
+        assert_eq!(check("7*N,32", &[4, 7, 32], Some(4)), "[N,7,32]");
     }
 
     #[test]
