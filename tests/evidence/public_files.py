@@ -62,8 +62,8 @@ def data(text, seed, options):
     """Random arrays for the inputs of a graph's text, by name, targets for its output, and the options with the loss that fits these."""
     random = np.random.default_rng(seed)
     inputs, output = parts(text)
-    if all("N" in sizes[0] for _, sizes in inputs.values() if sizes):
-        # Where all inputs have the examples first, targets do, whatever the output has.
+    if output[:1] == ["1"]:
+        # Behind a dimension of one, targets have the examples first.
         output = sorted(output, key=lambda part: "N" not in part)
     arrays = {}
     for name, (kind, sizes) in inputs.items():
