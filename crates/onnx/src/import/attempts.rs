@@ -14,8 +14,9 @@ use onnx_protobuf::ModelProto;
 /// A size to try where none is given.
 const TRIED: usize = 16;
 
-/// Other sizes to try for what counts no examples: one, as of states for one example, and the length of a second of sound.
-const OTHERS: [usize; 2] = [1, 16_000];
+/// Other sizes to try for what counts no examples: one, as of states for one example, and samples of sound for a window. Larger ones would make
+/// large matrices where the file resizes.
+const OTHERS: [usize; 2] = [1, 1024];
 
 /// Reads a network with any number of examples in a batch, or else with as many as the file states. Variable sizes that the weights fix
 /// are those.

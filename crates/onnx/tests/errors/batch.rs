@@ -246,5 +246,5 @@ fn a_size_that_fits_only_with_some_numbers_is_asked_for_with_one() {
     let nodes = vec![node("Unsqueeze", &["x", "zero"], "u"), node("Conv", &["u", "w"], "y")];
     let weights = vec![floats("w", &[4, 1, 400], 1600), whole("zero", &[1])];
     let message = error(&of(named("x", &["1", "samples"]), nodes, weights));
-    assert!(message.contains("seems not to count examples: give --dim samples=SIZE, such as 16000"), "{message}");
+    assert!(message.contains("seems not to count examples: give --dim samples=SIZE, such as 1024"), "{message}");
 }
