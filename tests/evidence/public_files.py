@@ -33,7 +33,8 @@ def is_whole(model):
 
 def chosen(errors, options, size):
     """What a user would add to the options after reading these errors: sizes, and the output to train."""
-    sizes = {f"{name}={size}" for name in re.findall(r"--dim (.+?)=SIZE", errors)} - set(options)
+    asked = re.findall(r"--dim (.+?)=(SIZE(?:, such as (\d+))?|\d+)", errors)
+    sizes = {f"{name}={given if given.isdigit() else such or size}" for name, given, such in asked} - set(options)
     outputs = re.search(r"the graph has \d+ outputs, (.*?): say which one is trained", errors)
     more = [part for size in sorted(sizes) for part in ("--dim", size)]
     if outputs and "--output" not in options:
@@ -61,6 +62,9 @@ def data(text, seed, options):
     """Random arrays for the inputs of a graph's text, by name, targets for its output, and the options with the loss that fits these."""
     random = np.random.default_rng(seed)
     inputs, output = parts(text)
+    if output[:1] == ["1"]:
+        # Behind a dimension of one, targets have the examples first.
+        output = sorted(output, key=lambda part: "N" not in part)
     arrays = {}
     for name, (kind, sizes) in inputs.items():
         shape = [size(s) for s in sizes]

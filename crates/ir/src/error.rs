@@ -22,18 +22,12 @@ impl fmt::Display for Reason {
 impl std::error::Error for Reason {}
 
 /// A fault at a node of a graph: which operator, on which operand types, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{op} `{name}`{}: {reason}", on(operands))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphError {
     op: &'static str,
     name: String,
     operands: String,
     reason: Reason,
-}
-
-/// The operand types, where there are any.
-fn on(operands: &str) -> String {
-    if operands.is_empty() { String::new() } else { format!(" on ({operands})") }
 }
 
 impl GraphError {
@@ -44,7 +38,10 @@ impl GraphError {
 
     /// The operator and its node's name.
     pub fn place(&self) -> String {
-        format!("{} `{}`", self.op, self.name)
+        match self.name.as_str() {
+            "" => self.op.to_string(),
+            name => format!("{} `{name}`", self.op),
+        }
     }
 
     /// The reason alone, without the place.
@@ -53,8 +50,35 @@ impl GraphError {
     }
 }
 
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.operands.as_str() {
+            "" => write!(f, "{}: {}", self.place(), self.reason),
+            operands => write!(f, "{} on ({operands}): {}", self.place(), self.reason),
+        }
+    }
+}
+
+impl std::error::Error for GraphError {}
+
 impl From<GraphError> for Reason {
     fn from(error: GraphError) -> Reason {
         Reason(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GraphError, Reason};
+
+    #[test]
+    fn a_fault_names_what_there_is() {
+        let fault = |name: &str, operands: &[&str]| {
+            let operands: Vec<String> = operands.iter().map(|text| text.to_string()).collect();
+            GraphError::new("graph", name, &operands, Reason::new("has no loss")).to_string()
+        };
+        assert_eq!(fault("", &[]), "graph: has no loss");
+        assert_eq!(fault("net", &[]), "graph `net`: has no loss");
+        assert_eq!(fault("net", &["f32[N]", "f32[2]"]), "graph `net` on (f32[N], f32[2]): has no loss");
     }
 }

@@ -19,7 +19,8 @@ pub fn operator_markdown() -> String {
         **The batch.** The batch is the size of the inputs that is open, or else their first dimension, whatever number the file has there; nodes \
         that hold this number are noted. Where that is not possible, the second dimension is tried, since files of recurrent layers have the steps \
         first. Else the file is read for one batch size, that of the file or of `--batch`, with a warning: such a network may mix examples, and \
-        its batches have all the same size. Inputs without a dimension of examples are one example, a batch of 1.\n\n\
+        its batches have all the same size. Inputs without a dimension of examples are one example, a batch of 1. Open sizes that the weights of \
+        the first nodes fix need not be given, with a note.\n\n\
         **Weights elsewhere.** Constant nodes are read as initializers where the file has hardly any; sparse initializers as dense ones. \
         Operators on quantised numbers (QLinearConv, QLinearMatMul, MatMulInteger, ConvInteger; of ONNX Runtime QGemm, QLinearAdd, QLinearMul, \
         QLinearSigmoid, QLinearLeakyRelu, QLinearSoftmax, QLinearAveragePool, QLinearGlobalAveragePool, QLinearConcat, MatMulIntegerToFloat and \

@@ -22,6 +22,8 @@ pub enum WarningKind {
     },
     /// Variable sizes that the data bind.
     BoundSizes,
+    /// Variable sizes that only one number fits.
+    FixedSizes,
     /// The batch has to be as large as the file states.
     FixedBatch {
         /// The examples of a batch.
@@ -101,6 +103,7 @@ impl WarningKind {
         match self {
             WarningKind::Separated
             | WarningKind::BoundSizes
+            | WarningKind::FixedSizes
             | WarningKind::AnyBatch { .. }
             | WarningKind::Constants
             | WarningKind::ChosenOutput
@@ -149,6 +152,9 @@ impl WarningKind {
             | WarningKind::ConstantScale => self.event_of_normalisation(count),
             WarningKind::BoundSizes => {
                 format!("{} taken from the data", of("variable size is", "variable sizes are"))
+            }
+            WarningKind::FixedSizes => {
+                format!("{} fixed by the weights", of("variable size is", "variable sizes are"))
             }
             WarningKind::AnyBatch { batch } => {
                 format!("{} the batch size of {batch} in the file", of("node has", "nodes have"))
@@ -273,7 +279,9 @@ impl WarningKind {
             }
             WarningKind::AnyBatch { .. } => "it was replaced, so that any other trains too",
             WarningKind::InputType { .. } => "here it is FP32; formats are chosen later",
-            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::BoundSizes => "",
+            WarningKind::Rounded | WarningKind::ConstantWeight | WarningKind::BoundSizes | WarningKind::FixedSizes => {
+                ""
+            }
             WarningKind::Dropout => "--dropout on trains with dropout",
             WarningKind::NoParameters => "export the network with its weights as initializers",
             WarningKind::LossInside => "the scores before it are trained, with labels as `y` of the data",

@@ -1,5 +1,6 @@
 //! The batch of a file that does not take any number of examples along the first dimension.
 
+use super::fitting;
 use super::interface;
 use super::model::{Imported, Interface, import_model};
 use super::options::ImportOptions;
@@ -13,11 +14,34 @@ use onnx_protobuf::ModelProto;
 /// A size to try where none is given.
 const TRIED: usize = 16;
 
-/// Reads a network with any number of examples in a batch, or else with as many as the file states.
+/// Other sizes to try for what counts no examples: one, as of states for one example, and samples of sound for a window. Larger ones would make
+/// large matrices where the file resizes.
+const OTHERS: [usize; 2] = [1, 1024];
+
+/// Reads a network with any number of examples in a batch, or else with as many as the file states. Variable sizes that the weights fix
+/// are those.
 ///
 /// # Errors
 /// What stands in the way of any number of examples.
 pub(super) fn import(
+    model: &ModelProto,
+    data: Option<DataFolders>,
+    options: &ImportOptions,
+    losses: &[String],
+) -> Result<Imported, ImportError> {
+    let mut fixed = model.graph.as_ref().map(fitting::fixed_by_weights).unwrap_or_default();
+    fixed.retain(|name, _| !options.sizes.contains_key(name));
+    let mut fitted = options.clone();
+    fitted.sizes.extend(fixed.clone());
+    let mut imported = with_batch(model, data, &fitted, losses)?;
+    if !fixed.is_empty() {
+        let names = fixed.iter().map(|(name, size)| format!("{name}={size}"));
+        warning::add(&mut imported.warnings, WarningKind::FixedSizes, names);
+    }
+    Ok(imported)
+}
+
+fn with_batch(
     model: &ModelProto,
     data: Option<DataFolders>,
     options: &ImportOptions,
@@ -35,13 +59,13 @@ pub(super) fn import(
         return Ok(imported);
     }
     let open = model.graph.as_ref().and_then(|graph| interface::open_batch(graph, options));
-    let given = |name: &String| {
+    let given = |name: &String, size| {
         let mut given = options.clone();
-        given.sizes.insert(name.clone(), TRIED);
+        given.sizes.insert(name.clone(), size);
         given
     };
     if let Some(name) = &open
-        && read(&given(name), Batch::Second).is_ok()
+        && read(&given(name, TRIED), Batch::Second).is_ok()
     {
         return Err(error.with(format!(
             "the size `{name}` seems to count steps, not examples: give --dim {name}=SIZE, which makes the second dimension the batch"
@@ -57,8 +81,14 @@ pub(super) fn import(
         return Err(stated.clone());
     }
     let Ok(mut imported) = stated else {
-        return Err(match open.filter(|name| size != Some(TRIED) && read(&given(name), Batch::Stated(None)).is_ok()) {
-            Some(name) => error.with(no_examples(name)),
+        let fits = |name: &String, size| read(&given(name, size), Batch::Stated(None)).is_ok();
+        let Some(name) = open else { return Err(error) };
+        if size != Some(TRIED) && fits(&name, TRIED) {
+            return Err(error.with(no_examples(name)));
+        }
+        return Err(match OTHERS.into_iter().find(|&other| fits(&name, other)) {
+            Some(1) => error.with(format!("the file can be read where the size `{name}` is 1: give --dim {name}=1")),
+            Some(other) => error.with(format!("{}, such as {other}", no_examples(name))),
             None => error,
         });
     };

@@ -6,6 +6,7 @@
 mod attempts;
 mod buffers;
 mod control;
+mod fitting;
 mod interface;
 mod loss;
 mod made;

@@ -23,7 +23,13 @@ const fn folded(row: Row, fold: Fold) -> Row {
 pub(super) const ROWS: &[Row] = &[
     row("Relu", &[6, 13, 14], &[], "`relu`", |i, n| unary(i, n, ops::Relu {})),
     row("LeakyRelu", &[6, 16], &["alpha"], "`leaky_relu`", leaky_relu),
-    row("Clip", &[6, 11, 12, 13], &["max", "min"], "`clip`; bounds known at import, as attributes or inputs", clip),
+    row(
+        "Clip",
+        &[6, 11, 12, 13],
+        &["max", "min"],
+        "`clip`; bounds as attributes or inputs, `extremum` with those that are computed",
+        clip,
+    ),
     row("Gelu", &[20], &["approximate"], "`gelu`", gelu),
     row("Sigmoid", &[6, 13], &[], "`sigmoid`", |i, n| unary(i, n, ops::Sigmoid {})),
     row("HardSigmoid", &[6, 22], &["alpha", "beta"], "`scale`, `add` and `clip`", hard_sigmoid),
@@ -76,8 +82,12 @@ fn gelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
 }
 
 fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
+    let is_computed = |position: usize| {
+        node.input(position).is_some_and(|operand| matches!(operand.value, Value::Tensor(_) | Value::Padded(_)))
+    };
     let bound = |importer: &Importer, position: usize, name: &str, none: f64| -> Result<Real, String> {
         let given = match node.input(position) {
+            Some(_) if is_computed(position) => None,
             Some(operand) => Some(decimal(importer.constant(operand)?.as_scalar()?)),
             None => node.float(name)?,
         };
@@ -90,7 +100,20 @@ fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     if min.0.is_nan() || max.0.is_nan() || min.0 > max.0 {
         return Err(format!("the bounds {} and {} leave nothing", min.0, max.0));
     }
-    unary(importer, node, ops::Clip { min, max })
+    if !is_computed(1) && !is_computed(2) {
+        return unary(importer, node, ops::Clip { min, max });
+    }
+    // The upper bound wins where they cross.
+    let mut y = importer.tensor(node, 0)?;
+    for (position, min, max) in [(1, min, Real(f64::INFINITY)), (2, Real(f64::NEG_INFINITY), max)] {
+        if is_computed(position) {
+            let bound = importer.tensor(node, position)?;
+            y = importer.emit(node.name, ops::Extremum { least: position == 2 }, &[y, bound])?;
+        } else if min.0.is_finite() || max.0.is_finite() {
+            y = importer.emit(node.name, ops::Clip { min, max }, &[y])?;
+        }
+    }
+    Ok(vec![Value::Tensor(y)])
 }
 
 fn hard(importer: &mut Importer, node: &Node, x: NodeId, alpha: f64, beta: f64) -> Result<NodeId, String> {

@@ -43,6 +43,7 @@ mod rotary;
 mod row;
 mod scatter;
 mod sequence;
+mod spectrum;
 mod split;
 mod volume;
 mod volume_transpose;
@@ -54,10 +55,11 @@ pub(crate) use row::{Fold, Row};
 use crate::inline::standard;
 
 /// All rows by family, in the order of the documentation.
-pub(crate) fn families() -> [(&'static str, &'static [Row]); 33] {
+pub(crate) fn families() -> [(&'static str, &'static [Row]); 34] {
     [
         ("Convolution", convolution::ROWS),
         ("Transposed convolution", conv_transpose::ROWS),
+        ("Spectra", spectrum::ROWS),
         ("Matrix products", linear::ROWS),
         ("Products by equation", einsum::ROWS),
         ("Attention", attention::ROWS),

@@ -5,7 +5,7 @@ use crate::batch;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value, axis, is_uniform};
 use crate::warning::WarningKind;
-use bitbudget_ir::{NodeId, Real, Shape, TensorType, UnaryFunction, ops};
+use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, TensorType, UnaryFunction, ops};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -13,7 +13,8 @@ pub(super) const ROWS: &[Row] = &[
         versions: &[7, 9, 14, 15],
         attributes: &["epsilon", "momentum", "spatial", "training_mode"],
         forms: "`batch_mean`, `batch_variance` and `batch_normalize`, with the running statistics as states that \
-            `running_average` and `running_variance` update, also where `training_mode` is 0; a scale or a bias that is a constant stays one; not `spatial` = 0",
+            `running_average` and `running_variance` update, also where `training_mode` is 0; a scale or a bias that is a constant stays one; \
+            `layer_normalization` where it has the statistics of each example, as in Keras; not `spatial` = 0",
         build: Some(batch_normalization),
         fold: None,
     },
@@ -34,6 +35,9 @@ fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     node.flag("training_mode")?;
     node.refuse_outputs(1, "of statistics")?;
     let epsilon = Real(node.float("epsilon")?.unwrap_or(1e-5));
+    if let Some(y) = of_examples(importer, node, epsilon)? {
+        return Ok(vec![Value::Tensor(y)]);
+    }
     let kept = node.float("momentum")?.unwrap_or(0.9);
     // PyTorch's 0.1 is stored as 1 - 0.1 in FP32; the ninth digit is beyond its precision.
     let momentum = Real(((1.0 - kept) * 1e9).round() / 1e9);
@@ -58,6 +62,49 @@ fn batch_normalization(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     importer.graph.add_update(running_mean, next_mean);
     importer.graph.add_update(running_variance, next_variance);
     Ok(vec![Value::Tensor(y)])
+}
+
+/// The result where the channels of one element are rows of examples, normalised by their own statistics: layer normalisation in Keras.
+fn of_examples(importer: &mut Importer, node: &Node, epsilon: Real) -> Result<Option<NodeId>, String> {
+    let is_computed = |position: usize| match node.input(position) {
+        Some(operand) => matches!(operand.value, Value::Tensor(_)),
+        None => node.proto.input.len() > position,
+    };
+    let x = importer.tensor(node, 0)?;
+    let shape = importer.shape(x);
+    let is_one = shape.get(0) == Some(Dim::fixed(1)) && shape.rank() > 2;
+    if !is_one || ![3, 4].into_iter().all(is_computed) || shape.0[2..].iter().any(|dim| dim.is_batch()) {
+        return Ok(None);
+    }
+    let row: Vec<usize> = shape.0[2..].iter().map(|dim| dim.factor()).collect();
+    let ones = Constant { elements: Elements::Floats(vec![1.0; row.iter().product()]), shape: row };
+    let name = importer.fresh_name(&format!("{}.ones", node.name));
+    let ones = importer.constant_source(&name, &ones)?;
+    let mut y = importer.emit(node.name, ops::LayerNormalization { axis: 2, epsilon }, &[x, ones])?;
+    let mut column = vec![Dim::fixed(1); shape.rank()];
+    column[1] = shape.0[1];
+    for (position, neutral) in [(1, 1.0), (2, 0.0)] {
+        let factor = importer.tensor(node, position)?;
+        if number(importer, factor) == Some(neutral) {
+            continue;
+        }
+        let factor = importer.reshape(node.name, factor, Shape(column.clone()))?;
+        y = match position {
+            1 => importer.emit(node.name, ops::Mul {}, &[y, factor])?,
+            _ => importer.emit(node.name, ops::Add {}, &[y, factor])?,
+        };
+    }
+    Ok(Some(y))
+}
+
+/// The number that all elements of a constant are.
+fn number(importer: &Importer, mut id: NodeId) -> Option<f32> {
+    while let Op::Broadcast(_) | Op::Reshape(_) = importer.graph.op(id) {
+        id = *importer.graph.operands(id).first()?;
+    }
+    let Op::Constant(constant) = importer.graph.op(id) else { return None };
+    let values = importer.values.get(&constant.name)?;
+    values.first().copied().filter(|first| values.iter().all(|x| x == first))
 }
 
 /// A running statistic under its initializer's name; one that another node has already taken, under a name of its own.

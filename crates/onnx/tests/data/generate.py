@@ -11,6 +11,7 @@ import composed
 import logic
 import numpy as np, onnx, onnxruntime
 import recurrent
+import spectra
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 from onnx.reference import ReferenceEvaluator
 
@@ -492,6 +493,8 @@ case("old_image_scaler", 6, CNHW, [node("ImageScaler", ["x"], scale=0.5, bias=[1
      expect=lambda x, v: 0.5 * x + np.array([1, 2, -3, 0.25]).reshape(4, 1, 1))
 case("old_crop", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 1])], expect=lambda x, v: x[:, :, 2:-1, 1:])
 case("old_crop_scale", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 0], scale=[3, 2])], expect=lambda x, v: x[:, :, 2:5, 1:3])
+
+spectra.add(case, node, f, i)
 
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 

@@ -1,6 +1,6 @@
 //! Where the batch of a file is, and files for one batch size or one example only.
 
-use crate::models::{FLOAT, INT64, error, floats, import, info, ints, model, node, whole, with};
+use crate::models::{FLOAT, INT64, error, floats, import, info, int, ints, model, node, whole, with};
 use bitbudget_onnx::{ImportOptions, Imported, WarningKind, import_bytes_with};
 use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{Message, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
@@ -192,4 +192,59 @@ fn the_only_output_of_fractions_is_trained() {
         message.contains("3 outputs, `y` [N,4], `x` [N,6], `label` [N,1]: say which one is trained, --output y"),
         "{message}"
     );
+}
+
+#[test]
+fn sizes_that_the_weights_fix_need_not_be_given() {
+    let note = |imported: &Imported| {
+        let found = imported.warnings.iter().find(|warning| warning.kind == WarningKind::FixedSizes);
+        found.map(|warning| (warning.kind.is_note(), warning.to_string()))
+    };
+    let product = || (vec![node("MatMul", &["x", "w"], "y")], vec![floats("w", &[6, 4], 24)]);
+    let (nodes, weights) = product();
+    let imported = import(&of(named("x", &["batch", "features"]), nodes, weights)).unwrap();
+    assert_eq!(shapes(&imported), ["[N,6]", "[N,4]"]);
+    assert_eq!(note(&imported), Some((true, "1 variable size is fixed by the weights: `features=6`".to_string())));
+    // A vector whose size is called the batch.
+    let (nodes, weights) = product();
+    let imported = import(&of(named("x", &["batch"]), nodes, weights)).unwrap();
+    assert_eq!(shapes(&imported), ["[1,6]", "[1,4]"]);
+    let all = vec![node("Reshape", &["x", "all"], "f"), node("MatMul", &["w", "f"], "y")];
+    let imported = import(&of(named("x", &["n"]), all, vec![floats("w", &[4, 6], 24), whole("all", &[6, 1])])).unwrap();
+    assert_eq!(shapes(&imported)[0], "[1,6]");
+    // Channels of a convolution in two groups; the other sizes stay open.
+    let conv = with(node("Conv", &["x", "w"], "y"), int("group", 2));
+    let open = of(named("x", &["n", "c", "h", "8"]), vec![conv], vec![floats("w", &[4, 3, 1, 1], 12)]);
+    let message = error(&open);
+    assert!(message.contains("beside the batch `n`: give --dim h=SIZE (one"), "{message}");
+    let sizes = [("h".to_string(), 5)].into();
+    let imported = with_options(&open, &ImportOptions { sizes, ..ImportOptions::default() }).unwrap();
+    assert_eq!(shapes(&imported), ["[N,6,5,8]", "[N,4,5,8]"]);
+    // One name for all sizes says nothing, and a size that is given stays.
+    let (nodes, weights) = product();
+    let same = of(named("x", &["n", "n"]), nodes, weights);
+    assert!(error(&same).contains("give --dim x.1=SIZE"), "{}", error(&same));
+    let (nodes, weights) = product();
+    let sizes = [("features".to_string(), 5)].into();
+    let other = of(named("x", &["batch", "features"]), nodes, weights);
+    let message = with_options(&other, &ImportOptions { sizes, ..ImportOptions::default() }).unwrap_err();
+    assert!(message.contains("5 against 6"), "{message}");
+}
+
+#[test]
+fn a_size_that_fits_only_with_some_numbers_is_asked_for_with_one() {
+    // States for one example beside a variable batch.
+    let nodes = vec![node("RNN", &["x", "w", "r", "", "", "h"], "states"), node("Squeeze", &["states", "axes"], "y")];
+    let weights = vec![floats("w", &[1, 4, 3], 12), floats("r", &[1, 4, 4], 16), whole("axes", &[1])];
+    let mut states = of(named("x", &["7", "batch", "3"]), nodes, weights);
+    states.graph.as_mut().unwrap().input.push(named("h", &["1", "1", "4"]));
+    let message = error(&states);
+    assert!(message.contains("the file can be read where the size `batch` is 1: give --dim batch=1"), "{message}");
+    let sizes = [("batch".to_string(), 1)].into();
+    assert!(with_options(&states, &ImportOptions { sizes, ..ImportOptions::default() }).is_ok());
+    // Samples of sound, of which a window takes many.
+    let nodes = vec![node("Unsqueeze", &["x", "zero"], "u"), node("Conv", &["u", "w"], "y")];
+    let weights = vec![floats("w", &[4, 1, 400], 1600), whole("zero", &[1])];
+    let message = error(&of(named("x", &["1", "samples"]), nodes, weights));
+    assert!(message.contains("seems not to count examples: give --dim samples=SIZE, such as 1024"), "{message}");
 }

@@ -433,3 +433,28 @@ fn composed_operators_have_their_messages() {
         ),
     ]);
 }
+
+#[test]
+fn spectra_have_their_messages() {
+    let stft = |shape: &[i64], inputs: &[&str], more: &[(&str, &[i64])]| {
+        let mut weights = vec![floats("window", &[8], 8)];
+        weights.extend(more.iter().map(|(name, values)| whole(name, values)));
+        let mut model = one(node("STFT", inputs, "y"), weights);
+        model.graph.as_mut().unwrap().input[0] = info("x", shape);
+        model
+    };
+    let step: (&str, &[i64]) = ("step", &[3]);
+    let usual = ["x", "step", "window"];
+    each_has_its_message(vec![
+        ("complex signals", stft(&[0, 20, 2], &usual, &[step]), &["a real signal [examples, samples]", "[N,20,2]"]),
+        ("short signals", stft(&[0, 6, 1], &usual, &[step]), &["frames of 8 samples do not fit into a signal of 6"]),
+        ("steps", stft(&[0, 20, 1], &usual, &[("step", &[0])]), &["its frame_step is [0]; one positive number"]),
+        ("no length", stft(&[0, 20, 1], &["x", "step"], &[step]), &["it needs a window or a frame_length"]),
+        (
+            "another length",
+            stft(&[0, 20, 1], &["x", "step", "window", "length"], &[step, ("length", &[6])]),
+            &["its window has 8 elements, its frame_length is 6"],
+        ),
+        ("long frames", stft(&[0, 9000], &["x", "step", "", "length"], &[step, ("length", &[8000])]), &["too long"]),
+    ]);
+}
