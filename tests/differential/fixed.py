@@ -55,7 +55,7 @@ def candidate(seed):
     """The forms of a seed's network and the size of its case, or nothing where it does not fit."""
     torch.set_num_threads(1)
     try:
-        model, _ = cases.generate(seed)
+        model, task, _ = cases.generate(seed)
     except cases.Unfit:
         return seed, set(), 0
     size = model.ByteSize()
