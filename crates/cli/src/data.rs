@@ -42,6 +42,12 @@ impl Examples {
     /// are not arrays by name.
     pub(crate) fn load(spec: &DataSpec, fitting: FittingArgs, interface: &Interface, seed: u64) -> Result<Examples> {
         if let Some(network) = interface.network() {
+            if fitting.ignore_label.is_some() {
+                bail!(
+                    "--ignore-label is for labels of tokens or pixels, and for networks with several inputs or whole numbers; this network \
+                     takes a class for each example: leave out the examples that do not count"
+                );
+            }
             return Ok(Examples::Rows(Box::new(dataset(spec, fitting, &network, seed)?)));
         }
         match spec {

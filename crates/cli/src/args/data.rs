@@ -14,8 +14,8 @@ pub(crate) struct FittingArgs {
     /// refuses them; fit resizes and adds zeros; stretch resizes to any aspect ratio.
     #[arg(long, value_name = "HOW", default_value = "auto", requires = "data")]
     resize: Resize,
-    /// The label of rows that do not count, in arrays by name: of padded tokens, say, or of pixels without a class. Negative
-    /// labels never count.
+    /// The label of padded tokens, say, or of pixels without a class, which do not count. Negative labels of tokens and pixels
+    /// never count.
     #[arg(long, value_name = "CLASS", requires = "data")]
     pub(crate) ignore_label: Option<i32>,
 }

@@ -224,6 +224,10 @@ fn what_fits_no_loss_is_told_what_would() {
             &["target 2 at element 0", "from 0 to 1", "--loss mse"],
         ),
         ("train net.onnx --batch 4 --data npz:float.npz --loss mse", &["`targets` has shape [8, 1]", "[N, 3]"]),
+        (
+            "train net.onnx --batch 4 --data npz:truth.npz --ignore-label 0",
+            &["--ignore-label is for labels of tokens or pixels", "leave out the examples"],
+        ),
         ("train net.onnx --data digits --loss mse", &["npz:FILE", "the targets of the loss mse as `y`"]),
         (
             "train net.onnx --data digits --loss mae",
