@@ -116,8 +116,8 @@ def whole_numbers(net, x, below):
     """Whole numbers from 0 to below a number: an input, or made of a tensor."""
     if net.has_inputs and below >= TOKENS and net.chance(0.6):
         return net.tokens(net.shape(x)[1:])
-    number = lambda value: known.cast(net, net.number(value, 0), TensorProto.FLOAT)
-    y = net.emit("Mul", [net.emit("Sigmoid", [x]), number(below - 0.01)])
+    # Rounding to 8 bits must not make the largest one larger.
+    y = net.emit("Mul", [net.emit("Sigmoid", [x]), net.number(below - 1.0, 0)])
     return known.cast(net, y, net.pick([INT, TensorProto.INT32]))
 
 

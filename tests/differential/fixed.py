@@ -13,17 +13,23 @@ import torch
 
 import cases
 import run
+import tasks
 
 COUNT = 50
 LARGEST = 16_000  # bytes of a network's three files
 # Attributes that are part of a form by their value; of the others it counts whether they are there.
 BY_VALUE = {"auto_pad", "ceil_mode", "count_include_pad", "transA", "transB", "axis", "keepdims", "to", "noop_with_empty_axes"}
 
+OPTIONS = {"label_smoothing", "class_weights", "ignored", "ignore_label"}
 
-def features(model):
-    """The forms of operators in a network, as a set of tuples."""
+
+def features(model, task):
+    """The forms of operators in a network, and of its task, as a set of tuples."""
     opset = model.opset_import[0].version
     found = {("operator set", opset), ("IR version", model.ir_version), ("batch", str(model.graph.input[0].type)[:40])}
+    found.add(("task", task["loss"], task.get("of", "examples"), *sorted(name for name in task if name in OPTIONS)))
+    kinds = [kind for kind, _ in tasks.inputs(model).values()]
+    found |= {("inputs", len(kinds)), *(("input", kind, at > 0) for at, kind in enumerate(kinds))}
     constants = {i.name for i in model.graph.initializer} | {
         name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     made = {name: node.op_type for node in model.graph.node for name in node.output}
@@ -59,7 +65,7 @@ def candidate(seed):
     except cases.Unfit:
         return seed, set(), 0
     size = model.ByteSize()
-    return seed, set() if size > LARGEST / 2 or sums_over_batch(model) else features(model), size
+    return seed, set() if size > LARGEST / 2 or sums_over_batch(model) else features(model, task), size
 
 
 def chosen(candidates):

@@ -1,5 +1,7 @@
 """Random networks: every operator that is read, in its odd forms. A seed gives a network."""
 
+import numpy as np
+
 import choices  # noqa: F401: its forms
 import composed  # noqa: F401: its forms
 import elementwise
@@ -31,6 +33,9 @@ def generate(seed):
     scores = head(net) if task.get("of", "examples") == "examples" else tasks.scores(net, net.tensors[-1], task["of"])
     if net.chance(0.2):
         scores = net.attempt(net.pick([layers.batch_norm, elementwise.scaled]), scores) or scores
+    if "class_axis" in task and np.prod(net.shape(scores)) == net.batch * net.classes:
+        # A class for each example, all of which count.
+        task.pop("ignored", None), task.pop("ignore_label", None)
     if task["loss"].startswith("output:"):
         scores = tasks.own_loss(net, scores, task["of"])
     return net.model(scores), task, net

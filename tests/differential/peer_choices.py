@@ -38,6 +38,11 @@ def extreme_index(sign):
 TABLE["ArgMax"], TABLE["ArgMin"] = extreme_index(1), extreme_index(-1)
 
 
+@operator("NonZero")
+def not_zero(run, node, attrs, x):
+    return torch.nonzero(x).T
+
+
 @operator("OneHot")
 def one_hot(run, node, attrs, index, depth, values):
     depth = int(depth)
@@ -68,7 +73,11 @@ def gather_elements(run, node, attrs, x, index):
 
 @operator("GatherND")
 def gather_nested(run, node, attrs, x, index):
-    return x[tuple(along(part, size) for part, size in zip(index.unbind(-1), x.shape))]
+    shared = attrs.get("batch_dims", 0)
+    sizes = x.shape[:shared]
+    rows, index = x.flatten(0, shared - 1) if shared else x[None], index.flatten(0, shared - 1) if shared else index[None]
+    each = [row[tuple(along(part, size) for part, size in zip(of_row.unbind(-1), row.shape))] for row, of_row in zip(rows, index)]
+    return torch.stack(each).reshape(*sizes, *each[0].shape)
 
 
 def replaced(kind, old, new):
@@ -91,7 +100,7 @@ def scatter_nested(run, node, attrs, x, index, values):
     return x.index_put(place, replaced(attrs.get("reduction", "none"), x[place], values))
 
 
-RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127)}
+RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(2**15), 2**15 - 1)}
 
 
 def shaped(number, x, attrs):

@@ -69,8 +69,10 @@ def own_loss(net, x, of):
     shape = net.shape(x)
     labels = net.input("labels", [shape[0], *shape[2:]], TensorProto.INT64, net.classes)
     weight = [net.constant(np.array([net.pick([0.5, 1.0, 2.0]) for _ in range(net.classes)], np.float32))] if net.chance(0.3) else []
-    attributes = {} if net.chance(0.4) else {"reduction": "mean"}
-    if net.chance(0.3):
+    reduction = net.pick(["", "mean", "none"])
+    attributes = {"reduction": reduction} if reduction else {}
+    # How many labels of a batch count is known without a mean only.
+    if reduction == "none" and net.chance(0.5):
         attributes["ignore_index"] = 0
     if net.chance(0.4):
         scores = net.emit("LogSoftmax", [x], axis=1)
