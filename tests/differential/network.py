@@ -187,6 +187,11 @@ class Network:
 
     def model(self, output):
         """The model with the given output."""
+        numbers = lambda tensors: sum(size for size in map(lambda t: int(np.prod(t.dims)), tensors) if size > 1)
+        real = lambda tensors: [t for t in tensors if t.data_type == TensorProto.FLOAT]
+        constants = [a.t for node in self.nodes if node.op_type == "Constant" for a in node.attribute if a.name == "value"]
+        if numbers(real(constants)) > 10 * numbers(real(self.initializers.values())):
+            raise Unfit("its constants would be taken for its weights")
         first = self.batch if self.fixed_batch else "N"
         sizes = lambda name: [first, *self.shape(name)[1:]] if self.rank(name) else []
         info = lambda name, kind: helper.make_tensor_value_info(name, kind, sizes(name))

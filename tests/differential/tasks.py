@@ -68,12 +68,12 @@ def own_loss(net, x, of):
         x = net.emit("Transpose", [x], perm=[0, 2, 1])
     shape = net.shape(x)
     labels = net.input("labels", [shape[0], *shape[2:]], TensorProto.INT64, net.classes)
-    weight = [net.constant(np.array([net.pick([0.5, 1.0, 2.0]) for _ in range(net.classes)], np.float32))] if net.chance(0.3) else []
     reduction = net.pick(["", "mean", "none"])
     attributes = {"reduction": reduction} if reduction else {}
-    # How many labels of a batch count is known without a mean only.
-    if reduction == "none" and net.chance(0.5):
+    # A mean over the batch is read where all labels count.
+    if reduction == "none" and net.chance(0.4):
         attributes["ignore_index"] = 0
+    weight = [net.constant(np.array([net.pick([0.5, 1.0, 2.0]) for _ in range(net.classes)], np.float32))] if net.chance(0.3) else []
     if net.chance(0.4):
         scores = net.emit("LogSoftmax", [x], axis=1)
         return net.emit("NegativeLogLikelihoodLoss", [scores, labels, *weight], named="loss", **attributes)
