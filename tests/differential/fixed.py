@@ -6,7 +6,6 @@
 import argparse
 import concurrent.futures
 import pathlib
-import shutil
 
 import onnx
 import torch
@@ -101,8 +100,8 @@ def main():
         unfit = True
         while unfit:
             seeds = chosen(candidates)
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            for path in folder.glob("seed-*"):
+                path.unlink()
             unfit = {seed: why for seed, why in zip(seeds, pool.map(run.make, [folder] * len(seeds), seeds)) if why is not None}
             candidates = [c for c in candidates if c[0] not in unfit]
             for seed, why in unfit.items():

@@ -1,4 +1,4 @@
-//! Fifty random networks beside PyTorch (`tests/differential`), whose script trains as many others as are asked for.
+//! Some fifty random networks beside PyTorch (`tests/differential`), whose script trains as many others as are asked for.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a test's own function fails the test")]
 

@@ -33,9 +33,7 @@ impl Examples {
                 let loaded = data::load(spec, &network, 0).map_err(text)?;
                 Ok(Examples::Rows(Box::new(data::fit(loaded, &network, Fitting::default()).map_err(text)?)))
             }
-            (None, DataSpec::Npz(path)) => {
-                Ok(Examples::Arrays(Arrays::load(path, &interface, ignored).map_err(text)?))
-            }
+            (None, DataSpec::Npz(path)) => Ok(Examples::Arrays(Arrays::load(path, &interface, ignored).map_err(text)?)),
             (None, _) => Err(format!("{spec} has no arrays by name")),
         }
     }

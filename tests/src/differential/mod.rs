@@ -13,8 +13,8 @@ mod training;
 pub use case::{Case, names};
 pub(crate) use examples::Examples;
 pub use examples::Task;
-pub use training::{Trained, train};
 pub(crate) use training::train_on;
+pub use training::{Trained, train};
 
 use bitbudget::{Options, Rules, compile};
 use bitbudget_ir::{Graph, Op};
