@@ -1,12 +1,14 @@
 """Three training steps in PyTorch, and the files of a case: NAME.onnx, NAME.npz (x, y, values afterwards), NAME.json."""
 
+import copy
 import json
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from onnx import numpy_helper
 
 import peer
+import tasks
 from generator import Unfit, generate
 
 STEPS = 3
@@ -33,12 +35,29 @@ def needed(graph):
 
 
 def evaluate(model, x, run, values):
-    """The scores of a model whose initializers have the given values."""
-    values = {**values, model.graph.input[0].name: x}
+    """The result of a model for inputs by name, whose initializers have the given values."""
+    values = {**values, **x}
     for node in needed(model.graph):
         peer.compute(node, values, run)
-    scores = values[model.graph.output[0].name]
-    return scores.reshape(scores.shape[0], scores.shape[1])
+    return values[model.graph.output[0].name]
+
+
+def converted(x, convert):
+    """Inputs whose floating-point numbers are converted."""
+    return {name: convert(array) if array.is_floating_point() else array for name, array in x.items()}
+
+
+def nudged_model(model, x, nudge):
+    """The model with its parameters nudged, where no input has floating-point numbers to nudge."""
+    if any(array.is_floating_point() for array in x.values()):
+        return model
+    model = copy.deepcopy(model)
+    for proto in model.graph.initializer:
+        value = numpy_helper.to_array(proto)
+        if value.dtype == np.float32 and value.ndim:
+            nudged = (nudge(list(value.shape)).numpy() * value).astype(np.float32)
+            proto.CopyFrom(numpy_helper.from_array(nudged, proto.name))
+    return model
 
 
 def statistics_inputs(model):
@@ -51,8 +70,8 @@ def optimizer(name, parameters, rate):
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
 
 
-def train(model, x, y, dtype, name, rate, noise=None):
-    """Losses of the steps, and trained tensors and running statistics before and after them, by name.
+def train(model, task, x, y, dtype, name, rate, noise=None):
+    """Losses of the steps on inputs by name and targets, and trained tensors and running statistics before and after them, by name.
 
     `noise` is a generator of noise that is added to gradients, as rounding in FP32 leaves it where large terms cancel.
     """
@@ -66,9 +85,10 @@ def train(model, x, y, dtype, name, rate, noise=None):
         v.requires_grad_()
     step = optimizer(name, list(trained.values()), rate)
     losses = []
-    for images, labels in zip(x, y):
+    for at in range(STEPS):
         step.zero_grad()
-        loss = F.cross_entropy(evaluate(model, images.to(dtype), run, values), labels)
+        given = converted({name: array[at] for name, array in x.items()}, lambda array: array.to(dtype))
+        loss = tasks.loss(task, evaluate(model, given, run, values), None if y is None else y[at])
         loss.backward()
         losses.append(loss.item())
         if len(losses) == 1:
@@ -92,41 +112,40 @@ def case(seed):
 
     Raises Unfit for the few seeds whose network blows up.
     """
-    model, net = generate(seed)
-    return model, *numbers(model, seed, net.batch, net.classes)
+    model, task, net = generate(seed)
+    return model, *numbers(model, seed, net.batch, task)
 
 
-def numbers(model, seed, batch, classes):
-    """What training a model on data of a seed comes to: a record, and the arrays of the case."""
+def numbers(model, seed, batch, task):
+    """What training a model for a task on data of a seed comes to: a record, and the arrays of the case."""
     random = np.random.default_rng([seed, 1])
-    shape = [STEPS, batch, *[d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]]
-    x = torch.from_numpy(random.standard_normal(shape).astype(np.float16).astype(np.float32))
-    y = torch.from_numpy(random.integers(0, classes, [STEPS, batch]))
+    x, y = tasks.data(task, model, random, STEPS, batch)
+    changed = lambda change: converted(x, lambda array: change(list(array.shape)) * array.double())
     name = "adamw" if random.random() < 0.2 else "sgd"
     for rate in (2.0**-4, 2.0**-8, 2.0**-12) if name == "sgd" else (2.0**-8, 2.0**-12):
-        losses, before, after = train(model, x, y, torch.float64, name, rate)
+        losses, before, after = train(model, task, x, y, torch.float64, name, rate)
         if all(np.isfinite(losses)) and max(losses) < 4 * losses[0] + 4:
             break
     else:
         raise Unfit("training blows up")
-    if all(abs(loss - np.log(classes)) < 1e-6 for loss in losses):
+    if task["loss"] == "cross-entropy" and all(abs(loss - np.log(task["classes"])) < 1e-6 for loss in losses):
         raise Unfit("its scores are zero but for rounding")
-    losses32, _, after32 = train(model, x, y, torch.float32, name, rate)
+    losses32, _, after32 = train(model, task, x, y, torch.float32, name, rate)
     others = [(losses32, after32)]
     # Weights that cancel out, such as a bias in front of batch normalisation, move by FP32's rounding alone: one run is too few to know it.
     signs = np.random.default_rng([seed, 2])
     for _ in range(FP32_RUNS):
-        last_digit = 1 + 2.0**-23 * torch.from_numpy(signs.choice([-1.0, 1.0], shape))
-        nudged, _, after_nudged = train(model, (x * last_digit).float(), y, torch.float32, name, rate)
+        nudge = lambda shape: 1 + 2.0**-23 * torch.from_numpy(signs.choice([-1.0, 1.0], shape))
+        nudged, _, after_nudged = train(nudged_model(model, x, nudge), task, changed(nudge), y, torch.float32, name, rate)
         others.append((nudged, after_nudged))
     for sign in (1, -1):
         # How far rounding carries: the same with inputs that are off by a last digit.
-        noise = sign * 2.0**-24 * torch.from_numpy(random.choice([-1.0, 1.0], shape))
-        nudged, _, after_nudged = train(model, x.double() * (1 + noise), y, torch.float64, name, rate)
+        nudge = lambda shape, sign=sign: 1 + sign * 2.0**-24 * torch.from_numpy(random.choice([-1.0, 1.0], shape))
+        nudged, _, after_nudged = train(nudged_model(model, x, nudge), task, changed(nudge), y, torch.float64, name, rate)
         others.append((nudged, after_nudged))
     if name == "adamw":
         # It divides gradients by their own size, noise too.
-        noisy, _, after_noisy = train(model, x, y, torch.float64, name, rate, random)
+        noisy, _, after_noisy = train(model, task, x, y, torch.float64, name, rate, random)
         others.append((noisy, after_noisy))
     changes = {tensor: distance(value, before[tensor]) for tensor, value in after.items()}
     noise = NOISE * max(changes.values())
@@ -142,11 +161,13 @@ def numbers(model, seed, batch, classes):
     shares = [FIRST_LOSS, *[LOSS] * (STEPS - 1)]
     tolerances = [max(s * max(abs(loss), 1e-2), OWN_DISTANCES * o) for s, loss, o in zip(shares, losses, own)]
     record = {
-        "seed": seed, "operator_set": model.opset_import[0].version, "batch": batch, "classes": classes, "optimizer": name, "learning_rate": rate,
+        "seed": seed, "operator_set": model.opset_import[0].version, "batch": batch, **task, "optimizer": name, "learning_rate": rate,
         "loss_scale": "none" if random.random() < 0.5 else "dynamic", "losses": losses, "loss_tolerances": tolerances,
         "tensors": tensors, "operators": sorted({n.op_type for n in needed(model.graph)}),
     }
-    arrays = {"x": x.reshape(-1, *shape[2:]).numpy(), "y": y.reshape(-1).numpy(), "after": np.concatenate(values)}
+    arrays = {name: array.reshape(-1, *array.shape[2:]).numpy() for name, array in x.items()}
+    arrays |= {} if y is None else {"y": y.reshape(-1, *y.shape[2:]).numpy()}
+    arrays["after"] = np.concatenate(values)
     return record, arrays
 
 

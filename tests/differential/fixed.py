@@ -6,24 +6,30 @@
 import argparse
 import concurrent.futures
 import pathlib
-import shutil
 
 import onnx
 import torch
 
 import cases
 import run
+import tasks
 
-COUNT = 50
+COUNT = 54
 LARGEST = 16_000  # bytes of a network's three files
+NODE = 250  # bytes that weigh as much as the time of a node's checks
 # Attributes that are part of a form by their value; of the others it counts whether they are there.
 BY_VALUE = {"auto_pad", "ceil_mode", "count_include_pad", "transA", "transB", "axis", "keepdims", "to", "noop_with_empty_axes"}
 
+OPTIONS = {"label_smoothing", "class_weights", "ignored", "ignore_label"}
 
-def features(model):
-    """The forms of operators in a network, as a set of tuples."""
+
+def features(model, task):
+    """The forms of operators in a network, and of its task, as a set of tuples."""
     opset = model.opset_import[0].version
     found = {("operator set", opset), ("IR version", model.ir_version), ("batch", str(model.graph.input[0].type)[:40])}
+    found.add(("task", task["loss"], task.get("of", "examples"), *sorted(name for name in task if name in OPTIONS)))
+    kinds = [kind for kind, _ in tasks.inputs(model).values()]
+    found |= {("inputs", len(kinds)), *(("input", kind, at > 0) for at, kind in enumerate(kinds))}
     constants = {i.name for i in model.graph.initializer} | {
         name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     made = {name: node.op_type for node in model.graph.node for name in node.output}
@@ -55,18 +61,25 @@ def candidate(seed):
     """The forms of a seed's network and the size of its case, or nothing where it does not fit."""
     torch.set_num_threads(1)
     try:
-        model, _ = cases.generate(seed)
+        model, task, _ = cases.generate(seed)
     except cases.Unfit:
         return seed, set(), 0
     size = model.ByteSize()
-    return seed, set() if size > LARGEST / 2 or sums_over_batch(model) else features(model), size
+    is_fit = size <= LARGEST / 2 and not sums_over_batch(model)
+    return seed, features(model, task) if is_fit else set(), size + NODE * len(cases.needed(model.graph))
+
+
+def gain(forms, covered):
+    """The number of new forms, of which an operator's first ones count most."""
+    operators = lambda of: {form[0] for form in of if form[1] == "version"}
+    return len(forms) + 30 * len(operators(forms) - operators(covered))
 
 
 def chosen(candidates):
     """Seeds of networks, each of which adds most forms for its size to those before it."""
     covered, seeds, left = set(), [], [c for c in candidates if c[1]]
     while left and len(seeds) < COUNT:
-        best = max(left, key=lambda c: (len(c[1] - covered) / (c[2] + 4000) ** 0.5, -c[0]))
+        best = max(left, key=lambda c: (gain(c[1] - covered, covered) / (c[2] + 4000) ** 0.5, -c[0]))
         left.remove(best)
         seeds.append(best[0])
         covered |= best[1]
@@ -84,12 +97,15 @@ def main():
     folder = pathlib.Path(__file__).parent / "fixed"
     with concurrent.futures.ProcessPoolExecutor(arguments.jobs) as pool:
         candidates = list(pool.map(candidate, range(arguments.first, arguments.last + 1), chunksize=20))
-        seeds = chosen(candidates)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for seed, unfit in zip(seeds, pool.map(run.make, [folder] * len(seeds), seeds)):
-            if unfit is not None:
-                print(f"seed {seed}: {unfit}")
+        unfit = True
+        while unfit:
+            seeds = chosen(candidates)
+            for path in folder.glob("seed-*"):
+                path.unlink()
+            unfit = {seed: why for seed, why in zip(seeds, pool.map(run.make, [folder] * len(seeds), seeds)) if why is not None}
+            candidates = [c for c in candidates if c[0] not in unfit]
+            for seed, why in unfit.items():
+                print(f"seed {seed}: {why}")
     print(f"{sum(path.stat().st_size for path in folder.iterdir())} bytes in {folder}")
 
 

@@ -1,5 +1,8 @@
 """Random networks: every operator that is read, in its odd forms. A seed gives a network."""
 
+import numpy as np
+
+import choices  # noqa: F401: its forms
 import composed  # noqa: F401: its forms
 import elementwise
 import known
@@ -7,38 +10,47 @@ import layers
 import products  # noqa: F401: its forms
 import recurrent  # noqa: F401: its forms
 import shapes  # noqa: F401: its forms
+import tasks
 from forms import grow
-from network import Network, Unfit
+from network import TOKENS, Network, Unfit
 
 __all__ = ["generate", "Unfit"]
 
 
 def generate(seed):
-    """A model and the network that it is of, from a seed.
+    """A model, what it is trained for, and the network that it is of, from a seed.
 
     Raises Unfit for the few seeds whose network blows up.
     """
     net = Network(seed)
-    x = image(net)
-    net.tensors.append(x)
+    task = tasks.chosen(net)
+    net.tensors.append(first(net))
     for _ in range(net.integer(3, 9)):
         source = net.tensors[-1] if net.chance(0.75) else net.pick(net.tensors)
         y = grow(net, source)
         if y not in net.tensors:
             net.tensors.append(y)
-    scores = head(net)
+    scores = head(net) if task.get("of", "examples") == "examples" else tasks.scores(net, net.tensors[-1], task["of"])
     if net.chance(0.2):
         scores = net.attempt(net.pick([layers.batch_norm, elementwise.scaled]), scores) or scores
-    return net.model(x, scores), net
+    if "class_axis" in task and np.prod(net.shape(scores)) == net.batch * net.classes:
+        # A class for each example, all of which count.
+        task.pop("ignored", None), task.pop("ignore_label", None)
+    if task["loss"].startswith("output:"):
+        scores = tasks.own_loss(net, scores, task["of"])
+    return net.model(scores), task, net
 
 
-def image(net):
-    """The network's input: images, lines, or rows of numbers."""
+def first(net):
+    """The network's first input, or a tensor that is made of it: images, lines, rows of numbers, or rows of a table by whole numbers."""
+    if net.has_inputs and net.chance(0.35):
+        index = net.tokens([net.integer(4, 8)])
+        return net.emit("Gather", [net.parameter([net.integer(TOKENS, 8), net.integer(2, 5)], 0.8), index])
     shape = net.pick([
         [net.integer(1, 3), net.integer(5, 9), net.integer(5, 9)], [3, 8, 8], [net.integer(1, 4), net.integer(6, 12)],
         [net.integer(4, 40 if net.wide else 12)],
     ])
-    return net.input([net.batch, *shape])
+    return net.input("x", [net.batch, *shape])
 
 
 def head(net):

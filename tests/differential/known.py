@@ -53,6 +53,11 @@ def condition(net, truth):
     return net.emit(kind, pair)
 
 
+def parts(net, count, zeros):
+    """A vector of some zeros among numbers that are not, of which there are so many."""
+    return net.ints(net.random.permutation([*range(1, count + 1), *[0] * zeros]).tolist())
+
+
 def ways(net, value, depth):
     """Ways to compute a positive whole number without dimensions, by the operator that computes it last."""
     inner = lambda number: whole(net, number, depth - 1)
@@ -79,6 +84,7 @@ def ways(net, value, depth):
         where = lambda truth: [condition(net, truth), *([inner(value), inner(other)][:: 1 if truth else -1])]
         found["Where"] = lambda: net.emit("Where", where(net.chance(0.5)))
         found["Size"] = lambda: net.emit("Size", [filled(net, value, 7)])
+        found["NonZero"] = lambda: net.emit("Gather", [net.emit("Shape", [net.emit("NonZero", [parts(net, value, other)])]), net.ints(1)])
         found["ConstantOfShape"] = lambda: squeeze(net, filled(net, 1, value), [0])
     if net.opset >= 10:
         found["Mod"] = lambda: net.emit("Mod", [net.ints(value + larger * other), inner(larger)])

@@ -9,6 +9,11 @@ import peer
 
 # Beyond these a network says little: numbers that blow up, tensors that take long.
 LARGEST_NUMBER, MOST_ELEMENTS, MOST_DIMENSIONS = 30.0, 1200, 5
+# Operators whose results may hold any number.
+UNTAMED = ("Pad", "Constant", "Where", "QuantizeLinear")
+MOST_INPUTS = 3
+# Whole numbers of inputs are below this, but for labels.
+TOKENS = 5
 # The newest operator set that is read.
 NEWEST = min(28, onnx.defs.onnx_opset_version())
 
@@ -32,6 +37,8 @@ class Network:
         self.wide = self.chance(0.12)
         self.odd_names, self.nameless_nodes = self.chance(0.15), self.chance(0.15)
         self.nodes, self.initializers, self.values, self.used = [], {}, {}, set()
+        # Inputs by name, with their element types; whether there may be more than one, and other ones than floating-point numbers.
+        self.inputs, self.has_inputs = {}, self.chance(0.2)
         self.run = peer.Run(self.opset, torch.float64, True)
         self.tensors = []
 
@@ -91,7 +98,7 @@ class Network:
         trained = array.dtype.kind == "f" and array.ndim > 0
         if not trained and (self.chance(0.5) or (array.dtype.kind != "f" and self.opset < 9)):
             return self.initializer(array, "c")
-        if self.opset >= 12 and array.ndim < 2 and array.dtype.kind in "fi" and self.chance(0.4):
+        if self.opset >= 12 and array.ndim < 2 and array.dtype in (np.float32, np.int64) and self.chance(0.4):
             kind = ("value_floats" if array.ndim else "value_float") if array.dtype.kind == "f" else (
                 "value_ints" if array.ndim else "value_int")
             return self.emit("Constant", [], **{kind: array.tolist()})
@@ -105,10 +112,13 @@ class Network:
     def ints(self, values):
         return self.constant(np.array(values, np.int64))
 
-    def emit(self, op, inputs, outputs=1, **attributes):
+    def proto(self, array):
+        return numpy_helper.from_array(array)
+
+    def emit(self, op, inputs, outputs=1, named=None, **attributes):
         if op not in peer.TABLE:
             raise KeyError(op)
-        names = [self.name("t") if i == 0 else f"{self.name('t')}.{i}" for i in range(outputs)]
+        names = [named or self.name("t") if i == 0 else f"{self.name('t')}.{i}" for i in range(outputs)]
         title = "" if self.nameless_nodes else f"{op}_{len(self.nodes)}"
         node = helper.make_node(op, inputs, names, name=title, **attributes)
         try:
@@ -123,37 +133,69 @@ class Network:
                 small = 0 < value.numel() <= (4 if self.wide else 1) * MOST_ELEMENTS * self.batch and value.dim() <= MOST_DIMENSIONS
                 if not small:
                     raise Unfit(f"{op}: too large")
-                # The least number around a tensor is the business of the pooling behind it.
-                finite = op in ("Pad", "Constant") or torch.isfinite(value).all()
-                tame = op in ("Pad", "Constant") or value.numel() == 1 or value.abs().max() < LARGEST_NUMBER
+                # The least number around a tensor, or in place of a score, is the business of what is behind it.
+                finite = op in UNTAMED or torch.isfinite(value).all()
+                tame = op in UNTAMED or value.numel() == 1 or value.abs().max() < LARGEST_NUMBER
                 if not (finite and tame):
                     raise Unfit(f"{op}: too large")
         return names[0] if outputs == 1 else names
 
     def attempt(self, form, x):
         """The result of a form on `x`, or nothing, with no trace, where it does not fit."""
-        before = len(self.nodes), dict(self.initializers), dict(self.values), set(self.used), dict(self.run.statistics)
+        before = len(self.nodes), dict(self.initializers), dict(self.values), set(self.used), dict(self.run.statistics), dict(self.inputs)
         try:
             return form(self, x)
         except Unfit:
             del self.nodes[before[0]:]
             self.initializers, self.values, self.used = before[1:4]
-            self.run.statistics = before[4]
+            self.run.statistics, self.inputs = before[4:]
             return None
 
-    def input(self, shape):
-        """The network's input, with numbers to try it on."""
-        self.values["x"] = torch.from_numpy(self.normal(shape)).double()
-        return "x"
+    # --- inputs
+
+    def input(self, name, shape, kind=TensorProto.FLOAT, below=TOKENS):
+        """An input, with numbers to try it on."""
+        if kind == TensorProto.FLOAT:
+            value = torch.from_numpy(self.normal(shape)).double()
+        elif kind == TensorProto.BOOL:
+            value = torch.from_numpy(self.random.random(shape) < 0.6)
+        else:
+            value = torch.from_numpy(self.random.integers(0, below, shape))
+            value = value.int() if kind == TensorProto.INT32 else value
+        self.inputs[name], self.values[name] = kind, value
+        return name
+
+    def another_input(self, base, shape, kinds):
+        """One more input of some kind, or one that there is already."""
+        found = [n for n, kind in self.inputs.items() if kind in kinds and self.shape(n) == list(shape)]
+        if found and self.chance(0.5):
+            return self.pick(found)
+        if len(self.inputs) == MOST_INPUTS:
+            raise Unfit("there are inputs enough")
+        return self.input(f"{base}_{len(self.inputs)}", shape, self.pick(kinds))
+
+    def tokens(self, dims):
+        """Whole numbers for each example."""
+        return self.another_input("tokens", [self.batch, *dims], [TensorProto.INT64, TensorProto.INT32])
+
+    def mask(self, x):
+        """Truth values that broadcast against a tensor."""
+        dims = [1 if self.chance(0.3) else d for d in self.shape(x)[1:]]
+        return self.another_input("mask", [self.batch, *dims], [TensorProto.BOOL])
 
     # --- the whole
 
-    def model(self, x, output):
-        """The model with the given input and output."""
+    def model(self, output):
+        """The model with the given output."""
+        numbers = lambda tensors: sum(size for size in map(lambda t: int(np.prod(t.dims)), tensors) if size > 1)
+        real = lambda tensors: [t for t in tensors if t.data_type == TensorProto.FLOAT]
+        constants = [a.t for node in self.nodes if node.op_type == "Constant" for a in node.attribute if a.name == "value"]
+        if numbers(real(constants)) > 10 * numbers(real(self.initializers.values())):
+            raise Unfit("its constants would be taken for its weights")
         first = self.batch if self.fixed_batch else "N"
-        sizes = lambda name: [first, *self.shape(name)[1:]]
-        info = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes(name))
-        inputs = [info(x)]
+        sizes = lambda name: [first, *self.shape(name)[1:]] if self.rank(name) else []
+        info = lambda name, kind: helper.make_tensor_value_info(name, kind, sizes(name))
+        inputs = [info(name, kind) for name, kind in self.inputs.items()]
         # Up to IR version 3, initializers are inputs as well.
         old = self.opset <= 8 and self.chance(0.3)
         if old:
@@ -161,7 +203,7 @@ class Network:
                 helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
                 for name, tensor in self.initializers.items()
             ]
-        graph = helper.make_graph(self.nodes, f"random_{self.seed}", inputs, [info(output)], list(self.initializers.values()))
+        graph = helper.make_graph(self.nodes, f"random_{self.seed}", inputs, [info(output, TensorProto.FLOAT)], list(self.initializers.values()))
         opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=3 if old else self.pick([8, 10]))
         try:

@@ -527,5 +527,6 @@ def range_(run, node, attrs, start, limit, delta):
     return torch.arange(start.item(), limit.item(), delta.item())
 
 
-import peer_composed  # noqa: E402,F401: its operators, which need those above
+import peer_choices  # noqa: E402,F401: its operators, which need those above
+import peer_composed  # noqa: E402,F401
 import peer_recurrent  # noqa: E402,F401

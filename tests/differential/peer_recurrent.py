@@ -31,6 +31,7 @@ def recurrent(run, node, attrs, x, w, r, b=None, lengths=None, first=None, first
     op, hidden = node.op_type, r.shape[2]
     if attrs.get("layout", 0):
         x = x.transpose(0, 1)
+        first, first_cell = (state if state is None else state.transpose(0, 1) for state in (first, first_cell))
     directions, (steps, batch, _) = w.shape[0], x.shape
     names, clip = functions(op, attrs, directions), attrs.get("clip", 0)
     each = len(names) // directions
@@ -44,6 +45,7 @@ def recurrent(run, node, attrs, x, w, r, b=None, lengths=None, first=None, first
         states = [None] * steps
         reverse = d == 1 or attrs.get("direction", "forward") == "reverse"
         for t in reversed(range(steps)) if reverse else range(steps):
+            before = h, c
             of_x, of_h = x[t] @ w[d].T + bias[0], h @ r[d].T + bias[1]
             if op == "RNN":
                 h = gate[0](of_x + of_h)
@@ -62,6 +64,11 @@ def recurrent(run, node, attrs, x, w, r, b=None, lengths=None, first=None, first
                 c = f * c + i * gate[1](g)
                 h = gate[0](o + peepholes[1] * c) * names[d * each + 2](c)
             states[t] = h
+            if lengths is not None:
+                # An example that has ended keeps its states, and gives zeros.
+                goes_on = (t < lengths)[:, None]
+                states[t] = torch.where(goes_on, h, torch.zeros_like(h))
+                h, c = (torch.where(goes_on, new, old) for new, old in zip((h, c), before))
         all_states.append(torch.stack(states))
         last.append(h)
         last_cells.append(c)

@@ -17,6 +17,7 @@ import torch
 
 import cases
 import saved
+import tasks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHUNK = 60
@@ -45,9 +46,9 @@ def command_line(binary, folder, name):
     train = [
         "train", folder / f"{name}.onnx", "--data", data, "--batch", record["batch"], "--steps", len(record["losses"]),
         "--no-shuffle", "--lr", record["learning_rate"], "--lr-schedule", "constant", "--optimizer", record["optimizer"],
-        "--loss-scale", record["loss_scale"], "--method", "fp32", "--metrics", metrics, "--save", out, "--quiet",
+        "--loss-scale", record["loss_scale"], "--method", "fp32", "--metrics", metrics, "--save", out, "--quiet", *tasks.arguments(record),
     ]
-    evaluate = ["eval", out, "--data", data, "--batch", record["batch"], "--json", "-", "--quiet"]
+    evaluate = ["eval", out, "--data", data, "--batch", record["batch"], "--json", "-", "--quiet", *tasks.arguments(record)]
     for arguments in (train, evaluate):
         result = subprocess.run([str(a) for a in [binary, *arguments]], capture_output=True, text=True)
         if result.returncode:
@@ -57,8 +58,7 @@ def command_line(binary, folder, name):
     for loss, expected, tolerance in zip(losses, record["losses"], record["loss_tolerances"]):
         if not (loss is not None and abs(loss - expected) <= tolerance):
             return f"losses are {losses}, PyTorch's {record['losses']}"
-    arrays = np.load(folder / f"{name}.npz")
-    loss, expected = json.loads(result.stdout)["loss"], saved.loss_in_runtime(out, arrays["x"], arrays["y"])
+    loss, expected = json.loads(result.stdout)["loss"], saved.loss_in_runtime(out, record, dict(np.load(folder / f"{name}.npz")))
     if not abs(loss - expected) <= 1e-4 * max(expected, 1e-2):
         return f"eval says that the loss is {loss}, ONNX Runtime {expected}"
     return None

@@ -17,6 +17,7 @@ import cases
 import peer
 import run
 import saved
+import tasks
 
 
 def failures(checker, model, record):
@@ -25,7 +26,7 @@ def failures(checker, model, record):
         folder = pathlib.Path(folder)
         try:
             onnx.checker.check_model(model, full_check=True)
-            numbers = cases.numbers(model, record["seed"], record["batch"], record["classes"])
+            numbers = cases.numbers(model, record["seed"], record["batch"], record)
         except Exception:  # Whatever is wrong with it, it is no smaller network.
             return set()
         cases.write(folder, "seed-0", model, *numbers)
@@ -49,8 +50,7 @@ def pruned(model):
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(initializers)
     del model.graph.value_info[:]
-    names = {i.name for i in initializers}
-    kept = [i for n, i in enumerate(model.graph.input) if n == 0 or i.name in names]
+    kept = [i for n, i in enumerate(model.graph.input) if n == 0 or i.name in read]
     del model.graph.input[:]
     model.graph.input.extend(kept)
     return model
@@ -94,8 +94,8 @@ def known(model, tensor, value, batch):
 def smaller(model, record):
     """Models with fewer nodes, those that leave out most first."""
     values = {i.name: peer.tensor(i, torch.float64) for i in model.graph.initializer}
-    shape = [record["batch"], *[d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]]
-    values[model.graph.input[0].name] = torch.from_numpy(np.random.default_rng(0).standard_normal(shape))
+    x, _ = tasks.data(record, model, np.random.default_rng(0), 1, record["batch"])
+    values |= {name: array[0] for name, array in cases.converted(x, lambda array: array.double()).items()}
     state = peer.Run(model.opset_import[0].version, torch.float64, True)
     for node in model.graph.node:
         peer.compute(node, values, state)
@@ -105,9 +105,10 @@ def smaller(model, record):
         value = values[node.output[0]]
         if isinstance(value, torch.Tensor) and value.dtype == torch.int64 and node.input:
             yield known(model, node.output[0], value, record["batch"])
+    has_scores = "classes" in record and record.get("of", "examples") == "examples"
     for node in model.graph.node[:-1]:
         for name in node.output:
-            if batched(name) and node.name != "last_rows":
+            if has_scores and batched(name) and node.name != "last_rows":
                 yield ended(model, name, values[name].numel() // record["batch"], record["classes"])
     for node in reversed(model.graph.node):
         for output in node.output:
@@ -148,7 +149,7 @@ def main():
     if arguments.output:
         shutil.rmtree(arguments.output, ignore_errors=True)
         arguments.output.mkdir(parents=True)
-        numbers = cases.numbers(model, record["seed"], record["batch"], record["classes"])
+        numbers = cases.numbers(model, record["seed"], record["batch"], record)
         cases.write(arguments.output, f"seed-{arguments.seed:06}", model, *numbers)
 
 

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import cases
 import peer
+import tasks
 
 LENGTH, DEPTH, HEADS, WIDTH, CLASSES, BATCH = 5, 6, 2, 4, 3, 4
 LEAST = float(np.finfo(np.float32).min)
@@ -107,7 +108,7 @@ def queries(name, seed):
 def gradients(model, x, y):
     """The loss of a batch and the gradients of all parameters, in FP64."""
     values = {i.name: peer.tensor(i, torch.float64).requires_grad_() for i in model.graph.initializer}
-    loss = F.cross_entropy(cases.evaluate(model, x.double(), peer.Run(17, torch.float64, True), dict(values)), y)
+    loss = F.cross_entropy(cases.evaluate(model, {"x": x.double()}, peer.Run(17, torch.float64, True), dict(values)), y)
     loss.backward()
     return {name: value.grad.numpy().astype(np.float32) for name, value in values.items()}
 
@@ -122,7 +123,7 @@ def main():
         "attention-queries": queries,
     }.items()):
         model = make(name, seed)
-        record, arrays = cases.numbers(model, seed, BATCH, CLASSES)
+        record, arrays = cases.numbers(model, seed, BATCH, tasks.classes(CLASSES))
         first = gradients(model, torch.from_numpy(arrays["x"][:BATCH]), torch.from_numpy(arrays["y"][:BATCH]))
         cases.write(folder, name, model, record, {**arrays, **{f"gradient/{name}": value for name, value in first.items()}})
 

@@ -3,7 +3,7 @@
 //! Two builds with the same fingerprints on one machine make the same trainers, bit for bit. Nothing here depends on the
 //! clock or the number of threads; `tests/fingerprints.sh` compares two commits.
 
-use crate::differential::{Case, Trained, dataset, train_on};
+use crate::differential::{Case, Examples, Task, Trained, train_on};
 use bitbudget::{Budget, BudgetError, CompileError, Compiled, Limit, Options, compile};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_ir::Model;
@@ -30,6 +30,7 @@ pub struct Subject {
     pub name: String,
     model: Model,
     data: DataSpec,
+    task: Task,
     batch: usize,
     learning_rate: f32,
     optimizer: Optimizer,
@@ -44,13 +45,14 @@ pub fn subjects(folder: &Path) -> std::io::Result<Vec<Subject>> {
     for network in Network::OF_PAPER {
         let spec = Spec { network, width: 0.25, classes: 10, input: [3, 32, 32], seed: 0, ..Spec::default() };
         let model = build(&spec).map_err(std::io::Error::other)?;
-        let (data, optimizer) = (DataSpec::Digits, Optimizer::sgd());
-        subjects.push(Subject { name: network.to_string(), model, data, batch: 16, learning_rate: 0.01, optimizer });
+        let (name, data, task) = (network.to_string(), DataSpec::Digits, Task::default());
+        subjects.push(Subject { name, model, data, task, batch: 16, learning_rate: 0.01, optimizer: Optimizer::sgd() });
     }
     for name in crate::differential::names(folder)?.iter().step_by(EVERY) {
-        let Case { name, onnx, data, batch, optimizer, .. } = Case::read(folder, name)?;
-        let model = bitbudget_onnx::import_bytes(&onnx, None).map_err(std::io::Error::other)?.model;
-        subjects.push(Subject { name, model, data, batch, learning_rate: 0.01, optimizer });
+        let case = Case::read(folder, name)?;
+        let model = case.import(&case.onnx).map_err(std::io::Error::other)?.model;
+        let Case { name, data, task, batch, optimizer, .. } = case;
+        subjects.push(Subject { name, model, data, task, batch, learning_rate: 0.01, optimizer });
     }
     Ok(subjects)
 }
@@ -81,7 +83,8 @@ pub fn fingerprints(subject: &Subject) -> Vec<String> {
 
 impl Subject {
     fn options(&self) -> Options {
-        Options { batch: self.batch, optimizer: self.optimizer, ..Options::default() }
+        let loss = self.task.loss.clone();
+        Options { batch: self.batch, loss, optimizer: self.optimizer, ..Options::default() }
     }
 
     fn result(&self, options: &Options) -> String {
@@ -112,7 +115,8 @@ impl Subject {
                 Optimizer::Sgd { .. } => [0.0; 2],
             },
         };
-        train_on(&dataset(&self.data, &compiled.training)?, self.batch, &settings, compiled, THREADS)
+        let examples = Examples::load(&self.data, &compiled, self.task.ignored)?;
+        train_on(&examples, self.batch, &settings, compiled, THREADS)
     }
 }
 

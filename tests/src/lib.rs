@@ -24,7 +24,7 @@ pub type Arrays = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// All arrays of an npz file by name, as FP32 numbers in row-major order, with their shapes.
 ///
 /// # Errors
-/// If the file is no npz, or holds other numbers than FP32, FP64 and 64-bit integers.
+/// If the file is no npz, or holds other elements than FP32 and FP64 numbers, integers of 32 and 64 bits and truth values.
 pub fn arrays(path: &Path) -> std::io::Result<Arrays> {
     let mut archive = npyz::npz::NpzArchive::open(path)?;
     let names: Vec<String> = archive.array_names().map(String::from).collect();
@@ -38,6 +38,10 @@ pub fn arrays(path: &Path) -> std::io::Result<Arrays> {
             npy.into_vec::<f32>()?
         } else if kind.contains("i8") {
             npy.into_vec::<i64>()?.into_iter().map(|x| x as f32).collect()
+        } else if kind.contains("i4") {
+            npy.into_vec::<i32>()?.into_iter().map(|x| x as f32).collect()
+        } else if kind.contains("b1") {
+            npy.into_vec::<bool>()?.into_iter().map(|x| f32::from(u8::from(x))).collect()
         } else {
             npy.into_vec::<f64>()?.into_iter().map(|x| x as f32).collect()
         };

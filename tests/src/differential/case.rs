@@ -1,7 +1,10 @@
 //! The files of a case: `NAME.onnx`, `NAME.npz` and `NAME.json`.
 
+use super::Task;
 use crate::arrays;
+use bitbudget::Loss;
 use bitbudget_autodiff::{Optimizer, Updates};
+use bitbudget_onnx::{ImportError, ImportOptions, Imported, import_bytes_with};
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
 use serde::Deserialize;
@@ -25,6 +28,8 @@ pub struct Case {
     pub learning_rate: f32,
     /// The loss scale.
     pub loss_scale: LossScaling,
+    /// What it is trained for.
+    pub task: Task,
     /// The loss of each step, in FP64, and how far off it may be.
     pub losses: Vec<(f64, f64)>,
     /// Trained tensors and running statistics.
@@ -56,6 +61,34 @@ struct Record {
     loss_tolerances: Vec<f64>,
     tensors: Vec<TensorRecord>,
     operators: Vec<String>,
+    #[serde(flatten)]
+    task: TaskRecord,
+}
+
+/// Numbers that are left out are those of the loss by default.
+#[derive(Deserialize)]
+struct TaskRecord {
+    loss: String,
+    #[serde(default)]
+    label_smoothing: f64,
+    #[serde(default)]
+    class_weights: Vec<f32>,
+    huber_delta: Option<f64>,
+    ignore_label: Option<i32>,
+}
+
+impl TaskRecord {
+    fn task(self) -> Result<Task> {
+        let mut loss: Loss = self.loss.parse().map_err(Error::other)?;
+        match &mut loss {
+            Loss::CrossEntropy { smoothing, weights } => {
+                (*smoothing, *weights) = (self.label_smoothing, self.class_weights)
+            }
+            Loss::Huber { delta } => *delta = self.huber_delta.unwrap_or(*delta),
+            _ => {}
+        }
+        Ok(Task { loss, ignored: self.ignore_label })
+    }
 }
 
 #[derive(Deserialize)]
@@ -95,10 +128,20 @@ impl Case {
             },
             learning_rate: record.learning_rate,
             loss_scale: record.loss_scale.parse().map_err(Error::other)?,
+            task: record.task.task()?,
             losses: record.losses.into_iter().zip(record.loss_tolerances).collect(),
             tensors,
             operators: record.operators,
         })
+    }
+
+    /// Reads a network of the case: its own file, or what is saved of it.
+    pub(crate) fn import(&self, onnx: &[u8]) -> std::result::Result<Imported, ImportError> {
+        let loss = match &self.task.loss {
+            Loss::Output { name } => Some(name.clone()),
+            _ => None,
+        };
+        import_bytes_with(onnx, None, &ImportOptions { loss, ..ImportOptions::default() })
     }
 
     /// When parameters are updated with the case's loss scale.

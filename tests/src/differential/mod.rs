@@ -5,13 +5,16 @@
 
 mod budgets;
 mod case;
+mod examples;
 mod methods;
 mod saved;
 mod training;
 
 pub use case::{Case, names};
+pub(crate) use examples::Examples;
+pub use examples::Task;
+pub(crate) use training::train_on;
 pub use training::{Trained, train};
-pub(crate) use training::{dataset, train_on};
 
 use bitbudget::{Options, Rules, compile};
 use bitbudget_ir::{Graph, Op};
@@ -50,7 +53,7 @@ pub(crate) type Checked = Result<(), String>;
 /// All checks of a case; the trained network is saved in the folder `save` for other readers, if there is one.
 pub fn check(case: &Case, save: Option<&Path>) -> Vec<Finding> {
     let mut findings = Findings { network: case.name.clone(), all: Vec::new() };
-    let imported = match protected(|| Ok(bitbudget_onnx::import_bytes(&case.onnx, None))) {
+    let imported = match protected(|| Ok(case.import(&case.onnx))) {
         Err(panic) => return findings.only("import", Outcome::Failed(panic)),
         Ok(Err(refusal)) => return findings.only("import", Outcome::Refused(refusal.to_string())),
         Ok(Ok(imported)) => imported.model,
@@ -81,8 +84,8 @@ pub fn check(case: &Case, save: Option<&Path>) -> Vec<Finding> {
 
 /// The options of a method for the case's batch and optimizer.
 pub(crate) fn options(case: &Case, method: Method) -> Options {
-    let (optimizer, updates) = (case.optimizer, case.updates());
-    Options { batch: case.batch, optimizer, updates, method, ..Options::default() }
+    let (optimizer, updates, loss) = (case.optimizer, case.updates(), case.task.loss.clone());
+    Options { batch: case.batch, loss, optimizer, updates, method, ..Options::default() }
 }
 
 /// The findings about a network.

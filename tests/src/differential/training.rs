@@ -1,14 +1,11 @@
 //! Training a case, the way the command line does.
 
-use super::{Case, Checked, text};
+use super::{Case, Checked, Examples, text};
 use bitbudget::{Compiled, Options, Promotion, compile};
 use bitbudget_autodiff::Optimizer;
 use bitbudget_exec::{Executor, Footprint, Target, Values};
 use bitbudget_ir::{Graph, Model, Op};
-use bitbudget_train::batches::TrainOptions;
-use bitbudget_train::data::{self, DataSpec, Dataset, Fitting, Network};
 use bitbudget_train::divergence::Ended;
-use bitbudget_train::examples::Epochs;
 use bitbudget_train::learning_rate::LearningRate;
 use bitbudget_train::loss_scale::LossScaling;
 use bitbudget_train::metrics::Record;
@@ -46,7 +43,7 @@ pub(crate) fn train_compiled(
     loss_scale: LossScaling,
     threads: usize,
 ) -> Result<Trained, String> {
-    let dataset = dataset(&case.data, &compiled.training)?;
+    let examples = Examples::load(&case.data, &compiled, case.task.ignored)?;
     let settings = Settings {
         length: Length::Steps(case.losses.len() as u64),
         learning_rate: case.learning_rate,
@@ -59,12 +56,12 @@ pub(crate) fn train_compiled(
             Optimizer::Sgd { .. } => [0.0; 2],
         },
     };
-    train_on(&dataset, case.batch, &settings, compiled, threads)
+    train_on(&examples, case.batch, &settings, compiled, threads)
 }
 
 /// Trains what is compiled on any data in their order; an error says where it diverged.
 pub(crate) fn train_on(
-    dataset: &Dataset,
+    examples: &Examples,
     batch: usize,
     settings: &Settings,
     mut compiled: Compiled,
@@ -77,11 +74,11 @@ pub(crate) fn train_on(
     let fp32 = compiled.evaluate_fp32().map_err(text)?;
     let loss = compiled.loss().clone();
     let (mut losses, mut skipped) = (Vec::new(), 0);
-    let examples = Epochs::new(dataset, TrainOptions { batch, seed: 0, shuffle: false, augment: false });
+    let epochs = examples.epochs(batch)?;
     let ended = run::train(
         &mut executor,
         &mut values,
-        Training { programs, fp32: &fp32, examples: &examples, settings, loss: &loss },
+        Training { programs, fp32: &fp32, examples: &*epochs, settings, loss: &loss },
         &mut |over| {
             let tensors: Vec<u32> = over.iter().map(|over| over.tensor).collect();
             let promoted = compiled.promote(&tensors, Promotion::Fitting).map_err(bitbudget_train::Error::compile)?;
@@ -115,21 +112,6 @@ pub(crate) fn train_on(
             .unwrap_or(0),
     };
     Ok(Trained { compiled, losses, skipped, allocated, evaluations })
-}
-
-/// Data, read and fitted to a network as the command line does.
-pub(crate) fn dataset(spec: &DataSpec, training: &Graph) -> Result<Dataset, String> {
-    let input = training.ids().find(|&id| matches!(training.op(id), Op::Input(_))).ok_or("there is no input")?;
-    let fixed = |d: &bitbudget_ir::Dim| d.as_fixed().ok_or("a dimension varies");
-    let shape: Vec<usize> = training.ty(input).shape.0.iter().skip(1).map(fixed).collect::<Result<_, _>>()?;
-    let logits = training.output("logits").ok_or("there are no class scores")?;
-    let classes = training.ty(logits).shape.0.get(1).map(fixed).ok_or("there are no classes")??;
-    let input = training.op(input).source_name().unwrap_or_default().to_string();
-    let labels = training.ids().find(|&id| training.node(id).is_target()).ok_or("there are no labels")?;
-    let labels = training.op(labels).source_name().unwrap_or_default().to_string();
-    let network = Network { input, shape, labels, classes };
-    let loaded = data::load(spec, &network, 0, None).map_err(text)?;
-    data::fit(loaded, &network, Fitting::default()).map_err(text)
 }
 
 /// Whether losses, trained tensors and running statistics are PyTorch's.

@@ -223,7 +223,15 @@ fn what_fits_no_loss_is_told_what_would() {
             "train one.onnx --batch 4 --data npz:two.npz --loss bce",
             &["target 2 at element 0", "from 0 to 1", "--loss mse"],
         ),
-        ("train net.onnx --batch 4 --data npz:float.npz --loss mse", &["`targets` has shape [8, 1]", "[N, 3]"]),
+        ("train net.onnx --batch 4 --data npz:float.npz --loss mse", &["`y` has shape [8, 1]", "[N, 3]"]),
+        (
+            "train net.onnx --batch 4 --data npz:float.npz --loss mse --ignore-label -100",
+            &["--ignore-label is an option of the loss cross-entropy, not of mse"],
+        ),
+        (
+            "train net.onnx --batch 4 --data npz:float.npz --loss mse --layout channels-last",
+            &["--layout and --resize are for images with one label each"],
+        ),
         ("train net.onnx --data digits --loss mse", &["npz:FILE", "the targets of the loss mse as `y`"]),
         (
             "train net.onnx --data digits --loss mae",

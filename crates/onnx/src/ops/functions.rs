@@ -140,8 +140,8 @@ fn prelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     let is_one = |dim: &Dim| *dim == Dim::fixed(1);
     let behind = given.0.iter().skip_while(|dim| is_one(dim)).skip(1).all(is_one);
     let per_channel = || {
-        let channels = shape.get(1).filter(|&channels| behind && given.0.contains(&channels))?;
-        let axis = given.0.iter().position(|&dim| dim == channels)?;
+        let axis = given.0.iter().position(|dim| !is_one(dim))?;
+        let channels = shape.get(1).filter(|&channels| behind && given.0[axis] == channels)?;
         let mut dims = vec![Dim::fixed(1); shape.rank() - 1];
         dims[0] = channels;
         (given.rank() - axis + 1 == shape.rank()).then_some(Shape(dims))

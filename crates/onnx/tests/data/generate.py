@@ -494,6 +494,8 @@ case("old_image_scaler", 6, CNHW, [node("ImageScaler", ["x"], scale=0.5, bias=[1
 case("old_crop", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 1])], expect=lambda x, v: x[:, :, 2:-1, 1:])
 case("old_crop_scale", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 0], scale=[3, 2])], expect=lambda x, v: x[:, :, 2:5, 1:3])
 
+# A slope for each place, not for the one channel.
+case("prelu_one_channel", 16, ["N", 1, 6], [node("PRelu", ["x", "s"])], dict(s=f(1, 6)))
 spectra.add(case, node, f, i)
 
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
