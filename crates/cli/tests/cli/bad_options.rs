@@ -178,10 +178,24 @@ fn options_without_an_effect_are_refused() {
         ("assign net.onnx --budget 85% --low-ratio 1", &[demoting, "is ilp"]),
         ("assign net.onnx --budget 85% --method demote --low-ratio 1", &["only without a budget: --low-ratio"]),
         (
-            "assign net.onnx --budget 85% --method demote --formats bf16 --time-weight 2 --max-slowdown 5% --no-recompute \
+            "assign net.onnx --budget 85% --method demote --formats bf16 --time-weight 2 --max-slowdown 5% \
              --granularity group --solve-seconds 1",
-            &["only with method ilp: --formats, --granularity, --no-recompute, --time-weight, --max-slowdown, \
-               --solve-seconds; the method is demote"],
+            &[
+                "only with method ilp: --formats, --granularity, --time-weight, --max-slowdown, --solve-seconds; the method \
+               is demote",
+            ],
+        ),
+        (
+            "assign net.onnx --budget 85% --method demote --no-recompute",
+            &["only with method ilp: --no-recompute; the method is demote"],
+        ),
+        (
+            "assign net.onnx --budget 85% --time-weight 2 --no-recompute",
+            &["'--time-weight <W>' cannot be used with '--no-recompute'"],
+        ),
+        (
+            "compare net.onnx --max-slowdown 5% --no-recompute",
+            &["'--max-slowdown <SHARE>' cannot be used with '--no-recompute'"],
         ),
         ("compare net.onnx --lr 5", &["--data <DATA>"]),
         ("compare net.onnx --methods fp32 --max-slowdown 5%", &["only with method ilp: --max-slowdown"]),

@@ -348,5 +348,5 @@ fn a_loss_of_the_network_trains_as_the_same_by_name() {
     );
     let training = folder.succeed("inspect whole.onnx --loss output:total --text training").stdout;
     assert!(training.contains("input {name=\"goal\", target=true}"), "{training}");
-    folder.refused("train whole.onnx --data npz:classes.npz --loss output:total --batch 3", &["`goal` has shape [9]"]);
+    folder.refused("train whole.onnx --data npz:classes.npz --loss output:total --batch 3", &["`y` has shape [9]"]);
 }
