@@ -95,7 +95,7 @@ fn checked(text: &str) -> Result<Graph> {
     let of_node = |id: NodeId| {
         let name = &graph.node(id).name;
         let name = if name.is_empty() { id.to_string() } else { name.clone() };
-        format!("{} `{name}` on", graph.op(id).name())
+        format!("{} `{name}`", graph.op(id).name())
     };
     let located = |text: String| {
         let id = graph.ids().rfind(|&id| text.starts_with(&of_node(id)));
