@@ -150,6 +150,9 @@ impl WarningKind {
             | WarningKind::FoldedStatistics
             | WarningKind::MixedModes
             | WarningKind::ConstantScale => self.event_of_normalisation(count),
+            WarningKind::Separated | WarningKind::Shared | WarningKind::SharedByCopies | WarningKind::Transposed => {
+                self.event_of_parameters(count)
+            }
             WarningKind::BoundSizes => {
                 format!("{} taken from the data", of("variable size is", "variable sizes are"))
             }
@@ -185,22 +188,6 @@ impl WarningKind {
                 of("operator", "operators")
             ),
             WarningKind::LossInside => format!("{} in the file", of("loss is computed", "losses are computed")),
-            WarningKind::Separated => format!(
-                "{} with others because their elements were equal",
-                of(
-                    "parameter is trained separately: the exporter had merged it",
-                    "parameters are trained separately: the exporter had merged them"
-                )
-            ),
-            WarningKind::Shared => {
-                format!("{} by several operators", of("parameter is shared", "parameters are shared"))
-            }
-            WarningKind::SharedByCopies => {
-                format!("{} by layers that differ in their number", of("parameter is shared", "parameters are shared"))
-            }
-            WarningKind::Transposed => {
-                format!("{} of another, transposed", of("parameter holds the elements", "parameters hold the elements"))
-            }
             WarningKind::CopiedStatistics => format!(
                 "{} stored once in the file but used by several operators",
                 of("running statistic is", "running statistics are")
@@ -222,6 +209,30 @@ impl WarningKind {
                 "{} in PyTorch",
                 of("initializer is a buffer, not a parameter,", "initializers are buffers, not parameters,")
             ),
+        }
+    }
+
+    /// The event, where it is about parameters that seem to be one, or several.
+    fn event_of_parameters(&self, count: usize) -> String {
+        let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        match self {
+            WarningKind::Separated => format!(
+                "{} with others because their elements were equal",
+                of(
+                    "parameter is trained separately: the exporter had merged it",
+                    "parameters are trained separately: the exporter had merged them"
+                )
+            ),
+            WarningKind::Shared => {
+                format!("{} by several operators", of("parameter is shared", "parameters are shared"))
+            }
+            WarningKind::SharedByCopies => {
+                format!("{} by layers that differ in their number", of("parameter is shared", "parameters are shared"))
+            }
+            WarningKind::Transposed => {
+                format!("{} of another, transposed", of("parameter holds the elements", "parameters hold the elements"))
+            }
+            _ => String::new(),
         }
     }
 
