@@ -64,7 +64,9 @@ multiversion! {
                         let [seed, update] = [2, 1].map(|below| stack.blocks[stack.held - below][0] as u32);
                         stack.held -= 2;
                         let at = (operands.tile.start + start) as u64;
-                        stack.put(|block| uniform(key_of_update(key, seed, update), at, block));
+                        // A closure would be a function of its own, without this one's vector instructions.
+                        uniform(key_of_update(key, seed, update), at, &mut stack.blocks[stack.held]);
+                        stack.held += 1;
                     }
                     Word::Pow => stack.several(|[a, b]| libm::powf(a, b)),
                     Word::Add => stack.several(|[a, b]| a + b),
