@@ -47,7 +47,11 @@ pub(crate) fn check_fixed_batch(graph: &Graph, batch: usize) -> Result<(), Graph
     match graph.fixed_batch().filter(|&fixed| fixed != batch) {
         None => Ok(()),
         Some(fixed) => {
-            let reason = format!("it takes {fixed} examples at a time, not {batch}; use a batch of {fixed}");
+            let examples = if fixed == 1 { "1 example".to_string() } else { format!("{fixed} examples") };
+            let reason = format!(
+                "it takes {examples} at a time, not {batch}; use a batch of {fixed}, or export it with a variable batch \
+                 (`bitbudget inspect` says which nodes need {fixed})"
+            );
             Err(GraphError::new("graph", graph.name(), &[], Reason::new(reason)))
         }
     }

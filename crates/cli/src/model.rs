@@ -6,7 +6,7 @@ use crate::files::{read, read_text};
 use crate::output::remark;
 use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
-use bitbudget::onnx::{ImportOptions, Warning, import_with};
+use bitbudget::onnx::{Dropout, ImportOptions, Warning, import_with};
 use bitbudget::{
     Available, Budget, Compiled, FileKind, Format, Graph, Loss, Measured, Method, Model, Optimizer, Options, Pin, Plan,
     Profile, Rules, Storage, Updates, closing_function, compile, compile_as,
@@ -68,6 +68,13 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, loss: &Loss, network: 
                 "the network ends in {operator} (`{name}`): {loss} applies its own, so the loss is that of the scores \
                  before it; a saved network keeps it"
             ),
+        );
+    }
+    if network.dropout == Dropout::On && !forward.ids().any(|id| forward.op(id).name() == "dropout") {
+        remark(
+            "warning",
+            "--dropout on has no effect: the file has no dropout, which exporters leave out in evaluation mode; export the network in training \
+             mode (training=torch.onnx.TrainingMode.TRAINING)",
         );
     }
     for warning in warnings {

@@ -64,6 +64,8 @@ pub enum WarningKind {
     Shared,
     /// Parameters that copies of one layer share, as if an exporter had merged them.
     SharedByCopies,
+    /// Parameters of the exported program that the file does not have.
+    Lost,
     /// Parameters that hold the elements of others, transposed.
     Transposed,
     /// Running statistics that an exporter merged were copied.
@@ -125,6 +127,7 @@ impl WarningKind {
             | WarningKind::UnknownAttribute
             | WarningKind::Rounded
             | WarningKind::SharedByCopies
+            | WarningKind::Lost
             | WarningKind::Transposed
             | WarningKind::ConstantWeight
             | WarningKind::MadeWeights
@@ -150,9 +153,11 @@ impl WarningKind {
             | WarningKind::FoldedStatistics
             | WarningKind::MixedModes
             | WarningKind::ConstantScale => self.event_of_normalisation(count),
-            WarningKind::Separated | WarningKind::Shared | WarningKind::SharedByCopies | WarningKind::Transposed => {
-                self.event_of_parameters(count)
-            }
+            WarningKind::Separated
+            | WarningKind::Shared
+            | WarningKind::SharedByCopies
+            | WarningKind::Lost
+            | WarningKind::Transposed => self.event_of_parameters(count),
             WarningKind::BoundSizes => {
                 format!("{} taken from the data", of("variable size is", "variable sizes are"))
             }
@@ -229,6 +234,10 @@ impl WarningKind {
             WarningKind::SharedByCopies => {
                 format!("{} by layers that differ in their number", of("parameter is shared", "parameters are shared"))
             }
+            WarningKind::Lost => format!(
+                "{} not in the file",
+                of("parameter of the exported program is", "parameters of the exported program are")
+            ),
             WarningKind::Transposed => {
                 format!("{} of another, transposed", of("parameter holds the elements", "parameters hold the elements"))
             }
@@ -311,9 +320,12 @@ impl WarningKind {
             WarningKind::Separated => "to share a parameter between operators, give it elements that differ",
             WarningKind::Shared => "each is trained as one parameter",
             WarningKind::SharedByCopies => {
-                "each is trained as one parameter. Exporters merge weights that begin equal, as those of \
-                 nn.TransformerEncoder do: to train them separately, export with training=torch.onnx.TrainingMode.TRAINING \
+                "each is trained as one parameter. If the exporter merged weights that began equal, as it \
+                 does those of nn.TransformerEncoder, and they are to be trained separately, export with training=torch.onnx.TrainingMode.TRAINING \
                  (dynamo=False) or optimize=False (dynamo=True)"
+            }
+            WarningKind::Lost => {
+                "what the exporter folded into a constant or left out is not trained; export with optimize=False"
             }
             WarningKind::Transposed => {
                 "the two are trained separately. If the network shares them, export with do_constant_folding=False \

@@ -15,6 +15,21 @@ pub(crate) struct Choices {
     pub(crate) recomputed: Vec<TrainingId>,
 }
 
+/// For each node, whether it is computed of the forward pass alone: before the loss, or from such nodes, as the square in the gradient of a
+/// hyperbolic tangent is.
+fn of_forward(graph: &Graph) -> Vec<bool> {
+    let mut found = vec![false; graph.len()];
+    for id in graph.ids() {
+        let operands = graph.operands(id);
+        found[id.index()] = match graph.output("loss") {
+            Some(loss) if loss == id => false,
+            Some(loss) if loss < id => !operands.is_empty() && operands.iter().all(|x| found[x.index()]),
+            _ => true,
+        };
+    }
+    found
+}
+
 impl Plan {
     /// The choices for the tensors of a training graph; `problems` are those that are known already.
     ///
@@ -64,6 +79,7 @@ impl Plan {
         let named = |id| graph.origin(id).zip(names[id.index()].as_deref()).map(|(id, name)| (name, id));
         let found: BTreeMap<&str, TrainingId> = graph.ids().filter_map(named).collect();
         let is_named = |id: NodeId, name: &str| names[id.index()].as_deref() == Some(name);
+        let of_forward = of_forward(graph);
         let is_result = |id: &TrainingId, name: &str| {
             let id = id.node();
             // A parameter in FP32 is its master: it has no copy that could be made again.
@@ -72,8 +88,8 @@ impl Plan {
             };
             let is_parameter = tensors.iter().zip(&formats).any(is_master);
             // Nothing of the backward pass reads the loss itself.
-            let is_loss = graph.output("loss").is_some_and(|loss| loss <= id || is_named(loss, name));
-            graph.op(id).source_name().is_none() && !is_parameter && !is_loss
+            let is_loss = graph.output("loss").is_some_and(|loss| is_named(loss, name));
+            graph.op(id).source_name().is_none() && !is_parameter && !is_loss && of_forward[id.index()]
         };
         let mut recomputed = BTreeSet::new();
         for name in &self.recompute {

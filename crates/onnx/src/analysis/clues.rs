@@ -25,8 +25,10 @@ impl Clues {
     pub(crate) fn of(model: &ModelProto, graph: &GraphProto) -> Clues {
         let order = execution_order(&graph.node).unwrap_or_default();
         let signature = Signature::of(model, graph);
+        let mut frozen = frozen::statistics(graph, &order);
+        frozen.retain(|name| signature.is_parameter(name) != Some(true));
         Clues {
-            frozen: frozen::statistics(graph, &order),
+            frozen,
             marks_merged: signature.is_stored_whole() || marks_merged(model, graph),
             source: Source::of(model),
             signature,

@@ -88,10 +88,29 @@ impl Signature {
         if self.kinds.is_empty() || self.kinds.contains_key(name) {
             return false;
         }
-        match self.folded.get(name) {
-            Some(from) => !from.iter().any(|name| self.kinds.contains_key(name)),
-            None => uniform && is_numbered(name),
+        match self.folded.contains_key(name) {
+            true => !self.sources(name).iter().any(|source| self.is_parameter(source) == Some(true)),
+            false => uniform && is_numbered(name),
         }
+    }
+
+    /// The tensors that the exporter computed an initializer from, also by way of others.
+    fn sources<'s>(&'s self, name: &'s str) -> BTreeSet<&'s str> {
+        let mut found = BTreeSet::new();
+        let mut next = vec![name];
+        while let Some(name) = next.pop() {
+            let new = self.folded.get(name).into_iter().flatten().filter(|source| found.insert(source.as_str()));
+            next.extend(new.map(String::as_str));
+        }
+        found
+    }
+
+    /// The parameters of the program that the file does not have, and that no trained parameter was computed from.
+    pub(crate) fn lost(&self, trained: &BTreeSet<&str>) -> Vec<String> {
+        let sources: BTreeSet<&str> = trained.iter().flat_map(|name| self.sources(name)).collect();
+        let parameters = self.kinds.iter().filter(|(_, kind)| **kind == Kind::Parameter).map(|(name, _)| name);
+        let is_there = |name: &str| self.stored.contains(name) || trained.contains(name) || sources.contains(name);
+        parameters.filter(|name| !is_there(name)).cloned().collect()
     }
 
     /// Whether the program lists a tensor as a parameter; nothing if the file has no list.

@@ -43,6 +43,8 @@ pub(crate) fn reader(importer: &Importer, node: &Node, number: usize) -> Reader 
     let group = match (importer.clues.marks_merged, &module) {
         (true, _) => String::new(),
         (false, Some(module)) => format!("module {module}"),
+        // The older exporter names the calls of one layer `/act/PRelu` and `/act_1/PRelu`.
+        (false, None) if node.name.starts_with('/') => format!("layer {}", called(layer_of(node.name)).join("/")),
         // A weight in the making, such as one that is centred, reads a parameter several times.
         (false, None) if node.inputs.iter().flatten().all(|input| is_weight(importer, &input.value)) => {
             "weights".into()
@@ -142,18 +144,25 @@ fn warn_of_sharing(importer: &mut Importer, made: &Made, initializer: &str) {
 /// Whether two layers or nodes seem to be copies of one layer: their names differ in numbers, and not only in those at the end of a part,
 /// which exporters give to further calls of the same layer.
 fn are_copies(first: &str, second: &str) -> bool {
-    let called = |name: &str| -> Vec<String> {
-        let digits = |c: char| c.is_ascii_digit();
-        let part = |part: &str| match part.trim_end_matches(digits).strip_suffix('_') {
-            Some(start) if part.ends_with(digits) => start.to_string(),
-            _ => part.to_string(),
-        };
-        name.split('/').map(part).collect()
-    };
     let (first, second) = (called(first), called(second));
     let without_numbers =
         |name: &[String]| -> String { name.join("/").chars().filter(|c| !c.is_ascii_digit()).collect() };
     first != second && without_numbers(&first) == without_numbers(&second)
+}
+
+/// The parts of a node's or a layer's name without the numbers that exporters give to further calls.
+fn called(name: &str) -> Vec<String> {
+    let digits = |c: char| c.is_ascii_digit();
+    let part = |part: &str| match part.trim_end_matches(digits).strip_suffix('_') {
+        Some(start) if part.ends_with(digits) => start.to_string(),
+        _ => part.to_string(),
+    };
+    name.split('/').map(part).collect()
+}
+
+/// The layer of a node that has it in its name.
+fn layer_of(node: &str) -> &str {
+    node.rsplit_once('/').map_or("", |(layer, _)| layer)
 }
 
 /// Whether a value is the same for all examples.
@@ -197,6 +206,21 @@ fn module(node: &NodeProto) -> Option<String> {
     let class = origin.class();
     let is_layer = class.starts_with("torch.nn.modules.") && !class.starts_with("torch.nn.modules.container.");
     is_layer.then(|| origin.layer().to_string())
+}
+
+/// The parameters of the exported program that the file has no longer, but for those that copies of a layer share.
+pub(crate) fn lost(importer: &Importer) -> Vec<String> {
+    let graph = &importer.graph;
+    let parameter = |id| match graph.op(id) {
+        Op::Parameter(parameter) => Some(parameter.name.as_str()),
+        _ => None,
+    };
+    let trained: BTreeSet<&str> = graph.ids().filter_map(parameter).collect();
+    let shape = |name: &str| -> String { name.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    let shared: BTreeSet<String> = importer.shared.iter().map(|name| shape(name)).collect();
+    let mut lost = importer.clues.signature.lost(&trained);
+    lost.retain(|name| !shared.contains(&shape(name)));
+    lost
 }
 
 /// The parameters that hold the elements of another one transposed: two parts of a network that share a weight, as an embedding and the

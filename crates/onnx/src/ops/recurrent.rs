@@ -200,6 +200,7 @@ fn layer(importer: &mut Importer, node: &Node, cell: Cell) -> Result<Vec<Value>,
     let state = [Dim::fixed(direction.is_reversed().len()), x_shape.0[1], Dim::fixed(hidden)];
     let positions: &[usize] = if cell == Cell::Lstm { &[5, 6] } else { &[5] };
     let initial = positions.iter().any(|&position| is_given(importer, node, position));
+    positions.iter().try_for_each(|&position| check_hidden(importer, node, position, hidden))?;
     for &position in positions.iter().filter(|_| initial) {
         operands.push(initial_state(importer, node, position, Shape(state.to_vec()), batch_first)?);
     }
@@ -221,6 +222,20 @@ fn layer(importer: &mut Importer, node: &Node, cell: Cell) -> Result<Vec<Value>,
     };
     let states = importer.emit(node.name, op, &operands)?;
     outputs(importer, node, states, lengths, batch_first)
+}
+
+/// Checks the last dimension of an initial state, which zeros have too.
+fn check_hidden(importer: &Importer, node: &Node, position: usize, hidden: usize) -> Result<(), String> {
+    let shape = match node.input(position).map(|operand| &operand.value) {
+        Some(Value::Constant(constant)) => Shape::fixed(&constant.shape),
+        Some(Value::Initializer(i)) => Shape::fixed(&importer.initializers[*i].constant.shape),
+        Some(Value::Tensor(id)) => importer.shape(*id),
+        _ => return Ok(()),
+    };
+    match shape.0.last() {
+        Some(&last) if last == Dim::fixed(hidden) => Ok(()),
+        _ => Err(format!("an initial state is {shape}, but R is for states of {hidden} elements")),
+    }
 }
 
 /// An initial state `[D, N, H]`; zeros where it is not given.

@@ -114,7 +114,7 @@ fn candidates(source: &Shape, dims: &[Option<Dim>], batch: Option<usize>) -> imp
     let outer = before(&mut source.0.iter().copied().take_while(|d| !d.is_batch()));
     let of_batch = source.0.iter().find(|d| d.is_batch()).map_or(1, |d| d.factor());
     let inner = (of_batch > 1).then(|| outer.saturating_mul(of_batch));
-    let mut found = Vec::new();
+    let mut found: Vec<Vec<Option<Dim>>> = Vec::new();
     for begins in [true, false] {
         for place in std::iter::once(outer).chain(inner) {
             for at in 0..dims.len() {
@@ -140,6 +140,12 @@ fn candidates(source: &Shape, dims: &[Option<Dim>], batch: Option<usize>) -> imp
             }
         }
     }
+    // It is more often a dimension of its own, and hardly ever the last one.
+    let is_unlikely = |dims: &Vec<Option<Dim>>| {
+        let batches = |d: &Dim| d.is_batch() && d.factor() > 1;
+        (dims.iter().flatten().any(batches), dims.last().is_some_and(|d| d.is_some_and(Dim::is_batch)))
+    };
+    found.sort_by_key(is_unlikely);
     found.into_iter()
 }
 
@@ -374,6 +380,15 @@ mod tests {
         assert_eq!(check("7,N,2,16", &[28, 32], Some(4)), "[7*N,32]");
         assert_eq!(check("7*N,32", &[7, 4, 32], Some(4)), "[7,N,32]");
         assert_eq!(check("7*N,32", &[4, 7, 32], Some(4)), "[N,7,32]");
+        for (steps, batch) in [(7, 1), (6, 2), (6, 3)] {
+            let fixed = [steps as i64, batch as i64];
+            let joined = format!("{steps}*N,32");
+            assert_eq!(check(&joined, &[fixed[0], fixed[1], 32], Some(batch)), format!("[{steps},N,32]"));
+            let heads = check(&format!("{steps},N,32"), &[fixed[0], 2 * fixed[1], 16], Some(batch));
+            assert_eq!(heads, format!("[{steps},2*N,16]"));
+            let rows = check(&format!("{steps},2*N,16"), &[fixed[0] * fixed[1], 32], Some(batch));
+            assert_eq!(rows, format!("[{joined}]"));
+        }
     }
 
     #[test]

@@ -171,6 +171,18 @@ fn what_the_exporter_computed_of_no_parameter_is_a_constant() {
     model.graph.as_mut().unwrap().metadata_props =
         vec![note(key, "p_w: PARAMETER target='w'\np_b: PARAMETER target='b'")];
     assert_eq!(constants(&model), 2);
+    // A table that is cut out of a buffer is none that is trained, and what is nowhere is told.
+    let graph = model.graph.as_mut().unwrap();
+    graph.value_info[1] = folded("linspace", "['table', 'val_0']");
+    graph.metadata_props = vec![note(
+        key,
+        "p_w: PARAMETER target='w'\np_b: PARAMETER target='b'\np_gone: PARAMETER target='gone'\nb_table: BUFFER target='table'",
+    )];
+    assert_eq!(constants(&model), 2);
+    let warnings = import(&model).unwrap().warnings;
+    let lost = warnings.iter().find(|warning| warning.kind == WarningKind::Lost).unwrap();
+    assert_eq!((lost.names.as_slice(), lost.kind.is_note()), (&["gone".to_string()][..], false));
+    assert!(lost.to_string().contains("export with optimize=False"), "{lost}");
     assert!(["b", "val_1"].iter().all(|name| parameters(&model).contains(&name.to_string())));
 }
 
@@ -237,4 +249,57 @@ fn a_weight_that_is_another_one_transposed_is_warned_of() {
     assert_eq!((&transposed[0].kind, &transposed[0].names), (&WarningKind::Transposed, &vec!["v".to_string()]));
     assert!(transposed[0].to_string().contains("the two are trained separately"), "{}", transposed[0]);
     assert_eq!(weights((0..6).map(|n| n as f32).collect()), []);
+}
+
+#[test]
+fn calls_of_one_layer_share_a_parameter_whose_elements_are_equal() {
+    let parameters = |first: &str, second: &str| {
+        let named =
+            |name: &str, from: &str, to: &str| NodeProto { name: name.into(), ..node("PRelu", &[from, "slope"], to) };
+        let slope = numbers("slope", &[4], vec![0.25; 4]);
+        let mut model = model(vec![named(first, "x", "h"), named(second, "h", "y")], vec![slope]);
+        model.graph.as_mut().unwrap().input[0] = info("x", &[0, 4]);
+        import(&model).unwrap().model.values.len()
+    };
+    assert_eq!(parameters("/act/PRelu", "/act_1/PRelu"), 1);
+    assert_eq!(parameters("/PRelu", "/PRelu_1"), 1);
+    assert_eq!(parameters("/first/act/PRelu", "/second/act/PRelu"), 2);
+}
+
+#[test]
+fn what_the_program_lists_as_parameters_is_trained_whatever_its_name() {
+    let parameters = |signature: &[&str]| {
+        let nodes = vec![node("Sub", &["x", "running_mean"], "centred"), node("Div", &["centred", "std"], "y")];
+        let weights = ["running_mean", "std"].map(|name| numbers(name, &[4], vec![1.0, 2.0, 3.0, 4.0])).to_vec();
+        let mut model = model(nodes, weights);
+        let graph = model.graph.as_mut().unwrap();
+        graph.input[0] = info("x", &[0, 4]);
+        let value = signature.join("\n");
+        let key = "pkg.torch.export.ExportedProgram.graph_signature".into();
+        graph.metadata_props = vec![StringStringEntryProto { key, value, ..Default::default() }];
+        let text = import(&model).unwrap().model.graph.to_string();
+        text.matches("= parameter").count()
+    };
+    assert_eq!(parameters(&[]), 0);
+    assert_eq!(parameters(&["p_a: PARAMETER target='running_mean'", "p_b: PARAMETER target='std'"]), 2);
+}
+
+#[test]
+fn an_initial_state_of_zeros_has_the_size_of_the_others() {
+    let recurrent = |size: i64| {
+        let lstm = node("RNN", &["x", "w", "r", "", "", "h"], "all");
+        let nodes = vec![lstm, node("ReduceSum", &["all", "axes"], "y")];
+        let sizes = |name: &str, dims: &[i64]| {
+            let count = dims.iter().product::<i64>();
+            numbers(name, dims, (0..count).map(|n| n as f32).collect())
+        };
+        let zeros = numbers("h", &[1, 2, size], vec![0.0; 2 * size as usize]);
+        let mut model =
+            model(nodes, vec![sizes("w", &[1, 3, 4]), sizes("r", &[1, 3, 3]), zeros, whole("axes", &[0, 1])]);
+        model.graph.as_mut().unwrap().input[0] = info("x", &[5, 0, 4]);
+        import(&model)
+    };
+    let message = recurrent(4).unwrap_err().to_string();
+    assert!(message.contains("an initial state is [1,2,4], but R is for states of 3 elements"), "{message}");
+    assert!(!recurrent(3).map_or_else(|error| error.to_string(), |_| String::new()).contains("initial state"));
 }

@@ -218,11 +218,15 @@ impl Found<'_> {
     }
 
     fn note(&self) -> Option<String> {
-        self.is_scaled().then(|| {
-            format!(
-                "{} holds bytes: they are divided by 255; stored as floats they would be used as they are.",
-                self.name
-            )
+        let name = &self.name;
+        let is_bytes = !self.port.integers && self.array.elements == "uint8";
+        is_bytes.then(|| match self.is_target {
+            true => {
+                format!("{name} holds bytes: as targets they are used as they are, from 0 to 255, not divided by 255.")
+            }
+            false => {
+                format!("{name} holds bytes: they are divided by 255; stored as floats they would be used as they are.")
+            }
         })
     }
 
@@ -317,9 +321,9 @@ fn column(found: &Found<'_>, examples: &mut Option<usize>) -> std::result::Resul
     }
 }
 
-/// Whether a number is an index of so many; negative ones count from the end.
+/// Whether a number is an index of so many. ONNX has negative ones count from the end, but in data they are padding or a mistake.
 fn is_index(whole: i128, below: Option<usize>) -> bool {
-    below.is_none_or(|below| (-(below as i128)..below as i128).contains(&whole))
+    below.is_none_or(|below| (0..below as i128).contains(&whole))
 }
 
 /// Makes ignored labels negative, and says which one is no class.
