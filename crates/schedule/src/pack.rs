@@ -86,13 +86,13 @@ struct Search {
     lives: Vec<[usize; 2]>,
     /// The offset of each tensor, by number.
     offsets: Vec<usize>,
-    is_placed: Vec<bool>,
+    /// The tensors that are not placed, in order.
+    open: Vec<usize>,
     /// The lowest offset that is left for each tensor.
     lowest: Vec<usize>,
     /// By section, the end of what lies there, and the sizes of what does not yet.
     floor: Vec<usize>,
     left: Vec<usize>,
-    placed: usize,
     tries: usize,
     /// By section, how often what is left there did not fit.
     failed: Vec<usize>,
@@ -113,11 +113,10 @@ impl Search {
             sizes,
             lives,
             offsets: vec![0; count],
-            is_placed: vec![false; count],
+            open: (0..count).collect(),
             lowest: vec![0; count],
             floor: vec![0; packing.sections],
             left,
-            placed: 0,
             tries: TRIED * count,
             failed: vec![0; packing.sections],
         }
@@ -125,7 +124,7 @@ impl Search {
 
     /// Places what is left, nothing below `bottom`; whether that succeeded.
     fn place(&mut self, bottom: usize) -> bool {
-        if self.placed == self.order.len() {
+        if self.open.is_empty() {
             return true;
         }
         if self.tries == 0 || self.is_full(bottom, 0..self.floor.len()) {
@@ -143,8 +142,8 @@ impl Search {
             if self.place(offset) {
                 return true;
             }
-            self.is_placed[at] = false;
-            self.placed -= 1;
+            let place = self.open.partition_point(|&other| other < at);
+            self.open.insert(place, at);
             self.left[first..end].iter_mut().for_each(|left| *left += size);
             self.floor[first..end].copy_from_slice(&floor);
             raised.into_iter().for_each(|(other, lowest)| self.lowest[other] = lowest);
@@ -168,7 +167,7 @@ impl Search {
 
     /// Where a tensor could be placed next, the lowest first: not above the end of another one that could be placed below it.
     fn candidates(&self, bottom: usize) -> Vec<(usize, usize)> {
-        let open = || (0..self.order.len()).filter(|&at| !self.is_placed[at]);
+        let open = || self.open.iter().copied();
         let offset = |at: usize| self.lowest[at].max(bottom);
         let end = open().map(|at| offset(at).saturating_add(self.sizes[at])).min().unwrap_or(0);
         let mut found: Vec<(usize, usize)> = Vec::with_capacity(WIDTH + 1);
@@ -193,13 +192,14 @@ impl Search {
         let [first, end] = self.lives[at];
         let top = offset + self.sizes[at];
         self.offsets[self.order[at]] = offset;
-        self.is_placed[at] = true;
-        self.placed += 1;
+        let place = self.open.partition_point(|&other| other < at);
+        self.open.remove(place);
         self.floor[first..end].fill(top);
         self.left[first..end].iter_mut().for_each(|left| *left -= self.sizes[at]);
         let mut raised = Vec::new();
-        for (other, (lowest, life)) in self.lowest.iter_mut().zip(&self.lives).enumerate() {
-            if life[0] < end && first < life[1] && *lowest < top && !self.is_placed[other] {
+        for &other in &self.open {
+            let (lowest, life) = (&mut self.lowest[other], self.lives[other]);
+            if life[0] < end && first < life[1] && *lowest < top {
                 raised.push((other, std::mem::replace(lowest, top)));
             }
         }
