@@ -99,11 +99,13 @@ pub(super) fn import_model(
     let transposed = parameters::transposed(&importer);
     warn_of_each(&mut importer, WarningKind::Transposed, transposed);
     importer.warnings.extend(folded::warning(&whole, &importer.clues.signature));
-    if !importer.warnings.iter().any(|warning| warning.kind == WarningKind::FoldedNormalisation) {
+    warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));
+    let is_folded =
+        |kind: &WarningKind| matches!(kind, WarningKind::FoldedNormalisation | WarningKind::FoldedStatistics);
+    if !importer.warnings.iter().any(|warning| is_folded(&warning.kind)) {
         let lost = parameters::lost(&importer);
         warn_of_each(&mut importer, WarningKind::Lost, lost);
     }
-    warn_of_each(&mut importer, WarningKind::FoldedStatistics, folded::scales(&whole));
     warn_of_each(&mut importer, WarningKind::MixedModes, folded::in_evaluation(&whole));
     finish(importer, matches!(interface, Interface::Network { .. }))
 }

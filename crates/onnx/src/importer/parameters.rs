@@ -208,7 +208,8 @@ fn module(node: &NodeProto) -> Option<String> {
     is_layer.then(|| origin.layer().to_string())
 }
 
-/// The parameters of the exported program that the file has no longer, but for those that copies of a layer share.
+/// The parameters of the exported program that the file has no longer, but for those that copies of a layer share, and those that were
+/// separated from others, which may have another name now.
 pub(crate) fn lost(importer: &Importer) -> Vec<String> {
     let graph = &importer.graph;
     let parameter = |id| match graph.op(id) {
@@ -218,8 +219,11 @@ pub(crate) fn lost(importer: &Importer) -> Vec<String> {
     let trained: BTreeSet<&str> = graph.ids().filter_map(parameter).collect();
     let shape = |name: &str| -> String { name.chars().filter(|c| !c.is_ascii_digit()).collect() };
     let shared: BTreeSet<String> = importer.shared.iter().map(|name| shape(name)).collect();
+    let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_string();
+    let separated = importer.warnings.iter().filter(|warning| warning.kind == WarningKind::Separated);
+    let separated: BTreeSet<String> = separated.flat_map(|warning| &warning.names).map(|name| last(name)).collect();
     let mut lost = importer.clues.signature.lost(&trained);
-    lost.retain(|name| !shared.contains(&shape(name)));
+    lost.retain(|name| !shared.contains(&shape(name)) && !separated.contains(&last(name)));
     lost
 }
 
