@@ -3,15 +3,15 @@
 use bitbudget_ir::ops::{Constant, Input, LogSoftmax, NllLoss, Reshape, Transpose};
 use bitbudget_ir::{Dim, Graph, GraphError, Names, NodeId, Op, Real, Reason, Role, Shape, TensorType};
 
-/// Appends log-softmax and negative log-likelihood to the class scores and names the results; returns the loss.
+/// Appends log-softmax and negative log-likelihood, with label smoothing and class weights, to the class scores `[rows, classes]` and names
+/// the results; returns the loss.
 pub(crate) fn append(
     graph: &mut Graph,
     scores: NodeId,
-    smoothing: f64,
-    weights: &[f32],
+    labelled: Shape,
+    (smoothing, weights): (f64, &[f32]),
     names: &mut Names,
 ) -> Result<NodeId, GraphError> {
-    let (scores, labelled) = rows(graph, scores)?;
     let mut labels = graph.source(Input { name: names.fresh("labels"), target: true }, TensorType::i32(labelled));
     let rows = Shape(graph.ty(scores).shape.0[..1].to_vec());
     if graph.ty(labels).shape != rows {
@@ -44,11 +44,14 @@ pub fn class_weights(training: &Graph) -> Option<&str> {
     training.op(*training.operands(loss).get(2)?).source_name()
 }
 
-/// The dimension of the classes in scores of a shape: the last one, or the second one of images (`[N, classes, height, width]`); as
-/// many dimensions of size one as there are others are left out first.
-pub(crate) fn class_axis(graph: &Graph, shape: &Shape) -> Option<usize> {
+/// The dimension of the classes in scores of a shape, where none is given: the last one, or the second one of images
+/// (`[N, classes, height, width]`); as many dimensions of size one as there are others are left out first.
+pub(crate) fn class_axis(graph: &Graph, shape: &Shape, given: Option<usize>) -> Option<usize> {
     let batch = examples(graph, shape)?;
     let others: Vec<usize> = (0..shape.rank()).filter(|&axis| axis != batch).collect();
+    if given.is_some() {
+        return given.filter(|axis| others.contains(axis));
+    }
     let large: Vec<usize> = others.iter().copied().filter(|&axis| shape.0[axis] != Dim::fixed(1)).collect();
     match (large.as_slice(), others.as_slice()) {
         (_, []) => None,
@@ -65,15 +68,21 @@ pub(crate) fn examples(graph: &Graph, shape: &Shape) -> Option<usize> {
     shape.0.iter().position(|dim| dim.is_batch()).or_else(|| is_stated().then_some(0))
 }
 
+const NO_CLASSES: &str = "the network's output must hold scores of classes for each example, [N, classes], token, [N, tokens, classes], or pixel, \
+     [N, classes, height, width]; choose the output with --output, the dimension of the classes with --class-axis, train numbers with \
+     --loss mse, or truth values with --loss bce, or end the network in a linear layer";
+
 /// The class scores as `[rows, classes]`, and the shape of the labels: one row of scores for each example, token or pixel.
-fn rows(graph: &mut Graph, scores: NodeId) -> Result<(NodeId, Shape), GraphError> {
+pub(crate) fn rows(graph: &mut Graph, scores: NodeId, given: Option<usize>) -> Result<(NodeId, Shape), GraphError> {
     let shape = graph.ty(scores).shape.clone();
-    let Some(axis) = class_axis(graph, &shape) else {
-        let reason = Reason::new(
-            "the network's output must hold scores of classes for each example, [N, classes], token, [N, tokens, classes], or pixel, \
-             [N, classes, height, width]; choose the output with --output, train numbers with --loss mse, or truth values with --loss bce, or \
-             end the network in a linear layer",
-        );
+    let Some(axis) = class_axis(graph, &shape, given) else {
+        let reason = match given {
+            Some(axis) => Reason::new(format!(
+                "dimension {axis} of the network's output, which is to hold the classes, does not exist or holds the examples; dimensions \
+                 count from 0: the second one is --class-axis 1"
+            )),
+            None => Reason::new(NO_CLASSES),
+        };
         let types = [graph.ty(scores).to_string()];
         return Err(GraphError::new("loss", &graph.node(scores).name, &types, reason));
     };

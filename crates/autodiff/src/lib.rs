@@ -33,5 +33,5 @@ pub use cross_entropy::class_weights;
 pub use evaluation::evaluation;
 pub use gradients::gradients;
 pub use optimizer::{Optimizer, Updates};
-pub use scores::{closing_sigmoid, closing_softmax};
+pub use scores::{Closing, closing_sigmoid, closing_softmax};
 pub use training::{check_batch, training, training_with};

@@ -13,8 +13,9 @@ pub(crate) fn append(graph: &mut Graph, result: NodeId, loss: &Loss, names: &mut
         return Err(fault(graph, result, reason));
     }
     let elements = match loss {
-        Loss::CrossEntropy { smoothing, weights } => {
-            return cross_entropy::append(graph, result, *smoothing, weights, names);
+        Loss::CrossEntropy { smoothing, weights, axis } => {
+            let (scores, labelled) = cross_entropy::rows(graph, result, *axis)?;
+            return cross_entropy::append(graph, scores, labelled, (*smoothing, weights), names);
         }
         Loss::Output { .. } => result,
         Loss::BinaryCrossEntropy => {

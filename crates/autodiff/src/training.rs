@@ -96,7 +96,6 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates, los
 
 /// The output that is trained: what stands before the function which a loss applies itself, where the network ends in it.
 fn trained_output(whole: &Graph, loss: &Loss) -> Result<(String, NodeId), String> {
-    let before = |function: NodeId| whole.operands(function).first().copied();
     if let Loss::Output { name } = loss {
         let found = whole.outputs().iter().find(|(output, _)| output == name).cloned();
         let names: Vec<String> = whole.outputs().iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -104,12 +103,12 @@ fn trained_output(whole: &Graph, loss: &Loss) -> Result<(String, NodeId), String
             .ok_or_else(|| format!("has no output `{name}` to take for the loss; it has {}", names.join(", ")));
     }
     let (name, output) = whole.outputs().first().cloned().ok_or("has no output")?;
-    let logits = match loss {
-        Loss::CrossEntropy { .. } => closing_softmax(whole).and_then(before),
-        Loss::BinaryCrossEntropy => closing_sigmoid(whole).and_then(before),
+    let closing = match loss {
+        Loss::CrossEntropy { axis, .. } => closing_softmax(whole, *axis),
+        Loss::BinaryCrossEntropy => closing_sigmoid(whole),
         _ => None,
     };
-    Ok((name, logits.unwrap_or(output)))
+    Ok((name, closing.map_or(output, |closing| closing.scores)))
 }
 
 /// Checks that every batch normalisation sees several values per channel in batches of a size: of one value the mean is that

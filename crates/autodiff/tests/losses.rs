@@ -108,7 +108,7 @@ fn gradients_agree_with_differences() {
     let x = [0.5, -1.25, 2.0, 0.25, -0.75, 1.5];
     for name in ["cross-entropy", "bce", "mse", "l1", "huber"] {
         let mut loss: Loss = name.parse().unwrap();
-        if let Loss::CrossEntropy { smoothing, weights } = &mut loss {
+        if let Loss::CrossEntropy { smoothing, weights, .. } = &mut loss {
             (*smoothing, *weights) = (0.125, vec![0.5, 2.0]);
         }
         let targets = if name == "cross-entropy" { vec![1.0, 0.0, -1.0] } else { vec![0.0, 1.0, 0.0, 1.0, 0.75, 0.0] };
@@ -122,6 +122,24 @@ fn gradients_agree_with_differences() {
             let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
             assert!((found - expected).abs() < 1e-8, "{name}: {found}, not {expected} at {i}");
         }
+    }
+}
+
+/// `[N, classes, steps]` with the classes in dimension 1 is `[N, steps, classes]` with them at the end.
+#[test]
+fn the_dimension_of_the_classes_may_be_given() {
+    let x: Vec<f64> = (0..2 * 3 * 2).map(|i| f64::from(i * i % 7) - 2.5).collect();
+    let turned: Vec<f64> =
+        (0..2).flat_map(|n| (0..2).flat_map(move |t| (0..3).map(move |c| 6 * n + 2 * c + t))).map(|i| x[i]).collect();
+    let labels = [2.0, 0.0, 1.0, 1.0];
+    let given = |axis| Loss::CrossEntropy { smoothing: 0.125, weights: Vec::new(), axis };
+    let loss = Case::new(&given(Some(1)), &[2, 3, 2], &x, &labels).loss();
+    assert_eq!(loss, Case::new(&given(None), &[2, 2, 3], &turned, &labels).loss());
+    for wrong in [0, 3] {
+        let result = training_with(&network(&[2, 3, 2]), &Optimizer::sgd(), Updates::Always, &given(Some(wrong)));
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(&format!("dimension {wrong} of the network's output")), "{error}");
+        assert!(error.contains("--class-axis 1"), "{error}");
     }
 }
 
@@ -191,7 +209,7 @@ fn wrong_numbers_of_a_loss_are_refused() {
     let refused = |loss: &Loss| {
         training_with(&network(&[1, 3]), &Optimizer::sgd(), Updates::Always, loss).unwrap_err().to_string()
     };
-    let weights = Loss::CrossEntropy { smoothing: 0.0, weights: vec![1.0; 4] };
+    let weights = Loss::CrossEntropy { smoothing: 0.0, weights: vec![1.0; 4], axis: None };
     assert!(refused(&weights).contains("4 class weights were given, but the network has 3 classes"));
     assert!(refused(&Loss::Huber { delta: -1.0 }).contains("Huber delta of -1 is not a number above 0"));
 }

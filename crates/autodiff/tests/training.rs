@@ -122,7 +122,10 @@ fn a_closing_softmax_is_left_out_of_training() {
         ],
     ] {
         let graph = ending(lines);
-        assert_eq!(closing_softmax(&graph).map(|id| graph.node(id).name.as_str()), Some("end"));
+        assert_eq!(
+            closing_softmax(&graph, None).map(|closing| graph.node(closing.function).name.as_str()),
+            Some("end")
+        );
         assert_eq!(training(&graph, &Optimizer::sgd()).unwrap().to_string(), plain.to_string());
     }
     // Over parts of the scores, or with something after it, it is a layer like any other.
@@ -136,7 +139,7 @@ fn a_closing_softmax_is_left_out_of_training() {
         &[softmax, "%4 = scale(%3) {by=2.0} : f32[N,4]", "return \"y\" = %4"],
     ] {
         let graph = ending(lines);
-        assert_eq!(closing_softmax(&graph), None);
+        assert_eq!(closing_softmax(&graph, None), None);
         assert_ne!(training(&graph, &Optimizer::sgd()).unwrap().to_string(), plain.to_string());
     }
 }
@@ -145,4 +148,51 @@ fn a_closing_softmax_is_left_out_of_training() {
 fn one_value_per_channel_is_no_batch() {
     let spatial = training(&forward(), &Optimizer::sgd()).unwrap();
     assert!(check_batch(&spatial, 1).is_ok());
+}
+
+/// A graph of `x [N,2,3,3]`, scores of 2 classes for each pixel, and what follows them.
+fn segmentation(lines: &[&str]) -> Graph {
+    let scores = "%0 = input {name=\"x\"} : f32[N,2,3,3]\n%1 = parameter {name=\"w\"} : f32[2,1,1]\n\
+                  %2 = mul(%0, %1) : f32[N,2,3,3] \"last\"";
+    format!("graph \"g\" {{\n{scores}\n{}\n}}", lines.join("\n")).parse().unwrap()
+}
+
+#[test]
+fn a_closing_softmax_over_channels_is_left_out_of_training() {
+    let plain = training(&segmentation(&["return \"y\" = %2"]), &Optimizer::sgd()).unwrap();
+    let last = "%3 = transpose(%2) {perm=[0,2,3,1]} : f32[N,3,3,2]";
+    for (lines, is_left_out) in [
+        (
+            &[
+                last,
+                "%4 = softmax(%3) : f32[N,3,3,2]",
+                "%5 = transpose(%4) {perm=[0,3,1,2]} : f32[N,2,3,3]",
+                "return \"y\" = %5",
+            ],
+            true,
+        ),
+        (
+            &[
+                last,
+                "%4 = softmax(%3) : f32[N,3,3,2]",
+                "%5 = transpose(%4) {perm=[0,3,2,1]} : f32[N,2,3,3]",
+                "return \"y\" = %5",
+            ],
+            false,
+        ),
+        (
+            &[
+                "%3 = transpose(%2) {perm=[0,1,3,2]} : f32[N,2,3,3]",
+                "%4 = softmax(%3) : f32[N,2,3,3]",
+                "%5 = transpose(%4) {perm=[0,1,3,2]} : f32[N,2,3,3]",
+                "return \"y\" = %5",
+            ],
+            false,
+        ),
+    ] {
+        let graph = segmentation(lines);
+        assert_eq!(closing_softmax(&graph, None).is_some(), is_left_out, "{lines:?}");
+        let training = training(&graph, &Optimizer::sgd()).unwrap();
+        assert_eq!(training.to_string() == plain.to_string(), is_left_out, "{lines:?}");
+    }
 }

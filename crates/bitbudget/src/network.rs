@@ -20,12 +20,12 @@ pub fn data_interface(model: &Model, options: &Options) -> Result<Interface, Err
 /// The function that a network ends in and that its loss applies itself (Softmax, LogSoftmax or Sigmoid), as ONNX names it, with the node's
 /// name; what stands before it is trained.
 pub fn closing_function<'g>(forward: &'g Graph, loss: &Loss) -> Option<(&'static str, &'g str)> {
-    let function = match loss {
-        Loss::CrossEntropy { .. } => bitbudget_autodiff::closing_softmax(forward)?,
+    let closing = match loss {
+        Loss::CrossEntropy { axis, .. } => bitbudget_autodiff::closing_softmax(forward, *axis)?,
         Loss::BinaryCrossEntropy => closing_sigmoid(forward)?,
         _ => return None,
     };
-    let node = forward.node(function);
+    let node = forward.node(closing.function);
     let operator = match node.op {
         Op::LogSoftmax(_) => "LogSoftmax",
         Op::Sigmoid(_) => "Sigmoid",

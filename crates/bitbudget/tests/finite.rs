@@ -89,6 +89,46 @@ fn the_first_tensor_that_is_not_finite_is_named() {
     }
 }
 
+/// Scores with a mask of minus infinity, and an exponential behind them.
+const MASKED: &str = r#"graph "net" {
+  %0 = input {name="x"} : f32[N,2,4,4]
+  %1 = reshape(%0) {shape=<N,32>} : f32[N,32]
+  %2 = parameter {name="w"} : f32[4,32]
+  %3 = matmul(%1, %2) {trans_a=false, trans_b=true} : f32[N,4] output "fc1"
+  %4 = constant {name="mask"} : f32[1,4]
+  %5 = add(%3, %4) : f32[N,4] output "masked"
+  %6 = softmax(%5) : f32[N,4] output "shares"
+  %7 = parameter {name="v"} : f32[5,4]
+  %8 = matmul(%6, %7) {trans_a=false, trans_b=true} : f32[N,5] output "fc2"
+  %9 = exp(%8) : f32[N,5] output "exp1"
+  return "scores" = %9
+}"#;
+
+#[test]
+fn masks_are_not_the_cause() {
+    let graph: Graph = MASKED.parse().unwrap();
+    let low = f32::NEG_INFINITY;
+    for (mask, v, expected) in [
+        ([0.0, low, 0.0, low], 1.0, "none"),
+        ([0.0, low, 0.0, low], 200.0, "exp `exp1`"),
+        // All scores of a row are masked: its shares are no numbers.
+        ([low; 4], 1.0, "softmax `shares`"),
+        ([0.0, low, 0.0, f32::INFINITY], 1.0, "add `masked`"),
+    ] {
+        let mut values = initial(&graph);
+        values.insert("mask".into(), mask.to_vec());
+        values.get_mut("v").unwrap().fill(v);
+        let model = Model { graph: graph.clone(), values: values.clone() };
+        let options = Options { batch: BATCH, method: Method::Fp32, ..Options::default() };
+        let compiled = compile(model, &options).unwrap();
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
+        let mut kept = Values::new(&compiled.train, &values, executor.device()).unwrap();
+        let examples = numbers(BATCH * 32, 11);
+        let found = compiled.cause_in_step(&mut executor, &mut kept, &inputs(&examples)).unwrap();
+        assert_eq!(found.as_ref().map_or("none", |found| found.first.computes.as_str()), expected, "{mask:?} {v}");
+    }
+}
+
 #[test]
 fn a_gradient_that_overflows_its_format_is_named_in_every_method() {
     let graph: Graph = NETWORK.parse().unwrap();

@@ -83,11 +83,21 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, loss: &Loss, network: 
     }
 }
 
-/// Warns of scores that no label can change.
-fn warn_of_one_score(compiled: &Compiled) {
-    if matches!(compiled.loss(), Loss::CrossEntropy { .. })
-        && compiled.interface().is_ok_and(|found| found.classes == 1)
-    {
+/// Warns of scores that no label can change, and of those of which classes and steps could be confused.
+fn warn_of_scores(compiled: &Compiled) {
+    let Loss::CrossEntropy { axis, .. } = compiled.loss() else { return };
+    let Ok(interface) = compiled.interface() else { return };
+    let [target] = interface.targets.as_slice() else { return };
+    let classes = interface.classes;
+    if axis.is_none() && classes > 1 && target.shape.len() == 2 && target.shape[1] == classes {
+        remark(
+            "note",
+            &format!(
+                "The last of two dimensions of {classes} is taken for the classes; where it is the other one, give --class-axis 1."
+            ),
+        );
+    }
+    if classes == 1 {
         remark(
             "warning",
             "the network has one score for each example, whose cross-entropy is always 0: train it with --loss bce (truth values) or \
@@ -186,7 +196,7 @@ pub(crate) fn compiled_from(
     let compiled = compiled.with_context(|| format!("cannot compile {}", path.display()))?;
     if !request.quiet {
         warn(&warnings, &compiled.forward, compiled.loss(), &assignment.network);
-        warn_of_one_score(&compiled);
+        warn_of_scores(&compiled);
     }
     Ok((compiled, Some(options)))
 }

@@ -13,6 +13,8 @@ pub enum Loss {
         smoothing: f64,
         /// A weight for each class; none where all weigh the same.
         weights: Vec<f32>,
+        /// The dimension of the classes in the scores, counted from 0; by default the last one, or the second one of images.
+        axis: Option<usize>,
     },
     /// Cross-entropy of logits with numbers from 0 to 1 of the same shape (PyTorch `binary_cross_entropy_with_logits`).
     BinaryCrossEntropy,
@@ -35,7 +37,7 @@ pub enum Loss {
 impl Default for Loss {
     /// Cross-entropy in which all classes weigh the same.
     fn default() -> Loss {
-        Loss::CrossEntropy { smoothing: 0.0, weights: Vec::new() }
+        Loss::CrossEntropy { smoothing: 0.0, weights: Vec::new(), axis: None }
     }
 }
 
@@ -109,10 +111,10 @@ mod tests {
             assert_eq!((loss.to_string().as_str(), loss.check()), (name, Ok(())));
         }
         assert!("output:".parse::<Loss>().is_err() && "MSE".parse::<Loss>().is_err());
-        let weights = |weights: &[f32]| Loss::CrossEntropy { smoothing: 0.0, weights: weights.to_vec() };
+        let weights = |weights: &[f32]| Loss::CrossEntropy { smoothing: 0.0, weights: weights.to_vec(), axis: None };
         for wrong in [
-            Loss::CrossEntropy { smoothing: 1.0, weights: Vec::new() },
-            Loss::CrossEntropy { smoothing: f64::NAN, weights: Vec::new() },
+            Loss::CrossEntropy { smoothing: 1.0, weights: Vec::new(), axis: None },
+            Loss::CrossEntropy { smoothing: f64::NAN, weights: Vec::new(), axis: None },
             weights(&[1.0, -1.0]),
             weights(&[f32::NAN]),
             weights(&[0.0, 0.0]),

@@ -127,7 +127,7 @@ impl Search {
         if self.open.is_empty() {
             return true;
         }
-        if self.tries == 0 || self.is_full(bottom, 0..self.floor.len()) {
+        if self.tries == 0 || self.is_above(bottom) {
             return false;
         }
         self.tries -= 1;
@@ -152,6 +152,14 @@ impl Search {
             }
         }
         false
+    }
+
+    /// Whether what is left in a section does not fit above `bottom`. It fits above what lies there: [`Self::is_full`] was
+    /// asked before a tensor was placed there.
+    fn is_above(&mut self, bottom: usize) -> bool {
+        let room = self.capacity.saturating_sub(bottom);
+        let most = self.left.iter().fold(0, |most, &left| most.max(left));
+        most > room && self.is_full(bottom, 0..self.floor.len())
     }
 
     /// Whether what is left in one of some sections does not fit above what lies there and above `bottom`.

@@ -91,7 +91,7 @@ impl<'l> Tally<'l> {
                 self.sum += valid as f64 * f64::from(loss);
                 self.weight += valid as f64;
             }
-            Loss::CrossEntropy { smoothing, weights } => {
+            Loss::CrossEntropy { smoothing, weights, .. } => {
                 let (labels, array) = (batch.classes()?, batch.target()?);
                 let examples = Examples::of(array, batch.axis, size);
                 self.rank = array.shape.len();

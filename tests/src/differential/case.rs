@@ -81,7 +81,7 @@ impl TaskRecord {
     fn task(self) -> Result<Task> {
         let mut loss: Loss = self.loss.parse().map_err(Error::other)?;
         match &mut loss {
-            Loss::CrossEntropy { smoothing, weights } => {
+            Loss::CrossEntropy { smoothing, weights, .. } => {
                 (*smoothing, *weights) = (self.label_smoothing, self.class_weights)
             }
             Loss::Huber { delta } => *delta = self.huber_delta.unwrap_or(*delta),

@@ -5,7 +5,7 @@ use crate::build::{described, made, setting};
 use crate::{CompileError, Compiled};
 use bitbudget_exec::{Executor, Inputs, Numbers, Values};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Role};
+use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_program::BufferId;
 use bitbudget_schedule::one_by_one;
 use std::collections::BTreeMap;
@@ -51,10 +51,12 @@ impl Compiled {
         let (_, mut program) = made(&probe, steps, &setting).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();
+        let kept = values.download()?;
+        let mut masks = Masks::new(&probe, &kept);
         let mut first = None;
         let mut largest: Vec<Option<f32>> = vec![None; probe.len()];
         let mut look = |id: BufferId, numbers: &[f32]| {
-            if first.is_none() && !numbers.iter().all(|x| x.is_finite()) {
+            if first.is_none() && !numbers.iter().all(|x| x.is_finite()) && !masks.take(NodeId(id.0), numbers) {
                 first = Some(id);
             }
             if let Some(largest) = largest.get_mut(id.index()) {
@@ -62,7 +64,6 @@ impl Compiled {
             }
         };
         let step = executor.run_observed(&program, values, &inputs.clone().only(&program), &mut look)?;
-        let kept = values.download()?;
         // What nothing computes: sources, and tensors that are other ones in their format.
         for id in probe.ids().filter(|id| largest.get(id.index()) == Some(&None)).collect::<Vec<_>>() {
             let name = probe.op(id).source_name();
@@ -128,6 +129,45 @@ impl Compiled {
         }
         probe
     }
+}
+
+/// Tensors that hold minus infinity where the network's masks do: constants, and what is computed of them.
+struct Masks<'a> {
+    graph: &'a Graph,
+    is_mask: Vec<bool>,
+}
+
+impl<'a> Masks<'a> {
+    fn new(graph: &'a Graph, kept: &BTreeMap<String, Vec<f32>>) -> Masks<'a> {
+        let is_low = |numbers: &Vec<f32>| numbers.contains(&f32::NEG_INFINITY) && is_finite_or_low(numbers);
+        let constant = |id: NodeId| matches!(graph.op(id), Op::Constant(_)).then(|| graph.op(id).source_name());
+        let is_mask = graph.ids().map(|id| constant(id).flatten().and_then(|name| kept.get(name)).is_some_and(is_low));
+        Masks { graph, is_mask: is_mask.collect() }
+    }
+
+    /// Whether a tensor that is not finite is so only since it is computed of a mask.
+    fn take(&mut self, id: NodeId, numbers: &[f32]) -> bool {
+        let is_masked = self.graph.contains(id)
+            && is_finite_or_low(numbers)
+            && self.graph.operands(id).iter().any(|&operand| self.of_mask(operand));
+        if is_masked {
+            self.is_mask[id.index()] = true;
+        }
+        is_masked
+    }
+
+    /// Whether a tensor, or the one that it is another form of, is a mask.
+    fn of_mask(&self, mut id: NodeId) -> bool {
+        while self.graph.is_alias(id) && !self.is_mask[id.index()] {
+            let Some(&of) = self.graph.operands(id).first() else { return false };
+            id = of;
+        }
+        self.is_mask[id.index()]
+    }
+}
+
+fn is_finite_or_low(numbers: &[f32]) -> bool {
+    numbers.iter().all(|&x| x.is_finite() || x == f32::NEG_INFINITY)
 }
 
 fn magnitude(numbers: &[f32]) -> f32 {

@@ -15,22 +15,30 @@ pub(super) struct PlannedLoss {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     class_weights: Vec<f32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    class_axis: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     huber_delta: Option<f64>,
 }
 
 impl PlannedLoss {
     /// The loss in a file; nothing for plain cross-entropy.
     pub(super) fn of(loss: &Loss) -> Option<PlannedLoss> {
-        let (mut label_smoothing, mut class_weights, mut huber_delta) = (None, Vec::new(), None);
+        let mut planned = PlannedLoss {
+            name: Text(loss.clone()),
+            label_smoothing: None,
+            class_weights: Vec::new(),
+            class_axis: None,
+            huber_delta: None,
+        };
         match loss {
-            Loss::CrossEntropy { smoothing, weights } => {
-                label_smoothing = Some(*smoothing).filter(|&smoothing| smoothing != 0.0);
-                class_weights.clone_from(weights);
+            Loss::CrossEntropy { smoothing, weights, axis } => {
+                planned.label_smoothing = Some(*smoothing).filter(|&smoothing| smoothing != 0.0);
+                planned.class_weights.clone_from(weights);
+                planned.class_axis = *axis;
             }
-            Loss::Huber { delta } => huber_delta = Some(*delta),
+            Loss::Huber { delta } => planned.huber_delta = Some(*delta),
             Loss::BinaryCrossEntropy | Loss::MeanSquared | Loss::MeanAbsolute | Loss::Output { .. } => {}
         }
-        let planned = PlannedLoss { name: Text(loss.clone()), label_smoothing, class_weights, huber_delta };
         (*loss != Loss::default()).then_some(planned)
     }
 
@@ -38,7 +46,7 @@ impl PlannedLoss {
         match &self.name.0 {
             Loss::CrossEntropy { .. } => {
                 let smoothing = self.label_smoothing.unwrap_or(0.0);
-                Loss::CrossEntropy { smoothing, weights: self.class_weights.clone() }
+                Loss::CrossEntropy { smoothing, weights: self.class_weights.clone(), axis: self.class_axis }
             }
             Loss::Huber { delta } => Loss::Huber { delta: self.huber_delta.unwrap_or(*delta) },
             other => other.clone(),
@@ -61,6 +69,9 @@ impl PlannedLoss {
                 && used.label_smoothing.is_none() =>
             {
                 Err(PlanError::field("loss", format!("`label_smoothing` is not of the loss {loss}"), help))
+            }
+            used if self.class_axis.is_some() && used.class_axis.is_none() => {
+                Err(PlanError::field("loss", format!("`class_axis` is not of the loss {loss}"), help))
             }
             used if used.class_weights != self.class_weights => {
                 Err(PlanError::field("loss", format!("`class_weights` are not of the loss {loss}"), help))

@@ -21,6 +21,10 @@ pub(crate) struct LossArgs {
     /// weights of the labels.
     #[arg(long, value_name = "W1,W2,... or FILE", allow_hyphen_values = true)]
     class_weights: Option<String>,
+    /// The dimension of the classes in the network's output, with cross-entropy, counted from 0: 1 for [N, classes, steps] [default: the
+    /// last one; the second one of images].
+    #[arg(long, value_name = "DIMENSION")]
+    class_axis: Option<usize>,
     /// The difference from which the loss huber is linear [default: 1].
     #[arg(long, value_name = "DELTA", allow_negative_numbers = true)]
     huber_delta: Option<f64>,
@@ -37,13 +41,18 @@ impl LossArgs {
             _ => planned,
         };
         let name = loss.to_string();
-        if let Loss::CrossEntropy { smoothing, weights } = &mut loss {
+        let given = [
+            (self.label_smoothing.is_some(), "--label-smoothing"),
+            (self.class_weights.is_some(), "--class-weights"),
+            (self.class_axis.is_some(), "--class-axis"),
+        ];
+        if let Loss::CrossEntropy { smoothing, weights, axis } = &mut loss {
             *smoothing = self.label_smoothing.unwrap_or(*smoothing);
+            *axis = self.class_axis.or(*axis);
             if let Some(text) = &self.class_weights {
                 *weights = class_weights(text)?;
             }
-        } else if self.label_smoothing.is_some() || self.class_weights.is_some() {
-            let given = if self.label_smoothing.is_some() { "--label-smoothing" } else { "--class-weights" };
+        } else if let Some((_, given)) = given.iter().find(|(is_given, _)| *is_given) {
             bail!("{given} is an option of the loss cross-entropy, not of {name}");
         }
         match (&mut loss, self.huber_delta) {

@@ -121,6 +121,48 @@ fn losses_are_those_of_pytorch() {
     }
 }
 
+/// Scores [N, classes, steps], as PyTorch's cross-entropy takes them.
+#[test]
+fn classes_may_be_in_the_middle() {
+    let folder = Folder::new();
+    let w = ("w", vec![1.0; 4]);
+    let network = |name: &str, ty: &str| {
+        let lines = [
+            format!("%0 = input {{name=\"x\"}} : {ty}"),
+            "%1 = parameter {name=\"w\"} : f32[4]".to_string(),
+            format!("%2 = mul(%0, %1) : {ty} output \"product\""),
+            "return \"y\" = %2".to_string(),
+        ];
+        write(&folder, name, &lines.each_ref().map(String::as_str), &[w.clone()]);
+    };
+    network("net.onnx", "f32[N,3,4]");
+    network("square.onnx", "f32[N,4,4]");
+    let x = spread(8 * 3 * 4, 3);
+    let y: Vec<i64> = (0..8 * 4).map(|i| i * i % 3).collect();
+    npz(&folder, "d.npz", &[("x", &[8, 3, 4], &x)], &[("y", &[8, 4], &y)]);
+    let common = "--data npz:d.npz --batch 8 --steps 1 --no-shuffle --method fp32 --metrics m.jsonl";
+    folder.refused(&format!("train net.onnx {common}"), &["`y` has shape [8, 4]", "[N, 3]", "--class-axis"]);
+    folder.succeed(&format!("train net.onnx {common} --class-axis 1"));
+    let score = |n: usize, c: usize, t: usize| f64::from(x[12 * n + 4 * c + t]);
+    let losses = (0..8).flat_map(|n| (0..4).map(move |t| (n, t))).map(|(n, t)| {
+        let all: f64 = (0..3).map(|c| score(n, c, t).exp()).sum();
+        all.ln() - score(n, y[4 * n + t] as usize, t)
+    });
+    let expected = losses.sum::<f64>() / 32.0;
+    assert!((step_loss(&folder, "m.jsonl") - expected).abs() < 1e-6, "{} {expected}", step_loss(&folder, "m.jsonl"));
+    // Files keep it.
+    folder.succeed("compile net.onnx --class-axis 1 --method fp32 --batch 8 -o c.trainer");
+    folder.succeed("train c.trainer --data npz:d.npz --steps 1 --no-shuffle --metrics m.jsonl");
+    assert!((step_loss(&folder, "m.jsonl") - expected).abs() < 1e-6);
+    folder.succeed("assign net.onnx --class-axis 1 --method fp32 --batch 8 -o plan.toml");
+    folder.succeed("train net.onnx --assignment plan.toml --data npz:d.npz --steps 1 --no-shuffle --metrics m.jsonl");
+    assert!((step_loss(&folder, "m.jsonl") - expected).abs() < 1e-6);
+    // Where both could be meant, one is told.
+    let note = "last of two dimensions of 4 is taken for the classes";
+    assert!(folder.succeed("inspect square.onnx").stderr.contains(note));
+    assert!(!folder.succeed("inspect square.onnx --class-axis 1").stderr.contains(note));
+}
+
 #[test]
 fn every_loss_trains_under_a_budget_and_is_kept_in_files() {
     let folder = Folder::new();
@@ -242,6 +284,8 @@ fn what_fits_no_loss_is_told_what_would() {
         ("inspect net.onnx --loss huber --huber-delta 0", &["Huber delta of 0 is not a number above 0"]),
         ("inspect net.onnx --label-smoothing 1.5", &["label smoothing of 1.5"]),
         ("inspect net.onnx --class-weights 1,2", &["2 class weights were given, but the network has 3 classes"]),
+        ("inspect net.onnx --class-axis 2", &["dimension 2 of the network's output", "--class-axis 1"]),
+        ("inspect net.onnx --loss mse --class-axis 1", &["--class-axis", "cross-entropy, not of mse"]),
         ("inspect net.onnx --class-weights nowhere.txt", &["nowhere.txt", "no file of that name"]),
         ("inspect net.onnx --class-weights 1,-2,1", &["class weight of -2"]),
         ("inspect net.onnx --loss output:losses", &["no output `losses`", "`y`"]),

@@ -281,7 +281,12 @@ fn column(found: &Found<'_>, examples: &mut Option<usize>) -> std::result::Resul
         });
     if !fits {
         let is_number = matches!(array.values, Values::F32(_) | Values::F64(_));
-        let advice = if is_number { as_numbers } else { "" };
+        let is_class = port.below.is_some() && found.is_target && array.shape.len() > 1;
+        let advice = match (is_number, is_class) {
+            (true, _) => as_numbers,
+            (false, true) => "; --class-axis says which dimension of the network's output holds the classes",
+            (false, false) => "",
+        };
         return Err(format!("array `{name}` has shape {:?}, {}{advice}", array.shape, found.takes()));
     }
     if let Some(axis) = port.axis {

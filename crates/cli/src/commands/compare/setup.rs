@@ -225,10 +225,11 @@ fn hash(examples: &Examples) -> String {
 /// A loss with its numbers.
 fn shown(loss: &Loss) -> String {
     match loss {
-        Loss::CrossEntropy { smoothing, weights } => {
+        Loss::CrossEntropy { smoothing, weights, axis } => {
             let smoothing = if *smoothing > 0.0 { format!(", label smoothing {smoothing}") } else { String::new() };
             let weights = if weights.is_empty() { String::new() } else { format!(", class weights {weights:?}") };
-            format!("{loss}{smoothing}{weights}")
+            let axis = axis.map_or(String::new(), |axis| format!(", classes in dimension {axis}"));
+            format!("{loss}{smoothing}{weights}{axis}")
         }
         Loss::Huber { delta } => format!("{loss}, delta {delta}"),
         _ => loss.to_string(),
