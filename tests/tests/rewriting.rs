@@ -92,12 +92,12 @@ fn what_is_derived_is_stored_nowhere() {
         let graph = bitbudget_rewrite::rewrite(&training, Rules::Exact).unwrap();
         let setting = Setting { batch: BATCH, storage: Storage::Packed, alignment: Cpu.alignment() };
         let schedule = plan(&graph, &setting);
-        let derived = derivable(&graph, &schedule, BATCH, &|reader, position| Cpu.takes(&graph, reader, position));
+        let steps: Vec<Vec<NodeId>> = schedule.steps.iter().map(|step| step.nodes.clone()).collect();
+        let derived = derivable(&graph, &steps, &setting, &|reader, position| Cpu.takes(&graph, reader, position));
         let rectified = graph.ids().filter(|&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
         let of_these = derived.keys().filter(|&&id| matches!(graph.op(id), Op::Relu(_) | Op::Clip(_))).count();
         assert!(of_these * 2 >= rectified, "{network}: {of_these} of {rectified}");
 
-        let steps: Vec<Vec<NodeId>> = schedule.steps.iter().map(|step| step.nodes.clone()).collect();
         let copied = bitbudget_rewrite::derive(&graph, &steps, &derived).unwrap();
         let after = plan(&copied, &setting);
         for id in copied.ids().filter(|&id| copied.node(id).origin.in_passing) {

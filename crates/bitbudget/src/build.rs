@@ -4,9 +4,9 @@ use crate::{CompileError, Storage};
 use bitbudget_ir::{Graph, Node, NodeId, Role, TrainingId};
 use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_precision::Assignment;
-use bitbudget_program::{Footprint, Program};
+use bitbudget_program::{Footprint, Kernel, Program};
 use bitbudget_rewrite::{Rules, derive, recompute, rewrite};
-use bitbudget_schedule::{Place, Schedule, Setting, Step, derivable, group, inside, place};
+use bitbudget_schedule::{Place, Schedule, Setting, Step, alive, derivable, group, inside};
 use bitbudget_select::{Cpu, Group, Needs, Target, select};
 
 /// Other forms save scratch memory. Where that is less than one of so many parts of the peak, they are not tried.
@@ -75,17 +75,16 @@ impl Built {
 /// A training step with an assignment, as a program of the form that takes the least memory.
 pub(crate) fn build(training: &Graph, assignment: &Assignment, lowering: Lowering) -> Result<Built, CompileError> {
     let Assignment { formats, recomputed, batch, .. } = assignment;
-    let (graph, bytes) = (training.stored_in(formats), |built: &Built| built.bytes(lowering.threads));
-    smallest(&graph, &rewritten(&graph, lowering)?, recomputed, *batch, lowering, &bytes)
+    let graph = training.stored_in(formats);
+    smallest(&graph, &rewritten(&graph, lowering)?, recomputed, *batch, lowering, &Footprint::total)
 }
 
 /// The same with every tensor stored as the graph says, and none recomputed.
 pub(crate) fn build_stored(graph: &Graph, batch: usize, lowering: Lowering) -> Result<Built, CompileError> {
-    let bytes = |built: &Built| built.bytes(lowering.threads);
-    smallest(graph, &rewritten(graph, lowering)?, &[], batch, lowering, &bytes)
+    smallest(graph, &rewritten(graph, lowering)?, &[], batch, lowering, &Footprint::total)
 }
 
-/// The same, where the graph was rewritten before and `bytes` says what counts.
+/// The same, where the graph was rewritten before and `bytes` says what counts, which grows with what a program takes.
 ///
 /// Computing in passing takes scratch memory: in small networks more than it saves.
 pub(crate) fn smallest(
@@ -94,12 +93,13 @@ pub(crate) fn smallest(
     recomputed: &[TrainingId],
     batch: usize,
     lowering: Lowering,
-    bytes: &dyn Fn(&Built) -> usize,
+    bytes: &dyn Fn(&Footprint) -> usize,
 ) -> Result<Built, CompileError> {
+    let threads = lowering.threads;
     let (first, others) = lowering.forms();
     let mut smallest = in_form(rewritten, recomputed, batch, lowering, first)?;
-    let Footprint { scratch, .. } = Footprint::predicted(&smallest.program, lowering.threads);
-    if lowering.threads > 0 && scratch.saturating_mul(LITTLE) < smallest.bytes(lowering.threads) {
+    let mut least = Footprint::predicted(&smallest.program, threads);
+    if threads > 0 && least.scratch.saturating_mul(LITTLE) < least.total() {
         return Ok(smallest);
     }
     for &form in others {
@@ -107,9 +107,15 @@ pub(crate) fn smallest(
             continue;
         }
         let graph = if form == Form::Plain { graph } else { rewritten };
-        let other = in_form(graph, recomputed, batch, lowering, form)?;
-        if bytes(&other) < bytes(&smallest) {
-            smallest = other;
+        let selected = Selected::new(graph, recomputed, batch, lowering, form)?;
+        // Whatever the places are: most forms are not worth the search for them.
+        if bytes(&selected.at_least(least.kept, threads)) >= bytes(&least) {
+            continue;
+        }
+        let other = selected.placed()?;
+        let footprint = Footprint::predicted(&other.program, threads);
+        if bytes(&footprint) < bytes(&least) {
+            (smallest, least) = (other, footprint);
         }
     }
     Ok(smallest)
@@ -123,14 +129,58 @@ pub(crate) fn in_form(
     lowering: Lowering,
     form: Form,
 ) -> Result<Built, CompileError> {
-    let mut graph = derived(rewritten, batch, form)?;
-    if graph.ids().any(|id| recomputed.iter().any(|&again| graph.stands_for(id, again))) {
-        // In the order that all formats have.
-        graph = recompute(&graph, &group(&graph.exact(), batch), recomputed)?;
+    Selected::new(rewritten, recomputed, batch, lowering, form)?.placed()
+}
+
+/// Bytes of scratch memory of a program of one form.
+pub(crate) fn scratch(rewritten: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<usize, CompileError> {
+    Ok(Selected::new(rewritten, &[], batch, lowering, form)?.scratch(lowering.threads))
+}
+
+/// The steps of one form and their kernels, whose tensors have no places yet.
+struct Selected {
+    graph: Graph,
+    steps: Vec<Vec<NodeId>>,
+    kernels: Vec<Kernel>,
+    setting: Setting,
+    form: Form,
+}
+
+impl Selected {
+    fn new(
+        rewritten: &Graph,
+        recomputed: &[TrainingId],
+        batch: usize,
+        lowering: Lowering,
+        form: Form,
+    ) -> Result<Selected, CompileError> {
+        let mut graph = derived(rewritten, batch, form)?;
+        if graph.ids().any(|id| recomputed.iter().any(|&again| graph.stands_for(id, again))) {
+            // In the order that all formats have.
+            graph = recompute(&graph, &group(&graph.exact(), batch), recomputed)?;
+        }
+        let (steps, setting) = (group(&graph, batch), setting(batch, lowering.storage));
+        let kernels = kernels(&graph, &steps, &setting);
+        Ok(Selected { graph, steps, kernels, setting, form })
     }
-    let steps = group(&graph, batch);
-    let (schedule, program) = made(&graph, steps, &setting(batch, lowering.storage))?;
-    Ok(Built { program, graph, schedule, form })
+
+    /// What its program takes at least, with `kept` bytes of values that stay.
+    fn at_least(&self, kept: usize, threads: usize) -> Footprint {
+        let workspace: Vec<usize> = self.kernels.iter().map(|kernel| kernel.workspace).collect();
+        let arena = alive(&self.graph, &self.steps, &workspace, &self.setting);
+        Footprint { kept, arena, scratch: self.scratch(threads) }
+    }
+
+    fn scratch(&self, threads: usize) -> usize {
+        let most = self.kernels.iter().map(|kernel| kernel.scratch).max().unwrap_or(0);
+        most.next_multiple_of(self.setting.alignment) * threads
+    }
+
+    fn placed(self) -> Result<Built, CompileError> {
+        let Selected { graph, steps, kernels, setting, form } = self;
+        let (schedule, program) = place_and_lower(&graph, steps, &kernels, &setting)?;
+        Ok(Built { program, graph, schedule, form })
+    }
 }
 
 /// The settings that sizes depend on, on CPUs.
@@ -144,8 +194,12 @@ pub(crate) fn made(
     steps: Vec<Vec<NodeId>>,
     setting: &Setting,
 ) -> Result<(Schedule, Program), LowerError> {
-    let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, setting.batch), setting.batch);
+    let kernels = kernels(graph, &steps, setting);
     place_and_lower(graph, steps, &kernels, setting)
+}
+
+fn kernels(graph: &Graph, steps: &[Vec<NodeId>], setting: &Setting) -> Vec<Kernel> {
+    select(&Cpu, graph, steps, &inside(graph, steps, setting.batch), setting.batch)
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -164,9 +218,8 @@ pub(crate) fn derived(graph: &Graph, batch: usize, form: Form) -> Result<Graph, 
     // Steps and places go by sizes before formats are chosen.
     let (exact, setting) = (graph.exact(), setting(batch, Storage::Packed));
     let steps = group(&exact, batch);
-    let schedule = place(&exact, steps.clone(), &[], &setting);
     let takes = |reader, position| Cpu.takes(&exact, reader, position);
-    Ok(derive(graph, &steps, &derivable(&exact, &schedule, batch, &takes))?)
+    Ok(derive(graph, &steps, &derivable(&exact, &steps, &setting, &takes))?)
 }
 
 /// The memory that every node's kernel needs if the node is a step of its own.

@@ -2,10 +2,11 @@
 
 use crate::compiled::{Chosen, Compiled};
 use crate::error::CompileError;
+use crate::fp32::{self, Remembered};
 use crate::network::check_fixed_batch;
 use crate::options::Options;
 use crate::plan::{Asked, Plan, Problem};
-use crate::{fp32, threads};
+use crate::threads;
 use bitbudget_autodiff::{class_weights, training_with};
 use bitbudget_budget::{Budget, Network, fit};
 use bitbudget_ir::{Graph, Loss, Model, verify};
@@ -26,7 +27,8 @@ pub fn compile(model: Model, options: &Options) -> Result<Compiled, CompileError
     let (assignment, solved) = match &options.budget {
         Some(budget) => {
             let step = fp32.step(&training, batch, lowering)?;
-            let taken = |assignment: &Assignment| fp32::taken(&training, assignment, lowering);
+            let remembered = Remembered::new(&training, lowering);
+            let taken = |assignment: &Assignment| remembered.taken(assignment);
             let network = Network { training: &training, batch, tensors: &tensors, pinned: &pinned, taken: &taken };
             let (assignment, solved) = fit(network, &step, &options.setting(), budget)?;
             (assignment, Some(solved))

@@ -147,10 +147,8 @@ fn programs(
 /// to a training step's memory.
 fn evaluating(graph: &Graph, train: &Program, lowering: Lowering) -> Result<Program, CompileError> {
     let step = Footprint::predicted(train, lowering.threads);
-    let beyond = |lowered: &Built| {
-        let Footprint { arena, scratch, .. } = Footprint::predicted(&lowered.program, lowering.threads);
-        arena.saturating_sub(step.arena) + scratch.saturating_sub(step.scratch)
-    };
+    let beyond =
+        |taken: &Footprint| taken.arena.saturating_sub(step.arena) + taken.scratch.saturating_sub(step.scratch);
     let rewritten = rewritten(graph, lowering)?;
     let mut batch = train.batch;
     loop {

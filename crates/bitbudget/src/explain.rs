@@ -4,6 +4,7 @@ use crate::build::{Built, Form, described, in_form, smallest};
 use crate::{CompileError, Compiled, Format, Priced};
 use bitbudget_ir::{DType, Graph, NodeId, Role, Stored};
 use bitbudget_precision::{Assignment, Kind, node_names};
+use bitbudget_program::Footprint;
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::Place;
 use bitbudget_select::{Cpu, Load, Target};
@@ -88,9 +89,8 @@ pub struct TensorExplained {
 pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, CompileError> {
     let (training, lowering) = (&compiled.training, compiled.lowering);
     let Assignment { formats, recomputed, batch, .. } = &compiled.assignment;
-    let bytes = |lowered: &Built| lowered.bytes(lowering.threads);
     let stored = training.stored_in(formats);
-    let lowered = |graph: &Graph| smallest(&stored, graph, recomputed, *batch, lowering, &bytes);
+    let lowered = |graph: &Graph| smallest(&stored, graph, recomputed, *batch, lowering, &Footprint::total);
     let found = lowering.rewrite.map(|rules| (rules, alternatives(&stored, rules, &Limits::default())));
     let graph = match &found {
         Some((_, found)) => extract(&stored, found)?,

@@ -1,16 +1,17 @@
 //! The FP32 step that the search for an assignment goes by, and the bytes of a built step.
 
-use crate::build::{Form, build, build_stored, derived, described, in_form, needs, rewritten, setting};
+use crate::build::{Built, Form, build, build_stored, derived, described, needs, rewritten, scratch, setting};
 use crate::{CompileError, Lowering};
 use bitbudget_budget::{Failure, Fp32, Fp32Step, Taken, Where};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Graph, NodeId, Op, Role, Stage};
+use bitbudget_ir::{Graph, NodeId, Op, Role, Stage, TrainingId};
 use bitbudget_precision::Assignment;
 use bitbudget_program::Footprint;
 use bitbudget_rewrite::Rules;
 use bitbudget_schedule::{Place, Schedule, plan};
 use bitbudget_select::{Cpu, Needs, alone};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The FP32 step of a training graph at a batch, made when it is first asked for, and again only for another lowering.
 #[derive(Clone, Debug, Default)]
@@ -38,12 +39,36 @@ impl Kept {
 
 /// The FP32 step in the form that its program has, and where that stores what can be computed in passing, in the other forms.
 fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, CompileError> {
-    let form = build_stored(&training.exact(), batch, lowering)?.form;
-    let step = in_one_form(training, batch, lowering, form)?;
+    let variants = variants(training, batch, lowering)?;
+    let form = variants[0].built.form;
+    let step = in_one_form(training, &variants, batch, lowering, form)?;
     let other = |&other: &Form| form != Form::Derived && other != form;
-    let others = lowering.all_forms().filter(other).map(|form| in_one_form(training, batch, lowering, form));
+    let others = lowering.all_forms().filter(other);
+    let others = others.map(|form| in_one_form(training, &variants, batch, lowering, form));
     let others = others.collect::<Result<_, _>>()?;
-    Ok(Fp32 { step, others, base: base(training, batch, lowering)?, seconds: alone(&Cpu, training, batch) })
+    let base = match lowering.rewrite {
+        Some(Rules::Exact) => variants[0].built.bytes(lowering.threads),
+        _ => base(training, batch, lowering)?,
+    };
+    Ok(Fp32 { step, others, base, seconds: alone(&Cpu, training, batch) })
+}
+
+/// The training graph with all tensors in one format, but the input's, and its program.
+struct Variant {
+    formats: (Format, Format),
+    stored: Graph,
+    built: Built,
+}
+
+/// FP32 first. Kernels need other workspace for other widths; the most of all counts.
+fn variants(training: &Graph, batch: usize, lowering: Lowering) -> Result<Vec<Variant>, CompileError> {
+    let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
+    let variant = |(format, input)| {
+        let stored = stored_in(training, format, input);
+        let built = build_stored(&stored, batch, lowering)?;
+        Ok(Variant { formats: (format, input), stored, built })
+    };
+    [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)].into_iter().map(variant).collect()
 }
 
 /// The peak of FP32 that a budget may be a share of: with the rules that are applied by default, whatever the lowering's are.
@@ -65,6 +90,34 @@ pub(crate) fn taken(training: &Graph, assignment: &Assignment, lowering: Lowerin
     Ok(Taken { peak, kernels: peak - memory.total() + memory.workspace })
 }
 
+/// Says what training steps take under assignments; what was asked before is not built again.
+pub(crate) struct Remembered<'a> {
+    training: &'a Graph,
+    lowering: Lowering,
+    known: Mutex<HashMap<(Vec<Format>, Vec<TrainingId>), Taken>>,
+}
+
+impl<'a> Remembered<'a> {
+    pub(crate) fn new(training: &'a Graph, lowering: Lowering) -> Remembered<'a> {
+        Remembered { training, lowering, known: Mutex::default() }
+    }
+
+    /// The bytes of a training step under an assignment.
+    ///
+    /// # Errors
+    /// If it cannot be lowered.
+    pub(crate) fn taken(&self, assignment: &Assignment) -> Result<Taken, Failure> {
+        let key = (assignment.formats.clone(), assignment.recomputed.clone());
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&taken) = known().get(&key) {
+            return Ok(taken);
+        }
+        let taken = taken(self.training, assignment, self.lowering)?;
+        known().insert(key, taken);
+        Ok(taken)
+    }
+}
+
 /// The peak in bytes of an assignment's training step.
 ///
 /// # Errors
@@ -74,7 +127,13 @@ pub(crate) fn bytes(training: &Graph, assignment: &Assignment, lowering: Lowerin
 }
 
 /// The FP32 step in one form.
-fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -> Result<Fp32Step, CompileError> {
+fn in_one_form(
+    training: &Graph,
+    variants: &[Variant],
+    batch: usize,
+    lowering: Lowering,
+    form: Form,
+) -> Result<Fp32Step, CompileError> {
     let rewritten_for = |graph: &Graph| match form {
         Form::Plain => Ok(graph.clone()),
         Form::Stored | Form::Derived => rewritten(graph, lowering),
@@ -84,27 +143,22 @@ fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -
     let schedule = plan(&graph, &setting);
     let (mut most, mut least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
     let mut scratch_least = vec![usize::MAX; graph.len()];
-    let (mut beside, mut kept, mut fp32_peak) = (0, usize::MAX, 0);
+    let (mut beside, mut kept) = (0, usize::MAX);
     let mut beside_least_in_form = usize::MAX;
-    // Kernels need other workspace for other widths; the most of all counts.
-    let (exact, low) = (Format::FP32, Format::PAPER_LOW_FORWARD);
-    for (format, input) in [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)] {
-        let stored = stored_in(&graph, format, input);
+    for Variant { formats: (format, input), stored: original, built } in variants {
+        let stored = stored_in(&graph, *format, *input);
         for (at, Needs { workspace, scratch }) in needs(&stored, batch).into_iter().enumerate() {
             (most[at], least[at]) = (workspace.max(most[at]), workspace.min(least[at]));
             scratch_least[at] = scratch.min(scratch_least[at]);
         }
-        let stored = stored_in(training, format, input);
-        let lowered = build_stored(&stored, batch, lowering)?.program;
-        let footprint = Footprint::predicted(&lowered, lowering.threads);
-        beside = beside.max(footprint.total() - footprint.arena);
-        let in_form = in_form(&rewritten_for(&stored)?, &[], batch, lowering, form)?.program;
-        let in_form = Footprint::predicted(&in_form, lowering.threads);
-        beside_least_in_form = beside_least_in_form.min(in_form.total() - in_form.arena);
+        let footprint = Footprint::predicted(&built.program, lowering.threads);
+        beside = beside.max(footprint.kept + footprint.scratch);
+        let scratch = match built.form == form {
+            true => footprint.scratch,
+            false => scratch(&rewritten_for(original)?, batch, lowering, form)?,
+        };
+        beside_least_in_form = beside_least_in_form.min(footprint.kept + scratch);
         kept = kept.min(footprint.kept);
-        if format == Format::FP32 {
-            fp32_peak = footprint.total();
-        }
     }
     let computed = schedule.steps.iter().flat_map(|step| &step.nodes);
     let scratch = computed.map(|id| scratch_least[id.index()]).max().unwrap_or(0);
@@ -132,7 +186,7 @@ fn in_one_form(training: &Graph, batch: usize, lowering: Lowering, form: Form) -
         beside_least_in_form,
         beside_least,
         kept,
-        peak: fp32_peak,
+        peak: variants[0].built.bytes(lowering.threads),
         alignment: setting.alignment,
     })
 }

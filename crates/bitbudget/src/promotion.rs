@@ -1,6 +1,6 @@
 //! Promotion of tensors that overflow in training.
 
-use crate::fp32::{bytes, taken};
+use crate::fp32::{Remembered, bytes};
 use crate::{Budget, Certificate, CompileError, Compiled};
 use bitbudget_budget::{Network, Overflowed, Search, is_wider};
 use bitbudget_formats::Format;
@@ -160,7 +160,8 @@ impl Compiled {
         let lowering = self.lowering;
         let step = self.fp32.step(&self.training, batch, lowering)?;
         let (training, tensors, pinned) = (&self.training, &self.assignment.tensors, &self.pinned);
-        let taken = |assignment: &Assignment| taken(training, assignment, lowering);
+        let remembered = Remembered::new(training, lowering);
+        let taken = |assignment: &Assignment| remembered.taken(assignment);
         let network = Network { training, batch, tensors, pinned, taken: &taken };
         let setting = Setting { method, low_ratio: 0.0, seed: 0, formats };
         let search = Search::new(network, &step, setting, budget, overflowed);

@@ -24,10 +24,12 @@ const COUNTED_ROUNDS: usize = 4;
 /// The part of the seconds that the embedded engine's first round may take beyond a tight bound; it is there for what is easy.
 const QUICK: f64 = 0.1;
 /// The part of the seconds left that a later round may take, the part of all of them that it gets at least, and the part that
-/// is too little for another one as long as there is an assignment.
+/// is too little for another one as long as there is an assignment. As long as there is none, rounds go on until so much more than all of
+/// them is over.
 const SHARE: f64 = 0.35;
 const LEAST: f64 = 0.08;
 const LATE: f64 = 0.1;
+const OVER: f64 = 3.0;
 /// Behind every round that missed the budget at least this part of it more is kept free for gaps between tensors, one of so many.
 const STEP: usize = 1000;
 /// A certified gap that ends a round, and one that ends the search.
@@ -200,7 +202,8 @@ impl<'a> Search<'a> {
         let rounds = if self.budget.effort(part).is_some() { COUNTED_ROUNDS } else { ROUNDS };
         for round in 0..rounds {
             let left = seconds - start.elapsed().as_secs_f64();
-            if best.is_some() && left < LATE * seconds {
+            let too_little = if best.is_some() { LATE } else { -OVER };
+            if left < too_little * seconds {
                 break;
             }
             let is_embedded = engine == Engine::Embedded;

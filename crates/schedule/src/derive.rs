@@ -1,6 +1,9 @@
 //! Tensors that need not be stored, since what reads them can compute them in passing.
 
-use crate::schedule::{Place, Schedule};
+use crate::lifetimes::{Lives, lives};
+use crate::schedule::Place;
+use crate::setting::Setting;
+use crate::tensors::Tensors;
 use bitbudget_ir::{DType, Form, Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +17,15 @@ const SMALL: usize = 16;
 ///
 /// They are cheap functions of tensors that are stored anyway for as long as something reads them, and everything that
 /// reads them can compute them in passing: `takes` says whether a node's kernel can compute its operand at a position. What a rectifier lets through of a gradient is such a function, too, though the
-/// gradient is kept in its place. `schedule` is the graph's; both are in FP32. A step that computes every element of a copy
+/// gradient is kept in its place. `steps` are the graph's, which is in FP32. A step that computes every element of a copy
 /// exactly once counts at no cost; where there is none, the first step that has a copy does.
 pub fn derivable(
     graph: &Graph,
-    schedule: &Schedule,
-    batch: usize,
+    steps: &[Vec<NodeId>],
+    setting: &Setting,
     takes: &dyn Fn(NodeId, usize) -> bool,
 ) -> BTreeMap<NodeId, usize> {
-    let deriving = Deriving::new(graph, schedule, batch, takes);
+    let deriving = Deriving::new(graph, steps, setting, takes);
     let derived = deriving.choose();
     let mut counting = deriving.counting(&derived, |id| is_elementwise(graph, id));
     for (id, step) in deriving.counting(&derived, |_| true) {
@@ -39,9 +42,12 @@ fn is_elementwise(graph: &Graph, id: NodeId) -> bool {
 
 struct Deriving<'a> {
     graph: &'a Graph,
-    schedule: &'a Schedule,
+    steps: &'a [Vec<NodeId>],
     batch: usize,
     takes: &'a dyn Fn(NodeId, usize) -> bool,
+    /// Places outside the arena, and whether a node lies in it, by node id.
+    places: Vec<Option<Place>>,
+    in_arena: Vec<bool>,
     /// The node whose storage each node lies in.
     root: Vec<NodeId>,
     /// The nodes that read each storage, with the position of the operand; nothing for those that only show it.
@@ -60,15 +66,19 @@ struct Work {
 impl<'a> Deriving<'a> {
     fn new(
         graph: &'a Graph,
-        schedule: &'a Schedule,
-        batch: usize,
+        steps: &'a [Vec<NodeId>],
+        setting: &Setting,
         takes: &'a dyn Fn(NodeId, usize) -> bool,
     ) -> Deriving<'a> {
+        let Setting { batch, storage, alignment } = *setting;
+        let Lives { items, places, .. } = lives(&Tensors::stored(graph, batch, storage), steps, &[], alignment);
+        let mut in_arena = vec![false; graph.len()];
+        items.iter().flat_map(|item| &item.tensors).for_each(|id| in_arena[id.index()] = true);
         let root: Vec<NodeId> = graph.ids().map(|id| graph.storage(id)).collect();
         let mut readers = vec![Vec::new(); graph.len()];
         let mut last = vec![0; graph.len()];
-        for (at, step) in schedule.steps.iter().enumerate() {
-            for &id in &step.nodes {
+        for (at, step) in steps.iter().enumerate() {
+            for &id in step {
                 for (position, operand) in graph.operands(id).iter().copied().enumerate() {
                     let storage = root[operand.index()];
                     last[storage.index()] = at;
@@ -80,16 +90,16 @@ impl<'a> Deriving<'a> {
         }
         let updates = graph.updates().iter().flat_map(|&(target, value)| [target, value]);
         for id in graph.outputs().iter().map(|&(_, id)| id).chain(updates) {
-            last[root[id.index()].index()] = schedule.steps.len();
+            last[root[id.index()].index()] = steps.len();
         }
-        Deriving { graph, schedule, batch, takes, root, readers, last }
+        Deriving { graph, steps, batch, takes, places, in_arena, root, readers, last }
     }
 
     /// The nodes that are derived, with those that only show them.
     fn choose(&self) -> BTreeSet<NodeId> {
         let mut derived = BTreeSet::new();
-        for id in self.schedule.steps.iter().flat_map(|step| &step.nodes).copied() {
-            if matches!(self.schedule.places[id.index()], Some(Place::Arena(_))) {
+        for id in self.steps.iter().flatten().copied() {
+            if self.in_arena[id.index()] {
                 let mut closure = BTreeSet::new();
                 if self.is_read_in_passing(id) && self.work(id, id, &derived, &mut closure).is_some() {
                     derived.extend(closure);
@@ -106,7 +116,7 @@ impl<'a> Deriving<'a> {
         let ty = self.graph.ty(id);
         let batched = ty.shape.rank() > 1 && ty.shape.get(0).is_some_and(|dim| dim.as_fixed().is_none());
         let readers = &self.readers[id.index()];
-        let passes = self.last[id.index()] < self.schedule.steps.len() && !readers.is_empty();
+        let passes = self.last[id.index()] < self.steps.len() && !readers.is_empty();
         let shows = readers.iter().all(|&(reader, position)| (self.takes)(reader, position));
         ty.dtype == DType::F32 && batched && passes && shows
     }
@@ -127,7 +137,7 @@ impl<'a> Deriving<'a> {
         let mut work = Work { functions: 1, reads: 0 };
         for &operand in self.graph.operands(id) {
             let storage = self.root[operand.index()];
-            let is_inside = self.schedule.places[storage.index()] == Some(Place::Inside);
+            let is_inside = self.places[storage.index()] == Some(Place::Inside);
             let of = match is_inside || derived.contains(&storage) {
                 true => self.work(storage, top, derived, closure)?,
                 false => Work { functions: 0, reads: self.read(storage, id, top)? },
@@ -159,8 +169,8 @@ impl<'a> Deriving<'a> {
     /// The first step that reads each derived node, by way of nodes that do as is asked.
     fn counting(&self, derived: &BTreeSet<NodeId>, does: impl Fn(NodeId) -> bool) -> BTreeMap<NodeId, usize> {
         let mut counting = BTreeMap::new();
-        for (at, step) in self.schedule.steps.iter().enumerate() {
-            let mut heads: Vec<NodeId> = step.nodes.iter().filter(|id| !derived.contains(id)).copied().collect();
+        for (at, step) in self.steps.iter().enumerate() {
+            let mut heads: Vec<NodeId> = step.iter().filter(|id| !derived.contains(id)).copied().collect();
             if !heads.iter().all(|&id| does(id)) {
                 continue;
             }

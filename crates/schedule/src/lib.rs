@@ -44,6 +44,6 @@ mod usage;
 pub use derive::derivable;
 pub use group::{group, one_by_one};
 pub use memory::{Life, Memory, Use};
-pub use place::{inside, place, plan};
+pub use place::{alive, inside, place, plan};
 pub use schedule::{Place, Schedule, Step};
 pub use setting::{Setting, Storage};

@@ -36,14 +36,16 @@ pub(crate) fn place(items: &[Item]) -> Placed {
 
 /// The part of the least size that is not worth more than one search.
 const SPARE: f64 = 1e-4;
-/// Sizes that are tried, and how many items are placed for each, counting beginnings that lead nowhere.
+/// Sizes that are tried, and how many beginnings for each: so many that each item is placed as often in small and large blocks.
 const SIZES: usize = 6;
 const PLACED: usize = 15_000;
+const LEAST: usize = 5;
+const MOST: usize = 60;
 
 /// Packs items into smaller and smaller blocks: first into one of the least size, then between what failed and the best.
 fn pack(items: &[Item], bound: usize, best: &mut Placed) {
     let packing = Packing::new(items);
-    let beginnings = (PLACED / items.len().max(1)).clamp(10, 60);
+    let beginnings = (PLACED / items.len().max(1)).clamp(LEAST, MOST);
     let mut low = bound;
     for attempt in 0..SIZES {
         let near = best.size as f64 <= bound as f64 * (1.0 + SPARE);

@@ -10,7 +10,8 @@ use crate::lifetimes::Item;
 use crate::random::Random;
 use std::ops::Range;
 
-/// Tensors with their lives in sections, in which the same ones are alive.
+/// Tensors with their lives in sections: units in which others are alive than in those before and after, and none is alive that is missing
+/// in one of these. What fits in every section fits in every unit.
 pub(crate) struct Packing {
     sizes: Vec<usize>,
     /// The first section and the one behind the last, by tensor.
@@ -18,8 +19,9 @@ pub(crate) struct Packing {
     sections: usize,
 }
 
-/// Placements that are tried from one beginning, per tensor.
-const TRIED: usize = 5;
+/// Placements from one beginning that may be taken back, per tensor and in all.
+const TAKEN_BACK: usize = 4;
+const TAKEN_BACK_IN_ALL: usize = 600;
 /// By how much tensors where a search failed come earlier, and after how many searches that is forgotten.
 const URGENT: f64 = 2.0;
 const AGAIN: usize = 20;
@@ -28,14 +30,25 @@ const WIDTH: usize = 3;
 
 impl Packing {
     pub(crate) fn new(items: &[Item]) -> Packing {
-        let mut cuts: Vec<usize> = items.iter().flat_map(|item| [item.first, item.last + 1]).collect();
-        cuts.sort_unstable();
-        cuts.dedup();
-        let at = |unit: usize| cuts.partition_point(|&cut| cut < unit);
+        let units = |unit: fn(&Item) -> usize| {
+            let mut units: Vec<usize> = items.iter().map(unit).collect();
+            units.sort_unstable();
+            units.dedup();
+            units
+        };
+        let (firsts, lasts) = (units(|item| item.first), units(|item| item.last));
+        // Something ends between a section's unit and the next one in which something begins.
+        let is_section = |at: usize| {
+            let end = lasts.get(lasts.partition_point(|&last| last < firsts[at]));
+            let next = firsts.get(at + 1);
+            end.is_some_and(|end| next.is_none_or(|next| end < next))
+        };
+        let sections: Vec<usize> = (0..firsts.len()).filter(|&at| is_section(at)).map(|at| firsts[at]).collect();
+        let at = |unit: usize| sections.partition_point(|&section| section < unit);
         Packing {
             sizes: items.iter().map(|item| item.size).collect(),
             lives: items.iter().map(|item| [at(item.first), at(item.last + 1)]).collect(),
-            sections: cuts.len().saturating_sub(1),
+            sections: sections.len(),
         }
     }
 
@@ -117,7 +130,7 @@ impl Search {
             lowest: vec![0; count],
             floor: vec![0; packing.sections],
             left,
-            tries: TRIED * count,
+            tries: count + (TAKEN_BACK * count).min(TAKEN_BACK_IN_ALL),
             failed: vec![0; packing.sections],
         }
     }

@@ -17,6 +17,13 @@ pub fn inside(graph: &Graph, steps: &[Vec<NodeId>], batch: usize) -> Vec<bool> {
     lifetimes::inside(&Tensors::packed(graph, batch), steps)
 }
 
+/// Bytes of the arena that no places of the results of steps undercut: the most that is alive at one time.
+pub fn alive(graph: &Graph, steps: &[Vec<NodeId>], workspace: &[usize], setting: &Setting) -> usize {
+    let tensors = Tensors::stored(graph, setting.batch, setting.storage);
+    let lives = lifetimes::lives(&tensors, steps, workspace, setting.alignment);
+    offsets::live(&lives.items).into_iter().max().unwrap_or(0)
+}
+
 /// The places of the results of steps, which hold every node that something needs; `workspace` is the bytes that each step's kernel
 /// needs beside operands and results.
 pub fn place(graph: &Graph, steps: Vec<Vec<NodeId>>, workspace: &[usize], setting: &Setting) -> Schedule {

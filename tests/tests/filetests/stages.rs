@@ -8,7 +8,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role, TensorType, TrainingId, verify};
 use bitbudget_program::Kernel;
 use bitbudget_rewrite::Alternatives;
-use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, group, inside, place, plan};
+use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, group, inside, place};
 use bitbudget_select::{Cpu, Target, select};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -222,15 +222,15 @@ fn steps(schedule: &Schedule) -> Vec<Vec<NodeId>> {
 fn derive(subject: &Subject) -> Result<String> {
     let graph = &subject.graph;
     let exact = graph.exact();
-    let schedule = plan(&exact, &subject.setting());
+    let steps = group(&exact, subject.batch);
     let takes = |reader, position| Cpu.takes(&exact, reader, position);
-    let derived = derivable(&exact, &schedule, subject.batch, &takes);
+    let derived = derivable(&exact, &steps, &subject.setting(), &takes);
     let mut text = String::new();
     for (id, step) in &derived {
-        let counted: Vec<&str> = schedule.steps[*step].nodes.iter().map(|&id| graph.op(id).name()).collect();
+        let counted: Vec<&str> = steps[*step].iter().map(|&id| graph.op(id).name()).collect();
         let _ = writeln!(text, "derived {id} {}, counted with {}", graph.op(*id).name(), counted.join(" "));
     }
-    let copied = bitbudget_rewrite::derive(graph, &steps(&schedule), &derived).map_err(failure)?;
+    let copied = bitbudget_rewrite::derive(graph, &steps, &derived).map_err(failure)?;
     Ok(format!("{text}{copied}\n"))
 }
 
