@@ -175,11 +175,11 @@ def with_budget(folder, path, data, batch, budget):
     errors, _, well = train(budget)
     if well:
         return json.loads(record.read_text())["memory"]["predicted"]
-    smallest = re.search(r"the smallest (?:found|possible one in this order of steps) needs (\S+) (\S+) \(([\d.]+%)\)", errors)
-    if not smallest:
+    named = re.search(r"give (\S+) (\S+) or more", errors)
+    if not named:
         return reasons.kind(reasons.problems(errors)[0])
-    enough = train(smallest[1] + smallest[2])[2]
-    return f"no, {smallest[3]} is the least" + ("" if enough else ", which is refused too")
+    enough = train(named[1] + named[2])[2]
+    return f"no, {named[1]} {named[2]} are enough" + ("" if enough else ", which are refused too")
 
 
 def saved_losses(folder, path, data, inputs, labels):

@@ -164,6 +164,8 @@ pub struct Shortage {
     pub fp32: usize,
     /// The smallest peak that was found, if any was.
     pub smallest: Option<usize>,
+    /// The smallest of those that do not depend on the machine's speed: this budget is enough.
+    pub surely: Option<usize>,
     /// No assignment takes less in the order of steps in which FP32 is computed.
     pub bound: usize,
     /// The bytes of masters and optimizer state in every assignment.
@@ -185,7 +187,7 @@ impl Shortage {
     fn reason(&self) -> String {
         let Shortage { budget, fp32, smallest, bound, kept, threads, .. } = *self;
         let [budget_share, needed_share, bound_share] = percents(self.compared(), fp32);
-        let [budget_text, needed_text, bound_text, kept_text, kernels_text] = self.amounts();
+        let [budget_text, needed_text, bound_text, kept_text, kernels_text, _] = self.amounts();
         let proven = format!("below {bound_text} ({bound_share}) is proven impossible in this order of steps");
         let found = match smallest {
             None => format!("the search found none at all in its time; {proven}"),
@@ -212,9 +214,17 @@ impl Shortage {
 
     /// The limit to raise, and the options to allow.
     fn help(&self) -> String {
-        let Shortage { budget, smallest, bound, kept, threads, .. } = *self;
-        let [_, needed_text, ..] = self.amounts();
-        let mut advice: Vec<String> = smallest.map(|_| format!("give {needed_text} or more")).into_iter().collect();
+        let Shortage { budget, smallest, surely, bound, kept, threads, .. } = *self;
+        let [_, needed_text, .., surely_text] = self.amounts();
+        let mut advice: Vec<String> = match (smallest, surely) {
+            (None, _) => Vec::new(),
+            (Some(least), Some(surely)) if surely > least => {
+                vec![format!(
+                    "give {surely_text} or more, or {needed_text} and more time to search (`--solve-seconds`)"
+                )]
+            }
+            (Some(_), _) => vec![format!("give {needed_text} or more")],
+        };
         if bound <= budget || smallest.is_none() {
             advice.push("allow more time".into());
         }
@@ -241,10 +251,11 @@ impl Shortage {
         [(self.budget, Nearest), (needed, Up), (self.bound, Down)]
     }
 
-    /// These with what is kept and what kernels take, as texts.
-    fn amounts(&self) -> [String; 5] {
+    /// These with what is kept, what kernels take, and what is surely enough, as texts.
+    fn amounts(&self) -> [String; 6] {
         let [budget, needed, bound] = self.compared();
-        amounts([budget, needed, bound, (self.kept, Nearest), (self.kernels, Nearest)])
+        let surely = (self.surely.unwrap_or(needed.0), Up);
+        amounts([budget, needed, bound, (self.kept, Nearest), (self.kernels, Nearest), surely])
     }
 
     /// In very small networks what kernels take beside tensors is most of it.
@@ -281,6 +292,7 @@ mod tests {
             budget: 30 * MIB,
             fp32: 400 * MIB,
             smallest: Some(162 * MIB),
+            surely: Some(162 * MIB),
             bound: 150 * MIB,
             kept: 98 * MIB,
             kernels: 3 * MIB,
@@ -304,6 +316,7 @@ mod tests {
         let near = Shortage {
             budget: 943_718,
             smallest: Some(944_000),
+            surely: Some(944_000),
             bound: 944_000,
             kept: 400_000,
             kernels: 0,
@@ -316,7 +329,9 @@ mod tests {
              helps: give 921.9 KiB or more, allow narrower formats, allow recomputation, or use a \
              smaller batch"
         );
-        let tiny = Shortage { budget: 480 << 10, smallest: Some(520 << 10), bound: 500 << 10, kept: 700, ..shortage() };
+        let least = Some(520 << 10);
+        let tiny =
+            Shortage { budget: 480 << 10, smallest: least, surely: least, bound: 500 << 10, kept: 700, ..shortage() };
         let tiny = |threads| Shortage { fp32: 600 << 10, kernels: 514 << 10, threads, ..tiny.clone() };
         let (one, two) = (infeasible(tiny(1)), infeasible(tiny(2)));
         assert!(one.contains("take 700 B, kernels' workspace and scratch memory 514.0 KiB. What helps"), "{one}");
@@ -330,6 +345,9 @@ mod tests {
              and optimizer state take 98.0 MiB. What helps: give 162.0 MiB or more, allow more time, allow narrower formats, \
              or use a smaller batch"
         );
+        let busy = infeasible(Shortage { surely: Some(180 * MIB), ..shortage() });
+        let advice = "What helps: give 180.0 MiB or more, or 162.0 MiB and more time to search (`--solve-seconds`), allow narrower";
+        assert!(busy.contains("the smallest found needs 162.0 MiB (40.5%)") && busy.contains(advice), "{busy}");
         let other = infeasible(Shortage { budget: 155 * MIB, other: Some(Method::Demote), ..shortage() });
         assert!(other.contains("use method demote, which fits with formats that are not allowed here, or"), "{other}");
         let exceeded =

@@ -28,6 +28,8 @@ const LONGER: f64 = 4.0;
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.25;
 const AT_LEAST: f64 = 0.02;
+/// The part of its time in which a search has to end for its result to be found again on a busier machine.
+const SURELY: f64 = 0.25;
 /// Above what is proven to be too little, solutions are sought with this much times the memory.
 const MORE: [f64; 4] = [1.12, 1.2, 1.5, 2.2];
 
@@ -52,8 +54,9 @@ impl Search<'_> {
         let (step, others, time) = (&self.fp32.step, &self.fp32.others, Time { start: Instant::now(), part });
         let (mut weights, mut bound, mut spare) = (Vec::new(), usize::MAX, 0);
         let mut least: Option<Placed> = None;
+        let mut surely = Vec::new();
         for of in iter::once(step).chain(others) {
-            let (program, found) = self.smallest_of(of, costs, EFFORT, time)?;
+            let (program, found, is_sure) = self.smallest_of(of, costs, EFFORT, time)?;
             spare = program.spare.max(spare);
             let proven = self.proven(of, &program, found.as_ref());
             if let Some(Smallest { picks, weights: of_steps, .. }) = found {
@@ -61,6 +64,7 @@ impl Search<'_> {
                     weights = of_steps;
                 }
                 let other = self.placed(program, picks)?;
+                surely.extend(is_sure.then_some(other.peak));
                 if least.as_ref().is_none_or(|least| other.peak < least.peak) {
                     least = Some(other);
                 }
@@ -69,20 +73,24 @@ impl Search<'_> {
         }
         let proven = if impossible { self.possible_from(budget + 1, spare) } else { 0 };
         let bound = bound.max(proven);
-        if let Some(other) = self.nearer(costs, bound, least.as_ref().map_or(usize::MAX, |least| least.peak), time)?
-            && least.as_ref().is_none_or(|least| other.peak < least.peak)
+        let smallest = least.as_ref().map_or(usize::MAX, |least| least.peak);
+        if let Some((other, is_sure)) = self.nearer(costs, bound, smallest, time)?
+            && other.peak < smallest
         {
+            surely.extend(is_sure.then_some(other.peak));
             least = Some(other);
         }
         for narrower in self.narrower() {
             let search = Search { budget: &narrower, allowed: self.allowed.clone(), ..*self };
             for of in iter::once(step).chain(others) {
-                let (program, found) = search.smallest_of(of, costs, EFFORT, time)?;
+                let (program, found, is_sure) = search.smallest_of(of, costs, EFFORT, time)?;
                 let other = found.map(|found| search.placed(program, found.picks)).transpose()?;
+                surely.extend(other.as_ref().filter(|_| is_sure).map(|other| other.peak));
                 least = other.into_iter().chain(least).min_by_key(|placed| placed.peak);
             }
         }
         let (mut all, other) = self.others(budget)?;
+        let surely = surely.into_iter().chain(all.iter().map(|&(_, peak)| peak)).min();
         let fit = all.iter().filter(|(_, peak)| *peak <= budget);
         let certified = fit.map(|(assignment, peak)| {
             let cost = self.cost(assignment).unwrap_or(f64::INFINITY);
@@ -120,6 +128,7 @@ impl Search<'_> {
             kernels: kernels.unwrap_or_default(),
             threads: self.budget.threads,
             smallest: smallest.map(|(_, peak)| peak),
+            surely,
             dominated: step.largest(&weights, BINDING),
             recompute: self.budget.recompute,
             other,
@@ -148,7 +157,7 @@ impl Search<'_> {
         let costs = self.costs()?;
         let (mut bound, time) = (usize::MAX, Time { start: Instant::now(), part: 1.0 });
         for of in iter::once(&self.fp32.step).chain(&self.fp32.others) {
-            let (program, found) = self.smallest_of(of, &costs, BOUND_EFFORT, time)?;
+            let (program, found, _) = self.smallest_of(of, &costs, BOUND_EFFORT, time)?;
             bound = bound.min(self.proven(of, &program, found.as_ref()));
         }
         Ok(bound)
@@ -162,20 +171,21 @@ impl Search<'_> {
         beside + found.map_or(0, |found| arena(found.bound).saturating_sub(program.spare))
     }
 
-    /// The program of a form, and its solution of the least memory.
+    /// The program of a form, its solution of the least memory, and whether that is found again on a busier machine.
     fn smallest_of(
         &self,
         of: &Fp32Step,
         costs: &Costs,
         effort: usize,
         time: Time,
-    ) -> Result<(Program, Option<Smallest>), BudgetError> {
+    ) -> Result<(Program, Option<Smallest>, bool), BudgetError> {
         let program = self.optimistic(of, costs, reference(of));
         // Everything in its first format and kept is a choice, if a large one.
         let start = Some(vec![0; program.problem.items.len()]);
         let settings = Settings { start, ..self.counted(effort, SMALLEST, time) };
+        let start = Instant::now();
         let found = smallest(&program.problem, program.memory_rows(), &settings)?;
-        Ok((program, found))
+        Ok((program, found, is_sure(start, &settings)))
     }
 
     /// The statement about an assignment without a proof.
@@ -210,15 +220,22 @@ impl Search<'_> {
         bytes.saturating_sub(step.beside - step.beside_least).saturating_sub(step.workspace_spread() + spare + exact)
     }
 
-    /// A solution with a little more memory than `bound`, if one is found below `smallest`.
-    fn nearer(&self, costs: &Costs, bound: usize, smallest: usize, time: Time) -> Result<Option<Placed>, BudgetError> {
+    /// A solution with a little more memory than `bound`, if one is found below `smallest`, and whether it is found again on a busier machine.
+    fn nearer(
+        &self,
+        costs: &Costs,
+        bound: usize,
+        smallest: usize,
+        time: Time,
+    ) -> Result<Option<(Placed, bool)>, BudgetError> {
+        let start = Instant::now();
         let tried = MORE.map(|more| (bound as f64 * more) as usize);
         for bytes in tried.into_iter().take_while(|&bytes| bytes < smallest) {
             let program = self.program(costs, bytes.saturating_sub(self.fp32.step.beside));
             let settings = Settings { gap: 0.5, ..self.counted(NEAR_EFFORT, NEARER, time) };
             let outcome = solve(&program.problem, self.budget.engine, &settings)?;
             if let Outcome::Solved(Solution { picks, .. }) = outcome {
-                return self.placed(program, picks).map(Some);
+                return Ok(Some((self.placed(program, picks)?, is_sure(start, &settings))));
             }
         }
         Ok(None)
@@ -233,6 +250,11 @@ impl Search<'_> {
         let effort = Some(effort).filter(|_| self.budget.engine == Engine::Embedded);
         Settings { seconds, effort, ..Settings::default() }
     }
+}
+
+/// Whether a search ended long before its time.
+fn is_sure(start: Instant, settings: &Settings) -> bool {
+    start.elapsed().as_secs_f64() <= SURELY * settings.seconds
 }
 
 /// The time of several searches together.
