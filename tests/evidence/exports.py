@@ -170,7 +170,7 @@ def with_budget(folder, path, data, batch, budget):
     record = path.with_suffix(".budget.json")
     train = lambda budget: run([
         folder / "bitbudget", "train", path, "--data", f"npz:{data}", "--batch", batch, "--steps", 3, "--lr", 0.001,
-        "--budget", budget, "--solve-seconds", 2, "--threads", 1, "--quiet", "--json", record,
+        "--budget", budget, "--solve-seconds", 2, "--threads", 1, "--loss-scale", 256, "--quiet", "--json", record,
     ])
     errors, _, well = train(budget)
     if well:

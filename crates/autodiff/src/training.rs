@@ -2,11 +2,12 @@
 
 use crate::gradients::gradients;
 use crate::optimizer::{Optimizer, Trained, Updates};
-use crate::scores::{closing_sigmoid, closing_softmax};
+use crate::scores::{Closing, closing_sigmoid, closing_softmax};
 use crate::targets::targets;
 use crate::{loss, optimizer};
 use bitbudget_ir::ops::{Cast, Input, Scalar};
 use bitbudget_ir::{Graph, GraphError, Loss, Names, NodeId, Op, Reason, Role, ScalarKind, Shape, Stage, TensorType};
+use std::collections::BTreeSet;
 
 /// The training step of a forward graph, whose first output holds the class scores `[N, classes]`, or their softmax
 /// ([`closing_softmax`]), which is left out; its loss is their cross-entropy.
@@ -30,11 +31,12 @@ pub fn training(forward: &Graph, optimizer: &Optimizer) -> Result<Graph, GraphEr
 pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates, loss: &Loss) -> Result<Graph, GraphError> {
     let mut pruned = whole.clone();
     let fault = |text: &str| GraphError::new("graph", whole.name(), &[], Reason::new(text));
-    let (name, scores) = trained_output(whole, loss).map_err(|text| fault(&text))?;
+    let Output { name, scores, left_out, loss } = trained_output(whole, loss).map_err(|text| fault(&text))?;
     pruned.clear_outputs();
     pruned.set_output(name, scores);
     let (forward, renamed) = pruned.without_dead_nodes();
     let scores = renamed[scores.index()].ok_or_else(|| fault("has no output"))?;
+    let left_out: BTreeSet<NodeId> = left_out.into_iter().filter_map(|id| renamed[id.index()]).collect();
 
     let targets = if matches!(loss, Loss::Output { .. }) { targets(&forward) } else { Vec::new() };
     let compares = forward.dependents(&targets);
@@ -60,6 +62,8 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates, los
             } else {
                 source
             }
+        } else if left_out.contains(&id) {
+            copied[forward.operands(id)[0].index()]
         } else {
             let operands: Vec<_> = forward.operands(id).iter().map(|o| copied[o.index()]).collect();
             let new = graph.add_named(node.op.clone(), &operands, &node.name)?;
@@ -74,7 +78,7 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates, los
         graph.add_update(copied[target.index()], copied[value.index()]);
     }
 
-    let loss = loss::append(&mut graph, copied[scores.index()], loss, &mut names)?;
+    let loss = loss::append(&mut graph, copied[scores.index()], &loss, &mut names)?;
     let seed = graph.source(Scalar { kind: ScalarKind::LossScale }, TensorType::scalar());
     let targets: Vec<_> = copies.iter().map(|&(_, copy)| copy).collect();
     let gradients = gradients(&mut graph, loss, seed, &targets)?;
@@ -94,21 +98,39 @@ pub fn training_with(whole: &Graph, optimizer: &Optimizer, updates: Updates, los
     Ok(graph)
 }
 
+/// The output that is trained.
+struct Output {
+    name: String,
+    scores: NodeId,
+    /// Nodes that are left out on the way to it.
+    left_out: Vec<NodeId>,
+    /// The loss, with the dimension of the classes if the network tells it.
+    loss: Loss,
+}
+
 /// The output that is trained: what stands before the function which a loss applies itself, where the network ends in it.
-fn trained_output(whole: &Graph, loss: &Loss) -> Result<(String, NodeId), String> {
-    if let Loss::Output { name } = loss {
+fn trained_output(whole: &Graph, loss: &Loss) -> Result<Output, String> {
+    let mut loss = loss.clone();
+    if let Loss::Output { name } = &loss {
         let found = whole.outputs().iter().find(|(output, _)| output == name).cloned();
         let names: Vec<String> = whole.outputs().iter().map(|(name, _)| format!("`{name}`")).collect();
-        return found
-            .ok_or_else(|| format!("has no output `{name}` to take for the loss; it has {}", names.join(", ")));
+        let (name, scores) =
+            found.ok_or_else(|| format!("has no output `{name}` to take for the loss; it has {}", names.join(", ")))?;
+        return Ok(Output { name, scores, left_out: Vec::new(), loss });
     }
-    let (name, output) = whole.outputs().first().cloned().ok_or("has no output")?;
-    let closing = match loss {
+    let (name, scores) = whole.outputs().first().cloned().ok_or("has no output")?;
+    let closing = match &loss {
         Loss::CrossEntropy { axis, .. } => closing_softmax(whole, *axis),
         Loss::BinaryCrossEntropy => closing_sigmoid(whole),
         _ => None,
     };
-    Ok((name, closing.map_or(output, |closing| closing.scores)))
+    let Some(Closing { scores, left_out, class_axis, .. }) = closing else {
+        return Ok(Output { name, scores, left_out: Vec::new(), loss });
+    };
+    if let Loss::CrossEntropy { axis, .. } = &mut loss {
+        *axis = class_axis;
+    }
+    Ok(Output { name, scores, left_out, loss })
 }
 
 /// Checks that every batch normalisation sees several values per channel in batches of a size: of one value the mean is that

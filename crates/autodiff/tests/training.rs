@@ -1,8 +1,8 @@
 //! Whole training graphs: roles, accumulation, updates, evaluation, against differences. Their texts stand in `tests/filetests/plans`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_autodiff::{Optimizer, check_batch, closing_softmax, evaluation, training};
-use bitbudget_ir::{Bindings, Graph, Role, interpret, verify};
+use bitbudget_autodiff::{Optimizer, Updates, check_batch, closing_softmax, evaluation, training, training_with};
+use bitbudget_ir::{Bindings, Graph, Loss, Op, Role, interpret, verify};
 use bitbudget_testkit::NETWORK;
 use std::collections::BTreeMap;
 
@@ -160,39 +160,55 @@ fn segmentation(lines: &[&str]) -> Graph {
 #[test]
 fn a_closing_softmax_over_channels_is_left_out_of_training() {
     let plain = training(&segmentation(&["return \"y\" = %2"]), &Optimizer::sgd()).unwrap();
-    let last = "%3 = transpose(%2) {perm=[0,2,3,1]} : f32[N,3,3,2]";
-    for (lines, is_left_out) in [
+    let (there, softmax) =
+        ("%3 = transpose(%2) {perm=[0,2,3,1]} : f32[N,3,3,2]", "%4 = softmax(%3) : f32[N,3,3,2] \"end\"");
+    let back = "%5 = transpose(%4) {perm=[0,3,1,2]} : f32[N,2,3,3]";
+    let graph = segmentation(&[there, softmax, back, "return \"y\" = %5"]);
+    assert_eq!(closing_softmax(&graph, None).unwrap().class_axis, Some(1));
+    assert_eq!(closing_softmax(&graph, Some(2)), None);
+    assert_eq!(training(&graph, &Optimizer::sgd()).unwrap().to_string(), plain.to_string());
+
+    let loss = |lines: &[&str], axis: Option<usize>, labels: &[f64]| {
+        let loss = Loss::CrossEntropy { smoothing: 0.0, weights: Vec::new(), axis };
+        let graph = training_with(&segmentation(lines), &Optimizer::sgd(), Updates::Always, &loss).unwrap();
+        verify(&graph).unwrap();
+        assert!(graph.ids().all(|id| !matches!(graph.op(id), Op::Softmax(_) | Op::Clip(_))));
+        let mut values: BTreeMap<String, Vec<f64>> = [("x", (0..36).map(|i| f64::from(i % 7) - 3.0).collect())]
+            .map(|(name, values): (&str, Vec<f64>)| (name.to_string(), values))
+            .into();
+        values.insert("w".into(), vec![1.0, 2.0]);
+        values.insert("w.velocity".into(), vec![0.0, 0.0]);
+        values.insert("labels".into(), labels.to_vec());
+        for scalar in ["loss_scale", "inverse_loss_scale", "learning_rate"] {
+            values.insert(scalar.into(), vec![1.0]);
+        }
+        let results = interpret(&graph, &Bindings { batch: 2, values }).unwrap();
+        results[graph.output("loss").unwrap().index()].data[0]
+    };
+    let labels: Vec<f64> = (0..18).map(|i| f64::from(i * i % 5 % 2)).collect();
+    let expected = loss(&["return \"y\" = %2"], None, &labels);
+    // The classes last, limits, and a logarithm behind it.
+    for (lines, axis) in [
+        (&[there, softmax, "return \"y\" = %4"][..], None),
+        (&[there, softmax, "return \"y\" = %4"], Some(3)),
+        (&[there, softmax, "%5 = clip(%4) {min=1e-7, max=1.0} : f32[N,3,3,2]", "return \"y\" = %5"], None),
         (
             &[
-                last,
-                "%4 = softmax(%3) : f32[N,3,3,2]",
-                "%5 = transpose(%4) {perm=[0,3,1,2]} : f32[N,2,3,3]",
-                "return \"y\" = %5",
+                there,
+                softmax,
+                back,
+                "%6 = clip(%5) {min=1e-7, max=1.0} : f32[N,2,3,3]",
+                "%7 = log(%6) : f32[N,2,3,3]",
+                "return \"y\" = %7",
             ],
-            true,
-        ),
-        (
-            &[
-                last,
-                "%4 = softmax(%3) : f32[N,3,3,2]",
-                "%5 = transpose(%4) {perm=[0,3,2,1]} : f32[N,2,3,3]",
-                "return \"y\" = %5",
-            ],
-            false,
-        ),
-        (
-            &[
-                "%3 = transpose(%2) {perm=[0,1,3,2]} : f32[N,2,3,3]",
-                "%4 = softmax(%3) : f32[N,2,3,3]",
-                "%5 = transpose(%4) {perm=[0,1,3,2]} : f32[N,2,3,3]",
-                "return \"y\" = %5",
-            ],
-            false,
+            None,
         ),
     ] {
-        let graph = segmentation(lines);
-        assert_eq!(closing_softmax(&graph, None).is_some(), is_left_out, "{lines:?}");
-        let training = training(&graph, &Optimizer::sgd()).unwrap();
-        assert_eq!(training.to_string() == plain.to_string(), is_left_out, "{lines:?}");
+        assert_eq!(loss(lines, axis, &labels), expected, "{lines:?}");
     }
+    // Images turned about their diagonal, and so are their labels.
+    let turned = "%5 = transpose(%4) {perm=[0,3,2,1]} : f32[N,2,3,3]";
+    let labels: Vec<f64> = (0..18).map(|i| labels[i / 9 * 9 + i % 3 * 3 + i / 3 % 3]).collect();
+    let found = loss(&[there, softmax, turned, "return \"y\" = %5"], None, &labels);
+    assert!((found - expected).abs() < 1e-12, "{found} {expected}");
 }

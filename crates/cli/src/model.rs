@@ -83,13 +83,13 @@ pub(crate) fn warn(warnings: &[Warning], forward: &Graph, loss: &Loss, network: 
     }
 }
 
-/// Warns of scores that no label can change, and of those of which classes and steps could be confused.
-fn warn_of_scores(compiled: &Compiled) {
+/// Warns of scores that no label can change, and of those of which classes and steps could be confused unless the network tells them.
+fn warn_of_scores(compiled: &Compiled, tells_classes: bool) {
     let Loss::CrossEntropy { axis, .. } = compiled.loss() else { return };
     let Ok(interface) = compiled.interface() else { return };
     let [target] = interface.targets.as_slice() else { return };
     let classes = interface.classes;
-    if axis.is_none() && classes > 1 && target.shape.len() == 2 && target.shape[1] == classes {
+    if axis.is_none() && !tells_classes && classes > 1 && target.shape.len() == 2 && target.shape[1] == classes {
         remark(
             "note",
             &format!(
@@ -189,6 +189,7 @@ pub(crate) fn compiled_from(
     let (used, from) = (used.transpose()?, from_plan.transpose()?);
     let mut options = options(assignment, optimizer, request, from.as_ref().or(used.as_ref()))?;
     options.batch = assignment.batch.or(model.graph.fixed_batch()).unwrap_or(options.batch);
+    let tells_classes = closing_function(&model.graph, &options.loss).is_some();
     let compiled = match &used {
         Some(plan) => compile_as(model, &options, plan),
         None => compile(model, &options),
@@ -196,7 +197,7 @@ pub(crate) fn compiled_from(
     let compiled = compiled.with_context(|| format!("cannot compile {}", path.display()))?;
     if !request.quiet {
         warn(&warnings, &compiled.forward, compiled.loss(), &assignment.network);
-        warn_of_scores(&compiled);
+        warn_of_scores(&compiled, tells_classes);
     }
     Ok((compiled, Some(options)))
 }

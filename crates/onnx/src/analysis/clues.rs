@@ -4,6 +4,7 @@ use super::frozen;
 use super::order::execution_order;
 use super::pytorch::Signature;
 use super::scalars::Source;
+use crate::inline::weights::made_of_constants;
 use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ pub(crate) struct Clues {
     pub(crate) source: Source,
     /// Whether the file shows all initializers that the exporter merged, or that it merged none.
     pub(crate) marks_merged: bool,
+    /// Initializers that were Constant nodes.
+    pub(crate) constants: BTreeSet<String>,
 }
 
 impl Clues {
@@ -31,6 +34,7 @@ impl Clues {
             frozen,
             marks_merged: signature.is_stored_whole() || marks_merged(model, graph),
             source: Source::of(model),
+            constants: made_of_constants(graph),
             signature,
         }
     }

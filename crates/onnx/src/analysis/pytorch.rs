@@ -279,6 +279,11 @@ pub(crate) fn is_linear(node: &NodeProto) -> bool {
     LINEAR.contains(&node.op_type.as_str())
 }
 
+/// Whether a name is of a value without one in PyTorch's newer exporter, `val_6`.
+pub(crate) fn is_value(name: &str) -> bool {
+    name.strip_prefix("val_").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()))
+}
+
 /// Whether an exporter or an optimizer made up a name, such as `val_6`, `scalar_tensor_default` or `const_fold_opt__12`.
 pub(super) fn is_numbered(name: &str) -> bool {
     let number = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '_');

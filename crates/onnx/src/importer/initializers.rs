@@ -2,7 +2,8 @@
 
 use super::parameters::is_uniform;
 use super::state::{Importer, Initializer};
-use crate::analysis::scalars::Scalar;
+use crate::analysis::pytorch::is_value;
+use crate::analysis::scalars::{Scalar, Source};
 use crate::file::constant::{Constant, Elements};
 use crate::file::tensor::Decoded;
 use crate::importer::Value;
@@ -23,11 +24,21 @@ impl Importer {
         self.names.take(name);
         let value = match trained {
             _ if self.clues.frozen.contains(name) => self.frozen(name, constant),
+            true if self.clues.constants.contains(name) || self.is_number(name, &constant) => Value::Constant(constant),
             true if self.clues.signature.is_computed(name, is_uniform(&constant)) => Value::Constant(constant),
             true => self.initializer(name, constant, rounded, self.initializers.len()),
             false => Value::Constant(constant),
         };
         self.known.insert(name.into(), value);
+    }
+
+    /// Whether an initializer of one element in a vector or a matrix is a number of the program, by a name that an exporter made up.
+    fn is_number(&self, name: &str, constant: &Constant) -> bool {
+        let is_one = matches!(&constant.elements, Elements::Floats(floats) if floats.len() == 1);
+        is_one
+            && self.clues.source == Source::Any
+            && self.clues.signature.is_parameter(name).is_none()
+            && is_value(name)
     }
 
     fn initializer(&mut self, name: &str, constant: Rc<Constant>, rounded: bool, origin: usize) -> Value {

@@ -221,7 +221,10 @@ pub(crate) fn lost(importer: &Importer) -> Vec<String> {
     let shared: BTreeSet<String> = importer.shared.iter().map(|name| shape(name)).collect();
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_string();
     let separated = importer.warnings.iter().filter(|warning| warning.kind == WarningKind::Separated);
-    let separated: BTreeSet<String> = separated.flat_map(|warning| &warning.names).map(|name| last(name)).collect();
+    // Those under a name of the program are themselves.
+    let is_other = |name: &&String| importer.clues.signature.is_parameter(name) != Some(true);
+    let separated = separated.flat_map(|warning| &warning.names).filter(is_other);
+    let separated: BTreeSet<String> = separated.map(|name| last(name)).collect();
     let mut lost = importer.clues.signature.lost(&trained);
     lost.retain(|name| !shared.contains(&shape(name)) && !separated.contains(&last(name)));
     lost

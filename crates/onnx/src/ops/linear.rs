@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         versions: &[7, 9, 11, 13],
         attributes: &["alpha", "beta", "transA", "transB"],
         forms: "`matmul`, with a C of shape [N] or [1, N] as its bias, another by `add`; alpha and beta by `scale`; transposed \
-                operands are read transposed",
+                operands are read transposed; A may have leading dimensions",
         build: Some(gemm),
         fold: None,
     },
@@ -48,18 +48,27 @@ pub(super) fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, S
         false => importer.emit(node.name, ops::Scale { by: Real(by) }, &[x]),
     };
     let (a_shape, b_shape) = (importer.shape(a), importer.shape(b));
-    let ([a_first, a_second], [b_first, b_second]) = (a_shape.0.as_slice(), b_shape.0.as_slice()) else {
+    // Optimizers make such nodes of MatMul, whose rows may have several dimensions.
+    let is_one = |dims: &[Dim]| dims.iter().all(|&dim| dim == Dim::fixed(1));
+    let ([rows @ .., a_first, a_second], [ones @ .., b_first, b_second]) = (a_shape.0.as_slice(), b_shape.0.as_slice())
+    else {
         return Err(format!("A and B must be matrices, but are {a_shape} and {b_shape}"));
     };
+    if trans_a && !rows.is_empty() || !is_one(ones) || ones.len() > rows.len() {
+        return Err(format!("A and B must be matrices, but are {a_shape} and {b_shape}"));
+    }
+    let b = importer.reshape(node.name, b, Shape(vec![*b_first, *b_second]))?;
     let depths = (if trans_a { a_first } else { a_second }, if trans_b { b_second } else { b_first });
     if depths.0 != depths.1 {
         return Err(format!("{a_shape} and {b_shape} do not multiply: {} against {}", depths.0, depths.1));
     }
     let columns = Some(if trans_b { *b_first } else { *b_second });
     let product = |importer: &mut Importer, bias: Option<NodeId>| {
-        let a = Labelled { x: a, labels: if trans_a { vec![DEPTH, ROWS_OF_A] } else { vec![ROWS_OF_A, DEPTH] } };
+        let leading: Vec<Label> = (0..rows.len()).map(|i| LEADING + i).collect();
+        let matrix = if trans_a { [DEPTH, ROWS_OF_A] } else { [ROWS_OF_A, DEPTH] };
+        let a = Labelled { x: a, labels: [leading.as_slice(), &matrix].concat() };
         let b = Labelled { x: b, labels: if trans_b { vec![COLUMNS_OF_B, DEPTH] } else { vec![DEPTH, COLUMNS_OF_B] } };
-        contract(importer, node.name, [a, b], &[ROWS_OF_A, COLUMNS_OF_B], bias)
+        contract(importer, node.name, [a, b], &[leading.as_slice(), &[ROWS_OF_A, COLUMNS_OF_B]].concat(), bias)
     };
     let Some(c) = c else {
         let y = product(importer, None)?;

@@ -152,6 +152,9 @@ fn repeated(importer: &mut Importer, name: &str, x: NodeId, factors: &[(usize, u
     importer.reshape(name, y, target)
 }
 
+/// The largest size along an axis.
+const LARGEST: usize = 1 << 20;
+
 /// The axes with their new sizes; the batch is not among them.
 fn targets(importer: &mut Importer, node: &Node, shape: &Shape) -> Result<Vec<Target>, String> {
     let axes = match node.ints("axes")? {
@@ -227,7 +230,12 @@ fn targets(importer: &mut Importer, node: &Node, shape: &Shape) -> Result<Vec<Ta
         }
         (None, None) => return Err("its scales or sizes are missing".into()),
     }
-    Ok(targets)
+    match targets.iter().find(|target| target.output > LARGEST) {
+        Some(Target { axis, output, .. }) => {
+            Err(format!("its size {output} along dimension {axis} is too large: at most {LARGEST} is possible"))
+        }
+        None => Ok(targets),
+    }
 }
 
 /// Makes the ratios of all axes one, where the node asks for it.

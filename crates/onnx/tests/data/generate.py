@@ -498,6 +498,11 @@ case("old_crop_scale", 6, CNHW, [node("Crop", ["x"], border=[1, 2, 0, 0], scale=
 case("prelu_one_channel", 16, ["N", 1, 6], [node("PRelu", ["x", "s"])], dict(s=f(1, 6)))
 spectra.add(case, node, f, i)
 
+# What optimizers make of MatMul and Add: not in the standard.
+case("gemm_rows", 13, ["N", 5, 6], [node("Gemm", ["x", "w", "b"], transB=1)], dict(w=f(4, 6), b=f(4)), expect=lambda x, v: x @ v["w"].T + v["b"])
+case("gemm_rows_ones", 13, ["N", 2, 5, 6], [node("Gemm", ["x", "w", "b"], alpha=0.5, beta=2.0)], dict(w=f(1, 6, 4), b=f(5, 4)),
+     expect=lambda x, v: 0.5 * (x @ v["w"][0]) + 2 * v["b"])
+
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

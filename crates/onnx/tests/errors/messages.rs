@@ -203,7 +203,7 @@ fn bad_products_have_their_messages() {
         ("sizes", einsum("nchw,ck->nk"), &["`c` is 4 and 6"]),
         ("result", einsum("nchw,hk->nz"), &["`z` of the result is in no term"]),
         ("letters", einsum("nchw,wk->nk,"), &["holds `,`"]),
-        ("Gemm", gemm(floats("w", &[6, 2], 12)), &["A and B must be matrices, but are [N,4,6,6] and [6,2]"]),
+        ("Gemm", gemm(floats("w", &[3, 6, 2], 36)), &["A and B must be matrices, but are [N,4,6,6] and [3,6,2]"]),
     ]);
 }
 
@@ -396,6 +396,11 @@ fn composed_operators_have_their_messages() {
             &["dimension 0", "cannot be resized"],
         ),
         ("too few scales", resize(text("mode", "nearest"), &[2.0]), &["1 scales or sizes for 4 axes"]),
+        (
+            "large resize",
+            resize(text("mode", "linear"), &[1.0, 1.0, 1.0, 1e6]),
+            &["its size 6000000 along dimension 3 is too large: at most 1048576 is possible"],
+        ),
         ("no scales", one(node("Resize", &["x"], "y"), vec![]), &["scales or sizes are missing"]),
         ("padded batch", pads(&[1, 0, 0, 0, 0, 0, 0, 0], "constant"), &["dimension 0", "cannot be padded"]),
         ("far reflection", pads(&[0, 0, 6, 0, 0, 0, 0, 0], "reflect"), &["6 elements from dimension 2", "which has 5"]),

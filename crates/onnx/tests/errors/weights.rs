@@ -1,6 +1,7 @@
 //! Weights in other places than dense initializers, and attributes that operators do not have.
 
 use crate::models::{INT64, error, floats, import, info, int, model, node, whole, with};
+use bitbudget_ir::Model;
 use bitbudget_onnx::WarningKind;
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::{
@@ -36,6 +37,30 @@ fn constants_are_weights_where_initializers_are_fewer() {
     assert!(imported.warnings.iter().all(|warning| warning.kind != WarningKind::Constants));
     let text = imported.model.graph.to_string();
     assert!(text.contains("constant {name=\"b\"}") && text.contains("parameter {name=\"w\"}"), "{text}");
+}
+
+/// Optimizers make initializers of the nodes that PyTorch's exporter writes for numbers of the program.
+#[test]
+fn initializers_that_were_constants_are_none_that_are_trained() {
+    let (w, b) = (|name| floats(name, &[6, 4], 24), |name| floats(name, &[4], 4));
+    let of = |add: &str, weights: Vec<TensorProto>| {
+        let [weight, bias] = [0, 1].map(|at: usize| weights[at].name.clone());
+        let mut model =
+            model(vec![node("Gemm", &["x", &weight, &bias], "product"), node("Mul", &["product", add], "y")], weights);
+        model.graph.as_mut().unwrap().input[0] = info("x", &[0, 6]);
+        let Model { graph, values } = import(&model).unwrap().model;
+        let text = graph.to_string();
+        let is_trained = |name: &String| text.contains(&format!("parameter {{name=\"{name}\"}}"));
+        values.into_keys().filter(is_trained).collect::<Vec<_>>()
+    };
+    let name = "/attention/Constant_8_output_0";
+    assert_eq!(of(name, vec![w("w"), b("b"), b(name)]), ["b", "w"]);
+    assert_eq!(of("val_50", vec![w("w"), b("b"), floats("val_50", &[1], 1)]), ["b", "w"]);
+    assert_eq!(of("scale", vec![w("w"), b("b"), floats("scale", &[1], 1)]), ["b", "scale", "w"]);
+    // Where there are no others they are the weights.
+    let [first, second, third] = [0, 1, 2].map(|n| format!("/Constant_{n}_output_0"));
+    let all = of(&third, vec![w(first.as_str()), b(second.as_str()), b(third.as_str())]);
+    assert_eq!(all, [first, second, third]);
 }
 
 #[test]
@@ -184,6 +209,34 @@ fn what_the_exporter_computed_of_no_parameter_is_a_constant() {
     assert_eq!((lost.names.as_slice(), lost.kind.is_note()), (&["gone".to_string()][..], false));
     assert!(lost.to_string().contains("export with optimize=False"), "{lost}");
     assert!(["b", "val_1"].iter().all(|name| parameters(&model).contains(&name.to_string())));
+}
+
+/// What is separated has a name of the program, and so does not stand for another parameter.
+#[test]
+fn a_lost_bias_is_told_beside_separated_ones() {
+    let note =
+        |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into(), ..Default::default() };
+    let ones = |name| TensorProto { float_data: vec![0.0; 4], raw_data: Vec::new(), ..floats(name, &[4], 4) };
+    let named = |name: &str, node: NodeProto| NodeProto {
+        metadata_props: vec![note("pkg.torch.onnx.name_scopes", &format!("['', '{name}', 'add']"))],
+        name: name.into(),
+        ..node
+    };
+    let mut model = model(
+        vec![
+            named("n1", node("Add", &["x", "n1.bias"], "a")),
+            node("Tanh", &["a"], "t"),
+            named("n2", node("Add", &["t", "n1.bias"], "y")),
+        ],
+        vec![ones("n1.bias")],
+    );
+    let graph = model.graph.as_mut().unwrap();
+    graph.input[0] = info("x", &[0, 4]);
+    let list = ["n1.bias", "n2.bias", "o.bias"].map(|name| format!("p: PARAMETER target='{name}'"));
+    graph.metadata_props = vec![note("pkg.torch.export.ExportedProgram.graph_signature", &list.join("\n"))];
+    let warnings = import(&model).unwrap().warnings;
+    let lost = warnings.iter().find(|warning| warning.kind == WarningKind::Lost).unwrap();
+    assert!(lost.names.contains(&"o.bias".to_string()), "{warnings:?}");
 }
 
 /// As quantisation by the range of each batch writes it: the product is multiplied by the scales of both operands.
