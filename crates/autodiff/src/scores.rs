@@ -21,6 +21,12 @@ pub struct Closing {
 ///
 /// Reshapes that move only dimensions of size one, transpositions, a logarithm, and limits that hold all probabilities may follow it.
 pub fn closing_softmax(forward: &Graph, class_axis: Option<usize>) -> Option<Closing> {
+    let closing = softmax_at_end(forward, class_axis)?;
+    let scores = &forward.ty(closing.scores).shape;
+    cross_entropy::class_axis(forward, scores, closing.class_axis).map(|_| closing)
+}
+
+fn softmax_at_end(forward: &Graph, class_axis: Option<usize>) -> Option<Closing> {
     let &(_, output) = forward.outputs().first()?;
     let scores = &forward.ty(output).shape;
     // The dimension of the output that each one of `id` is; none behind a reshape.

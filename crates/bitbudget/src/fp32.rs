@@ -90,11 +90,14 @@ pub(crate) fn taken(training: &Graph, assignment: &Assignment, lowering: Lowerin
     Ok(Taken { peak, kernels: peak - memory.total() + memory.workspace })
 }
 
+/// What a training step depends on: formats, and what is recomputed.
+type Choices = (Vec<Format>, Vec<TrainingId>);
+
 /// Says what training steps take under assignments; what was asked before is not built again.
 pub(crate) struct Remembered<'a> {
     training: &'a Graph,
     lowering: Lowering,
-    known: Mutex<HashMap<(Vec<Format>, Vec<TrainingId>), Taken>>,
+    known: Mutex<HashMap<Choices, Taken>>,
 }
 
 impl<'a> Remembered<'a> {

@@ -115,6 +115,12 @@ impl Search<'_> {
         if let Some(cheapest) = fitting.into_iter().min_by(compare) {
             return Ok(cheapest);
         }
+        Err(self.refusal(budget, all, Found { surely, bound, dominated: step.largest(&weights, BINDING), other })?)
+    }
+
+    /// That none of some assignments with their peaks fits.
+    fn refusal(&self, budget: usize, all: Vec<(Assignment, usize)>, found: Found) -> Result<BudgetError, BudgetError> {
+        let (step, Found { surely, bound, dominated, other }) = (&self.fp32.step, found);
         let smallest = all.into_iter().min_by_key(|&(_, peak)| peak);
         let least = smallest.as_ref().map_or(usize::MAX, |&(_, peak)| peak);
         let kernels = smallest.as_ref().map(|(assignment, _)| self.network.taken(assignment)).transpose()?;
@@ -129,12 +135,12 @@ impl Search<'_> {
             threads: self.budget.threads,
             smallest: smallest.map(|(_, peak)| peak),
             surely,
-            dominated: step.largest(&weights, BINDING),
+            dominated,
             recompute: self.budget.recompute,
             other,
         });
         let is_proven = shortage.bound > budget;
-        Err(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) })
+        Ok(if is_proven { BudgetError::Infeasible(shortage) } else { BudgetError::Unknown(shortage) })
     }
 
     /// Searches some of whose choices this one has too. They may lead to steps in another order, which may need less.
@@ -255,6 +261,15 @@ impl Search<'_> {
 /// Whether a search ended long before its time.
 fn is_sure(start: Instant, settings: &Settings) -> bool {
     start.elapsed().as_secs_f64() <= SURELY * settings.seconds
+}
+
+/// What searches found beside assignments.
+struct Found {
+    surely: Option<usize>,
+    bound: usize,
+    dominated: Vec<String>,
+    /// A method that fits with formats that the budget does not allow.
+    other: Option<Method>,
 }
 
 /// The time of several searches together.

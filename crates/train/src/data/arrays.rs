@@ -281,7 +281,8 @@ fn column(found: &Found<'_>, examples: &mut Option<usize>) -> std::result::Resul
         });
     if !fits {
         let is_number = matches!(array.values, Values::F32(_) | Values::F64(_));
-        let is_class = port.below.is_some() && found.is_target && array.shape.len() > 1;
+        let is_alike = array.shape.len() == port.shape.len() && array.shape.len() > 1 && !array.shape.contains(&0);
+        let is_class = port.below.is_some() && found.is_target && is_alike;
         let advice = match (is_number, is_class) {
             (true, _) => as_numbers,
             (false, true) => "; --class-axis says which dimension of the network's output holds the classes",
