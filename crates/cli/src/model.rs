@@ -92,7 +92,7 @@ fn warn_of_scores(compiled: &Compiled, tells_classes: bool) {
     if axis.is_none() && !tells_classes && classes > 1 && target.shape.len() == 2 && target.shape[1] == classes {
         remark(
             "note",
-            &format!(
+            format!(
                 "The last of two dimensions of {classes} is taken for the classes; where it is the other one, give --class-axis 1."
             ),
         );
