@@ -133,7 +133,7 @@ fn classes_may_be_in_the_middle() {
             format!("%2 = mul(%0, %1) : {ty} output \"product\""),
             "return \"y\" = %2".to_string(),
         ];
-        write(&folder, name, &lines.each_ref().map(String::as_str), &[w.clone()]);
+        write(&folder, name, &lines.each_ref().map(String::as_str), std::slice::from_ref(&w));
     };
     network("net.onnx", "f32[N,3,4]");
     network("square.onnx", "f32[N,4,4]");
