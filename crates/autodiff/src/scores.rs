@@ -19,7 +19,7 @@ pub struct Closing {
 /// The Softmax or LogSoftmax over the classes that a forward graph ends in, if it ends in one: cross-entropy, which applies a softmax of
 /// its own, is to be computed of the scores before it. `class_axis` is the dimension of the classes where it is given.
 ///
-/// Reshapes that move only dimensions of size one, transpositions, a logarithm, and limits that hold all probabilities may follow it.
+/// Reshapes, transpositions, a logarithm, and limits that hold all probabilities may follow it.
 pub fn closing_softmax(forward: &Graph, class_axis: Option<usize>) -> Option<Closing> {
     let closing = softmax_at_end(forward, class_axis)?;
     let scores = &forward.ty(closing.scores).shape;

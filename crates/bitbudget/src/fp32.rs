@@ -1,6 +1,6 @@
 //! The FP32 step that the search for an assignment goes by, and the bytes of a built step.
 
-use crate::build::{Built, Form, build, build_stored, derived, described, needs, rewritten, scratch, setting};
+use crate::build::{Form, build, build_stored, derived, described, needs, rewritten, scratch, setting};
 use crate::{CompileError, Lowering};
 use bitbudget_budget::{Failure, Fp32, Fp32Step, Taken, Where};
 use bitbudget_formats::Format;
@@ -40,24 +40,25 @@ impl Kept {
 /// The FP32 step in the form that its program has, and where that stores what can be computed in passing, in the other forms.
 fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, CompileError> {
     let variants = variants(training, batch, lowering)?;
-    let form = variants[0].built.form;
+    let form = variants[0].form;
     let step = in_one_form(training, &variants, batch, lowering, form)?;
     let other = |&other: &Form| form != Form::Derived && other != form;
     let others = lowering.all_forms().filter(other);
     let others = others.map(|form| in_one_form(training, &variants, batch, lowering, form));
     let others = others.collect::<Result<_, _>>()?;
     let base = match lowering.rewrite {
-        Some(Rules::Exact) => variants[0].built.bytes(lowering.threads),
+        Some(Rules::Exact) => variants[0].taken.total(),
         _ => base(training, batch, lowering)?,
     };
     Ok(Fp32 { step, others, base, seconds: alone(&Cpu, training, batch) })
 }
 
-/// The training graph with all tensors in one format, but the input's, and its program.
+/// The training graph with all tensors in one format, but the input's, and what its program takes.
 struct Variant {
     formats: (Format, Format),
     stored: Graph,
-    built: Built,
+    form: Form,
+    taken: Footprint,
 }
 
 /// FP32 first. Kernels need other workspace for other widths; the most of all counts.
@@ -66,7 +67,8 @@ fn variants(training: &Graph, batch: usize, lowering: Lowering) -> Result<Vec<Va
     let variant = |(format, input)| {
         let stored = stored_in(training, format, input);
         let built = build_stored(&stored, batch, lowering)?;
-        Ok(Variant { formats: (format, input), stored, built })
+        let taken = Footprint::predicted(&built.program, lowering.threads);
+        Ok(Variant { formats: (format, input), stored, form: built.form, taken })
     };
     [(exact, exact), (Format::PAPER_HIGH, exact), (low, exact), (low, low)].into_iter().map(variant).collect()
 }
@@ -148,20 +150,19 @@ fn in_one_form(
     let mut scratch_least = vec![usize::MAX; graph.len()];
     let (mut beside, mut kept) = (0, usize::MAX);
     let mut beside_least_in_form = usize::MAX;
-    for Variant { formats: (format, input), stored: original, built } in variants {
+    for Variant { formats: (format, input), stored: original, form: built, taken } in variants {
         let stored = stored_in(&graph, *format, *input);
         for (at, Needs { workspace, scratch }) in needs(&stored, batch).into_iter().enumerate() {
             (most[at], least[at]) = (workspace.max(most[at]), workspace.min(least[at]));
             scratch_least[at] = scratch.min(scratch_least[at]);
         }
-        let footprint = Footprint::predicted(&built.program, lowering.threads);
-        beside = beside.max(footprint.kept + footprint.scratch);
-        let scratch = match built.form == form {
-            true => footprint.scratch,
+        beside = beside.max(taken.kept + taken.scratch);
+        let scratch = match *built == form {
+            true => taken.scratch,
             false => scratch(&rewritten_for(original)?, batch, lowering, form)?,
         };
-        beside_least_in_form = beside_least_in_form.min(footprint.kept + scratch);
-        kept = kept.min(footprint.kept);
+        beside_least_in_form = beside_least_in_form.min(taken.kept + scratch);
+        kept = kept.min(taken.kept);
     }
     let computed = schedule.steps.iter().flat_map(|step| &step.nodes);
     let scratch = computed.map(|id| scratch_least[id.index()]).max().unwrap_or(0);
@@ -189,7 +190,7 @@ fn in_one_form(
         beside_least_in_form,
         beside_least,
         kept,
-        peak: variants[0].built.bytes(lowering.threads),
+        peak: variants[0].taken.total(),
         alignment: setting.alignment,
     })
 }
