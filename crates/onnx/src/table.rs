@@ -14,7 +14,9 @@ pub fn operator_markdown() -> String {
         parameters, except the running statistics of batch normalisation, also where arithmetic uses them, and what \
         PyTorch's newer exporter (`dynamo=True`) lists as buffers or computed of none of the program's parameters. Those without \
         dimensions are parameters where the file lists them as such (`dynamo=True`) or, in files without a list, where they have \
-        a name as `scale` or `block.0.scale`; other scalars are numbers, with a note where the name leaves it open. Written is operator set 19, \
+        a name as `scale` or `block.0.scale`; other scalars are numbers, with a note where the name leaves it open. Not trained is what optimizers \
+        made initializers of PyTorch's Constant nodes (`/attention/Constant_8_output_0`, `val_50` of one element). What the program does not \
+        train is not in the file: layers with `requires_grad=False` and the row of `padding_idx` are trained like others. Written is operator set 19, \
          or 20 for networks with Gelu.\n\n\
         **The batch.** The batch is the size of the inputs that is open, or else their first dimension, whatever number the file has there; nodes \
         that hold this number are noted. Where that is not possible, the second dimension is tried, since files of recurrent layers have the steps \
@@ -37,7 +39,8 @@ pub fn operator_markdown() -> String {
         such parameters, and they are separated again. They stay one where the file shows that they are: where the operators \
         read another parameter together, or belong to one layer of PyTorch. Apart from batch normalisation no operator \
         may mix the examples of a batch whose size varies, but for a mean in the network's own loss (`--loss output:NAME`). A network that ends in Softmax or \
-        LogSoftmax (with the loss `bce`, in Sigmoid) is trained on the scores before it and saved with it.\n\n\
+        LogSoftmax (with the loss `bce`, in Sigmoid) is trained on the scores before it and saved with it; reshapes, transpositions, Clip and Log \
+        may follow.\n\n\
         **Functions and control flow.** Calls of functions that the file defines are replaced by their nodes, which are named after the \
         call: `layer1/conv`. A function may use another operator set than the file; it must not call itself. An If is replaced by one of its \
         branches where its condition is known at import, a Loop or a Scan by its steps where their number is: up to 64 steps, and \

@@ -234,31 +234,29 @@ pub(crate) fn lost(importer: &Importer) -> Vec<String> {
 /// last layer of a language model do, if an exporter transposed one of them.
 pub(crate) fn transposed(importer: &Importer) -> Vec<String> {
     let graph = &importer.graph;
-    let matrices: Vec<(&str, [usize; 2])> = graph
-        .ids()
-        .filter_map(|id| match (graph.op(id), graph.ty(id).shape.at(1).as_slice()) {
-            (Op::Parameter(parameter), &[rows, columns]) => Some((parameter.name.as_str(), [rows, columns])),
-            _ => None,
-        })
-        .collect();
-    let is_of = |later: &(&str, [usize; 2]), earlier: &(&str, [usize; 2])| {
-        let (name, [rows, columns]) = *later;
-        let (Some(later), Some(earlier)) = (importer.values.get(name), importer.values.get(earlier.0)) else {
-            return false;
-        };
-        let is_turned =
-            || (0..rows).all(|r| (0..columns).all(|c| later.get(r * columns + c) == earlier.get(c * rows + r)));
-        rows > 1 && columns > 1 && later.windows(2).any(|pair| pair[0] != pair[1]) && is_turned()
-    };
-    let mut by_shape: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
-    let mut found = Vec::new();
-    for (at, matrix) in matrices.iter().enumerate() {
-        let [rows, columns] = matrix.1;
-        let earlier = by_shape.get(&[columns, rows]).into_iter().flatten();
-        if earlier.filter_map(|&at| matrices.get(at)).any(|earlier| is_of(matrix, earlier)) {
-            found.push(matrix.0.to_string());
+    let matrices = graph.ids().filter_map(|id| match (graph.op(id), graph.ty(id).shape.at(1).as_slice()) {
+        (Op::Parameter(parameter), &[rows, columns]) if rows > 1 && columns > 1 => {
+            Some((parameter.name.as_str(), [rows, columns], importer.values.get(&parameter.name)?.as_slice()))
         }
-        by_shape.entry([rows, columns]).or_default().push(at);
+        _ => None,
+    });
+    let is_turned = |[rows, columns]: [usize; 2], later: &[f32], earlier: &[f32]| {
+        (0..rows).all(|r| (0..columns).all(|c| later.get(r * columns + c) == earlier.get(c * rows + r)))
+    };
+    // The first and the last element stay where they are.
+    type Key = ([usize; 2], [Option<u32>; 2]);
+    let ends = |numbers: &[f32]| [numbers.first(), numbers.last()].map(|x| x.map(|x| x.to_bits()));
+    let mut earlier: BTreeMap<Key, Vec<&[f32]>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (name, [rows, columns], numbers) in matrices {
+        if numbers.windows(2).all(|pair| pair[0] == pair[1]) {
+            continue;
+        }
+        let mut alike = earlier.get(&([columns, rows], ends(numbers))).into_iter().flatten();
+        if alike.any(|other| is_turned([rows, columns], numbers, other)) {
+            found.push(name.to_string());
+        }
+        earlier.entry(([rows, columns], ends(numbers))).or_default().push(numbers);
     }
     found
 }
