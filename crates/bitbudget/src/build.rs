@@ -108,7 +108,7 @@ pub(crate) fn smallest(
         }
         let graph = if form == Form::Plain { graph } else { rewritten };
         let selected = Selected::new(graph, recomputed, batch, lowering, form)?;
-        // Whatever the places are: most forms are not worth the search for them.
+        // No places make this form smaller, so that they need not be searched for.
         if bytes(&selected.at_least(least.kept, threads)) >= bytes(&least) {
             continue;
         }

@@ -164,7 +164,7 @@ pub struct Shortage {
     pub fp32: usize,
     /// The smallest peak that was found, if any was.
     pub smallest: Option<usize>,
-    /// The smallest of those that do not depend on the machine's speed: this budget is enough.
+    /// The smallest peak that was found by methods without a search and by searches that ended early: a slower run finds it too.
     pub surely: Option<usize>,
     /// No assignment takes less in the order of steps in which FP32 is computed.
     pub bound: usize,

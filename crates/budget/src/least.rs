@@ -28,7 +28,7 @@ const LONGER: f64 = 4.0;
 const SMALLEST: f64 = 0.5;
 const NEARER: f64 = 0.25;
 const AT_LEAST: f64 = 0.02;
-/// The part of its time in which a search has to end for its result to be found again on a busier machine.
+/// A search that ends within this part of its time finds the same on a machine that is four times as slow.
 const SURELY: f64 = 0.25;
 /// Above what is proven to be too little, solutions are sought with this much times the memory.
 const MORE: [f64; 4] = [1.12, 1.2, 1.5, 2.2];

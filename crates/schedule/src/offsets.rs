@@ -36,7 +36,7 @@ pub(crate) fn place(items: &[Item]) -> Placed {
 
 /// The part of the least size that is not worth more than one search.
 const SPARE: f64 = 1e-4;
-/// Sizes that are tried, and how many beginnings for each: so many that each item is placed as often in small and large blocks.
+/// The number of sizes that are tried, and for each the number of items to place, which gives the number of beginnings within limits.
 const SIZES: usize = 6;
 const PLACED: usize = 15_000;
 const LEAST: usize = 5;

@@ -10,8 +10,8 @@ use crate::lifetimes::Item;
 use crate::random::Random;
 use std::ops::Range;
 
-/// Tensors with their lives in sections: units in which others are alive than in those before and after, and none is alive that is missing
-/// in one of these. What fits in every section fits in every unit.
+/// Tensors with their lives in sections. A section is a unit after which a tensor ends before the next one begins: the tensors that are alive
+/// in any other unit are all alive in a section too, so that what fits in every section fits in every unit.
 pub(crate) struct Packing {
     sizes: Vec<usize>,
     /// The first section and the one behind the last, by tensor.
@@ -19,7 +19,7 @@ pub(crate) struct Packing {
     sections: usize,
 }
 
-/// Placements from one beginning that may be taken back, per tensor and in all.
+/// The number of placements that a search may take back: so many per tensor, and at most so many in all.
 const TAKEN_BACK: usize = 4;
 const TAKEN_BACK_IN_ALL: usize = 600;
 /// By how much tensors where a search failed come earlier, and after how many searches that is forgotten.
@@ -167,8 +167,8 @@ impl Search {
         false
     }
 
-    /// Whether what is left in a section does not fit above `bottom`. It fits above what lies there: [`Self::is_full`] was
-    /// asked before a tensor was placed there.
+    /// Whether what is left in a section does not fit above `bottom`. It does fit above what lies there, which [`Self::is_full`]
+    /// checked when each tensor was placed.
     fn is_above(&mut self, bottom: usize) -> bool {
         let room = self.capacity.saturating_sub(bottom);
         let most = self.left.iter().fold(0, |most, &left| most.max(left));
