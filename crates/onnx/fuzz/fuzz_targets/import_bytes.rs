@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(bitbudget_ir::verify(graph), Ok(()));
     assert_eq!(graph.to_string().parse::<bitbudget_ir::Graph>().map(|g| g.to_string()), Ok(graph.to_string()));
     if let Ok(written) = bitbudget_onnx::export_bytes(&imported.model) {
-        let again = bitbudget_onnx::import_bytes(&written, None).expect("an exported graph is read again");
-        assert_eq!(again.model.values.len(), imported.model.values.len());
+        // It may have other constants: what is written in steps of 1, or computed at import, is folded.
+        bitbudget_onnx::import_bytes(&written, None).expect("an exported graph is read again");
     }
 });
