@@ -15,7 +15,7 @@
 //!         barrier();
 //!         put32(a.x + THREAD, shared_get32(4 * (31 - THREAD)));
 //!     }"#;
-//! let mut module = Module::compile(&[("kernels.c", source), ("machine.h", bitbudget_cuda::MACHINE)])?;
+//! let mut module = Module::compile(source)?;
 //! let mut memory = Memory::default();
 //! let numbers: Vec<u8> = (0u32..32).flat_map(u32::to_ne_bytes).collect();
 //! let x = memory.put(&numbers);

@@ -1,11 +1,15 @@
 //! Kernels, compiled by the host's C compiler.
 
 use crate::hooks::{Hooks, Identity};
+use bitbudget_cuda::HEADERS;
 use libloading::Library;
 use std::ffi::c_void;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+
+/// The name that faults call the file of kernels by.
+const SOURCE: &str = "kernels.c";
 
 /// Compiled kernels.
 #[derive(Debug)]
@@ -41,15 +45,15 @@ pub enum ModuleError {
 pub(crate) type Kernel = unsafe extern "C" fn(*const c_void);
 
 impl Module {
-    /// Compiles the files with these names and texts, of which the first includes the others.
+    /// Compiles a file of kernels, which may include the headers of crate `cuda`.
     ///
     /// # Errors
     /// If the compiler cannot be started, or refuses them.
-    pub fn compile(files: &[(&str, &str)]) -> Result<Module, ModuleError> {
+    pub fn compile(source: &str) -> Result<Module, ModuleError> {
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
         let fault = |source| ModuleError::Compiler { compiler: compiler.clone(), source };
         let folder = tempfile::tempdir().map_err(fault)?;
-        for (name, text) in files {
+        for (name, text) in HEADERS.iter().chain(&[(SOURCE, source)]) {
             std::fs::write(folder.path().join(name), text).map_err(fault)?;
         }
         let library = folder.path().join("kernels.so");
@@ -62,12 +66,11 @@ impl Module {
             "-Wno-unknown-pragmas",
             "-Wno-misleading-indentation",
         ];
-        let first = files.first().map_or("kernels.c", |(name, _)| name);
         let output = Command::new(&compiler)
             .current_dir(folder.path())
             .args(flags)
             .args(exact)
-            .args(["-x", "c", first, "-o"])
+            .args(["-x", "c", SOURCE, "-o"])
             .arg(&library)
             .arg("-lm")
             .output()

@@ -1,7 +1,6 @@
 //! Products on tensor cores: fragments, and sums that are cut off.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_cuda::MACHINE;
 use bitbudget_emulator::{Launch, Machine, Memory, Module, Operand, TensorCore, launch};
 use bitbudget_testkit::numbers;
 use half::{bf16, f16};
@@ -41,7 +40,7 @@ KERNEL(tf32, 32, struct arguments) {
 "#;
 
 fn product(kernel: &str, a: &[u8], b: &[u8]) -> Vec<f32> {
-    let mut module = Module::compile(&[("kernels.c", SOURCE), ("machine.h", MACHINE)]).unwrap();
+    let mut module = Module::compile(SOURCE).unwrap();
     let mut memory = Memory::default();
     let (a, b, d) = (memory.put(a), memory.put(b), memory.reserve(4 * 16 * 8));
     let arguments: Vec<u8> = [a, b, d].iter().flat_map(|p| p.to_ne_bytes()).collect();
