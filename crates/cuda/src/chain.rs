@@ -126,7 +126,7 @@ impl Chain {
             text += "            u32 channel = divided(position + e, a.magic, a.shift);\n";
             text += "            while (channel >= a.channels) channel -= a.channels;\n";
         }
-        self.parts(&mut text, &is_read);
+        self.parts(&mut text, &is_read, &|i| format!("x{i}[e]"));
         text += "        }\n";
         for (i, elements) in self.stored() {
             let _ = writeln!(text, "        store_{}(a.out{i}, first, valid, y{i});", elements.width());
@@ -139,11 +139,11 @@ impl Chain {
         Kernel { name: name.into(), text, threads: THREADS, formats: self.formats() }
     }
 
-    /// The statements that compute the parts of an element.
-    fn parts(&self, text: &mut String, is_read: &[bool]) {
+    /// The statements that compute the parts of an element; `bits` is the C of its bits in an input, `channel` that of its channel.
+    pub(crate) fn parts(&self, text: &mut String, is_read: &[bool], bits: &dyn Fn(usize) -> String) {
         for (i, input) in self.inputs.iter().enumerate().filter(|(i, _)| is_read[*i]) {
             let bits = match input.read {
-                ChainRead::Each => format!("x{i}[e]"),
+                ChainRead::Each => bits(i),
                 ChainRead::Channel => {
                     let width = input.elements.width();
                     format!("get{width}((const u{width} *)a.in{i} + channel)")
@@ -205,7 +205,7 @@ impl Chain {
     }
 
     /// Which tensors are read, not for their shape alone.
-    fn is_read(&self) -> Vec<bool> {
+    pub(crate) fn is_read(&self) -> Vec<bool> {
         let mut is_read = vec![false; self.inputs.len()];
         for part in &self.parts {
             for position in part.used().numbers {
@@ -233,7 +233,7 @@ impl Chain {
     }
 
     /// All formats whose constants are needed.
-    fn formats(&self) -> BTreeSet<(Format, Overflow)> {
+    pub(crate) fn formats(&self) -> BTreeSet<(Format, Overflow)> {
         let mut formats = BTreeSet::new();
         for input in &self.inputs {
             if let Elements::Codes(format) = input.elements {

@@ -25,8 +25,10 @@
 mod chain;
 mod elements;
 mod expression;
+mod product;
 mod source;
 
 pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor};
 pub use elements::Elements;
+pub use product::{ConvSizes, Product};
 pub use source::{Argument, HEADERS, Kernel, file, packed};
