@@ -1,7 +1,8 @@
 // Products of matrices on tensor cores: a block's tile of 128x128 numbers, 32 of the inner dimension at a time.
 //
-// Both operands lie in shared memory as rows of 32 numbers of 16 bits, 64 bytes each, in chunks of 16 bytes. The chunks of rows are permuted,
-// so that neither writing them nor reading eight rows of one chunk meets a bank twice.
+// An operand lies in shared memory in chunks of 8 numbers of 16 bits. Along the inner dimension: 128 rows of 32 numbers. Across it, where
+// memory holds the numbers of one index of the inner dimension side by side: 32 rows of 128 numbers, which are transposed as they are read.
+// The chunks of rows are permuted, so that neither writing them nor reading eight rows of one chunk meets a bank twice.
 #pragma once
 
 #include "elements.h"
@@ -12,7 +13,8 @@
 #define PRODUCT_THREADS 256
 #define STAGED (TILE * DEPTH * 2)
 
-DEVICE u32 chunk_at(u32 row, u32 chunk) { return row * 64 + (chunk ^ (row >> 1 & 3)) * 16; }
+DEVICE u32 along_at(u32 row, u32 chunk) { return row * 64 + (chunk ^ (row >> 1 & 3)) * 16; }
+DEVICE u32 across_at(u32 row, u32 chunk) { return row * 256 + (chunk ^ (row & 7)) * 16; }
 
 // Two exact BF16 numbers in a word, the first one low.
 DEVICE u32 bf16_pair(u32 low, u32 high) { return low >> 16 | (high & 0xffff0000u); }
@@ -20,18 +22,37 @@ DEVICE u32 bf16_pair(u32 low, u32 high) { return low >> 16 | (high & 0xffff0000u
 // The sums of a warp: 64 rows and 32 columns.
 struct sums { float of[4][4][4]; };
 
-// Adds the products of the operands that lie at two places of shared memory.
-DEVICE void add_products(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {
-    const u32 lane = THREAD % 32;
-    UNROLL for (u32 half = 0; half < 2; half++) {
-        u32 left[4][4], right[2][4];
-        UNROLL for (u32 i = 0; i < 4; i++) load_matrices(left[i], a + chunk_at(row + 16 * i + lane % 16, 2 * half + lane / 16));
-        UNROLL for (u32 j = 0; j < 2; j++)
-            load_matrices(right[j], b + chunk_at(column + 16 * j + lane / 16 * 8 + lane % 8, 2 * half + lane / 8 % 2));
-        UNROLL for (u32 i = 0; i < 4; i++)
-            UNROLL for (u32 j = 0; j < 4; j++) multiply_bf16(sums->of[i][j], left[i], right[j / 2] + 2 * (j % 2));
-    }
+// The fragments of 16 rows, or of 16 columns as two pairs of words, for half of the inner dimension.
+DEVICE void left_along(u32 r[4], u32 at, u32 row, u32 half) {
+    load_matrices(r, at + along_at(row + THREAD % 16, 2 * half + THREAD % 32 / 16));
 }
+DEVICE void left_across(u32 r[4], u32 at, u32 row, u32 half) {
+    const u32 lane = THREAD % 32;
+    load_matrices_transposed(r, at + across_at(16 * half + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2));
+}
+DEVICE void right_along(u32 r[4], u32 at, u32 column, u32 half) {
+    const u32 lane = THREAD % 32;
+    load_matrices(r, at + along_at(column + lane / 16 * 8 + lane % 8, 2 * half + lane / 8 % 2));
+}
+DEVICE void right_across(u32 r[4], u32 at, u32 column, u32 half) {
+    const u32 lane = THREAD % 32;
+    load_matrices_transposed(r, at + across_at(16 * half + lane % 16, column / 8 + lane / 16));
+}
+
+// Adds the products of the operands that lie at two places of shared memory.
+#define ADD_PRODUCTS(name, load_left, load_right)                                                               \
+    DEVICE void name(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {                                    \
+        UNROLL for (u32 half = 0; half < 2; half++) {                                                           \
+            u32 left[4][4], right[2][4];                                                                        \
+            UNROLL for (u32 i = 0; i < 4; i++) load_left(left[i], a, row + 16 * i, half);                       \
+            UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column + 16 * j, half);                  \
+            UNROLL for (u32 i = 0; i < 4; i++)                                                                  \
+                UNROLL for (u32 j = 0; j < 4; j++) multiply_bf16(sums->of[i][j], left[i], right[j / 2] + 2 * (j % 2)); \
+        }                                                                                                       \
+    }
+ADD_PRODUCTS(add_along_along, left_along, right_along)
+ADD_PRODUCTS(add_along_across, left_along, right_across)
+ADD_PRODUCTS(add_across_across, left_across, right_across)
 
 // Adds a chain of products to the sums so far by ordinary additions, and begins another one.
 DEVICE void end_chain(struct sums *total, struct sums *chain) {
@@ -65,35 +86,126 @@ DEVICE void set_8(struct eight *x, u32 e, const void *p) { x->word[e / 4] |= (u3
 DEVICE void set_16(struct eight *x, u32 e, const void *p) { x->word[e / 2] |= (u32)get16(p) << 16 * (e % 2); }
 DEVICE void set_32(struct eight *x, u32 e, const void *p) { x->word[e] = get32(p); }
 
-// A convolution's sizes. Rows are the pixels of the result, columns its channels; the inner dimension is the taps of the window, and the
-// channels of each.
+// A convolution's sizes. Rows and columns are those of the result, `inner` is what is summed over. `out` are the pixels that rows or the
+// inner dimension count, `height` and `width` those of the image that windows lie on, which has `channels`.
 struct window {
     u32 rows, columns, inner;
     u32 height, width, channels;
     u32 out_pixels, pixels_magic, pixels_shift, out_width, width_magic, width_shift;
-    u32 channels_magic, channels_shift, taps_width, taps_magic, taps_shift;
+    u32 channels_magic, channels_shift, taps_width, taps_magic, taps_shift, taps;
     u32 stride_height, stride_width, dilation_height, dilation_width, pad_height, pad_width;
+    u32 parts, part_steps;
 };
 
-// A pixel of the result: where the first tap of its window lies, and the image.
-struct pixel { i32 top, left; u32 image; int is_there; };
+// A row or column of an operand: an index, the pixel that it means or begins at, and a tap of the window.
+struct line {
+    u32 index, image, tap_row, tap_column, channel;
+    i32 y, x;
+    int is_there;
+};
 
-DEVICE struct pixel pixel_of(const struct window *w, u32 row) {
-    struct pixel p;
-    p.is_there = row < w->rows;
-    p.image = divided(row, w->pixels_magic, w->pixels_shift);
-    const u32 rest = row - p.image * w->out_pixels, y = divided(rest, w->width_magic, w->width_shift);
-    p.top = (i32)(y * w->stride_height) - (i32)w->pad_height;
-    p.left = (i32)((rest - y * w->out_width) * w->stride_width) - (i32)w->pad_width;
-    return p;
+struct spot { i32 y, x; u32 image; };
+
+DEVICE struct spot spot_of(const struct window *w, u32 pixel) {
+    struct spot s;
+    s.image = divided(pixel, w->pixels_magic, w->pixels_shift);
+    const u32 rest = pixel - s.image * w->out_pixels;
+    s.y = (i32)divided(rest, w->width_magic, w->width_shift);
+    s.x = (i32)(rest - (u32)s.y * w->out_width);
+    return s;
 }
 
-// The element of the input that an index of the inner dimension means for a pixel, and its channel; whether there is one.
-DEVICE int input_of(const struct window *w, const struct pixel *p, u32 k, u64 *at, u32 *channel) {
-    const u32 tap = divided(k, w->channels_magic, w->channels_shift), tap_row = divided(tap, w->taps_magic, w->taps_shift);
-    *channel = k - tap * w->channels;
-    const i32 y = p->top + (i32)(tap_row * w->dilation_height);
-    const i32 x = p->left + (i32)((tap - tap_row * w->taps_width) * w->dilation_width);
-    *at = (((u64)p->image * w->height + (u32)y) * w->width + (u32)x) * w->channels + *channel;
-    return p->is_there && k < w->inner && (u32)y < w->height && (u32)x < w->width;
+DEVICE void tap_of(const struct window *w, u32 index, struct line *l) {
+    const u32 tap = divided(index, w->channels_magic, w->channels_shift);
+    l->channel = index - tap * w->channels;
+    l->tap_row = divided(tap, w->taps_magic, w->taps_shift);
+    l->tap_column = tap - l->tap_row * w->taps_width;
+}
+
+DEVICE int inside_of(const struct window *w, u32 image, i32 y, i32 x, u32 channel, u64 *at) {
+    *at = (((u64)image * w->height + (u32)y) * w->width + (u32)x) * w->channels + channel;
+    return (u32)y < w->height && (u32)x < w->width;
+}
+
+// Pixels of the result by the window's taps and channels: the input of a convolution.
+DEVICE struct line pixels_line(const struct window *w, u32 index) {
+    const struct spot s = spot_of(w, index);
+    struct line l = {index, s.image, 0, 0, 0, 0, 0, index < w->rows};
+    l.y = s.y * (i32)w->stride_height - (i32)w->pad_height;
+    l.x = s.x * (i32)w->stride_width - (i32)w->pad_width;
+    return l;
+}
+DEVICE int pixels_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    struct line tap;
+    tap_of(w, k, &tap);
+    *channel = tap.channel;
+    const i32 y = l->y + (i32)(tap.tap_row * w->dilation_height), x = l->x + (i32)(tap.tap_column * w->dilation_width);
+    return inside_of(w, l->image, y, x, tap.channel, at) && l->is_there && k < w->inner;
+}
+
+// Output channels by taps and channels: weights, as they lie.
+DEVICE struct line filters_line(const struct window *w, u32 index) {
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns};
+    return l;
+}
+DEVICE int filters_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    *at = (u64)l->index * w->inner + k;
+    *channel = k;
+    return l->is_there && k < w->inner;
+}
+
+// Pixels of the input by taps and output channels: the output's gradient where windows hold the pixel.
+DEVICE struct line sources_line(const struct window *w, u32 index) {
+    const struct spot s = spot_of(w, index);
+    struct line l = {index, s.image, 0, 0, 0, 0, 0, index < w->rows};
+    l.y = s.y + (i32)w->pad_height;
+    l.x = s.x + (i32)w->pad_width;
+    return l;
+}
+DEVICE int sources_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    struct line tap;
+    tap_of(w, k, &tap);
+    *channel = tap.channel;
+    const i32 down = l->y - (i32)(tap.tap_row * w->dilation_height), right = l->x - (i32)(tap.tap_column * w->dilation_width);
+    const i32 y = down / (i32)w->stride_height, x = right / (i32)w->stride_width;
+    const int meets = down >= 0 && right >= 0 && y * (i32)w->stride_height == down && x * (i32)w->stride_width == right;
+    return inside_of(w, l->image, y, x, tap.channel, at) && meets && l->is_there && k < w->inner;
+}
+
+// Channels by taps and output channels: weights, across.
+DEVICE struct line channels_line(const struct window *w, u32 index) {
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns};
+    return l;
+}
+DEVICE int channels_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    const u32 tap = divided(k, w->channels_magic, w->channels_shift), filter = k - tap * w->channels;
+    *at = ((u64)filter * w->taps + tap) * w->columns + l->index;
+    *channel = l->index;
+    return l->is_there && k < w->inner;
+}
+
+// Output channels by pixels of the output: its gradient, across.
+DEVICE struct line gradients_line(const struct window *w, u32 index) {
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->rows};
+    return l;
+}
+DEVICE int gradients_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    *at = (u64)k * w->rows + l->index;
+    *channel = l->index;
+    return l->is_there && k < w->inner;
+}
+
+// Taps and channels by pixels of the output: the input where windows lie, across.
+DEVICE struct line windows_line(const struct window *w, u32 index) {
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns};
+    tap_of(w, index, &l);
+    l.y = (i32)(l.tap_row * w->dilation_height) - (i32)w->pad_height;
+    l.x = (i32)(l.tap_column * w->dilation_width) - (i32)w->pad_width;
+    return l;
+}
+DEVICE int windows_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    const struct spot s = spot_of(w, k);
+    *channel = l->channel;
+    const i32 y = s.y * (i32)w->stride_height + l->y, x = s.x * (i32)w->stride_width + l->x;
+    return inside_of(w, s.image, y, x, l->channel, at) && l->is_there && k < w->inner;
 }

@@ -126,7 +126,7 @@ impl Chain {
             text += "            u32 channel = divided(position + e, a.magic, a.shift);\n";
             text += "            while (channel >= a.channels) channel -= a.channels;\n";
         }
-        self.parts(&mut text, &is_read, &|i| format!("x{i}[e]"));
+        self.parts(&mut text, &is_read, "a.", &|i| format!("x{i}[e]"));
         text += "        }\n";
         for (i, elements) in self.stored() {
             let _ = writeln!(text, "        store_{}(a.out{i}, first, valid, y{i});", elements.width());
@@ -139,14 +139,14 @@ impl Chain {
         Kernel { name: name.into(), text, threads: THREADS, formats: self.formats() }
     }
 
-    /// The statements that compute the parts of an element; `bits` is the C of its bits in an input, `channel` that of its channel.
-    pub(crate) fn parts(&self, text: &mut String, is_read: &[bool], bits: &dyn Fn(usize) -> String) {
+    /// The statements that compute the parts of an element; `arguments` begins the C of an argument, `bits` is that of its bits in an input.
+    pub(crate) fn parts(&self, text: &mut String, is_read: &[bool], arguments: &str, bits: &dyn Fn(usize) -> String) {
         for (i, input) in self.inputs.iter().enumerate().filter(|(i, _)| is_read[*i]) {
             let bits = match input.read {
                 ChainRead::Each => bits(i),
                 ChainRead::Channel => {
                     let width = input.elements.width();
-                    format!("get{width}((const u{width} *)a.in{i} + channel)")
+                    format!("get{width}((const u{width} *){arguments}in{i} + channel)")
                 }
                 ChainRead::Scalar => continue,
             };
@@ -159,7 +159,7 @@ impl Chain {
                 ChainOperand::Input(input) => format!("v{input}"),
             };
             let operands: Vec<String> = part.operands.iter().map(operand).collect();
-            let per_channel = |position: usize| format!("a.size{i}_{position}");
+            let per_channel = |position: usize| format!("{arguments}size{i}_{position}");
             let names = Names { operands: &operands, per_channel: &per_channel, place: "(first + e)" };
             let _ = writeln!(text, "            const float exact{i} = {};", c(&part.expression, &names));
             let overflow = part.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);

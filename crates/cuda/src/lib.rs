@@ -23,12 +23,16 @@
 //! ```
 
 mod chain;
+mod conv_sizes;
 mod elements;
 mod expression;
 mod product;
+mod side;
 mod source;
 
 pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor};
+pub use conv_sizes::ConvSizes;
 pub use elements::Elements;
-pub use product::{ConvSizes, Product};
+pub use product::{Pass, Product};
+pub use side::{Matrix, Side};
 pub use source::{Argument, HEADERS, Kernel, file, packed};

@@ -1,102 +1,82 @@
-//! Products on tensor cores: convolutions as products of matrices that are never written out, with channels last.
+//! Products on tensor cores: convolutions and their gradients as products of matrices that are never written out, with channels last.
 
-use crate::chain::{Chain, ChainRead, Divisor};
+use crate::chain::Chain;
+use crate::conv_sizes::ConvSizes;
 use crate::elements::{Elements, constants};
-use crate::source::{Argument, Kernel};
+use crate::side::{Matrix, Side};
+use crate::source::Kernel;
 use bitbudget_formats::{Format, Overflow};
 use std::fmt::Write as _;
 
 /// As in `product.h`.
-const TILE: usize = 128;
+pub(crate) const TILE: usize = 128;
 const THREADS: u32 = 256;
 const STAGED: u32 = 128 * 32 * 2;
 
 /// The most products that a tensor core adds to one sum, which it cuts off: 64 steps of 32.
-const CHAIN: usize = 2048;
+pub(crate) const CHAIN: usize = 2048;
 
-/// A convolution's kernel.
+/// Which product a kernel computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Of the input and the weights: the output.
+    Forward,
+    /// Of the output's gradient and the weights: the input's.
+    GradInput,
+    /// Of the output's gradient and the input: the weights'.
+    GradWeight,
+}
+
+impl Pass {
+    /// How the operands are read.
+    fn matrices(self) -> [Matrix; 2] {
+        match self {
+            Pass::Forward => [Matrix::Pixels, Matrix::Filters],
+            Pass::GradInput => [Matrix::Sources, Matrix::Channels],
+            Pass::GradWeight => [Matrix::Gradients, Matrix::Windows],
+        }
+    }
+}
+
+/// A product's kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Product {
-    /// How a number of the input is computed from what is stored; it is that of the last part, which BF16 has to hold.
-    pub input: Chain,
-    /// How weights lie, `[out channels, kernel height, kernel width, channels]`; BF16 has to hold them.
-    pub weights: Elements,
+    /// Which one.
+    pub pass: Pass,
+    /// The operands, in the pass's order.
+    pub sides: [Side; 2],
     /// The format to which results are rounded, what becomes of those that it cannot hold, and whether these are counted.
     pub rounding: Option<(Format, Overflow, bool)>,
     /// How results lie.
     pub stored: Elements,
-    /// Whether channels are a multiple of 8, so that eight numbers are read at once.
-    pub is_aligned: bool,
     /// Whether a sum has more products than a tensor core may add.
     pub is_long: bool,
-}
-
-/// The sizes of a convolution of `[batch, height, width, channels]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct ConvSizes {
-    pub batch: usize,
-    pub height: usize,
-    pub width: usize,
-    pub channels: usize,
-    pub out_height: usize,
-    pub out_width: usize,
-    pub out_channels: usize,
-    pub kernel: [usize; 2],
-    pub strides: [usize; 2],
-    pub dilations: [usize; 2],
-    /// Rows above and columns to the left of the input.
-    pub pads: [usize; 2],
-}
-
-impl ConvSizes {
-    fn rows(&self) -> usize {
-        self.batch * self.out_height * self.out_width
-    }
-
-    fn inner(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * self.channels
-    }
-
-    /// How many blocks compute it.
-    pub fn blocks(&self) -> u32 {
-        (self.rows().div_ceil(TILE) * self.out_channels.div_ceil(TILE)) as u32
-    }
-
-    /// Whether a kernel for aligned channels can compute it.
-    pub fn is_aligned(&self) -> bool {
-        self.channels.is_multiple_of(8)
-    }
-
-    /// Whether its sums are long.
-    pub fn is_long(&self) -> bool {
-        self.inner() > CHAIN
-    }
-
-    /// The kernel's arguments; addresses are those of the input's tensors, of the weights and the result.
-    pub fn arguments(&self, addresses: &[u64], counters: u64) -> Vec<Argument> {
-        let pixels = self.out_height * self.out_width;
-        let mut words = vec![self.rows(), self.out_channels, self.inner(), self.height, self.width, self.channels];
-        let divisor = |words: &mut Vec<usize>, d: usize| {
-            let Divisor { magic, shift } = Divisor::new(d as u32);
-            words.extend([magic as usize, shift as usize]);
-        };
-        words.push(pixels);
-        divisor(&mut words, pixels);
-        words.push(self.out_width);
-        divisor(&mut words, self.out_width);
-        divisor(&mut words, self.channels);
-        words.push(self.kernel[1]);
-        divisor(&mut words, self.kernel[1]);
-        words.extend([self.strides, self.dilations, self.pads].concat());
-        let mut arguments: Vec<Argument> = addresses.iter().map(|&address| Argument::U64(address)).collect();
-        arguments.push(Argument::U64(counters));
-        arguments.extend(words.into_iter().map(|word| Argument::U32(word as u32)));
-        arguments
-    }
+    /// Whether several blocks add to a tile, one after the other.
+    pub in_parts: bool,
 }
 
 impl Product {
+    /// The kernel of a pass that computes its operands' numbers so, for sizes.
+    pub fn new(
+        pass: Pass,
+        operands: [Chain; 2],
+        rounding: Option<(Format, Overflow, bool)>,
+        stored: Elements,
+        sizes: &ConvSizes,
+    ) -> Product {
+        let [left, right] = pass.matrices();
+        let [first, second] = operands;
+        let side = |matrix, chain| Side { matrix, chain, is_aligned: sizes.is_aligned(matrix) };
+        Product {
+            pass,
+            sides: [side(left, first), side(right, second)],
+            rounding,
+            stored,
+            is_long: sizes.is_long(pass),
+            in_parts: sizes.parts(pass) > 1,
+        }
+    }
+
     /// Bytes of shared memory of a block.
     pub fn shared(&self) -> u32 {
         (4 * STAGED).max(TILE as u32 * self.result_row())
@@ -107,183 +87,118 @@ impl Product {
         TILE as u32 * self.stored.width() / 8 + 16
     }
 
-    /// The kernel that computes it. If results are counted, it has three counters.
+    /// The kernel that computes it. If results are counted, it has three counters. In parts it has a workspace of an FP32 tile, and two
+    /// words behind these for turns, that are zero before and after it runs.
     pub fn kernel(&self, name: &str) -> Kernel {
-        let is_read = self.input.is_read();
-        let each: Vec<usize> =
-            (0..is_read.len()).filter(|&i| is_read[i] && self.input.inputs[i].read == ChainRead::Each).collect();
-        let mut text = String::new();
-        let _ = writeln!(text, "struct {name}_arguments {{");
-        for i in 0..self.input.inputs.len() {
-            let _ = writeln!(text, "    const void *in{i};");
+        let [left, right] = &self.sides;
+        let mut text = format!(
+            "struct {name}_arguments {{\n{}{}    void *out;\n    u64 *counters;\n    float *sums;\n    u32 *turns;\n    struct window window;\n}};\n",
+            left.arguments("left"),
+            right.arguments("right")
+        );
+        let add = match self.pass {
+            Pass::Forward => "add_along_along",
+            Pass::GradInput => "add_along_across",
+            Pass::GradWeight => "add_across_across",
+        };
+        let _ = writeln!(text, "KERNEL({name}, PRODUCT_THREADS, struct {name}_arguments) {{");
+        self.begin(&mut text);
+        text += &left.declaration("left");
+        text += &right.declaration("right");
+        text += &left.begin("left", "row");
+        text += &right.begin("right", "column");
+        text += "    struct sums sums = {{{{0}}}};\n";
+        if self.is_long {
+            text += "    struct sums total = {{{{0}}}};\n";
         }
-        text += "    const void *weights;\n    void *out;\n    u64 *counters;\n    struct window window;\n};\n";
-        self.load_input(&mut text, name, &each);
-        self.stage_input(&mut text, name, &each, &is_read);
-        self.weights(&mut text, name);
-        let raw: String = each.iter().map(|i| format!(" r{i}[2],")).collect();
-        let raws: String = each.iter().map(|i| format!(", r{i}")).collect();
+        let _ = write!(text, "    {}    {}", left.load("left", "begin"), right.load("right", "begin"));
         let _ = write!(
             text,
-            "KERNEL({name}, PRODUCT_THREADS, struct {name}_arguments) {{
-    const u32 t = THREAD, warp = t / 32, tiles = (a.window.columns + TILE - 1) / TILE;
-    const u32 row = BLOCK / tiles * TILE, column = BLOCK % tiles * TILE;
-    // A thread stages a chunk of two rows of each operand.
-    struct pixel pixels[2];
-    UNROLL for (u32 i = 0; i < 2; i++) pixels[i] = pixel_of(&a.window, row + t / 4 + 64 * i);
-    struct eight{raw} w[2];
-    u32 inside[2];
-    struct sums sums = {{{{{{{{0}}}}}}}};
-{total}    {name}_load(&a, pixels, t % 4 * 8, inside{raws});
-    {name}_load_weights(&a, column + t / 4, t % 4 * 8, w);
-    for (u32 k = 0, turn = 0; k < a.window.inner; k += DEPTH, turn++) {{
-        const u32 left = turn % 2 * STAGED, right = 2 * STAGED + left;
-        {name}_stage(&a, k + t % 4 * 8, left, inside{raws});
-        {name}_stage_weights(right, w);
-        barrier();
-        if (k + DEPTH < a.window.inner) {{
-            {name}_load(&a, pixels, k + DEPTH + t % 4 * 8, inside{raws});
-            {name}_load_weights(&a, column + t / 4, k + DEPTH + t % 4 * 8, w);
-        }}
-        add_products(&sums, left, right, warp / 4 * 64, warp % 4 * 32);
-{chain}    }}
-{end}    barrier();
+            "    for (u32 k = begin, step = 0; k < end; k += DEPTH, step++) {{
+        const u32 left = step % 2 * STAGED, right = 2 * STAGED + left;
+        {}        {}        barrier();
+        if (k + DEPTH < end) {{
+        {}        {}        }}
+        {add}(&sums, left, right, warp / 4 * 64, warp % 4 * 32);
 ",
-            total = if self.is_long { "    struct sums total = {{{{0}}}};\n" } else { "" },
-            chain = match self.is_long {
-                true => format!("        if (turn % {} == {}) end_chain(&total, &sums);\n", CHAIN / 32, CHAIN / 32 - 1),
-                false => String::new(),
-            },
-            end = if self.is_long { "    end_chain(&total, &sums);\n" } else { "" },
+            left.stage("left", "left"),
+            right.stage("right", "right"),
+            left.load("left", "k + DEPTH"),
+            right.load("right", "k + DEPTH"),
         );
-        self.results(&mut text, name);
+        if self.is_long {
+            let steps = CHAIN / 32;
+            let _ = writeln!(text, "        if (step % {steps} == {}) end_chain(&total, &sums);", steps - 1);
+        }
+        text += "    }\n";
+        if self.is_long {
+            text += "    end_chain(&total, &sums);\n";
+        }
+        text += "    barrier();\n";
+        if self.in_parts {
+            self.add_parts(&mut text);
+        }
+        self.results(&mut text);
         text += "}\n";
-        let mut formats = self.input.formats();
-        let overflow = self.overflow();
-        formats.extend(self.rounding.map(|(format, overflow, _)| (format, overflow)));
-        for (elements, overflow) in [(self.weights, Overflow::Saturate), (self.stored, overflow)] {
-            if let Elements::Codes(format) = elements {
-                formats.insert((format, overflow));
-            }
-        }
-        Kernel { name: name.into(), text, threads: THREADS, formats }
+        Kernel { name: name.into(), text, threads: THREADS, formats: self.formats() }
     }
 
-    fn overflow(&self) -> Overflow {
-        self.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow)
+    /// The statements that find the block's tile, and its part of what is summed over.
+    fn begin(&self, text: &mut String) {
+        *text += "    const u32 t = THREAD, warp = t / 32, tiles = (a.window.columns + TILE - 1) / TILE;\n";
+        *text += match self.in_parts {
+            // Parts begin in the order in which they add.
+            true => {
+                "    if (t == 0) {
+        const u32 drawn = take_ticket(a.turns);
+        if (drawn + 1 == BLOCKS) pass_turn(a.turns, 0);
+        shared_put32(0, drawn);
+    }
+    barrier();
+    const u32 ticket = shared_get32(0);
+    barrier();
+    const u32 tile = ticket / a.window.parts, part = ticket % a.window.parts;
+    const u32 begin = part * a.window.part_steps * DEPTH, after = begin + a.window.part_steps * DEPTH;
+    const u32 end = after < a.window.inner ? after : a.window.inner;
+"
+            }
+            false => "    const u32 tile = BLOCK, begin = 0, end = a.window.inner;\n",
+        };
+        *text += "    const u32 row = tile / tiles * TILE, column = tile % tiles * TILE;\n";
     }
 
-    /// A function that reads what a thread's two chunks of the input are made of.
-    fn load_input(&self, text: &mut String, name: &str, each: &[usize]) {
-        let raws: String = each.iter().map(|i| format!(", struct eight r{i}[2]")).collect();
-        let _ = writeln!(
-            text,
-            "DEVICE void {name}_load(const struct {name}_arguments *a, const struct pixel pixels[2], u32 k, u32 inside[2]{raws}) {{
-    UNROLL for (u32 i = 0; i < 2; i++) {{
-        u64 at;
-        u32 channel;
-        inside[i] = 0;"
-        );
-        for i in each {
-            let _ = writeln!(text, "        none(r{i} + i);");
-        }
-        let width = |i: &usize| self.input.inputs[*i].elements.width();
-        if self.is_aligned {
-            text.push_str(
-                "        if (input_of(&a->window, pixels + i, k, &at, &channel)) {\n            inside[i] = 0xff;\n",
-            );
-            for i in each {
-                let w = width(i);
-                let _ = writeln!(text, "            eight_{w}(r{i} + i, (const u{w} *)a->in{i} + at);");
-            }
-            text.push_str("        }\n");
-        } else {
-            text.push_str("        UNROLL for (u32 e = 0; e < 8; e++)\n            if (input_of(&a->window, pixels + i, k + e, &at, &channel)) {\n                inside[i] |= 1u << e;\n");
-            for i in each {
-                let w = width(i);
-                let _ = writeln!(text, "                set_{w}(r{i} + i, e, (const u{w} *)a->in{i} + at);");
-            }
-            text.push_str("            }\n");
-        }
-        text.push_str("    }\n}\n");
+    /// The name of the sums of a block.
+    fn sums(&self) -> &'static str {
+        if self.is_long { "total" } else { "sums" }
     }
 
-    /// A function that computes the numbers of two chunks and puts them into shared memory. What lies outside the input is zero.
-    fn stage_input(&self, text: &mut String, name: &str, each: &[usize], is_read: &[bool]) {
-        let raws: String = each.iter().map(|i| format!(", const struct eight r{i}[2]")).collect();
-        let reads_channels = self.input.inputs.iter().any(|input| input.read == ChainRead::Channel);
-        let _ = writeln!(
+    /// The statements that add a part's sums to those of the parts before it. Only the last part goes on.
+    fn add_parts(&self, text: &mut String) {
+        let sums = self.sums();
+        let _ = write!(
             text,
-            "DEVICE void {name}_stage(const struct {name}_arguments *arguments, u32 k, u32 at, const u32 inside[2]{raws}) {{
-    const struct {name}_arguments a = *arguments; (void)a; (void)k;
-    UNROLL for (u32 i = 0; i < 2; i++) {{
-        u32 bits[8];
-        UNROLL for (u32 e = 0; e < 8; e++) {{"
-        );
-        for i in each {
-            let width = self.input.inputs[*i].elements.width();
-            let _ = writeln!(text, "            const u32 b{i} = element_{width}(r{i} + i, e);");
-        }
-        if reads_channels {
-            text.push_str("            const u32 index = inside[i] >> e & 1 ? k + e : 0;\n");
-            text.push_str("            const u32 channel = index - divided(index, a.window.channels_magic, a.window.channels_shift) * a.window.channels;\n");
-        }
-        self.input.parts(text, is_read, &|i| format!("b{i}"));
-        let last = self.input.parts.len().saturating_sub(1);
-        let _ = writeln!(
-            text,
-            "            bits[e] = inside[i] >> e & 1 ? bits_of(p{last}) : 0;
-        }}
-        struct quad q;
-        UNROLL for (u32 w = 0; w < 4; w++) q.word[w] = bf16_pair(bits[2 * w], bits[2 * w + 1]);
-        shared_put128(at + chunk_at(THREAD / 4 + 64 * i, THREAD % 4), q);
+            "    if (t == 0) wait_turn(a.turns + 1 + tile, part);
+    barrier();
+    float *so_far = a.sums + (u64)tile * TILE * TILE + t;
+    UNROLL for (u32 n = 0; n < 64; n++) {{
+        float *sum = &{sums}.of[n / 16][n / 4 % 4][n % 4];
+        if (part > 0) *sum = number_of(get32(so_far + n * PRODUCT_THREADS)) + *sum;
+        if (part + 1 < a.window.parts) put32(so_far + n * PRODUCT_THREADS, bits_of(*sum));
     }}
-}}"
-        );
-    }
-
-    /// Functions that read and stage a thread's two chunks of the weights.
-    fn weights(&self, text: &mut String, name: &str) {
-        let width = self.weights.width();
-        let _ = writeln!(
-            text,
-            "DEVICE void {name}_load_weights(const struct {name}_arguments *a, u32 column, u32 k, struct eight w[2]) {{
-    UNROLL for (u32 i = 0; i < 2; i++) {{
-        const u32 of = column + 64 * i;
-        const u{width} *from = (const u{width} *)a->weights + (u64)of * a->window.inner + k;
-        none(w + i);"
-        );
-        text.push_str(&match self.is_aligned {
-            true => format!("        if (of < a->window.columns && k < a->window.inner) eight_{width}(w + i, from);\n"),
-            false => format!(
-                "        UNROLL for (u32 e = 0; e < 8; e++)\n            if (of < a->window.columns && k + e < a->window.inner) set_{width}(w + i, e, from + e);\n"
-            ),
-        });
-        let number = self.weights.number(&format!("element_{width}(w + i, e)"));
-        let _ = writeln!(
-            text,
-            "    }}
-}}
-DEVICE void {name}_stage_weights(u32 at, const struct eight w[2]) {{
-    UNROLL for (u32 i = 0; i < 2; i++) {{
-        u32 bits[8];
-        UNROLL for (u32 e = 0; e < 8; e++) bits[e] = bits_of({number});
-        struct quad q;
-        UNROLL for (u32 word = 0; word < 4; word++) q.word[word] = bf16_pair(bits[2 * word], bits[2 * word + 1]);
-        shared_put128(at + chunk_at(THREAD / 4 + 64 * i, THREAD % 4), q);
-    }}
-}}"
+    barrier();
+    if (t == 0) pass_turn(a.turns + 1 + tile, part + 1 < a.window.parts ? part + 1 : 0);
+    if (part + 1 < a.window.parts) return;
+"
         );
     }
 
     /// The statements that round a tile of results and write them, row by row, through shared memory.
-    fn results(&self, text: &mut String, _name: &str) {
+    fn results(&self, text: &mut String) {
         let (width, row) = (self.stored.width(), self.result_row());
-        let from = if self.is_long { "total" } else { "sums" };
-        let number = format!("{from}.of[i][j][2 * half + e]");
+        let number = format!("{}.of[i][j][2 * half + e]", self.sums());
         let counted = self.rounding.filter(|r| r.2).map(|(format, overflow, _)| constants(format, overflow));
         if counted.is_some() {
-            text.push_str("    struct counts counts = {0, 0, 0};\n");
+            *text += "    struct counts counts = {0, 0, 0};\n";
         }
         let bits = match (self.stored, self.rounding) {
             (Elements::Codes(_), _) | (_, None) => self.stored.bits(&number, self.overflow()),
@@ -330,7 +245,23 @@ DEVICE void {name}_stage_weights(u32 at, const struct eight w[2]) {{
             vector = 128 / width,
         );
         if counted.is_some() {
-            text.push_str("    add_counts(counts, a.counters);\n");
+            *text += "    add_counts(counts, a.counters);\n";
         }
+    }
+
+    fn overflow(&self) -> Overflow {
+        self.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow)
+    }
+
+    /// All formats whose constants are needed.
+    fn formats(&self) -> std::collections::BTreeSet<(Format, Overflow)> {
+        let [left, right] = &self.sides;
+        let mut formats = left.chain.formats();
+        formats.extend(right.chain.formats());
+        formats.extend(self.rounding.map(|(format, overflow, _)| (format, overflow)));
+        if let Elements::Codes(format) = self.stored {
+            formats.insert((format, self.overflow()));
+        }
+        formats
     }
 }

@@ -1,8 +1,8 @@
-//! Convolutions on tensor cores against sums in FP64, over random shapes and formats.
+//! Convolutions and their gradients on tensor cores against sums in FP64, over random shapes and formats.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Product, file, packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Product, file, packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, pack_u16};
@@ -33,13 +33,12 @@ fn rounded(format: Format, mut x: Vec<f32>) -> Vec<f32> {
     x
 }
 
-/// A convolution's kernel and its operands.
+/// A product's kernel and the numbers of its operands: input and weights, or the output's gradient in the place of what is computed.
 struct Case {
     sizes: ConvSizes,
     product: Product,
-    input: Vec<f32>,
-    weights: Vec<f32>,
-    /// What is multiplied with the channels before they are rectified and rounded, if the kernel does that.
+    operands: [Vec<f32>; 2],
+    /// What is multiplied with the channels of the input before they are rectified and rounded, if the kernel does that.
     factors: Option<Vec<f32>>,
 }
 
@@ -73,7 +72,7 @@ fn scaled(elements: Elements, format: Format) -> Chain {
     Chain { inputs, parts: vec![part] }
 }
 
-fn case(rng: &mut Rng, largest: usize) -> Case {
+fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let format = FORMATS[rng.usize(..FORMATS.len())];
     let elements = Elements::Codes(format);
     let kernel = [rng.usize(1..4), rng.usize(1..4)];
@@ -99,59 +98,68 @@ fn case(rng: &mut Rng, largest: usize) -> Case {
     let mut numbers = |count: usize| rounded(format, (0..count).map(|_| rng.f32() * 4.0 - 2.0).collect());
     let input = numbers(sizes.batch * height * width * channels);
     let weights = numbers(sizes.out_channels * kernel[0] * kernel[1] * channels);
-    let is_scaled = rng.bool();
+    let gradient = numbers(sizes.batch * sizes.out_height * sizes.out_width * sizes.out_channels);
+    let is_scaled = rng.bool() && pass != Pass::GradInput;
     let to = FORMATS[rng.usize(..FORMATS.len())];
     let overflow = if rng.bool() { Overflow::Saturate } else { Overflow::NotFinite };
-    let product = Product {
-        input: if is_scaled { scaled(elements, format) } else { plain(elements) },
-        weights: elements,
-        rounding: Some((to, overflow, true)),
-        stored: Elements::Codes(to),
-        is_aligned: sizes.is_aligned(),
-        is_long: sizes.is_long() || rng.u8(..4) == 0,
+    let read = || if is_scaled { scaled(elements, format) } else { plain(elements) };
+    let (operands, chains) = match pass {
+        Pass::Forward => ([input, weights], [read(), plain(elements)]),
+        Pass::GradInput => ([gradient, weights], [plain(elements), plain(elements)]),
+        Pass::GradWeight => ([gradient, input], [plain(elements), read()]),
     };
+    let mut product = Product::new(pass, chains, Some((to, overflow, true)), Elements::Codes(to), &sizes);
+    product.is_long |= rng.u8(..4) == 0;
     let factors = is_scaled.then(|| (0..channels).map(|c| 0.5 + c as f32 / 64.0).collect());
-    Case { sizes, product, input, weights, factors }
+    Case { sizes, product, operands, factors }
 }
 
 impl Case {
     /// The numbers that are multiplied.
-    fn multiplied(&self) -> Vec<f32> {
-        let Some(factors) = &self.factors else { return self.input.clone() };
-        let format = self.product.input.parts[0].rounding.unwrap().0;
-        let channels = self.sizes.channels;
-        let of = |(i, x): (usize, &f32)| Some(x * factors[i % channels]).filter(|x| *x > 0.0).unwrap_or(0.0);
-        rounded(format, self.input.iter().enumerate().map(of).collect())
+    fn multiplied(&self) -> [Vec<f32>; 2] {
+        let mut operands = self.operands.clone();
+        if let Some(factors) = &self.factors {
+            let position = usize::from(self.product.pass == Pass::GradWeight);
+            let format = self.product.sides[position].chain.parts[0].rounding.unwrap().0;
+            let channels = self.sizes.channels;
+            let of = |(i, x): (usize, &f32)| Some(x * factors[i % channels]).filter(|x| *x > 0.0).unwrap_or(0.0);
+            operands[position] = rounded(format, operands[position].iter().enumerate().map(of).collect());
+        }
+        operands
     }
 
     /// Each sum in FP64, and the sum of the magnitudes of its products.
     fn expected(&self) -> Vec<(f64, f64)> {
-        let (s, x) = (&self.sizes, self.multiplied());
-        let mut sums = Vec::new();
-        for pixel in 0..s.batch * s.out_height * s.out_width {
-            let (n, y, column) =
-                (pixel / s.out_width / s.out_height, pixel / s.out_width % s.out_height, pixel % s.out_width);
-            for m in 0..s.out_channels {
-                let (mut sum, mut magnitude) = (0.0, 0.0);
-                for tap in 0..s.kernel[0] * s.kernel[1] {
-                    let at = |out: usize, tap: usize, d: usize| {
-                        (out * s.strides[d] + tap * s.dilations[d]).checked_sub(s.pads[d])
-                    };
-                    let (Some(iy), Some(ix)) = (at(y, tap / s.kernel[1], 0), at(column, tap % s.kernel[1], 1)) else {
-                        continue;
-                    };
-                    if iy >= s.height || ix >= s.width {
-                        continue;
-                    }
-                    let x = &x[((n * s.height + iy) * s.width + ix) * s.channels..][..s.channels];
-                    let w = &self.weights[(m * s.kernel[0] * s.kernel[1] + tap) * s.channels..][..s.channels];
-                    for (x, w) in x.iter().zip(w) {
-                        let product = f64::from(*x) * f64::from(*w);
-                        sum += product;
-                        magnitude += product.abs();
+        let (s, pass, [first, second]) = (&self.sizes, self.product.pass, self.multiplied());
+        let [rows, columns, _] = s.product(pass);
+        let mut sums = vec![(0.0, 0.0); rows * columns];
+        for out in 0..s.batch * s.out_height * s.out_width {
+            let (n, y, x) = (out / s.out_width / s.out_height, out / s.out_width % s.out_height, out % s.out_width);
+            for tap in 0..s.kernel[0] * s.kernel[1] {
+                let at = |out: usize, tap: usize, d: usize| {
+                    (out * s.strides[d] + tap * s.dilations[d]).checked_sub(s.pads[d])
+                };
+                let (iy, ix) = (at(y, tap / s.kernel[1], 0), at(x, tap % s.kernel[1], 1));
+                let (Some(iy), Some(ix)) = (iy, ix) else { continue };
+                if iy >= s.height || ix >= s.width {
+                    continue;
+                }
+                let pixel = (n * s.height + iy) * s.width + ix;
+                for m in 0..s.out_channels {
+                    for c in 0..s.channels {
+                        let output = out * s.out_channels + m;
+                        let (input, weight) =
+                            (pixel * s.channels + c, (m * s.kernel[0] * s.kernel[1] + tap) * s.channels + c);
+                        let (result, a, b) = match pass {
+                            Pass::Forward => (output, input, weight),
+                            Pass::GradInput => (input, output, weight),
+                            Pass::GradWeight => (weight, output, input),
+                        };
+                        let product = f64::from(first[a]) * f64::from(second[b]);
+                        sums[result].0 += product;
+                        sums[result].1 += product.abs();
                     }
                 }
-                sums.push((sum, magnitude));
             }
         }
         sums
@@ -159,23 +167,32 @@ impl Case {
 
     /// The stored results, and the counters.
     fn run(&self, module: &mut Module, product: &Product, kernel: &Kernel, machine: &Machine) -> (Vec<u8>, Counts) {
-        let s = &self.sizes;
+        let (s, pass) = (&self.sizes, product.pass);
         let mut memory = Memory::default();
-        let mut addresses = vec![memory.put(&stored(product.input.inputs[0].elements, &self.input))];
-        addresses.extend(self.factors.as_ref().map(|factors| memory.put(&stored(Elements::Fp32, factors))));
-        addresses.push(memory.put(&stored(product.weights, &self.weights)));
-        let bytes = s.batch * s.out_height * s.out_width * s.out_channels * product.stored.width() as usize / 8;
-        let (result, counters) = (memory.reserve(bytes), memory.put(&[0; 24]));
+        let mut addresses = Vec::new();
+        for (side, operand) in product.sides.iter().zip(&self.operands) {
+            addresses.push(memory.put(&stored(side.chain.inputs[0].elements, operand)));
+            if side.chain.inputs.len() > 1 {
+                addresses.extend(self.factors.as_ref().map(|factors| memory.put(&stored(Elements::Fp32, factors))));
+            }
+        }
+        let [rows, columns, _] = s.product(pass);
+        let result = memory.reserve(rows * columns * product.stored.width() as usize / 8);
+        let counters = memory.put(&[0; 24]);
         addresses.push(result);
+        let [sums, turns] = s.workspace(pass);
+        let turns_at = memory.put(&vec![0; turns]);
+        let workspace = [memory.reserve(sums), turns_at];
         let call = Launch {
             kernel: &kernel.name,
-            blocks: s.blocks(),
+            blocks: s.blocks(pass),
             threads: kernel.threads,
             shared: product.shared(),
-            arguments: &packed(&s.arguments(&addresses, counters)),
+            arguments: &packed(&s.arguments(pass, &addresses, counters, workspace)),
         };
         let outcome = launch(module, &mut memory, &call, machine).unwrap();
-        assert!(outcome.faults.is_empty(), "{s:?}: {}", outcome.faults[0]);
+        assert!(outcome.faults.is_empty(), "{pass:?} {s:?}: {}", outcome.faults[0]);
+        assert!(memory.get(turns_at).unwrap().iter().all(|&byte| byte == 0), "{pass:?} {s:?}: turns are left");
         let counters = memory.get(counters).unwrap();
         let counter = |i: usize| u64::from_ne_bytes(counters[8 * i..8 * i + 8].try_into().unwrap());
         let counts = Counts { overflow: counter(0), underflow: counter(1), not_finite: counter(2) };
@@ -201,8 +218,9 @@ fn check(cases: &[Case]) {
         let found: Vec<f32> = bytes.chunks_exact(4).map(|x| f32::from_ne_bytes(x.try_into().unwrap())).collect();
         for (found, (sum, magnitude)) in found.iter().zip(case.expected()) {
             // Each of the products' blocks cuts off less than a unit in the last place of the largest sum.
-            let tolerance = magnitude * 2f64.powi(-23) * (4.0 + case.sizes.channels as f64 / 4.0);
-            assert!((f64::from(*found) - sum).abs() <= tolerance, "{:?}: {found}, not {sum}", case.sizes);
+            let tolerance = magnitude * 2f64.powi(-23) * (4.0 + case.sizes.product(product.pass)[2] as f64 / 16.0);
+            let off = (f64::from(*found) - sum).abs();
+            assert!(off <= tolerance, "{:?} {:?}: {found}, not {sum}", product.pass, case.sizes);
         }
         let (kernel, product) = &kernels[2 * i + 1];
         let (codes, counts) = case.run(&mut module, product, kernel, &machine);
@@ -225,10 +243,25 @@ fn check(cases: &[Case]) {
     }
 }
 
+fn random(pass: Pass, count: usize) {
+    let mut rng = Rng::with_seed(7 + pass as u64);
+    let cases: Vec<Case> = (0..count).map(|_| case(&mut rng, pass, 40)).collect();
+    let aligned = |case: &Case| case.product.sides.iter().filter(|side| side.is_aligned).count();
+    assert!((0..3).all(|sides| pass == Pass::Forward && sides == 1 || cases.iter().any(|case| aligned(case) == sides)));
+    check(&cases);
+}
+
 #[test]
 fn convolutions_of_random_shapes_and_formats_are_right() {
-    let mut rng = Rng::with_seed(7);
-    let cases: Vec<Case> = (0..24).map(|_| case(&mut rng, 40)).collect();
-    assert!(cases.iter().any(|case| case.product.is_aligned) && cases.iter().any(|case| !case.product.is_aligned));
-    check(&cases);
+    random(Pass::Forward, 24);
+}
+
+#[test]
+fn gradients_of_inputs_of_random_shapes_and_formats_are_right() {
+    random(Pass::GradInput, 24);
+}
+
+#[test]
+fn gradients_of_weights_of_random_shapes_and_formats_are_right() {
+    random(Pass::GradWeight, 24);
 }
