@@ -134,9 +134,9 @@ impl Product {
         if self.is_long {
             text += "    end_chain(&total, &sums);\n";
         }
-        text += "    barrier();\n";
-        if self.in_parts {
-            self.add_parts(&mut text);
+        match self.in_parts {
+            true => self.add_parts(&mut text),
+            false => text += "    barrier();\n",
         }
         self.results(&mut text);
         text += "}\n";

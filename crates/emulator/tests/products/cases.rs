@@ -1,10 +1,9 @@
-//! Convolutions and their gradients on tensor cores against sums in FP64, over random shapes and formats.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+//! Cases of products: sizes, operands, what is expected.
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Product, file, packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Product, packed,
 };
-use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
+use bitbudget_emulator::{Launch, Machine, Memory, Module, Outcome, launch};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, pack_u16};
 use bitbudget_ir::Expression;
 use fastrand::Rng;
@@ -34,12 +33,20 @@ fn rounded(format: Format, mut x: Vec<f32>) -> Vec<f32> {
 }
 
 /// A product's kernel and the numbers of its operands: input and weights, or the output's gradient in the place of what is computed.
-struct Case {
-    sizes: ConvSizes,
-    product: Product,
+pub(crate) struct Case {
+    pub(crate) sizes: ConvSizes,
+    pub(crate) product: Product,
     operands: [Vec<f32>; 2],
     /// What is multiplied with the channels of the input before they are rectified and rounded, if the kernel does that.
     factors: Option<Vec<f32>>,
+}
+
+/// What a kernel came to.
+pub(crate) struct Tried {
+    pub(crate) result: Vec<u8>,
+    pub(crate) counts: Counts,
+    pub(crate) turns_are_left: bool,
+    pub(crate) outcome: Outcome,
 }
 
 /// An input that is read as it is.
@@ -72,7 +79,7 @@ fn scaled(elements: Elements, format: Format) -> Chain {
     Chain { inputs, parts: vec![part] }
 }
 
-fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
+pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let format = FORMATS[rng.usize(..FORMATS.len())];
     let elements = Elements::Codes(format);
     let kernel = [rng.usize(1..4), rng.usize(1..4)];
@@ -129,7 +136,7 @@ impl Case {
     }
 
     /// Each sum in FP64, and the sum of the magnitudes of its products.
-    fn expected(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn expected(&self) -> Vec<(f64, f64)> {
         let (s, pass, [first, second]) = (&self.sizes, self.product.pass, self.multiplied());
         let [rows, columns, _] = s.product(pass);
         let mut sums = vec![(0.0, 0.0); rows * columns];
@@ -165,8 +172,23 @@ impl Case {
         sums
     }
 
-    /// The stored results, and the counters.
-    fn run(&self, module: &mut Module, product: &Product, kernel: &Kernel, machine: &Machine) -> (Vec<u8>, Counts) {
+    /// The stored results, and the counters, of a kernel without faults.
+    pub(crate) fn run(
+        &self,
+        module: &mut Module,
+        product: &Product,
+        kernel: &Kernel,
+        machine: &Machine,
+    ) -> (Vec<u8>, Counts) {
+        let tried = self.tried(module, product, kernel, machine);
+        let (pass, s) = (product.pass, &self.sizes);
+        assert!(tried.outcome.faults.is_empty(), "{pass:?} {s:?}: {}", tried.outcome.faults[0]);
+        assert!(!tried.turns_are_left, "{pass:?} {s:?}: turns are left");
+        (tried.result, tried.counts)
+    }
+
+    /// Runs a kernel.
+    pub(crate) fn tried(&self, module: &mut Module, product: &Product, kernel: &Kernel, machine: &Machine) -> Tried {
         let (s, pass) = (&self.sizes, product.pass);
         let mut memory = Memory::default();
         let mut addresses = Vec::new();
@@ -191,77 +213,35 @@ impl Case {
             arguments: &packed(&s.arguments(pass, &addresses, counters, workspace)),
         };
         let outcome = launch(module, &mut memory, &call, machine).unwrap();
-        assert!(outcome.faults.is_empty(), "{pass:?} {s:?}: {}", outcome.faults[0]);
-        assert!(memory.get(turns_at).unwrap().iter().all(|&byte| byte == 0), "{pass:?} {s:?}: turns are left");
+        let turns_are_left = memory.get(turns_at).unwrap().iter().any(|&byte| byte != 0);
         let counters = memory.get(counters).unwrap();
         let counter = |i: usize| u64::from_ne_bytes(counters[8 * i..8 * i + 8].try_into().unwrap());
         let counts = Counts { overflow: counter(0), underflow: counter(1), not_finite: counter(2) };
-        (memory.get(result).unwrap(), counts)
+        Tried { result: memory.get(result).unwrap(), counts, turns_are_left, outcome }
     }
 }
 
-/// Compiles the kernels of cases and runs each twice, storing FP32 numbers and codes.
-fn check(cases: &[Case]) {
-    let mut kernels = Vec::new();
-    for (i, case) in cases.iter().enumerate() {
-        let exact = Product { rounding: None, stored: Elements::Fp32, ..case.product.clone() };
-        kernels.push((exact.kernel(&format!("exact_{i}")), exact));
-        kernels.push((case.product.kernel(&format!("codes_{i}")), case.product.clone()));
-    }
-    let sources: Vec<Kernel> = kernels.iter().map(|(kernel, _)| kernel.clone()).collect();
-    let mut module = Module::compile(&file(&sources)).unwrap();
-    for (i, case) in cases.iter().enumerate() {
-        let core = if i % 2 == 0 { TensorCore::HOPPER } else { TensorCore::AMPERE };
-        let machine = Machine { tensor_core: core, resident: 2, seed: i as u64, records_traffic: false };
-        let (kernel, product) = &kernels[2 * i];
-        let (bytes, _) = case.run(&mut module, product, kernel, &machine);
-        let found: Vec<f32> = bytes.chunks_exact(4).map(|x| f32::from_ne_bytes(x.try_into().unwrap())).collect();
-        for (found, (sum, magnitude)) in found.iter().zip(case.expected()) {
-            // Each of the products' blocks cuts off less than a unit in the last place of the largest sum.
-            let tolerance = magnitude * 2f64.powi(-23) * (4.0 + case.sizes.product(product.pass)[2] as f64 / 16.0);
-            let off = (f64::from(*found) - sum).abs();
-            assert!(off <= tolerance, "{:?} {:?}: {found}, not {sum}", product.pass, case.sizes);
-        }
-        let (kernel, product) = &kernels[2 * i + 1];
-        let (codes, counts) = case.run(&mut module, product, kernel, &machine);
-        let (format, overflow, _) = product.rounding.unwrap();
-        let mut results = found;
-        let expected = match format.bytes() {
-            1 => {
-                let mut codes = vec![0; results.len()];
-                pack_u8(format, overflow, &results, &mut codes).unwrap();
-                codes
-            }
-            _ => {
-                let mut codes = vec![0; results.len()];
-                pack_u16(format, overflow, &results, &mut codes).unwrap();
-                codes.iter().flat_map(|code| code.to_ne_bytes()).collect()
-            }
-        };
-        assert_eq!(codes, expected, "{:?}", case.sizes);
-        assert_eq!(counts, Rounder::new(format, overflow).round_slice(&mut results), "{:?}", case.sizes);
-    }
-}
-
-fn random(pass: Pass, count: usize) {
-    let mut rng = Rng::with_seed(7 + pass as u64);
-    let cases: Vec<Case> = (0..count).map(|_| case(&mut rng, pass, 40)).collect();
-    let aligned = |case: &Case| case.product.sides.iter().filter(|side| side.is_aligned).count();
-    assert!((0..3).all(|sides| pass == Pass::Forward && sides == 1 || cases.iter().any(|case| aligned(case) == sides)));
-    check(&cases);
-}
-
-#[test]
-fn convolutions_of_random_shapes_and_formats_are_right() {
-    random(Pass::Forward, 24);
-}
-
-#[test]
-fn gradients_of_inputs_of_random_shapes_and_formats_are_right() {
-    random(Pass::GradInput, 24);
-}
-
-#[test]
-fn gradients_of_weights_of_random_shapes_and_formats_are_right() {
-    random(Pass::GradWeight, 24);
+/// The gradient of weights in several parts, whose steps are several too.
+pub(crate) fn in_parts() -> Case {
+    let sizes = ConvSizes {
+        batch: 8,
+        height: 20,
+        width: 16,
+        channels: 8,
+        out_height: 20,
+        out_width: 16,
+        out_channels: 24,
+        kernel: [3, 3],
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [1, 1],
+    };
+    let (format, elements) = (Format::PAPER_LOW_FORWARD, Elements::Codes(Format::PAPER_LOW_FORWARD));
+    let mut rng = Rng::with_seed(3);
+    let mut numbers = |count: usize| rounded(format, (0..count).map(|_| rng.f32() * 4.0 - 2.0).collect());
+    let operands = [numbers(8 * 20 * 16 * 24), numbers(8 * 20 * 16 * 8)];
+    let rounding = Some((Format::BF16, Overflow::Saturate, true));
+    let chains = [plain(elements), plain(elements)];
+    let product = Product::new(Pass::GradWeight, chains, rounding, Elements::Codes(Format::BF16), &sizes);
+    Case { sizes, product, operands, factors: None }
 }
