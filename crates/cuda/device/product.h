@@ -1,8 +1,8 @@
 // Products of matrices on tensor cores: a block's tile of 128x128 numbers, 32 of the inner dimension at a time.
 //
-// An operand lies in shared memory in chunks of 8 numbers of 16 bits. Along the inner dimension: 128 rows of 32 numbers. Across it, where
-// memory holds the numbers of one index of the inner dimension side by side: 32 rows of 128 numbers, which are transposed as they are read.
-// The chunks of rows are permuted, so that neither writing them nor reading eight rows of one chunk meets a bank twice.
+// An operand lies in shared memory in chunks of 16 bytes: 8 numbers of 16 bits, or 4 of 32. Along the inner dimension: 128 rows of 32 numbers.
+// Across it, where memory holds the numbers of one index of the inner dimension side by side: 32 rows of 128 numbers, which are transposed as
+// they are read. The chunks of rows are permuted, so that neither writing them nor reading a fragment meets a bank twice.
 #pragma once
 
 #include "elements.h"
@@ -11,13 +11,32 @@
 #define TILE 128
 #define DEPTH 32
 #define PRODUCT_THREADS 256
-#define STAGED (TILE * DEPTH * 2)
 
 DEVICE u32 along_at(u32 row, u32 chunk) { return row * 64 + (chunk ^ (row >> 1 & 3)) * 16; }
 DEVICE u32 across_at(u32 row, u32 chunk) { return row * 256 + (chunk ^ (row & 7)) * 16; }
+DEVICE u32 wide_along_at(u32 row, u32 chunk) { return row * 128 + (chunk ^ (row & 7)) * 16; }
+DEVICE u32 wide_across_at(u32 row, u32 chunk) { return row * 512 + (chunk ^ 2 * (row & 3)) * 16; }
 
-// Two exact BF16 numbers in a word, the first one low.
-DEVICE u32 bf16_pair(u32 low, u32 high) { return low >> 16 | (high & 0xffff0000u); }
+// Eight numbers of 16 bits to shared memory; BF16 and FP16 hold them.
+DEVICE void stage_bf16(u32 at, const u32 bits[8]) {
+    struct quad q;
+    UNROLL for (u32 w = 0; w < 4; w++) q.word[w] = bits[2 * w] >> 16 | (bits[2 * w + 1] & 0xffff0000u);
+    shared_put128(at, q);
+}
+DEVICE void stage_fp16(u32 at, const u32 bits[8]) {
+    const struct format f = {13, 0x1000, 0x38800000, 0x3f000000, 0x477ff000, 0x33000001, 0x7f800000, 0x7c00,
+                             0x7e00, 0x7c00, 0x7bff, 0x400, 0x8000, 16, 1};
+    struct quad q;
+    UNROLL for (u32 w = 0; w < 4; w++) q.word[w] = encoded(f, bits[2 * w]) | encoded(f, bits[2 * w + 1]) << 16;
+    shared_put128(at, q);
+}
+// Eight numbers of 32 bits in two chunks. Every second four threads begin with the second one, so that they do not meet the others.
+DEVICE void stage_wide(u32 first, u32 second, const u32 bits[8]) {
+    const struct quad low = {{bits[0], bits[1], bits[2], bits[3]}}, high = {{bits[4], bits[5], bits[6], bits[7]}};
+    const int swapped = THREAD >> 2 & 1;
+    shared_put128(swapped ? second : first, swapped ? high : low);
+    shared_put128(swapped ? first : second, swapped ? low : high);
+}
 
 // The sums of a warp: 64 rows and 32 columns.
 struct sums { float of[4][4][4]; };
@@ -40,19 +59,87 @@ DEVICE void right_across(u32 r[4], u32 at, u32 column, u32 half) {
 }
 
 // Adds the products of the operands that lie at two places of shared memory.
-#define ADD_PRODUCTS(name, load_left, load_right)                                                               \
+#define ADD_PRODUCTS(name, load_left, load_right, multiply)                                                     \
     DEVICE void name(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {                                    \
         UNROLL for (u32 half = 0; half < 2; half++) {                                                           \
             u32 left[4][4], right[2][4];                                                                        \
             UNROLL for (u32 i = 0; i < 4; i++) load_left(left[i], a, row + 16 * i, half);                       \
             UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column + 16 * j, half);                  \
             UNROLL for (u32 i = 0; i < 4; i++)                                                                  \
-                UNROLL for (u32 j = 0; j < 4; j++) multiply_bf16(sums->of[i][j], left[i], right[j / 2] + 2 * (j % 2)); \
+                UNROLL for (u32 j = 0; j < 4; j++) multiply(sums->of[i][j], left[i], right[j / 2] + 2 * (j % 2)); \
         }                                                                                                       \
     }
-ADD_PRODUCTS(add_along_along, left_along, right_along)
-ADD_PRODUCTS(add_along_across, left_along, right_across)
-ADD_PRODUCTS(add_across_across, left_across, right_across)
+ADD_PRODUCTS(add_forward_bf16, left_along, right_along, multiply_bf16)
+ADD_PRODUCTS(add_input_bf16, left_along, right_across, multiply_bf16)
+ADD_PRODUCTS(add_weight_bf16, left_across, right_across, multiply_bf16)
+ADD_PRODUCTS(add_forward_fp16, left_along, right_along, multiply_fp16)
+ADD_PRODUCTS(add_input_fp16, left_along, right_across, multiply_fp16)
+ADD_PRODUCTS(add_weight_fp16, left_across, right_across, multiply_fp16)
+
+// The same for numbers of 32 bits, for an eighth of 8 numbers of the inner dimension.
+DEVICE void wide_left_along(u32 r[4], u32 at, u32 row, u32 eighth) {
+    load_matrices(r, at + wide_along_at(row + THREAD % 16, 2 * eighth + THREAD % 32 / 16));
+}
+DEVICE void wide_right_along(u32 r[4], u32 at, u32 column, u32 eighth) {
+    const u32 lane = THREAD % 32;
+    load_matrices(r, at + wide_along_at(column + lane / 16 * 8 + lane % 8, 2 * eighth + lane / 8 % 2));
+}
+DEVICE u32 wide_across(u32 at, u32 k, u32 index) { return shared_get32(at + wide_across_at(k, index / 4) + index % 4 * 4); }
+DEVICE void wide_left_across(u32 r[4], u32 at, u32 row, u32 eighth) {
+    const u32 group = THREAD % 32 / 4, k = 8 * eighth + THREAD % 4;
+    UNROLL for (u32 w = 0; w < 4; w++) r[w] = wide_across(at, k + w / 2 * 4, row + group + w % 2 * 8);
+}
+DEVICE void wide_right_across(u32 r[4], u32 at, u32 column, u32 eighth) {
+    const u32 group = THREAD % 32 / 4, k = 8 * eighth + THREAD % 4;
+    UNROLL for (u32 w = 0; w < 4; w++) r[w] = wide_across(at, k + w % 2 * 4, column + group + w / 2 * 8);
+}
+
+// What TF32 holds of numbers, and what is left of them.
+DEVICE void split(u32 high[4], u32 low[4], const u32 x[4]) {
+    UNROLL for (u32 w = 0; w < 4; w++) {
+        high[w] = x[w] & 0xffffe000u;
+        low[w] = bits_of(number_of(x[w]) - number_of(high[w]));
+    }
+}
+
+#define ADD_TF32(name, load_left, load_right)                                                                   \
+    DEVICE void name(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {                                    \
+        UNROLL for (u32 eighth = 0; eighth < 4; eighth++) {                                                     \
+            u32 left[4], right[2][4];                                                                           \
+            UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column + 16 * j, eighth);                \
+            UNROLL for (u32 i = 0; i < 4; i++) {                                                                \
+                load_left(left, a, row + 16 * i, eighth);                                                       \
+                UNROLL for (u32 j = 0; j < 4; j++) multiply_tf32(sums->of[i][j], left, right[j / 2] + 2 * (j % 2)); \
+            }                                                                                                   \
+        }                                                                                                       \
+    }
+ADD_TF32(add_forward_tf32, wide_left_along, wide_right_along)
+ADD_TF32(add_input_tf32, wide_left_along, wide_right_across)
+ADD_TF32(add_weight_tf32, wide_left_across, wide_right_across)
+
+// FP32 numbers as sums of two in TF32; the product of what is left of both is left out. Small products come first.
+#define ADD_SPLIT(name, load_left, load_right)                                                                  \
+    DEVICE void name(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {                                    \
+        UNROLL for (u32 eighth = 0; eighth < 4; eighth++) {                                                     \
+            u32 x[4], left[2][4], right[2][2][4];                                                               \
+            UNROLL for (u32 j = 0; j < 2; j++) {                                                                \
+                load_right(x, b, column + 16 * j, eighth);                                                      \
+                split(right[0][j], right[1][j], x);                                                             \
+            }                                                                                                   \
+            UNROLL for (u32 i = 0; i < 4; i++) {                                                                \
+                load_left(x, a, row + 16 * i, eighth);                                                          \
+                split(left[0], left[1], x);                                                                     \
+                UNROLL for (u32 j = 0; j < 4; j++) {                                                            \
+                    multiply_tf32(sums->of[i][j], left[1], right[0][j / 2] + 2 * (j % 2));                      \
+                    multiply_tf32(sums->of[i][j], left[0], right[1][j / 2] + 2 * (j % 2));                      \
+                    multiply_tf32(sums->of[i][j], left[0], right[0][j / 2] + 2 * (j % 2));                      \
+                }                                                                                               \
+            }                                                                                                   \
+        }                                                                                                       \
+    }
+ADD_SPLIT(add_forward_split, wide_left_along, wide_right_along)
+ADD_SPLIT(add_input_split, wide_left_along, wide_right_across)
+ADD_SPLIT(add_weight_split, wide_left_across, wide_right_across)
 
 // Adds a chain of products to the sums so far by ordinary additions, and begins another one.
 DEVICE void end_chain(struct sums *total, struct sums *chain) {

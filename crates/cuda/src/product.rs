@@ -3,6 +3,7 @@
 use crate::chain::Chain;
 use crate::conv_sizes::ConvSizes;
 use crate::elements::{Elements, constants};
+use crate::precision::Precision;
 use crate::side::{Matrix, Side};
 use crate::source::Kernel;
 use bitbudget_formats::{Format, Overflow};
@@ -11,7 +12,8 @@ use std::fmt::Write as _;
 /// As in `product.h`.
 pub(crate) const TILE: usize = 128;
 const THREADS: u32 = 256;
-const STAGED: u32 = 128 * 32 * 2;
+/// Numbers of an operand in shared memory.
+const STAGED: u32 = 128 * 32;
 
 /// The most products that a tensor core adds to one sum, which it cuts off: 64 steps of 32.
 pub(crate) const CHAIN: usize = 2048;
@@ -45,6 +47,8 @@ pub struct Product {
     pub pass: Pass,
     /// The operands, in the pass's order.
     pub sides: [Side; 2],
+    /// What is multiplied.
+    pub precision: Precision,
     /// The format to which results are rounded, what becomes of those that it cannot hold, and whether these are counted.
     pub rounding: Option<(Format, Overflow, bool)>,
     /// How results lie.
@@ -60,16 +64,22 @@ impl Product {
     pub fn new(
         pass: Pass,
         operands: [Chain; 2],
+        precision: Precision,
         rounding: Option<(Format, Overflow, bool)>,
         stored: Elements,
         sizes: &ConvSizes,
     ) -> Product {
         let [left, right] = pass.matrices();
         let [first, second] = operands;
-        let side = |matrix, chain| Side { matrix, chain, is_aligned: sizes.is_aligned(matrix) };
+        let side = |matrix, mut chain: Chain| {
+            // Operands' numbers are computed several times, so that counting them is another kernel's work.
+            chain.parts.iter_mut().filter_map(|part| part.rounding.as_mut()).for_each(|rounding| rounding.2 = false);
+            Side { matrix, chain, is_aligned: sizes.is_aligned(matrix) }
+        };
         Product {
             pass,
             sides: [side(left, first), side(right, second)],
+            precision,
             rounding,
             stored,
             is_long: sizes.is_long(pass),
@@ -79,7 +89,12 @@ impl Product {
 
     /// Bytes of shared memory of a block.
     pub fn shared(&self) -> u32 {
-        (4 * STAGED).max(TILE as u32 * self.result_row())
+        (4 * self.staged()).max(TILE as u32 * self.result_row())
+    }
+
+    /// Bytes of an operand in shared memory.
+    fn staged(&self) -> u32 {
+        STAGED * self.precision.bytes()
     }
 
     /// Bytes from one row of results in shared memory to the next: 16 more than it has, so that rows begin in other banks.
@@ -96,10 +111,10 @@ impl Product {
             left.arguments("left"),
             right.arguments("right")
         );
-        let add = match self.pass {
-            Pass::Forward => "add_along_along",
-            Pass::GradInput => "add_along_across",
-            Pass::GradWeight => "add_across_across",
+        let pass = match self.pass {
+            Pass::Forward => "forward",
+            Pass::GradInput => "input",
+            Pass::GradWeight => "weight",
         };
         let _ = writeln!(text, "KERNEL({name}, PRODUCT_THREADS, struct {name}_arguments) {{");
         self.begin(&mut text);
@@ -115,16 +130,18 @@ impl Product {
         let _ = write!(
             text,
             "    for (u32 k = begin, step = 0; k < end; k += DEPTH, step++) {{
-        const u32 left = step % 2 * STAGED, right = 2 * STAGED + left;
+        const u32 left = step % 2 * {staged}, right = 2 * {staged} + left;
         {}        {}        barrier();
         if (k + DEPTH < end) {{
         {}        {}        }}
-        {add}(&sums, left, right, warp / 4 * 64, warp % 4 * 32);
+        add_{pass}_{precision}(&sums, left, right, warp / 4 * 64, warp % 4 * 32);
 ",
-            left.stage("left", "left"),
-            right.stage("right", "right"),
+            left.stage("left", "left", self.precision),
+            right.stage("right", "right", self.precision),
             left.load("left", "k + DEPTH"),
             right.load("right", "k + DEPTH"),
+            staged = self.staged(),
+            precision = self.precision.suffix(),
         );
         if self.is_long {
             let steps = CHAIN / 32;

@@ -1,6 +1,7 @@
 //! The operands of products: where their numbers lie, and how they come into shared memory.
 
 use crate::chain::{Chain, ChainRead};
+use crate::precision::Precision;
 use std::fmt::Write as _;
 
 /// An operand of a product.
@@ -8,7 +9,7 @@ use std::fmt::Write as _;
 pub struct Side {
     /// Where its numbers lie.
     pub matrix: Matrix,
-    /// How a number is computed from what is stored: it is that of the last part, which BF16 has to hold.
+    /// How a number is computed from what is stored: it is that of the last part.
     pub chain: Chain,
     /// Whether eight numbers that lie side by side can be read at once.
     pub is_aligned: bool,
@@ -68,10 +69,15 @@ impl Side {
         (0..is_read.len()).filter(|&i| is_read[i] && self.chain.inputs[i].read == ChainRead::Each).collect()
     }
 
+    fn reads_channels(&self) -> bool {
+        self.chain.inputs.iter().any(|input| input.read == ChainRead::Channel)
+    }
+
     /// C that declares what a thread holds of it: its two chunks as they are stored, which numbers are there, the channel of the first one.
     pub(crate) fn declaration(&self, side: &str) -> String {
         let raw: String = self.each().iter().map(|i| format!("    struct eight {side}{i}[2];\n")).collect();
-        format!("    struct line {side}_lines[2];\n{raw}    u32 {side}_inside[2], {side}_channel[2];\n")
+        let channel = if self.reads_channels() { format!(", {side}_channel[2]") } else { String::new() };
+        format!("    struct line {side}_lines[2];\n{raw}    u32 {side}_inside[2]{channel};\n")
     }
 
     /// C that finds the lines of a thread's two chunks, from the first line of the tile on.
@@ -94,8 +100,11 @@ impl Side {
             "UNROLL for (u32 i = 0; i < 2; i++) {{
             u64 at = 0;
             u32 channel = 0;
-            {side}_inside[i] = {side}_channel[i] = 0;\n"
+            {side}_inside[i] = 0;\n"
         );
+        if self.reads_channels() {
+            let _ = writeln!(text, "            {side}_channel[i] = 0;");
+        }
         for i in &each {
             let _ = writeln!(text, "            none({side}{i} + i);");
         }
@@ -103,10 +112,10 @@ impl Side {
         if self.is_aligned {
             let _ =
                 writeln!(text, "            if ({prefix}_find(&a.window, {side}_lines + i, {k}, &at, &channel)) {{");
-            let _ = writeln!(
-                text,
-                "                {side}_inside[i] = 0xff;\n                {side}_channel[i] = channel;"
-            );
+            let _ = writeln!(text, "                {side}_inside[i] = 0xff;");
+            if self.reads_channels() {
+                let _ = writeln!(text, "                {side}_channel[i] = channel;");
+            }
             for i in &each {
                 let w = width(i);
                 let _ = writeln!(text, "                eight_{w}({side}{i} + i, (const u{w} *)a.{side}_in{i} + at);");
@@ -122,9 +131,11 @@ impl Side {
             );
             let _ =
                 writeln!(text, "                if (!{prefix}_find(&a.window, &line, {k}, &at, &channel)) continue;");
-            // The channel of the first of the eight, whether that one is there or not.
-            text += "                while (channel < e) channel += a.window.channels;\n";
-            let _ = writeln!(text, "                {side}_channel[i] = channel - e;");
+            if self.reads_channels() {
+                // The channel of the first of the eight, whether that one is there or not.
+                text += "                while (channel < e) channel += a.window.channels;\n";
+                let _ = writeln!(text, "                {side}_channel[i] = channel - e;");
+            }
             let _ = writeln!(text, "                {side}_inside[i] |= 1u << e;");
             for i in &each {
                 let w = width(i);
@@ -135,19 +146,26 @@ impl Side {
     }
 
     /// C that computes the numbers of a thread's two chunks and puts them into shared memory; what is not there is zero.
-    pub(crate) fn stage(&self, side: &str, at: &str) -> String {
+    pub(crate) fn stage(&self, side: &str, at: &str, precision: Precision) -> String {
         let is_read = self.chain.is_read();
-        let reads_channels = self.chain.inputs.iter().any(|input| input.read == ChainRead::Channel);
-        let place = match self.matrix.is_across() {
-            true => "across_at(THREAD / 16 + 16 * i, THREAD % 16)",
-            false => "along_at(THREAD / 4 + 64 * i, THREAD % 4)",
+        let [row, chunk] = match self.matrix.is_across() {
+            true => ["THREAD / 16 + 16 * i", "THREAD % 16"],
+            false => ["THREAD / 4 + 64 * i", "THREAD % 4"],
+        };
+        let place = if self.matrix.is_across() { "across_at" } else { "along_at" };
+        let put = match precision {
+            Precision::Bf16 => format!("stage_bf16({at} + {place}({row}, {chunk}), bits)"),
+            Precision::Fp16 => format!("stage_fp16({at} + {place}({row}, {chunk}), bits)"),
+            Precision::Tf32 | Precision::Split => format!(
+                "stage_wide({at} + wide_{place}({row}, {chunk} * 2), {at} + wide_{place}({row}, {chunk} * 2 + 1), bits)"
+            ),
         };
         let mut text = "UNROLL for (u32 i = 0; i < 2; i++) {\n            u32 bits[8];\n            UNROLL for (u32 e = 0; e < 8; e++) {\n".to_string();
         for i in self.each() {
             let width = self.chain.inputs[i].elements.width();
             let _ = writeln!(text, "            const u32 b{i} = element_{width}({side}{i} + i, e);");
         }
-        if reads_channels {
+        if self.reads_channels() {
             let _ = writeln!(text, "            u32 channel = {side}_inside[i] >> e & 1 ? {side}_channel[i] + e : 0;");
             if self.matrix.has_taps() {
                 // Behind the last channel comes the first one, of the next tap.
@@ -160,9 +178,7 @@ impl Side {
             text,
             "            bits[e] = {side}_inside[i] >> e & 1 ? bits_of(p{last}) : 0;
             }}
-            struct quad q;
-            UNROLL for (u32 w = 0; w < 4; w++) q.word[w] = bf16_pair(bits[2 * w], bits[2 * w + 1]);
-            shared_put128({at} + {place}, q);
+            {put};
         }}\n"
         );
         text

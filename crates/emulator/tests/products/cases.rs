@@ -1,14 +1,24 @@
 //! Cases of products: sizes, operands, what is expected.
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Product, packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Precision, Product,
+    packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, Outcome, launch};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, pack_u16};
-use bitbudget_ir::Expression;
+use bitbudget_ir::{DType, Expression};
 use fastrand::Rng;
 
-const FORMATS: [Format; 4] = [Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD, Format::BF16, Format::E4M3];
+/// Formats that BF16, FP16, TF32 and none of them hold.
+const FORMATS: [Format; 7] = [
+    Format::PAPER_LOW_FORWARD,
+    Format::FP16,
+    Format::PAPER_LOW_BACKWARD,
+    Format::PAPER_HIGH,
+    Format::BF16,
+    Format::FP32,
+    Format::E4M3,
+];
 
 /// The bytes of numbers that a format holds.
 fn stored(elements: Elements, x: &[f32]) -> Vec<u8> {
@@ -81,7 +91,7 @@ fn scaled(elements: Elements, format: Format) -> Chain {
 
 pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let format = FORMATS[rng.usize(..FORMATS.len())];
-    let elements = Elements::Codes(format);
+    let elements = Elements::new(DType::F32, format, true);
     let kernel = [rng.usize(1..4), rng.usize(1..4)];
     let (strides, dilations) = ([rng.usize(1..3), rng.usize(1..3)], [rng.usize(1..3), rng.usize(1..3)]);
     let pads = [rng.usize(..2), rng.usize(..2)];
@@ -107,7 +117,7 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let weights = numbers(sizes.out_channels * kernel[0] * kernel[1] * channels);
     let gradient = numbers(sizes.batch * sizes.out_height * sizes.out_width * sizes.out_channels);
     let is_scaled = rng.bool() && pass != Pass::GradInput;
-    let to = FORMATS[rng.usize(..FORMATS.len())];
+    let to = [Format::PAPER_LOW_FORWARD, Format::BF16, Format::PAPER_HIGH][rng.usize(..3)];
     let overflow = if rng.bool() { Overflow::Saturate } else { Overflow::NotFinite };
     let read = || if is_scaled { scaled(elements, format) } else { plain(elements) };
     let (operands, chains) = match pass {
@@ -115,7 +125,8 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
         Pass::GradInput => ([gradient, weights], [plain(elements), plain(elements)]),
         Pass::GradWeight => ([gradient, input], [plain(elements), read()]),
     };
-    let mut product = Product::new(pass, chains, Some((to, overflow, true)), Elements::Codes(to), &sizes);
+    let precision = Precision::of(format, format);
+    let mut product = Product::new(pass, chains, precision, Some((to, overflow, true)), Elements::Codes(to), &sizes);
     product.is_long |= rng.u8(..4) == 0;
     let factors = is_scaled.then(|| (0..channels).map(|c| 0.5 + c as f32 / 64.0).collect());
     Case { sizes, product, operands, factors }
@@ -242,6 +253,7 @@ pub(crate) fn in_parts() -> Case {
     let operands = [numbers(8 * 20 * 16 * 24), numbers(8 * 20 * 16 * 8)];
     let rounding = Some((Format::BF16, Overflow::Saturate, true));
     let chains = [plain(elements), plain(elements)];
-    let product = Product::new(Pass::GradWeight, chains, rounding, Elements::Codes(Format::BF16), &sizes);
+    let product =
+        Product::new(Pass::GradWeight, chains, Precision::Bf16, rounding, Elements::Codes(Format::BF16), &sizes);
     Case { sizes, product, operands, factors: None }
 }

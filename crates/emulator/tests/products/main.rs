@@ -4,7 +4,7 @@
 mod cases;
 mod seeded;
 
-use bitbudget_cuda::{Elements, Kernel, Pass, Product, file};
+use bitbudget_cuda::{Elements, Kernel, Pass, Precision, Product, file};
 use bitbudget_emulator::{Machine, Module, TensorCore};
 use bitbudget_formats::{Rounder, pack_u8, pack_u16};
 use cases::{Case, case, in_parts};
@@ -28,7 +28,9 @@ fn check(cases: &[Case]) {
         let found: Vec<f32> = bytes.chunks_exact(4).map(|x| f32::from_ne_bytes(x.try_into().unwrap())).collect();
         for (found, (sum, magnitude)) in found.iter().zip(case.expected()) {
             // Each of the products' blocks cuts off less than a unit in the last place of the largest sum.
-            let tolerance = magnitude * 2f64.powi(-23) * (4.0 + case.sizes.product(product.pass)[2] as f64 / 16.0);
+            let split = if product.precision == Precision::Split { magnitude * 2f64.powi(-20) } else { 0.0 };
+            let tolerance =
+                split + magnitude * 2f64.powi(-23) * (4.0 + case.sizes.product(product.pass)[2] as f64 / 16.0);
             let off = (f64::from(*found) - sum).abs();
             assert!(off <= tolerance, "{:?} {:?}: {found}, not {sum}", product.pass, case.sizes);
         }
@@ -58,6 +60,9 @@ fn random(pass: Pass, count: usize) {
     let cases: Vec<Case> = (0..count).map(|_| case(&mut rng, pass, 40)).collect();
     let aligned = |case: &Case| case.product.sides.iter().filter(|side| side.is_aligned).count();
     assert!((0..3).all(|sides| pass == Pass::Forward && sides == 1 || cases.iter().any(|case| aligned(case) == sides)));
+    for precision in [Precision::Bf16, Precision::Fp16, Precision::Tf32, Precision::Split] {
+        assert!(cases.iter().any(|case| case.product.precision == precision), "{precision:?}");
+    }
     check(&cases);
 }
 
