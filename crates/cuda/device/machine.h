@@ -31,6 +31,15 @@ DEVICE float number_of(u32 bits) { return __uint_as_float(bits); }
 DEVICE float fused(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE float root(float x) { return __fsqrt_rn(x); }
 
+// Bytes of a word (0 to 3) or zero (4), by the nibbles of a selector.
+DEVICE u32 bytes_of(u32 x, u32 selector) { return __byte_perm(x, 0, selector); }
+// a b + c for two BF16 numbers each.
+DEVICE u32 fused_bf16(u32 a, u32 b, u32 c) {
+    u32 d;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+
 DEVICE u8 get8(const void *p) { return *(const u8 *)p; }
 DEVICE u16 get16(const void *p) { return *(const u16 *)p; }
 DEVICE u32 get32(const void *p) { return *(const u32 *)p; }
@@ -129,7 +138,7 @@ MULTIPLY(multiply_tf32, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
     static void name##_body(const arguments a)
 #define DEVICE static inline __attribute__((unused))
 #define UNROLL
-#define CONSTANT const
+#define CONSTANT const __attribute__((unused))
 #define THREAD (self.thread)
 #define BLOCK (self.block)
 #define BLOCKS (self.blocks)
@@ -160,6 +169,24 @@ DEVICE u32 bits_of(float x) { u32 bits; memcpy(&bits, &x, 4); return bits; }
 DEVICE float number_of(u32 bits) { float x; memcpy(&x, &bits, 4); return x; }
 DEVICE float fused(float a, float b, float c) { return fmaf(a, b, c); }
 DEVICE float root(float x) { return sqrtf(x); }
+
+DEVICE u32 bytes_of(u32 x, u32 selector) {
+    u32 y = 0;
+    for (u32 i = 0; i < 4; i++) {
+        const u32 from = selector >> 4 * i & 7;
+        y |= (from < 4 ? x >> 8 * from & 0xff : 0) << 8 * i;
+    }
+    return y;
+}
+DEVICE u32 fused_bf16(u32 a, u32 b, u32 c) {
+    u32 d = 0;
+    for (u32 i = 0; i < 32; i += 16) {
+        const u32 bits = bits_of(fmaf(number_of(a >> i << 16), number_of(b >> i << 16), number_of(c >> i << 16)));
+        const int nan = (bits & 0x7fffffffu) > 0x7f800000u;
+        d |= (nan ? 0x7fffu : (bits + 0x7fff + (bits >> 16 & 1)) >> 16) << i;
+    }
+    return d;
+}
 
 #define ACCESS(suffix, type)                                                                                                   \
     DEVICE type get##suffix##_at(const void *p, const char *place) {                                                           \

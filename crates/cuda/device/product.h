@@ -17,6 +17,20 @@ DEVICE u32 across_at(u32 row, u32 chunk) { return row * 256 + (chunk ^ (row & 7)
 DEVICE u32 wide_along_at(u32 row, u32 chunk) { return row * 128 + (chunk ^ (row & 7)) * 16; }
 DEVICE u32 wide_across_at(u32 row, u32 chunk) { return row * 512 + (chunk ^ 2 * (row & 3)) * 16; }
 
+// Whether a byte of a word has a value under a mask.
+DEVICE int has_byte(u32 x, u32 mask, u32 value) {
+    const u32 v = (x & mask) ^ value;
+    return ((v - 0x01010101u) & ~v & 0x80808080u) != 0;
+}
+// Four codes of 8 bits as BF16 numbers, two in a word: exponent and fraction go to their places, and a product by a power of two corrects the
+// exponent, that of subnormal numbers too.
+DEVICE void four_bf16(u32 out[2], u32 codes, u32 shift, u32 fields, u32 scale) {
+    UNROLL for (u32 i = 0; i < 2; i++) {
+        const u32 codes_high = bytes_of(codes, i ? 0x3424 : 0x1404);
+        out[i] = fused_bf16((codes_high & 0x80008000u) | (codes_high >> shift & fields), scale, 0x80008000u);
+    }
+}
+
 // Eight numbers of 16 bits to shared memory; BF16 and FP16 hold them.
 DEVICE void stage_bf16(u32 at, const u32 bits[8]) {
     struct quad q;

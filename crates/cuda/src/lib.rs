@@ -30,6 +30,7 @@ mod precision;
 mod product;
 mod side;
 mod source;
+mod words;
 
 pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor};
 pub use conv_sizes::ConvSizes;

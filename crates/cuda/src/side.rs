@@ -1,7 +1,11 @@
 //! The operands of products: where their numbers lie, and how they come into shared memory.
 
-use crate::chain::{Chain, ChainRead};
+use crate::chain::{Chain, ChainOperand, ChainRead};
+use crate::elements::Elements;
 use crate::precision::Precision;
+use crate::words::Words;
+use bitbudget_formats::Format;
+use bitbudget_ir::Expression;
 use std::fmt::Write as _;
 
 /// An operand of a product.
@@ -69,6 +73,25 @@ impl Side {
         (0..is_read.len()).filter(|&i| is_read[i] && self.chain.inputs[i].read == ChainRead::Each).collect()
     }
 
+    /// The format of its numbers if they are multiplied as they are stored.
+    fn as_stored(&self) -> Option<Format> {
+        let [part] = self.chain.parts.as_slice() else { return None };
+        let input = part.operands.first().filter(|_| part.expression == Expression::Operand(0))?;
+        match (input, part.rounding) {
+            (ChainOperand::Input(input), None) => match self.chain.inputs[*input].elements {
+                Elements::Codes(format) => Some(format),
+                Elements::Fp32 => Some(Format::FP32),
+                Elements::I32 | Elements::Bytes => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether what is not there has to be made zero: as it is stored, it is.
+    fn is_masked(&self) -> bool {
+        self.as_stored().is_none()
+    }
+
     fn reads_channels(&self) -> bool {
         self.chain.inputs.iter().any(|input| input.read == ChainRead::Channel)
     }
@@ -77,7 +100,8 @@ impl Side {
     pub(crate) fn declaration(&self, side: &str) -> String {
         let raw: String = self.each().iter().map(|i| format!("    struct eight {side}{i}[2];\n")).collect();
         let channel = if self.reads_channels() { format!(", {side}_channel[2]") } else { String::new() };
-        format!("    struct line {side}_lines[2];\n{raw}    u32 {side}_inside[2]{channel};\n")
+        let inside = if self.is_masked() { format!("    u32 {side}_inside[2]{channel};\n") } else { String::new() };
+        format!("    struct line {side}_lines[2];\n{raw}{inside}")
     }
 
     /// C that finds the lines of a thread's two chunks, from the first line of the tile on.
@@ -100,8 +124,11 @@ impl Side {
             "UNROLL for (u32 i = 0; i < 2; i++) {{
             u64 at = 0;
             u32 channel = 0;
-            {side}_inside[i] = 0;\n"
+            (void)channel;\n"
         );
+        if self.is_masked() {
+            let _ = writeln!(text, "            {side}_inside[i] = 0;");
+        }
         if self.reads_channels() {
             let _ = writeln!(text, "            {side}_channel[i] = 0;");
         }
@@ -112,7 +139,9 @@ impl Side {
         if self.is_aligned {
             let _ =
                 writeln!(text, "            if ({prefix}_find(&a.window, {side}_lines + i, {k}, &at, &channel)) {{");
-            let _ = writeln!(text, "                {side}_inside[i] = 0xff;");
+            if self.is_masked() {
+                let _ = writeln!(text, "                {side}_inside[i] = 0xff;");
+            }
             if self.reads_channels() {
                 let _ = writeln!(text, "                {side}_channel[i] = channel;");
             }
@@ -136,7 +165,9 @@ impl Side {
                 text += "                while (channel < e) channel += a.window.channels;\n";
                 let _ = writeln!(text, "                {side}_channel[i] = channel - e;");
             }
-            let _ = writeln!(text, "                {side}_inside[i] |= 1u << e;");
+            if self.is_masked() {
+                let _ = writeln!(text, "                {side}_inside[i] |= 1u << e;");
+            }
             for i in &each {
                 let w = width(i);
                 let _ = writeln!(text, "                set_{w}({side}{i} + i, e, (const u{w} *)a.{side}_in{i} + at);");
@@ -153,6 +184,13 @@ impl Side {
             false => ["THREAD / 4 + 64 * i", "THREAD % 4"],
         };
         let place = if self.matrix.is_across() { "across_at" } else { "along_at" };
+        let words = match self.as_stored().and_then(|format| Words::new(format, precision)) {
+            Some(words) => words.c(side, &format!("{at} + {place}({row}, {chunk})")),
+            None => String::new(),
+        };
+        if let Some(Words::Same) = self.as_stored().and_then(|format| Words::new(format, precision)) {
+            return format!("UNROLL for (u32 i = 0; i < 2; i++) {{\n{words}        }}\n");
+        }
         let put = match precision {
             Precision::Bf16 => format!("stage_bf16({at} + {place}({row}, {chunk}), bits)"),
             Precision::Fp16 => format!("stage_fp16({at} + {place}({row}, {chunk}), bits)"),
@@ -160,7 +198,9 @@ impl Side {
                 "stage_wide({at} + wide_{place}({row}, {chunk} * 2), {at} + wide_{place}({row}, {chunk} * 2 + 1), bits)"
             ),
         };
-        let mut text = "UNROLL for (u32 i = 0; i < 2; i++) {\n            u32 bits[8];\n            UNROLL for (u32 e = 0; e < 8; e++) {\n".to_string();
+        let mut text = format!(
+            "UNROLL for (u32 i = 0; i < 2; i++) {{\n{words}            u32 bits[8];\n            UNROLL for (u32 e = 0; e < 8; e++) {{\n"
+        );
         for i in self.each() {
             let width = self.chain.inputs[i].elements.width();
             let _ = writeln!(text, "            const u32 b{i} = element_{width}({side}{i} + i, e);");
@@ -174,9 +214,14 @@ impl Side {
         }
         self.chain.parts(&mut text, &is_read, &format!("a.{side}_"), &|i| format!("b{i}"));
         let last = self.chain.parts.len().saturating_sub(1);
+        let there = if self.is_masked() {
+            format!("{side}_inside[i] >> e & 1 ? bits_of(p{last}) : 0")
+        } else {
+            format!("bits_of(p{last})")
+        };
         let _ = write!(
             text,
-            "            bits[e] = {side}_inside[i] >> e & 1 ? bits_of(p{last}) : 0;
+            "            bits[e] = {there};
             }}
             {put};
         }}\n"

@@ -5,12 +5,12 @@ use bitbudget_cuda::{
     packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, Outcome, launch};
-use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, pack_u16};
+use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, pack_u16, unpack_u8};
 use bitbudget_ir::{DType, Expression};
 use fastrand::Rng;
 
 /// Formats that BF16, FP16, TF32 and none of them hold.
-const FORMATS: [Format; 7] = [
+const FORMATS: [Format; 8] = [
     Format::PAPER_LOW_FORWARD,
     Format::FP16,
     Format::PAPER_LOW_BACKWARD,
@@ -18,6 +18,7 @@ const FORMATS: [Format; 7] = [
     Format::BF16,
     Format::FP32,
     Format::E4M3,
+    Format::E5M2,
 ];
 
 /// The bytes of numbers that a format holds.
@@ -25,12 +26,12 @@ fn stored(elements: Elements, x: &[f32]) -> Vec<u8> {
     match elements {
         Elements::Codes(format) if format.bytes() == 1 => {
             let mut codes = vec![0; x.len()];
-            pack_u8(format, Overflow::Saturate, x, &mut codes).unwrap();
+            pack_u8(format, Overflow::NotFinite, x, &mut codes).unwrap();
             codes
         }
         Elements::Codes(format) => {
             let mut codes = vec![0; x.len()];
-            pack_u16(format, Overflow::Saturate, x, &mut codes).unwrap();
+            pack_u16(format, Overflow::NotFinite, x, &mut codes).unwrap();
             codes.iter().flat_map(|code| code.to_ne_bytes()).collect()
         }
         _ => x.iter().flat_map(|x| x.to_ne_bytes()).collect(),
@@ -46,7 +47,7 @@ fn rounded(format: Format, mut x: Vec<f32>) -> Vec<f32> {
 pub(crate) struct Case {
     pub(crate) sizes: ConvSizes,
     pub(crate) product: Product,
-    operands: [Vec<f32>; 2],
+    pub(crate) operands: [Vec<f32>; 2],
     /// What is multiplied with the channels of the input before they are rectified and rounded, if the kernel does that.
     factors: Option<Vec<f32>>,
 }
@@ -256,4 +257,30 @@ pub(crate) fn in_parts() -> Case {
     let product =
         Product::new(Pass::GradWeight, chains, Precision::Bf16, rounding, Elements::Codes(Format::BF16), &sizes);
     Case { sizes, product, operands, factors: None }
+}
+
+/// A product with the unit matrix, of eight channels, of which the first one of pixel `i` is the code `i` of a format of 8 bits.
+pub(crate) fn every_code(format: Format) -> Case {
+    let elements = Elements::Codes(format);
+    let sizes = ConvSizes {
+        batch: 1,
+        height: 1,
+        width: 256,
+        channels: 8,
+        out_height: 1,
+        out_width: 256,
+        out_channels: 8,
+        kernel: [1, 1],
+        strides: [1, 1],
+        dilations: [1, 1],
+        pads: [0, 0],
+    };
+    let mut numbers = vec![0.0; 256];
+    unpack_u8(format, &(0..=255).collect::<Vec<u8>>(), &mut numbers).unwrap();
+    let input = (0..256 * 8).map(|i| if i % 8 == 0 { numbers[i / 8] } else { 0.0 }).collect();
+    let weights = (0..64).map(|i| f32::from(u8::from(i % 9 == 0))).collect();
+    let weight = Elements::Codes(Format::BF16);
+    let product =
+        Product::new(Pass::Forward, [plain(elements), plain(weight)], Precision::Bf16, None, Elements::Fp32, &sizes);
+    Case { sizes, product, operands: [input, weights], factors: None }
 }

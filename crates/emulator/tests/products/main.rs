@@ -6,8 +6,8 @@ mod seeded;
 
 use bitbudget_cuda::{Elements, Kernel, Pass, Precision, Product, file};
 use bitbudget_emulator::{Machine, Module, TensorCore};
-use bitbudget_formats::{Rounder, pack_u8, pack_u16};
-use cases::{Case, case, in_parts};
+use bitbudget_formats::{Format, Rounder, pack_u8, pack_u16};
+use cases::{Case, case, every_code, in_parts};
 use fastrand::Rng;
 
 /// Compiles the kernels of cases and runs each twice, storing FP32 numbers and codes.
@@ -86,4 +86,26 @@ fn parts_of_gradients_of_weights_add_up() {
     let case = in_parts();
     assert!(case.product.in_parts && case.sizes.parts(Pass::GradWeight) == 3);
     check(&[case]);
+}
+
+#[test]
+fn every_code_of_a_byte_is_multiplied_as_its_number() {
+    let custom = |(e, m, b)| Format::custom(e, m, b).unwrap();
+    let mut formats = vec![Format::PAPER_LOW_FORWARD, Format::PAPER_LOW_BACKWARD, Format::E4M3, Format::E5M2];
+    formats.extend([(2, 5, 0), (3, 4, -3), (6, 1, 7), (4, 3, -8), (5, 2, 90)].map(custom));
+    let cases: Vec<Case> = formats.iter().map(|&format| every_code(format)).collect();
+    let kernel = |(i, case): (usize, &Case)| case.product.kernel(&format!("codes_{i}"));
+    let kernels: Vec<Kernel> = cases.iter().enumerate().map(kernel).collect();
+    let mut module = Module::compile(&file(&kernels)).unwrap();
+    for (case, (kernel, format)) in cases.iter().zip(kernels.iter().zip(formats)) {
+        let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 1, seed: 1, records_traffic: false };
+        let (bytes, _) = case.run(&mut module, &case.product, kernel, &machine);
+        for (code, row) in bytes.chunks_exact(32).enumerate() {
+            let (found, expected) = (f32::from_ne_bytes(row[..4].try_into().unwrap()), case.operands[0][8 * code]);
+            assert!(
+                found == expected || found.is_nan() && expected.is_nan(),
+                "{format} {code:#x}: {found}, not {expected}"
+            );
+        }
+    }
 }
