@@ -53,7 +53,7 @@ class Nvrtc:
         result = self.library.nvrtcCompileProgram(program, len(options), options)
         log = self.text("nvrtcGetProgramLogSize", "nvrtcGetProgramLog", program).rstrip(b"\0").decode()
         if result != 0 or "warning" in log:
-            raise SystemExit(f"{architecture}:\n{log[-4000:]}")
+            raise SystemExit(f"{architecture}:\n{log[:4000]}")
         return self.text("nvrtcGetCUBINSize", "nvrtcGetCUBIN", program), log
 
 

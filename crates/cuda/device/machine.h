@@ -19,7 +19,7 @@ struct quad { u32 word[4]; };
     extern "C" __global__ void __launch_bounds__(threads) name(const arguments a)
 #define DEVICE static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
-#define CONSTANT __device__ constexpr
+#define CONSTANT [[maybe_unused]] static __device__ constexpr
 #define THREAD threadIdx.x
 #define BLOCK blockIdx.x
 #define BLOCKS gridDim.x
@@ -138,7 +138,7 @@ MULTIPLY(multiply_tf32, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
     static void name##_body(const arguments a)
 #define DEVICE static inline __attribute__((unused))
 #define UNROLL
-#define CONSTANT const __attribute__((unused))
+#define CONSTANT static const __attribute__((unused))
 #define THREAD (self.thread)
 #define BLOCK (self.block)
 #define BLOCKS (self.blocks)

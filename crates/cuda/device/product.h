@@ -17,17 +17,25 @@ DEVICE u32 across_at(u32 row, u32 chunk) { return row * 256 + (chunk ^ (row & 7)
 DEVICE u32 wide_along_at(u32 row, u32 chunk) { return row * 128 + (chunk ^ (row & 7)) * 16; }
 DEVICE u32 wide_across_at(u32 row, u32 chunk) { return row * 512 + (chunk ^ 2 * (row & 3)) * 16; }
 
-// Whether a byte of a word has a value under a mask.
-DEVICE int has_byte(u32 x, u32 mask, u32 value) {
+// The highest bit of each byte of a word that has a value under a mask.
+DEVICE u32 bytes_that_are(u32 x, u32 mask, u32 value) {
     const u32 v = (x & mask) ^ value;
-    return ((v - 0x01010101u) & ~v & 0x80808080u) != 0;
+    return ~(((v & 0x7f7f7f7fu) + 0x7f7f7f7fu) | v | 0x7f7f7f7fu);
 }
 // Four codes of 8 bits as BF16 numbers, two in a word: exponent and fraction go to their places, and a product by a power of two corrects the
-// exponent, that of subnormal numbers too.
-DEVICE void four_bf16(u32 out[2], u32 codes, u32 shift, u32 fields, u32 scale) {
+// exponent, that of subnormal numbers too. Codes that have a value under a mask stand for no finite number: they get the largest exponent, and
+// bits of a NaN beside their own.
+DEVICE void four_bf16(u32 out[2], u32 codes, u32 shift, u32 fields, u32 scale, u32 mask, u32 value, u32 nan) {
+    const u32 special = bytes_that_are(codes, mask, value);
     UNROLL for (u32 i = 0; i < 2; i++) {
-        const u32 codes_high = bytes_of(codes, i ? 0x3424 : 0x1404);
-        out[i] = fused_bf16((codes_high & 0x80008000u) | (codes_high >> shift & fields), scale, 0x80008000u);
+        const u32 high = bytes_of(codes, i ? 0x3424 : 0x1404);
+        out[i] = fused_bf16((high & 0x80008000u) | (high >> shift & fields), scale, 0x80008000u);
+    }
+    if (special) {
+        UNROLL for (u32 i = 0; i < 2; i++) {
+            const u32 at = bytes_of(special, i ? 0x3424 : 0x1404);
+            out[i] |= (at - (at >> 8)) | (at >> 9 & nan);
+        }
     }
 }
 

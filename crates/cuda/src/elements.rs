@@ -92,5 +92,5 @@ pub(crate) fn definition(format: Format, overflow: Overflow) -> String {
     ];
     let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:#x}u")).collect();
     let name = constants(format, overflow);
-    format!("// {format}\nstatic CONSTANT struct format {name} = {{{}}};\n", numbers.join(", "))
+    format!("// {format}\nCONSTANT struct format {name} = {{{}}};\n", numbers.join(", "))
 }

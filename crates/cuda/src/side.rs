@@ -184,11 +184,8 @@ impl Side {
             false => ["THREAD / 4 + 64 * i", "THREAD % 4"],
         };
         let place = if self.matrix.is_across() { "across_at" } else { "along_at" };
-        let words = match self.as_stored().and_then(|format| Words::new(format, precision)) {
-            Some(words) => words.c(side, &format!("{at} + {place}({row}, {chunk})")),
-            None => String::new(),
-        };
-        if let Some(Words::Same) = self.as_stored().and_then(|format| Words::new(format, precision)) {
+        if let Some(words) = self.as_stored().and_then(|format| Words::new(format, precision)) {
+            let words = words.c(side, &format!("{at} + {place}({row}, {chunk})"));
             return format!("UNROLL for (u32 i = 0; i < 2; i++) {{\n{words}        }}\n");
         }
         let put = match precision {
@@ -199,7 +196,7 @@ impl Side {
             ),
         };
         let mut text = format!(
-            "UNROLL for (u32 i = 0; i < 2; i++) {{\n{words}            u32 bits[8];\n            UNROLL for (u32 e = 0; e < 8; e++) {{\n"
+            "UNROLL for (u32 i = 0; i < 2; i++) {{\n            u32 bits[8];\n            UNROLL for (u32 e = 0; e < 8; e++) {{\n"
         );
         for i in self.each() {
             let width = self.chain.inputs[i].elements.width();

@@ -9,8 +9,8 @@ pub(crate) enum Words {
     /// They are such numbers.
     Same,
     /// Codes of 8 bits: exponent and fraction are shifted into their places by so many bits, and the exponent is corrected by a product. Codes
-    /// that have a value under a mask stand for no finite number.
-    Bytes { shift: u32, scale: u32, mask: u32, value: u32 },
+    /// that have a value under a mask stand for no finite number; those of infinity alone do not become NaN.
+    Bytes { shift: u32, scale: u32, mask: u32, value: u32, is_nan: bool },
 }
 
 impl Words {
@@ -32,32 +32,32 @@ impl Words {
         };
         // The numbers of BF16's exponents, from -126 to 127.
         let scale = (0..=127).contains(&bias).then(|| 127 + 127 - bias as u32)?;
-        Some(Words::Bytes { shift: 1 + format.mantissa_bits(), scale: scale << 7, mask, value })
+        let is_nan = format != Format::E5M2;
+        Some(Words::Bytes { shift: 1 + format.mantissa_bits(), scale: scale << 7, mask, value, is_nan })
     }
 
-    /// C that puts a thread's chunk into shared memory. Where a code stands for no finite number it does not, and what follows has to.
+    /// C that puts a thread's chunk into shared memory.
     pub(crate) fn c(self, side: &str, at: &str) -> String {
+        let word = |word: usize| format!("{side}0[i].word[{word}]");
         match self {
             Words::Same => {
-                let words: Vec<String> = (0..4).map(|word| format!("{side}0[i].word[{word}]")).collect();
+                let words: Vec<String> = (0..4).map(word).collect();
                 format!(
                     "            const struct quad q = {{{{{}}}}};\n            shared_put128({at}, q);\n",
                     words.join(", ")
                 )
             }
-            Words::Bytes { shift, scale, mask, value } => {
-                let fields = 0x7fff >> shift;
+            Words::Bytes { shift, scale, mask, value, is_nan } => {
                 let pair = |half: u32| half << 16 | half;
-                let (mask, value) = (mask * 0x0101_0101, value * 0x0101_0101);
+                let four = |byte: u32| byte * 0x0101_0101;
+                let numbers =
+                    [pair(0x7fff >> shift), pair(scale), four(mask), four(value), pair(if is_nan { 0x40 } else { 0 })];
+                let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:#x}")).collect();
                 format!(
-                    "            if (!has_byte({side}0[i].word[0], {mask:#x}, {value:#x}) && !has_byte({side}0[i].word[1], {mask:#x}, {value:#x})) {{
-                struct quad q;
-                UNROLL for (u32 h = 0; h < 2; h++) four_bf16(q.word + 2 * h, {side}0[i].word[h], {shift}, {:#x}, {:#x});
-                shared_put128({at}, q);
-                continue;
-            }}\n",
-                    pair(fields),
-                    pair(scale)
+                    "            struct quad q;
+            UNROLL for (u32 h = 0; h < 2; h++) four_bf16(q.word + 2 * h, {side}0[i].word[h], {shift}, {});
+            shared_put128({at}, q);\n",
+                    numbers.join(", ")
                 )
             }
         }
