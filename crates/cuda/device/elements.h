@@ -26,10 +26,13 @@ DEVICE void put_four_16(void *p, const u32 x[4]) {
 DEVICE void put_four_8(void *p, const u32 x[4]) { put32(p, x[0] | x[1] << 8 | x[2] << 16 | x[3] << 24); }
 
 #define FOUR(width, type)                                                                              \
-    DEVICE void load_##width(u32 x[4], const void *p, u64 first, u32 valid) {                          \
+    DEVICE void load_each_##width(u32 x[4], const void *p, u64 first, u32 valid) {                     \
         const type *from = (const type *)p + first;                                                    \
-        if (valid == 4) return four_##width(x, from);                                                  \
         UNROLL for (u32 e = 0; e < 4; e++) x[e] = e < valid ? (u32)get##width(from + e) : 0;           \
+    }                                                                                                  \
+    DEVICE void load_##width(u32 x[4], const void *p, u64 first, u32 valid) {                          \
+        if (valid == 4) return four_##width(x, (const type *)p + first);                               \
+        load_each_##width(x, p, first, valid);                                                         \
     }                                                                                                  \
     DEVICE void store_##width(void *p, u64 first, u32 valid, const u32 x[4]) {                         \
         type *to = (type *)p + first;                                                                  \

@@ -23,6 +23,7 @@
 //! ```
 
 mod chain;
+mod columns;
 mod conv_sizes;
 mod elements;
 mod expression;
@@ -33,6 +34,7 @@ mod source;
 mod words;
 
 pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor};
+pub use columns::{ColumnSizes, Columns, Statistic};
 pub use conv_sizes::ConvSizes;
 pub use elements::Elements;
 pub use precision::Precision;

@@ -57,5 +57,6 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("formats.h", include_str!("../device/formats.h")),
     ("functions.h", include_str!("../device/functions.h")),
     ("elements.h", include_str!("../device/elements.h")),
+    ("columns.h", include_str!("../device/columns.h")),
     ("product.h", include_str!("../device/product.h")),
 ];
