@@ -101,7 +101,7 @@ def measured(architectures):
         cubin, log = compiler.compile(source, headers, architecture)
         loops = main_loops(cubin)
         for name, (registers, spilled) in sorted(resources(log).items()):
-            length, products = loops[name]
+            length, products = loops.get(name, (0, 0))
             rows[name, architecture] = dict(zip(FIELDS, (name, architecture, registers, spilled, length, products)))
         print(f"{architecture}: {len(loops)} kernels, {len(cubin)} bytes", flush=True)
     return rows

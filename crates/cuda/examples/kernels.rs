@@ -1,7 +1,9 @@
-//! Prints the source of product kernels of each pass, precision and way to read, for compilers: `cargo run -p bitbudget-cuda --example kernels`.
+//! Prints the source of kernels of each kind, for compilers: products of each pass, precision and way to read, sums of columns, a chain.
+//! `cargo run -p bitbudget-cuda --example kernels`.
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Precision, Product, file,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Elements, Kernel, Pass,
+    Precision, Product, Statistic, file,
 };
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::Expression;
@@ -14,6 +16,20 @@ fn main() {
 }
 
 fn kernels() -> Vec<Kernel> {
+    let mut kernels = products();
+    for (statistic, name) in [(Statistic::Sums(1), "sums"), (Statistic::Moments, "moments")] {
+        for (channels, size_name) in [(64, "four"), (3, "any")] {
+            let columns = Columns::new(normalised(), statistic, &ColumnSizes { rows: 1 << 17, channels });
+            kernels.extend(columns.kernels(&format!("{name}_of_{size_name}")));
+        }
+    }
+    let mut chain = normalised();
+    chain.parts[0].stored = Some(LOW);
+    kernels.push(chain.kernel("chain"));
+    kernels
+}
+
+fn products() -> Vec<Kernel> {
     let sizes = |channels, pixels| ConvSizes {
         batch: 128,
         height: pixels,

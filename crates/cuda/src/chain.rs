@@ -204,6 +204,12 @@ impl Chain {
         elements.div_ceil((4 * THREADS * TURNS) as usize).max(1) as u32
     }
 
+    /// The chain without counters: where numbers are computed several times, another kernel counts them.
+    pub(crate) fn uncounted(mut self) -> Chain {
+        self.parts.iter_mut().filter_map(|part| part.rounding.as_mut()).for_each(|rounding| rounding.2 = false);
+        self
+    }
+
     /// Which tensors are read, not for their shape alone.
     pub(crate) fn is_read(&self) -> Vec<bool> {
         let mut is_read = vec![false; self.inputs.len()];

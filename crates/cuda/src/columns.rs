@@ -75,6 +75,11 @@ impl ColumnSizes {
 }
 
 impl Columns {
+    /// Kernels for sizes.
+    pub fn new(chain: Chain, statistic: Statistic, sizes: &ColumnSizes) -> Columns {
+        Columns { chain: chain.uncounted(), statistic, is_aligned: sizes.channels.is_multiple_of(4) }
+    }
+
     /// Bytes that lie between the kernels: a part's numbers.
     pub fn workspace(&self, sizes: &ColumnSizes) -> usize {
         sizes.parts() * self.statistic.results() * sizes.channels * size_of::<f32>()

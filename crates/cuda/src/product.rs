@@ -71,11 +71,8 @@ impl Product {
     ) -> Product {
         let [left, right] = pass.matrices();
         let [first, second] = operands;
-        let side = |matrix, mut chain: Chain| {
-            // Operands' numbers are computed several times, so that counting them is another kernel's work.
-            chain.parts.iter_mut().filter_map(|part| part.rounding.as_mut()).for_each(|rounding| rounding.2 = false);
-            Side { matrix, chain, is_aligned: sizes.is_aligned(matrix) }
-        };
+        let side =
+            |matrix, chain: Chain| Side { matrix, chain: chain.uncounted(), is_aligned: sizes.is_aligned(matrix) };
         Product {
             pass,
             sides: [side(left, first), side(right, second)],

@@ -120,12 +120,11 @@ impl Side {
             true => format!("{k} + THREAD / 16 + 16 * i"),
             false => format!("{k} + THREAD % 4 * 8"),
         };
-        let mut text = format!(
-            "UNROLL for (u32 i = 0; i < 2; i++) {{
+        let mut text = "UNROLL for (u32 i = 0; i < 2; i++) {
             u64 at = 0;
             u32 channel = 0;
             (void)channel;\n"
-        );
+            .to_string();
         if self.is_masked() {
             let _ = writeln!(text, "            {side}_inside[i] = 0;");
         }
@@ -195,9 +194,10 @@ impl Side {
                 "stage_wide({at} + wide_{place}({row}, {chunk} * 2), {at} + wide_{place}({row}, {chunk} * 2 + 1), bits)"
             ),
         };
-        let mut text = format!(
-            "UNROLL for (u32 i = 0; i < 2; i++) {{\n            u32 bits[8];\n            UNROLL for (u32 e = 0; e < 8; e++) {{\n"
-        );
+        let mut text = "UNROLL for (u32 i = 0; i < 2; i++) {
+            u32 bits[8];
+            UNROLL for (u32 e = 0; e < 8; e++) {\n"
+            .to_string();
         for i in self.each() {
             let width = self.chain.inputs[i].elements.width();
             let _ = writeln!(text, "            const u32 b{i} = element_{width}({side}{i} + i, e);");

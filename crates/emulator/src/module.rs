@@ -90,7 +90,7 @@ impl Module {
     /// A kernel, if a launch of so many threads and bytes of arguments fits it.
     pub(crate) fn kernel(&self, name: &str, threads: u32, arguments: usize) -> Result<Kernel, ModuleError> {
         let (wanted, bytes) = (self.number(&format!("{name}_threads"))?, self.number(&format!("{name}_arguments"))?);
-        if threads != wanted || threads % 32 != 0 {
+        if threads != wanted || !threads.is_multiple_of(32) {
             return Err(ModuleError::Launch(format!("{name} takes blocks of {wanted} threads, not of {threads}")));
         }
         if arguments != bytes as usize {

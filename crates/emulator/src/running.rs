@@ -156,7 +156,7 @@ impl Running {
     pub(crate) fn global(&mut self, address: usize, bytes: u32, access: Access, place: Place) -> bool {
         let (block, thread) = (&self.blocks[self.current.0], self.current.1);
         let (moment, number) = (block.moment(thread), block.number);
-        if address % bytes.max(1) as usize != 0 {
+        if !address.is_multiple_of(bytes.max(1) as usize) {
             self.fault(FaultKind::Misaligned, place, format!("{bytes} bytes at address {address:#x}"));
             return false;
         }
@@ -177,7 +177,7 @@ impl Running {
 
     /// The address of bytes of shared memory, if they may be accessed.
     pub(crate) fn shared(&mut self, at: u32, bytes: u32, access: Access, place: Place) -> Option<*mut c_void> {
-        if at % bytes.max(1) != 0 {
+        if !at.is_multiple_of(bytes.max(1)) {
             self.fault(FaultKind::Misaligned, place, format!("{bytes} bytes at byte {at} of shared memory"));
             return None;
         }
@@ -228,7 +228,7 @@ impl Running {
 
     /// Begins a copy of 16 bytes to shared memory. The bytes there are unknown until the thread waits for it.
     pub(crate) fn begin_copy(&mut self, at: u32, from: usize, valid: u32, place: Place) {
-        if valid > 16 || from % 16 != 0 && valid > 0 {
+        if valid > 16 || !from.is_multiple_of(16) && valid > 0 {
             let detail = format!("a copy of {valid} bytes from address {from:#x}");
             return self.fault(FaultKind::Misaligned, place, detail);
         }
