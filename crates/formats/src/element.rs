@@ -14,35 +14,43 @@ pub(crate) const MAGNITUDE: u32 = 0x7fff_ffff;
 /// One step of the exponent.
 pub(crate) const EXPONENT: u32 = 1 << 23;
 
-/// The constants of a format and an overflow mode that the loops need. Floating-point numbers are held as their bits.
+/// The constants of a format and an overflow mode that rounding and packing need, here and in kernels in other languages. Floating-point
+/// numbers are held as their bits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Constants {
+pub struct Constants {
     /// Mantissa bits that FP32 has and the format lacks.
-    pub(crate) shift: u32,
+    pub shift: u32,
     /// Half a unit in the last place kept.
-    pub(crate) half: u32,
-    pub(crate) min_normal: u32,
+    pub half: u32,
+    /// The smallest normal number.
+    pub min_normal: u32,
     /// A power of two whose unit in the last place is the smallest subnormal: adding it rounds to subnormals.
-    pub(crate) subnormal_unit: u32,
-    pub(crate) overflow_threshold: u32,
-    pub(crate) underflow_threshold: u32,
+    pub subnormal_unit: u32,
+    /// Magnitudes from here on overflow.
+    pub overflow_threshold: u32,
+    /// Magnitudes below underflow, but zero.
+    pub underflow_threshold: u32,
     /// The result of rounding magnitudes from the overflow threshold on.
-    pub(crate) overflow: u32,
-    pub(crate) overflow_code: u32,
-    pub(crate) nan_code: u32,
-    pub(crate) infinity_code: u32,
-    pub(crate) max_code: u32,
+    pub overflow: u32,
+    /// Its code.
+    pub overflow_code: u32,
+    /// The code of NaN.
+    pub nan_code: u32,
+    /// The code of infinity, all ones where the format has none.
+    pub infinity_code: u32,
+    /// The code of the largest finite number.
+    pub max_code: u32,
     /// The code of the smallest normal number.
-    pub(crate) min_normal_code: u32,
+    pub min_normal_code: u32,
     /// The code of the sign bit alone.
-    pub(crate) sign_code: u32,
+    pub sign_code: u32,
     /// From the code's sign bit to that of FP32.
-    pub(crate) sign_shift: u32,
+    pub sign_shift: u32,
 }
 
 impl Constants {
     /// The constants of a format; those of FP32 go unused, since it is never rounded or packed.
-    pub(crate) fn new(format: Format, overflow: Overflow) -> Constants {
+    pub fn new(format: Format, overflow: Overflow) -> Constants {
         let shift = 23 - format.mantissa_bits();
         let sign_code = 1 << (format.bits() - 1);
         let min_normal_code = 1 << format.mantissa_bits();

@@ -60,6 +60,7 @@ mod table;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::{Pack64, Unpack64};
 pub use counts::{Counts, Overflow, PROMOTION_THRESHOLD};
+pub use element::Constants;
 pub use format::{Format, FormatError};
 pub use name::ParseFormatError;
 pub use slices::{

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use bitbudget_program::Loss;
-use bitbudget_train::batches::{ArrayEpochs, Batch, Numbers, TrainOptions, array_batches};
+use bitbudget_train::batches::{ArrayEpochs, Batch, Batches, Numbers, TrainOptions, array_batches};
 use bitbudget_train::data::{Arrays, Interface, Port};
 use bitbudget_train::examples::Examples;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -90,7 +90,6 @@ fn examples_lie_along_the_dimension_that_grows() {
     let arrays = load(&arrays()).unwrap();
     let mut batches = array_batches(&arrays, 2).unwrap();
     let mut batch = Batch::default();
-    use bitbudget_train::batches::Batches;
     assert!(batches.next_into(&mut batch).unwrap());
     assert_eq!((batch.arrays["series"].shape.as_slice(), batch.valid), (&[2, 2][..], 2));
     assert_eq!(whole(&batch, "series"), [0, 1, 10, 11]);
@@ -103,6 +102,28 @@ fn examples_lie_along_the_dimension_that_grows() {
     assert_eq!((whole(&batch, "series"), batch.valid), (vec![2, 0, 12, 10], 1));
     assert_eq!(batch.examples, [2, 0]);
     assert!(!batches.next_into(&mut batch).unwrap());
+}
+
+/// `x` stands for the only input where no array has its name: another network of the file may have had an input `x`.
+#[test]
+fn an_array_of_the_inputs_own_name_comes_first() {
+    let interface = Interface { inputs: vec![port("table", false, &[1, 2], Some(0))], ..interface() };
+    let first = |names: &[&str]| {
+        let mut arrays = vec![("y", integers(&[2, 2], &[0, 1, 2, 3]))];
+        arrays.extend(names.iter().map(|&name| match name {
+            "x" => ("x", floats(&[2, 5], &[9.0; 10])),
+            name => (name, floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0])),
+        }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.npz");
+        npz(&path, &arrays);
+        let arrays = Arrays::load(&path, &interface, None).map_err(|error| error.to_string())?;
+        let mut batch = Batch::default();
+        array_batches(&arrays, 1).unwrap().next_into(&mut batch).unwrap();
+        Ok::<_, String>(whole(&batch, "table"))
+    };
+    assert_eq!(first(&["x", "table"]), Ok(vec![1, 2]));
+    assert!(first(&["x"]).unwrap_err().contains("array `x` has shape [2, 5]"));
 }
 
 #[test]

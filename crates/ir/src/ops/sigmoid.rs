@@ -35,7 +35,10 @@ impl Operator for Sigmoid {
     }
 
     fn facts(&self, _: &[&Shape], _: &Shape) -> Facts {
-        Facts::map(number(1.0) / (number(1.0) + (-x(0)).exp()), &[Read::Each])
+        // The exponential of what is not above zero does not overflow.
+        let e = x(0).less(number(0.0), x(0), -x(0)).exp();
+        let above = x(0).less(number(0.0), e.clone(), number(1.0));
+        Facts::map(above / (number(1.0) + e), &[Read::Each])
     }
 
     fn work(&self, _: &[&TensorType], result: &TensorType, batch: usize) -> Work {

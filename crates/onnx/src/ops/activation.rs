@@ -1,10 +1,12 @@
 //! Activations, and operators that do nothing in training.
 
 use super::fold;
-use super::row::{Build, Fold, Row};
+use super::row::{Build, Fold, Known, Row};
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Value, axis, decimal};
 use bitbudget_ir::{Dim, NodeId, Op, Real, Shape, ops};
+use std::cmp::Ordering;
+use std::rc::Rc;
 
 const fn row(
     name: &'static str,
@@ -23,12 +25,15 @@ const fn folded(row: Row, fold: Fold) -> Row {
 pub(super) const ROWS: &[Row] = &[
     row("Relu", &[6, 13, 14], &[], "`relu`", |i, n| unary(i, n, ops::Relu {})),
     row("LeakyRelu", &[6, 16], &["alpha"], "`leaky_relu`", leaky_relu),
-    row(
-        "Clip",
-        &[6, 11, 12, 13],
-        &["max", "min"],
-        "`clip`; bounds as attributes or inputs, `extremum` with those that are computed",
-        clip,
+    folded(
+        row(
+            "Clip",
+            &[6, 11, 12, 13],
+            &["max", "min"],
+            "`clip`; bounds as attributes or inputs, `extremum` with those that are computed",
+            clip,
+        ),
+        folded_clip,
     ),
     row("Gelu", &[20], &["approximate"], "`gelu`", gelu),
     row("Sigmoid", &[6, 13], &[], "`sigmoid`", |i, n| unary(i, n, ops::Sigmoid {})),
@@ -114,6 +119,28 @@ fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
         }
     }
     Ok(vec![Value::Tensor(y)])
+}
+
+/// The numbers between bounds that are known too: exporters compute paddings with it.
+fn folded_clip(node: &Node, inputs: Known, room: usize) -> Result<Vec<Constant>, String> {
+    let mut x = fold::need(inputs, 0)?.clone();
+    for (position, name, is_least) in [(1, "min", true), (2, "max", false)] {
+        let bound = match (inputs.get(position).and_then(Option::as_ref), node.float(name)?) {
+            (Some(bound), _) => bound.clone(),
+            (None, Some(bound)) => {
+                Rc::new(Constant { shape: Vec::new(), elements: Elements::Floats(vec![bound as f32]) })
+            }
+            (None, None) => continue,
+        };
+        let beyond = |order: Ordering| order == if is_least { Ordering::Less } else { Ordering::Greater };
+        x = fold::binary(
+            &[Some(Rc::new(x)), Some(bound)],
+            room,
+            |x, bound| Some(if beyond(x.compare(bound)?) { bound } else { x }),
+            |x, bound| if x.partial_cmp(&bound).is_some_and(beyond) { bound } else { x },
+        )?;
+    }
+    Ok(vec![x])
 }
 
 fn hard(importer: &mut Importer, node: &Node, x: NodeId, alpha: f64, beta: f64) -> Result<NodeId, String> {

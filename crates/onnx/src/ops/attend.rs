@@ -1,6 +1,7 @@
 //! The products of attention with their scale, masks and softmax, for the standard's operator and others.
 
 use super::contract::{Label, Labelled, contract};
+use super::fold;
 use super::logic::number;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, decimal};
@@ -204,8 +205,10 @@ fn masked(importer: &mut Importer, node: &Node, scores: NodeId, of: &Scores) -> 
         (!of.is_causal || key <= query) && near(key, query, of.before) && near(query, key, of.after)
     };
     let at = |i: usize| if is_seen(of.past + i / keys, i % keys) { 0.0 } else { f32::NEG_INFINITY };
-    let mask =
-        Constant { shape: vec![queries, keys], elements: Elements::Floats((0..queries * keys).map(at).collect()) };
+    let mask = Constant {
+        shape: vec![queries, keys],
+        elements: Elements::Floats((0..fold::made(&[queries, keys])?).map(at).collect()),
+    };
     let name = importer.fresh_name(&format!("{}.mask", node.name));
     let mask = importer.constant_source(&name, &mask)?;
     importer.emit(node.name, ops::Add {}, &[scores, mask])

@@ -1,6 +1,7 @@
 //! Attention of the standard: its inputs, caches, masks and outputs.
 
 use super::attend::{Heads, Mask, Scores, attend};
+use super::fold;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements};
 use crate::importer::{Importer, Node, Operand, Value, decimal};
@@ -139,7 +140,7 @@ pub(super) fn within(importer: &mut Importer, node: &Node, lengths: NodeId, keys
     let count = keys.as_fixed().ok_or("the number of keys varies")?;
     let batch = importer.shape(lengths).get(0).ok_or("the numbers of keys are not a list")?;
     let name = importer.fresh_name(&format!("{}.keys", node.name));
-    let elements = Elements::Floats((0..count).map(|key| key as f32).collect());
+    let elements = Elements::Floats((0..fold::made(&[count])?).map(|key| key as f32).collect());
     let positions = importer.constant_source(&name, &Constant { shape: vec![count], elements })?;
     let shape = Shape(vec![batch, Dim::fixed(1), Dim::fixed(1), keys]);
     let positions = importer.broadcast(&name, positions, shape.clone())?;

@@ -13,6 +13,15 @@ pub(super) fn elements(shape: &[usize], room: usize) -> Result<usize, String> {
         .ok_or_else(|| format!("a constant of shape {shape:?} is too large to be computed at import"))
 }
 
+/// The most elements of a constant that the importer makes beside those of the file: 1 GiB of FP32 numbers.
+const MADE: usize = 1 << 28;
+
+/// The number of elements of a constant that the importer makes.
+pub(super) fn made(shape: &[usize]) -> Result<usize, String> {
+    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).filter(|&n| n <= MADE);
+    count.ok_or_else(|| format!("it needs a constant of shape {shape:?}, which takes more than 1 GiB"))
+}
+
 /// The known input at a position.
 pub(super) fn need(inputs: &[Option<Rc<Constant>>], position: usize) -> Result<&Constant, String> {
     inputs.get(position).and_then(|c| c.as_deref()).ok_or_else(|| format!("input {position} is missing"))

@@ -292,8 +292,8 @@ fn one_hot(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, String> {
     indices = importer.emit_internal(node.name, ops::Add {}, &[indices, more])?;
     let mut positions = vec![1; shape.rank()];
     positions[axis] = depth as usize;
-    let all =
-        Constant { shape: positions, elements: Elements::Floats((0..depth as usize).map(|i| i as f32).collect()) };
+    let elements = Elements::Floats((0..fold::made(&positions)?).map(|i| i as f32).collect());
+    let all = Constant { shape: positions, elements };
     let name = importer.own_name("positions");
     let positions = importer.constant_source(&name, &all)?;
     shape.0[axis] = Dim::fixed(depth as usize);

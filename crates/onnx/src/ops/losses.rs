@@ -1,5 +1,6 @@
 //! Cross-entropies in the file: of a network's own loss, means over the batch too.
 
+use super::fold;
 use super::logic::number;
 use super::row::Row;
 use crate::file::constant::{Constant, Elements};
@@ -113,7 +114,8 @@ fn composed(
     labels = importer.reshape(node.name, labels, column)?;
     let mut positions = vec![1; shape.rank()];
     positions[axis] = classes;
-    let all = Constant { shape: positions, elements: Elements::Floats((0..classes).map(|i| i as f32).collect()) };
+    let elements = Elements::Floats((0..fold::made(&positions)?).map(|i| i as f32).collect());
+    let all = Constant { shape: positions, elements };
     let name = importer.own_name("positions");
     let positions = importer.constant_source(&name, &all)?;
     let labels = importer.broadcast(node.name, labels, shape.clone())?;

@@ -1,5 +1,6 @@
 //! BatchNormalization and LayerNormalization.
 
+use super::fold;
 use super::row::Row;
 use crate::batch;
 use crate::file::constant::{Constant, Elements};
@@ -77,7 +78,7 @@ fn of_examples(importer: &mut Importer, node: &Node, epsilon: Real) -> Result<Op
         return Ok(None);
     }
     let row: Vec<usize> = shape.0[2..].iter().map(|dim| dim.factor()).collect();
-    let ones = Constant { elements: Elements::Floats(vec![1.0; row.iter().product()]), shape: row };
+    let ones = Constant { elements: Elements::Floats(vec![1.0; fold::made(&row)?]), shape: row };
     let name = importer.fresh_name(&format!("{}.ones", node.name));
     let ones = importer.constant_source(&name, &ones)?;
     let mut y = importer.emit(node.name, ops::LayerNormalization { axis: 2, epsilon }, &[x, ones])?;

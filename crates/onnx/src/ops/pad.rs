@@ -136,7 +136,7 @@ fn surrounded(
     let mut shape = inside.clone();
     for axis in 0..shape.rank() {
         if let Some(size) = shape.0[axis].as_fixed() {
-            shape.0[axis] = Dim::fixed(size + begin[axis] + end[axis]);
+            shape.0[axis] = Dim::fixed(size.saturating_add(begin[axis]).saturating_add(end[axis]));
         }
     }
     let op = ops::SliceScatter { begin: begin.to_vec(), step: vec![1; shape.rank()], shape: shape.clone() };
@@ -146,7 +146,7 @@ fn surrounded(
     let is_padded = |axis: usize| begin[axis] + end[axis] > 0;
     let sizes: Vec<usize> =
         (first..shape.rank()).map(|axis| if is_padded(axis) { shape.0[axis].factor() } else { 1 }).collect();
-    let mut numbers = Vec::with_capacity(sizes.iter().product());
+    let mut numbers = Vec::with_capacity(super::fold::made(&sizes)?);
     super::fold::each_index(&sizes, |index| {
         let is_inside = index.iter().enumerate().all(|(i, &at)| {
             let axis = first + i;

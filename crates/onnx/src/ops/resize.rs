@@ -93,7 +93,7 @@ fn filled(
 ) -> Result<NodeId, String> {
     let mut shape = vec![1; importer.shape(y).rank()];
     resizings.iter().for_each(|(axis, resizing)| shape[*axis] = resizing.output);
-    let mut numbers = Vec::new();
+    let mut numbers = Vec::with_capacity(fold::made(&shape)?);
     fold::each_index(&shape, |index| {
         let is_beyond = resizings.iter().any(|(axis, resizing)| resizing.is_beyond(index[*axis]));
         numbers.push(if is_beyond { number } else { 0.0 });

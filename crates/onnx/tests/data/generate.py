@@ -503,6 +503,15 @@ case("gemm_rows", 13, ["N", 5, 6], [node("Gemm", ["x", "w", "b"], transB=1)], di
 case("gemm_rows_ones", 13, ["N", 2, 5, 6], [node("Gemm", ["x", "w", "b"], alpha=0.5, beta=2.0)], dict(w=f(1, 6, 4), b=f(5, 4)),
      expect=lambda x, v: 0.5 * (x @ v["w"][0]) + 2 * v["b"])
 
+# Padding as TorchScript computes TensorFlow's "same": from the image's height, by numbers that are not whole, and not below zero.
+i64 = lambda *x: np.array(x, np.int64)
+same = [node("Shape", ["x"], ["sizes"]), node("Gather", ["sizes", "two"], ["height"]), node("Cast", ["height"], ["h"], to=T.FLOAT),
+        node("Div", ["h", "stride"], ["s"]), node("Ceil", ["s"], ["c"]), node("Sub", ["c", "one"], ["l"]), node("Mul", ["l", "stride"], ["m"]),
+        node("Add", ["m", "kernel"], ["e"]), node("Sub", ["e", "h"], ["p"]), node("Clip", ["p", "zero", "most"], ["q"]), node("Cast", ["q"], ["r"], to=T.INT64),
+        node("Concat", ["nothing", "nothing", "r", "nothing", "nothing", "nothing", "r", "nothing"], ["pads"], axis=0), node("Pad", ["x", "pads"])]
+numbers = {k: np.array(v, np.float32) for k, v in dict(stride=2, one=1, kernel=4, zero=0, most=3).items()}
+case("pad_same_height", 13, CNHW, same, dict(two=i64(2), nothing=i64(0), **numbers))
+
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

@@ -1,6 +1,6 @@
 //! Models that cannot be imported, and what their messages say.
 
-use crate::models::{error, external, floats, info, int, ints, model, node, relu, text, whole, with};
+use crate::models::{error, external, float, floats, info, int, ints, model, node, relu, text, whole, with};
 use onnx_protobuf::{AttributeProto, ModelProto, NodeProto, TensorProto, type_proto};
 use protobuf::MessageField;
 
@@ -403,6 +403,17 @@ fn composed_operators_have_their_messages() {
         ),
         ("no scales", one(node("Resize", &["x"], "y"), vec![]), &["scales or sizes are missing"]),
         ("padded batch", pads(&[1, 0, 0, 0, 0, 0, 0, 0], "constant"), &["dimension 0", "cannot be padded"]),
+        (
+            "large border",
+            one(
+                with(
+                    with(node("Pad", &["x"], "y"), ints("pads", &[0, 0, 1 << 29, 0, 0, 0, 0, 0])),
+                    float("value", 1.0),
+                ),
+                vec![],
+            ),
+            &["it needs a constant of shape [536870918, 1]", "more than 1 GiB"],
+        ),
         ("far reflection", pads(&[0, 0, 6, 0, 0, 0, 0, 0], "reflect"), &["6 elements from dimension 2", "which has 5"]),
         ("all cropped", pads(&[0, 0, -6, 0, 0, 0, 0, 0], "edge"), &["takes all elements of dimension 2"]),
         (

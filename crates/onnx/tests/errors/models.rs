@@ -43,6 +43,10 @@ pub(crate) fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.into(), type_: AttributeType::INT.into(), i, ..Default::default() }
 }
 
+pub(crate) fn float(name: &str, f: f32) -> AttributeProto {
+    AttributeProto { name: name.into(), type_: AttributeType::FLOAT.into(), f, ..Default::default() }
+}
+
 pub(crate) fn text(name: &str, s: &str) -> AttributeProto {
     AttributeProto { name: name.into(), type_: AttributeType::STRING.into(), s: s.into(), ..Default::default() }
 }

@@ -255,8 +255,8 @@ fn array<'a>(
     let (alike, short) = if is_target { (&interface.targets, "y") } else { (&interface.inputs, "x") };
     let short = (alike.len() == 1).then_some(short);
     let mut names = [short, Some(port.name.as_str())];
-    if matches!(interface.loss, Loss::Output { .. }) {
-        // The network names its targets itself.
+    if !is_target || matches!(interface.loss, Loss::Output { .. }) {
+        // The network's own name is sure: `x` may be an input that its output does not depend on.
         names.reverse();
     }
     for name in names.into_iter().flatten().map(|name| format!("{name}{suffix}")) {

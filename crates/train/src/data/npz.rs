@@ -44,11 +44,9 @@ pub fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
 pub(super) fn load(path: &Path, network: &Network, ignored: Option<i32>) -> Result<Dataset> {
     let mut archive = open(path)?;
     let mut notes = Vec::new();
-    let input = match archive.index_for_name("x.npy").is_none()
-        && archive.index_for_name(&format!("{}.npy", network.input)).is_some()
-    {
-        true => network.input.as_str(),
-        false => "x",
+    let input = match archive.index_for_name(&format!("{}.npy", network.input)) {
+        Some(_) => network.input.as_str(),
+        None => "x",
     };
     let (x, y) = (read(path, &mut archive, input)?, read(path, &mut archive, "y")?);
     let missing = match (&x, &y) {

@@ -1,0 +1,257 @@
+//! Sums over all rows of `[rows, channels]`: gradients of scales and biases, means and variances of a batch.
+
+use crate::chain::{Chain, ChainRead};
+use crate::source::{Argument, Kernel};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+const THREADS: u32 = 256;
+
+/// Rows of a part, at least.
+const PART_ROWS: usize = 512;
+
+/// What is computed of a column's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistic {
+    /// The sum of the numbers of each of these many last parts of the chain.
+    Sums(usize),
+    /// Mean and variance (divided by the count) of the last part's numbers, read once.
+    Moments,
+}
+
+impl Statistic {
+    /// Numbers of a channel.
+    fn results(self) -> usize {
+        match self {
+            Statistic::Sums(count) => count,
+            Statistic::Moments => 2,
+        }
+    }
+}
+
+/// Two kernels: the first one sums parts of the rows, the second one the parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Columns {
+    /// How numbers are computed from what is stored.
+    pub chain: Chain,
+    /// What is computed of them.
+    pub statistic: Statistic,
+    /// Whether channels are a multiple of four, which are read at once.
+    pub is_aligned: bool,
+}
+
+/// The sizes of a reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ColumnSizes {
+    pub rows: usize,
+    pub channels: usize,
+}
+
+impl ColumnSizes {
+    /// Threads that share a row, four channels each.
+    fn lanes(&self) -> usize {
+        self.channels.div_ceil(4).next_power_of_two().min(32)
+    }
+
+    /// How many parts the rows are cut into.
+    fn parts(&self) -> usize {
+        self.rows.div_ceil(PART_ROWS).max(1)
+    }
+
+    /// Blocks of the first kernel.
+    pub fn blocks(&self) -> u32 {
+        (self.parts() * self.channels.div_ceil(4 * self.lanes())) as u32
+    }
+
+    /// Blocks of the second one.
+    pub fn last_blocks(&self) -> u32 {
+        self.channels.div_ceil(THREADS as usize) as u32
+    }
+
+    fn words(&self) -> [usize; 5] {
+        [self.rows, self.channels, self.lanes(), PART_ROWS, self.parts()]
+    }
+}
+
+impl Columns {
+    /// Kernels for sizes.
+    pub fn new(chain: Chain, statistic: Statistic, sizes: &ColumnSizes) -> Columns {
+        Columns { chain: chain.uncounted(), statistic, is_aligned: sizes.channels.is_multiple_of(4) }
+    }
+
+    /// Bytes that lie between the kernels: a part's numbers.
+    pub fn workspace(&self, sizes: &ColumnSizes) -> usize {
+        sizes.parts() * self.statistic.results() * sizes.channels * size_of::<f32>()
+    }
+
+    /// Bytes of shared memory of a block of the first kernel.
+    pub fn shared(&self) -> u32 {
+        THREADS * 16 * self.statistic.results() as u32
+    }
+
+    /// The arguments of the first kernel; addresses are those of the chain's tensors.
+    pub fn arguments(&self, sizes: &ColumnSizes, addresses: &[u64], workspace: u64) -> Vec<Argument> {
+        let addresses = addresses.iter().chain([&workspace]).map(|&address| Argument::U64(address));
+        addresses.chain(sizes.words().map(|word| Argument::U32(word as u32))).collect()
+    }
+
+    /// The arguments of the second one; results are FP32 numbers, one tensor after the other.
+    pub fn last_arguments(&self, sizes: &ColumnSizes, workspace: u64, results: &[u64]) -> Vec<Argument> {
+        let addresses = [workspace].into_iter().chain(results.iter().copied()).map(Argument::U64);
+        addresses.chain(sizes.words().map(|word| Argument::U32(word as u32))).collect()
+    }
+
+    /// The two kernels.
+    pub fn kernels(&self, name: &str) -> [Kernel; 2] {
+        [self.first(name), self.last(&format!("{name}_last"))]
+    }
+
+    fn first(&self, name: &str) -> Kernel {
+        let (is_read, results) = (self.chain.is_read(), self.statistic.results());
+        let inputs = || self.chain.inputs.iter().enumerate().filter(|(i, _)| is_read[*i]);
+        let mut text = format!("struct {name}_arguments {{\n");
+        for i in 0..self.chain.inputs.len() {
+            let _ = writeln!(text, "    const void *in{i};");
+        }
+        let _ = write!(
+            text,
+            "    float *parts;
+    struct columns columns;
+}};
+KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
+    const struct columns c = a.columns;
+    const u32 strips = (c.channels - 1) / (4 * c.lanes) + 1, part = BLOCK / strips, lines = COLUMNS_THREADS / c.lanes;
+    const u32 line = THREAD / c.lanes, first_channel = (BLOCK % strips * c.lanes + THREAD % c.lanes) * 4;
+    const u32 begin = part * c.part_rows, rows = c.rows - begin < c.part_rows ? c.rows - begin : c.part_rows;
+    const u32 valid = first_channel >= c.channels ? 0 : c.channels - first_channel < 4 ? c.channels - first_channel : 4;
+    float sums[{results}][4] = {{{{0}}}};
+"
+        );
+        if self.statistic == Statistic::Moments {
+            text += "    float shift[4] = {0};\n";
+        }
+        for (i, input) in inputs().filter(|(_, input)| input.read == ChainRead::Scalar) {
+            let bits = format!("get{}(a.in{i})", input.elements.width());
+            let _ = writeln!(text, "    const float x{i} = {};", input.elements.number(&bits));
+        }
+        text += "    for (u32 row = line; valid > 0 && row < rows; row += lines) {\n";
+        text += "        const u64 first = (u64)(begin + row) * c.channels + first_channel;\n";
+        let load = if self.is_aligned { "load" } else { "load_each" };
+        for (i, input) in inputs().filter(|(_, input)| input.read == ChainRead::Each) {
+            let width = input.elements.width();
+            let _ = writeln!(text, "        u32 x{i}[4];\n        {load}_{width}(x{i}, a.in{i}, first, valid);");
+        }
+        text += "        UNROLL for (u32 e = 0; e < 4; e++) {\n            if (e >= valid) continue;\n";
+        if inputs().any(|(_, input)| input.read == ChainRead::Channel) {
+            text += "            const u32 channel = first_channel + e;\n";
+        }
+        self.chain.parts(&mut text, &is_read, "a.", &|i| format!("x{i}[e]"));
+        text += &self.add();
+        text += "        }\n    }\n";
+        text += &self.part(results);
+        text += "}\n";
+        Kernel { name: name.into(), text, threads: THREADS, formats: self.chain.formats() }
+    }
+
+    /// The statements that add an element's numbers.
+    fn add(&self) -> String {
+        let last = self.chain.parts.len().saturating_sub(1);
+        match self.statistic {
+            Statistic::Sums(count) => {
+                (0..count).map(|s| format!("            sums[{s}][e] += p{};\n", last + 1 + s - count)).collect()
+            }
+            // Differences from the first number, so that large means take no digits.
+            Statistic::Moments => format!(
+                "            if (row == line) shift[e] = p{last};
+            const float apart = p{last} - shift[e];
+            sums[0][e] += apart;
+            sums[1][e] += apart * apart;\n"
+            ),
+        }
+    }
+
+    /// The statements that join the lines of a block, in their order, and write its part.
+    fn part(&self, results: usize) -> String {
+        let mut text = String::new();
+        if self.statistic == Statistic::Moments {
+            text += "    UNROLL for (u32 e = 0; e < 4; e++) {
+        const struct moments m = shifted(rows_of(rows, line, lines), shift[e], sums[0][e], sums[1][e]);
+        sums[0][e] = m.mean;
+        sums[1][e] = m.squares;
+    }\n";
+        }
+        let _ = write!(
+            text,
+            "    UNROLL for (u32 s = 0; s < {results}; s++) {{
+        const struct quad q = {{{{bits_of(sums[s][0]), bits_of(sums[s][1]), bits_of(sums[s][2]), bits_of(sums[s][3])}}}};
+        shared_put128((s * COLUMNS_THREADS + THREAD) * 16, q);
+    }}
+    barrier();
+    const u32 channel = BLOCK % strips * c.lanes * 4 + THREAD;
+    if (THREAD >= 4 * c.lanes || channel >= c.channels) return;
+"
+        );
+        text += &match self.statistic {
+            Statistic::Sums(_) => format!(
+                "    UNROLL for (u32 s = 0; s < {results}; s++) {{
+        float sum = 0;
+        for (u32 l = 0; l < lines; l++) sum += number_of(shared_get32((s * COLUMNS_THREADS + l * c.lanes) * 16 + THREAD * 4));
+        put32(a.parts + ((u64)part * {results} + s) * c.channels + channel, bits_of(sum));
+    }}\n"
+            ),
+            Statistic::Moments => "    struct moments all = {0, 0, 0};
+    for (u32 l = 0; l < lines; l++) {
+        const float mean = number_of(shared_get32(l * c.lanes * 16 + THREAD * 4));
+        const float squares = number_of(shared_get32((COLUMNS_THREADS + l * c.lanes) * 16 + THREAD * 4));
+        const struct moments of_line = {(float)rows_of(rows, l, lines), mean, squares};
+        all = joined(all, of_line);
+    }
+    put32(a.parts + (u64)part * 2 * c.channels + channel, bits_of(all.mean));
+    put32(a.parts + ((u64)part * 2 + 1) * c.channels + channel, bits_of(all.squares));\n"
+                .into(),
+        };
+        text
+    }
+
+    fn last(&self, name: &str) -> Kernel {
+        let results = self.statistic.results();
+        let outs: String = (0..results).map(|i| format!("    float *out{i};\n")).collect();
+        let mut text = format!(
+            "struct {name}_arguments {{
+    const float *parts;
+{outs}    struct columns columns;
+}};
+KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
+    const struct columns c = a.columns;
+    const u32 channel = BLOCK * COLUMNS_THREADS + THREAD;
+    if (channel >= c.channels) return;
+"
+        );
+        match self.statistic {
+            Statistic::Sums(_) => {
+                for s in 0..results {
+                    let _ = write!(
+                        text,
+                        "    float sum{s} = 0;
+    for (u32 part = 0; part < c.parts; part++) sum{s} += number_of(get32(a.parts + ((u64)part * {results} + {s}) * c.channels + channel));
+    put32(a.out{s} + channel, bits_of(sum{s}));\n"
+                    );
+                }
+            }
+            Statistic::Moments => {
+                text += "    struct moments all = {0, 0, 0};
+    for (u32 part = 0; part < c.parts; part++) {
+        const u32 begin = part * c.part_rows, rows = c.rows - begin < c.part_rows ? c.rows - begin : c.part_rows;
+        const float *of = a.parts + (u64)part * 2 * c.channels + channel;
+        const struct moments of_part = {(float)rows, number_of(get32(of)), number_of(get32(of + c.channels))};
+        all = joined(all, of_part);
+    }
+    put32(a.out0 + channel, bits_of(all.mean));
+    put32(a.out1 + channel, bits_of(all.squares / all.count));\n";
+            }
+        }
+        text += "}\n";
+        Kernel { name: name.into(), text, threads: THREADS, formats: BTreeSet::new() }
+    }
+}

@@ -1,0 +1,123 @@
+//! The sizes of convolutions, as kernels take them.
+
+use crate::chain::Divisor;
+use crate::product::{CHAIN, Pass, TILE};
+use crate::side::Matrix;
+use crate::source::Argument;
+
+/// Steps of the inner dimension that are one.
+const DEPTH: usize = 32;
+
+/// The most blocks that add to a tile, one after the other.
+const PARTS: usize = 16;
+
+/// Tiles from which on the device is busy without parts.
+const BUSY: usize = 128;
+
+/// The fewest steps of a part.
+const PART_STEPS: usize = 32;
+
+/// The sizes of a convolution of `[batch, height, width, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ConvSizes {
+    pub batch: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub out_height: usize,
+    pub out_width: usize,
+    pub out_channels: usize,
+    pub kernel: [usize; 2],
+    pub strides: [usize; 2],
+    pub dilations: [usize; 2],
+    /// Rows above and columns to the left of the input.
+    pub pads: [usize; 2],
+}
+
+impl ConvSizes {
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Rows and columns of a pass's result, and what is summed over.
+    pub fn product(&self, pass: Pass) -> [usize; 3] {
+        let pixels = self.batch * self.out_height * self.out_width;
+        match pass {
+            Pass::Forward => [pixels, self.out_channels, self.taps() * self.channels],
+            Pass::GradInput => [self.batch * self.height * self.width, self.channels, self.taps() * self.out_channels],
+            Pass::GradWeight => [self.out_channels, self.taps() * self.channels, pixels],
+        }
+    }
+
+    /// Tiles of a pass's result.
+    pub fn tiles(&self, pass: Pass) -> usize {
+        let [rows, columns, _] = self.product(pass);
+        rows.div_ceil(TILE) * columns.div_ceil(TILE)
+    }
+
+    /// How many blocks add to a tile, of which there are few: so many that the device is busy, each with enough to do.
+    pub fn parts(&self, pass: Pass) -> usize {
+        let steps = self.product(pass)[2].div_ceil(DEPTH);
+        let wanted = BUSY.div_ceil(self.tiles(pass)).min(PARTS).min(steps.div_ceil(PART_STEPS));
+        // As many as have something to do when all but the last have the same number of steps.
+        if wanted > 1 { steps.div_ceil(steps.div_ceil(wanted)) } else { 1 }
+    }
+
+    /// How many blocks compute a pass.
+    pub fn blocks(&self, pass: Pass) -> u32 {
+        (self.tiles(pass) * self.parts(pass)) as u32
+    }
+
+    /// Bytes that a pass needs beside its operands and result: FP32 sums of its tiles, then words for turns, which are zero.
+    pub fn workspace(&self, pass: Pass) -> [usize; 2] {
+        match self.parts(pass) {
+            1 => [0, 0],
+            _ => [self.tiles(pass) * TILE * TILE * 4, (1 + self.tiles(pass)) * 4],
+        }
+    }
+
+    /// Whether eight numbers of a matrix that lie side by side begin at multiples of eight and belong to one tap.
+    pub(crate) fn is_aligned(&self, matrix: Matrix) -> bool {
+        match matrix {
+            Matrix::Pixels | Matrix::Filters | Matrix::Channels | Matrix::Windows => self.channels.is_multiple_of(8),
+            Matrix::Sources | Matrix::Gradients => self.out_channels.is_multiple_of(8),
+        }
+    }
+
+    /// Whether sums are long.
+    pub(crate) fn is_long(&self, pass: Pass) -> bool {
+        self.product(pass)[2].div_ceil(self.parts(pass)) > CHAIN
+    }
+
+    /// The arguments of a pass's kernel; addresses are those of the operands' tensors and of the result, then of counters and workspace.
+    pub fn arguments(&self, pass: Pass, addresses: &[u64], counters: u64, workspace: [u64; 2]) -> Vec<Argument> {
+        let [rows, columns, inner] = self.product(pass);
+        let (image, out) = ([self.height, self.width], [self.out_height, self.out_width]);
+        // The image that windows lie on with its channels, and the pixels that are counted.
+        let ([height, width], channels, counted) = match pass {
+            Pass::Forward | Pass::GradWeight => (image, self.channels, out),
+            Pass::GradInput => (out, self.out_channels, image),
+        };
+        let mut words = vec![rows, columns, inner, height, width, channels];
+        let divisor = |words: &mut Vec<usize>, d: usize| {
+            let Divisor { magic, shift } = Divisor::new(d as u32);
+            words.extend([magic as usize, shift as usize]);
+        };
+        words.push(counted[0] * counted[1]);
+        divisor(&mut words, counted[0] * counted[1]);
+        words.push(counted[1]);
+        divisor(&mut words, counted[1]);
+        divisor(&mut words, channels);
+        words.push(self.kernel[1]);
+        divisor(&mut words, self.kernel[1]);
+        words.push(self.taps());
+        words.extend([self.strides, self.dilations, self.pads].concat());
+        let parts = self.parts(pass);
+        words.extend([parts, inner.div_ceil(DEPTH).div_ceil(parts)]);
+        let mut arguments: Vec<Argument> = addresses.iter().map(|&address| Argument::U64(address)).collect();
+        arguments.extend([counters, workspace[0], workspace[1]].map(Argument::U64));
+        arguments.extend(words.into_iter().map(|word| Argument::U32(word as u32)));
+        arguments
+    }
+}

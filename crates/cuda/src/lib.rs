@@ -1,0 +1,43 @@
+//! Writes the CUDA C of a program's kernels; no device.
+//!
+//! Kernels are C that nvcc, NVRTC and the host's compiler take alike. What they use of the machine are the functions of `machine.h`, each with
+//! a body for the device and one for the emulator. Formats and functions are constants of a kernel, sizes are arguments, so that the kernels of
+//! a network are few.
+//!
+//! ```
+//! use bitbudget_cuda::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Elements};
+//! use bitbudget_formats::{Format, Overflow};
+//! use bitbudget_ir::Expression;
+//!
+//! let square = Expression::Mul(Box::new([Expression::Operand(0), Expression::Operand(0)]));
+//! let chain = Chain {
+//!     inputs: vec![ChainInput { elements: Elements::Fp32, read: ChainRead::Each }],
+//!     parts: vec![ChainPart {
+//!         expression: square,
+//!         operands: vec![ChainOperand::Input(0)],
+//!         rounding: Some((Format::BF16, Overflow::Saturate, false)),
+//!         stored: Some(Elements::Codes(Format::BF16)),
+//!     }],
+//! };
+//! assert!(chain.kernel("squares").text.contains("(v0 * v0)"));
+//! ```
+
+mod chain;
+mod columns;
+mod conv_sizes;
+mod elements;
+mod expression;
+mod precision;
+mod product;
+mod side;
+mod source;
+mod words;
+
+pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor};
+pub use columns::{ColumnSizes, Columns, Statistic};
+pub use conv_sizes::ConvSizes;
+pub use elements::Elements;
+pub use precision::Precision;
+pub use product::{Pass, Product};
+pub use side::{Matrix, Side};
+pub use source::{Argument, HEADERS, Kernel, file, packed};

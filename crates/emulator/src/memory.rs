@@ -1,0 +1,77 @@
+//! The device's memory: allocations of exact sizes, and who touched their bytes.
+
+use crate::shadow::Byte;
+
+/// An address on the device.
+pub type Address = u64;
+
+/// Allocations, each by itself, so that what lies beside one belongs to none.
+#[derive(Debug, Default)]
+pub struct Memory {
+    allocations: Vec<Allocation>,
+}
+
+/// The device begins allocations at multiples of its size.
+#[derive(Clone, Debug)]
+#[repr(align(256))]
+struct Unit([u8; UNIT]);
+
+const UNIT: usize = 256;
+
+#[derive(Debug)]
+struct Allocation {
+    units: Vec<Unit>,
+    bytes: usize,
+    shadow: Vec<Byte>,
+}
+
+impl Allocation {
+    fn begin(&self) -> usize {
+        self.units.as_ptr() as usize
+    }
+}
+
+impl Memory {
+    /// Memory that holds these bytes.
+    pub fn put(&mut self, bytes: &[u8]) -> Address {
+        let mut units = vec![Unit([0xA5; UNIT]); bytes.len().div_ceil(UNIT).max(1)];
+        for (unit, chunk) in units.iter_mut().zip(bytes.chunks(UNIT)) {
+            unit.0[..chunk.len()].copy_from_slice(chunk);
+        }
+        let allocation = Allocation { units, bytes: bytes.len(), shadow: vec![Byte::KNOWN; bytes.len()] };
+        let address = allocation.begin() as Address;
+        self.allocations.push(allocation);
+        address
+    }
+
+    /// Memory of so many bytes of which nothing is known.
+    pub fn reserve(&mut self, bytes: usize) -> Address {
+        let address = self.put(&vec![0xA5; bytes]);
+        if let Some(last) = self.allocations.last_mut() {
+            last.shadow.fill(Byte::default());
+        }
+        address
+    }
+
+    /// The bytes of an allocation, which begins at an address that [`Memory::put`] or [`Memory::reserve`] gave.
+    pub fn get(&self, address: Address) -> Option<Vec<u8>> {
+        let allocation = self.allocations.iter().find(|a| a.begin() as Address == address)?;
+        let bytes = allocation.units.iter().flat_map(|unit| unit.0);
+        Some(bytes.take(allocation.bytes).collect())
+    }
+
+    /// The accesses of the bytes at an address, if they belong to one allocation.
+    pub(crate) fn shadow(&mut self, address: usize, bytes: usize) -> Option<&mut [Byte]> {
+        let inside = |a: &Allocation| address >= a.begin() && address.saturating_add(bytes) <= a.begin() + a.bytes;
+        let allocation = self.allocations.iter_mut().find(|a| inside(a))?;
+        let first = address - allocation.begin();
+        allocation.shadow.get_mut(first..first + bytes)
+    }
+
+    /// Forgets who touched what: a launch comes after everything before it.
+    pub(crate) fn begin_launch(&mut self) {
+        for byte in self.allocations.iter_mut().flat_map(|a| &mut a.shadow) {
+            byte.forget_accesses();
+        }
+    }
+}

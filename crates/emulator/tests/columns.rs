@@ -1,0 +1,97 @@
+//! Sums, means and variances of channels against FP64.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
+
+use bitbudget_cuda::{
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, Elements, Statistic, file, packed,
+};
+use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
+use bitbudget_formats::{Format, Overflow, Rounder, pack_u8};
+use bitbudget_ir::Expression;
+use bitbudget_testkit::numbers;
+
+const FORMAT: Format = Format::PAPER_LOW_FORWARD;
+
+/// The numbers, and their products with those of their channel.
+fn chain() -> Chain {
+    let part = |expression, operands: &[ChainOperand]| ChainPart {
+        expression,
+        operands: operands.to_vec(),
+        rounding: None,
+        stored: None,
+    };
+    let product = Expression::Mul(Box::new([Expression::Operand(0), Expression::Operand(1)]));
+    Chain {
+        inputs: vec![
+            ChainInput { elements: Elements::Codes(FORMAT), read: ChainRead::Each },
+            ChainInput { elements: Elements::Fp32, read: ChainRead::Channel },
+        ],
+        parts: vec![
+            part(product, &[ChainOperand::Input(0), ChainOperand::Input(1)]),
+            part(Expression::Operand(0), &[ChainOperand::Input(0)]),
+        ],
+    }
+}
+
+#[test]
+fn sums_and_moments_of_channels_are_right() {
+    let columns = |statistic, is_aligned| Columns { chain: chain(), statistic, is_aligned };
+    let kinds = [
+        columns(Statistic::Sums(2), true),
+        columns(Statistic::Sums(2), false),
+        columns(Statistic::Moments, true),
+        columns(Statistic::Moments, false),
+    ];
+    let kernels: Vec<_> = kinds.iter().enumerate().map(|(i, of)| of.kernels(&format!("columns_{i}"))).collect();
+    let mut module = Module::compile(&file(&kernels.concat())).unwrap();
+    let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 5, records_traffic: false };
+    for (rows, channels) in [(1, 1), (7, 3), (513, 4), (1300, 20), (40, 300), (1030, 129), (512, 64), (3, 128)] {
+        let sizes = ColumnSizes { rows, channels };
+        // Far from zero, so that squares of the numbers themselves would not do.
+        let mut x: Vec<f32> = numbers(rows * channels, 3).iter().map(|x| 12.0 + x).collect();
+        Rounder::new(FORMAT, Overflow::Saturate).round_slice(&mut x);
+        let factors = numbers(channels, 4);
+        let mut codes = vec![0; x.len()];
+        pack_u8(FORMAT, Overflow::Saturate, &x, &mut codes).unwrap();
+        for (columns, [first, last]) in kinds.iter().zip(&kernels) {
+            if columns.is_aligned && channels % 4 != 0 {
+                continue;
+            }
+            let mut memory = Memory::default();
+            let tensors =
+                [memory.put(&codes), memory.put(&factors.iter().flat_map(|x| x.to_ne_bytes()).collect::<Vec<_>>())];
+            let workspace = memory.reserve(columns.workspace(&sizes));
+            let results = [memory.reserve(4 * channels), memory.reserve(4 * channels)];
+            let arguments =
+                [columns.arguments(&sizes, &tensors, workspace), columns.last_arguments(&sizes, workspace, &results)];
+            for ((kernel, blocks, shared), arguments) in
+                [(first, sizes.blocks(), columns.shared()), (last, sizes.last_blocks(), 0)].into_iter().zip(&arguments)
+            {
+                let arguments = packed(arguments);
+                let call =
+                    Launch { kernel: &kernel.name, blocks, threads: kernel.threads, shared, arguments: &arguments };
+                let outcome = launch(&mut module, &mut memory, &call, &machine).unwrap();
+                assert!(outcome.faults.is_empty(), "{rows} {channels}: {}", outcome.faults[0]);
+            }
+            let numbers = |at: u64| {
+                let bytes = memory.get(at).unwrap();
+                bytes.chunks_exact(4).map(|x| f64::from(f32::from_ne_bytes(x.try_into().unwrap()))).collect::<Vec<_>>()
+            };
+            let found = results.map(numbers);
+            for c in 0..channels {
+                let column = || (0..rows).map(|row| f64::from(x[row * channels + c]));
+                let mean = column().sum::<f64>() / rows as f64;
+                let expected = match columns.statistic {
+                    Statistic::Sums(_) => [column().sum::<f64>() * f64::from(factors[c]), column().sum()],
+                    Statistic::Moments => [mean, column().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64],
+                };
+                // A sum has up to 256 terms in a line, and as many lines: so many roundings of 2^-24.
+                for (found, expected) in [found[0][c], found[1][c]].into_iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() <= 1.5e-5 * expected.abs() + 1e-7,
+                        "{rows} {channels} {c}: {found} {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
