@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use bitbudget_ir::{Bindings, Graph, Model, NodeId, Role, interpret, verify};
+use bitbudget_ir::{Bindings, Graph, Model, NodeId, Op, Role, interpret, verify};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +41,14 @@ fn functions_and_control_flow_compute_what_onnxruntime_computes() {
         assert!(worst < 1e-5, "{name}: off by {worst}");
         // What is written is read again.
         let bytes = bitbudget_onnx::export_bytes(&model).unwrap_or_else(|e| panic!("{name}: {e}"));
-        bitbudget_onnx::import_bytes(&bytes, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let again = bitbudget_onnx::import_bytes(&bytes, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        // With the same parameters: what is shared stays so, whatever its values.
+        assert_eq!(parameters(&again.model.graph), parameters(&model.graph), "{name}");
     }
+}
+
+fn parameters(graph: &Graph) -> usize {
+    graph.ids().filter(|&id| matches!(graph.op(id), Op::Parameter(_))).count()
 }
 
 /// Every operator of ONNX Runtime has a model.

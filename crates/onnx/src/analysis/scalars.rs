@@ -59,6 +59,11 @@ impl Source {
         }
     }
 
+    /// Whether it is our own export, which merges no parameters.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Source::Own { .. })
+    }
+
     /// Whether scalars that several operators read are shared: the older exporter gives merged ones other names.
     pub(crate) fn merges_nothing(&self) -> bool {
         *self != Source::Any

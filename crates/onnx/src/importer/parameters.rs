@@ -78,7 +78,7 @@ fn own_scalars(importer: &Importer, node: &Node) -> BTreeSet<usize> {
 pub(crate) fn parameter(importer: &mut Importer, i: usize) -> Result<NodeId, String> {
     let Initializer { name, constant, rounded, uniform, origin, parameters } = &importer.initializers[i];
     let (name, rounded, origin) = (name.clone(), *rounded, *origin);
-    let may_be_merged = *uniform && !importer.reader.scalars.contains(&i);
+    let may_be_merged = *uniform && !importer.clues.source.is_own() && !importer.reader.scalars.contains(&i);
     let group = if may_be_merged { importer.reader.group.clone() } else { String::new() };
     if let Some(made) = parameters.get(&group).cloned() {
         warn_of_sharing(importer, &made, &name);
