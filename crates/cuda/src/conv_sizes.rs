@@ -1,7 +1,7 @@
 //! The sizes of convolutions, as kernels take them.
 
 use crate::chain::Divisor;
-use crate::product::{CHAIN, Pass, TILE};
+use crate::pass::{CHAIN, Pass, TILE};
 use crate::side::Matrix;
 use crate::source::Argument;
 

@@ -3,42 +3,17 @@
 use crate::chain::Chain;
 use crate::conv_sizes::ConvSizes;
 use crate::elements::{Elements, constants};
+use crate::pass::{CHAIN, Pass, TILE};
 use crate::precision::Precision;
-use crate::side::{Matrix, Side};
+use crate::side::Side;
 use crate::source::Kernel;
 use bitbudget_formats::{Format, Overflow};
 use std::fmt::Write as _;
 
 /// As in `product.h`.
-pub(crate) const TILE: usize = 128;
 const THREADS: u32 = 256;
 /// Numbers of an operand in shared memory.
 const STAGED: u32 = 128 * 32;
-
-/// The most products that a tensor core adds to one sum, which it cuts off: 64 steps of 32.
-pub(crate) const CHAIN: usize = 2048;
-
-/// Which product a kernel computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pass {
-    /// Of the input and the weights: the output.
-    Forward,
-    /// Of the output's gradient and the weights: the input's.
-    GradInput,
-    /// Of the output's gradient and the input: the weights'.
-    GradWeight,
-}
-
-impl Pass {
-    /// How the operands are read.
-    fn matrices(self) -> [Matrix; 2] {
-        match self {
-            Pass::Forward => [Matrix::Pixels, Matrix::Filters],
-            Pass::GradInput => [Matrix::Sources, Matrix::Channels],
-            Pass::GradWeight => [Matrix::Gradients, Matrix::Windows],
-        }
-    }
-}
 
 /// A product's kernel.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! Copies to shared memory that are under way.
 
-use crate::hooks::Place;
+use crate::place::Place;
 use std::collections::VecDeque;
 
 /// A copy of 16 bytes: the first `valid` from global memory, zeros behind them.

@@ -1,9 +1,10 @@
 //! What kernels call: the functions of machine.h on the host.
 
+use crate::place::Place;
 use crate::running::{Operation, Running, State};
 use crate::shadow::Access;
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::ptr;
 
 /// As `hooks` in machine.h.
@@ -62,27 +63,6 @@ fn suspend(state: State) {
     unsafe { (*yielder).suspend(()) };
 }
 
-/// A place of the source, which is a text of the kernels' library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Place(*const c_char);
-
-impl Place {
-    pub(crate) fn number(self) -> usize {
-        self.0 as usize
-    }
-
-    pub(crate) fn of(number: usize) -> Place {
-        Place(number as *const c_char)
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // SAFETY: places are texts of a library that is loaded as long as a launch runs.
-        write!(f, "{}", unsafe { CStr::from_ptr(self.0) }.to_string_lossy())
-    }
-}
-
 fn access(of: u32) -> Access {
     match of {
         0 => Access::Read,
@@ -92,29 +72,29 @@ fn access(of: u32) -> Access {
 }
 
 unsafe extern "C" fn global(p: *mut c_void, bytes: u32, kind: u32, place: *const c_char) -> *mut c_void {
-    running(|running| match running.global(p as usize, bytes, access(kind), Place(place)) {
+    running(|running| match running.global(p as usize, bytes, access(kind), Place::new(place)) {
         true => p,
         false => running.nowhere(),
     })
 }
 
 unsafe extern "C" fn shared(at: u32, bytes: u32, kind: u32, place: *const c_char) -> *mut c_void {
-    running(|running| match running.shared(at, bytes, access(kind), Place(place)) {
+    running(|running| match running.shared(at, bytes, access(kind), Place::new(place)) {
         Some(p) => p,
         None => running.nowhere(),
     })
 }
 
 unsafe extern "C" fn barrier(place: *const c_char) {
-    suspend(State::Barrier(Place(place)));
+    suspend(State::Barrier(Place::new(place)));
 }
 
 unsafe extern "C" fn collective(operation: u32, input: *const u32, output: *mut u32, place: *const c_char) {
-    suspend(State::Collective(Operation { code: operation, input, output, place: Place(place) }));
+    suspend(State::Collective(Operation { code: operation, input, output, place: Place::new(place) }));
 }
 
 unsafe extern "C" fn take_ticket(counter: *mut c_void, place: *const c_char) -> u32 {
-    running(|running| match running.global(counter as usize, 4, Access::Atomic, Place(place)) {
+    running(|running| match running.global(counter as usize, 4, Access::Atomic, Place::new(place)) {
         false => 0,
         true => {
             let counter = counter.cast::<u32>();
@@ -129,7 +109,7 @@ unsafe extern "C" fn take_ticket(counter: *mut c_void, place: *const c_char) -> 
 }
 
 unsafe extern "C" fn turn(turn: *mut c_void, ticket: u32, passes: u32, place: *const c_char) {
-    let place = Place(place);
+    let place = Place::new(place);
     if !running(|running| running.global(turn as usize, 4, Access::Atomic, place)) {
         return;
     }
@@ -147,7 +127,7 @@ unsafe extern "C" fn turn(turn: *mut c_void, ticket: u32, passes: u32, place: *c
 }
 
 unsafe extern "C" fn copy(at: u32, from: *const c_void, valid: u32, place: *const c_char) {
-    running(|running| running.begin_copy(at, from as usize, valid, Place(place)));
+    running(|running| running.begin_copy(at, from as usize, valid, Place::new(place)));
 }
 
 unsafe extern "C" fn copies_commit() {

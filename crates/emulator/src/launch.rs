@@ -2,9 +2,10 @@
 
 use crate::collective;
 use crate::fault::{Fault, FaultKind};
-use crate::hooks::{self, HOOKS, Identity, Place};
+use crate::hooks::{self, HOOKS, Identity};
 use crate::memory::Memory;
 use crate::module::{Kernel, Module, ModuleError};
+use crate::place::Place;
 use crate::running::{Block, Operation, Running, State};
 use crate::tensor_core::TensorCore;
 use crate::traffic::Traffic;

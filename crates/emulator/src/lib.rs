@@ -34,6 +34,7 @@ mod hooks;
 mod launch;
 mod memory;
 mod module;
+mod place;
 mod running;
 mod shadow;
 mod tensor_core;

@@ -2,8 +2,8 @@
 
 use crate::copies::Copies;
 use crate::fault::{Fault, FaultKind};
-use crate::hooks::Place;
 use crate::memory::Memory;
+use crate::place::Place;
 use crate::shadow::{Access, Byte, Moment};
 use crate::traffic::Recorder;
 use corosensei::Yielder;

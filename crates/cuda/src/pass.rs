@@ -1,0 +1,31 @@
+//! The products of a convolution.
+
+use crate::side::Matrix;
+
+/// Rows and columns of a block's tile, as in `product.h`.
+pub(crate) const TILE: usize = 128;
+
+/// The most products that a tensor core adds to one sum, which it cuts off: 64 steps of 32.
+pub(crate) const CHAIN: usize = 2048;
+
+/// Which product a kernel computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Of the input and the weights: the output.
+    Forward,
+    /// Of the output's gradient and the weights: the input's.
+    GradInput,
+    /// Of the output's gradient and the input: the weights'.
+    GradWeight,
+}
+
+impl Pass {
+    /// How the operands are read.
+    pub(crate) fn matrices(self) -> [Matrix; 2] {
+        match self {
+            Pass::Forward => [Matrix::Pixels, Matrix::Filters],
+            Pass::GradInput => [Matrix::Sources, Matrix::Channels],
+            Pass::GradWeight => [Matrix::Gradients, Matrix::Windows],
+        }
+    }
+}
