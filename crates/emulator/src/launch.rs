@@ -169,6 +169,7 @@ impl Scheduler {
         }
         let ended = self.running().blocks[block].threads.iter().all(|thread| matches!(thread.state, State::Ended));
         if ended {
+            self.running().blocks[block].end();
             self.admit(launch);
         }
     }

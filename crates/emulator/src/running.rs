@@ -80,6 +80,11 @@ impl Block {
         }
     }
 
+    /// Gives its shared memory up, of which nothing is read after its last thread.
+    pub(crate) fn end(&mut self) {
+        (self.units, self.shadow) = (Vec::new(), Vec::new());
+    }
+
     fn moment(&self, thread: u32) -> Moment {
         let warp_epoch = self.threads.get(thread as usize).map_or(0, |thread| thread.warp_epoch);
         Moment { block: self.number, thread, block_epoch: self.epoch, warp_epoch }

@@ -86,6 +86,15 @@ fn whole(batch: &Batch, name: &str) -> Vec<i32> {
 }
 
 #[test]
+fn arrays_that_the_network_does_not_take_are_named() {
+    let mut more = arrays();
+    let note = |arrays: &[(&str, Vec<u8>)]| load(arrays).unwrap().notes.into_iter().find(|note| note.contains("take"));
+    assert_eq!(note(&more), None);
+    more.push(("tabel", floats(&[3], &[0.0; 3])));
+    assert_eq!(note(&more).unwrap(), "Arrays that the network does not take: `tabel`.");
+}
+
+#[test]
 fn examples_lie_along_the_dimension_that_grows() {
     let arrays = load(&arrays()).unwrap();
     let mut batches = array_batches(&arrays, 2).unwrap();

@@ -1,5 +1,6 @@
 //! Examples as named arrays: any number of inputs, of numbers or whole numbers, and the targets of the loss.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::folder::no_test_note;
@@ -58,7 +59,7 @@ impl Arrays {
     pub fn load(path: &Path, interface: &Interface, ignored: Option<i32>) -> Result<Arrays> {
         let mut archive = npz::open(path)?;
         let ports: Vec<Port> = interface.inputs.iter().chain(&interface.targets).cloned().collect();
-        let mut notes = Vec::new();
+        let (mut notes, mut read) = (Vec::new(), BTreeSet::new());
         let mut split = |suffix: &str| -> Result<Option<Columns>> {
             let (mut found, mut missing) = (Vec::new(), Vec::new());
             for port in &ports {
@@ -73,6 +74,7 @@ impl Arrays {
             if suffix.is_empty() {
                 notes.extend(found.iter().filter_map(Found::note));
             }
+            read.extend(found.iter().map(|found| found.name.clone()));
             let mut problems = Vec::new();
             if !missing.is_empty() {
                 let names: Vec<&str> =
@@ -102,6 +104,7 @@ impl Arrays {
         if test.is_none() {
             notes.push(no_test_note("array whose name ends in _test"));
         }
+        notes.extend(npz::unread(&archive, |name| read.contains(name)));
         let name = path.file_name().map_or_else(|| "npz".into(), |name| name.to_string_lossy().into_owned());
         Ok(Arrays { name, ports, targets: interface.targets.len(), train, test, notes })
     }

@@ -39,6 +39,13 @@ pub fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<usize>>> {
     Ok(found)
 }
 
+/// A note on the arrays that are not read, if there are any: a misspelt one is easily missed.
+pub(super) fn unread(archive: &Archive, is_read: impl Fn(&str) -> bool) -> Option<String> {
+    let names = archive.file_names().map(|name| name.strip_suffix(".npy").unwrap_or(name));
+    let others: Vec<String> = names.filter(|name| !is_read(name)).map(|name| format!("`{name}`")).collect();
+    (!others.is_empty()).then(|| format!("Arrays that the network does not take: {}.", others.join(", ")))
+}
+
 /// Reads `x` of shape [N, ...] with labels `y` of N examples, or `x` of [steps, batch, ...] with `y` of [steps, batch]. An array with the
 /// name of the network's input stands for `x`. Examples with the label `ignored` are left out.
 pub(super) fn load(path: &Path, network: &Network, ignored: Option<i32>) -> Result<Dataset> {
@@ -97,6 +104,7 @@ pub(super) fn load(path: &Path, network: &Network, ignored: Option<i32>) -> Resu
             ));
         }
     };
+    notes.extend(unread(&archive, |name| [input, &input_test, "y", "y_test"].contains(&name)));
     let left_out = train.left_out + test.as_ref().map_or(0, |test| test.left_out);
     if let Some(label) = ignored.filter(|_| left_out > 0) {
         let examples = counted(left_out as u64, "example", "examples");
