@@ -249,3 +249,20 @@ fn slices_with_any_bounds_take_what_onnx_defines() {
         assert_eq!(differences(&case, &run(&model, &case)), None);
     }
 }
+
+/// An input whose batch axis was moved and that is an output too: the output has the name of the input, and is another tensor.
+#[test]
+fn an_output_of_an_inputs_name_is_written_and_read_again() {
+    let text = r#"
+graph "moved" v2 {
+  %0 = input {name="x"} : f32[N,4]
+  %1 = transpose(%0) {perm=[1,0]} : f32[4,N]
+  return "x" = %1
+}"#;
+    let model = Model { graph: text.parse().unwrap(), values: Default::default() };
+    let bytes = bitbudget_onnx::export_bytes(&model).unwrap();
+    let again = bitbudget_onnx::import_bytes(&bytes, None).unwrap().model.graph;
+    let (name, output) = &again.outputs()[0];
+    assert_eq!(name, "x.2");
+    assert_eq!(again.op(*output).name(), "transpose");
+}

@@ -29,11 +29,16 @@ impl<'m> Exporter<'m> {
         let mut exporter =
             Exporter { model, annotations, proto, names: BTreeMap::new(), taken, node_names: Names::default() };
         for (name, id) in graph.outputs() {
-            if graph.op(*id).source_name().is_none() {
+            if graph.op(*id).source_name().is_none() && !exporter.is_source(name) {
                 exporter.names.entry(*id).or_insert_with(|| name.clone());
             }
         }
         exporter
+    }
+
+    fn is_source(&self, name: &str) -> bool {
+        let graph = &self.model.graph;
+        graph.ids().any(|id| graph.op(id).source_name() == Some(name))
     }
 
     /// A name that nothing else has.
@@ -99,10 +104,12 @@ impl<'m> Exporter<'m> {
         let model = self.model;
         for (name, id) in model.graph.outputs() {
             let computed = self.name(*id);
-            if computed != *name {
+            // An output can have the name of an input whose batch axis was moved.
+            let name = if computed != *name && self.is_source(name) { self.fresh(name) } else { name.clone() };
+            if computed != name {
                 self.message(name.clone(), "Identity", vec![computed], name.clone());
             }
-            self.proto.output.push(tensor_info(name, model.graph.ty(*id)));
+            self.proto.output.push(tensor_info(&name, model.graph.ty(*id)));
         }
     }
 }
