@@ -9,8 +9,8 @@ const MOST_BESIDE: i64 = 10;
 
 /// Makes initializers of the Constant nodes with several floating-point numbers where the initializers hold hardly any, and says which.
 pub(crate) fn from_constants(graph: &mut GraphProto) -> Vec<String> {
-    let in_nodes: i64 = graph.node.iter().filter_map(weight).map(elements).sum();
-    let stored: i64 = graph.initializer.iter().filter(|tensor| is_weight(tensor)).map(elements).sum();
+    let in_nodes = total(graph.node.iter().filter_map(weight));
+    let stored = total(graph.initializer.iter().filter(|tensor| is_weight(tensor)));
     if in_nodes <= stored.saturating_mul(MOST_BESIDE) {
         return Vec::new();
     }
@@ -34,7 +34,7 @@ pub(crate) fn made_of_constants(graph: &GraphProto) -> BTreeSet<String> {
     let floats = || graph.initializer.iter().filter(|tensor| is_float(tensor.data_type));
     let (made, others): (Vec<&TensorProto>, Vec<&TensorProto>) =
         floats().partition(|tensor| is_of_constant(&tensor.name));
-    let all = |tensors: &[&TensorProto]| -> i64 { tensors.iter().map(|tensor| elements(tensor)).sum() };
+    let all = |tensors: &[&TensorProto]| total(tensors.iter().copied());
     match all(&made) <= all(&others).saturating_mul(MOST_BESIDE) {
         true => made.into_iter().map(|tensor| tensor.name.clone()).collect(),
         false => BTreeSet::new(),
@@ -60,13 +60,19 @@ fn is_weight(tensor: &TensorProto) -> bool {
     is_float(tensor.data_type) && elements(tensor) > 1
 }
 
+/// The elements of all tensors; sizes that a file states may be of any size.
+fn total<'t>(tensors: impl Iterator<Item = &'t TensorProto>) -> i64 {
+    tensors.map(elements).fold(0, i64::saturating_add)
+}
+
 fn elements(tensor: &TensorProto) -> i64 {
     tensor.dims.iter().fold(1, |all: i64, &size| all.saturating_mul(size.max(0)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_of_constant;
+    use super::{from_constants, is_of_constant};
+    use onnx_protobuf::{GraphProto, TensorProto};
 
     #[test]
     fn names_tell_constants() {
@@ -81,5 +87,12 @@ mod tests {
         ] {
             assert_eq!(is_of_constant(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn sizes_without_end_are_added() {
+        let tensor = TensorProto { dims: vec![i64::MAX, 2], data_type: 1, ..TensorProto::default() };
+        let mut graph = GraphProto { initializer: vec![tensor.clone(), tensor], ..GraphProto::default() };
+        assert!(from_constants(&mut graph).is_empty());
     }
 }
