@@ -288,10 +288,13 @@ fn extremum(importer: &mut Importer, node: &Node, least: bool) -> Result<Vec<Val
             Some(other) => Some(importer.emit(node.name, ops::Extremum { least }, &[other, x])?),
         };
     }
-    let best = best.ok_or("it has no input")?;
+    let mut best = best.ok_or("it has no input")?;
     let Some((number, rank)) = bound else { return Ok(vec![Value::Tensor(best)]) };
-    if rank > importer.shape(best).rank() {
-        return Err("the bound has more dimensions than the tensor".into());
+    let shape = importer.shape(best).clone();
+    if rank > shape.rank() {
+        // A bound such as `[1, 1]` gives a vector another dimension.
+        let ones = vec![Dim::fixed(1); rank - shape.rank()];
+        best = importer.inner(node, "bounded", ops::Reshape { shape: Shape([ones, shape.0].concat()) }, &[best])?;
     }
     let (min, max) = if least { (f64::NEG_INFINITY, number) } else { (number, f64::INFINITY) };
     Ok(vec![Value::Tensor(importer.emit(node.name, ops::Clip { min: Real(min), max: Real(max) }, &[best])?)])

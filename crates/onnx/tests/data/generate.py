@@ -512,6 +512,8 @@ same = [node("Shape", ["x"], ["sizes"]), node("Gather", ["sizes", "two"], ["heig
 numbers = {k: np.array(v, np.float32) for k, v in dict(stride=2, one=1, kernel=4, zero=0, most=3).items()}
 case("pad_same_height", 13, CNHW, same, dict(two=i64(2), nothing=i64(0), **numbers))
 
+case("max_number_of_rank_3", 13, ["N", 4], [node("Max", ["x", "lo"], ["m"]), node("Squeeze", ["m", "first"])], dict(lo=np.full((1, 1, 1), -0.3, np.float32), first=i(0)))
+
 (FOLDER / "slices.json").write_text("[\n" + ",\n".join(json.dumps(r) for r in slices()) + "\n]\n")
 
 (FOLDER / "cases.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
