@@ -34,10 +34,13 @@ DEVICE void put_four_8(void *p, const u32 x[4]) { put32(p, x[0] | x[1] << 8 | x[
         if (valid == 4) return four_##width(x, (const type *)p + first);                               \
         load_each_##width(x, p, first, valid);                                                         \
     }                                                                                                  \
-    DEVICE void store_##width(void *p, u64 first, u32 valid, const u32 x[4]) {                         \
+    DEVICE void store_each_##width(void *p, u64 first, u32 valid, const u32 x[4]) {                    \
         type *to = (type *)p + first;                                                                  \
-        if (valid == 4) return put_four_##width(to, x);                                                \
         UNROLL for (u32 e = 0; e < 4; e++) if (e < valid) put##width(to + e, (type)x[e]);              \
+    }                                                                                                  \
+    DEVICE void store_##width(void *p, u64 first, u32 valid, const u32 x[4]) {                         \
+        if (valid == 4) return put_four_##width((type *)p + first, x);                                 \
+        store_each_##width(p, first, valid, x);                                                        \
     }
 FOUR(32, u32)
 FOUR(16, u16)

@@ -37,8 +37,10 @@ pub struct ChainInput {
 pub enum ChainRead {
     /// The one in the same place.
     Each,
-    /// The one of its channel.
+    /// The one of its channel: in kernels of rows, of its place in the row.
     Channel,
+    /// The one of its row, in kernels of rows.
+    Row,
     /// The only one.
     Scalar,
 }
@@ -52,6 +54,9 @@ pub enum ChainOperand {
     Part(usize),
 }
 
+/// The format to which numbers are rounded, what becomes of those that it cannot hold, and whether these are counted.
+pub type Rounding = (Format, Overflow, bool);
+
 /// An operator of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChainPart {
@@ -59,8 +64,8 @@ pub struct ChainPart {
     pub expression: Expression,
     /// Its operands.
     pub operands: Vec<ChainOperand>,
-    /// The format to which results are rounded, what becomes of those that it cannot hold, and whether these are counted.
-    pub rounding: Option<(Format, Overflow, bool)>,
+    /// How results are rounded.
+    pub rounding: Option<Rounding>,
     /// How its results lie in memory, if they are stored.
     pub stored: Option<Elements>,
 }
@@ -148,6 +153,10 @@ impl Chain {
                     let width = input.elements.width();
                     format!("get{width}((const u{width} *){arguments}in{i} + channel)")
                 }
+                ChainRead::Row => {
+                    let width = input.elements.width();
+                    format!("get{width}((const u{width} *){arguments}in{i} + row)")
+                }
                 ChainRead::Scalar => continue,
             };
             let _ = writeln!(text, "            const float v{i} = {};", input.elements.number(&bits));
@@ -162,28 +171,7 @@ impl Chain {
             let per_channel = |position: usize| format!("{arguments}size{i}_{position}");
             let names = Names { operands: &operands, per_channel: &per_channel, place: "(first + e)" };
             let _ = writeln!(text, "            const float exact{i} = {};", c(&part.expression, &names));
-            let overflow = part.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);
-            match part.rounding {
-                None => {
-                    let _ = writeln!(text, "            const float p{i} = exact{i}; (void)p{i};");
-                }
-                Some((format, overflow, is_counted)) => {
-                    let f = constants(format, overflow);
-                    if is_counted {
-                        let _ =
-                            writeln!(text, "            if (e < valid) count_number({f}, bits_of(exact{i}), &c{i});");
-                    }
-                    let _ = writeln!(
-                        text,
-                        "            const float p{i} = number_of(rounded({f}, bits_of(exact{i}))); (void)p{i};"
-                    );
-                }
-            }
-            if let Some(elements) = part.stored {
-                // Codes are made of the exact number; others hold the rounded one.
-                let from = if matches!(elements, Elements::Codes(_)) { format!("exact{i}") } else { format!("p{i}") };
-                let _ = writeln!(text, "            y{i}[e] = {};", elements.bits(&from, overflow));
-            }
+            written(text, &i.to_string(), part.rounding, part.stored);
         }
     }
 
@@ -254,6 +242,31 @@ impl Chain {
             }
         }
         formats
+    }
+}
+
+/// The statements that round the number `exact{tag}` to `p{tag}`, count it in `c{tag}`, and write its bits to `y{tag}[e]`.
+pub(crate) fn written(text: &mut String, tag: &str, rounding: Option<Rounding>, stored: Option<Elements>) {
+    let overflow = rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);
+    match rounding {
+        None => {
+            let _ = writeln!(text, "            const float p{tag} = exact{tag}; (void)p{tag};");
+        }
+        Some((format, overflow, is_counted)) => {
+            let f = constants(format, overflow);
+            if is_counted {
+                let _ = writeln!(text, "            if (e < valid) count_number({f}, bits_of(exact{tag}), &c{tag});");
+            }
+            let _ = writeln!(
+                text,
+                "            const float p{tag} = number_of(rounded({f}, bits_of(exact{tag}))); (void)p{tag};"
+            );
+        }
+    }
+    if let Some(elements) = stored {
+        // Codes are made of the exact number; others hold the rounded one.
+        let from = if matches!(elements, Elements::Codes(_)) { format!("exact{tag}") } else { format!("p{tag}") };
+        let _ = writeln!(text, "            y{tag}[e] = {};", elements.bits(&from, overflow));
     }
 }
 

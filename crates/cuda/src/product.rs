@@ -1,6 +1,6 @@
 //! Products on tensor cores: convolutions and their gradients as products of matrices that are never written out, with channels last.
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Rounding};
 use crate::conv_sizes::ConvSizes;
 use crate::elements::{Elements, constants};
 use crate::pass::{CHAIN, Pass, TILE};
@@ -24,8 +24,8 @@ pub struct Product {
     pub sides: [Side; 2],
     /// What is multiplied.
     pub precision: Precision,
-    /// The format to which results are rounded, what becomes of those that it cannot hold, and whether these are counted.
-    pub rounding: Option<(Format, Overflow, bool)>,
+    /// How results are rounded.
+    pub rounding: Option<Rounding>,
     /// How results lie.
     pub stored: Elements,
     /// Whether a sum has more products than a tensor core may add.
@@ -40,7 +40,7 @@ impl Product {
         pass: Pass,
         operands: [Chain; 2],
         precision: Precision,
-        rounding: Option<(Format, Overflow, bool)>,
+        rounding: Option<Rounding>,
         stored: Elements,
         sizes: &ConvSizes,
     ) -> Product {
