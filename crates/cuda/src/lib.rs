@@ -27,6 +27,7 @@ mod columns;
 mod conv_sizes;
 mod elements;
 mod expression;
+mod moves;
 mod pass;
 mod precision;
 mod product;
@@ -40,6 +41,7 @@ pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor, 
 pub use columns::{ColumnSizes, Columns, Statistic};
 pub use conv_sizes::ConvSizes;
 pub use elements::Elements;
+pub use moves::{Move, MoveAxis, Moved, Way, moved};
 pub use pass::Pass;
 pub use precision::Precision;
 pub use product::Product;

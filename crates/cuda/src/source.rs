@@ -57,6 +57,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("formats.h", include_str!("../device/formats.h")),
     ("functions.h", include_str!("../device/functions.h")),
     ("elements.h", include_str!("../device/elements.h")),
+    ("moves.h", include_str!("../device/moves.h")),
     ("rows.h", include_str!("../device/rows.h")),
     ("columns.h", include_str!("../device/columns.h")),
     ("product.h", include_str!("../device/product.h")),
