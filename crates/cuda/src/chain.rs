@@ -100,12 +100,7 @@ impl Chain {
         for (i, _) in self.counted() {
             let _ = writeln!(text, "    struct counts c{i} = {{0, 0, 0}};");
         }
-        for (i, input) in
-            self.inputs.iter().enumerate().filter(|(i, input)| is_read[*i] && input.read == ChainRead::Scalar)
-        {
-            let bits = format!("get{}(a.in{i})", input.elements.width());
-            let _ = writeln!(text, "    const float x{i} = {};", input.elements.number(&bits));
-        }
+        text += &self.scalars();
         let _ = writeln!(text, "    for (u32 turn = 0; turn < {TURNS}; turn++) {{");
         let _ =
             writeln!(text, "        const u64 first = ((u64)BLOCK * {TURNS} + turn) * {} + 4 * THREAD;", 4 * THREADS);
@@ -114,14 +109,9 @@ impl Chain {
         if reads_channels {
             text += "        const u32 position = (u32)(first % ((u64)a.channels * a.inner));\n";
         }
-        for (i, input) in
-            self.inputs.iter().enumerate().filter(|(i, input)| is_read[*i] && input.read == ChainRead::Each)
-        {
-            let _ = writeln!(
-                text,
-                "        u32 x{i}[4];\n        load_{}(x{i}, a.in{i}, first, valid);",
-                input.elements.width()
-            );
+        for (i, elements) in self.read(ChainRead::Each) {
+            let width = elements.width();
+            let _ = writeln!(text, "        u32 x{i}[4];\n        load_{width}(x{i}, a.in{i}, first, valid);");
         }
         for (i, _) in self.stored() {
             let _ = writeln!(text, "        u32 y{i}[4];");
@@ -142,6 +132,15 @@ impl Chain {
         }
         text += "}\n";
         Kernel { name: name.into(), text, threads: THREADS, formats: self.formats() }
+    }
+
+    /// The statements that read the tensors of one number.
+    pub(crate) fn scalars(&self) -> String {
+        let read = |(i, elements): (usize, Elements)| {
+            let bits = format!("get{}(a.in{i})", elements.width());
+            format!("    const float x{i} = {};\n", elements.number(&bits))
+        };
+        self.read(ChainRead::Scalar).map(read).collect()
     }
 
     /// The statements that compute the parts of an element; `arguments` begins the C of an argument, `bits` is that of its bits in an input.
@@ -217,6 +216,14 @@ impl Chain {
         self.parts.iter().enumerate().flat_map(of).collect()
     }
 
+    /// The tensors that are read in a way, not for their shape alone.
+    pub(crate) fn read(&self, how: ChainRead) -> impl Iterator<Item = (usize, Elements)> + '_ {
+        let is_read = self.is_read();
+        let of =
+            move |(i, input): (usize, &ChainInput)| (is_read[i] && input.read == how).then_some((i, input.elements));
+        self.inputs.iter().enumerate().filter_map(of)
+    }
+
     fn stored(&self) -> impl Iterator<Item = (usize, Elements)> + '_ {
         self.parts.iter().enumerate().filter_map(|(i, part)| Some((i, part.stored?)))
     }
@@ -234,15 +241,22 @@ impl Chain {
                 formats.insert((format, Overflow::Saturate));
             }
         }
-        for part in &self.parts {
-            let overflow = part.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);
-            formats.extend(part.rounding.map(|(format, overflow, _)| (format, overflow)));
-            if let Some(Elements::Codes(format)) = part.stored {
-                formats.insert((format, overflow));
-            }
-        }
+        self.parts.iter().for_each(|part| formats.extend(result_formats(part.rounding, part.stored)));
         formats
     }
+}
+
+/// The formats of a result, with what becomes of numbers that they cannot hold.
+pub(crate) fn result_formats(
+    rounding: Option<Rounding>,
+    stored: Option<Elements>,
+) -> impl Iterator<Item = (Format, Overflow)> {
+    let overflow = rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);
+    let codes = match stored {
+        Some(Elements::Codes(format)) => Some((format, overflow)),
+        _ => None,
+    };
+    rounding.map(|(format, overflow, _)| (format, overflow)).into_iter().chain(codes)
 }
 
 /// The statements that round the number `exact{tag}` to `p{tag}`, count it in `c{tag}`, and write its bits to `y{tag}[e]`.

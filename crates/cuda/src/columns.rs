@@ -109,7 +109,6 @@ impl Columns {
 
     fn first(&self, name: &str) -> Kernel {
         let (is_read, results) = (self.chain.is_read(), self.statistic.results());
-        let inputs = || self.chain.inputs.iter().enumerate().filter(|(i, _)| is_read[*i]);
         let mut text = format!("struct {name}_arguments {{\n");
         for i in 0..self.chain.inputs.len() {
             let _ = writeln!(text, "    const void *in{i};");
@@ -131,21 +130,16 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
         if self.statistic == Statistic::Moments {
             text += "    float shift[4] = {0};\n";
         }
-        for (i, input) in inputs().filter(|(_, input)| input.read == ChainRead::Scalar) {
-            let bits = format!("get{}(a.in{i})", input.elements.width());
-            let _ = writeln!(text, "    const float x{i} = {};", input.elements.number(&bits));
-        }
+        text += &self.chain.scalars();
         text += "    for (u32 row = line; valid > 0 && row < rows; row += lines) {\n";
         text += "        const u64 first = (u64)(begin + row) * c.channels + first_channel;\n";
         let load = if self.is_aligned { "load" } else { "load_each" };
-        for (i, input) in inputs().filter(|(_, input)| input.read == ChainRead::Each) {
-            let width = input.elements.width();
+        for (i, elements) in self.chain.read(ChainRead::Each) {
+            let width = elements.width();
             let _ = writeln!(text, "        u32 x{i}[4];\n        {load}_{width}(x{i}, a.in{i}, first, valid);");
         }
         text += "        UNROLL for (u32 e = 0; e < 4; e++) {\n            if (e >= valid) continue;\n";
-        if inputs().any(|(_, input)| input.read == ChainRead::Channel) {
-            text += "            const u32 channel = first_channel + e;\n";
-        }
+        text += "            const u32 channel = first_channel + e; (void)channel;\n";
         self.chain.parts(&mut text, &is_read, "a.", &|i| format!("x{i}[e]"));
         text += &self.add();
         text += "        }\n    }\n";

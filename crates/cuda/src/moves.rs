@@ -1,6 +1,6 @@
 //! Elements in another arrangement: transpositions, slices, concatenations, repetitions, other orders of axes.
 
-use crate::chain::{Divisor, Rounding, written};
+use crate::chain::{Divisor, Rounding, result_formats, written};
 use crate::elements::Elements;
 use crate::source::{Argument, Kernel};
 use bitbudget_formats::{Format, Overflow};
@@ -117,7 +117,9 @@ fn joined(axes: &[MoveAxis]) -> Vec<MoveAxis> {
     for axis in axes {
         let size = |last: &MoveAxis| last.size as i64;
         match all.last_mut() {
-            Some(last) if axis.from == last.from * size(last) && axis.to == last.to * size(last) => last.size *= axis.size,
+            Some(last) if axis.from == last.from * size(last) && axis.to == last.to * size(last) => {
+                last.size *= axis.size
+            }
             _ => all.push(axis),
         }
     }
@@ -279,14 +281,10 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
         if self.is_copy() {
             return formats;
         }
-        let overflow = self.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);
-        formats.extend(self.rounding.map(|(format, overflow, _)| (format, overflow)));
         if let Elements::Codes(format) = self.from {
             formats.insert((format, Overflow::Saturate));
         }
-        if let Elements::Codes(format) = self.to {
-            formats.insert((format, overflow));
-        }
+        formats.extend(result_formats(self.rounding, Some(self.to)));
         formats
     }
 }

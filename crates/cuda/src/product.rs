@@ -1,6 +1,6 @@
 //! Products on tensor cores: convolutions and their gradients as products of matrices that are never written out, with channels last.
 
-use crate::chain::{Chain, Rounding};
+use crate::chain::{Chain, Rounding, result_formats};
 use crate::conv_sizes::ConvSizes;
 use crate::elements::{Elements, constants};
 use crate::pass::{CHAIN, Pass, TILE};
@@ -247,10 +247,7 @@ impl Product {
         let [left, right] = &self.sides;
         let mut formats = left.chain.formats();
         formats.extend(right.chain.formats());
-        formats.extend(self.rounding.map(|(format, overflow, _)| (format, overflow)));
-        if let Elements::Codes(format) = self.stored {
-            formats.insert((format, self.overflow()));
-        }
+        formats.extend(result_formats(self.rounding, Some(self.stored)));
         formats
     }
 }

@@ -1,6 +1,6 @@
 //! Functions of whole rows: softmax, layer normalisation, losses.
 
-use crate::chain::{Chain, ChainRead, Rounding, written};
+use crate::chain::{Chain, ChainRead, Rounding, result_formats, written};
 use crate::elements::Elements;
 use crate::expression::{Names, c};
 use crate::row_function::{RowFunction, RowNumber};
@@ -142,12 +142,9 @@ impl Rows {
             Reach::Block | Reach::Far => "    const u32 row = BLOCK, lane = THREAD, lanes = ROWS_THREADS;\n",
         };
         text += "    const u64 start = (u64)row * a.length;\n";
-        for (i, input) in self.read(ChainRead::Scalar) {
-            let bits = format!("get{}(a.in{i})", input.width());
-            let _ = writeln!(text, "    const float x{i} = {};", input.number(&bits));
-        }
+        text += &self.chain.scalars();
         if self.is_held() {
-            for (i, _) in self.read(ChainRead::Each) {
+            for (i, _) in self.chain.read(ChainRead::Each) {
                 let _ = writeln!(text, "    u32 x{i}[{TURNS}][4];");
             }
             let _ = writeln!(text, "    UNROLL for (u32 turn = 0; turn < {TURNS}; turn++) {{");
@@ -161,7 +158,7 @@ impl Rows {
 
     fn load(&self, text: &mut String, turn: &str) {
         let load = if self.is_aligned { "load" } else { "load_each" };
-        for (i, elements) in self.read(ChainRead::Each) {
+        for (i, elements) in self.chain.read(ChainRead::Each) {
             let _ = writeln!(text, "        {load}_{}(x{i}{turn}, a.in{i}, start + at, valid);", elements.width());
         }
     }
@@ -175,7 +172,7 @@ impl Rows {
         } else {
             text.push_str("    for (u32 at = 4 * lane; at < a.length; at += 4 * lanes) {\n");
             text.push_str("        const u32 valid = rest_of(a.length, at);\n");
-            for (i, _) in self.read(ChainRead::Each) {
+            for (i, _) in self.chain.read(ChainRead::Each) {
                 let _ = writeln!(text, "        u32 x{i}[4];");
             }
             self.load(text, "");
@@ -223,8 +220,7 @@ impl Rows {
         let operands = (parts - self.function.operands.min(parts)..parts).map(|part| format!("p{part}"));
         let numbers = (0..known).map(|i| format!("s{i}"));
         let nothing = (known..self.function.numbers.len()).map(|_| "0.0f".to_string());
-        let names: Vec<String> =
-            operands.chain(numbers).chain(nothing).chain(["(float)channel".to_string()]).collect();
+        let names: Vec<String> = operands.chain(numbers).chain(nothing).chain(["(float)channel".to_string()]).collect();
         let length = |_: usize| "(float)a.length".to_string();
         c(expression, &Names { operands: &names, per_channel: &length, place: "(first + e)" })
     }
@@ -233,22 +229,9 @@ impl Rows {
         self.reach != Reach::Far
     }
 
-    /// The tensors that are read in a way.
-    fn read(&self, how: ChainRead) -> impl Iterator<Item = (usize, Elements)> + '_ {
-        let is_read = self.chain.is_read();
-        let of = move |(i, input): (usize, &crate::chain::ChainInput)| {
-            (is_read[i] && input.read == how).then_some((i, input.elements))
-        };
-        self.chain.inputs.iter().enumerate().filter_map(of)
-    }
-
     fn formats(&self) -> BTreeSet<(Format, Overflow)> {
         let mut formats = self.chain.formats();
-        let overflow = self.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow);
-        formats.extend(self.rounding.map(|(format, overflow, _)| (format, overflow)));
-        if let Elements::Codes(format) = self.stored {
-            formats.insert((format, overflow));
-        }
+        formats.extend(result_formats(self.rounding, Some(self.stored)));
         formats
     }
 }

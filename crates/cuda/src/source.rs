@@ -59,6 +59,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("elements.h", include_str!("../device/elements.h")),
     ("moves.h", include_str!("../device/moves.h")),
     ("rows.h", include_str!("../device/rows.h")),
+    ("pools.h", include_str!("../device/pools.h")),
     ("columns.h", include_str!("../device/columns.h")),
     ("product.h", include_str!("../device/product.h")),
 ];

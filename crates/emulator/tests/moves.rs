@@ -50,7 +50,13 @@ fn sources(axes: &[MoveAxis], first: i64, count: usize) -> Vec<usize> {
     (0..count).map(place).collect()
 }
 
-fn run(module: &mut Module, name: &str, (of, launches): (&Move, &[Moved]), read: &[u8], count: usize) -> (Vec<u8>, Counts) {
+fn run(
+    module: &mut Module,
+    name: &str,
+    (of, launches): (&Move, &[Moved]),
+    read: &[u8],
+    count: usize,
+) -> (Vec<u8>, Counts) {
     let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 4, records_traffic: false };
     let mut memory = Memory::default();
     let addresses = [memory.put(read), memory.reserve(count * of.to.width() as usize / 8)];
@@ -118,7 +124,8 @@ fn elements_come_to_their_places() {
 #[test]
 fn a_transposition_touches_each_sector_once() {
     let (rows, columns) = (96, 64);
-    let axes = [MoveAxis { size: columns, from: 1, to: rows as i64 }, MoveAxis { size: rows, from: columns as i64, to: 1 }];
+    let axes =
+        [MoveAxis { size: columns, from: 1, to: rows as i64 }, MoveAxis { size: rows, from: columns as i64, to: 1 }];
     let launches = moved(&axes, [0, 0]).unwrap();
     let of = launches[0].kernel(Elements::Fp32, None, Elements::Fp32);
     assert_eq!(of.way, Way::Tiles);
@@ -128,8 +135,13 @@ fn a_transposition_touches_each_sector_once() {
     let bytes = vec![1; rows * columns * 4];
     let addresses = [memory.put(&bytes), memory.reserve(bytes.len())];
     let arguments = packed(&launches[0].arguments(addresses, 0));
-    let call =
-        Launch { kernel: "turned", blocks: launches[0].blocks(), threads: 256, shared: of.shared(), arguments: &arguments };
+    let call = Launch {
+        kernel: "turned",
+        blocks: launches[0].blocks(),
+        threads: 256,
+        shared: of.shared(),
+        arguments: &arguments,
+    };
     let outcome = launch(&mut module, &mut memory, &call, &machine).unwrap();
     assert!(outcome.faults.is_empty(), "{}", outcome.faults[0]);
     // Four sectors hold what a warp reads or writes at once; a pass through the banks does for one.

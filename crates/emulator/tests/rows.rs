@@ -133,10 +133,8 @@ fn functions_of_rows_are_right() {
     for (name, _, function, reads) in &cases {
         for (rows, length) in SIZES {
             for (rounding, stored) in forms {
-                kernels.add(
-                    name,
-                    Rows::new(chain(reads), function.clone(), rounding, stored, &RowSizes { rows, length }),
-                );
+                kernels
+                    .add(name, Rows::new(chain(reads), function.clone(), rounding, stored, &RowSizes { rows, length }));
             }
         }
     }
