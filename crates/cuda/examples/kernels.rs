@@ -2,8 +2,8 @@
 //! `cargo run -p bitbudget-cuda --example kernels`.
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Elements, Kernel, Pass,
-    Precision, Product, Statistic, file,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Elements, Kernel, Parts,
+    Pass, Precision, Product, Statistic, file,
 };
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::Expression;
@@ -20,8 +20,12 @@ fn kernels() -> Vec<Kernel> {
     for (statistic, name) in [(Statistic::Sums(1), "sums"), (Statistic::Moments, "moments")] {
         for (channels, size_name) in [(64, "four"), (3, "any")] {
             let columns = Columns::new(normalised(), statistic, &ColumnSizes { rows: 1 << 17, channels });
-            kernels.extend(columns.kernels(&format!("{name}_of_{size_name}")));
+            kernels.push(columns.kernel(&format!("{name}_of_{size_name}")));
         }
+    }
+    for (statistic, name, count) in [(Statistic::Sums(1), "sums", 1), (Statistic::Moments, "moments", 2)] {
+        let results = vec![(None, Elements::Fp32); count];
+        kernels.push(Parts { statistic, results }.kernel(&format!("{name}_of_parts")));
     }
     let mut chain = normalised();
     chain.parts[0].stored = Some(LOW);

@@ -1,8 +1,8 @@
 //! Sums over all rows of `[rows, channels]`: gradients of scales and biases, means and variances of a batch.
 
 use crate::chain::{Chain, ChainRead};
+use crate::parts::{PartSizes, Statistic};
 use crate::source::{Argument, Kernel};
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 const THREADS: u32 = 256;
@@ -10,26 +10,7 @@ const THREADS: u32 = 256;
 /// Rows of a part, at least.
 const PART_ROWS: usize = 512;
 
-/// What is computed of a column's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistic {
-    /// The sum of the numbers of each of these many last parts of the chain.
-    Sums(usize),
-    /// Mean and variance (divided by the count) of the last part's numbers, read once.
-    Moments,
-}
-
-impl Statistic {
-    /// Numbers of a channel.
-    fn results(self) -> usize {
-        match self {
-            Statistic::Sums(count) => count,
-            Statistic::Moments => 2,
-        }
-    }
-}
-
-/// Two kernels: the first one sums parts of the rows, the second one the parts.
+/// The kernel that sums parts of the rows; [`Parts`] joins them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     /// How numbers are computed from what is stored.
@@ -59,14 +40,14 @@ impl ColumnSizes {
         self.rows.div_ceil(PART_ROWS).max(1)
     }
 
-    /// Blocks of the first kernel.
+    /// How many blocks sum them.
     pub fn blocks(&self) -> u32 {
         (self.parts() * self.channels.div_ceil(4 * self.lanes())) as u32
     }
 
-    /// Blocks of the second one.
-    pub fn last_blocks(&self) -> u32 {
-        self.channels.div_ceil(THREADS as usize) as u32
+    /// The parts as they lie in the workspace.
+    pub fn part_sizes(&self) -> PartSizes {
+        PartSizes { rows: self.rows, part_rows: PART_ROWS, parts: self.parts(), channels: self.channels }
     }
 
     fn words(&self) -> [usize; 5] {
@@ -75,39 +56,24 @@ impl ColumnSizes {
 }
 
 impl Columns {
-    /// Kernels for sizes.
+    /// The kernel for sizes.
     pub fn new(chain: Chain, statistic: Statistic, sizes: &ColumnSizes) -> Columns {
         Columns { chain: chain.uncounted(), statistic, is_aligned: sizes.channels.is_multiple_of(4) }
     }
 
-    /// Bytes that lie between the kernels: a part's numbers.
-    pub fn workspace(&self, sizes: &ColumnSizes) -> usize {
-        sizes.parts() * self.statistic.results() * sizes.channels * size_of::<f32>()
-    }
-
-    /// Bytes of shared memory of a block of the first kernel.
+    /// Bytes of shared memory of a block.
     pub fn shared(&self) -> u32 {
         THREADS * 16 * self.statistic.results() as u32
     }
 
-    /// The arguments of the first kernel; addresses are those of the chain's tensors.
+    /// The arguments; addresses are those of the chain's tensors.
     pub fn arguments(&self, sizes: &ColumnSizes, addresses: &[u64], workspace: u64) -> Vec<Argument> {
         let addresses = addresses.iter().chain([&workspace]).map(|&address| Argument::U64(address));
         addresses.chain(sizes.words().map(|word| Argument::U32(word as u32))).collect()
     }
 
-    /// The arguments of the second one; results are FP32 numbers, one tensor after the other.
-    pub fn last_arguments(&self, sizes: &ColumnSizes, workspace: u64, results: &[u64]) -> Vec<Argument> {
-        let addresses = [workspace].into_iter().chain(results.iter().copied()).map(Argument::U64);
-        addresses.chain(sizes.words().map(|word| Argument::U32(word as u32))).collect()
-    }
-
-    /// The two kernels.
-    pub fn kernels(&self, name: &str) -> [Kernel; 2] {
-        [self.first(name), self.last(&format!("{name}_last"))]
-    }
-
-    fn first(&self, name: &str) -> Kernel {
+    /// The kernel, which leaves the numbers of each part in the workspace.
+    pub fn kernel(&self, name: &str) -> Kernel {
         let (is_read, results) = (self.chain.is_read(), self.statistic.results());
         let mut text = format!("struct {name}_arguments {{\n");
         for i in 0..self.chain.inputs.len() {
@@ -206,46 +172,5 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
                 .into(),
         };
         text
-    }
-
-    fn last(&self, name: &str) -> Kernel {
-        let results = self.statistic.results();
-        let outs: String = (0..results).map(|i| format!("    float *out{i};\n")).collect();
-        let mut text = format!(
-            "struct {name}_arguments {{
-    const float *parts;
-{outs}    struct columns columns;
-}};
-KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
-    const struct columns c = a.columns;
-    const u32 channel = BLOCK * COLUMNS_THREADS + THREAD;
-    if (channel >= c.channels) return;
-"
-        );
-        match self.statistic {
-            Statistic::Sums(_) => {
-                for s in 0..results {
-                    let _ = write!(
-                        text,
-                        "    float sum{s} = 0;
-    for (u32 part = 0; part < c.parts; part++) sum{s} += number_of(get32(a.parts + ((u64)part * {results} + {s}) * c.channels + channel));
-    put32(a.out{s} + channel, bits_of(sum{s}));\n"
-                    );
-                }
-            }
-            Statistic::Moments => {
-                text += "    struct moments all = {0, 0, 0};
-    for (u32 part = 0; part < c.parts; part++) {
-        const u32 begin = part * c.part_rows, rows = c.rows - begin < c.part_rows ? c.rows - begin : c.part_rows;
-        const float *of = a.parts + (u64)part * 2 * c.channels + channel;
-        const struct moments of_part = {(float)rows, number_of(get32(of)), number_of(get32(of + c.channels))};
-        all = joined(all, of_part);
-    }
-    put32(a.out0 + channel, bits_of(all.mean));
-    put32(a.out1 + channel, bits_of(all.squares / all.count));\n";
-            }
-        }
-        text += "}\n";
-        Kernel { name: name.into(), text, threads: THREADS, formats: BTreeSet::new() }
     }
 }
