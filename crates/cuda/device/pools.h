@@ -1,4 +1,4 @@
-// Pooling with channels last: a thread takes four channels of a pixel of the result.
+// Windows with channels last: a thread takes four channels of a pixel of the result.
 #pragma once
 
 #include "elements.h"
@@ -6,9 +6,11 @@
 #include "functions.h"
 
 #define POOL_THREADS 256
+// Taps whose sums a thread holds.
+#define HELD_TAPS 9
 #define NO_TAP 0xffffffffu
 
-// A number to divide by.
+// A number to divide by, below 2^31.
 struct divisor { u32 number, magic, shift; };
 
 // Height first. `image` is the size of what is pooled, `size` that of the tensor that is read: in gradients these are not the same. `counted` are
@@ -22,11 +24,10 @@ struct pool {
 // A pixel of the result, and the first of its channels.
 struct pixel { u32 image, place[2], channel; };
 
-DEVICE struct pixel pixel_of(const struct pool *p, u32 index) {
-    const u32 of = divided(index, p->groups.magic, p->groups.shift);
-    const u32 image = divided(of, p->counted[0].magic, p->counted[0].shift), in_image = of - image * p->counted[0].number;
+DEVICE struct pixel pixel_at(const struct pool *p, u32 index, u32 channel) {
+    const u32 image = divided(index, p->counted[0].magic, p->counted[0].shift), in_image = index - image * p->counted[0].number;
     const u32 row = divided(in_image, p->counted[1].magic, p->counted[1].shift);
-    const struct pixel x = {image, {row, in_image - row * p->counted[1].number}, 4 * (index - of * p->groups.number)};
+    const struct pixel x = {image, {row, in_image - row * p->counted[1].number}, channel};
     return x;
 }
 

@@ -25,6 +25,7 @@
 mod chain;
 mod columns;
 mod conv_sizes;
+mod depthwise;
 mod elements;
 mod expression;
 mod moves;
@@ -42,6 +43,7 @@ mod words;
 pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor, Rounding};
 pub use columns::{ColumnSizes, Columns};
 pub use conv_sizes::ConvSizes;
+pub use depthwise::{Depthwise, DepthwiseSizes};
 pub use elements::Elements;
 pub use moves::{Move, MoveAxis, Moved, Way, moved};
 pub use parts::{PartSizes, Parts, Statistic};

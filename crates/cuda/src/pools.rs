@@ -68,15 +68,15 @@ impl Pooling {
 
 impl PoolSizes {
     /// The pixels of an image of the result, and those of the tensor that is read.
-    fn images(&self, pooling: Pooling) -> [[usize; 2]; 2] {
-        match pooling.is_grad() {
+    pub(crate) fn images(&self, is_grad: bool) -> [[usize; 2]; 2] {
+        match is_grad {
             true => [self.input, self.output],
             false => [self.output, self.input],
         }
     }
 
     fn threads(&self, pooling: Pooling) -> usize {
-        let [[height, width], _] = self.images(pooling);
+        let [[height, width], _] = self.images(pooling.is_grad());
         self.batch * height * width * self.channels.div_ceil(4)
     }
 
@@ -87,17 +87,22 @@ impl PoolSizes {
 
     /// The arguments; addresses are those of the chain's tensors, of the taps that are read, and of the results: numbers, then taps.
     pub fn arguments(&self, pooling: Pooling, addresses: &[u64], counters: u64) -> Vec<Argument> {
+        let addresses = addresses.iter().chain([&counters]).map(|&address| Argument::U64(address));
+        let words = self.words(self.threads(pooling), self.images(pooling.is_grad()));
+        addresses.chain(words.into_iter().map(|word| Argument::U32(word as u32))).collect()
+    }
+
+    /// The words of `struct pool`; of the result and of what is read the pixels of an image.
+    pub(crate) fn words(&self, threads: usize, [result, read]: [[usize; 2]; 2]) -> Vec<usize> {
         let Window { kernel, strides, pads_begin, pads_end, dilations, .. } = self.window;
-        let [result, read] = self.images(pooling);
         let padded = [0, 1].map(|d| pads_begin[d] + self.input[d] + pads_end[d]);
-        let mut words = vec![self.threads(pooling), self.channels];
+        let mut words = vec![threads, self.channels];
         words.extend([self.input, padded, read, kernel, dilations, pads_begin].concat());
         for number in [self.channels.div_ceil(4), result[0] * result[1], result[1], strides[0], strides[1]] {
             let Divisor { magic, shift } = Divisor::new(number as u32);
             words.extend([number, magic as usize, shift as usize]);
         }
-        let addresses = addresses.iter().chain([&counters]).map(|&address| Argument::U64(address));
-        addresses.chain(words.into_iter().map(|word| Argument::U32(word as u32))).collect()
+        words
     }
 }
 
@@ -154,7 +159,8 @@ impl Pool {
     fn thread(&self, text: &mut String) {
         text.push_str(
             "        const struct pool *p = &a.pool;
-        const struct pixel x = pixel_of(p, index);
+        const u32 of = divided(index, p->groups.magic, p->groups.shift);
+        const struct pixel x = pixel_at(p, of, 4 * (index - of * p->groups.number));
         const u32 valid = p->channels - x.channel < 4 ? p->channels - x.channel : 4;
         float so_far[4] = {0, 0, 0, 0};\n",
         );
@@ -231,7 +237,7 @@ impl Pool {
     /// The statements that write four results.
     fn results(&self, text: &mut String) {
         let store = if self.is_aligned { "store" } else { "store_each" };
-        text.push_str("        const u64 to = (u64)(index / p->groups.number) * p->channels + x.channel;\n");
+        text.push_str("        const u64 to = (u64)of * p->channels + x.channel;\n");
         if let Pooling::Average { is_padded } = self.pooling {
             let _ = writeln!(text, "        const float taps = taps_of_window(p, x.place, {});", u32::from(is_padded));
         }
