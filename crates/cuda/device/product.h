@@ -196,9 +196,11 @@ DEVICE void set_16(struct eight *x, u32 e, const void *p) { x->word[e / 2] |= (u
 DEVICE void set_32(struct eight *x, u32 e, const void *p) { x->word[e] = get32(p); }
 
 // A convolution's sizes. Rows and columns are those of the result, `inner` is what is summed over. `out` are the pixels that rows or the
-// inner dimension count, `height` and `width` those of the image that windows lie on, which has `channels`.
+// inner dimension count, `height` and `width` those of the image that windows lie on, which has `channels`. From a pixel of the image to the next
+// it is `pitch` numbers, from one of the gradient that is read across `across_pitch`, from a row of the result to the next `result_pitch`.
 struct window {
     u32 rows, columns, inner;
+    u32 pitch, across_pitch, result_pitch, channel_step;
     u32 height, width, channels;
     u32 out_pixels, pixels_magic, pixels_shift, out_width, width_magic, width_shift;
     u32 channels_magic, channels_shift, taps_width, taps_magic, taps_shift, taps;
@@ -232,7 +234,7 @@ DEVICE void tap_of(const struct window *w, u32 index, struct line *l) {
 }
 
 DEVICE int inside_of(const struct window *w, u32 image, i32 y, i32 x, u32 channel, u64 *at) {
-    *at = (((u64)image * w->height + (u32)y) * w->width + (u32)x) * w->channels + channel;
+    *at = (((u64)image * w->height + (u32)y) * w->width + (u32)x) * w->pitch + channel;
     return (u32)y < w->height && (u32)x < w->width;
 }
 
@@ -299,7 +301,7 @@ DEVICE struct line gradients_line(const struct window *w, u32 index) {
     return l;
 }
 DEVICE int gradients_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
-    *at = (u64)k * w->rows + l->index;
+    *at = (u64)k * w->across_pitch + l->index;
     *channel = l->index;
     return l->is_there && k < w->inner;
 }

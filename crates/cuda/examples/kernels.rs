@@ -46,6 +46,8 @@ fn products() -> Vec<Kernel> {
         strides: [1, 1],
         dilations: [1, 1],
         pads: [1, 1],
+        groups: 1,
+        count: 1,
     };
     let operands = [
         ("low", read(LOW), Precision::Bf16),

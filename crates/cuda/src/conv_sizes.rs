@@ -17,7 +17,8 @@ const BUSY: usize = 128;
 /// The fewest steps of a part.
 const PART_STEPS: usize = 32;
 
-/// The sizes of a convolution of `[batch, height, width, channels]`.
+/// The sizes of convolutions of `[batch, height, width, channels]`: of one of several groups of channels, or of several ones, whose tensors
+/// lie behind each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct ConvSizes {
@@ -33,27 +34,77 @@ pub struct ConvSizes {
     pub dilations: [usize; 2],
     /// Rows above and columns to the left of the input.
     pub pads: [usize; 2],
+    /// Groups of channels, each of which has the same share of the output's.
+    pub groups: usize,
+    /// How many convolutions there are; one, if there are groups.
+    pub count: usize,
 }
 
 impl ConvSizes {
+    /// Products of matrices, which are convolutions of one pixel: `[rows, inner]` by `[columns, inner]`, both as they lie. The gradients of
+    /// such are products of the same matrices across.
+    pub fn matrices(count: usize, rows: usize, columns: usize, inner: usize) -> ConvSizes {
+        let one = [1, 1];
+        let (height, width, out_height, out_width) = (1, rows, 1, rows);
+        let (channels, out_channels) = (inner, columns);
+        let (kernel, strides, dilations, pads) = (one, one, one, [0, 0]);
+        ConvSizes {
+            batch: 1,
+            height,
+            width,
+            channels,
+            out_height,
+            out_width,
+            out_channels,
+            kernel,
+            strides,
+            dilations,
+            pads,
+            groups: 1,
+            count,
+        }
+    }
+
+    /// How many products of matrices a pass is.
+    pub(crate) fn matrix_count(&self) -> usize {
+        self.groups.max(self.count)
+    }
+
+    /// Channels of the input and of the output that belong to a product.
+    fn shares(&self) -> [usize; 2] {
+        [self.channels / self.groups, self.out_channels / self.groups]
+    }
+
+    /// How many numbers of input, weights and output lie before those of the next product.
+    fn steps(&self) -> [usize; 3] {
+        let ([share, out_share], taps) = (self.shares(), self.taps());
+        let weights = out_share * taps * share;
+        let pixels = [self.batch * self.height * self.width, self.batch * self.out_height * self.out_width];
+        match (self.count > 1, self.groups > 1) {
+            (true, _) => [pixels[0] * self.channels, weights, pixels[1] * self.out_channels],
+            (_, true) => [share, weights, out_share],
+            (false, false) => [0, 0, 0],
+        }
+    }
+
     fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Rows and columns of a pass's result, and what is summed over.
+    /// Rows and columns of a product of a pass, and what is summed over.
     pub fn product(&self, pass: Pass) -> [usize; 3] {
-        let pixels = self.batch * self.out_height * self.out_width;
+        let (pixels, [share, out_share]) = (self.batch * self.out_height * self.out_width, self.shares());
         match pass {
-            Pass::Forward => [pixels, self.out_channels, self.taps() * self.channels],
-            Pass::GradInput => [self.batch * self.height * self.width, self.channels, self.taps() * self.out_channels],
-            Pass::GradWeight => [self.out_channels, self.taps() * self.channels, pixels],
+            Pass::Forward => [pixels, out_share, self.taps() * share],
+            Pass::GradInput => [self.batch * self.height * self.width, share, self.taps() * out_share],
+            Pass::GradWeight => [out_share, self.taps() * share, pixels],
         }
     }
 
     /// Tiles of a pass's result.
     pub fn tiles(&self, pass: Pass) -> usize {
         let [rows, columns, _] = self.product(pass);
-        rows.div_ceil(TILE) * columns.div_ceil(TILE)
+        rows.div_ceil(TILE) * columns.div_ceil(TILE) * self.matrix_count()
     }
 
     /// How many blocks add to a tile, of which there are few: so many that the device is busy, each with enough to do.
@@ -79,9 +130,10 @@ impl ConvSizes {
 
     /// Whether eight numbers of a matrix that lie side by side begin at multiples of eight and belong to one tap.
     pub(crate) fn is_aligned(&self, matrix: Matrix) -> bool {
+        let [share, out_share] = self.shares();
         match matrix {
-            Matrix::Pixels | Matrix::Filters | Matrix::Channels | Matrix::Windows => self.channels.is_multiple_of(8),
-            Matrix::Sources | Matrix::Gradients => self.out_channels.is_multiple_of(8),
+            Matrix::Pixels | Matrix::Filters | Matrix::Channels | Matrix::Windows => share.is_multiple_of(8),
+            Matrix::Sources | Matrix::Gradients => out_share.is_multiple_of(8),
         }
     }
 
@@ -93,13 +145,22 @@ impl ConvSizes {
     /// The arguments of a pass's kernel; addresses are those of the operands' tensors and of the result, then of counters and workspace.
     pub fn arguments(&self, pass: Pass, addresses: &[u64], counters: u64, workspace: [u64; 2]) -> Vec<Argument> {
         let [rows, columns, inner] = self.product(pass);
+        let ([share, out_share], [input, weights, output]) = (self.shares(), self.steps());
         let (image, out) = ([self.height, self.width], [self.out_height, self.out_width]);
         // The image that windows lie on with its channels, and the pixels that are counted.
         let ([height, width], channels, counted) = match pass {
-            Pass::Forward | Pass::GradWeight => (image, self.channels, out),
-            Pass::GradInput => (out, self.out_channels, image),
+            Pass::Forward | Pass::GradWeight => (image, share, out),
+            Pass::GradInput => (out, out_share, image),
         };
-        let mut words = vec![rows, columns, inner, height, width, channels];
+        let (pitch, result_pitch, steps) = match pass {
+            Pass::Forward => (self.channels, self.out_channels, [input, weights, output]),
+            Pass::GradInput => (self.out_channels, self.channels, [output, weights, input]),
+            Pass::GradWeight => (self.channels, columns, [output, input, weights]),
+        };
+        // The channels of the input, which may be normalised as they are read.
+        let channel_step = if self.groups > 1 { share } else { 0 };
+        let mut words = vec![rows, columns, inner, pitch, self.out_channels, result_pitch, channel_step];
+        words.extend([height, width, channels]);
         let divisor = |words: &mut Vec<usize>, d: usize| {
             let Divisor { magic, shift } = Divisor::new(d as u32);
             words.extend([magic as usize, shift as usize]);
@@ -117,6 +178,7 @@ impl ConvSizes {
         words.extend([parts, inner.div_ceil(DEPTH).div_ceil(parts)]);
         let mut arguments: Vec<Argument> = addresses.iter().map(|&address| Argument::U64(address)).collect();
         arguments.extend([counters, workspace[0], workspace[1]].map(Argument::U64));
+        arguments.extend(steps.map(|step| Argument::U64(step as u64)));
         arguments.extend(words.into_iter().map(|word| Argument::U32(word as u32)));
         arguments
     }

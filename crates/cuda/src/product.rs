@@ -32,6 +32,8 @@ pub struct Product {
     pub is_long: bool,
     /// Whether several blocks add to a tile, one after the other.
     pub in_parts: bool,
+    /// Whether there are several products: of groups of channels, or of matrices that lie behind each other.
+    pub is_batched: bool,
 }
 
 impl Product {
@@ -46,8 +48,13 @@ impl Product {
     ) -> Product {
         let [left, right] = pass.matrices();
         let [first, second] = operands;
-        let side =
-            |matrix, chain: Chain| Side { matrix, chain: chain.uncounted(), is_aligned: sizes.is_aligned(matrix) };
+        let is_batched = sizes.matrix_count() > 1;
+        let side = |matrix, chain: Chain| Side {
+            matrix,
+            chain: chain.uncounted(),
+            is_aligned: sizes.is_aligned(matrix),
+            is_batched,
+        };
         Product {
             pass,
             sides: [side(left, first), side(right, second)],
@@ -56,6 +63,7 @@ impl Product {
             stored,
             is_long: sizes.is_long(pass),
             in_parts: sizes.parts(pass) > 1,
+            is_batched,
         }
     }
 
@@ -79,7 +87,7 @@ impl Product {
     pub fn kernel(&self, name: &str) -> Kernel {
         let [left, right] = &self.sides;
         let mut text = format!(
-            "struct {name}_arguments {{\n{}{}    void *out;\n    u64 *counters;\n    float *sums;\n    u32 *turns;\n    struct window window;\n}};\n",
+            "struct {name}_arguments {{\n{}{}    void *out;\n    u64 *counters;\n    float *sums;\n    u32 *turns;\n    u64 left_step, right_step, out_step;\n    struct window window;\n}};\n",
             left.arguments("left"),
             right.arguments("right")
         );
@@ -153,7 +161,14 @@ impl Product {
             }
             false => "    const u32 tile = BLOCK, begin = 0, end = a.window.inner;\n",
         };
-        *text += "    const u32 row = tile / tiles * TILE, column = tile % tiles * TILE;\n";
+        *text += match self.is_batched {
+            true => {
+                "    const u32 of_matrix = tiles * ((a.window.rows + TILE - 1) / TILE), matrix = tile / of_matrix;
+    const u32 in_matrix = tile - matrix * of_matrix, row = in_matrix / tiles * TILE, column = in_matrix % tiles * TILE;
+    const u64 left_base = matrix * a.left_step, right_base = matrix * a.right_step, out_base = matrix * a.out_step;\n"
+            }
+            false => "    const u32 row = tile / tiles * TILE, column = tile % tiles * TILE;\n",
+        };
     }
 
     /// The name of the sums of a block.
@@ -217,11 +232,11 @@ impl Product {
             }}
     barrier();
     // Sixteen bytes at a time where rows begin at multiples of that.
-    const u32 vector = {vector}, chunks = TILE / vector, wide = a.window.columns % vector == 0;
+    const u32 vector = {vector}, chunks = TILE / vector, wide = {wide};
     for (u32 i = t; i < TILE * chunks; i += PRODUCT_THREADS) {{
         const u32 of = i / chunks, first = i % chunks * vector;
         if (row + of >= a.window.rows || column + first >= a.window.columns) continue;
-        u{width} *to = (u{width} *)a.out + (u64)(row + of) * a.window.columns + column + first;
+        u{width} *to = (u{width} *)a.out + {base}(u64)(row + of) * a.window.result_pitch + column + first;
         const struct quad q = shared_get128(of * {row} + 16 * (i % chunks));
         if (wide) {{
             put128(to, q);
@@ -232,6 +247,11 @@ impl Product {
     }}",
             bytes = width / 8,
             vector = 128 / width,
+            base = if self.is_batched { "out_base + " } else { "" },
+            wide = match self.is_batched {
+                true => "(a.window.columns | a.window.result_pitch | (u32)a.out_step) % vector == 0",
+                false => "a.window.columns % vector == 0",
+            },
         );
         if counted.is_some() {
             *text += "    add_counts(counts, a.counters);\n";

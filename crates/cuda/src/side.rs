@@ -17,6 +17,8 @@ pub struct Side {
     pub chain: Chain,
     /// Whether eight numbers that lie side by side can be read at once.
     pub is_aligned: bool,
+    /// Whether there are several products.
+    pub is_batched: bool,
 }
 
 /// Matrices that tensors of a convolution are read as, all with channels last.
@@ -135,6 +137,7 @@ impl Side {
             let _ = writeln!(text, "            none({side}{i} + i);");
         }
         let width = |i: &usize| self.chain.inputs[*i].elements.width();
+        let at = if self.is_batched { format!("({side}_base + at)") } else { "at".into() };
         if self.is_aligned {
             let _ =
                 writeln!(text, "            if ({prefix}_find(&a.window, {side}_lines + i, {k}, &at, &channel)) {{");
@@ -146,7 +149,7 @@ impl Side {
             }
             for i in &each {
                 let w = width(i);
-                let _ = writeln!(text, "                eight_{w}({side}{i} + i, (const u{w} *)a.{side}_in{i} + at);");
+                let _ = writeln!(text, "                eight_{w}({side}{i} + i, (const u{w} *)a.{side}_in{i} + {at});");
             }
         } else {
             let (line, k) = match self.matrix.is_across() {
@@ -169,7 +172,7 @@ impl Side {
             }
             for i in &each {
                 let w = width(i);
-                let _ = writeln!(text, "                set_{w}({side}{i} + i, e, (const u{w} *)a.{side}_in{i} + at);");
+                let _ = writeln!(text, "                set_{w}({side}{i} + i, e, (const u{w} *)a.{side}_in{i} + {at});");
             }
         }
         text + "            }\n        }\n"
@@ -207,6 +210,9 @@ impl Side {
             if self.matrix.has_taps() {
                 // Behind the last channel comes the first one, of the next tap.
                 text += "            while (channel >= a.window.channels) channel -= a.window.channels;\n";
+            }
+            if self.is_batched {
+                text += "            channel += matrix * a.window.channel_step;\n";
             }
         }
         self.chain.parts(&mut text, &is_read, &format!("a.{side}_"), &|i| format!("b{i}"));

@@ -90,6 +90,13 @@ fn scaled(elements: Elements, format: Format) -> Chain {
     Chain { inputs, parts: vec![part] }
 }
 
+/// The elements of input, weights and output.
+fn elements_of(s: &ConvSizes) -> [usize; 3] {
+    let input = s.batch * s.height * s.width * s.channels;
+    let weights = s.out_channels * s.kernel[0] * s.kernel[1] * s.channels / s.groups;
+    [input, weights, s.batch * s.out_height * s.out_width * s.out_channels].map(|elements| s.count * elements)
+}
+
 pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let format = FORMATS[rng.usize(..FORMATS.len())];
     let elements = Elements::new(DType::F32, format, true);
@@ -99,7 +106,9 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let reach = |d: usize| dilations[d] * (kernel[d] - 1) + 1;
     let (height, width) = (rng.usize(reach(0)..reach(0) + 9), rng.usize(reach(1)..reach(1) + 9));
     let out = |size: usize, d: usize| (size + 2 * pads[d] - reach(d)) / strides[d] + 1;
-    let channels = if rng.bool() { 8 * rng.usize(1..largest / 8 + 1) } else { rng.usize(1..largest) };
+    let groups = if rng.bool() { 1 } else { rng.usize(1..5) };
+    let share = if rng.bool() { 8 * rng.usize(1..largest / 8 + 1) } else { rng.usize(1..largest) };
+    let channels = groups * share;
     let sizes = ConvSizes {
         batch: rng.usize(1..4),
         height,
@@ -107,17 +116,23 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
         channels,
         out_height: out(height, 0),
         out_width: out(width, 1),
-        out_channels: rng.usize(1..largest * 3),
+        out_channels: groups * rng.usize(1..largest * 3 / groups + 1),
         kernel,
         strides,
         dilations,
         pads,
+        groups,
+        count: 1,
     };
+    let is_matrices = rng.u8(..4) == 0;
+    let sizes = match is_matrices {
+        true => ConvSizes::matrices(rng.usize(1..5), rng.usize(1..200), rng.usize(1..largest * 3), share),
+        false => sizes,
+    };
+    let [input, weights, gradient] = elements_of(&sizes);
     let mut numbers = |count: usize| rounded(format, (0..count).map(|_| rng.f32() * 4.0 - 2.0).collect());
-    let input = numbers(sizes.batch * height * width * channels);
-    let weights = numbers(sizes.out_channels * kernel[0] * kernel[1] * channels);
-    let gradient = numbers(sizes.batch * sizes.out_height * sizes.out_width * sizes.out_channels);
-    let is_scaled = rng.bool() && pass != Pass::GradInput;
+    let (input, weights, gradient) = (numbers(input), numbers(weights), numbers(gradient));
+    let is_scaled = rng.bool() && pass != Pass::GradInput && !is_matrices;
     let to = [Format::PAPER_LOW_FORWARD, Format::BF16, Format::PAPER_HIGH][rng.usize(..3)];
     let overflow = if rng.bool() { Overflow::Saturate } else { Overflow::NotFinite };
     let read = || if is_scaled { scaled(elements, format) } else { plain(elements) };
@@ -129,7 +144,7 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let precision = Precision::of(format, format);
     let mut product = Product::new(pass, chains, precision, Some((to, overflow, true)), Elements::Codes(to), &sizes);
     product.is_long |= rng.u8(..4) == 0;
-    let factors = is_scaled.then(|| (0..channels).map(|c| 0.5 + c as f32 / 64.0).collect());
+    let factors = is_scaled.then(|| (0..channels).map(|c| 0.5 + (c * 7 % 16) as f32 / 8.0).collect());
     Case { sizes, product, operands, factors }
 }
 
@@ -147,13 +162,25 @@ impl Case {
         operands
     }
 
+    /// The elements of the result.
+    fn results(&self) -> usize {
+        let [input, weights, output] = elements_of(&self.sizes);
+        match self.product.pass {
+            Pass::Forward => output,
+            Pass::GradInput => input,
+            Pass::GradWeight => weights,
+        }
+    }
+
     /// Each sum in FP64, and the sum of the magnitudes of its products.
     pub(crate) fn expected(&self) -> Vec<(f64, f64)> {
         let (s, pass, [first, second]) = (&self.sizes, self.product.pass, self.multiplied());
-        let [rows, columns, _] = s.product(pass);
-        let mut sums = vec![(0.0, 0.0); rows * columns];
-        for out in 0..s.batch * s.out_height * s.out_width {
+        let mut sums = vec![(0.0, 0.0); self.results()];
+        let (share, out_share) = (s.channels / s.groups, s.out_channels / s.groups);
+        // Several products have images of their own.
+        for out in 0..s.count * s.batch * s.out_height * s.out_width {
             let (n, y, x) = (out / s.out_width / s.out_height, out / s.out_width % s.out_height, out % s.out_width);
+            let filters = n / s.batch * s.out_channels;
             for tap in 0..s.kernel[0] * s.kernel[1] {
                 let at = |out: usize, tap: usize, d: usize| {
                     (out * s.strides[d] + tap * s.dilations[d]).checked_sub(s.pads[d])
@@ -165,10 +192,10 @@ impl Case {
                 }
                 let pixel = (n * s.height + iy) * s.width + ix;
                 for m in 0..s.out_channels {
-                    for c in 0..s.channels {
+                    for c in 0..share {
+                        let input = pixel * s.channels + m / out_share * share + c;
+                        let weight = ((filters + m) * s.kernel[0] * s.kernel[1] + tap) * share + c;
                         let output = out * s.out_channels + m;
-                        let (input, weight) =
-                            (pixel * s.channels + c, (m * s.kernel[0] * s.kernel[1] + tap) * s.channels + c);
                         let (result, a, b) = match pass {
                             Pass::Forward => (output, input, weight),
                             Pass::GradInput => (input, output, weight),
@@ -210,8 +237,7 @@ impl Case {
                 addresses.extend(self.factors.as_ref().map(|factors| memory.put(&stored(Elements::Fp32, factors))));
             }
         }
-        let [rows, columns, _] = s.product(pass);
-        let result = memory.reserve(rows * columns * product.stored.width() as usize / 8);
+        let result = memory.reserve(self.results() * product.stored.width() as usize / 8);
         let counters = memory.put(&[0; 24]);
         addresses.push(result);
         let [sums, turns] = s.workspace(pass);
@@ -247,6 +273,8 @@ pub(crate) fn in_parts() -> Case {
         strides: [1, 1],
         dilations: [1, 1],
         pads: [1, 1],
+        groups: 1,
+        count: 1,
     };
     let (format, elements) = (Format::PAPER_LOW_FORWARD, Elements::Codes(Format::PAPER_LOW_FORWARD));
     let mut rng = Rng::with_seed(3);
@@ -274,6 +302,8 @@ pub(crate) fn every_code(format: Format) -> Case {
         strides: [1, 1],
         dilations: [1, 1],
         pads: [0, 0],
+        groups: 1,
+        count: 1,
     };
     let mut numbers = vec![0.0; 256];
     unpack_u8(format, &(0..=255).collect::<Vec<u8>>(), &mut numbers).unwrap();

@@ -98,9 +98,38 @@ fn wrong_places_and_numbers_are_found() {
             ("k < end; k += DEPTH, step++", "k < begin + DEPTH; k += DEPTH, step++"),
             ("right = 2 * 8192 + left", "right = 2 * 8192"),
             ("right[j / 2] + 2 * (j % 2)", "right[j / 2] + 2 * (1 - j % 2)"),
-            ("column = tile % tiles * TILE", "column = 8 + tile % tiles * TILE"),
+            ("% tiles * TILE;", "% tiles * TILE + 8;"),
             ("if (row + of >= a.window.rows || column + first >= a.window.columns) continue;", ""),
         ] {
+            assert!(source.contains(text), "{text}");
+            assert!(found(&case, &source.replace(text, other), &expected).0, "{pass:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn wrong_groups_are_found() {
+    for pass in [Pass::Forward, Pass::GradInput, Pass::GradWeight] {
+        let mut rng = Rng::with_seed(2);
+        let case = loop {
+            let case = case(&mut rng, pass, 24);
+            let is_scaled = pass == Pass::GradInput || case.product.sides.iter().any(|side| side.chain.inputs.len() > 1);
+            if case.sizes.groups > 2 && is_scaled {
+                break case;
+            }
+        };
+        let (source, expected) = (source(&case), right(&case));
+        let scaled = [("channel += matrix * a.window.channel_step;", "")];
+        let scaled = if pass == Pass::GradInput { &[][..] } else { &scaled };
+        for (text, other) in [
+            ("matrix * a.left_step", "(matrix + 1) * a.left_step"),
+            ("matrix * a.right_step", "0"),
+            ("matrix * a.out_step", "0"),
+            ("matrix = tile / of_matrix", "matrix = (tile + 1) / of_matrix"),
+        ]
+        .iter()
+        .chain(scaled)
+        {
             assert!(source.contains(text), "{text}");
             assert!(found(&case, &source.replace(text, other), &expected).0, "{pass:?}: {text}");
         }
