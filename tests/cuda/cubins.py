@@ -1,9 +1,11 @@
 """Compiles kernels for GPUs without one, and checks what they take against a table: see README.md."""
 
 import argparse
+import concurrent.futures
 import csv
 import ctypes
 import importlib.metadata
+import os
 import pathlib
 import re
 import subprocess
@@ -97,8 +99,10 @@ def measured(architectures):
     source = subprocess.run(example, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     headers = [(path.name, path.read_text()) for path in sorted((ROOT / "crates/cuda/device").iterdir())]
     compiler, rows = Nvrtc(), {}
-    for architecture in architectures:
-        cubin, log = compiler.compile(source, headers, architecture)
+    compiled = concurrent.futures.ThreadPoolExecutor(os.cpu_count()).map(
+        lambda architecture: compiler.compile(source, headers, architecture), architectures
+    )
+    for architecture, (cubin, log) in zip(architectures, compiled):
         loops = main_loops(cubin)
         for name, (registers, spilled) in sorted(resources(log).items()):
             length, products = loops.get(name, (0, 0))

@@ -1,12 +1,15 @@
-//! Prints the source of kernels of each kind, for compilers: products of each pass, precision and way to read, sums of columns, a chain.
+//! Prints the source of kernels of each kind, for compilers: products of each pass, precision and way to read, sums of columns, a chain,
+//! functions of rows, moves, windows.
 //! `cargo run -p bitbudget-cuda --example kernels`.
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Elements, Kernel, Parts,
-    Pass, Precision, Product, Statistic, file,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Depthwise, DepthwiseSizes,
+    Elements, Kernel, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision, Product, RowFunction, RowSizes, Rows,
+    Statistic, file, moved,
 };
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::Expression;
+use bitbudget_ir::ops::{self, Window};
+use bitbudget_ir::{Expression, Real};
 
 const ROUNDING: Option<(Format, Overflow, bool)> = Some((Format::PAPER_LOW_FORWARD, Overflow::Saturate, true));
 const LOW: Elements = Elements::Codes(Format::PAPER_LOW_FORWARD);
@@ -30,6 +33,85 @@ fn kernels() -> Vec<Kernel> {
     let mut chain = normalised();
     chain.parts[0].stored = Some(LOW);
     kernels.push(chain.kernel("chain"));
+    kernels.extend(rows());
+    kernels.extend(moves());
+    kernels.extend(windows());
+    kernels
+}
+
+/// Functions of rows that a warp, a block, and a block over and over take.
+fn rows() -> Vec<Kernel> {
+    let each = ChainInput { elements: LOW, read: ChainRead::Each };
+    let by_place = ChainInput { elements: Elements::Fp32, read: ChainRead::Channel };
+    let functions = [
+        ("softmax", RowFunction::of(&ops::Softmax {}.into()), vec![each]),
+        ("layer_norm", Some(RowFunction::layer_normalization(1e-5, true)), vec![each, by_place, by_place]),
+        (
+            "layer_norm_grad",
+            RowFunction::of(&ops::LayerNormGradInput { axis: 1, epsilon: Real(1e-5) }.into()),
+            vec![each, each, by_place],
+        ),
+    ];
+    let mut kernels = Vec::new();
+    for (name, function, inputs) in functions {
+        let Some(function) = function else { continue };
+        for (size, length) in [("warp", 768), ("block", 4096), ("far", 50_000)] {
+            let parts = (0..inputs.len()).map(|i| as_read(i)).collect();
+            let chain = Chain { inputs: inputs.clone(), parts };
+            let rows = Rows::new(chain, function.clone(), ROUNDING, LOW, &RowSizes { rows: 1 << 14, length });
+            kernels.push(rows.kernel(&format!("{name}_of_{size}")));
+        }
+    }
+    kernels
+}
+
+/// Slices, permutations and transpositions.
+fn moves() -> Vec<Kernel> {
+    let axis = |size, from, to| MoveAxis { size, from, to };
+    let kinds = [
+        ("slices", vec![axis(64, 1, 1), axis(1024, 128, 64)]),
+        ("permutations", vec![axis(3, 1, 8), axis(8, 3, 1), axis(1024, 24, 24)]),
+        ("transpositions", vec![axis(64, 1, 1024), axis(1024, 64, 1), axis(32, 65_536, 65_536)]),
+    ];
+    let mut kernels = Vec::new();
+    for (name, axes) in kinds {
+        if let Some(first) = moved(&axes, [0, 0]).unwrap_or_default().first() {
+            kernels.push(first.kernel(LOW, None, LOW).kernel(&format!("{name}_of_codes")));
+            kernels.push(first.kernel(Elements::Fp32, ROUNDING, LOW).kernel(&format!("{name}_to_codes")));
+        }
+    }
+    kernels
+}
+
+/// Pooling and convolutions of each channel by itself.
+fn windows() -> Vec<Kernel> {
+    let window = Window {
+        kernel: [3, 3],
+        strides: [2, 2],
+        pads_begin: [1, 1],
+        pads_end: [1, 1],
+        dilations: [1, 1],
+        ceil: false,
+    };
+    let sizes = PoolSizes { batch: 128, channels: 64, input: [32, 32], output: [16, 16], window };
+    let pooling = [
+        ("maxima", Pooling::Max { maximum: true, tap: true }),
+        ("maxima_grad", Pooling::MaxGrad),
+        ("means", Pooling::Average { is_padded: false }),
+        ("means_grad", Pooling::AverageGrad { is_padded: false }),
+    ];
+    let mut kernels = Vec::new();
+    for (name, pooling) in pooling {
+        kernels.push(Pool::new(normalised(), pooling, ROUNDING, LOW, &sizes).kernel(name));
+    }
+    for (name, pass) in [("forward", Pass::Forward), ("input", Pass::GradInput), ("weight", Pass::GradWeight)] {
+        let chains = match pass {
+            Pass::GradInput => [read(LOW), read(LOW)],
+            Pass::Forward | Pass::GradWeight => [normalised(), read(LOW)],
+        };
+        let depthwise = Depthwise::new(pass, chains, ROUNDING, LOW, &DepthwiseSizes(sizes));
+        kernels.push(depthwise.kernel(&format!("depthwise_{name}")));
+    }
     kernels
 }
 
@@ -70,18 +152,27 @@ fn products() -> Vec<Kernel> {
             }
         }
     }
+    let grouped = ConvSizes { groups: 4, ..sizes(128, 32) };
+    for (pass, name) in [(Pass::Forward, "forward"), (Pass::GradInput, "input"), (Pass::GradWeight, "weight")] {
+        let product = Product::new(pass, [read(LOW), read(LOW)], Precision::Bf16, ROUNDING, LOW, &grouped);
+        kernels.push(product.kernel(&format!("grouped_{name}")));
+    }
     kernels
+}
+
+/// A tensor's numbers as they are.
+fn as_read(input: usize) -> ChainPart {
+    ChainPart {
+        expression: Expression::Operand(0),
+        operands: vec![ChainOperand::Input(input)],
+        rounding: None,
+        stored: None,
+    }
 }
 
 /// Numbers as they are stored.
 fn read(elements: Elements) -> Chain {
-    let part = ChainPart {
-        expression: Expression::Operand(0),
-        operands: vec![ChainOperand::Input(0)],
-        rounding: None,
-        stored: None,
-    };
-    Chain { inputs: vec![ChainInput { elements, read: ChainRead::Each }], parts: vec![part] }
+    Chain { inputs: vec![ChainInput { elements, read: ChainRead::Each }], parts: vec![as_read(0)] }
 }
 
 /// Numbers that are normalised by channel, rectified and rounded as they are read.

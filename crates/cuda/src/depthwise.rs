@@ -229,10 +229,7 @@ KERNEL({name}, POOL_THREADS, struct {name}_arguments) {{
         );
         for (i, elements) in self.other.read(ChainRead::Each) {
             let width = elements.width();
-            let _ = writeln!(
-                text,
-                "        u32 x{i}[4];\n        {load}_{width}(x{i}, a.other_in{i}, first, valid);"
-            );
+            let _ = writeln!(text, "        u32 x{i}[4];\n        {load}_{width}(x{i}, a.other_in{i}, first, valid);");
         }
         text.push_str("        UNROLL for (u32 e = 0; e < 4; e++) {\n            if (e >= valid) continue;\n");
         text.push_str("            const u32 channel = first_channel + e; (void)channel;\n");
@@ -279,7 +276,8 @@ KERNEL({name}, POOL_THREADS, struct {name}_arguments) {{
         let load = self.load();
         for (i, elements) in self.chain.read(ChainRead::Each) {
             let width = elements.width();
-            let _ = writeln!(text, "            u32 x{i}[4];\n            {load}_{width}(x{i}, a.in{i}, first, valid);");
+            let _ =
+                writeln!(text, "            u32 x{i}[4];\n            {load}_{width}(x{i}, a.in{i}, first, valid);");
         }
         text.push_str("            UNROLL for (u32 e = 0; e < 4; e++) {\n            if (e >= valid) continue;\n");
         text.push_str("            const u32 channel = first_channel + e; (void)channel;\n");

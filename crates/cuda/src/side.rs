@@ -149,7 +149,8 @@ impl Side {
             }
             for i in &each {
                 let w = width(i);
-                let _ = writeln!(text, "                eight_{w}({side}{i} + i, (const u{w} *)a.{side}_in{i} + {at});");
+                let _ =
+                    writeln!(text, "                eight_{w}({side}{i} + i, (const u{w} *)a.{side}_in{i} + {at});");
             }
         } else {
             let (line, k) = match self.matrix.is_across() {
@@ -172,7 +173,8 @@ impl Side {
             }
             for i in &each {
                 let w = width(i);
-                let _ = writeln!(text, "                set_{w}({side}{i} + i, e, (const u{w} *)a.{side}_in{i} + {at});");
+                let _ =
+                    writeln!(text, "                set_{w}({side}{i} + i, e, (const u{w} *)a.{side}_in{i} + {at});");
             }
         }
         text + "            }\n        }\n"

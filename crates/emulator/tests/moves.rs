@@ -84,7 +84,7 @@ fn elements_come_to_their_places() {
     ];
     let mut cases = Vec::new();
     let mut kernels = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..250 {
         let (axes, offsets, counts) = axes(&mut rng);
         let launches = moved(&axes, offsets).unwrap();
         let form = rng.usize(..4);
@@ -117,7 +117,7 @@ fn elements_come_to_their_places() {
         assert_eq!(found, expected, "{name}: {axes:?} {offsets:?}");
         assert_eq!(counts, expected_counts, "{name}: {axes:?} {offsets:?}");
     }
-    assert!(ways.len() == 3 && ways.values().all(|&count| count > 20), "{ways:?}");
+    assert!(ways.len() == 3 && ways.values().all(|&count| count > 10), "{ways:?}");
 }
 
 /// Tiles read and write whole sectors, where single elements would touch one each.

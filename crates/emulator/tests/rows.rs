@@ -30,7 +30,7 @@ const SIZES: [(usize, usize); 13] = [
     (1, 4096),
     (1, 8191),
     (2, 8193),
-    (1, 20_000),
+    (1, 9001),
 ];
 
 /// A kernel reads operand `i` of the function as `reads[i]` says.

@@ -113,7 +113,8 @@ fn wrong_groups_are_found() {
         let mut rng = Rng::with_seed(2);
         let case = loop {
             let case = case(&mut rng, pass, 24);
-            let is_scaled = pass == Pass::GradInput || case.product.sides.iter().any(|side| side.chain.inputs.len() > 1);
+            let is_scaled =
+                pass == Pass::GradInput || case.product.sides.iter().any(|side| side.chain.inputs.len() > 1);
             if case.sizes.groups > 2 && is_scaled {
                 break case;
             }
