@@ -142,7 +142,8 @@ impl ConvSizes {
         self.product(pass)[2].div_ceil(self.parts(pass)) > CHAIN
     }
 
-    /// The arguments of a pass's kernel; addresses are those of the operands' tensors and of the result, then of counters and workspace.
+    /// The arguments of a pass's kernel; addresses are those of the operands' tensors, of the bias if there is one, and of the result, then of
+    /// counters and workspace.
     pub fn arguments(&self, pass: Pass, addresses: &[u64], counters: u64, workspace: [u64; 2]) -> Vec<Argument> {
         let [rows, columns, inner] = self.product(pass);
         let ([share, out_share], [input, weights, output]) = (self.shares(), self.steps());

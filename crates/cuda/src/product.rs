@@ -24,6 +24,8 @@ pub struct Product {
     pub sides: [Side; 2],
     /// What is multiplied.
     pub precision: Precision,
+    /// How the numbers lie that are added to columns, if there are such.
+    pub bias: Option<Elements>,
     /// How results are rounded.
     pub rounding: Option<Rounding>,
     /// How results lie.
@@ -59,12 +61,18 @@ impl Product {
             pass,
             sides: [side(left, first), side(right, second)],
             precision,
+            bias: None,
             rounding,
             stored,
             is_long: sizes.is_long(pass),
             in_parts: sizes.parts(pass) > 1,
             is_batched,
         }
+    }
+
+    /// The same with numbers of each column that are added.
+    pub fn with_bias(self, bias: Elements) -> Product {
+        Product { bias: Some(bias), ..self }
     }
 
     /// Bytes of shared memory of a block.
@@ -87,9 +95,10 @@ impl Product {
     pub fn kernel(&self, name: &str) -> Kernel {
         let [left, right] = &self.sides;
         let mut text = format!(
-            "struct {name}_arguments {{\n{}{}    void *out;\n    u64 *counters;\n    float *sums;\n    u32 *turns;\n    u64 left_step, right_step, out_step;\n    struct window window;\n}};\n",
+            "struct {name}_arguments {{\n{}{}{}    void *out;\n    u64 *counters;\n    float *sums;\n    u32 *turns;\n    u64 left_step, right_step, out_step;\n    struct window window;\n}};\n",
             left.arguments("left"),
-            right.arguments("right")
+            right.arguments("right"),
+            if self.bias.is_some() { "    const void *bias;\n" } else { "" },
         );
         let pass = match self.pass {
             Pass::Forward => "forward",
@@ -200,6 +209,7 @@ impl Product {
     fn results(&self, text: &mut String) {
         let (width, row) = (self.stored.width(), self.result_row());
         let number = format!("{}.of[i][j][2 * half + e]", self.sums());
+        let number = if self.bias.is_some() { format!("({number} + bias[j][e])") } else { number };
         let counted = self.rounding.filter(|r| r.2).map(|(format, overflow, _)| constants(format, overflow));
         if counted.is_some() {
             *text += "    struct counts counts = {0, 0, 0};\n";
@@ -216,10 +226,13 @@ impl Product {
         let count = counted
             .as_ref()
             .map_or(String::new(), |f| format!("                    count_number({f}, bits_of({number}), &counts);\n"));
+        text.push_str("    const u32 lane = t % 32;\n");
+        if let Some(bias) = self.bias {
+            self.read_bias(text, bias);
+        }
         let _ = writeln!(
             text,
-            "    const u32 lane = t % 32;
-    UNROLL for (u32 i = 0; i < 4; i++)
+            "    UNROLL for (u32 i = 0; i < 4; i++)
         UNROLL for (u32 j = 0; j < 4; j++)
             UNROLL for (u32 half = 0; half < 2; half++) {{
                 u32 x[2];
@@ -258,6 +271,23 @@ impl Product {
         }
     }
 
+    /// The statements that read what is added to the columns of a thread.
+    fn read_bias(&self, text: &mut String, bias: Elements) {
+        let width = bias.width();
+        let first = if self.is_batched { "matrix * a.window.columns + " } else { "" };
+        let _ = writeln!(
+            text,
+            "    float bias[4][2];
+    UNROLL for (u32 j = 0; j < 4; j++)
+        UNROLL for (u32 e = 0; e < 2; e++) {{
+            const u32 of = column + warp % 4 * 32 + 8 * j + lane % 4 * 2 + e;
+            if (of < a.window.columns) bias[j][e] = {};
+            else bias[j][e] = 0;
+        }}",
+            bias.number(&format!("get{width}((const u{width} *)a.bias + ({first}of))"))
+        );
+    }
+
     fn overflow(&self) -> Overflow {
         self.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow)
     }
@@ -268,6 +298,9 @@ impl Product {
         let mut formats = left.chain.formats();
         formats.extend(right.chain.formats());
         formats.extend(result_formats(self.rounding, Some(self.stored)));
+        if let Some(Elements::Codes(format)) = self.bias {
+            formats.insert((format, Overflow::Saturate));
+        }
         formats
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Case {
     pub(crate) operands: [Vec<f32>; 2],
     /// What is multiplied with the channels of the input before they are rectified and rounded, if the kernel does that.
     factors: Option<Vec<f32>>,
+    /// What is added to the output's channels.
+    bias: Option<Vec<f32>>,
 }
 
 /// What a kernel came to.
@@ -132,6 +134,7 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let [input, weights, gradient] = elements_of(&sizes);
     let mut numbers = |count: usize| rounded(format, (0..count).map(|_| rng.f32() * 4.0 - 2.0).collect());
     let (input, weights, gradient) = (numbers(input), numbers(weights), numbers(gradient));
+    let bias = numbers(sizes.out_channels);
     let is_scaled = rng.bool() && pass != Pass::GradInput && !is_matrices;
     let to = [Format::PAPER_LOW_FORWARD, Format::BF16, Format::PAPER_HIGH][rng.usize(..3)];
     let overflow = if rng.bool() { Overflow::Saturate } else { Overflow::NotFinite };
@@ -144,8 +147,12 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
     let precision = Precision::of(format, format);
     let mut product = Product::new(pass, chains, precision, Some((to, overflow, true)), Elements::Codes(to), &sizes);
     product.is_long |= rng.u8(..4) == 0;
+    let bias = Some(bias).filter(|_| pass == Pass::Forward && !is_matrices && rng.bool());
+    if bias.is_some() {
+        product = product.with_bias(elements);
+    }
     let factors = is_scaled.then(|| (0..channels).map(|c| 0.5 + (c * 7 % 16) as f32 / 8.0).collect());
-    Case { sizes, product, operands, factors }
+    Case { sizes, product, operands, factors, bias }
 }
 
 impl Case {
@@ -175,7 +182,8 @@ impl Case {
     /// Each sum in FP64, and the sum of the magnitudes of its products.
     pub(crate) fn expected(&self) -> Vec<(f64, f64)> {
         let (s, pass, [first, second]) = (&self.sizes, self.product.pass, self.multiplied());
-        let mut sums = vec![(0.0, 0.0); self.results()];
+        let bias = |i: usize| self.bias.as_ref().map_or(0.0, |bias| f64::from(bias[i % s.out_channels]));
+        let mut sums: Vec<(f64, f64)> = (0..self.results()).map(|i| (bias(i), bias(i).abs())).collect();
         let (share, out_share) = (s.channels / s.groups, s.out_channels / s.groups);
         // Several products have images of their own.
         for out in 0..s.count * s.batch * s.out_height * s.out_width {
@@ -237,6 +245,9 @@ impl Case {
                 addresses.extend(self.factors.as_ref().map(|factors| memory.put(&stored(Elements::Fp32, factors))));
             }
         }
+        addresses.extend(
+            self.bias.as_ref().map(|bias| memory.put(&stored(product.sides[1].chain.inputs[0].elements, bias))),
+        );
         let result = memory.reserve(self.results() * product.stored.width() as usize / 8);
         let counters = memory.put(&[0; 24]);
         addresses.push(result);
@@ -284,7 +295,7 @@ pub(crate) fn in_parts() -> Case {
     let chains = [plain(elements), plain(elements)];
     let product =
         Product::new(Pass::GradWeight, chains, Precision::Bf16, rounding, Elements::Codes(Format::BF16), &sizes);
-    Case { sizes, product, operands, factors: None }
+    Case { sizes, product, operands, factors: None, bias: None }
 }
 
 /// A product with the unit matrix, of eight channels, of which the first one of pixel `i` is the code `i` of a format of 8 bits.
@@ -312,5 +323,5 @@ pub(crate) fn every_code(format: Format) -> Case {
     let weight = Elements::Codes(Format::BF16);
     let product =
         Product::new(Pass::Forward, [plain(elements), plain(weight)], Precision::Bf16, None, Elements::Fp32, &sizes);
-    Case { sizes, product, operands: [input, weights], factors: None }
+    Case { sizes, product, operands: [input, weights], factors: None, bias: None }
 }
