@@ -29,6 +29,12 @@ impl Allocation {
     fn begin(&self) -> usize {
         self.units.as_ptr() as usize
     }
+
+    /// How many bytes lie before those at an address, if all of them belong to it.
+    fn first(&self, address: usize, bytes: usize) -> Option<usize> {
+        let first = address.checked_sub(self.begin())?;
+        (first.saturating_add(bytes) <= self.bytes).then_some(first)
+    }
 }
 
 impl Memory {
@@ -60,11 +66,38 @@ impl Memory {
         Some(bytes.take(allocation.bytes).collect())
     }
 
+    /// Bytes at an address, if they belong to one allocation.
+    pub fn read(&self, address: Address, bytes: usize) -> Option<Vec<u8>> {
+        let (allocation, first) = self.allocations.iter().find_map(|a| Some((a, a.first(address as usize, bytes)?)))?;
+        let all = allocation.units.iter().flat_map(|unit| unit.0);
+        Some(all.skip(first).take(bytes).collect())
+    }
+
+    /// Writes bytes to an address; says whether they belong to one allocation.
+    pub fn write(&mut self, address: Address, bytes: &[u8]) -> bool {
+        let found = self.allocations.iter_mut().find_map(|a| {
+            let first = a.first(address as usize, bytes.len())?;
+            Some((a, first))
+        });
+        let Some((allocation, first)) = found else { return false };
+        for (at, &byte) in (first..).zip(bytes) {
+            allocation.units[at / UNIT].0[at % UNIT] = byte;
+        }
+        allocation.shadow[first..first + bytes.len()].fill(Byte::KNOWN);
+        true
+    }
+
+    /// Nothing is known of the bytes at an address any more: whoever reads them before he writes them makes a mistake.
+    pub fn forget(&mut self, address: Address, bytes: usize) {
+        self.shadow(address as usize, bytes).into_iter().for_each(|shadow| shadow.fill(Byte::default()));
+    }
+
     /// The accesses of the bytes at an address, if they belong to one allocation.
     pub(crate) fn shadow(&mut self, address: usize, bytes: usize) -> Option<&mut [Byte]> {
-        let inside = |a: &Allocation| address >= a.begin() && address.saturating_add(bytes) <= a.begin() + a.bytes;
-        let allocation = self.allocations.iter_mut().find(|a| inside(a))?;
-        let first = address - allocation.begin();
+        let (allocation, first) = self.allocations.iter_mut().find_map(|a| {
+            let first = a.first(address, bytes)?;
+            Some((a, first))
+        })?;
         allocation.shadow.get_mut(first..first + bytes)
     }
 

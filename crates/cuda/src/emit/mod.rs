@@ -1,0 +1,44 @@
+//! From a program's instructions to launches of kernels.
+
+mod chaining;
+mod finite;
+mod heads;
+mod loss;
+mod moving;
+mod orders;
+mod products;
+mod reductions;
+mod windows;
+mod work;
+
+use bitbudget_program::{Instruction, Program};
+
+pub use work::{Addresses, EmitError, Emitted, Launch};
+
+/// The launches of an instruction; none for those that compute nothing.
+///
+/// `channels_last` says by buffer whether the channels lie last. Counters begin at the `counted`-th of three words each.
+///
+/// # Errors
+/// If there is no kernel for an operator, or for the way in which operands lie.
+pub fn emit(
+    program: &Program,
+    instruction: &Instruction,
+    channels_last: &[bool],
+    addresses: &Addresses,
+    counted: usize,
+) -> Result<Emitted, EmitError> {
+    match instruction {
+        Instruction::Compute { parts, kernel, .. } => {
+            let mut work = work::Work::new(program, parts, &kernel.roles, channels_last, addresses, counted);
+            heads::heads(&mut work)?;
+            Ok(work.emitted())
+        }
+        Instruction::Store { value, target } => {
+            let mut work = work::Work::new(program, &[], &[], channels_last, addresses, counted);
+            moving::stored(&mut work, *value, *target)?;
+            Ok(work.emitted())
+        }
+        Instruction::View { .. } | Instruction::Free { .. } => Ok(Emitted::default()),
+    }
+}
