@@ -236,12 +236,26 @@ fn gap(format: Format, x: f32) -> f64 {
 fn slack(instruction: &Instruction, numbers: &BTreeMap<BufferId, Vec<f32>>, results: usize) -> f64 {
     let Instruction::Compute { parts, .. } = instruction else { return 0.0 };
     let sum = |id: &BufferId| numbers.get(id).map_or(0.0, |x| x.iter().map(|x| f64::from(x.abs())).sum::<f64>());
-    let sums = parts.iter().filter(|part| matches!(part.op, Op::ReduceSum(_) | Op::BatchNormGradScale(_)));
-    1e-6 * sums.flat_map(|part| part.inputs.first()).map(sum).sum::<f64>() / results as f64
+    let of = |part: &Part| {
+        let operand = part.inputs.first().map_or(0.0, sum);
+        match &part.op {
+            Op::ReduceSum(_) | Op::BatchNormGradScale(_) => operand / results as f64,
+            Op::BatchMean(_) => operand / part.inputs.first().and_then(|id| numbers.get(id)).map_or(1, Vec::len) as f64,
+            _ => 0.0,
+        }
+    };
+    1e-6 * parts.iter().map(of).sum::<f64>()
 }
 
 /// Numbers are the same but for roundings of sums: a few are neighbours in their format.
-fn assert_near(place: &str, buffer: &Buffer, found: &[f32], expected: &[f32], slack: f64) {
+fn assert_near(
+    place: &str,
+    buffer: &Buffer,
+    found: &[f32],
+    expected: &[f32],
+    slack: f64,
+    describe: &dyn Fn() -> String,
+) {
     let largest = expected.iter().fold(0.0f64, |a, b| a.max(f64::from(b.abs())));
     let mut neighbours = 0;
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
@@ -252,7 +266,7 @@ fn assert_near(place: &str, buffer: &Buffer, found: &[f32], expected: &[f32], sl
             continue;
         }
         let one = 1.01 * gap(buffer.format, expected.abs().max(found.abs()));
-        assert!(apart <= one, "{place}, element {i}: {found}, not {expected}");
+        assert!(apart <= one, "{place}, element {i}: {found}, not {expected}\n{}", describe());
         neighbours += 1;
     }
     assert!(neighbours <= 2 + found.len() / 50, "{place}: {neighbours} of {} are neighbours", found.len());
@@ -294,7 +308,9 @@ fn check(network: Network, options: &Options) {
             let buffer = program.buffer(id);
             let place = format!("{id} `{}` {:?} of {}", buffer.name, buffer.shape, name(instruction));
             let slack = slack(instruction, &numbers, expected.len());
-            assert_near(&place, buffer, &device.numbers(id), &expected, slack);
+            assert_near(&place, buffer, &device.numbers(id), &expected, slack, &|| {
+                format!("{instruction:?}\n{:?}\n{expected:?}", device.numbers(id))
+            });
             device.set(id, &expected);
             numbers.insert(id, expected);
         }
@@ -325,12 +341,22 @@ fn name(instruction: &Instruction) -> String {
     }
 }
 
-fn options(low_ratio: f64) -> Options {
-    let method = if low_ratio < 0.0 { Method::Fp32 } else { Method::ALL[0] };
-    Options { batch: BATCH, method, low_ratio: low_ratio.max(0.0), rewrite: None, ..Options::default() }
+fn options(method: Method, low_ratio: f64) -> Options {
+    Options { batch: BATCH, method, low_ratio, rewrite: None, ..Options::default() }
 }
 
 #[test]
 fn steps_in_fp32_are_those_of_the_cpu() {
-    check(Network::SqueezeNet, &options(-1.0));
+    check(Network::SqueezeNet, &options(Method::Fp32, 0.0));
+}
+
+#[test]
+fn steps_with_packed_tensors_are_those_of_the_cpu() {
+    check(Network::SqueezeNet, &options(Method::Demote, 0.6));
+    check(Network::ResNet18, &options(Method::Demote, 1.0));
+}
+
+#[test]
+fn steps_with_depthwise_convolutions_are_those_of_the_cpu() {
+    check(Network::MobileNetV2, &options(Method::Demote, 0.6));
 }

@@ -200,7 +200,7 @@ DEVICE void set_32(struct eight *x, u32 e, const void *p) { x->word[e] = get32(p
 // it is `pitch` numbers, from one of the gradient that is read across `across_pitch`, from a row of the result to the next `result_pitch`.
 struct window {
     u32 rows, columns, inner;
-    u32 pitch, across_pitch, result_pitch, channel_step;
+    u32 pitch, across_pitch, result_pitch, channel_step, bias_step;
     u32 height, width, channels;
     u32 out_pixels, pixels_magic, pixels_shift, out_width, width_magic, width_shift;
     u32 channels_magic, channels_shift, taps_width, taps_magic, taps_shift, taps;

@@ -4,15 +4,16 @@
 
 use bitbudget_cuda::{
     Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Depthwise, DepthwiseSizes,
-    Elements, Kernel, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision, Product, RowFunction, RowSizes, Rows,
-    Statistic, file, moved,
+    Elements, Epilogue, Kernel, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision, Product, Rounding,
+    RowFunction, RowSizes, Rows, Statistic, file, moved,
 };
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::ops::{self, Window};
 use bitbudget_ir::{Expression, Real};
 
-const ROUNDING: Option<(Format, Overflow, bool)> = Some((Format::PAPER_LOW_FORWARD, Overflow::Saturate, true));
+const ROUNDING: Option<Rounding> = Some((Format::PAPER_LOW_FORWARD, Overflow::Saturate, true));
 const LOW: Elements = Elements::Codes(Format::PAPER_LOW_FORWARD);
+const ROUNDED: Epilogue = Epilogue { rounding: ROUNDING, elements: LOW };
 
 fn main() {
     println!("{}", file(&kernels()));
@@ -27,7 +28,7 @@ fn kernels() -> Vec<Kernel> {
         }
     }
     for (statistic, name, count) in [(Statistic::Sums(1), "sums", 1), (Statistic::Moments, "moments", 2)] {
-        let results = vec![(None, Elements::Fp32); count];
+        let results = vec![Epilogue::FP32; count];
         kernels.push(Parts { statistic, results }.kernel(&format!("{name}_of_parts")));
     }
     let mut chain = normalised();
@@ -56,9 +57,9 @@ fn rows() -> Vec<Kernel> {
     for (name, function, inputs) in functions {
         let Some(function) = function else { continue };
         for (size, length) in [("warp", 768), ("block", 4096), ("far", 50_000)] {
-            let parts = (0..inputs.len()).map(|i| as_read(i)).collect();
+            let parts = (0..inputs.len()).map(as_read).collect();
             let chain = Chain { inputs: inputs.clone(), parts };
-            let rows = Rows::new(chain, function.clone(), ROUNDING, LOW, &RowSizes { rows: 1 << 14, length });
+            let rows = Rows::new(chain, function.clone(), ROUNDED, &RowSizes { rows: 1 << 14, length });
             kernels.push(rows.kernel(&format!("{name}_of_{size}")));
         }
     }
@@ -76,8 +77,8 @@ fn moves() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     for (name, axes) in kinds {
         if let Some(first) = moved(&axes, [0, 0]).unwrap_or_default().first() {
-            kernels.push(first.kernel(LOW, None, LOW).kernel(&format!("{name}_of_codes")));
-            kernels.push(first.kernel(Elements::Fp32, ROUNDING, LOW).kernel(&format!("{name}_to_codes")));
+            kernels.push(first.kernel(LOW, Epilogue { rounding: None, ..ROUNDED }).kernel(&format!("{name}_of_codes")));
+            kernels.push(first.kernel(Elements::Fp32, ROUNDED).kernel(&format!("{name}_to_codes")));
         }
     }
     kernels
@@ -102,14 +103,14 @@ fn windows() -> Vec<Kernel> {
     ];
     let mut kernels = Vec::new();
     for (name, pooling) in pooling {
-        kernels.push(Pool::new(normalised(), pooling, ROUNDING, LOW, &sizes).kernel(name));
+        kernels.push(Pool::new(normalised(), pooling, ROUNDED, &sizes).kernel(name));
     }
     for (name, pass) in [("forward", Pass::Forward), ("input", Pass::GradInput), ("weight", Pass::GradWeight)] {
         let chains = match pass {
             Pass::GradInput => [read(LOW), read(LOW)],
             Pass::Forward | Pass::GradWeight => [normalised(), read(LOW)],
         };
-        let depthwise = Depthwise::new(pass, chains, ROUNDING, LOW, &DepthwiseSizes(sizes));
+        let depthwise = Depthwise::new(pass, chains, ROUNDED, &DepthwiseSizes(sizes));
         kernels.push(depthwise.kernel(&format!("depthwise_{name}")));
     }
     kernels
@@ -147,14 +148,14 @@ fn products() -> Vec<Kernel> {
                     Pass::Forward | Pass::GradInput => [chain.clone(), read(LOW)],
                     Pass::GradWeight => [read(LOW), chain.clone()],
                 };
-                let product = Product::new(pass, operands, *precision, ROUNDING, LOW, &sizes);
+                let product = Product::new(pass, operands, *precision, ROUNDED, &sizes);
                 kernels.push(product.kernel(&format!("of_{}_{pass_name}_{size_name}", name.replace('-', "_"))));
             }
         }
     }
     let grouped = ConvSizes { groups: 4, ..sizes(128, 32) };
     for (pass, name) in [(Pass::Forward, "forward"), (Pass::GradInput, "input"), (Pass::GradWeight, "weight")] {
-        let product = Product::new(pass, [read(LOW), read(LOW)], Precision::Bf16, ROUNDING, LOW, &grouped);
+        let product = Product::new(pass, [read(LOW), read(LOW)], Precision::Bf16, ROUNDED, &grouped);
         kernels.push(product.kernel(&format!("grouped_{name}")));
     }
     kernels

@@ -158,9 +158,9 @@ impl ConvSizes {
             Pass::GradInput => (self.out_channels, self.channels, [output, weights, input]),
             Pass::GradWeight => (self.channels, columns, [output, input, weights]),
         };
-        // The channels of the input, which may be normalised as they are read.
-        let channel_step = if self.groups > 1 { share } else { 0 };
-        let mut words = vec![rows, columns, inner, pitch, self.out_channels, result_pitch, channel_step];
+        // The channels of the input, which may be normalised as they are read, and those of the output.
+        let [channel_step, bias_step] = if self.groups > 1 { [share, out_share] } else { [0, 0] };
+        let mut words = vec![rows, columns, inner, pitch, self.out_channels, result_pitch, channel_step, bias_step];
         words.extend([height, width, channels]);
         let divisor = |words: &mut Vec<usize>, d: usize| {
             let Divisor { magic, shift } = Divisor::new(d as u32);

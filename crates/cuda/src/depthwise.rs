@@ -1,7 +1,7 @@
 //! Convolutions of each channel by itself, with channels last, and their gradients.
 
-use crate::chain::{Chain, ChainRead, Rounding, result_formats, written};
-use crate::elements::Elements;
+use crate::chain::{Chain, ChainRead};
+use crate::epilogue::Epilogue;
 use crate::parts::PartSizes;
 use crate::pass::Pass;
 use crate::pools::PoolSizes;
@@ -29,10 +29,8 @@ pub struct Depthwise {
     pub chain: Chain,
     /// How those are computed that meet them: the weights, one by one; of the weights' gradient the output's.
     pub other: Chain,
-    /// How results are rounded; of the weights' gradient [`crate::Parts`] do that.
-    pub rounding: Option<Rounding>,
-    /// How results lie.
-    pub stored: Elements,
+    /// What becomes of results; of the weights' gradient [`crate::Parts`] have one.
+    pub epilogue: Epilogue,
     /// Whether channels are a multiple of four, which are read at once.
     pub is_aligned: bool,
 }
@@ -114,15 +112,9 @@ impl DepthwiseSizes {
 
 impl Depthwise {
     /// The kernel of a pass for sizes.
-    pub fn new(
-        pass: Pass,
-        [chain, other]: [Chain; 2],
-        rounding: Option<Rounding>,
-        stored: Elements,
-        sizes: &DepthwiseSizes,
-    ) -> Depthwise {
+    pub fn new(pass: Pass, [chain, other]: [Chain; 2], epilogue: Epilogue, sizes: &DepthwiseSizes) -> Depthwise {
         let is_aligned = sizes.0.channels.is_multiple_of(4);
-        Depthwise { pass, chain: chain.uncounted(), other: other.uncounted(), rounding, stored, is_aligned }
+        Depthwise { pass, chain: chain.uncounted(), other: other.uncounted(), epilogue, is_aligned }
     }
 
     /// The kernel. If results are counted, it has three counters.
@@ -157,7 +149,7 @@ KERNEL({name}, POOL_THREADS, struct {name}_arguments) {{
 
     /// Sums of a window's numbers by their weights.
     fn weighted(&self, text: &mut String) {
-        let is_counted = self.rounding.is_some_and(|(.., is_counted)| is_counted);
+        let is_counted = self.epilogue.is_counted();
         let last = self.other.parts.len().saturating_sub(1);
         // The weights of a strip lie behind each other; of each tap those of all channels come to lie so.
         text.push_str(
@@ -199,13 +191,13 @@ KERNEL({name}, POOL_THREADS, struct {name}_arguments) {{
         let store = if self.is_aligned { "store" } else { "store_each" };
         text.push_str("        u32 yy[4];\n        UNROLL for (u32 e = 0; e < 4; e++) {\n");
         text.push_str("            const float exacty = so_far[e];\n");
-        written(text, "y", self.rounding, Some(self.stored));
+        self.epilogue.write(text, "y");
         let _ = writeln!(
             text,
             "        }}
         {store}_{}(a.out, (u64)index * p->channels + first_channel, valid, yy);
     }}",
-            self.stored.width()
+            self.epilogue.elements.width()
         );
         if is_counted {
             text.push_str("    add_counts(cy, a.counters);\n");
@@ -291,7 +283,7 @@ KERNEL({name}, POOL_THREADS, struct {name}_arguments) {{
     fn formats(&self) -> BTreeSet<(Format, Overflow)> {
         let mut formats = self.chain.formats();
         formats.extend(self.other.formats());
-        formats.extend(result_formats(self.rounding, Some(self.stored)));
+        formats.extend(self.epilogue.formats());
         formats
     }
 }

@@ -1,7 +1,8 @@
 //! Elements in another arrangement: transpositions, slices, concatenations, repetitions, other orders of axes.
 
-use crate::chain::{Divisor, Rounding, result_formats, written};
+use crate::chain::Divisor;
 use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
 use bitbudget_formats::{Format, Overflow};
 use std::collections::BTreeSet;
@@ -32,10 +33,8 @@ pub enum Way {
 pub struct Move {
     /// How they lie.
     pub from: Elements,
-    /// How they are rounded; without that, their bits are copied if they are to lie in the same way.
-    pub rounding: Option<Rounding>,
-    /// How they are to lie.
-    pub to: Elements,
+    /// What becomes of them; their bits are copied if they are to lie in the same way and are not rounded.
+    pub epilogue: Epilogue,
     /// How they are moved.
     pub way: Way,
     /// Over how many axes, those of tiles apart.
@@ -128,8 +127,8 @@ fn joined(axes: &[MoveAxis]) -> Vec<MoveAxis> {
 
 impl Moved {
     /// The kernel that it needs.
-    pub fn kernel(&self, from: Elements, rounding: Option<Rounding>, to: Elements) -> Move {
-        Move { from, rounding, to, way: self.way, axes: self.axes.len() }
+    pub fn kernel(&self, from: Elements, epilogue: Epilogue) -> Move {
+        Move { from, epilogue, way: self.way, axes: self.axes.len() }
     }
 
     /// How many indices the axes have, those of tiles apart.
@@ -187,7 +186,7 @@ impl Move {
 KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
             (self.axes + tile).max(1)
         );
-        let is_counted = self.rounding.is_some_and(|(.., is_counted)| is_counted);
+        let is_counted = self.epilogue.is_counted();
         if is_counted {
             text += "    struct counts c0 = {0, 0, 0};\n";
         }
@@ -205,7 +204,7 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
 
     /// Whether bits are copied as they are.
     fn is_copy(&self) -> bool {
-        self.rounding.is_none() && self.from == self.to
+        self.epilogue.rounding.is_none() && self.from == self.epilogue.elements
     }
 
     /// The statements that compute `y0[e]` of the bits `x[e]`.
@@ -214,12 +213,12 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
             return "            y0[e] = x[e];\n".into();
         }
         let mut text = format!("            const float exact0 = {};\n", self.from.number("x[e]"));
-        written(&mut text, "0", self.rounding, Some(self.to));
+        self.epilogue.write(&mut text, "0");
         text
     }
 
     fn turns(&self, text: &mut String) {
-        let (from, to, element) = (self.from.width(), self.to.width(), self.element());
+        let (from, to, element) = (self.from.width(), self.epilogue.elements.width(), self.element());
         let (count, load, store) = match self.way {
             Way::Four => (
                 4,
@@ -250,7 +249,7 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
 
     /// A block reads a tile in the order in which it lies, and writes it in the other.
     fn tiles(&self, text: &mut String) {
-        let (from, to, element, axes) = (self.from.width(), self.to.width(), self.element(), self.axes);
+        let (from, to, element, axes) = (self.from.width(), self.epilogue.elements.width(), self.element(), self.axes);
         let _ = write!(
             text,
             "    const struct axis read = a.axes[{axes}], write = a.axes[{axes} + 1];
@@ -284,7 +283,7 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
         if let Elements::Codes(format) = self.from {
             formats.insert((format, Overflow::Saturate));
         }
-        formats.extend(result_formats(self.rounding, Some(self.to)));
+        formats.extend(self.epilogue.formats());
         formats
     }
 }

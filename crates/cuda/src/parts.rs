@@ -1,7 +1,6 @@
 //! Numbers of parts, one after the other: what sums over many blocks end with.
 
-use crate::chain::{Rounding, result_formats, written};
-use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
 use std::fmt::Write as _;
 
@@ -31,8 +30,8 @@ impl Statistic {
 pub struct Parts {
     /// What they are.
     pub statistic: Statistic,
-    /// How each result is rounded and lies.
-    pub results: Vec<(Option<Rounding>, Elements)>,
+    /// What becomes of each result.
+    pub results: Vec<Epilogue>,
 }
 
 /// The sizes of parts: of each one the numbers of all channels lie behind each other.
@@ -106,10 +105,10 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
     const float exact0 = all.mean, exact1 = all.squares / all.count;\n";
             }
         }
-        for (i, &(rounding, elements)) in self.results.iter().enumerate() {
+        for (i, epilogue) in self.results.iter().enumerate() {
             let _ = writeln!(text, "    u32 y{i}[1];");
-            written(&mut text, &i.to_string(), rounding, Some(elements));
-            let width = elements.width();
+            epilogue.write(&mut text, &i.to_string());
+            let width = epilogue.elements.width();
             let _ = writeln!(text, "    put{width}((u{width} *)a.out{i} + channel, (u{width})y{i}[0]);");
         }
         text += "    }\n";
@@ -117,11 +116,11 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
             let _ = writeln!(text, "    add_counts(c{i}, a.counters + {});", 3 * nth);
         }
         text += "}\n";
-        let formats = self.results.iter().flat_map(|&(rounding, elements)| result_formats(rounding, Some(elements)));
+        let formats = self.results.iter().flat_map(|epilogue| epilogue.formats());
         Kernel { name: name.into(), text, threads: THREADS, formats: formats.collect() }
     }
 
     fn counted(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.results.len()).filter(|&i| self.results[i].0.is_some_and(|(.., is_counted)| is_counted))
+        (0..self.results.len()).filter(|&i| self.results[i].is_counted())
     }
 }

@@ -1,7 +1,7 @@
 //! Pooling with channels last, and its gradients.
 
-use crate::chain::{Chain, ChainRead, Divisor, Rounding, result_formats, written};
-use crate::elements::Elements;
+use crate::chain::{Chain, ChainRead, Divisor};
+use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::ops::Window;
@@ -41,10 +41,8 @@ pub struct Pool {
     pub chain: Chain,
     /// What is computed.
     pub pooling: Pooling,
-    /// How results are rounded; taps are not.
-    pub rounding: Option<Rounding>,
-    /// How results lie.
-    pub stored: Elements,
+    /// What becomes of results; taps are bytes.
+    pub epilogue: Epilogue,
     /// Whether channels are a multiple of four, which are read at once.
     pub is_aligned: bool,
 }
@@ -108,19 +106,13 @@ impl PoolSizes {
 
 impl Pool {
     /// The kernel for sizes.
-    pub fn new(
-        chain: Chain,
-        pooling: Pooling,
-        rounding: Option<Rounding>,
-        stored: Elements,
-        sizes: &PoolSizes,
-    ) -> Pool {
-        Pool { chain: chain.uncounted(), pooling, rounding, stored, is_aligned: sizes.channels.is_multiple_of(4) }
+    pub fn new(chain: Chain, pooling: Pooling, epilogue: Epilogue, sizes: &PoolSizes) -> Pool {
+        Pool { chain: chain.uncounted(), pooling, epilogue, is_aligned: sizes.channels.is_multiple_of(4) }
     }
 
     /// The kernel. If results are counted, it has three counters.
     pub fn kernel(&self, name: &str) -> Kernel {
-        let is_counted = self.rounding.is_some_and(|(.., is_counted)| is_counted);
+        let is_counted = self.epilogue.is_counted();
         let mut text = format!("struct {name}_arguments {{\n");
         for i in 0..self.chain.inputs.len() {
             let _ = writeln!(text, "    const void *in{i};");
@@ -248,8 +240,9 @@ impl Pool {
         if !matches!(self.pooling, Pooling::Max { maximum: false, .. }) {
             text.push_str("        u32 yy[4];\n        UNROLL for (u32 e = 0; e < 4; e++) {\n");
             let _ = writeln!(text, "            const float exacty = {exact};");
-            written(text, "y", self.rounding, Some(self.stored));
-            let _ = writeln!(text, "        }}\n        {store}_{}(a.out, to, valid, yy);", self.stored.width());
+            self.epilogue.write(text, "y");
+            let _ =
+                writeln!(text, "        }}\n        {store}_{}(a.out, to, valid, yy);", self.epilogue.elements.width());
         }
         if let Pooling::Max { tap: true, .. } = self.pooling {
             let _ = writeln!(text, "        {store}_8(a.taps, to, valid, best);");
@@ -262,7 +255,7 @@ impl Pool {
 
     fn formats(&self) -> BTreeSet<(Format, Overflow)> {
         let mut formats = self.chain.formats();
-        formats.extend(result_formats(self.rounding, Some(self.stored)));
+        formats.extend(self.epilogue.formats());
         formats
     }
 }

@@ -1,8 +1,9 @@
 //! Products on tensor cores: convolutions and their gradients as products of matrices that are never written out, with channels last.
 
-use crate::chain::{Chain, Rounding, result_formats};
+use crate::chain::Chain;
 use crate::conv_sizes::ConvSizes;
 use crate::elements::{Elements, constants};
+use crate::epilogue::Epilogue;
 use crate::pass::{CHAIN, Pass, TILE};
 use crate::precision::Precision;
 use crate::side::Side;
@@ -26,10 +27,8 @@ pub struct Product {
     pub precision: Precision,
     /// How the numbers lie that are added to columns, if there are such.
     pub bias: Option<Elements>,
-    /// How results are rounded.
-    pub rounding: Option<Rounding>,
-    /// How results lie.
-    pub stored: Elements,
+    /// What becomes of results.
+    pub epilogue: Epilogue,
     /// Whether a sum has more products than a tensor core may add.
     pub is_long: bool,
     /// Whether several blocks add to a tile, one after the other.
@@ -44,8 +43,7 @@ impl Product {
         pass: Pass,
         operands: [Chain; 2],
         precision: Precision,
-        rounding: Option<Rounding>,
-        stored: Elements,
+        epilogue: Epilogue,
         sizes: &ConvSizes,
     ) -> Product {
         let [left, right] = pass.matrices();
@@ -62,8 +60,7 @@ impl Product {
             sides: [side(left, first), side(right, second)],
             precision,
             bias: None,
-            rounding,
-            stored,
+            epilogue,
             is_long: sizes.is_long(pass),
             in_parts: sizes.parts(pass) > 1,
             is_batched,
@@ -87,7 +84,7 @@ impl Product {
 
     /// Bytes from one row of results in shared memory to the next: 16 more than it has, so that rows begin in other banks.
     fn result_row(&self) -> u32 {
-        TILE as u32 * self.stored.width() / 8 + 16
+        TILE as u32 * self.epilogue.elements.width() / 8 + 16
     }
 
     /// The kernel that computes it. If results are counted, it has three counters. In parts it has a workspace of an FP32 tile, and two
@@ -207,15 +204,15 @@ impl Product {
 
     /// The statements that round a tile of results and write them, row by row, through shared memory.
     fn results(&self, text: &mut String) {
-        let (width, row) = (self.stored.width(), self.result_row());
+        let (width, row) = (self.epilogue.elements.width(), self.result_row());
         let number = format!("{}.of[i][j][2 * half + e]", self.sums());
         let number = if self.bias.is_some() { format!("({number} + bias[j][e])") } else { number };
-        let counted = self.rounding.filter(|r| r.2).map(|(format, overflow, _)| constants(format, overflow));
+        let counted = self.epilogue.rounding.filter(|r| r.2).map(|(format, overflow, _)| constants(format, overflow));
         if counted.is_some() {
             *text += "    struct counts counts = {0, 0, 0};\n";
         }
-        let bits = match (self.stored, self.rounding) {
-            (Elements::Codes(_), _) | (_, None) => self.stored.bits(&number, self.overflow()),
+        let bits = match (self.epilogue.elements, self.epilogue.rounding) {
+            (Elements::Codes(_), _) | (_, None) => self.epilogue.elements.bits(&number, self.epilogue.overflow()),
             (_, Some((format, overflow, _))) => format!("rounded({}, bits_of({number}))", constants(format, overflow)),
         };
         let put = match width {
@@ -274,7 +271,7 @@ impl Product {
     /// The statements that read what is added to the columns of a thread.
     fn read_bias(&self, text: &mut String, bias: Elements) {
         let width = bias.width();
-        let first = if self.is_batched { "matrix * a.window.columns + " } else { "" };
+        let first = if self.is_batched { "matrix * a.window.bias_step + " } else { "" };
         let _ = writeln!(
             text,
             "    float bias[4][2];
@@ -288,16 +285,12 @@ impl Product {
         );
     }
 
-    fn overflow(&self) -> Overflow {
-        self.rounding.map_or(Overflow::Saturate, |(_, overflow, _)| overflow)
-    }
-
     /// All formats whose constants are needed.
     fn formats(&self) -> std::collections::BTreeSet<(Format, Overflow)> {
         let [left, right] = &self.sides;
         let mut formats = left.chain.formats();
         formats.extend(right.chain.formats());
-        formats.extend(result_formats(self.rounding, Some(self.stored)));
+        formats.extend(self.epilogue.formats());
         if let Some(Elements::Codes(format)) = self.bias {
             formats.insert((format, Overflow::Saturate));
         }

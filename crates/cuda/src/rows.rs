@@ -1,7 +1,7 @@
 //! Functions of whole rows: softmax, layer normalisation, losses.
 
-use crate::chain::{Chain, ChainRead, Rounding, result_formats, written};
-use crate::elements::Elements;
+use crate::chain::{Chain, ChainRead};
+use crate::epilogue::Epilogue;
 use crate::expression::{Names, c};
 use crate::row_function::{RowFunction, RowNumber};
 use crate::source::{Argument, Kernel};
@@ -32,10 +32,8 @@ pub struct Rows {
     pub chain: Chain,
     /// What is computed of them.
     pub function: RowFunction,
-    /// How results are rounded.
-    pub rounding: Option<Rounding>,
-    /// How results lie.
-    pub stored: Elements,
+    /// What becomes of results.
+    pub epilogue: Epilogue,
     /// Threads of a row.
     pub reach: Reach,
     /// Whether rows are a multiple of four elements, which are read at once.
@@ -76,15 +74,9 @@ impl RowSizes {
 
 impl Rows {
     /// The kernel for sizes.
-    pub fn new(
-        chain: Chain,
-        function: RowFunction,
-        rounding: Option<Rounding>,
-        stored: Elements,
-        sizes: &RowSizes,
-    ) -> Rows {
+    pub fn new(chain: Chain, function: RowFunction, epilogue: Epilogue, sizes: &RowSizes) -> Rows {
         let is_aligned = sizes.length.is_multiple_of(4);
-        Rows { chain: chain.uncounted(), function, rounding, stored, reach: sizes.reach(), is_aligned }
+        Rows { chain: chain.uncounted(), function, epilogue, reach: sizes.reach(), is_aligned }
     }
 
     /// Bytes of shared memory of a block.
@@ -97,7 +89,7 @@ impl Rows {
 
     /// The kernel. If results are counted, it has three counters.
     pub fn kernel(&self, name: &str) -> Kernel {
-        let is_counted = self.rounding.is_some_and(|(.., is_counted)| is_counted);
+        let is_counted = self.epilogue.is_counted();
         let mut text = self.begin(name);
         if is_counted {
             text += "    struct counts cy = {0, 0, 0};\n";
@@ -208,9 +200,9 @@ impl Rows {
             return;
         }
         let mut each = format!("            const float exacty = {exact};\n");
-        written(&mut each, "y", self.rounding, Some(self.stored));
+        self.epilogue.write(&mut each, "y");
         let store = if self.is_aligned { "store" } else { "store_each" };
-        let behind = format!("        {store}_{}(a.out, first, valid, yy);\n", self.stored.width());
+        let behind = format!("        {store}_{}(a.out, first, valid, yy);\n", self.epilogue.elements.width());
         self.elements(text, &each, &behind);
     }
 
@@ -231,7 +223,7 @@ impl Rows {
 
     fn formats(&self) -> BTreeSet<(Format, Overflow)> {
         let mut formats = self.chain.formats();
-        formats.extend(result_formats(self.rounding, Some(self.stored)));
+        formats.extend(self.epilogue.formats());
         formats
     }
 }

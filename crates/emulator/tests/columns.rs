@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, Elements, Parts, Statistic, file,
-    packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, Elements, Epilogue, Parts, Statistic,
+    file, packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
 use bitbudget_formats::{Format, Overflow, Rounder, pack_u8};
@@ -43,8 +43,8 @@ fn sums_and_moments_of_channels_are_right() {
         columns(Statistic::Moments, false),
     ];
     let parts = |of: &Columns| {
-        let rounding = Some((FORMAT, Overflow::Saturate, true));
-        Parts { statistic: of.statistic, results: vec![(None, Elements::Fp32), (rounding, Elements::Fp32)] }
+        let rounded = Epilogue { elements: Elements::Fp32, ..Epilogue::counted(FORMAT, Overflow::Saturate) };
+        Parts { statistic: of.statistic, results: vec![Epilogue::FP32, rounded] }
     };
     let both = |(i, of): (usize, &Columns)| {
         [of.kernel(&format!("columns_{i}")), parts(of).kernel(&format!("columns_{i}_parts"))]

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Depthwise, DepthwiseSizes, Elements, Parts, Pass, PoolSizes,
-    Statistic, file, packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Depthwise, DepthwiseSizes, Elements, Epilogue, Parts, Pass,
+    PoolSizes, Statistic, file, packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
 use bitbudget_formats::{Format, Overflow, Rounder, pack_u8};
@@ -49,7 +49,7 @@ fn case(rng: &mut Rng) -> Case {
     let sizes = DepthwiseSizes(PoolSizes { batch: rng.usize(1..4), channels, input, output, window });
     let pass = [Pass::Forward, Pass::GradInput, Pass::GradWeight][rng.usize(..3)];
     let is_rectified = rng.bool();
-    let of = Depthwise::new(pass, [chain(is_rectified), chain(false)], None, Elements::Fp32, &sizes);
+    let of = Depthwise::new(pass, [chain(is_rectified), chain(false)], Epilogue::FP32, &sizes);
     let name = format!("depthwise_{pass:?}_{is_rectified}_{}", of.is_aligned);
     Case { sizes, of, is_rectified, name }
 }
@@ -82,7 +82,7 @@ fn convolutions_of_single_channels_are_right() {
     let cases: Vec<Case> = (0..150).map(|_| case(&mut rng)).collect();
     let mut kernels: BTreeMap<&str, _> =
         cases.iter().map(|case| (case.name.as_str(), case.of.kernel(&case.name))).collect();
-    let parts = Parts { statistic: Statistic::Sums(1), results: vec![(None, Elements::Fp32)] };
+    let parts = Parts { statistic: Statistic::Sums(1), results: vec![Epilogue::FP32] };
     kernels.insert("parts", parts.kernel("parts"));
     let mut module = Module::compile(&file(&kernels.into_values().collect::<Vec<_>>())).unwrap();
     let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 4, records_traffic: false };

@@ -1,14 +1,14 @@
 //! Moves of elements against loops over all indices.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_cuda::{Elements, Move, MoveAxis, Moved, Rounding, Way, file, moved, packed};
+use bitbudget_cuda::{Elements, Epilogue, Move, MoveAxis, Moved, Way, file, moved, packed};
 use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, unpack_u8};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
 const FORMAT: Format = Format::PAPER_LOW_FORWARD;
-const OTHER: (Format, Overflow, bool) = (Format::E4M3, Overflow::Saturate, true);
+const OTHER: (Format, Overflow) = (Format::E4M3, Overflow::Saturate);
 
 /// Transpositions, slices forwards and backwards, repetitions.
 fn axes(rng: &mut Rng) -> (Vec<MoveAxis>, [i64; 2], [usize; 2]) {
@@ -59,7 +59,7 @@ fn run(
 ) -> (Vec<u8>, Counts) {
     let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 4, records_traffic: false };
     let mut memory = Memory::default();
-    let addresses = [memory.put(read), memory.reserve(count * of.to.width() as usize / 8)];
+    let addresses = [memory.put(read), memory.reserve(count * of.epilogue.elements.width() as usize / 8)];
     let counters = memory.put(&[0; 24]);
     for moved in launches {
         let arguments = packed(&moved.arguments(addresses, counters));
@@ -76,11 +76,12 @@ fn run(
 #[test]
 fn elements_come_to_their_places() {
     let mut rng = Rng::with_seed(7);
-    let forms: [(Elements, Option<Rounding>, Elements); 4] = [
-        (Elements::Fp32, None, Elements::Fp32),
-        (Elements::Codes(FORMAT), None, Elements::Codes(FORMAT)),
-        (Elements::Codes(FORMAT), Some(OTHER), Elements::Codes(OTHER.0)),
-        (Elements::Bytes, None, Elements::I32),
+    let plain = |elements| Epilogue { rounding: None, elements };
+    let forms: [(Elements, Epilogue); 4] = [
+        (Elements::Fp32, plain(Elements::Fp32)),
+        (Elements::Codes(FORMAT), plain(Elements::Codes(FORMAT))),
+        (Elements::Codes(FORMAT), Epilogue::counted(OTHER.0, OTHER.1)),
+        (Elements::Bytes, plain(Elements::I32)),
     ];
     let mut cases = Vec::new();
     let mut kernels = BTreeMap::new();
@@ -88,8 +89,8 @@ fn elements_come_to_their_places() {
         let (axes, offsets, counts) = axes(&mut rng);
         let launches = moved(&axes, offsets).unwrap();
         let form = rng.usize(..4);
-        let (from, rounding, to) = forms[form];
-        let of = launches[0].kernel(from, rounding, to);
+        let (from, epilogue) = forms[form];
+        let of = launches[0].kernel(from, epilogue);
         let name = format!("move_{form}_{:?}_{}", of.way, of.axes);
         kernels.insert(name.clone(), of.kernel(&name));
         cases.push((axes, offsets, counts, launches, form, of, name));
@@ -127,7 +128,7 @@ fn a_transposition_touches_each_sector_once() {
     let axes =
         [MoveAxis { size: columns, from: 1, to: rows as i64 }, MoveAxis { size: rows, from: columns as i64, to: 1 }];
     let launches = moved(&axes, [0, 0]).unwrap();
-    let of = launches[0].kernel(Elements::Fp32, None, Elements::Fp32);
+    let of = launches[0].kernel(Elements::Fp32, Epilogue::FP32);
     assert_eq!(of.way, Way::Tiles);
     let mut module = Module::compile(&file(&[of.kernel("turned")])).unwrap();
     let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 1, seed: 1, records_traffic: true };
@@ -149,7 +150,7 @@ fn a_transposition_touches_each_sector_once() {
         let is_shared = place.contains("shared") || traffic.units == traffic.requests;
         assert!(is_shared || traffic.units == 4 * traffic.requests, "{place}: {traffic:?}");
     }
-    let units: u64 = outcome.traffic.iter().map(|(_, traffic)| traffic.units).sum();
+    let units: u64 = outcome.traffic.values().map(|traffic| traffic.units).sum();
     let warps = rows * columns / 32;
     assert_eq!(units, 2 * 4 * warps as u64 + 2 * warps as u64);
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Elements, Pool, PoolSizes, Pooling, file, packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Elements, Epilogue, Pool, PoolSizes, Pooling, file, packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
 use bitbudget_formats::{Format, Overflow, Rounder, pack_u8};
@@ -65,9 +65,8 @@ fn case(rng: &mut Rng) -> Case {
     };
     let is_scaled = rng.bool();
     let is_rounded = rng.bool();
-    let rounding = is_rounded.then_some((FORMAT, Overflow::Saturate, true));
-    let stored = if is_rounded { Elements::Codes(FORMAT) } else { Elements::Fp32 };
-    let pool = Pool::new(chain(is_scaled), pooling, rounding, stored, &sizes);
+    let epilogue = if is_rounded { Epilogue::counted(FORMAT, Overflow::Saturate) } else { Epilogue::FP32 };
+    let pool = Pool::new(chain(is_scaled), pooling, epilogue, &sizes);
     let name = format!("pool_{pooling:?}_{is_scaled}_{is_rounded}_{}", pool.is_aligned);
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     Case { sizes, pool, is_scaled, name }
@@ -94,6 +93,87 @@ fn operators(pooling: Pooling, sizes: &PoolSizes, channels: usize) -> (Op, Op) {
     (numbers, taps.into())
 }
 
+/// What a case's kernel reads, and what it is to write, with channels last.
+struct Numbers {
+    codes: Vec<u8>,
+    factors: Vec<f32>,
+    taps: Vec<u8>,
+    expected: Vec<f64>,
+}
+
+impl Case {
+    /// The shapes of what is read and of the result.
+    fn shapes(&self) -> [[usize; 4]; 2] {
+        let PoolSizes { batch, channels, input, output, .. } = self.sizes;
+        let shape = |[h, w]: [usize; 2]| [batch, channels, h, w];
+        match self.pool.pooling {
+            Pooling::MaxGrad | Pooling::AverageGrad { .. } => [shape(output), shape(input)],
+            Pooling::Max { .. } | Pooling::Average { .. } => [shape(input), shape(output)],
+        }
+    }
+
+    fn numbers(&self, rng: &mut Rng) -> Numbers {
+        let (pooling, channels, [read, result]) = (self.pool.pooling, self.sizes.channels, self.shapes());
+        let (op, taps_op) = operators(pooling, &self.sizes, channels);
+        // Few different numbers, so that maxima stand several times.
+        let mut stored: Vec<f32> =
+            (0..read.iter().product::<usize>()).map(|_| rng.u32(..9) as f32 * 0.5 - 2.0).collect();
+        Rounder::new(FORMAT, Overflow::Saturate).round_slice(&mut stored);
+        let factors: Vec<f32> = (0..channels).map(|c| if self.is_scaled { 0.5 + c as f32 } else { 1.0 }).collect();
+        let at = |i: usize| f64::from(stored[i]) * f64::from(factors[i / (read[2] * read[3]) % channels]);
+        let x = Array::new(&read, (0..stored.len()).map(at).collect());
+        let plain = Array::new(&read, stored.iter().map(|&x| f64::from(x)).collect());
+        let last: Vec<f32> = channels_last(&plain).into_iter().map(|x| x as f32).collect();
+        let mut codes = vec![0; last.len()];
+        pack_u8(FORMAT, Overflow::Saturate, &last, &mut codes).unwrap();
+        let (taps, operands): (Array<f64>, Vec<&Array<f64>>) = match pooling {
+            Pooling::MaxGrad => {
+                let pooled = Array::new(&result, (0..result.iter().product()).map(|_| rng.f64()).collect());
+                (taps_op.evaluate(&[&pooled], &read), vec![&x])
+            }
+            Pooling::Max { .. } => (taps_op.evaluate(&[&x], &result), vec![&x]),
+            _ => (Array::zeros(&result), vec![&x]),
+        };
+        let expected = match pooling {
+            Pooling::MaxGrad => op.evaluate(&[operands[0], &taps], &result),
+            _ => op.evaluate(&operands, &result),
+        };
+        let tap_bytes = channels_last(&taps).into_iter().map(|tap| tap as u8).collect();
+        Numbers { codes, factors, taps: tap_bytes, expected: channels_last(&expected) }
+    }
+
+    /// What the kernel writes: results, taps and counters.
+    fn run(&self, module: &mut Module, numbers: &Numbers) -> [Vec<u8>; 3] {
+        let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 4, records_traffic: false };
+        let (pooling, [_, result]) = (self.pool.pooling, self.shapes());
+        let count = result.iter().product::<usize>();
+        let mut memory = Memory::default();
+        let mut addresses = vec![memory.put(&numbers.codes)];
+        if self.is_scaled {
+            addresses.push(memory.put(&numbers.factors.iter().flat_map(|x| x.to_ne_bytes()).collect::<Vec<_>>()));
+        }
+        if pooling == Pooling::MaxGrad {
+            addresses.push(memory.put(&numbers.taps));
+        }
+        let out = memory.reserve(count * self.pool.epilogue.elements.width() as usize / 8);
+        let taps = memory.reserve(count);
+        match pooling {
+            Pooling::Max { maximum, tap } => {
+                addresses.extend(maximum.then_some(out));
+                addresses.extend(tap.then_some(taps));
+            }
+            _ => addresses.push(out),
+        }
+        let counters = memory.put(&[0; 24]);
+        let arguments = packed(&self.sizes.arguments(pooling, &addresses, counters));
+        let (kernel, blocks) = (self.name.as_str(), self.sizes.blocks(pooling));
+        let call = Launch { kernel, blocks, threads: 256, shared: 0, arguments: &arguments };
+        let outcome = launch(module, &mut memory, &call, &machine).unwrap();
+        assert!(outcome.faults.is_empty(), "{kernel} {:?}: {}", self.sizes, outcome.faults[0]);
+        [out, taps, counters].map(|address| memory.get(address).unwrap())
+    }
+}
+
 #[test]
 fn pooling_is_right() {
     let mut rng = Rng::with_seed(11);
@@ -101,85 +181,35 @@ fn pooling_is_right() {
     let kernels: BTreeMap<&str, _> =
         cases.iter().map(|case| (case.name.as_str(), case.pool.kernel(&case.name))).collect();
     let mut module = Module::compile(&file(&kernels.into_values().collect::<Vec<_>>())).unwrap();
-    let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 4, records_traffic: false };
-    for Case { sizes, pool, is_scaled, name } in &cases {
-        let (pooling, channels) = (pool.pooling, sizes.channels);
-        let place = format!("{name} {sizes:?}");
-        let (op, taps_op) = operators(pooling, sizes, channels);
-        let is_grad = matches!(pooling, Pooling::MaxGrad | Pooling::AverageGrad { .. });
-        let shape = |[h, w]: [usize; 2]| [sizes.batch, channels, h, w];
-        let (read, result) = match is_grad {
-            true => (shape(sizes.output), shape(sizes.input)),
-            false => (shape(sizes.input), shape(sizes.output)),
+    for case in &cases {
+        let place = format!("{} {:?}", case.name, case.sizes);
+        let numbers = case.numbers(&mut rng);
+        let [found, taps, counters] = case.run(&mut module, &numbers);
+        let (is_maximum, has_taps) = match case.pool.pooling {
+            Pooling::Max { maximum, tap } => (maximum, tap),
+            _ => (true, false),
         };
-        // Few different numbers, so that maxima stand several times.
-        let count = |shape: [usize; 4]| shape.iter().product::<usize>();
-        let mut stored: Vec<f32> = (0..count(read)).map(|_| rng.u32(..9) as f32 * 0.5 - 2.0).collect();
-        Rounder::new(FORMAT, Overflow::Saturate).round_slice(&mut stored);
-        let factors: Vec<f32> = (0..channels).map(|c| if *is_scaled { 0.5 + c as f32 } else { 1.0 }).collect();
-        let at = |i: usize| f64::from(stored[i]) * f64::from(factors[i / (read[2] * read[3]) % channels]);
-        let x = Array::new(&read, (0..stored.len()).map(at).collect());
-        let plain = Array::new(&read, stored.iter().map(|&x| f64::from(x)).collect());
-        let numbers: Vec<f32> = channels_last(&plain).into_iter().map(|x| x as f32).collect();
-        let mut codes = vec![0; numbers.len()];
-        pack_u8(FORMAT, Overflow::Saturate, &numbers, &mut codes).unwrap();
-        let pooled = Array::new(&shape(sizes.input), (0..count(shape(sizes.input))).map(|_| rng.f64()).collect());
-        let taps: Array<f64> = match is_grad {
-            true => taps_op.evaluate(&[&pooled], &shape(sizes.output)),
-            false => taps_op.evaluate(&[&x], &result),
-        };
-        let tap_bytes: Vec<u8> = channels_last(&taps).into_iter().map(|tap| tap as u8).collect();
-        let expected = match pooling {
-            Pooling::MaxGrad => op.evaluate(&[&x, &taps], &result),
-            _ => op.evaluate(&[&x], &result),
-        };
-        let expected = channels_last(&expected);
-
-        let mut memory = Memory::default();
-        let mut addresses = vec![memory.put(&codes)];
-        if *is_scaled {
-            addresses.push(memory.put(&factors.iter().flat_map(|x| x.to_ne_bytes()).collect::<Vec<_>>()));
+        if has_taps {
+            assert_eq!(taps, numbers.taps, "{place}");
         }
-        if pooling == Pooling::MaxGrad {
-            addresses.push(memory.put(&tap_bytes));
-        }
-        let out = memory.reserve(count(result) * pool.stored.width() as usize / 8);
-        let found_taps = memory.reserve(count(result));
-        match pooling {
-            Pooling::Max { maximum, tap } => {
-                addresses.extend(maximum.then_some(out));
-                addresses.extend(tap.then_some(found_taps));
-            }
-            _ => addresses.push(out),
-        }
-        let counters = memory.put(&[0; 24]);
-        let arguments = packed(&sizes.arguments(pooling, &addresses, counters));
-        let call =
-            Launch { kernel: name, blocks: sizes.blocks(pooling), threads: 256, shared: 0, arguments: &arguments };
-        let outcome = launch(&mut module, &mut memory, &call, &machine).unwrap();
-        assert!(outcome.faults.is_empty(), "{place}: {}", outcome.faults[0]);
-        if let Pooling::Max { tap: true, .. } = pooling {
-            assert_eq!(memory.get(found_taps).unwrap(), tap_bytes, "{place}");
-        }
-        if pooling == (Pooling::Max { maximum: false, tap: true }) {
+        if !is_maximum {
             continue;
         }
-        let found = memory.get(out).unwrap();
-        if let Some((format, overflow, _)) = pool.rounding {
-            let mut expected: Vec<f32> = expected.iter().map(|&x| x as f32).collect();
-            if matches!(pooling, Pooling::Max { .. } | Pooling::MaxGrad) {
+        if let Some((format, overflow, _)) = case.pool.epilogue.rounding {
+            // Means are off by a rounding, which codes would show.
+            if matches!(case.pool.pooling, Pooling::Max { .. } | Pooling::MaxGrad) {
+                let mut expected: Vec<f32> = numbers.expected.iter().map(|&x| x as f32).collect();
                 let mut codes = vec![0; expected.len()];
                 pack_u8(format, overflow, &expected, &mut codes).unwrap();
                 assert_eq!(found, codes, "{place}");
                 let counts = Rounder::new(format, overflow).round_slice(&mut expected);
-                let counters = memory.get(counters).unwrap();
                 let count = |i: usize| u64::from_ne_bytes(counters[8 * i..8 * i + 8].try_into().unwrap());
                 assert_eq!([count(0), count(1)], [counts.overflow, counts.underflow], "{place}");
             }
             continue;
         }
         let found = found.chunks_exact(4).map(|x| f64::from(f32::from_ne_bytes(x.try_into().unwrap())));
-        for (i, (found, expected)) in found.zip(expected).enumerate() {
+        for (i, (found, expected)) in found.zip(numbers.expected).enumerate() {
             assert!((found - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{place} {i}: {found}, not {expected}");
         }
     }

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Elements, Kernel, RowFunction, RowSizes, Rows, file, packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Elements, Epilogue, Kernel, RowFunction, RowSizes, Rows,
+    file, packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, TensorCore, launch};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8};
@@ -14,7 +15,7 @@ const MACHINE: Machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2,
 
 /// How the first operand is stored, and the results where they are not FP32.
 const FORMAT: Format = Format::PAPER_LOW_FORWARD;
-const ROUNDING: (Format, Overflow, bool) = (Format::PAPER_LOW_BACKWARD, Overflow::Saturate, true);
+const STORED: Format = Format::PAPER_LOW_BACKWARD;
 
 /// Around the numbers of elements that a warp and a block hold, multiples of four and others.
 const SIZES: [(usize, usize); 13] = [
@@ -59,7 +60,7 @@ struct Kernels {
 
 impl Kernels {
     fn name(function: &str, rows: &Rows) -> String {
-        format!("{function}_{:?}_{}_{}", rows.reach, rows.is_aligned, rows.stored.width())
+        format!("{function}_{:?}_{}_{}", rows.reach, rows.is_aligned, rows.epilogue.elements.width())
     }
 
     fn add(&mut self, function: &str, rows: Rows) {
@@ -77,7 +78,7 @@ fn results(module: &mut Module, rows: &Rows, name: &str, sizes: &RowSizes, opera
     let mut memory = Memory::default();
     let mut addresses: Vec<_> = operands.iter().map(|bytes| memory.put(bytes)).collect();
     let per_row = if rows.function.is_number { 1 } else { sizes.length };
-    let result = memory.reserve(sizes.rows * per_row * rows.stored.width() as usize / 8);
+    let result = memory.reserve(sizes.rows * per_row * rows.epilogue.elements.width() as usize / 8);
     addresses.push(result);
     let counters = memory.put(&[0; 24]);
     let arguments = packed(&sizes.arguments(&addresses, counters));
@@ -128,13 +129,13 @@ fn functions_of_rows_are_right() {
         of("log_softmax", ops::LogSoftmax {}.into(), &[Each]),
         of("log_softmax_grad", ops::LogSoftmaxGrad {}.into(), &[Each, Each]),
     ];
-    let forms = [(None, Elements::Fp32), (Some(ROUNDING), Elements::Codes(ROUNDING.0))];
+    let forms = [Epilogue::FP32, Epilogue::counted(STORED, Overflow::Saturate)];
     let mut kernels = Kernels { all: BTreeMap::new() };
     for (name, _, function, reads) in &cases {
         for (rows, length) in SIZES {
-            for (rounding, stored) in forms {
-                kernels
-                    .add(name, Rows::new(chain(reads), function.clone(), rounding, stored, &RowSizes { rows, length }));
+            for epilogue in forms {
+                let sizes = RowSizes { rows, length };
+                kernels.add(name, Rows::new(chain(reads), function.clone(), epilogue, &sizes));
             }
         }
     }
@@ -160,11 +161,11 @@ fn functions_of_rows_are_right() {
                 .collect();
             let expected = op.evaluate(&arrays.iter().collect::<Vec<_>>(), &[rows, length]).data;
             let mut exact = Vec::new();
-            for (rounding, elements) in forms {
-                let of = Rows::new(chain(reads), function.clone(), rounding, elements, &sizes);
+            for epilogue in forms {
+                let of = Rows::new(chain(reads), function.clone(), epilogue, &sizes);
                 let name = Kernels::name(name, &of);
                 let (result, counts) = results(&mut module, &of, &name, &sizes, &stored);
-                match rounding {
+                match epilogue.rounding {
                     None => {
                         exact = floats(&result);
                         assert_near(&exact, &expected, &format!("{name} {sizes:?}"));
@@ -197,7 +198,7 @@ fn losses_are_right() {
         ];
         let rows_of = |i: usize, sizes: &RowSizes| {
             let (_, function, reads) = &functions[i];
-            Rows::new(chain(reads), function.clone(), None, Elements::Fp32, sizes)
+            Rows::new(chain(reads), function.clone(), Epilogue::FP32, sizes)
         };
         let mut kernels = Kernels { all: BTreeMap::new() };
         for (rows, length) in SIZES {

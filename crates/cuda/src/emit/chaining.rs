@@ -1,6 +1,7 @@
 //! Chains of an instruction's parts.
 
-use super::work::{EmitError, Work};
+use super::moving::repeated;
+use super::work::{EmitError, Tensor, Work};
 use crate::chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead};
 use crate::elements::Elements;
 use crate::factors::Factors;
@@ -29,7 +30,11 @@ impl Chaining {
     }
 
     /// The chain of an operand of a part, element by element, and the format of its numbers.
-    pub(super) fn of_operand(work: &mut Work<'_>, part: usize, position: usize) -> Result<(Chaining, Format), EmitError> {
+    pub(super) fn of_operand(
+        work: &mut Work<'_>,
+        part: usize,
+        position: usize,
+    ) -> Result<(Chaining, Format), EmitError> {
         let id = work.parts[part].inputs[position];
         let mut chaining = Chaining::new(id);
         let operand = chaining.value(work, id, part, ChainRead::Each)?;
@@ -50,13 +55,7 @@ impl Chaining {
     }
 
     /// Adds the instruction's part that is computed of what kernels before left in the workspace.
-    pub(super) fn last(
-        &mut self,
-        work: &Work<'_>,
-        part: usize,
-        expression: Expression,
-        operands: Vec<ChainOperand>,
-    ) {
+    pub(super) fn last(&mut self, work: &Work<'_>, part: usize, expression: Expression, operands: Vec<ChainOperand>) {
         self.push(Some(part), expression, operands);
         if let Some(pushed) = self.chain.parts.last_mut() {
             pushed.rounding = work.rounding(part);
@@ -95,7 +94,9 @@ impl Chaining {
                 if read == ChainRead::Each && work.shape(id) == work.shape(self.like) {
                     let (of, like) = (work.order(id), work.order(self.like));
                     if !of.is_same(&like) {
-                        return Err(work.error(before, format!("an operand of {:?} lies in another order", work.shape(id))));
+                        return Err(
+                            work.error(before, format!("an operand of {:?} lies in another order", work.shape(id)))
+                        );
                     }
                 }
                 Ok(self.input(work.elements(id), read, work.address(id)))
@@ -151,7 +152,7 @@ impl Chaining {
                 if work.part_of(id, part).is_some() {
                     return Err(work.error(part, "it repeats a result of its own step"));
                 }
-                let (elements, address) = super::moving::repeated(work, part, id, self.like)?;
+                let Tensor { elements, address } = repeated(work, part, id, self.like)?;
                 Ok(self.input(elements, ChainRead::Each, address))
             }
             Read::Whole => Err(work.error(part, "it reads more than an element")),
@@ -159,11 +160,7 @@ impl Chaining {
     }
 
     /// Normalisation by channel, whose factors another kernel computes.
-    fn normalised(
-        &mut self,
-        work: &mut Work<'_>,
-        part: usize,
-    ) -> Result<(Expression, Vec<ChainOperand>), EmitError> {
+    fn normalised(&mut self, work: &mut Work<'_>, part: usize) -> Result<(Expression, Vec<ChainOperand>), EmitError> {
         let inputs = work.parts[part].inputs.clone();
         let shape = work.shape(work.parts[part].output).to_vec();
         let channels = shape.get(1).copied().unwrap_or(1);

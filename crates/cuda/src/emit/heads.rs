@@ -12,9 +12,9 @@ pub(super) fn heads(work: &mut Work<'_>) -> Result<(), EmitError> {
     if heads.iter().all(is_map) && !is_other_order(work, &heads) {
         return elementwise(work, &heads);
     }
-    match heads.as_slice() {
-        &[part] => one(work, part),
-        &[first, second] => match (&work.parts[first].op, &work.parts[second].op) {
+    match *heads.as_slice() {
+        [part] => one(work, part),
+        [first, second] => match (&work.parts[first].op, &work.parts[second].op) {
             (Op::MaxPool(_), Op::MaxPoolIndices(_)) => windows::maxima(work, Some(first), Some(second)),
             _ => reductions::pair(work, [first, second]),
         },

@@ -3,8 +3,9 @@
 use super::chaining::Chaining;
 use super::reductions::columns;
 use super::work::{EmitError, Work};
-use crate::chain::{ChainOperand, ChainRead, Rounding};
+use crate::chain::{ChainOperand, ChainRead};
 use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::row_function::RowFunction;
 use crate::rows::{RowSizes, Rows};
 use bitbudget_ir::{Expression, Op};
@@ -33,9 +34,8 @@ pub(super) fn rows(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
         let read = if work.shape(id) == shape { ChainRead::Each } else { ChainRead::Channel };
         operands.push(chaining.value(work, id, part, read)?);
     }
-    let form = (work.rounding(part), work.elements(of.output));
-    let (address, counted) = (work.address(of.output), [part]);
-    row_function(work, chaining, &operands, function, &sizes, (form, address), &counted);
+    let (epilogue, address) = (work.epilogue(part), work.address(of.output));
+    row_function(work, chaining, &operands, function, &sizes, (epilogue, address), &[part]);
     Ok(())
 }
 
@@ -46,13 +46,13 @@ fn row_function(
     operands: &[ChainOperand],
     function: RowFunction,
     sizes: &RowSizes,
-    ((rounding, stored), address): ((Option<Rounding>, Elements), u64),
+    (epilogue, address): (Epilogue, u64),
     counted: &[usize],
 ) {
     chaining.count_apart(work);
     operands.iter().for_each(|&operand| chaining.pass(operand));
     let addresses = [&chaining.inputs[..], &[address]].concat();
-    let rows = Rows::new(chaining.chain, function, rounding, stored, sizes);
+    let rows = Rows::new(chaining.chain, function, epilogue, sizes);
     let counters = work.counters(counted);
     let arguments = sizes.arguments(&addresses, counters);
     work.launch("rows", &|name| rows.kernel(name), (sizes.blocks(), rows.shared()), arguments);
@@ -89,7 +89,7 @@ impl Labels {
             operands.push(chaining.value(work, weights, part, ChainRead::Channel)?);
         }
         let address = work.scratch(4 * self.sizes.rows);
-        row_function(work, chaining, &operands, function, &self.sizes, ((None, Elements::Fp32), address), &[]);
+        row_function(work, chaining, &operands, function, &self.sizes, (Epilogue::FP32, address), &[]);
         Ok(address)
     }
 
@@ -106,7 +106,7 @@ impl Labels {
             chaining.pass(input);
         }
         let results: Vec<u64> = of_rows.iter().map(|_| work.scratch(4)).collect();
-        let forms = vec![(None, Elements::Fp32); of_rows.len()];
+        let forms = vec![Epilogue::FP32; of_rows.len()];
         columns(work, chaining, [self.sizes.rows, 1], forms, &results, &[]);
         results
     }
@@ -148,8 +148,7 @@ pub(super) fn nll_loss_grad(work: &mut Work<'_>, part: usize) -> Result<(), Emit
         operands.push(chaining.value(work, weights, part, ChainRead::Channel)?);
     }
     let function = RowFunction::nll_loss_grad(op.smoothing.0, labels.weights.is_some());
-    let form = (work.rounding(part), work.elements(of.output));
-    let address = work.address(of.output);
-    row_function(work, chaining, &operands, function, &labels.sizes, (form, address), &[part]);
+    let (epilogue, address) = (work.epilogue(part), work.address(of.output));
+    row_function(work, chaining, &operands, function, &labels.sizes, (epilogue, address), &[part]);
     Ok(())
 }

@@ -1,12 +1,31 @@
 //! Elements in another arrangement.
 
 use super::orders::Order;
-use super::work::{EmitError, Work};
-use crate::chain::Rounding;
-use crate::elements::Elements;
+use super::work::{EmitError, Tensor, Work};
+use crate::epilogue::Epilogue;
 use crate::moves::{MoveAxis, moved};
 use bitbudget_ir::Op;
 use bitbudget_program::BufferId;
+
+/// Indices of a shape, and where the elements lie that belong to them.
+struct Indices {
+    shape: Vec<usize>,
+    from: Vec<i64>,
+    to: Vec<i64>,
+    /// The first elements.
+    offsets: [i64; 2],
+}
+
+impl Indices {
+    fn new(shape: &[usize], from: Vec<i64>, to: Vec<i64>) -> Indices {
+        Indices { shape: shape.to_vec(), from, to, offsets: [0, 0] }
+    }
+
+    fn axes(&self) -> Vec<MoveAxis> {
+        let axis = |i: usize| MoveAxis { size: self.shape[i], from: self.from[i], to: self.to[i] };
+        (0..self.shape.len()).map(axis).collect()
+    }
+}
 
 /// Whether a tensor lies as another one of as many elements: each element in the place of the one of the same number.
 pub(super) fn is_same(work: &Work<'_>, a: BufferId, b: BufferId) -> bool {
@@ -20,30 +39,32 @@ pub(super) fn is_same(work: &Work<'_>, a: BufferId, b: BufferId) -> bool {
     both_last && batch(a) == batch(b) && of_a.around_channels() == of_b.around_channels()
 }
 
-/// Launches a move, unless there is nothing to move.
 fn launch(
     work: &mut Work<'_>,
     part: usize,
-    (from, read): (Elements, u64),
-    (to, written): (Elements, u64),
-    rounding: Option<Rounding>,
-    (axes, offsets): (&[MoveAxis], [i64; 2]),
+    read: Tensor,
+    written: u64,
+    epilogue: Epilogue,
+    indices: &Indices,
 ) -> Result<(), EmitError> {
-    let launches = moved(axes, offsets).ok_or_else(|| work.error(part, "it moves along more than 6 axes"))?;
-    let counters = match rounding {
-        Some((.., true)) => work.counters(&[part]),
-        _ => 0,
-    };
+    let launches = moved(&indices.axes(), indices.offsets);
+    let launches = launches.ok_or_else(|| work.error(part, "it moves along more than 6 axes"))?;
+    let counters = if epilogue.is_counted() { work.counters(&[part]) } else { 0 };
     for one in launches {
-        let kernel = one.kernel(from, rounding, to);
-        let arguments = one.arguments([read, written], counters);
+        let kernel = one.kernel(read.elements, epilogue);
+        let arguments = one.arguments([read.address, written], counters);
         work.launch("move", &|name| kernel.kernel(name), (one.blocks(), kernel.shared()), arguments);
     }
     Ok(())
 }
 
-fn axes(shape: &[usize], from: &[i64], to: &[i64]) -> Vec<MoveAxis> {
-    (0..shape.len()).map(|axis| MoveAxis { size: shape[axis], from: from[axis], to: to[axis] }).collect()
+/// Copies a tensor to the workspace in another arrangement.
+fn copied(work: &mut Work<'_>, part: usize, read: Tensor, indices: &Indices) -> Result<Tensor, EmitError> {
+    let elements = indices.shape.iter().product::<usize>();
+    let address = work.scratch(elements * read.elements.width() as usize / 8);
+    let epilogue = Epilogue { rounding: None, elements: read.elements };
+    launch(work, part, read, address, epilogue, indices)?;
+    Ok(Tensor { elements: read.elements, address })
 }
 
 /// A transposition, slice, concatenation or repetition.
@@ -52,80 +73,69 @@ pub(super) fn moved_part(work: &mut Work<'_>, part: usize) -> Result<(), EmitErr
     if let Some(&id) = of.inputs.iter().find(|&&id| work.part_of(id, part).is_some()) {
         return Err(work.error(part, format!("{id} is computed in its own step")));
     }
-    let (result, rounding) = ((work.elements(of.output), work.address(of.output)), work.rounding(part));
+    let (result, epilogue, shape) = (work.address(of.output), work.epilogue(part), work.shape(of.output));
     let to = work.order(of.output).strides();
-    let shape = work.shape(of.output);
-    let read = |id: BufferId| (work.elements(id), work.address(id), work.order(id).strides());
-    let (elements, address, from) = read(of.inputs[0]);
-    match &of.op {
-        Op::Transpose(op) => {
-            let from: Vec<i64> = op.perm.iter().map(|&axis| from[axis]).collect();
-            launch(work, part, (elements, address), result, rounding, (&axes(shape, &from, &to), [0, 0]))
-        }
+    let (id, read) = (of.inputs[0], work.tensor(of.inputs[0]));
+    let from = work.order(id).strides();
+    let sum = |begin: &[usize], strides: &[i64]| -> i64 {
+        begin.iter().zip(strides).map(|(&begin, &stride)| begin as i64 * stride).sum()
+    };
+    let steps =
+        |steps: &[i64], strides: &[i64]| steps.iter().zip(strides).map(|(step, stride)| step * stride).collect();
+    let indices = match &of.op {
+        Op::Transpose(op) => Indices::new(shape, op.perm.iter().map(|&axis| from[axis]).collect(), to),
         Op::Slice(op) => {
-            let first = op.begin.iter().zip(&from).map(|(&begin, &stride)| begin as i64 * stride).sum();
-            let from: Vec<i64> = op.step.iter().zip(&from).map(|(&step, &stride)| step * stride).collect();
-            launch(work, part, (elements, address), result, rounding, (&axes(shape, &from, &to), [first, 0]))
+            Indices { offsets: [sum(&op.begin, &from), 0], ..Indices::new(shape, steps(&op.step, &from), to) }
         }
         Op::SliceScatter(op) => {
-            let first = op.begin.iter().zip(&to).map(|(&begin, &stride)| begin as i64 * stride).sum();
-            let to: Vec<i64> = op.step.iter().zip(&to).map(|(&step, &stride)| step * stride).collect();
-            let bytes = shape.iter().product::<usize>() * result.0.width() as usize / 8;
-            work.zero(result.1, bytes);
-            let region = work.shape(of.inputs[0]);
-            launch(work, part, (elements, address), result, rounding, (&axes(region, &from, &to), [0, first]))
+            work.zero(result, shape.iter().product::<usize>() * epilogue.elements.width() as usize / 8);
+            let offsets = [0, sum(&op.begin, &to)];
+            Indices { offsets, ..Indices::new(work.shape(id), from, steps(&op.step, &to)) }
         }
-        Op::Broadcast(_) => {
-            let from = repeating(work.shape(of.inputs[0]), &from, shape);
-            launch(work, part, (elements, address), result, rounding, (&axes(shape, &from, &to), [0, 0]))
-        }
-        Op::Concat(op) => {
-            let mut begin = 0;
-            for &id in &of.inputs {
-                let (elements, address, from) = (work.elements(id), work.address(id), work.order(id).strides());
-                let (region, first) = (work.shape(id), begin as i64 * to[op.axis]);
-                begin += region[op.axis];
-                launch(work, part, (elements, address), result, rounding, (&axes(region, &from, &to), [0, first]))?;
-            }
-            Ok(())
-        }
-        _ => Err(work.error(part, "it moves nothing")),
+        Op::Broadcast(_) => Indices::new(shape, repeating(work.shape(id), &from, shape), to),
+        Op::Concat(op) => return concatenated(work, part, op.axis),
+        _ => return Err(work.error(part, "it moves nothing")),
+    };
+    launch(work, part, read, result, epilogue, &indices)
+}
+
+fn concatenated(work: &mut Work<'_>, part: usize, axis: usize) -> Result<(), EmitError> {
+    let of = &work.parts[part];
+    let (result, epilogue, to) = (work.address(of.output), work.epilogue(part), work.order(of.output).strides());
+    let mut begin = 0;
+    for &id in &of.inputs {
+        let (read, shape) = (work.tensor(id), work.shape(id));
+        let offsets = [0, begin as i64 * to[axis]];
+        let indices = Indices { offsets, ..Indices::new(shape, work.order(id).strides(), to.clone()) };
+        launch(work, part, read, result, epilogue, &indices)?;
+        begin += shape[axis];
     }
+    Ok(())
 }
 
 /// The strides of a tensor that is repeated to a shape.
 fn repeating(shape: &[usize], strides: &[i64], to: &[usize]) -> Vec<i64> {
     let missing = to.len() - shape.len();
-    (0..to.len()).map(|axis| if axis < missing || shape[axis - missing] == 1 { 0 } else { strides[axis - missing] }).collect()
+    let stride = |axis: usize| match axis < missing || shape[axis - missing] == 1 {
+        true => 0,
+        false => strides[axis - missing],
+    };
+    (0..to.len()).map(stride).collect()
 }
 
 /// A tensor repeated to the shape and order of another one, in the workspace.
-pub(super) fn repeated(
-    work: &mut Work<'_>,
-    part: usize,
-    id: BufferId,
-    like: BufferId,
-) -> Result<(Elements, u64), EmitError> {
-    let (elements, address, shape) = (work.elements(id), work.address(id), work.shape(like));
+pub(super) fn repeated(work: &mut Work<'_>, part: usize, id: BufferId, like: BufferId) -> Result<Tensor, EmitError> {
+    let shape = work.shape(like);
     let from = repeating(work.shape(id), &work.order(id).strides(), shape);
-    let to = work.order(like).strides();
-    let copy = work.scratch(shape.iter().product::<usize>() * elements.width() as usize / 8);
-    launch(work, part, (elements, address), (elements, copy), None, (&axes(shape, &from, &to), [0, 0]))?;
-    Ok((elements, copy))
+    copied(work, part, work.tensor(id), &Indices::new(shape, from, work.order(like).strides()))
 }
 
 /// A tensor with some axes last: itself if they are, or a copy in the workspace.
-pub(super) fn with_last(
-    work: &mut Work<'_>,
-    part: usize,
-    id: BufferId,
-    last: &[usize],
-) -> Result<(Elements, u64), EmitError> {
+pub(super) fn with_last(work: &mut Work<'_>, part: usize, id: BufferId, last: &[usize]) -> Result<Tensor, EmitError> {
     if work.part_of(id, part).is_some() {
         return Err(work.error(part, format!("{id} is computed in its own step")));
     }
-    let (elements, address, shape) = (work.elements(id), work.address(id), work.shape(id));
-    let from = work.order(id).strides();
+    let (read, shape, from) = (work.tensor(id), work.shape(id), work.order(id).strides());
     let (kept, reduced): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(|axis| !last.contains(axis));
     let mut to = vec![0; shape.len()];
     let mut stride = 1;
@@ -133,48 +143,36 @@ pub(super) fn with_last(
         to[axis] = stride;
         stride *= shape[axis] as i64;
     }
-    if (0..shape.len()).all(|axis| shape[axis] == 1 || from[axis] == to[axis]) {
-        return Ok((elements, address));
+    match (0..shape.len()).all(|axis| shape[axis] == 1 || from[axis] == to[axis]) {
+        true => Ok(read),
+        false => copied(work, part, read, &Indices::new(shape, from, to)),
     }
-    let copy = work.scratch(stride as usize * elements.width() as usize / 8);
-    launch(work, part, (elements, address), (elements, copy), None, (&axes(shape, &from, &to), [0, 0]))?;
-    Ok((elements, copy))
 }
 
 /// A tensor in another order or by another shape, rounded to another format.
 pub(super) fn reordered(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
     let of = &work.parts[part];
-    let (id, rounding) = (of.inputs[0], work.rounding(part));
-    let result = (work.elements(of.output), work.address(of.output));
-    let read = (work.elements(id), work.address(id));
-    let (from, to) = between(work, part, id, of.output)?;
-    launch(work, part, read, result, rounding, (&axes(&from.0, &from.1, &to), [0, 0]))
+    let indices = between(work, part, of.inputs[0], of.output)?;
+    let (read, epilogue) = (work.tensor(of.inputs[0]), work.epilogue(part));
+    launch(work, part, read, work.address(of.output), epilogue, &indices)
 }
 
-/// The shape in which one tensor's elements are those of the other, with the strides of both.
-fn between(
-    work: &Work<'_>,
-    part: usize,
-    a: BufferId,
-    b: BufferId,
-) -> Result<((Vec<usize>, Vec<i64>), Vec<i64>), EmitError> {
-    let (of_a, of_b): (Order, Order) = (work.order(a), work.order(b));
+/// The places of elements of the same number in two tensors.
+fn between(work: &Work<'_>, part: usize, a: BufferId, b: BufferId) -> Result<Indices, EmitError> {
+    let (of_a, of_b) = (work.order(a), work.order(b));
     let (shape_a, shape_b) = (work.shape(a), work.shape(b));
     let by_rows = |shape: &[usize]| Order::new(shape, false).strides();
-    if shape_a == shape_b {
-        return Ok(((shape_a.to_vec(), of_a.strides()), of_b.strides()));
-    }
     match (of_a.is_by_rows(), of_b.is_by_rows()) {
-        (_, true) => Ok(((shape_a.to_vec(), of_a.strides()), by_rows(shape_a))),
-        (true, false) => Ok(((shape_b.to_vec(), by_rows(shape_b)), of_b.strides())),
+        _ if shape_a == shape_b => Ok(Indices::new(shape_a, of_a.strides(), of_b.strides())),
+        (_, true) => Ok(Indices::new(shape_a, of_a.strides(), by_rows(shape_a))),
+        (true, false) => Ok(Indices::new(shape_b, by_rows(shape_b), of_b.strides())),
         (false, false) => Err(work.error(part, format!("{shape_a:?} becomes {shape_b:?}, both with channels last"))),
     }
 }
 
 /// A value becomes that of a kept buffer.
 pub(super) fn stored(work: &mut Work<'_>, value: BufferId, target: BufferId) -> Result<(), EmitError> {
-    let result = (work.elements(target), work.address(target));
-    let read = (work.elements(value), work.address(value));
-    let (from, to) = between(work, 0, value, target)?;
-    launch(work, 0, read, result, None, (&axes(&from.0, &from.1, &to), [0, 0]))
+    let indices = between(work, 0, value, target)?;
+    let epilogue = Epilogue { rounding: None, elements: work.elements(target) };
+    launch(work, 0, work.tensor(value), work.address(target), epilogue, &indices)
 }

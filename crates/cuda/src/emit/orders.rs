@@ -32,9 +32,8 @@ impl Order {
 
     /// Whether elements of the same index lie in the same place in both, which have one shape.
     pub(super) fn is_same(&self, other: &Order) -> bool {
-        let there = |order: &Order| -> Vec<usize> {
-            order.axes.iter().copied().filter(|&axis| self.shape[axis] > 1).collect()
-        };
+        let there =
+            |order: &Order| -> Vec<usize> { order.axes.iter().copied().filter(|&axis| self.shape[axis] > 1).collect() };
         self.shape == other.shape && there(self) == there(other)
     }
 

@@ -4,7 +4,7 @@ use super::chaining::Chaining;
 use super::work::{EmitError, Work};
 use crate::conv_sizes::ConvSizes;
 use crate::depthwise::{Depthwise, DepthwiseSizes};
-use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::parts::{Parts, Statistic};
 use crate::pass::Pass;
 use crate::pools::PoolSizes;
@@ -100,10 +100,13 @@ fn product(
     left.count_apart(work);
     right.count_apart(work);
     let precision = Precision::of(left_format, right_format);
-    let (rounding, stored) = (work.rounding(part), work.elements(of.output));
     let mut addresses = [&left.inputs[..], &right.inputs[..]].concat();
-    let mut product = Product::new(pass, [left.chain, right.chain], precision, rounding, stored, &sizes);
-    if let (Op::Conv(_), Some(&bias)) = (&of.op, of.inputs.get(2)) {
+    let mut product = Product::new(pass, [left.chain, right.chain], precision, work.epilogue(part), &sizes);
+    let columns = sizes.product(pass)[1] * sizes.groups;
+    if let Some(&bias) = of.inputs.get(2) {
+        if work.shape(bias) != [columns] {
+            return Err(work.error(part, format!("a bias of {:?} is added to {columns} columns", work.shape(bias))));
+        }
         if work.part_of(bias, part).is_some() {
             return Err(work.error(part, "its bias is computed in its own step"));
         }
@@ -133,23 +136,22 @@ fn depthwise(work: &mut Work<'_>, part: usize, pass: Pass, sizes: DepthwiseSizes
         return Err(work.error(part, "depthwise kernels add no bias yet"));
     }
     let mut addresses = [&chain.inputs[..], &other.inputs[..]].concat();
-    let (rounding, stored) = (work.rounding(part), work.elements(of.output));
     let chains = [chain.chain, other.chain];
     if pass == Pass::GradWeight {
-        let depthwise = Depthwise::new(pass, chains, None, Elements::Fp32, &sizes);
+        let depthwise = Depthwise::new(pass, chains, Epilogue::FP32, &sizes);
         let part_sizes = sizes.part_sizes();
         let workspace = work.scratch(part_sizes.workspace(Statistic::Sums(1)));
         addresses.push(workspace);
         let arguments = sizes.arguments(pass, &addresses, 0);
         let shape = (sizes.blocks(pass), sizes.shared(pass));
         work.launch("depthwise", &|name| depthwise.kernel(name), shape, arguments);
-        let parts = Parts { statistic: Statistic::Sums(1), results: vec![(rounding, stored)] };
+        let parts = Parts { statistic: Statistic::Sums(1), results: vec![work.epilogue(part)] };
         let counters = work.counters(&[part]);
         let arguments = part_sizes.arguments(workspace, &[work.address(of.output)], counters);
         work.launch("parts", &|name| parts.kernel(name), (part_sizes.blocks(), 0), arguments);
         return Ok(());
     }
-    let depthwise = Depthwise::new(pass, chains, rounding, stored, &sizes);
+    let depthwise = Depthwise::new(pass, chains, work.epilogue(part), &sizes);
     addresses.push(work.address(of.output));
     let counters = work.counters(&[part]);
     let arguments = sizes.arguments(pass, &addresses, counters);

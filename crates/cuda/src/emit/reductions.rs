@@ -2,10 +2,11 @@
 
 use super::chaining::Chaining;
 use super::moving;
-use super::work::{EmitError, Work};
-use crate::chain::{ChainRead, Rounding};
+use super::work::{EmitError, Tensor, Work};
+use crate::chain::ChainRead;
 use crate::columns::{ColumnSizes, Columns};
 use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::factors::Factors;
 use crate::parts::{Parts, Statistic};
 use crate::row_function::{RowFunction, RowNumber};
@@ -13,14 +14,12 @@ use crate::rows::{RowSizes, Rows};
 use bitbudget_ir::{Expression, Op};
 use bitbudget_program::BufferId;
 
-type Form = (Option<Rounding>, Elements);
-
 /// Sums over the rows of `[rows, channels]`, of the chain's last parts.
 pub(super) fn columns(
     work: &mut Work<'_>,
     chaining: Chaining,
     shape: [usize; 2],
-    forms: Vec<Form>,
+    forms: Vec<Epilogue>,
     results: &[u64],
     counted: &[usize],
 ) {
@@ -33,7 +32,7 @@ fn statistics(
     chaining: Chaining,
     [rows, channels]: [usize; 2],
     statistic: Statistic,
-    forms: Vec<Form>,
+    forms: Vec<Epilogue>,
     results: &[u64],
     counted: &[usize],
 ) {
@@ -57,10 +56,6 @@ fn matrix(work: &Work<'_>, part: usize, id: BufferId) -> Result<[usize; 2], Emit
     }
 }
 
-fn form(work: &Work<'_>, part: usize) -> Form {
-    (work.rounding(part), work.elements(work.parts[part].output))
-}
-
 /// Mean and variance of channels, or a sum over everything but them.
 pub(super) fn of_channels(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
     let of = &work.parts[part];
@@ -68,20 +63,19 @@ pub(super) fn of_channels(work: &mut Work<'_>, part: usize) -> Result<(), EmitEr
     match &of.op {
         Op::BatchMean(_) => {
             let other = work.scratch(4 * work.buffer(of.output).elements());
-            moments(work, part, [(form(work, part), address), ((None, Elements::Fp32), other)], &[part])
+            moments(work, part, [(work.epilogue(part), address), (Epilogue::FP32, other)], &[part])
         }
         Op::BatchVariance(_) => {
             let other = work.scratch(4 * work.buffer(of.output).elements());
             // The mean comes first.
-            moments(work, part, [((None, Elements::Fp32), other), (form(work, part), address)], &[part])
+            moments(work, part, [(Epilogue::FP32, other), (work.epilogue(part), address)], &[part])
         }
         _ => {
             let mut chaining = Chaining::new(of.inputs[0]);
-            let operand = scale_gradient(work, part, &mut chaining)?;
-            let _ = operand;
+            scale_gradient(work, part, &mut chaining)?;
             let shape = matrix(work, part, of.inputs[0])?;
             chaining.count_apart(work);
-            columns(work, chaining, shape, vec![form(work, part)], &[address], &[part]);
+            columns(work, chaining, shape, vec![work.epilogue(part)], &[address], &[part]);
             Ok(())
         }
     }
@@ -90,7 +84,7 @@ pub(super) fn of_channels(work: &mut Work<'_>, part: usize) -> Result<(), EmitEr
 fn moments(
     work: &mut Work<'_>,
     part: usize,
-    [mean, variance]: [(Form, u64); 2],
+    [mean, variance]: [(Epilogue, u64); 2],
     counted: &[usize],
 ) -> Result<(), EmitError> {
     let (chaining, _) = Chaining::of_operand(work, part, 0)?;
@@ -126,7 +120,7 @@ pub(super) fn pair(work: &mut Work<'_>, parts: [usize; 2]) -> Result<(), EmitErr
     let [first, second] = parts;
     let ops = parts.map(|part| &work.parts[part].op);
     if let [Op::BatchMean(_), Op::BatchVariance(_)] = ops {
-        let results = parts.map(|part| (form(work, part), work.address(work.parts[part].output)));
+        let results = parts.map(|part| (work.epilogue(part), work.address(work.parts[part].output)));
         return moments(work, first, results, &parts);
     }
     let mut chaining = Chaining::new(work.parts[first].inputs[0]);
@@ -148,7 +142,7 @@ pub(super) fn pair(work: &mut Work<'_>, parts: [usize; 2]) -> Result<(), EmitErr
     let shape = matrix(work, second, work.parts[second].inputs[0])?;
     chaining.count_apart(work);
     let results = parts.map(|part| work.address(work.parts[part].output));
-    columns(work, chaining, shape, parts.map(|part| form(work, part)).to_vec(), &results, &parts);
+    columns(work, chaining, shape, parts.map(|part| work.epilogue(part)).to_vec(), &results, &parts);
     Ok(())
 }
 
@@ -166,12 +160,12 @@ pub(super) fn reduce(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> 
         let (chaining, _) = Chaining::of_operand(work, part, 0)?;
         let matrix = matrix(work, part, id)?;
         chaining.count_apart(work);
-        columns(work, chaining, matrix, vec![form(work, part)], &[address], &[part]);
+        columns(work, chaining, matrix, vec![work.epilogue(part)], &[address], &[part]);
         return Ok(());
     }
     let length: usize = axes.iter().map(|&axis| shape[axis]).product();
     let rows = shape.iter().product::<usize>() / length.max(1);
-    let (elements, from) = moving::with_last(work, part, id, axes)?;
+    let Tensor { elements, address: from } = moving::with_last(work, part, id, axes)?;
     let mut chaining = Chaining::new(id);
     let input = chaining.input(elements, ChainRead::Each, from);
     chaining.pass(input);
@@ -181,7 +175,7 @@ pub(super) fn reduce(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> 
     let function = RowFunction { operands: 1, numbers, result, is_number: true };
     let sizes = RowSizes { rows, length };
     let sums = work.scratch(4 * rows);
-    let row_kernel = Rows::new(chaining.chain, function, None, Elements::Fp32, &sizes);
+    let row_kernel = Rows::new(chaining.chain, function, Epilogue::FP32, &sizes);
     let arguments = sizes.arguments(&[from, sums], 0);
     work.launch("rows", &|name| row_kernel.kernel(name), (sizes.blocks(), row_kernel.shared()), arguments);
     let mut chaining = Chaining::new(of.output);

@@ -2,7 +2,7 @@
 
 use super::chaining::Chaining;
 use super::work::{EmitError, Work};
-use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::pools::{Pool, PoolSizes, Pooling};
 use bitbudget_ir::Op;
 use bitbudget_ir::ops::Window;
@@ -21,9 +21,9 @@ pub(super) fn maxima(work: &mut Work<'_>, maximum: Option<usize>, tap: Option<us
     let pooling = Pooling::Max { maximum: maximum.is_some(), tap: tap.is_some() };
     let results: Vec<u64> =
         [maximum, tap].into_iter().flatten().map(|part| work.address(work.parts[part].output)).collect();
-    let result = maximum.map(|part| (work.rounding(part), work.elements(work.parts[part].output)));
+    let epilogue = maximum.map_or(Epilogue::FP32, |part| work.epilogue(part));
     let counted: Vec<usize> = maximum.into_iter().collect();
-    pool(work, part, pooling, (window, x, y), result, &counted, &results)
+    pool(work, part, pooling, (window, x, y), epilogue, &counted, &results)
 }
 
 /// The other kinds of pooling.
@@ -32,9 +32,7 @@ pub(super) fn pooling(work: &mut Work<'_>, part: usize) -> Result<(), EmitError>
     let (read, result) = (of.inputs[0], of.output);
     let (pooling, geometry) = match &of.op {
         Op::MaxPoolGrad(op) => (Pooling::MaxGrad, (op.window(), result, read)),
-        Op::AveragePool(op) => {
-            (Pooling::Average { is_padded: op.count_include_pad }, (op.window(), read, result))
-        }
+        Op::AveragePool(op) => (Pooling::Average { is_padded: op.count_include_pad }, (op.window(), read, result)),
         Op::AveragePoolGrad(op) => {
             (Pooling::AverageGrad { is_padded: op.count_include_pad }, (op.window(), result, read))
         }
@@ -45,8 +43,7 @@ pub(super) fn pooling(work: &mut Work<'_>, part: usize) -> Result<(), EmitError>
         addresses.push(work.address(of.inputs[1]));
     }
     addresses.push(work.address(result));
-    let form = Some((work.rounding(part), work.elements(result)));
-    pool(work, part, pooling, geometry, form, &[part], &addresses)
+    pool(work, part, pooling, geometry, work.epilogue(part), &[part], &addresses)
 }
 
 fn pool(
@@ -54,7 +51,7 @@ fn pool(
     part: usize,
     pooling: Pooling,
     (window, x, y): (Window, BufferId, BufferId),
-    result: Option<(Option<crate::chain::Rounding>, Elements)>,
+    epilogue: Epilogue,
     counted: &[usize],
     others: &[u64],
 ) -> Result<(), EmitError> {
@@ -74,8 +71,7 @@ fn pool(
     let (chaining, _) = Chaining::of_operand(work, part, 0)?;
     chaining.count_apart(work);
     let addresses = [&chaining.inputs[..], others].concat();
-    let (rounding, stored) = result.unwrap_or((None, Elements::Bytes));
-    let pool = Pool::new(chaining.chain, pooling, rounding, stored, &sizes);
+    let pool = Pool::new(chaining.chain, pooling, epilogue, &sizes);
     let counters = work.counters(counted);
     let arguments = sizes.arguments(pooling, &addresses, counters);
     work.launch("pool", &|name| pool.kernel(name), (sizes.blocks(pooling), 0), arguments);

@@ -3,6 +3,7 @@
 use super::orders::Order;
 use crate::chain::Rounding;
 use crate::elements::Elements;
+use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Facts, Shape};
@@ -21,6 +22,13 @@ pub struct Addresses {
     pub counters: u64,
     /// The workspace of the instruction.
     pub workspace: u64,
+}
+
+/// A tensor in memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tensor {
+    pub(super) elements: Elements,
+    pub(super) address: u64,
 }
 
 /// What the device does.
@@ -142,6 +150,16 @@ impl<'p> Work<'p> {
         let buffer = self.buffer(*output);
         let rounds = buffer.dtype == DType::F32 && buffer.format != Format::FP32;
         rounding.filter(|_| rounds).map(|r| (buffer.format, r.overflow, r.counted.is_some()))
+    }
+
+    /// What becomes of a part's results.
+    pub(super) fn epilogue(&self, part: usize) -> Epilogue {
+        Epilogue { rounding: self.rounding(part), elements: self.elements(self.parts[part].output) }
+    }
+
+    /// A buffer in memory.
+    pub(super) fn tensor(&self, id: BufferId) -> Tensor {
+        Tensor { elements: self.elements(id), address: self.address(id) }
     }
 
     pub(super) fn facts(&self, part: usize) -> Facts {

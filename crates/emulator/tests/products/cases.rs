@@ -1,8 +1,8 @@
 //! Cases of products: sizes, operands, what is expected.
 
 use bitbudget_cuda::{
-    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Kernel, Pass, Precision, Product,
-    packed,
+    Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ConvSizes, Elements, Epilogue, Kernel, Pass, Precision,
+    Product, packed,
 };
 use bitbudget_emulator::{Launch, Machine, Memory, Module, Outcome, launch};
 use bitbudget_formats::{Counts, Format, Overflow, Rounder, pack_u8, pack_u16, unpack_u8};
@@ -145,9 +145,9 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
         Pass::GradWeight => ([gradient, input], [plain(elements), read()]),
     };
     let precision = Precision::of(format, format);
-    let mut product = Product::new(pass, chains, precision, Some((to, overflow, true)), Elements::Codes(to), &sizes);
+    let mut product = Product::new(pass, chains, precision, Epilogue::counted(to, overflow), &sizes);
     product.is_long |= rng.u8(..4) == 0;
-    let bias = Some(bias).filter(|_| pass == Pass::Forward && !is_matrices && rng.bool());
+    let bias = Some(bias).filter(|_| pass == Pass::Forward && rng.bool());
     if bias.is_some() {
         product = product.with_bias(elements);
     }
@@ -248,7 +248,7 @@ impl Case {
         addresses.extend(
             self.bias.as_ref().map(|bias| memory.put(&stored(product.sides[1].chain.inputs[0].elements, bias))),
         );
-        let result = memory.reserve(self.results() * product.stored.width() as usize / 8);
+        let result = memory.reserve(self.results() * product.epilogue.elements.width() as usize / 8);
         let counters = memory.put(&[0; 24]);
         addresses.push(result);
         let [sums, turns] = s.workspace(pass);
@@ -291,10 +291,9 @@ pub(crate) fn in_parts() -> Case {
     let mut rng = Rng::with_seed(3);
     let mut numbers = |count: usize| rounded(format, (0..count).map(|_| rng.f32() * 4.0 - 2.0).collect());
     let operands = [numbers(8 * 20 * 16 * 24), numbers(8 * 20 * 16 * 8)];
-    let rounding = Some((Format::BF16, Overflow::Saturate, true));
+    let epilogue = Epilogue::counted(Format::BF16, Overflow::Saturate);
     let chains = [plain(elements), plain(elements)];
-    let product =
-        Product::new(Pass::GradWeight, chains, Precision::Bf16, rounding, Elements::Codes(Format::BF16), &sizes);
+    let product = Product::new(Pass::GradWeight, chains, Precision::Bf16, epilogue, &sizes);
     Case { sizes, product, operands, factors: None, bias: None }
 }
 
@@ -322,6 +321,6 @@ pub(crate) fn every_code(format: Format) -> Case {
     let weights = (0..64).map(|i| f32::from(u8::from(i % 9 == 0))).collect();
     let weight = Elements::Codes(Format::BF16);
     let product =
-        Product::new(Pass::Forward, [plain(elements), plain(weight)], Precision::Bf16, None, Elements::Fp32, &sizes);
+        Product::new(Pass::Forward, [plain(elements), plain(weight)], Precision::Bf16, Epilogue::FP32, &sizes);
     Case { sizes, product, operands: [input, weights], factors: None, bias: None }
 }

@@ -4,7 +4,7 @@
 mod cases;
 mod seeded;
 
-use bitbudget_cuda::{Elements, Kernel, Pass, Precision, Product, file};
+use bitbudget_cuda::{Epilogue, Kernel, Pass, Precision, Product, file};
 use bitbudget_emulator::{Machine, Module, TensorCore};
 use bitbudget_formats::{Format, Rounder, pack_u8, pack_u16};
 use cases::{Case, case, every_code, in_parts};
@@ -14,7 +14,7 @@ use fastrand::Rng;
 fn check(cases: &[Case]) {
     let mut kernels = Vec::new();
     for (i, case) in cases.iter().enumerate() {
-        let exact = Product { rounding: None, stored: Elements::Fp32, ..case.product.clone() };
+        let exact = Product { epilogue: Epilogue::FP32, ..case.product.clone() };
         kernels.push((exact.kernel(&format!("exact_{i}")), exact));
         kernels.push((case.product.kernel(&format!("codes_{i}")), case.product.clone()));
     }
@@ -36,7 +36,7 @@ fn check(cases: &[Case]) {
         }
         let (kernel, product) = &kernels[2 * i + 1];
         let (codes, counts) = case.run(&mut module, product, kernel, &machine);
-        let (format, overflow, _) = product.rounding.unwrap();
+        let (format, overflow, _) = product.epilogue.rounding.unwrap();
         let mut results = found;
         let expected = match format.bytes() {
             1 => {
