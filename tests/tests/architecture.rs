@@ -108,7 +108,7 @@ fn passes_do_not_know_each_other() {
         ("formats", &[]),
         ("ir", &["formats"]),
         ("kernels", &["formats"]),
-        ("cuda", &["formats", "ir"]),
+        ("cuda", &["formats", "ir", "program"]),
         ("onnx", &["ir"]),
         ("zoo", &["ir"]),
         ("autodiff", &["ir"]),
