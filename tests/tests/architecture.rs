@@ -117,7 +117,7 @@ fn passes_do_not_know_each_other() {
         ("rewrite", &["formats", "ir"]),
         ("schedule", &["formats", "ir"]),
         ("program", &["formats", "ir"]),
-        ("select", &["formats", "ir", "kernels", "program"]),
+        ("select", &["cuda", "formats", "ir", "kernels", "program"]),
         ("lower", &["formats", "ir", "program", "schedule"]),
         ("exec", &["formats", "ir", "kernels", "program", "select"]),
         ("profile", &["exec", "formats", "ir", "precision", "program"]),

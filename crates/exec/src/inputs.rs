@@ -221,7 +221,7 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::{Array, Inputs, distance};
     use bitbudget_formats::Format;
-    use bitbudget_ir::DType;
+    use bitbudget_ir::{DType, Layout};
     use bitbudget_program::{Buffer, Program, Source};
 
     fn program() -> Program {
@@ -231,6 +231,7 @@ mod tests {
             dtype,
             format: Format::FP32,
             packed: true,
+            layout: Layout::ROWS,
             source: Source::Input,
             offset: None,
         };

@@ -3,7 +3,7 @@
 
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
-use bitbudget_ir::{Attribute, DType, Dim, Op, Real, Shape, TensorType};
+use bitbudget_ir::{Attribute, DType, Dim, Layout, Op, Real, Shape, TensorType};
 use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use bitbudget_testkit::kernel;
 use proptest::prelude::*;
@@ -109,7 +109,16 @@ fn program((op, types): &Use) -> Option<Program> {
         };
         let (name, shape) = (format!("p{i}"), ty.shape.at(2));
         let offset = (source == Source::None).then_some(0);
-        buffers.push(Buffer { name, shape, dtype: ty.dtype, format: Format::E4M3, packed: true, source, offset });
+        buffers.push(Buffer {
+            name,
+            shape,
+            dtype: ty.dtype,
+            format: Format::E4M3,
+            packed: true,
+            layout: Layout::ROWS,
+            source,
+            offset,
+        });
     }
     let inputs: Vec<BufferId> = (0..types.len() as u32).map(BufferId).collect();
     let output = BufferId(types.len() as u32);

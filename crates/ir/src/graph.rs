@@ -2,6 +2,7 @@
 
 use crate::error::{GraphError, Reason};
 use crate::facts::Facts;
+use crate::layout::Layout;
 use crate::ops::{Op, ScalarKind};
 use crate::origin::{Origin, Stage, TrainingId};
 use crate::role::{NodeId, Role};
@@ -230,13 +231,20 @@ impl Graph {
     pub fn set_role(&mut self, id: NodeId, role: Role) {
         let node = self.node_mut(id);
         node.role = role;
-        node.stored = Stored::of(role, node.stored.format);
+        node.stored = Stored { layout: node.stored.layout, ..Stored::of(role, node.stored.format) };
     }
 
     /// Sets the format in which a tensor is stored.
     pub fn set_format(&mut self, id: NodeId, format: Format) {
         if self.format(id) != format {
             self.node_mut(id).stored.format = format;
+        }
+    }
+
+    /// Sets the order in which a tensor's elements lie.
+    pub fn set_layout(&mut self, id: NodeId, layout: Layout) {
+        if self.node(id).stored.layout != layout {
+            self.node_mut(id).stored.layout = layout;
         }
     }
 

@@ -1,5 +1,6 @@
 //! How tensors are stored.
 
+use crate::layout::Layout;
 use crate::role::Role;
 use crate::types::DType;
 use bitbudget_formats::{Format, Overflow};
@@ -11,6 +12,8 @@ pub struct Stored {
     pub format: Format,
     /// The result of rounding numbers that it cannot hold.
     pub overflow: Overflow,
+    /// In which order its elements lie.
+    pub layout: Layout,
 }
 
 impl Stored {
@@ -20,7 +23,7 @@ impl Stored {
             Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Overflow::NotFinite,
             Role::Output | Role::Parameter | Role::Internal => Overflow::Saturate,
         };
-        Stored { format, overflow }
+        Stored { format, overflow, layout: Layout::ROWS }
     }
 
     /// Bytes of so many elements of a type.

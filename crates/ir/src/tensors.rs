@@ -2,6 +2,7 @@
 
 use crate::facts::{Facts, Form, Numbers};
 use crate::graph::Graph;
+use crate::layout::Layout;
 use crate::ops::{Op, Precision};
 use crate::origin::Stage;
 use crate::role::{NodeId, Role};
@@ -65,15 +66,27 @@ impl Graph {
         rest.iter().all(|&operand| of(operand) == common).then_some(common)
     }
 
-    /// Whether a node only shows its operand's storage: a reshape, or a cast to the format that the operand is stored in.
+    /// The order in which a node's elements lie.
+    pub fn layout(&self, id: NodeId) -> Layout {
+        self.node(id).stored.layout
+    }
+
+    /// Whether a node only shows its operand's storage: a reshape, a cast to the format that the operand is stored in, or a transposition
+    /// into the order in which the operand's elements lie.
     pub fn is_alias(&self, id: NodeId) -> bool {
-        match (&self.facts(id).form, self.op(id), self.operands(id).first()) {
-            (Form::Alias, _, _) => true,
-            (Form::Map(_), Op::Cast(_), Some(&operand)) => {
-                let (from, to) = (self.format(operand), self.format(id));
-                to == Format::FP32 && from == Format::FP32
-                    || from == to && self.is_gradient(operand) && self.is_gradient(id)
+        let Some(&operand) = self.operands(id).first() else { return false };
+        let (from, to) = (self.layout(operand), self.layout(id));
+        let (shape, by) = (&self.ty(operand).shape, &self.ty(id).shape);
+        match (&self.facts(id).form, self.op(id)) {
+            (Form::Alias, _) => from.shows(shape, to, by),
+            (Form::Map(_), Op::Cast(_)) => {
+                let formats = (self.format(operand), self.format(id));
+                let is_gradient = self.is_gradient(operand) && self.is_gradient(id);
+                let stays = formats == (Format::FP32, Format::FP32) || formats.0 == formats.1 && is_gradient;
+                stays && from.is_same(to, by)
             }
+            // By rows no transposition is free: those that were became reshapes.
+            (_, Op::Transpose(op)) if from != to => from.shows_transposed(shape, &op.perm, to),
             _ => false,
         }
     }

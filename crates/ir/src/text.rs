@@ -21,6 +21,7 @@
 
 use crate::attribute::{Attribute, Real};
 use crate::graph::{Graph, Node};
+use crate::layout::Layout;
 use crate::ops::Op;
 use crate::origin::{Origin, Stage, TrainingId};
 use crate::role::{NodeId, Role};
@@ -75,6 +76,11 @@ impl Graph {
             if node.stored.format != Format::FP32 {
                 write!(f, " in {}", node.stored.format)?;
             }
+            match node.stored.layout {
+                Layout::ROWS => {}
+                Layout::CHANNELS_LAST => write!(f, " {CHANNELS_LAST}")?,
+                Layout { last } => write!(f, " {CHANNELS_LAST}={last}")?,
+            }
             write_origin(f, id, &node.origin)?;
             writeln!(f)?;
         }
@@ -107,6 +113,7 @@ fn write_origin(f: &mut impl fmt::Write, id: NodeId, origin: &Origin) -> fmt::Re
     Ok(())
 }
 
+const CHANNELS_LAST: &str = "channels_last";
 const AGAIN: &str = "again";
 const PASSING: &str = "passing";
 const UNCOUNTED: &str = "uncounted";
@@ -279,8 +286,20 @@ impl<'t> Cursor<'t> {
         let onnx_type = if self.eat("from ") { self.word()?.to_string() } else { String::new() };
         let id = graph.insert(Node { onnx_type, ..Node::new(op, ty, role, label) }, &operands);
         graph.set_format(id, self.format()?);
+        graph.set_layout(id, self.layout()?);
         graph.set_origin(id, self.origin(id)?);
         Ok(())
+    }
+
+    fn layout(&mut self) -> Parsed<Layout> {
+        if !self.eat(CHANNELS_LAST) {
+            return Ok(Layout::ROWS);
+        }
+        if !self.eat("=") {
+            return Ok(Layout::CHANNELS_LAST);
+        }
+        let digits = self.take_while(|c| c.is_ascii_digit());
+        digits.parse().map(|last| Layout { last }).map_err(|_| format!("`{digits}` is no number of axes"))
     }
 
     fn list<T>(&mut self, close: &str, mut item: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {

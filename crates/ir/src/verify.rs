@@ -13,6 +13,7 @@
 
 use crate::error::{GraphError, Reason};
 use crate::graph::{Graph, Node};
+use crate::layout::Layout;
 use crate::ops::Op;
 use crate::origin::Stage;
 use crate::role::{NodeId, Role};
@@ -99,6 +100,12 @@ fn check_stage(graph: &Graph, id: NodeId) -> Result<(), Reason> {
     let fault = |what: &str| Err(Reason::new(format!("{what}, but the graph's stage is `{stage}`")));
     if stage < Stage::Assigned && stored.format != Format::FP32 {
         return fault(&format!("it has the format {}", stored.format));
+    }
+    if stage < Stage::Rewritten && stored.layout != Layout::ROWS {
+        return fault("its channels lie last");
+    }
+    if usize::from(stored.layout.last) >= graph.ty(id).shape.rank().max(1) {
+        return fault("more axes lie last than there are");
     }
     if stage == Stage::Imported && graph.is_gradient(id) {
         return fault("it is a gradient");

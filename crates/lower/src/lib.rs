@@ -26,7 +26,7 @@ mod error;
 mod masks;
 
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{Graph, NodeId, Op, Stored};
+use bitbudget_ir::{Graph, Layout, NodeId, Op, Stored};
 use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Part, Program, Rounding, Source};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, place};
 
@@ -132,7 +132,8 @@ impl Lowering<'_> {
         if let Op::Input(_) = self.graph.op(id) {
             // The batch comes in FP32; its rounded form is a buffer of its own.
             let raw = BufferId(self.buffers.len() as u32);
-            let source = Buffer { format: Format::FP32, offset: None, ..self.buffers[id.index()].clone() };
+            let layout = Layout::ROWS;
+            let source = Buffer { format: Format::FP32, layout, offset: None, ..self.buffers[id.index()].clone() };
             self.buffers.push(source);
             self.buffers[id.index()].source = Source::None;
             return Some(Part { op: bitbudget_ir::ops::Cast {}.into(), inputs: vec![raw], output, rounding });
@@ -162,7 +163,7 @@ fn buffer(graph: &Graph, schedule: &Schedule, setting: &Setting, id: NodeId) -> 
         _ => None,
     };
     let (name, shape, dtype) = (node.name.clone(), node.ty.shape.at(batch), node.ty.dtype);
-    Ok(Buffer { name, shape, dtype, format, packed, source, offset })
+    Ok(Buffer { name, shape, dtype, format, packed, layout: graph.layout(id), source, offset })
 }
 
 /// How a node's result is rounded, and for which node of the training graph its overflows are counted.

@@ -102,6 +102,12 @@ fn buffers(buffers: &[Buffer]) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the elements of a buffer lie in the places of another one's. A transposition's do, if each has its own order.
+fn shows(from: &Buffer, to: &Buffer) -> bool {
+    let [of, by] = [from, to].map(|buffer| Shape::fixed(&buffer.shape));
+    from.layout != to.layout || from.layout.shows(&of, to.layout, &by)
+}
+
 impl Checker<'_> {
     fn instruction(&mut self, instruction: &Instruction) -> Result<(), String> {
         match instruction {
@@ -120,7 +126,9 @@ impl Checker<'_> {
                 let from = self.read(*input)?;
                 let (from, storage) = (from.clone(), self.storage(*input).unwrap_or(*input));
                 let to = self.write(*output, storage)?;
-                if from.elements() != to.elements() || from.format != to.format || from.dtype != to.dtype {
+                let is_one_type =
+                    from.elements() == to.elements() && from.format == to.format && from.dtype == to.dtype;
+                if !is_one_type || !shows(&from, to) {
                     return Err(format!("{output} cannot show {input}"));
                 }
             }

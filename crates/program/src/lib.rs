@@ -7,11 +7,12 @@
 //!
 //! ```
 //! use bitbudget_formats::Format;
-//! use bitbudget_ir::{DType, ops};
+//! use bitbudget_ir::{DType, Layout, ops};
 //! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
 //!
 //! let buffer = |name: &str, source, offset| Buffer {
-//!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, packed: true, source, offset,
+//!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, packed: true, layout: Layout::ROWS,
+//!     source, offset,
 //! };
 //! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
 //! let kernel = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };

@@ -2,7 +2,7 @@
 
 use crate::kernel::Kernel;
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::{DType, Op, Role, ScalarKind, Stored};
+use bitbudget_ir::{DType, Layout, Op, Role, ScalarKind, Stored};
 
 /// A buffer of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +43,8 @@ pub struct Buffer {
     pub format: Format,
     /// Whether they are stored in the bits of that format; if not, as FP32 numbers.
     pub packed: bool,
+    /// In which order elements lie.
+    pub layout: Layout,
     /// Where the value comes from.
     pub source: Source,
     /// Where in the arena it lies, in bytes; nothing for sources, for views, and for what only one instruction uses.

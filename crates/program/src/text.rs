@@ -2,7 +2,7 @@
 
 use crate::program::{Buffer, BufferId, Instruction, Part, Program, Source};
 use bitbudget_formats::{Format, Overflow};
-use bitbudget_ir::DType;
+use bitbudget_ir::{DType, Layout};
 use std::fmt;
 
 impl fmt::Display for BufferId {
@@ -18,6 +18,11 @@ impl fmt::Display for Buffer {
             other => other.to_string(),
         };
         write!(f, "{stored}{:?}", self.shape)?;
+        match self.layout {
+            Layout::ROWS => {}
+            Layout::CHANNELS_LAST => write!(f, " channels_last")?,
+            Layout { last } => write!(f, " channels_last={last}")?,
+        }
         if let Some(offset) = self.offset {
             write!(f, "@{offset}")?;
         }

@@ -1,12 +1,21 @@
 //! Each way in which a program can be wrong is refused with its reason.
 
 use bitbudget_formats::Format;
-use bitbudget_ir::{DType, Op, Shape, ops};
+use bitbudget_ir::{DType, Layout, Op, Shape, ops};
 use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
 
 fn buffer(name: &str, shape: &[usize], source: Source) -> Buffer {
     let (dtype, format) = (DType::F32, Format::FP32);
-    Buffer { name: name.into(), shape: shape.to_vec(), dtype, format, packed: true, source, offset: None }
+    Buffer {
+        name: name.into(),
+        shape: shape.to_vec(),
+        dtype,
+        format,
+        packed: true,
+        layout: Layout::ROWS,
+        source,
+        offset: None,
+    }
 }
 
 fn part(input: u32, output: u32) -> Part {

@@ -45,6 +45,7 @@ mod egraph;
 mod emit;
 mod exact;
 mod extract;
+mod lay_out;
 mod recompute;
 mod rule;
 mod rules;
@@ -85,6 +86,7 @@ pub mod custom {
 pub use alternatives::{Alternatives, Class, ClassId, Computes, Term, alternatives, alternatives_without};
 pub use derive::derive;
 pub use egraph::Limits;
+pub use lay_out::lay_out;
 pub use recompute::recompute;
 pub use rules::Rules;
 

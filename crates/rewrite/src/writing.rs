@@ -1,6 +1,7 @@
 //! A copy of a graph in which some nodes stand several times.
 
-use bitbudget_ir::{Graph, GraphError, NodeId, Origin, Reason, Role, Stage};
+use bitbudget_ir::ops::Transpose;
+use bitbudget_ir::{Graph, GraphError, Layout, NodeId, Origin, Reason, Role, Stage};
 
 /// A graph on its way from another one.
 pub(crate) struct Writing<'a> {
@@ -53,8 +54,20 @@ impl<'a> Writing<'a> {
         };
         self.result.set_role(new, self.role(node.role));
         self.result.set_format(new, node.stored.format);
+        self.result.set_layout(new, node.stored.layout);
         self.result.set_origin(new, origin);
         self.first[id.index()].get_or_insert(new);
+        Ok(new)
+    }
+
+    /// Writes a copy of a node's result in another order: a transposition that permutes no axis.
+    pub(crate) fn moved(&mut self, id: NodeId, written: NodeId, layout: Layout) -> Result<NodeId, GraphError> {
+        let node = self.source.node(id);
+        let perm = (0..node.ty.shape.rank()).collect();
+        let new = self.result.add_named(Transpose { perm }, &[written], &node.name)?;
+        self.result.set_format(new, node.stored.format);
+        self.result.set_layout(new, layout);
+        self.result.set_origin(new, Origin { uncounted: true, ..Origin::default() });
         Ok(new)
     }
 

@@ -76,7 +76,7 @@ impl Target for Cpu {
 }
 
 /// The kind of kernel that computes an operator.
-fn family(member: &Member) -> Family {
+pub(crate) fn family(member: &Member) -> Family {
     let facts = member.facts();
     match (&facts.form, &member.op) {
         (Form::Map(_), _) if facts.is_elementwise() => Family::Elementwise,
@@ -92,7 +92,7 @@ fn family(member: &Member) -> Family {
 
 /// The members that are computed as a whole: the elementwise ones at the end, of the last one's shape, that only each other read; else the
 /// stored ones.
-fn heads(members: &[Member], elementwise: &[bool]) -> Vec<bool> {
+pub(crate) fn heads(members: &[Member], elementwise: &[bool]) -> Vec<bool> {
     let joins = |i: usize| elementwise[i] && members.last().is_some_and(|last| last.shape == members[i].shape);
     match elementwise.last() {
         Some(true) => ops::one_pass(members.len(), joins, |reader, i| members[reader].reads(i)),

@@ -25,6 +25,7 @@
 
 mod alone;
 mod cpu;
+mod cuda;
 pub mod geometry;
 mod group;
 mod load;
@@ -34,6 +35,7 @@ mod target;
 
 pub use alone::alone;
 pub use cpu::Cpu;
+pub use cuda::Cuda;
 pub use group::{Group, Member, Operand};
 pub use load::Load;
 pub use needs::{Convolution, Needs, convolution};

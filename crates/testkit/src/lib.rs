@@ -90,12 +90,17 @@ pub fn kernel(buffers: &[Buffer], parts: &[Part]) -> Kernel {
             .inputs
             .iter()
             .map(|&id| Operand {
-                shape: buffer(id).shape.clone(),
+                dtype: buffer(id).dtype,
                 format: buffer(id).format,
+                layout: buffer(id).layout,
                 member: parts[..i].iter().rposition(|earlier| earlier.output == id),
+                ..Operand::fp32(&buffer(id).shape)
             })
             .collect(),
         shape: buffer(part.output).shape.clone(),
+        dtype: buffer(part.output).dtype,
+        format: buffer(part.output).format,
+        layout: buffer(part.output).layout,
         is_stored: buffer(part.output).offset.is_some() || buffer(part.output).source == Source::Kept,
     };
     Cpu.kernel(&Group { members: parts.iter().enumerate().map(member).collect() })

@@ -128,6 +128,7 @@ mod tests {
             dtype: bitbudget_ir::DType::F32,
             format: bitbudget_formats::Format::FP32,
             packed: true,
+            layout: bitbudget_ir::Layout::ROWS,
             source: Source::Constant,
             offset: None,
         };

@@ -17,25 +17,24 @@ pub use work::{Addresses, EmitError, Emitted, Launch};
 
 /// The launches of an instruction; none for those that compute nothing.
 ///
-/// `channels_last` says by buffer whether the channels lie last. Counters begin at the `counted`-th of three words each.
+/// Counters begin at the `counted`-th of three words each.
 ///
 /// # Errors
 /// If there is no kernel for an operator, or for the way in which operands lie.
 pub fn emit(
     program: &Program,
     instruction: &Instruction,
-    channels_last: &[bool],
     addresses: &Addresses,
     counted: usize,
 ) -> Result<Emitted, EmitError> {
     match instruction {
         Instruction::Compute { parts, kernel, .. } => {
-            let mut work = work::Work::new(program, parts, &kernel.roles, channels_last, addresses, counted);
+            let mut work = work::Work::new(program, parts, &kernel.roles, addresses, counted);
             heads::heads(&mut work)?;
             Ok(work.emitted())
         }
         Instruction::Store { value, target } => {
-            let mut work = work::Work::new(program, &[], &[], channels_last, addresses, counted);
+            let mut work = work::Work::new(program, &[], &[], addresses, counted);
             moving::stored(&mut work, *value, *target)?;
             Ok(work.emitted())
         }

@@ -4,7 +4,7 @@ use super::orders::Order;
 use super::work::{EmitError, Tensor, Work};
 use crate::epilogue::Epilogue;
 use crate::moves::{MoveAxis, moved};
-use bitbudget_ir::Op;
+use bitbudget_ir::{Layout, Op};
 use bitbudget_program::BufferId;
 
 /// Indices of a shape, and where the elements lie that belong to them.
@@ -161,7 +161,7 @@ pub(super) fn reordered(work: &mut Work<'_>, part: usize) -> Result<(), EmitErro
 fn between(work: &Work<'_>, part: usize, a: BufferId, b: BufferId) -> Result<Indices, EmitError> {
     let (of_a, of_b) = (work.order(a), work.order(b));
     let (shape_a, shape_b) = (work.shape(a), work.shape(b));
-    let by_rows = |shape: &[usize]| Order::new(shape, false).strides();
+    let by_rows = |shape: &[usize]| Order::new(shape, Layout::ROWS).strides();
     match (of_a.is_by_rows(), of_b.is_by_rows()) {
         _ if shape_a == shape_b => Ok(Indices::new(shape_a, of_a.strides(), of_b.strides())),
         (_, true) => Ok(Indices::new(shape_a, of_a.strides(), by_rows(shape_a))),

@@ -1,5 +1,7 @@
 //! The order in which a tensor's elements lie.
 
+use bitbudget_ir::Layout;
+
 /// Its axes by how far apart their elements lie, those of one index left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Order {
@@ -9,14 +11,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Of a tensor whose channels, the second axis, lie last or where its shape says.
-    pub(super) fn new(shape: &[usize], channels_last: bool) -> Order {
-        let rank = shape.len();
-        let axes: Vec<usize> = match channels_last && rank > 2 {
-            true => std::iter::once(0).chain(2..rank).chain([1]).collect(),
-            false => (0..rank).collect(),
-        };
-        Order { shape: shape.to_vec(), axes }
+    pub(super) fn new(shape: &[usize], layout: Layout) -> Order {
+        Order { shape: shape.to_vec(), axes: layout.axes(shape.len()) }
     }
 
     /// How many elements lie between neighbours along each axis.
@@ -52,6 +48,6 @@ impl Order {
 
     /// Whether elements lie as their indices say.
     pub(super) fn is_by_rows(&self) -> bool {
-        self.is_same(&Order::new(&self.shape, false))
+        self.is_same(&Order::new(&self.shape, Layout::ROWS))
     }
 }

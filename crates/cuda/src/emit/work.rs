@@ -80,7 +80,6 @@ pub(super) struct Work<'p> {
     program: &'p Program,
     pub(super) parts: &'p [Part],
     roles: &'p [Role],
-    channels_last: &'p [bool],
     addresses: &'p Addresses,
     first_counter: usize,
     emitted: Emitted,
@@ -91,11 +90,10 @@ impl<'p> Work<'p> {
         program: &'p Program,
         parts: &'p [Part],
         roles: &'p [Role],
-        channels_last: &'p [bool],
         addresses: &'p Addresses,
         first_counter: usize,
     ) -> Work<'p> {
-        Work { program, parts, roles, channels_last, addresses, first_counter, emitted: Emitted::default() }
+        Work { program, parts, roles, addresses, first_counter, emitted: Emitted::default() }
     }
 
     pub(super) fn emitted(self) -> Emitted {
@@ -135,7 +133,7 @@ impl<'p> Work<'p> {
 
     /// In which order they lie.
     pub(super) fn order(&self, id: BufferId) -> Order {
-        Order::new(self.shape(id), self.channels_last.get(id.index()) == Some(&true))
+        Order::new(self.shape(id), self.buffer(id).layout)
     }
 
     /// Whether a buffer has memory.

@@ -12,14 +12,8 @@ use candle_core::{CpuStorage, Layout};
 pub(crate) fn compute_new(op: &Op, operands: &[(&CpuStorage, &Layout)], shape: &[usize]) -> Result<CpuStorage, Fault> {
     let stored: Vec<(&[usize], Format)> = operands.iter().map(|(_, layout)| (layout.dims(), Format::FP32)).collect();
     let kernel = BoundKernel::new(op, &stored, shape)?;
-    let operand_of =
-        |&(shape, format): &(&[usize], Format)| select::Operand { shape: shape.to_vec(), format, member: None };
-    let member = Member {
-        op: op.clone(),
-        operands: stored.iter().map(operand_of).collect(),
-        shape: shape.to_vec(),
-        is_stored: true,
-    };
+    let of_shapes = stored.iter().map(|(shape, _)| select::Operand::fp32(shape)).collect();
+    let member = Member::fp32(op, of_shapes, shape);
     let mut beside = vec![0.0; Cpu.needs(&member).workspace / size_of::<f32>()];
     let operands: Result<Vec<_>, Fault> =
         operands.iter().map(|(storage, layout)| Ok((operand(storage, layout)?, layout.dims()))).collect();

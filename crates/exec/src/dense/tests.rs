@@ -4,7 +4,7 @@
 use super::{compute, round::counts};
 use crate::test_device;
 use bitbudget_formats::{Format, Overflow, Rounder};
-use bitbudget_ir::{Array, Bindings, DType, Op, Sample, Shape, interpret, ops};
+use bitbudget_ir::{Array, Bindings, DType, Layout, Op, Sample, Shape, interpret, ops};
 use bitbudget_program::{Buffer, Rounding, Source};
 use bitbudget_testkit::{spread, values};
 use candle_core::Tensor;
@@ -30,7 +30,7 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
 
 fn buffer(shape: &[usize], format: Format) -> Buffer {
     let (name, shape, dtype) = (String::new(), shape.to_vec(), DType::F32);
-    Buffer { name, shape, dtype, format, packed: false, source: Source::None, offset: None }
+    Buffer { name, shape, dtype, format, packed: false, layout: Layout::ROWS, source: Source::None, offset: None }
 }
 
 #[test]
