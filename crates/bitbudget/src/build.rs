@@ -5,9 +5,9 @@ use bitbudget_ir::{Graph, Node, NodeId, Role, TrainingId};
 use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_precision::Assignment;
 use bitbudget_program::{Footprint, Kernel, Program};
-use bitbudget_rewrite::{Rules, derive, recompute, rewrite};
+use bitbudget_rewrite::{Rules, derive, lay_out, recompute, rewrite};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, alive, derivable, group, inside};
-use bitbudget_select::{Cpu, Group, Needs, Target, select};
+use bitbudget_select::{Group, Machine, Needs, select};
 
 /// Other forms save scratch memory. Where that is less than one of so many parts of the peak, they are not tried.
 const LITTLE: usize = 32;
@@ -21,6 +21,8 @@ pub struct Lowering {
     pub rewrite: Option<Rules>,
     /// Threads of the run, each of which has scratch memory; 0 leaves that out.
     pub threads: usize,
+    /// The kind of machine that programs are made for.
+    pub machine: Machine,
 }
 
 /// How a graph becomes a program. All forms that a [`Lowering`] chooses from compute the same bits.
@@ -154,13 +156,14 @@ impl Selected {
         lowering: Lowering,
         form: Form,
     ) -> Result<Selected, CompileError> {
-        let mut graph = derived(rewritten, batch, form)?;
+        let mut graph = derived(rewritten, batch, form, lowering.machine)?;
         if graph.ids().any(|id| recomputed.iter().any(|&again| graph.stands_for(id, again))) {
             // In the order that all formats have.
             graph = recompute(&graph, &group(&graph.exact(), batch), recomputed)?;
         }
-        let (steps, setting) = (group(&graph, batch), setting(batch, lowering.storage));
-        let kernels = kernels(&graph, &steps, &setting);
+        graph = laid_out(graph, batch, lowering.machine)?;
+        let (steps, setting) = (group(&graph, batch), setting(batch, lowering));
+        let kernels = kernels(&graph, &steps, &setting, lowering.machine);
         Ok(Selected { graph, steps, kernels, setting, form })
     }
 
@@ -183,9 +186,9 @@ impl Selected {
     }
 }
 
-/// The settings that sizes depend on, on CPUs.
-pub(crate) fn setting(batch: usize, storage: Storage) -> Setting {
-    Setting { batch, storage, alignment: Cpu.alignment() }
+/// The settings that sizes depend on.
+pub(crate) fn setting(batch: usize, lowering: Lowering) -> Setting {
+    Setting { batch, storage: lowering.storage, alignment: lowering.machine.target().alignment() }
 }
 
 /// The program of steps: select, place, lower.
@@ -193,13 +196,14 @@ pub(crate) fn made(
     graph: &Graph,
     steps: Vec<Vec<NodeId>>,
     setting: &Setting,
+    machine: Machine,
 ) -> Result<(Schedule, Program), LowerError> {
-    let kernels = kernels(graph, &steps, setting);
+    let kernels = kernels(graph, &steps, setting, machine);
     place_and_lower(graph, steps, &kernels, setting)
 }
 
-fn kernels(graph: &Graph, steps: &[Vec<NodeId>], setting: &Setting) -> Vec<Kernel> {
-    select(&Cpu, graph, steps, &inside(graph, steps, setting.batch), setting.batch)
+fn kernels(graph: &Graph, steps: &[Vec<NodeId>], setting: &Setting, machine: Machine) -> Vec<Kernel> {
+    select(machine.target(), graph, steps, &inside(graph, steps, setting.batch), setting.batch)
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -211,21 +215,30 @@ pub(crate) fn rewritten(graph: &Graph, lowering: Lowering) -> Result<Graph, Comp
 }
 
 /// The graph, in the derived form with copies of what need not be stored, in the order of computation.
-pub(crate) fn derived(graph: &Graph, batch: usize, form: Form) -> Result<Graph, CompileError> {
+pub(crate) fn derived(graph: &Graph, batch: usize, form: Form, machine: Machine) -> Result<Graph, CompileError> {
     if form != Form::Derived {
         return Ok(graph.clone());
     }
     // Steps and places go by sizes before formats are chosen.
-    let (exact, setting) = (graph.exact(), setting(batch, Storage::Packed));
+    let (exact, target) = (graph.exact(), machine.target());
+    let setting = Setting { batch, storage: Storage::Packed, alignment: target.alignment() };
     let steps = group(&exact, batch);
-    let takes = |reader, position| Cpu.takes(&exact, reader, position);
+    let takes = |reader, position| target.takes(&exact, reader, position);
     Ok(derive(graph, &steps, &derivable(&exact, &steps, &setting, &takes))?)
 }
 
+/// The graph with the elements of its tensors in the order that the machine's kernels take.
+pub(crate) fn laid_out(graph: Graph, batch: usize, machine: Machine) -> Result<Graph, CompileError> {
+    match machine.target().takes_channels_last() {
+        true => Ok(lay_out(&graph, &group(&graph, batch))?),
+        false => Ok(graph),
+    }
+}
+
 /// The memory that every node's kernel needs if the node is a step of its own.
-pub(crate) fn needs(graph: &Graph, batch: usize) -> Vec<Needs> {
-    let stored = vec![false; graph.len()];
-    let needs = |id| Group::new(graph, &[id], &stored, batch).members.first().map(|member| Cpu.needs(member));
+pub(crate) fn needs(graph: &Graph, batch: usize, machine: Machine) -> Vec<Needs> {
+    let (stored, target) = (vec![false; graph.len()], machine.target());
+    let needs = |id| Group::new(graph, &[id], &stored, batch).members.first().map(|member| target.needs(member));
     graph.ids().map(|id| needs(id).unwrap_or_default()).collect()
 }
 

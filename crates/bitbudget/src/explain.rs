@@ -7,7 +7,7 @@ use bitbudget_precision::{Assignment, Kind, node_names};
 use bitbudget_program::Footprint;
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::Place;
-use bitbudget_select::{Cpu, Load, Target};
+use bitbudget_select::{Load, Machine};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule, and the difference without it.
@@ -97,9 +97,9 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
         None => stored.clone(),
     };
     let now = lowered(&graph)?;
-    let (peak, seconds) = (now.bytes(threads), seconds(&now, *batch));
+    let (peak, seconds) = (now.bytes(threads), seconds(&now, *batch, lowering.machine));
     let difference = |other: &Built| -> (i64, f64) {
-        (other.bytes(threads) as i64 - peak as i64, self::seconds(other, *batch) - seconds)
+        (other.bytes(threads) as i64 - peak as i64, self::seconds(other, *batch, lowering.machine) - seconds)
     };
     let mut rules = Vec::new();
     let fired = found.iter().flat_map(|(by, found)| found.fired.iter().map(|&(rule, times)| (*by, rule, times)));
@@ -135,7 +135,7 @@ pub fn explain(compiled: &Compiled, threads: usize) -> Result<Explained, Compile
         }
     };
     let before = in_form(&stored, recomputed, *batch, lowering, Form::Plain)?;
-    let (plain_peak, plain_seconds) = (before.bytes(threads), self::seconds(&before, *batch));
+    let (plain_peak, plain_seconds) = (before.bytes(threads), self::seconds(&before, *batch, lowering.machine));
     let tensors = tensors(compiled, &readers);
     Ok(Explained { peak, plain_peak, seconds, plain_seconds, rules, reassociations, derived, readers, tensors, note })
 }
@@ -206,8 +206,9 @@ pub(crate) fn readers(training: &Graph, lowered: &Built) -> BTreeMap<NodeId, Vec
 }
 
 /// Estimated seconds of a step.
-fn seconds(lowered: &Built, batch: usize) -> f64 {
+fn seconds(lowered: &Built, batch: usize, machine: Machine) -> f64 {
     let Built { graph, schedule, .. } = lowered;
+    let target = machine.target();
     let inside: Vec<bool> = schedule.places.iter().map(|place| *place == Some(Place::Inside)).collect();
-    schedule.steps.iter().map(|step| Cpu.seconds(Load::of(graph, &step.nodes, &inside, batch))).sum()
+    schedule.steps.iter().map(|step| target.seconds(Load::of(graph, &step.nodes, &inside, batch))).sum()
 }

@@ -1,6 +1,6 @@
 //! The FP32 step that the search for an assignment goes by, and the bytes of a built step.
 
-use crate::build::{Form, build, build_stored, derived, described, needs, rewritten, scratch, setting};
+use crate::build::{Form, build, build_stored, derived, described, laid_out, needs, rewritten, scratch, setting};
 use crate::{CompileError, Lowering};
 use bitbudget_budget::{Failure, Fp32, Fp32Step, Taken, Where};
 use bitbudget_formats::Format;
@@ -9,7 +9,7 @@ use bitbudget_precision::Assignment;
 use bitbudget_program::Footprint;
 use bitbudget_rewrite::Rules;
 use bitbudget_schedule::{Place, Schedule, plan};
-use bitbudget_select::{Cpu, Needs, alone};
+use bitbudget_select::{Needs, alone};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,7 +50,7 @@ fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, Comp
         Some(Rules::Exact) => variants[0].taken.total(),
         _ => base(training, batch, lowering)?,
     };
-    Ok(Fp32 { step, others, base, seconds: alone(&Cpu, training, batch) })
+    Ok(Fp32 { step, others, base, seconds: alone(lowering.machine.target(), training, batch) })
 }
 
 /// The training graph with all tensors in one format, but the input's, and what its program takes.
@@ -143,8 +143,9 @@ fn in_one_form(
         Form::Plain => Ok(graph.clone()),
         Form::Stored | Form::Derived => rewritten(graph, lowering),
     };
-    let graph = derived(&rewritten_for(&training.exact())?, batch, form)?;
-    let setting = setting(batch, lowering.storage);
+    let graph = derived(&rewritten_for(&training.exact())?, batch, form, lowering.machine)?;
+    let graph = laid_out(graph, batch, lowering.machine)?;
+    let setting = setting(batch, lowering);
     let schedule = plan(&graph, &setting);
     let (mut most, mut least) = (vec![0; graph.len()], vec![usize::MAX; graph.len()]);
     let mut scratch_least = vec![usize::MAX; graph.len()];
@@ -152,7 +153,7 @@ fn in_one_form(
     let mut beside_least_in_form = usize::MAX;
     for Variant { formats: (format, input), stored: original, form: built, taken } in variants {
         let stored = stored_in(&graph, *format, *input);
-        for (at, Needs { workspace, scratch }) in needs(&stored, batch).into_iter().enumerate() {
+        for (at, Needs { workspace, scratch }) in needs(&stored, batch, lowering.machine).into_iter().enumerate() {
             (most[at], least[at]) = (workspace.max(most[at]), workspace.min(least[at]));
             scratch_least[at] = scratch.min(scratch_least[at]);
         }

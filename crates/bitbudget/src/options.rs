@@ -4,6 +4,7 @@ use crate::build::Lowering;
 use crate::exports::{Formats, Loss, Method, Optimizer, Pin, Rules, Storage, Updates};
 use bitbudget_budget::Budget;
 use bitbudget_precision::Setting;
+use bitbudget_select::Machine;
 
 /// Compiler options.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub struct Options {
     /// Threads of the run where there is no budget, which has its own: each has scratch memory, which counts where a program is chosen
     /// for the memory that it takes. 0 leaves scratch memory out.
     pub threads: usize,
+    /// The kind of machine that programs are made for.
+    pub machine: Machine,
     /// The memory that the training step may take; `None` for as much as the method takes.
     pub budget: Option<Budget>,
 }
@@ -56,6 +59,7 @@ impl Default for Options {
             storage,
             rewrite: Some(Rules::Exact),
             threads: 0,
+            machine: Machine::Cpu,
             budget: None,
         }
     }
@@ -65,7 +69,7 @@ impl Options {
     /// How the options have graphs lowered.
     pub fn lowering(&self) -> Lowering {
         let threads = self.budget.as_ref().map_or(self.threads, |budget| budget.threads);
-        Lowering { storage: self.storage, rewrite: self.rewrite, threads }
+        Lowering { storage: self.storage, rewrite: self.rewrite, threads, machine: self.machine }
     }
 
     /// How the options have formats chosen.

@@ -7,6 +7,7 @@ use bitbudget_autodiff::gradients;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
 use bitbudget_precision::tensors;
 use bitbudget_profile::{Probe, Programs};
+use bitbudget_select::Machine;
 
 /// The probe of all tensors of a training graph, with its programs in FP32 at a batch size.
 ///
@@ -16,7 +17,7 @@ pub fn profiling(training: &Graph, batch: usize) -> Result<(Probe, Programs), Co
     check_fixed_batch(training, batch)?;
     let probe = Probe::new(training, &differentiated(training)?, &tensors(training, batch));
     // Programs have the ids of the graphs, since nothing is rewritten.
-    let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1 };
+    let lowering = Lowering { storage: Storage::Packed, rewrite: None, threads: 1, machine: Machine::Cpu };
     let compiled =
         |graph: &Graph| -> Result<_, CompileError> { Ok(build_stored(&graph.exact(), batch, lowering)?.program) };
     let (step, forward, training) = (compiled(&probe.step)?, compiled(&probe.forward)?, compiled(training)?);

@@ -11,6 +11,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model};
 use bitbudget_precision::{Assignment, Level, Pinned, tensors};
 use bitbudget_profile::Profile;
+use bitbudget_select::Machine;
 use file::File;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -47,6 +48,9 @@ struct LoweringRecord {
     rewrite: bool,
     reassociation: bool,
     threads: usize,
+    /// Whether its programs are made for CUDA devices.
+    #[serde(default)]
+    cuda: bool,
 }
 
 /// A budget that was fitted. An assignment file names the profile's file, and FP32's peak is another at another batch.
@@ -105,6 +109,7 @@ impl Compiled {
                 rewrite: lowering.rewrite.is_some(),
                 reassociation: lowering.rewrite == Some(Rules::Reassociating),
                 threads: lowering.threads,
+                cuda: lowering.machine == Machine::Cuda,
             },
             demoted: assignment.demoted.clone(),
             low: low.map(|(tensor, _)| tensor).collect(),
@@ -138,8 +143,9 @@ impl Compiled {
 impl LoweringRecord {
     fn lowering(&self) -> Lowering {
         let storage = if self.simulated { Storage::Simulated } else { Storage::Packed };
+        let machine = if self.cuda { Machine::Cuda } else { Machine::Cpu };
         let rules = if self.reassociation { Rules::Reassociating } else { Rules::Exact };
-        Lowering { storage, rewrite: self.rewrite.then_some(rules), threads: self.threads }
+        Lowering { storage, rewrite: self.rewrite.then_some(rules), threads: self.threads, machine }
     }
 }
 

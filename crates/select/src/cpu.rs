@@ -70,6 +70,10 @@ impl Target for Cpu {
         ALIGNMENT
     }
 
+    fn takes_channels_last(&self) -> bool {
+        false
+    }
+
     fn seconds(&self, load: Load) -> f64 {
         (load.flops / FLOPS).max(load.bytes / BYTES)
     }

@@ -60,6 +60,10 @@ impl Target for Cuda {
         ALIGNMENT
     }
 
+    fn takes_channels_last(&self) -> bool {
+        true
+    }
+
     fn seconds(&self, load: Load) -> f64 {
         (load.flops / FLOPS).max(load.bytes / BYTES) + LAUNCH
     }

@@ -40,4 +40,4 @@ pub use group::{Group, Member, Operand};
 pub use load::Load;
 pub use needs::{Convolution, Needs, convolution};
 pub use select::select;
-pub use target::Target;
+pub use target::{Machine, Target};

@@ -1,10 +1,32 @@
 //! The interface of a kind of machine.
 
+use crate::cpu::Cpu;
+use crate::cuda::Cuda;
 use crate::group::{Group, Member};
 use crate::load::Load;
 use crate::needs::Needs;
 use bitbudget_ir::{Graph, NodeId};
 use bitbudget_program::Kernel;
+
+/// The kinds of machines that programs are made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Machine {
+    /// Processors, whatever their vector instructions.
+    #[default]
+    Cpu,
+    /// CUDA devices from compute capability 8.0 on.
+    Cuda,
+}
+
+impl Machine {
+    /// What its kernels can do.
+    pub fn target(self) -> &'static dyn Target {
+        match self {
+            Machine::Cpu => &Cpu,
+            Machine::Cuda => &Cuda,
+        }
+    }
+}
 
 /// A kind of machine that programs are made for.
 pub trait Target {
@@ -19,6 +41,9 @@ pub trait Target {
 
     /// Tensors begin at multiples of so many bytes, and kernels' memory is rounded up to one.
     fn alignment(&self) -> usize;
+
+    /// Whether kernels of images take their channels last.
+    fn takes_channels_last(&self) -> bool;
 
     /// An estimate of the seconds that a load takes. Only ratios count: of a step, or a node, to the whole.
     fn seconds(&self, load: Load) -> f64;

@@ -1,7 +1,6 @@
 //! What is selected for steps.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, ops};
 use bitbudget_program::{Family, Role};
 use bitbudget_select::{Cpu, Group, Member, Operand, Target, select};
@@ -53,13 +52,12 @@ fn every_operator_has_a_family() {
 
 #[test]
 fn a_bias_changes_no_product_s_memory() {
-    let operand = |shape: &[usize]| Operand { shape: shape.to_vec(), format: Format::FP32, member: None };
     let needs = |operands: Vec<Operand>| {
         let op = ops::Matmul { trans_a: false, trans_b: true }.into();
-        Cpu.needs(&Member { op, operands, shape: vec![300, 500], is_stored: true })
+        Cpu.needs(&Member::fp32(&op, operands, &[300, 500]))
     };
-    let (a, b) = (operand(&[300, 700]), operand(&[500, 700]));
+    let (a, b) = (Operand::fp32(&[300, 700]), Operand::fp32(&[500, 700]));
     let plain = needs(vec![a.clone(), b.clone()]);
-    assert_eq!(needs(vec![a, b, operand(&[500])]), plain);
+    assert_eq!(needs(vec![a, b, Operand::fp32(&[500])]), plain);
     assert!(plain.scratch > bitbudget_kernels::SCRATCH);
 }

@@ -11,6 +11,7 @@ use bitbudget_budget::{Failure, Fp32, Network, Overflowed, Search, Taken};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, TrainingId};
 use bitbudget_precision::{Assignment, Formats, Method, Pinned, Setting, Tensor, tensors};
+use bitbudget_select::Machine;
 use std::sync::Arc;
 
 /// The bytes of a step under an assignment.
@@ -29,7 +30,8 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn new(training: &'a Graph, batch: usize, threads: usize, pinned: &'a Pinned) -> Subject<'a> {
-        let lowering = Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads };
+        let lowering =
+            Lowering { storage: Storage::Packed, rewrite: Some(Rules::Exact), threads, machine: Machine::Cpu };
         let fp32 = Kept::default().step(training, batch, lowering).unwrap();
         let taken = Box::new(move |assignment: &Assignment| taken(training, assignment, lowering));
         Subject { training, batch, lowering, tensors: tensors(training, batch), pinned, fp32, taken }

@@ -47,8 +47,8 @@ impl Compiled {
         };
         let batch = self.batch_of(inputs);
         let steps = one_by_one(&probe);
-        let setting = setting(batch, self.lowering.storage);
-        let (_, mut program) = made(&probe, steps, &setting).map_err(CompileError::from)?;
+        let setting = setting(batch, self.lowering);
+        let (_, mut program) = made(&probe, steps, &setting, self.lowering.machine).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();
         let kept = values.download()?;

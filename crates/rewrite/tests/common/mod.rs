@@ -52,7 +52,7 @@ pub(crate) fn run(graph: &Graph, values: &BTreeMap<String, Array<f32>>) -> Vec<A
             }
         };
         results.push(match graph.rounding(id).filter(|_| graph.ty(id).dtype == DType::F32) {
-            Some(Stored { format, overflow }) => rounded(exact, format, overflow),
+            Some(Stored { format, overflow, .. }) => rounded(exact, format, overflow),
             None => exact,
         });
     }
