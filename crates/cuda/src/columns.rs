@@ -10,7 +10,7 @@ const THREADS: u32 = 256;
 /// Rows of a part, at least.
 const PART_ROWS: usize = 512;
 
-/// The kernel that sums parts of the rows; [`Parts`] joins them.
+/// The kernel that sums parts of the rows; [`crate::Parts`] joins them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     /// How numbers are computed from what is stored.
