@@ -8,7 +8,7 @@ use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_ir::{Graph, Model};
 use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_onnx::{import_stated, operator_table};
-use bitbudget_program::Program;
+use bitbudget_program::{Machine, Program};
 use bitbudget_schedule::{Setting, Storage, group, inside};
 use bitbudget_select::{Cpu, Target as _, select};
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ fn lowered(graph: &Graph) -> Result<Program, LowerError> {
     let steps = group(graph, 1);
     let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, 1), 1);
     let setting = Setting { batch: 1, storage: Storage::Packed, alignment: Cpu.alignment() };
-    place_and_lower(graph, steps, &kernels, &setting).map(|(_, program)| program)
+    place_and_lower(graph, steps, &kernels, &setting, Machine::Cpu).map(|(_, program)| program)
 }
 
 /// The name under which evaluation graphs keep an output.

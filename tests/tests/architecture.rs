@@ -119,7 +119,7 @@ fn passes_do_not_know_each_other() {
         ("program", &["formats", "ir"]),
         ("select", &["cuda", "formats", "ir", "kernels", "program"]),
         ("lower", &["formats", "ir", "program", "schedule"]),
-        ("exec", &["formats", "ir", "kernels", "program", "select"]),
+        ("exec", &["cuda", "formats", "ir", "kernels", "program", "select"]),
         ("profile", &["exec", "formats", "ir", "precision", "program"]),
         ("budget", &["formats", "ir", "precision", "profile", "report", "solver"]),
         ("train", &["exec", "formats", "program", "report"]),

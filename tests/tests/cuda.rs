@@ -30,7 +30,7 @@ fn for_cuda(graph: &Graph, derives: bool) -> (Graph, Program) {
     let graph = lay_out(&graph, &group(&graph, BATCH)).unwrap();
     let steps = group(&graph, BATCH);
     let kernels = select(&Cuda, &graph, &steps, &inside(&graph, &steps, BATCH), BATCH);
-    let (_, program) = place_and_lower(&graph, steps, &kernels, &setting).unwrap();
+    let (_, program) = place_and_lower(&graph, steps, &kernels, &setting, bitbudget_program::Machine::Cuda).unwrap();
     (graph, program)
 }
 

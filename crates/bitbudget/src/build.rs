@@ -4,10 +4,10 @@ use crate::{CompileError, Storage};
 use bitbudget_ir::{Graph, Node, NodeId, Role, TrainingId};
 use bitbudget_lower::{LowerError, place_and_lower};
 use bitbudget_precision::Assignment;
-use bitbudget_program::{Footprint, Kernel, Program};
+use bitbudget_program::{Footprint, Kernel, Machine, Program};
 use bitbudget_rewrite::{Rules, derive, lay_out, recompute, rewrite};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, alive, derivable, group, inside};
-use bitbudget_select::{Group, Machine, Needs, select};
+use bitbudget_select::{Group, Needs, select, target};
 
 /// Other forms save scratch memory. Where that is less than one of so many parts of the peak, they are not tried.
 const LITTLE: usize = 32;
@@ -146,6 +146,7 @@ struct Selected {
     kernels: Vec<Kernel>,
     setting: Setting,
     form: Form,
+    machine: Machine,
 }
 
 impl Selected {
@@ -164,7 +165,7 @@ impl Selected {
         graph = laid_out(graph, batch, lowering.machine)?;
         let (steps, setting) = (group(&graph, batch), setting(batch, lowering));
         let kernels = kernels(&graph, &steps, &setting, lowering.machine);
-        Ok(Selected { graph, steps, kernels, setting, form })
+        Ok(Selected { graph, steps, kernels, setting, form, machine: lowering.machine })
     }
 
     /// What its program takes at least, with `kept` bytes of values that stay.
@@ -180,15 +181,15 @@ impl Selected {
     }
 
     fn placed(self) -> Result<Built, CompileError> {
-        let Selected { graph, steps, kernels, setting, form } = self;
-        let (schedule, program) = place_and_lower(&graph, steps, &kernels, &setting)?;
+        let Selected { graph, steps, kernels, setting, form, machine } = self;
+        let (schedule, program) = place_and_lower(&graph, steps, &kernels, &setting, machine)?;
         Ok(Built { program, graph, schedule, form })
     }
 }
 
 /// The settings that sizes depend on.
 pub(crate) fn setting(batch: usize, lowering: Lowering) -> Setting {
-    Setting { batch, storage: lowering.storage, alignment: lowering.machine.target().alignment() }
+    Setting { batch, storage: lowering.storage, alignment: target(lowering.machine).alignment() }
 }
 
 /// The program of steps: select, place, lower.
@@ -199,11 +200,11 @@ pub(crate) fn made(
     machine: Machine,
 ) -> Result<(Schedule, Program), LowerError> {
     let kernels = kernels(graph, &steps, setting, machine);
-    place_and_lower(graph, steps, &kernels, setting)
+    place_and_lower(graph, steps, &kernels, setting, machine)
 }
 
 fn kernels(graph: &Graph, steps: &[Vec<NodeId>], setting: &Setting, machine: Machine) -> Vec<Kernel> {
-    select(machine.target(), graph, steps, &inside(graph, steps, setting.batch), setting.batch)
+    select(target(machine), graph, steps, &inside(graph, steps, setting.batch), setting.batch)
 }
 
 /// The graph with the operators that keep least, or as it is.
@@ -220,7 +221,7 @@ pub(crate) fn derived(graph: &Graph, batch: usize, form: Form, machine: Machine)
         return Ok(graph.clone());
     }
     // Steps and places go by sizes before formats are chosen.
-    let (exact, target) = (graph.exact(), machine.target());
+    let (exact, target) = (graph.exact(), target(machine));
     let setting = Setting { batch, storage: Storage::Packed, alignment: target.alignment() };
     let steps = group(&exact, batch);
     let takes = |reader, position| target.takes(&exact, reader, position);
@@ -229,7 +230,7 @@ pub(crate) fn derived(graph: &Graph, batch: usize, form: Form, machine: Machine)
 
 /// The graph with the elements of its tensors in the order that the machine's kernels take.
 pub(crate) fn laid_out(graph: Graph, batch: usize, machine: Machine) -> Result<Graph, CompileError> {
-    match machine.target().takes_channels_last() {
+    match target(machine).takes_channels_last() {
         true => Ok(lay_out(&graph, &group(&graph, batch))?),
         false => Ok(graph),
     }
@@ -237,7 +238,7 @@ pub(crate) fn laid_out(graph: Graph, batch: usize, machine: Machine) -> Result<G
 
 /// The memory that every node's kernel needs if the node is a step of its own.
 pub(crate) fn needs(graph: &Graph, batch: usize, machine: Machine) -> Vec<Needs> {
-    let (stored, target) = (vec![false; graph.len()], machine.target());
+    let (stored, target) = (vec![false; graph.len()], target(machine));
     let needs = |id| Group::new(graph, &[id], &stored, batch).members.first().map(|member| target.needs(member));
     graph.ids().map(|id| needs(id).unwrap_or_default()).collect()
 }

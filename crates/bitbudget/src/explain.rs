@@ -7,7 +7,7 @@ use bitbudget_precision::{Assignment, Kind, node_names};
 use bitbudget_program::Footprint;
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::Place;
-use bitbudget_select::{Load, Machine};
+use bitbudget_select::{Load, target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A rule, and the difference without it.
@@ -208,7 +208,7 @@ pub(crate) fn readers(training: &Graph, lowered: &Built) -> BTreeMap<NodeId, Vec
 /// Estimated seconds of a step.
 fn seconds(lowered: &Built, batch: usize, machine: Machine) -> f64 {
     let Built { graph, schedule, .. } = lowered;
-    let target = machine.target();
+    let target = target(machine);
     let inside: Vec<bool> = schedule.places.iter().map(|place| *place == Some(Place::Inside)).collect();
     schedule.steps.iter().map(|step| target.seconds(Load::of(graph, &step.nodes, &inside, batch))).sum()
 }

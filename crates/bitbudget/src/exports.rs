@@ -23,12 +23,12 @@ pub use bitbudget_precision::{
 pub use bitbudget_rewrite::{Rules, custom as rules, rule};
 
 // Programs and memory.
-pub use bitbudget_program::{Program, Progress};
+pub use bitbudget_program::{Machine, Program, Progress};
 pub use bitbudget_schedule::{Memory, Storage};
 
 // Steps: where they run, what they read, and the memory that they take.
 pub use bitbudget_exec::{
-    Array, Ceilings, DeviceMemory, ExecError, Executor, Footprint, Inputs, Numbers, Target, Values, ceilings,
+    Array, Ceilings, DeviceMemory, Driver, DriverError, ExecError, Executor, Footprint, Inputs, Numbers, Target, Values, ceilings,
 };
 
 // Training: examples in batches, settings, records, and how a run ends.

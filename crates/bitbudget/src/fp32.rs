@@ -50,7 +50,7 @@ fn fp32(training: &Graph, batch: usize, lowering: Lowering) -> Result<Fp32, Comp
         Some(Rules::Exact) => variants[0].taken.total(),
         _ => base(training, batch, lowering)?,
     };
-    Ok(Fp32 { step, others, base, seconds: alone(lowering.machine.target(), training, batch) })
+    Ok(Fp32 { step, others, base, seconds: alone(target(lowering.machine), training, batch) })
 }
 
 /// The training graph with all tensors in one format, but the input's, and what its program takes.

@@ -4,7 +4,7 @@ use crate::build::Lowering;
 use crate::exports::{Formats, Loss, Method, Optimizer, Pin, Rules, Storage, Updates};
 use bitbudget_budget::Budget;
 use bitbudget_precision::Setting;
-use bitbudget_select::Machine;
+use bitbudget_program::Machine;
 
 /// Compiler options.
 #[derive(Clone, Debug, PartialEq)]

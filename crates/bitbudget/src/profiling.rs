@@ -7,7 +7,7 @@ use bitbudget_autodiff::gradients;
 use bitbudget_ir::{Graph, GraphError, NodeId, Op, Reason, Role, ScalarKind};
 use bitbudget_precision::tensors;
 use bitbudget_profile::{Probe, Programs};
-use bitbudget_select::Machine;
+use bitbudget_program::Machine;
 
 /// The probe of all tensors of a training graph, with its programs in FP32 at a batch size.
 ///

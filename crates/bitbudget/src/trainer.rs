@@ -11,7 +11,7 @@ use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, Model};
 use bitbudget_precision::{Assignment, Level, Pinned, tensors};
 use bitbudget_profile::Profile;
-use bitbudget_select::Machine;
+use bitbudget_program::Machine;
 use file::File;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

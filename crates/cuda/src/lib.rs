@@ -26,6 +26,7 @@ mod chain;
 mod columns;
 mod conv_sizes;
 mod depthwise;
+mod driver;
 mod elements;
 mod emit;
 mod epilogue;
@@ -48,6 +49,7 @@ pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor, 
 pub use columns::{ColumnSizes, Columns};
 pub use conv_sizes::ConvSizes;
 pub use depthwise::{Depthwise, DepthwiseSizes};
+pub use driver::{Driver, DriverError, Recording};
 pub use elements::Elements;
 pub use emit::{Addresses, EmitError, Emitted, Launch, emit};
 pub use epilogue::Epilogue;

@@ -29,6 +29,7 @@
 
 mod collective;
 mod copies;
+mod driver;
 mod fault;
 mod hooks;
 mod launch;
@@ -40,6 +41,7 @@ mod shadow;
 mod tensor_core;
 mod traffic;
 
+pub use driver::{Calls, Device};
 pub use fault::{Fault, FaultKind};
 pub use launch::{Launch, Machine, Outcome, launch};
 pub use memory::{Address, Memory};

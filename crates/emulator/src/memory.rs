@@ -59,6 +59,11 @@ impl Memory {
         address
     }
 
+    /// Gives an allocation back, which begins at an address that [`Memory::put`] or [`Memory::reserve`] gave.
+    pub fn release(&mut self, address: Address) {
+        self.allocations.retain(|allocation| allocation.begin() as Address != address);
+    }
+
     /// The bytes of an allocation, which begins at an address that [`Memory::put`] or [`Memory::reserve`] gave.
     pub fn get(&self, address: Address) -> Option<Vec<u8>> {
         let allocation = self.allocations.iter().find(|a| a.begin() as Address == address)?;

@@ -1,5 +1,6 @@
 //! Errors of a step.
 
+use bitbudget_cuda::DriverError;
 use bitbudget_kernels::ShapeError;
 use bitbudget_select::geometry::GeometryError;
 
@@ -87,6 +88,16 @@ impl From<Fault> for Cause {
 impl From<candle_core::Error> for Cause {
     fn from(error: candle_core::Error) -> Cause {
         Fault::Candle(error).into()
+    }
+}
+
+impl From<DriverError> for Cause {
+    fn from(error: DriverError) -> Cause {
+        let kind = match &error {
+            DriverError::Memory(_) => ErrorKind::OutOfMemory,
+            DriverError::Device(_) | DriverError::Compiler(_) => ErrorKind::Device,
+        };
+        Cause { kind, reason: error.to_string(), source: Some(Box::new(error)) }
     }
 }
 

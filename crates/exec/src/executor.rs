@@ -1,14 +1,16 @@
 //! The interpreter of programs.
 
 use crate::cpu;
+use crate::device;
 #[cfg(any(feature = "cuda", test))]
 use crate::dense;
 use crate::error::ExecError;
 use crate::inputs::Inputs;
 use crate::outcome::{Step, Watch, written};
 use crate::values::Values;
-use bitbudget_program::{Buffer, BufferId, DeviceMemory, Footprint, Instruction, Program, Source};
-use candle_core::Device;
+use bitbudget_cuda::Driver;
+use bitbudget_program::{Buffer, BufferId, DeviceMemory, Footprint, Instruction, Machine, Program, Source};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where programs run.
@@ -22,11 +24,22 @@ pub enum Target {
     Cuda(usize),
 }
 
+/// What holds tensors and values.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// A device of candle's.
+    Candle(candle_core::Device),
+    /// A device whose driver runs programs for CUDA.
+    Driven(Arc<dyn Driver>),
+}
+
 /// The engine that computes instructions.
 #[derive(Debug)]
 enum Engine {
     /// Kernels on the CPU, in one block of memory.
     Kernels(cpu::Arena),
+    /// Generated kernels on a device, in one block of memory.
+    Driven(device::Engine),
     /// Dense tensor operations, whose results are new tensors; the device's allocator reuses memory.
     #[cfg(any(feature = "cuda", test))]
     Dense,
@@ -47,11 +60,20 @@ impl Executor {
     /// If the device or the threads cannot be had.
     pub fn new(target: Target, threads: usize) -> Result<Executor, ExecError> {
         let (device, engine) = match target {
-            Target::Cpu => (Device::Cpu, Engine::Kernels(cpu::Arena::default())),
+            Target::Cpu => (Device::Candle(candle_core::Device::Cpu), Engine::Kernels(cpu::Arena::default())),
             #[cfg(feature = "cuda")]
-            Target::Cuda(ordinal) => (crate::cuda_device::open(ordinal)?, Engine::Dense),
+            Target::Cuda(ordinal) => (Device::Candle(crate::cuda_device::open(ordinal)?), Engine::Dense),
         };
         Executor::with_engine(device, engine, threads)
+    }
+
+    /// An executor of programs for CUDA on the device of a driver; `threads` is the number of CPU threads, 0 for one per core.
+    ///
+    /// # Errors
+    /// If the threads cannot be had.
+    pub fn driven(driver: Arc<dyn Driver>, threads: usize) -> Result<Executor, ExecError> {
+        let engine = Engine::Driven(device::Engine::new(driver.clone()));
+        Executor::with_engine(Device::Driven(driver), engine, threads)
     }
 
     fn with_engine(device: Device, engine: Engine, threads: usize) -> Result<Executor, ExecError> {
@@ -75,24 +97,27 @@ impl Executor {
         Footprint::predicted(program, self.threads())
     }
 
-    /// Bytes that the device holds, if that is not this processor.
+    /// Bytes that candle's device holds, if that is not this processor.
     pub fn on_device(&self) -> Option<DeviceMemory> {
-        #[cfg(feature = "cuda")]
-        if self.device.is_cuda() {
-            return Some(DeviceMemory { peak: crate::cuda_device::peak(&self.device) });
+        match &self.device {
+            #[cfg(feature = "cuda")]
+            Device::Candle(device) if device.is_cuda() => {
+                Some(DeviceMemory { peak: crate::cuda_device::peak(device) })
+            }
+            Device::Candle(_) | Device::Driven(_) => None,
         }
-        None
     }
 
     /// Bytes that are held for the programs that ran so far and for `values`; on other devices only those of `values`.
     pub fn allocated(&self, values: &Values) -> Footprint {
-        let arena = match &self.engine {
-            Engine::Kernels(arena) => arena.bytes(),
+        let of_threads = || self.threads.broadcast(|_| bitbudget_kernels::scratch_bytes()).into_iter().sum();
+        let [arena, scratch] = match &self.engine {
+            Engine::Kernels(arena) => [arena.bytes(), of_threads()],
+            Engine::Driven(engine) => engine.bytes(),
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => 0,
+            Engine::Dense => [0, of_threads()],
         };
-        let scratch = self.threads.broadcast(|_| bitbudget_kernels::scratch_bytes());
-        Footprint { kept: values.bytes(), arena, scratch: scratch.into_iter().sum() }
+        Footprint { kept: values.bytes(), arena, scratch }
     }
 
     /// Binds a program to this machine: finds its kernels, and takes the memory that its steps need.
@@ -100,15 +125,18 @@ impl Executor {
     /// # Errors
     /// If an instruction cannot be computed, or there is not enough memory.
     pub fn load(&mut self, program: &Program) -> Result<Loaded, ExecError> {
-        let bound = match &mut self.engine {
-            Engine::Kernels(arena) => {
+        let bound = match (&mut self.engine, program.machine) {
+            (Engine::Kernels(arena), Machine::Cpu) => {
                 let (bound, scratch) = (cpu::Bound::new(program)?, program.scratch());
                 arena.reserve(program.arena).map_err(|e| ExecError::new("the memory of a step", e))?;
                 self.threads.broadcast(|_| bitbudget_kernels::reserve_scratch(scratch));
-                Some(bound)
+                Bound::Kernels(bound)
             }
+            (Engine::Driven(engine), Machine::Cuda) => Bound::Driven(device::Bound::new(program, engine)?),
             #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => None,
+            (Engine::Dense, Machine::Cpu) => Bound::Dense,
+            (_, Machine::Cpu) => return Err(ExecError::new("the program", "it was made for CPUs")),
+            (_, Machine::Cuda) => return Err(ExecError::new("the program", "it was made for CUDA devices")),
         };
         Ok(Loaded { program: program.clone(), bound })
     }
@@ -167,22 +195,41 @@ impl Executor {
         let (Executor { device, engine, threads }, Loaded { program, bound }) = (self, loaded);
         values.serve(program, device)?;
         match (engine, bound) {
-            (Engine::Kernels(arena), Some(bound)) => {
+            (Engine::Kernels(arena), Bound::Kernels(bound)) => {
                 threads.install(|| cpu::run(program, bound, arena, values, inputs, watch))
             }
+            (Engine::Driven(engine), Bound::Driven(bound)) => {
+                let (kept, updates) = (values.driven()?, values.progress.updates);
+                device::run(program, bound, engine, (kept, updates), inputs, watch)
+            }
             #[cfg(any(feature = "cuda", test))]
-            (Engine::Dense, _) => threads.install(|| dense::run(program, device, values, inputs, watch)),
-            (Engine::Kernels(_), None) => Err(ExecError::new("a step", "the program was loaded for another device")),
+            (Engine::Dense, Bound::Dense) => match device {
+                Device::Candle(device) => threads.install(|| dense::run(program, device, values, inputs, watch)),
+                Device::Driven(_) => Err(elsewhere()),
+            },
+            _ => Err(elsewhere()),
         }
     }
+}
+
+fn elsewhere() -> ExecError {
+    ExecError::new("a step", "the program was loaded for another device")
+}
+
+/// A program's kernels.
+#[derive(Debug)]
+enum Bound {
+    Kernels(cpu::Bound),
+    Driven(device::Bound),
+    #[cfg(any(feature = "cuda", test))]
+    Dense,
 }
 
 /// A program that is ready to run on the machine of the executor that loaded it.
 #[derive(Debug)]
 pub struct Loaded {
     program: Program,
-    /// Its kernels on the CPU.
-    bound: Option<cpu::Bound>,
+    bound: Bound,
 }
 
 impl Loaded {
@@ -194,7 +241,10 @@ impl Loaded {
     /// The kernel that computes an instruction, with the way that this machine takes where there is a choice.
     pub fn kernel(&self, instruction: usize) -> Option<String> {
         let Some(Instruction::Compute { kernel, .. }) = self.program.instructions.get(instruction) else { return None };
-        let way = self.bound.as_ref().and_then(|bound| bound.way(instruction));
+        let way = match &self.bound {
+            Bound::Kernels(bound) => bound.way(instruction),
+            _ => None,
+        };
         Some(way.map_or_else(|| kernel.family.to_string(), |way| format!("{}, {way}", kernel.family)))
     }
 

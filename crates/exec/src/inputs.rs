@@ -222,7 +222,7 @@ mod tests {
     use super::{Array, Inputs, distance};
     use bitbudget_formats::Format;
     use bitbudget_ir::{DType, Layout};
-    use bitbudget_program::{Buffer, Program, Source};
+    use bitbudget_program::{Buffer, Machine, Program, Source};
 
     fn program() -> Program {
         let buffer = |name: &str, shape: &[usize], dtype| Buffer {
@@ -236,7 +236,7 @@ mod tests {
             offset: None,
         };
         let buffers = vec![buffer("image", &[2, 3], DType::F32), buffer("labels", &[2], DType::I32)];
-        Program { batch: 2, arena: 0, alignment: 64, buffers, instructions: Vec::new(), outputs: Vec::new() }
+        Program { machine: Machine::Cpu, batch: 2, arena: 0, alignment: 64, buffers, instructions: Vec::new(), outputs: Vec::new() }
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, Layout, ops};
-//! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
+//! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Machine, Part, Program, Role, Source};
 //!
 //! let buffer = |source, offset| Buffer {
 //!     name: "x".into(), shape: vec![4], dtype: DType::F32, format: Format::FP32, packed: true, layout: Layout::ROWS,
@@ -23,6 +23,7 @@
 //! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
 //! let kernel = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
 //! let program = Program {
+//!     machine: Machine::Cpu,
 //!     batch: 4,
 //!     arena: 16,
 //!     alignment: 64,
@@ -45,20 +46,24 @@ mod cpu;
 mod cuda_device;
 #[cfg(any(feature = "cuda", test))]
 mod dense;
+mod device;
 #[cfg(any(feature = "cuda", test))]
 mod device_kernels;
 mod error;
 mod executor;
 mod inputs;
+#[cfg(feature = "cuda")]
+mod nvidia;
 mod outcome;
 #[cfg(test)]
 mod test_device;
 mod values;
 
+pub use bitbudget_cuda::{Driver, DriverError};
 pub use bitbudget_program::{DeviceMemory, Footprint};
 pub use ceilings::{Ceilings, ceilings};
 pub use error::{ErrorKind, ExecError};
-pub use executor::{Executor, Loaded, Target};
+pub use executor::{Device, Executor, Loaded, Target};
 pub use inputs::{Array, Inputs, Numbers};
 pub use outcome::{OverflowCount, Step};
 pub use values::Values;

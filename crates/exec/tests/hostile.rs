@@ -4,7 +4,7 @@
 use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Attribute, DType, Dim, Layout, Op, Real, Shape, TensorType};
-use bitbudget_program::{Buffer, BufferId, Instruction, Part, Program, Source};
+use bitbudget_program::{Buffer, BufferId, Instruction, Machine, Part, Program, Source};
 use bitbudget_testkit::kernel;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -129,7 +129,7 @@ fn program((op, types): &Use) -> Option<Program> {
     let workspace = (kernel.workspace > 0).then_some(offset);
     let instructions = vec![Instruction::Compute { parts, kernel, workspace }];
     let program =
-        Program { batch: 2, arena, alignment: 64, buffers, instructions, outputs: vec![("y".into(), output)] };
+        Program { machine: Machine::Cpu, batch: 2, arena, alignment: 64, buffers, instructions, outputs: vec![("y".into(), output)] };
     program.check().ok().map(|()| program)
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use bitbudget_ir::Graph;
-//! use bitbudget_program::{Family, Kernel, Role};
+//! use bitbudget_program::{Family, Kernel, Machine, Role};
 //! use bitbudget_schedule::{Setting, Storage, plan};
 //!
 //! let graph: Graph = r#"graph "g" {
@@ -17,7 +17,7 @@
 //! let setting = Setting { batch: 8, storage: Storage::Packed, alignment: 64 };
 //! let schedule = plan(&graph, &setting);
 //! let relu = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
-//! let program = bitbudget_lower::lower(&graph, &schedule, &vec![relu; schedule.steps.len()], &setting)?;
+//! let program = bitbudget_lower::lower(&graph, &schedule, &vec![relu; schedule.steps.len()], &setting, Machine::Cpu)?;
 //! assert!(program.to_string().contains(r#"b1 = relu(b0) : 1-6-9[8, 4]@0 "relu" saturate counted %1 kernel elementwise"#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -27,7 +27,7 @@ mod masks;
 
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{Graph, Layout, NodeId, Op, Stored};
-use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Part, Program, Rounding, Source};
+use bitbudget_program::{Buffer, BufferId, Instruction, Kernel, Machine, Part, Program, Rounding, Source};
 use bitbudget_schedule::{Place, Schedule, Setting, Step, Storage, place};
 
 pub use error::{ErrorKind, LowerError};
@@ -44,19 +44,26 @@ pub fn place_and_lower(
     steps: Vec<Vec<NodeId>>,
     kernels: &[Kernel],
     setting: &Setting,
+    machine: Machine,
 ) -> Result<(Schedule, Program), LowerError> {
     let workspace: Vec<usize> = kernels.iter().map(|kernel| kernel.workspace).collect();
     let schedule = place(graph, steps, &workspace, setting);
-    let program = lower(graph, &schedule, kernels, setting)?;
+    let program = lower(graph, &schedule, kernels, setting, machine)?;
     Ok((schedule, program))
 }
 
 /// The program of `graph`, each tensor stored in its format, in the schedule's order and places, which were made of the
-/// same graph with the same setting; `kernels` compute its steps.
+/// same graph with the same setting; `kernels` of the machine compute its steps.
 ///
 /// # Errors
 /// If a tensor is empty, the batch size is zero or too large, or the schedule is wrong.
-pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &Setting) -> Result<Program, LowerError> {
+pub fn lower(
+    graph: &Graph,
+    schedule: &Schedule,
+    kernels: &[Kernel],
+    setting: &Setting,
+    machine: Machine,
+) -> Result<Program, LowerError> {
     if setting.batch == 0 {
         return Err(LowerError::batch());
     }
@@ -73,7 +80,7 @@ pub fn lower(graph: &Graph, schedule: &Schedule, kernels: &[Kernel], setting: &S
     let outputs = graph.outputs().iter().map(|(name, id)| (name.clone(), lowering.buffer(*id))).collect();
     let Lowering { buffers, instructions, .. } = lowering;
     let Setting { batch, alignment, .. } = *setting;
-    let program = Program { batch, arena: schedule.arena, alignment, buffers, instructions, outputs };
+    let program = Program { machine, batch, arena: schedule.arena, alignment, buffers, instructions, outputs };
     program.check().map_err(|error| LowerError::program(graph, error))?;
     Ok(program)
 }

@@ -4,7 +4,7 @@
 
 use bitbudget_ir::Graph;
 use bitbudget_lower::lower;
-use bitbudget_program::{Family, Instruction, Kernel, Role};
+use bitbudget_program::{Family, Instruction, Kernel, Machine, Role};
 use bitbudget_schedule::{Setting, Storage, plan};
 
 /// The nodes of a graph whose overflows are counted.
@@ -14,7 +14,7 @@ fn counted(text: &str) -> Vec<u32> {
     let schedule = plan(&graph, &setting);
     let kernel = |step: &Vec<Role>| Kernel { family: Family::Move, roles: step.clone(), workspace: 0, scratch: 0 };
     let kernels: Vec<Kernel> = schedule.steps.iter().map(|step| kernel(&vec![Role::Head; step.nodes.len()])).collect();
-    let program = lower(&graph, &schedule, &kernels, &setting).unwrap();
+    let program = lower(&graph, &schedule, &kernels, &setting, Machine::Cpu).unwrap();
     let parts = program.instructions.iter().flat_map(|instruction| match instruction {
         Instruction::Compute { parts, .. } => parts.as_slice(),
         _ => &[],

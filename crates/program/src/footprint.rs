@@ -1,6 +1,6 @@
 //! Bytes that running programs takes.
 
-use crate::program::{Buffer, Instruction, Program, Source};
+use crate::program::{Buffer, Instruction, Machine, Program, Source};
 
 /// Bytes by who holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Footprint {
     pub kept: usize,
     /// The block in which everything lies that a step computes.
     pub arena: usize,
-    /// Scratch memory of the threads' kernels.
+    /// Scratch memory of the threads' kernels; on a device what a step is given, and what it counts.
     pub scratch: usize,
 }
 
@@ -25,10 +25,16 @@ impl Footprint {
     /// The prediction for a program with so many threads.
     pub fn predicted(program: &Program, threads: usize) -> Footprint {
         let kept = |b: &&Buffer| matches!(b.source, Source::Kept | Source::Constant);
-        Footprint {
-            kept: program.buffers.iter().filter(kept).map(|b| b.bytes()).sum(),
-            arena: program.arena,
-            scratch: program.scratch() * threads,
+        let kept = program.buffers.iter().filter(kept).map(Buffer::bytes);
+        match program.machine {
+            Machine::Cpu => {
+                Footprint { kept: kept.sum(), arena: program.arena, scratch: program.scratch() * threads }
+            }
+            Machine::Cuda => Footprint {
+                kept: kept.map(|bytes| program.aligned(bytes)).sum(),
+                arena: program.arena,
+                scratch: program.given().bytes,
+            },
         }
     }
 
@@ -50,6 +56,6 @@ impl Program {
             Instruction::Compute { kernel, .. } => Some(kernel.scratch),
             Instruction::View { .. } | Instruction::Store { .. } | Instruction::Free { .. } => None,
         });
-        needed.max().unwrap_or(0).next_multiple_of(self.alignment.max(1))
+        self.aligned(needed.max().unwrap_or(0))
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //! use bitbudget_formats::Format;
 //! use bitbudget_ir::{DType, Layout, ops};
-//! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
+//! use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Machine, Part, Program, Role, Source};
 //!
 //! let buffer = |name: &str, source, offset| Buffer {
 //!     name: name.into(), shape: vec![8], dtype: DType::F32, format: Format::FP32, packed: true, layout: Layout::ROWS,
@@ -17,6 +17,7 @@
 //! let relu = Part { op: ops::Relu {}.into(), inputs: vec![BufferId(0)], output: BufferId(1), rounding: None };
 //! let kernel = Kernel { family: Family::Elementwise, roles: vec![Role::Head], workspace: 0, scratch: 0 };
 //! let program = Program {
+//!     machine: Machine::Cpu,
 //!     batch: 8,
 //!     arena: 32,
 //!     alignment: 64,
@@ -32,6 +33,7 @@
 mod check;
 mod dot;
 mod footprint;
+mod given;
 mod kernel;
 mod program;
 mod progress;
@@ -40,6 +42,7 @@ mod text;
 pub use bitbudget_ir::Loss;
 pub use check::ProgramError;
 pub use footprint::{DeviceMemory, Footprint};
+pub use given::Given;
 pub use kernel::{Family, Kernel, Role};
-pub use program::{Buffer, BufferId, Instruction, Part, Program, Rounding, Source};
+pub use program::{Buffer, BufferId, Instruction, Machine, Part, Program, Rounding, Source};
 pub use progress::{DynamicScale, Progress};

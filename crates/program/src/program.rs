@@ -135,9 +135,21 @@ pub enum Instruction {
     },
 }
 
+/// The kinds of machines that programs are made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Machine {
+    /// Processors, whatever their vector instructions.
+    #[default]
+    Cpu,
+    /// CUDA devices from compute capability 8.0 on.
+    Cuda,
+}
+
 /// A step as data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
+    /// The kind of machine that it is made for.
+    pub machine: Machine,
     /// The batch size.
     pub batch: usize,
     /// Bytes of the arena, in which everything lies that a step computes.
@@ -156,6 +168,11 @@ impl Program {
     /// A buffer of this program.
     pub fn buffer(&self, id: BufferId) -> &Buffer {
         &self.buffers[id.index()]
+    }
+
+    /// So many bytes, rounded up to a multiple of the alignment.
+    pub fn aligned(&self, bytes: usize) -> usize {
+        bytes.next_multiple_of(self.alignment.max(1))
     }
 
     /// The named result.

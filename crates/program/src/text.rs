@@ -1,6 +1,6 @@
 //! The text form.
 
-use crate::program::{Buffer, BufferId, Instruction, Part, Program, Source};
+use crate::program::{Buffer, BufferId, Instruction, Machine, Part, Program, Source};
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::{DType, Layout};
 use std::fmt;
@@ -35,7 +35,8 @@ impl fmt::Display for Buffer {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "program batch={} arena={} scratch={} {{", self.batch, self.arena, self.scratch())?;
+        write!(f, "program batch={} arena={} scratch={}", self.batch, self.arena, self.scratch())?;
+        writeln!(f, "{} {{", if self.machine == Machine::Cuda { " cuda" } else { "" })?;
         for (i, buffer) in self.buffers.iter().enumerate() {
             let source = match buffer.source {
                 Source::None => continue,

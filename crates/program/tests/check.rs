@@ -2,7 +2,7 @@
 
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Layout, Op, Shape, ops};
-use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
+use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Machine, Part, Program, Role, Source};
 
 fn buffer(name: &str, shape: &[usize], source: Source) -> Buffer {
     let (dtype, format) = (DType::F32, Format::FP32);
@@ -62,7 +62,7 @@ fn program(instructions: &[Instruction]) -> Program {
     let shape = [2, 3];
     let mut buffers = vec![buffer("x", &shape, Source::Input), buffer("w", &shape, Source::Kept)];
     buffers.extend((0..3).map(|i| Buffer { offset: Some(64 * i), ..buffer("", &shape, Source::None) }));
-    Program { batch: 2, arena: 192, alignment: 64, buffers, instructions: instructions.to_vec(), outputs: Vec::new() }
+    Program { machine: Machine::Cpu, batch: 2, arena: 192, alignment: 64, buffers, instructions: instructions.to_vec(), outputs: Vec::new() }
 }
 
 fn refusal(program: &Program) -> String {

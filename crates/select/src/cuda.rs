@@ -7,7 +7,7 @@ use crate::needs::Needs;
 use crate::target::Target;
 use bitbudget_cuda::{Addresses, emit};
 use bitbudget_ir::{Form, Graph, NodeId, Op, Read};
-use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Part, Program, Role, Source};
+use bitbudget_program::{Buffer, BufferId, Family, Instruction, Kernel, Machine, Part, Program, Role, Source};
 
 /// What cuBLAS likes; the driver aligns allocations to it, too.
 const ALIGNMENT: usize = 256;
@@ -100,6 +100,7 @@ fn workspace(members: &[Member], kernel: Kernel) -> usize {
         parts.push(Part { op: member.op.clone(), inputs, output, rounding: None });
     }
     let program = Program {
+        machine: Machine::Cuda,
         batch: 1,
         arena: 0,
         alignment: ALIGNMENT,

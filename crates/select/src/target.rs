@@ -1,32 +1,10 @@
 //! The interface of a kind of machine.
 
-use crate::cpu::Cpu;
-use crate::cuda::Cuda;
 use crate::group::{Group, Member};
 use crate::load::Load;
 use crate::needs::Needs;
 use bitbudget_ir::{Graph, NodeId};
 use bitbudget_program::Kernel;
-
-/// The kinds of machines that programs are made for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Machine {
-    /// Processors, whatever their vector instructions.
-    #[default]
-    Cpu,
-    /// CUDA devices from compute capability 8.0 on.
-    Cuda,
-}
-
-impl Machine {
-    /// What its kernels can do.
-    pub fn target(self) -> &'static dyn Target {
-        match self {
-            Machine::Cpu => &Cpu,
-            Machine::Cuda => &Cuda,
-        }
-    }
-}
 
 /// A kind of machine that programs are made for.
 pub trait Target {

@@ -8,7 +8,7 @@
 
 use bitbudget_ir::{DType, Graph, Sample};
 use bitbudget_lower::{LowerError, place_and_lower};
-use bitbudget_program::{Buffer, Kernel, Part, Program, Source};
+use bitbudget_program::{Buffer, Kernel, Machine, Part, Program, Source};
 use bitbudget_schedule::{Setting, Storage, group, inside};
 use bitbudget_select::{Cpu, Group, Member, Operand, Target, select};
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub fn lowered(graph: &Graph, batch: usize, storage: Storage) -> Result<Program,
     let steps = group(graph, batch);
     let kernels = select(&Cpu, graph, &steps, &inside(graph, &steps, batch), batch);
     let setting = Setting { batch, storage, alignment: Cpu.alignment() };
-    place_and_lower(graph, steps, &kernels, &setting).map(|(_, program)| program)
+    place_and_lower(graph, steps, &kernels, &setting, Machine::Cpu).map(|(_, program)| program)
 }
 
 /// The kernel of parts that a test puts into a program itself.

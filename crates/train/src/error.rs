@@ -117,7 +117,7 @@ impl From<ExecError> for Error {
 mod tests {
     use super::*;
     use bitbudget_exec::{Inputs, Values};
-    use bitbudget_program::{Buffer, BufferId, Program, Source};
+    use bitbudget_program::{Buffer, BufferId, Machine, Program, Source};
     use std::error::Error as _;
 
     /// A program with one constant, which needs a value.
@@ -133,7 +133,7 @@ mod tests {
             offset: None,
         };
         let outputs = vec![("c".into(), BufferId(0))];
-        Program { batch: 1, arena, alignment: 64, buffers: vec![buffer], instructions: Vec::new(), outputs }
+        Program { machine: Machine::Cpu, batch: 1, arena, alignment: 64, buffers: vec![buffer], instructions: Vec::new(), outputs }
     }
 
     #[test]

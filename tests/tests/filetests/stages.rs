@@ -6,7 +6,7 @@ mod bits;
 use bitbudget_autodiff::{Optimizer, evaluation, training};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Role, TensorType, TrainingId, verify};
-use bitbudget_program::Kernel;
+use bitbudget_program::{Kernel, Machine};
 use bitbudget_rewrite::Alternatives;
 use bitbudget_schedule::{Place, Schedule, Setting, Storage, derivable, group, inside, place};
 use bitbudget_select::{Cpu, Target, select};
@@ -288,6 +288,6 @@ fn shown_plan(subject: &Subject) -> String {
 
 fn lower(subject: &Subject) -> Result<String> {
     let (schedule, kernels) = subject.schedule();
-    let program = bitbudget_lower::lower(&subject.graph, &schedule, &kernels, &subject.setting()).map_err(failure)?;
+    let program = bitbudget_lower::lower(&subject.graph, &schedule, &kernels, &subject.setting(), Machine::Cpu).map_err(failure)?;
     Ok(program.to_string())
 }

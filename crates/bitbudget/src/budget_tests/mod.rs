@@ -11,7 +11,7 @@ use bitbudget_budget::{Failure, Fp32, Network, Overflowed, Search, Taken};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, TrainingId};
 use bitbudget_precision::{Assignment, Formats, Method, Pinned, Setting, Tensor, tensors};
-use bitbudget_select::Machine;
+use bitbudget_program::Machine;
 use std::sync::Arc;
 
 /// The bytes of a step under an assignment.

@@ -1,0 +1,12 @@
+//! Programs on a device with memory of its own, through its driver.
+
+mod bound;
+mod codes;
+mod kept;
+mod memory;
+mod step;
+
+pub(crate) use bound::Bound;
+pub(crate) use kept::Kept;
+pub(crate) use memory::{Engine, Memory};
+pub(crate) use step::run;
