@@ -5,6 +5,7 @@ use crate::{CompileError, Compiled, Format, Priced};
 use bitbudget_ir::{DType, Graph, NodeId, Role, Stored};
 use bitbudget_precision::{Assignment, Kind, node_names};
 use bitbudget_program::Footprint;
+use bitbudget_program::Machine;
 use bitbudget_rewrite::{Limits, Rules, alternatives, alternatives_without, extract};
 use bitbudget_schedule::Place;
 use bitbudget_select::{Load, target};

@@ -9,7 +9,7 @@ use bitbudget_precision::Assignment;
 use bitbudget_program::Footprint;
 use bitbudget_rewrite::Rules;
 use bitbudget_schedule::{Place, Schedule, plan};
-use bitbudget_select::{Needs, alone};
+use bitbudget_select::{Needs, alone, target};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -36,6 +36,21 @@ impl Epilogue {
         result_formats(self.rounding, Some(self.elements))
     }
 
+    /// Whether elements that lie so keep their bits.
+    pub(crate) fn is_copy(self, from: Elements) -> bool {
+        self.rounding.is_none() && from == self.elements
+    }
+
+    /// The statements that make the bits `y0[e]` of the bits `x[e]`.
+    pub(crate) fn moved(self, from: Elements) -> String {
+        if self.is_copy(from) {
+            return "            y0[e] = x[e];\n".into();
+        }
+        let mut text = format!("            const float exact0 = {};\n", from.number("x[e]"));
+        self.write(&mut text, "0");
+        text
+    }
+
     /// The statements that make bits of a number, as those of [`written`].
     pub(crate) fn write(self, text: &mut String, tag: &str) {
         written(text, tag, self.rounding, Some(self.elements));

@@ -202,23 +202,8 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
         Kernel { name: name.into(), text, threads: THREADS, formats }
     }
 
-    /// Whether bits are copied as they are.
-    fn is_copy(&self) -> bool {
-        self.epilogue.rounding.is_none() && self.from == self.epilogue.elements
-    }
-
-    /// The statements that compute `y0[e]` of the bits `x[e]`.
-    fn element(&self) -> String {
-        if self.is_copy() {
-            return "            y0[e] = x[e];\n".into();
-        }
-        let mut text = format!("            const float exact0 = {};\n", self.from.number("x[e]"));
-        self.epilogue.write(&mut text, "0");
-        text
-    }
-
     fn turns(&self, text: &mut String) {
-        let (from, to, element) = (self.from.width(), self.epilogue.elements.width(), self.element());
+        let (from, to, element) = (self.from.width(), self.epilogue.elements.width(), self.epilogue.moved(self.from));
         let (count, load, store) = match self.way {
             Way::Four => (
                 4,
@@ -249,7 +234,8 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
 
     /// A block reads a tile in the order in which it lies, and writes it in the other.
     fn tiles(&self, text: &mut String) {
-        let (from, to, element, axes) = (self.from.width(), self.epilogue.elements.width(), self.element(), self.axes);
+        let (from, to, element, axes) =
+            (self.from.width(), self.epilogue.elements.width(), self.epilogue.moved(self.from), self.axes);
         let _ = write!(
             text,
             "    const struct axis read = a.axes[{axes}], write = a.axes[{axes} + 1];
@@ -277,7 +263,7 @@ KERNEL({name}, MOVE_THREADS, struct {name}_arguments) {{\n",
 
     fn formats(&self) -> BTreeSet<(Format, Overflow)> {
         let mut formats = BTreeSet::new();
-        if self.is_copy() {
+        if self.epilogue.is_copy(self.from) {
             return formats;
         }
         if let Elements::Codes(format) = self.from {

@@ -77,6 +77,28 @@ impl RowFunction {
         RowFunction { operands, numbers, result, is_number: false }
     }
 
+    /// What layer normalisation's gradient of the scale sums over the rows; operands are `dy` and `x`.
+    pub fn layer_norm_grad_scale(epsilon: f64) -> RowFunction {
+        let (numbers, mean, reciprocal) = moments(1, 2, epsilon);
+        RowFunction { operands: 2, numbers, result: x(0) * ((x(1) - mean) * reciprocal), is_number: false }
+    }
+
+    /// The largest or smallest element; what is not a number wins.
+    pub fn extremum(least: bool) -> RowFunction {
+        let numbers = extremum_numbers(1, least);
+        let result = if least { -x(3) } else { x(3) };
+        RowFunction { operands: 1, numbers, result, is_number: true }
+    }
+
+    /// The gradient of the largest or smallest element, which all that are get an equal share of; operands are `x` and `dy`.
+    pub fn extremum_grad(least: bool) -> RowFunction {
+        let element = if least { -x(0) } else { x(0) };
+        let mut numbers = extremum_numbers(2, least);
+        numbers.push(RowNumber::Sum(same(element.clone(), x(4), number(1.0), number(0.0))));
+        let result = same(element, x(4), x(1) / x(5), number(0.0));
+        RowFunction { operands: 2, numbers, result, is_number: false }
+    }
+
     /// A row's share of the negative log-likelihood, before it is divided by the weights of all rows; operands are log-probabilities,
     /// the row's label, and the weights of classes if there are any.
     pub fn nll_loss(smoothing: f64, has_weights: bool) -> RowFunction {
@@ -115,6 +137,13 @@ fn moments(operand: usize, first: usize, epsilon: f64) -> (Vec<RowNumber>, Expre
         RowNumber::Of(reciprocal_root(x(first + 2) / length() + number(epsilon))),
     ];
     (numbers, x(first + 1), x(first + 3))
+}
+
+/// The numbers of a row whose third is its largest element, or minus its smallest one; `first` is the operand of the first.
+fn extremum_numbers(first: usize, least: bool) -> Vec<RowNumber> {
+    let element = if least { -x(0) } else { x(0) };
+    let not_a_number = Expression::AtMost(Box::new([x(0), x(0), number(0.0), x(0)]));
+    vec![RowNumber::Largest(element), RowNumber::Sum(not_a_number), RowNumber::Of(x(first) + x(first + 1))]
 }
 
 fn softmax() -> RowFunction {

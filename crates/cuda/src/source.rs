@@ -57,6 +57,7 @@ pub const HEADERS: &[(&str, &str)] = &[
     ("formats.h", include_str!("../device/formats.h")),
     ("functions.h", include_str!("../device/functions.h")),
     ("elements.h", include_str!("../device/elements.h")),
+    ("index.h", include_str!("../device/index.h")),
     ("moves.h", include_str!("../device/moves.h")),
     ("rows.h", include_str!("../device/rows.h")),
     ("pools.h", include_str!("../device/pools.h")),

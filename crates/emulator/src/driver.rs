@@ -44,6 +44,8 @@ struct State {
     /// The address of the next allocation of a device that runs nothing.
     next: u64,
     calls: Calls,
+    /// What was compiled.
+    sources: Vec<Kernel>,
 }
 
 impl Device {
@@ -67,12 +69,18 @@ impl Device {
             sizes: BTreeMap::new(),
             next: 1 << 20,
             calls: Calls::default(),
+            sources: Vec::new(),
         })))
     }
 
     /// What it was asked for so far.
     pub fn calls(&self) -> Calls {
         self.state().calls
+    }
+
+    /// The kernels that it was asked to compile so far.
+    pub fn kernels(&self) -> Vec<Kernel> {
+        self.state().sources.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,6 +171,7 @@ impl cuda::Driver for Device {
             state.modules.push(module);
         }
         let module = state.modules.len().saturating_sub(1);
+        state.sources.extend(new.iter().cloned());
         state.kernels.extend(new.into_iter().map(|kernel| (kernel.name, module)));
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The interpreter of programs.
 
 use crate::cpu;
-use crate::device;
 #[cfg(any(feature = "cuda", test))]
 use crate::dense;
+use crate::device;
 use crate::error::ExecError;
 use crate::inputs::Inputs;
 use crate::outcome::{Step, Watch, written};
@@ -101,9 +101,7 @@ impl Executor {
     pub fn on_device(&self) -> Option<DeviceMemory> {
         match &self.device {
             #[cfg(feature = "cuda")]
-            Device::Candle(device) if device.is_cuda() => {
-                Some(DeviceMemory { peak: crate::cuda_device::peak(device) })
-            }
+            Device::Candle(device) if device.is_cuda() => Some(DeviceMemory { peak: crate::cuda_device::peak(device) }),
             Device::Candle(_) | Device::Driven(_) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Whole training steps: dense tensor operations give what the CPU's kernels give.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use super::{Engine, Executor};
+use super::{Device, Engine, Executor};
 use crate::{Array, Inputs, Step, Values, test_device};
 use bitbudget_autodiff::{Optimizer, Updates, training, training_with};
 use bitbudget_formats::Format;
@@ -9,7 +9,6 @@ use bitbudget_ir::{Graph, NodeId, Op, Role};
 use bitbudget_program::Program;
 use bitbudget_schedule::Storage;
 use bitbudget_testkit::{lowered, numbers};
-use candle_core::Device;
 use std::collections::BTreeMap;
 
 const NETWORK: &str = r#"graph "net" {
@@ -56,8 +55,8 @@ pub(super) fn kernels() -> Engine {
 /// Where an engine runs.
 pub(super) fn device(engine: &Engine) -> Device {
     match engine {
-        Engine::Kernels(_) => Device::Cpu,
-        Engine::Dense => test_device::dense(),
+        Engine::Dense => Device::Candle(test_device::dense()),
+        Engine::Kernels(_) | Engine::Driven(_) => Device::Candle(candle_core::Device::Cpu),
     }
 }
 

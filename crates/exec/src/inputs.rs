@@ -236,7 +236,15 @@ mod tests {
             offset: None,
         };
         let buffers = vec![buffer("image", &[2, 3], DType::F32), buffer("labels", &[2], DType::I32)];
-        Program { machine: Machine::Cpu, batch: 2, arena: 0, alignment: 64, buffers, instructions: Vec::new(), outputs: Vec::new() }
+        Program {
+            machine: Machine::Cpu,
+            batch: 2,
+            arena: 0,
+            alignment: 64,
+            buffers,
+            instructions: Vec::new(),
+            outputs: Vec::new(),
+        }
     }
 
     #[test]

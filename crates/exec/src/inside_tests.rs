@@ -9,7 +9,6 @@ use bitbudget_ir::{Graph, NodeId, Op, Origin, Role, Shape, Stage, ops};
 use bitbudget_program::{BufferId, Instruction, Kernel, Part, Program, Source};
 use bitbudget_schedule::Storage;
 use bitbudget_testkit::numbers;
-use candle_core::Device;
 use std::collections::BTreeMap;
 
 const GRAPH: &str = r#"graph "inside" {
@@ -289,7 +288,7 @@ fn what_cannot_be_derived_is_refused() {
     let graph: Graph = GRAPH.parse().unwrap();
     let program = lowered(&graph, &vec![Format::FP32; graph.len()], Storage::Packed);
     let error = |inside: &Program| {
-        let mut executor = Executor::with_engine(Device::Cpu, kernels(), 1).unwrap();
+        let mut executor = Executor::with_engine(device(&kernels()), kernels(), 1).unwrap();
         let mut values = Values::new(inside, &BTreeMap::new(), executor.device()).unwrap();
         let examples = vec![0.5; BATCH * 8 * 36];
         executor.run(inside, &mut values, &inputs(&examples)).unwrap_err().to_string()

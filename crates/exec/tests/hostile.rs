@@ -128,8 +128,15 @@ fn program((op, types): &Use) -> Option<Program> {
     let arena = offset.checked_add(kernel.workspace)?;
     let workspace = (kernel.workspace > 0).then_some(offset);
     let instructions = vec![Instruction::Compute { parts, kernel, workspace }];
-    let program =
-        Program { machine: Machine::Cpu, batch: 2, arena, alignment: 64, buffers, instructions, outputs: vec![("y".into(), output)] };
+    let program = Program {
+        machine: Machine::Cpu,
+        batch: 2,
+        arena,
+        alignment: 64,
+        buffers,
+        instructions,
+        outputs: vec![("y".into(), output)],
+    };
     program.check().ok().map(|()| program)
 }
 

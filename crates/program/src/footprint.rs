@@ -27,9 +27,7 @@ impl Footprint {
         let kept = |b: &&Buffer| matches!(b.source, Source::Kept | Source::Constant);
         let kept = program.buffers.iter().filter(kept).map(Buffer::bytes);
         match program.machine {
-            Machine::Cpu => {
-                Footprint { kept: kept.sum(), arena: program.arena, scratch: program.scratch() * threads }
-            }
+            Machine::Cpu => Footprint { kept: kept.sum(), arena: program.arena, scratch: program.scratch() * threads },
             Machine::Cuda => Footprint {
                 kept: kept.map(|bytes| program.aligned(bytes)).sum(),
                 arena: program.arena,

@@ -62,7 +62,15 @@ fn program(instructions: &[Instruction]) -> Program {
     let shape = [2, 3];
     let mut buffers = vec![buffer("x", &shape, Source::Input), buffer("w", &shape, Source::Kept)];
     buffers.extend((0..3).map(|i| Buffer { offset: Some(64 * i), ..buffer("", &shape, Source::None) }));
-    Program { machine: Machine::Cpu, batch: 2, arena: 192, alignment: 64, buffers, instructions: instructions.to_vec(), outputs: Vec::new() }
+    Program {
+        machine: Machine::Cpu,
+        batch: 2,
+        arena: 192,
+        alignment: 64,
+        buffers,
+        instructions: instructions.to_vec(),
+        outputs: Vec::new(),
+    }
 }
 
 fn refusal(program: &Program) -> String {

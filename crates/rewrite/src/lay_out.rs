@@ -58,15 +58,15 @@ enum Wish {
 fn wish(graph: &Graph, id: NodeId) -> Wish {
     let facts = graph.facts(id);
     match (&facts.form, graph.op(id)) {
+        (_, Op::Gather(_) | Op::GatherGrad(_) | Op::ArgMax(_) | Op::TopK(_)) => Wish::Rows,
+        (_, Op::ReduceExtremumGrad(_) | Op::LayerNormGradScale(_)) => Wish::Rows,
         (Form::Map(_), _) => Wish::AsRead,
         // The batch comes by rows; rounding it lays it out.
         (Form::Source, Op::Input(_)) if graph.format(id) == Format::FP32 => Wish::Rows,
         (Form::Source, _) => Wish::AsRead,
         (Form::Product, Op::Conv(_) | Op::ConvGradInput(_) | Op::ConvGradWeight(_)) => Wish::Last,
-        (Form::Window, Op::ReduceExtremumGrad(_)) => Wish::Rows,
         (Form::Window, _) => Wish::Last,
         (Form::Product | Form::Rows { .. }, _) => Wish::Rows,
-        (Form::Move | Form::Planes(_) | Form::Alias, Op::Gather(_) | Op::TopK(_)) => Wish::Rows,
         (Form::Move | Form::Planes(_) | Form::Alias | Form::Reduction { .. }, _) => Wish::Any,
     }
 }

@@ -133,7 +133,15 @@ mod tests {
             offset: None,
         };
         let outputs = vec![("c".into(), BufferId(0))];
-        Program { machine: Machine::Cpu, batch: 1, arena, alignment: 64, buffers: vec![buffer], instructions: Vec::new(), outputs }
+        Program {
+            machine: Machine::Cpu,
+            batch: 1,
+            arena,
+            alignment: 64,
+            buffers: vec![buffer],
+            instructions: Vec::new(),
+            outputs,
+        }
     }
 
     #[test]

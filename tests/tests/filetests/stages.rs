@@ -288,6 +288,7 @@ fn shown_plan(subject: &Subject) -> String {
 
 fn lower(subject: &Subject) -> Result<String> {
     let (schedule, kernels) = subject.schedule();
-    let program = bitbudget_lower::lower(&subject.graph, &schedule, &kernels, &subject.setting(), Machine::Cpu).map_err(failure)?;
+    let program = bitbudget_lower::lower(&subject.graph, &schedule, &kernels, &subject.setting(), Machine::Cpu)
+        .map_err(failure)?;
     Ok(program.to_string())
 }

@@ -2,7 +2,7 @@
 
 use super::chaining::Chaining;
 use super::work::{EmitError, Work};
-use super::{finite, loss, moving, products, reductions, windows};
+use super::{finite, indexing, loss, moving, products, reductions, windows};
 use bitbudget_ir::{Form, Op};
 
 /// The launches of an instruction's heads.
@@ -39,6 +39,11 @@ fn one(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
         Op::NllLossGrad(_) => loss::nll_loss_grad(work, part),
         Op::BatchMean(_) | Op::BatchVariance(_) | Op::BatchNormGradScale(_) => reductions::of_channels(work, part),
         Op::ReduceSum(_) | Op::ReduceMean(_) => reductions::reduce(work, part),
+        Op::LayerNormGradScale(_) => loss::layer_norm_grad_scale(work, part),
+        Op::ReduceExtremum(_) => reductions::extremum(work, part),
+        Op::ReduceExtremumGrad(_) => reductions::extremum_grad(work, part),
+        Op::Gather(_) | Op::GatherGrad(_) => indexing::slices(work, part),
+        Op::ArgMax(_) | Op::TopK(_) => indexing::largest(work, part),
         Op::AllFinite(_) => finite::all_finite(work, part),
         Op::Transpose(_) | Op::Slice(_) | Op::SliceScatter(_) | Op::Concat(_) | Op::Broadcast(_) => {
             moving::moved_part(work, part)

@@ -39,6 +39,31 @@ pub(super) fn rows(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
     Ok(())
 }
 
+/// The gradient of layer normalisation by its scale: the sum over the rows of what another kernel leaves in the workspace.
+pub(super) fn layer_norm_grad_scale(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
+    let of = &work.parts[part];
+    let Op::LayerNormGradScale(op) = &of.op else { return Err(work.error(part, "it is no gradient of a scale")) };
+    let (shape, length) = (work.shape(of.inputs[0]), work.buffer(of.output).elements());
+    let sizes = RowSizes { rows: shape.iter().product::<usize>() / length.max(1), length };
+    let mut chaining = Chaining::new(of.inputs[0]);
+    let mut operands = Vec::new();
+    for &id in &of.inputs {
+        if !work.order(id).is_by_rows() {
+            return Err(work.error(part, format!("{:?} does not lie by rows", work.shape(id))));
+        }
+        operands.push(chaining.value(work, id, part, ChainRead::Each)?);
+    }
+    let products = work.scratch(4 * sizes.rows * length);
+    let function = RowFunction::layer_norm_grad_scale(op.epsilon.0);
+    row_function(work, chaining, &operands, function, &sizes, (Epilogue::FP32, products), &[]);
+    let mut chaining = Chaining::new(of.inputs[0]);
+    let input = chaining.input(Elements::Fp32, ChainRead::Each, products);
+    chaining.pass(input);
+    let (epilogue, address) = (work.epilogue(part), work.address(of.output));
+    columns(work, chaining, [sizes.rows, length], vec![epilogue], &[address], &[part]);
+    Ok(())
+}
+
 /// Launches a function of rows on operands of a chain.
 fn row_function(
     work: &mut Work<'_>,

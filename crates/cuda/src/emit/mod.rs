@@ -3,6 +3,7 @@
 mod chaining;
 mod finite;
 mod heads;
+mod indexing;
 mod loss;
 mod moving;
 mod orders;

@@ -130,23 +130,42 @@ pub(super) fn repeated(work: &mut Work<'_>, part: usize, id: BufferId, like: Buf
     copied(work, part, work.tensor(id), &Indices::new(shape, from, work.order(like).strides()))
 }
 
-/// A tensor with some axes last: itself if they are, or a copy in the workspace.
-pub(super) fn with_last(work: &mut Work<'_>, part: usize, id: BufferId, last: &[usize]) -> Result<Tensor, EmitError> {
+/// A tensor with some axes last: itself if they are, or a copy in the workspace, and whether it is one.
+pub(super) fn with_last(
+    work: &mut Work<'_>,
+    part: usize,
+    id: BufferId,
+    last: &[usize],
+) -> Result<(Tensor, bool), EmitError> {
     if work.part_of(id, part).is_some() {
         return Err(work.error(part, format!("{id} is computed in its own step")));
     }
     let (read, shape, from) = (work.tensor(id), work.shape(id), work.order(id).strides());
+    let to = strides_with_last(shape, last);
+    match (0..shape.len()).all(|axis| shape[axis] == 1 || from[axis] == to[axis]) {
+        true => Ok((read, false)),
+        false => Ok((copied(work, part, read, &Indices::new(shape, from, to))?, true)),
+    }
+}
+
+/// The strides of a tensor with some axes last.
+fn strides_with_last(shape: &[usize], last: &[usize]) -> Vec<i64> {
     let (kept, reduced): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(|axis| !last.contains(axis));
-    let mut to = vec![0; shape.len()];
+    let mut strides = vec![0; shape.len()];
     let mut stride = 1;
     for &axis in kept.iter().chain(&reduced).rev() {
-        to[axis] = stride;
+        strides[axis] = stride;
         stride *= shape[axis] as i64;
     }
-    match (0..shape.len()).all(|axis| shape[axis] == 1 || from[axis] == to[axis]) {
-        true => Ok(read),
-        false => copied(work, part, read, &Indices::new(shape, from, to)),
-    }
+    strides
+}
+
+/// A part's results, which were computed with some axes last.
+pub(super) fn from_last(work: &mut Work<'_>, part: usize, read: Tensor, last: &[usize]) -> Result<(), EmitError> {
+    let output = work.parts[part].output;
+    let (shape, to) = (work.shape(output), work.order(output).strides());
+    let indices = Indices::new(shape, strides_with_last(shape, last), to);
+    launch(work, part, read, work.address(output), work.epilogue(part), &indices)
 }
 
 /// A tensor in another order or by another shape, rounded to another format.

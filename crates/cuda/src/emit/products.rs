@@ -1,7 +1,9 @@
 //! Convolutions and products of matrices.
 
 use super::chaining::Chaining;
+use super::moving;
 use super::work::{EmitError, Work};
+use crate::chain::ChainRead;
 use crate::conv_sizes::ConvSizes;
 use crate::depthwise::{Depthwise, DepthwiseSizes};
 use crate::epilogue::Epilogue;
@@ -10,6 +12,7 @@ use crate::pass::Pass;
 use crate::pools::PoolSizes;
 use crate::precision::Precision;
 use crate::product::Product;
+use bitbudget_formats::Format;
 use bitbudget_ir::Op;
 use bitbudget_ir::ops::Conv;
 
@@ -27,9 +30,10 @@ pub(super) fn convolution(work: &mut Work<'_>, part: usize) -> Result<(), EmitEr
     }
     let sizes = sizes(&conv, work.shape(x), work.shape(w), work.shape(y));
     let is_depthwise = conv.groups > 1 && conv.groups == sizes.channels && sizes.channels == sizes.out_channels;
-    match depthwise_sizes(&conv, &sizes).filter(|sizes| is_depthwise && sizes.is_possible()) {
-        Some(sizes) => depthwise(work, part, pass, sizes),
-        None => {
+    let of_channels = depthwise_sizes(&conv, &sizes);
+    match is_depthwise && of_channels.is_possible() {
+        true => depthwise(work, part, pass, of_channels),
+        false => {
             // Of the gradient of the weights the output's gradient comes first.
             let positions = if pass == Pass::GradWeight { [1, 0] } else { [0, 1] };
             product(work, part, pass, positions, sizes)
@@ -55,14 +59,14 @@ fn sizes(conv: &Conv, x: &[usize], w: &[usize], y: &[usize]) -> ConvSizes {
     }
 }
 
-fn depthwise_sizes(conv: &Conv, sizes: &ConvSizes) -> Option<DepthwiseSizes> {
-    Some(DepthwiseSizes(PoolSizes {
+fn depthwise_sizes(conv: &Conv, sizes: &ConvSizes) -> DepthwiseSizes {
+    DepthwiseSizes(PoolSizes {
         batch: sizes.batch,
         channels: sizes.channels,
         input: [sizes.height, sizes.width],
         output: [sizes.out_height, sizes.out_width],
         window: conv.window(sizes.kernel),
-    }))
+    })
 }
 
 /// A product of matrices.
@@ -81,7 +85,16 @@ pub(super) fn matmul(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> 
         (false, true) => (Pass::Forward, ConvSizes::matrices(count, m, n, k)),
         (false, false) => (Pass::GradInput, ConvSizes::matrices(count, m, k, n)),
         (true, false) => (Pass::GradWeight, ConvSizes::matrices(count, k, m, n)),
-        (true, true) => return Err(work.error(part, "both operands are transposed")),
+        (true, true) => {
+            let sizes = ConvSizes::matrices(count, m, n, k);
+            let (id, format) = (of.inputs[0], work.buffer(of.inputs[0]).format);
+            let (turned, _) = moving::with_last(work, part, id, &[a.len() - 2])?;
+            let mut left = Chaining::new(id);
+            let input = left.input(turned.elements, ChainRead::Each, turned.address);
+            left.pass(input);
+            let right = Chaining::of_operand(work, part, 1)?;
+            return product_of(work, part, Pass::Forward, [(left, format), right], sizes);
+        }
     };
     product(work, part, pass, [0, 1], sizes)
 }
@@ -94,9 +107,20 @@ fn product(
     positions: [usize; 2],
     sizes: ConvSizes,
 ) -> Result<(), EmitError> {
+    let left = Chaining::of_operand(work, part, positions[0])?;
+    let right = Chaining::of_operand(work, part, positions[1])?;
+    product_of(work, part, pass, [left, right], sizes)
+}
+
+/// A product of chains, whose numbers have these formats.
+fn product_of(
+    work: &mut Work<'_>,
+    part: usize,
+    pass: Pass,
+    [(left, left_format), (right, right_format)]: [(Chaining, Format); 2],
+    sizes: ConvSizes,
+) -> Result<(), EmitError> {
     let of = &work.parts[part];
-    let (left, left_format) = Chaining::of_operand(work, part, positions[0])?;
-    let (right, right_format) = Chaining::of_operand(work, part, positions[1])?;
     left.count_apart(work);
     right.count_apart(work);
     let precision = Precision::of(left_format, right_format);

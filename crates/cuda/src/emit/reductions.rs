@@ -155,7 +155,6 @@ pub(super) fn reduce(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> 
         _ => return Err(work.error(part, "it is no sum")),
     };
     let (id, address) = (of.inputs[0], work.address(of.output));
-    let shape = work.shape(id);
     if work.facts(part).is_over_channels() && !is_mean && work.order(id).has_channels_last() {
         let (chaining, _) = Chaining::of_operand(work, part, 0)?;
         let matrix = matrix(work, part, id)?;
@@ -163,24 +162,70 @@ pub(super) fn reduce(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> 
         columns(work, chaining, matrix, vec![work.epilogue(part)], &[address], &[part]);
         return Ok(());
     }
-    let length: usize = axes.iter().map(|&axis| shape[axis]).product();
-    let rows = shape.iter().product::<usize>() / length.max(1);
-    let Tensor { elements, address: from } = moving::with_last(work, part, id, axes)?;
-    let mut chaining = Chaining::new(id);
-    let input = chaining.input(elements, ChainRead::Each, from);
-    chaining.pass(input);
     let sum = Expression::Operand(1);
     let result = if is_mean { sum / Expression::PerChannel(0) } else { sum };
     let numbers = vec![RowNumber::Sum(Expression::Operand(0))];
-    let function = RowFunction { operands: 1, numbers, result, is_number: true };
-    let sizes = RowSizes { rows, length };
-    let sums = work.scratch(4 * rows);
+    number_of_rows(work, part, axes, RowFunction { operands: 1, numbers, result, is_number: true })
+}
+
+/// A number of each row of a part's operand, whose rows are the elements of some axes.
+fn number_of_rows(work: &mut Work<'_>, part: usize, axes: &[usize], function: RowFunction) -> Result<(), EmitError> {
+    let of = &work.parts[part];
+    let id = of.inputs[0];
+    let sizes = row_sizes(work.shape(id), axes);
+    let (Tensor { elements, address: from }, _) = moving::with_last(work, part, id, axes)?;
+    let mut chaining = Chaining::new(id);
+    let input = chaining.input(elements, ChainRead::Each, from);
+    chaining.pass(input);
+    let numbers = work.scratch(4 * sizes.rows);
     let row_kernel = Rows::new(chaining.chain, function, Epilogue::FP32, &sizes);
-    let arguments = sizes.arguments(&[from, sums], 0);
+    let arguments = sizes.arguments(&[from, numbers], 0);
     work.launch("rows", &|name| row_kernel.kernel(name), (sizes.blocks(), row_kernel.shared()), arguments);
     let mut chaining = Chaining::new(of.output);
-    let input = chaining.input(Elements::Fp32, ChainRead::Each, sums);
+    let input = chaining.input(Elements::Fp32, ChainRead::Each, numbers);
     chaining.last(work, part, Expression::Operand(0), vec![input]);
     chaining.launch(work);
     Ok(())
+}
+
+/// The rows whose elements are those of some axes.
+fn row_sizes(shape: &[usize], axes: &[usize]) -> RowSizes {
+    let length: usize = axes.iter().map(|&axis| shape[axis]).product();
+    RowSizes { rows: shape.iter().product::<usize>() / length.max(1), length }
+}
+
+/// The largest or smallest element over axes.
+pub(super) fn extremum(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
+    let Op::ReduceExtremum(op) = &work.parts[part].op else { return Err(work.error(part, "it is no extremum")) };
+    number_of_rows(work, part, &op.axes, RowFunction::extremum(op.least))
+}
+
+/// Its gradient, for elements that are moved where the axes do not lie last, and back.
+pub(super) fn extremum_grad(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
+    let of = &work.parts[part];
+    let Op::ReduceExtremumGrad(op) = &of.op else { return Err(work.error(part, "it is no extremum's gradient")) };
+    let (dy, id) = (of.inputs[0], of.inputs[1]);
+    if !work.order(dy).is_by_rows() {
+        return Err(work.error(part, format!("{:?} does not lie by rows", work.shape(dy))));
+    }
+    let sizes = row_sizes(work.shape(id), &op.axes);
+    let (x, is_moved) = moving::with_last(work, part, id, &op.axes)?;
+    let mut chaining = Chaining::new(id);
+    let operands = [
+        chaining.input(x.elements, ChainRead::Each, x.address),
+        chaining.input(work.elements(dy), ChainRead::Row, work.address(dy)),
+    ];
+    operands.into_iter().for_each(|operand| chaining.pass(operand));
+    let (epilogue, address) = match is_moved {
+        false => (work.epilogue(part), work.address(of.output)),
+        true => (Epilogue::FP32, work.scratch(4 * work.buffer(id).elements())),
+    };
+    let rows = Rows::new(chaining.chain, RowFunction::extremum_grad(op.least), epilogue, &sizes);
+    let counters = if is_moved { 0 } else { work.counters(&[part]) };
+    let arguments = sizes.arguments(&[&chaining.inputs[..], &[address]].concat(), counters);
+    work.launch("rows", &|name| rows.kernel(name), (sizes.blocks(), rows.shared()), arguments);
+    match is_moved {
+        true => moving::from_last(work, part, Tensor { elements: Elements::Fp32, address }, &op.axes),
+        false => Ok(()),
+    }
 }

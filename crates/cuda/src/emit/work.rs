@@ -178,14 +178,19 @@ impl<'p> Work<'p> {
         self.addresses.workspace + at as u64
     }
 
-    /// The address of counters for parts that are counted, in order.
+    /// The address of counters for parts that are counted, in order. Several launches may compute parts of one result.
     pub(super) fn counters(&mut self, parts: &[usize]) -> u64 {
-        let at = self.first_counter + self.emitted.counted.len();
-        for &part in parts {
-            let Part { output, rounding, .. } = &self.parts[part];
-            self.emitted.counted.extend(rounding.and_then(|r| r.counted).map(|tensor| (tensor, *output)));
-        }
-        self.addresses.counters + 24 * at as u64
+        let counted = |part: &usize| {
+            let Part { output, rounding, .. } = &self.parts[*part];
+            rounding.and_then(|r| r.counted).map(|tensor| (tensor, *output))
+        };
+        let new: Vec<_> = parts.iter().filter_map(counted).collect();
+        let all = &mut self.emitted.counted;
+        let begin = all.windows(new.len().max(1)).position(|some| some == new).unwrap_or_else(|| {
+            all.extend(&new);
+            all.len() - new.len()
+        });
+        self.addresses.counters + 24 * (self.first_counter + begin) as u64
     }
 
     pub(super) fn zero(&mut self, address: u64, bytes: usize) {

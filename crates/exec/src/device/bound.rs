@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Memory begins at multiples of so many bytes.
+const ALIGNMENT: u64 = 256;
+
 /// A program whose kernels are compiled.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -39,8 +42,7 @@ impl Bound {
     /// Finds the kernels of a program, compiles them, and takes the memory of its steps.
     pub(crate) fn new(program: &Program, engine: &mut Engine) -> Result<Bound, ExecError> {
         let (given, roots) = (program.given(), roots(program));
-        let buffers = vec![0; program.buffers.len()];
-        let emitted = all_emitted(program, &given, &Addresses { buffers, counters: 0, workspace: 0 })?;
+        let emitted = all_emitted(program, &given, &anywhere(program, &given, &roots))?;
         let mut kernels: BTreeMap<&str, &Kernel> = BTreeMap::new();
         for launch in emitted.iter().flat_map(|emitted| &emitted.launches) {
             if let Launch::Kernel { kernel, .. } = launch {
@@ -116,6 +118,20 @@ impl Binding {
     }
 }
 
+/// Addresses that are the same only where those of a step are: kernels read a tensor once that they need twice.
+fn anywhere(program: &Program, given: &Given, roots: &[BufferId]) -> Addresses {
+    const APART: u64 = 1 << 44;
+    let address = |root: &BufferId| {
+        let (i, buffer) = (root.index(), program.buffer(*root));
+        match (buffer.offset, given.places[i]) {
+            (Some(offset), _) => APART + offset as u64,
+            (None, Some(offset)) => 2 * APART + offset as u64,
+            (None, None) => 3 * APART + i as u64 * ALIGNMENT,
+        }
+    };
+    Addresses { buffers: roots.iter().map(address).collect(), counters: 0, workspace: APART }
+}
+
 /// The launches of all instructions. `addresses.workspace` is where the arena begins.
 fn all_emitted(program: &Program, given: &Given, addresses: &Addresses) -> Result<Vec<Emitted>, ExecError> {
     let mut counted = 0;
@@ -130,7 +146,8 @@ fn all_emitted(program: &Program, given: &Given, addresses: &Addresses) -> Resul
             }
             Instruction::View { .. } | Instruction::Store { .. } | Instruction::Free { .. } => 0,
         };
-        let emitted = emit(program, instruction, &addresses, counted).map_err(|e| unsupported(program, instruction, e))?;
+        let emitted =
+            emit(program, instruction, &addresses, counted).map_err(|e| unsupported(program, instruction, e))?;
         if emitted.workspace > planned {
             let reason = format!("its kernels need {} bytes beside tensors, {planned} are planned", emitted.workspace);
             return Err(ExecError::new(place(program, instruction), reason));

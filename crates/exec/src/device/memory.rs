@@ -74,12 +74,7 @@ impl Engine {
 }
 
 /// Where a block of at least so many bytes begins.
-fn at_least(
-    driver: &Arc<dyn Driver>,
-    block: &mut Option<Memory>,
-    bytes: usize,
-    what: &str,
-) -> Result<u64, ExecError> {
+fn at_least(driver: &Arc<dyn Driver>, block: &mut Option<Memory>, bytes: usize, what: &str) -> Result<u64, ExecError> {
     match block {
         Some(block) if block.bytes() >= bytes => Ok(block.address()),
         _ if bytes == 0 => Ok(0),

@@ -8,5 +8,5 @@ mod step;
 
 pub(crate) use bound::Bound;
 pub(crate) use kept::Kept;
-pub(crate) use memory::{Engine, Memory};
+pub(crate) use memory::Engine;
 pub(crate) use step::run;

@@ -68,6 +68,9 @@ fn give(
         };
         bytes[begin..begin + of_array.len()].copy_from_slice(&of_array);
     }
+    if bytes.is_empty() {
+        return Ok(());
+    }
     let begin = engine.reserve(program.arena, given.bytes)?;
     engine.driver().write(begin.given, &bytes).map_err(|e| ExecError::new("the inputs of the step", e))
 }

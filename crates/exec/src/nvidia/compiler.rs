@@ -45,7 +45,9 @@ impl Compiler {
             let compiled: Vec<Result<Vec<u8>, DriverError>> = std::thread::scope(|scope| {
                 let started: Vec<_> = some.iter().map(|batch| scope.spawn(|| self.code(batch))).collect();
                 let ended = started.into_iter().map(|thread| thread.join());
-                ended.map(|code| code.unwrap_or_else(|_| Err(DriverError::Compiler("a thread panicked".into())))).collect()
+                ended
+                    .map(|code| code.unwrap_or_else(|_| Err(DriverError::Compiler("a thread panicked".into()))))
+                    .collect()
             });
             for (batch, code) in some.iter().zip(compiled) {
                 codes.push((batch.to_vec(), code?));
@@ -105,7 +107,8 @@ impl Compiler {
         if let Err(error) = unsafe { result::compile_program(program.0, &self.options) } {
             // SAFETY: as above.
             let log = unsafe { result::get_program_log(program.0) }.unwrap_or_default();
-            let log: String = log.into_iter().map(|c: c_char| char::from(c.cast_unsigned())).filter(|&c| c != '\0').collect();
+            let log: String =
+                log.into_iter().map(|c: c_char| char::from(c.cast_unsigned())).filter(|&c| c != '\0').collect();
             return Err(DriverError::Compiler(format!("{error:?}\n{log}")));
         }
         let mut bytes = 0;

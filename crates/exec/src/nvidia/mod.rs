@@ -171,7 +171,8 @@ impl Driver for Nvidia {
     fn record(&self, launches: &[&Launch]) -> Result<Box<dyn Recording>, DriverError> {
         self.bind()?;
         let state = self.state();
-        let graph = Graph::capture(&self.stream, || launches.iter().try_for_each(|launch| self.launch(&state, launch)))?;
+        let graph =
+            Graph::capture(&self.stream, || launches.iter().try_for_each(|launch| self.launch(&state, launch)))?;
         Ok(Box::new(graph))
     }
 
