@@ -66,7 +66,7 @@ fn what_a_device_allocates_is_what_was_predicted_and_within_the_budget() {
     ];
     let batch = 16;
     for (network, size) in networks {
-        for share in [1.0, 0.6, 0.35] {
+        for share in [1.0, 0.7, 0.5] {
             let budget = Budget { effort: Some(10), ..Budget::new(Limit::Share(share), 1) };
             let (machine, method) = (Machine::Cuda, Method::Ilp);
             let options = Options { batch, machine, method, budget: Some(budget), ..Options::default() };

@@ -28,8 +28,7 @@ pub use bitbudget_schedule::{Memory, Storage};
 
 // Steps: where they run, what they read, and the memory that they take.
 pub use bitbudget_exec::{
-    Array, Ceilings, DeviceMemory, Driver, DriverError, ExecError, Executor, Footprint, Inputs, Numbers, Target,
-    Values, ceilings,
+    Array, Ceilings, Driver, DriverError, ExecError, Executor, Footprint, Inputs, Numbers, Target, Values, ceilings,
 };
 
 // Training: examples in batches, settings, records, and how a run ends.

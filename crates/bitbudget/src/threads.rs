@@ -1,36 +1,42 @@
-//! Threads of a run: each has scratch memory, so a budget holds for so many.
+//! The machine of a run and its threads, for which a budget holds: each thread has scratch memory.
 
 use crate::fp32::{base, bytes};
 use crate::{Budget, BudgetError, CompileError, Compiled, Lowering, Solved};
 use bitbudget_ir::Graph;
 use bitbudget_precision::Assignment;
+use bitbudget_program::Machine;
 
 impl Compiled {
-    /// The most threads, up to `most`, with which a training step stays within the budget, and 1 where none do; `most`
-    /// without a budget.
+    /// The most threads, up to `most`, with which a training step stays within the budget on a kind of machine, and 1 where none do;
+    /// `most` without a budget.
     ///
     /// # Errors
     /// If the graph cannot be lowered.
-    pub fn threads_within_budget(&self, most: usize) -> Result<usize, CompileError> {
+    pub fn threads_within_budget(&self, machine: Machine, most: usize) -> Result<usize, CompileError> {
         let Some(limit) = self.limit() else { return Ok(most) };
-        let fits = |threads| Ok(self.peak_with(threads)? <= limit);
+        let fits = |threads| Ok(self.peak_with(machine, threads)? <= limit);
         Ok(most_that_fit(most, fits)?.unwrap_or(1))
     }
 
-    /// Lowers again for a run with so many threads; the bits stay the same.
+    /// Lowers again for a run on a kind of machine with so many threads, which change no bits.
     ///
     /// # Errors
     /// If a training step does not stay within the budget then, or the graph cannot be lowered.
-    pub fn lower_for(&mut self, threads: usize) -> Result<(), CompileError> {
-        if threads == self.lowering.threads {
+    pub fn lower_for(&mut self, machine: Machine, threads: usize) -> Result<(), CompileError> {
+        let is_other = machine != self.lowering.machine;
+        if !is_other && threads == self.lowering.threads {
             return Ok(());
         }
-        let step = self.peak_with(threads)?;
+        let step = self.peak_with(machine, threads)?;
         if let Some(limit) = self.limit().filter(|&limit| step > limit) {
-            let fits = most_that_fit(threads, |threads| Ok(self.peak_with(threads)? <= limit))?;
+            if is_other {
+                let machine = machine.to_string();
+                return Err(BudgetError::Machine { machine, peak: step, budget: limit }.into());
+            }
+            let fits = most_that_fit(threads, |threads| Ok(self.peak_with(machine, threads)? <= limit))?;
             return Err(BudgetError::Threads { threads, peak: step, budget: limit, fits }.into());
         }
-        self.lowering.threads = threads;
+        (self.lowering.threads, self.lowering.machine) = (threads, machine);
         if let Some(budget) = &mut self.budget {
             budget.threads = threads;
         }
@@ -46,8 +52,8 @@ impl Compiled {
         self.solved.as_ref().map(|solved| solved.budget.max(solved.peak))
     }
 
-    fn peak_with(&self, threads: usize) -> Result<usize, CompileError> {
-        bytes(&self.training, &self.assignment, Lowering { threads, ..self.lowering })
+    fn peak_with(&self, machine: Machine, threads: usize) -> Result<usize, CompileError> {
+        bytes(&self.training, &self.assignment, Lowering { machine, threads, ..self.lowering })
     }
 }
 

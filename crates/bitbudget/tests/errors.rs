@@ -153,7 +153,7 @@ fn budgets() {
     let plan = Plan::new(&fits, &within(Method::Ilp, Limit::Bytes(bytes - 1)));
     let exceeded = compile_as(model(), &plan.options(1), &plan).map_err(Error::from).unwrap_err();
     let mut threads = fits.clone();
-    let threads = Error::from(threads.lower_for(64).unwrap_err());
+    let threads = Error::from(threads.lower_for(bitbudget::Machine::Cpu, 64).unwrap_err());
     let large = |bytes| refused(within(Method::Fp32, Limit::Bytes(bytes)));
     check([
         (large(bytes - 1), compiling(NoFit, "method fp32", "method fp32 takes", "use method ilp, or a larger budget")),

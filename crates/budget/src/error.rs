@@ -55,6 +55,15 @@ pub enum BudgetError {
         /// The most threads with which it fits; `None` if it does not with any number of fewer ones.
         fits: Option<usize>,
     },
+    /// A trainer that was compiled for another kind of machine does not fit.
+    Machine {
+        /// The kind of machine that was asked for.
+        machine: String,
+        /// The bytes of a step there.
+        peak: usize,
+        /// The budget.
+        budget: usize,
+    },
     /// The profile does not tell what formats cost.
     Profile {
         /// The formats.
@@ -78,6 +87,7 @@ impl BudgetError {
             BudgetError::TooLarge { method, .. } => Some(format!("method {method}")),
             BudgetError::Exceeded { .. } => Some("the assignment".to_string()),
             BudgetError::Threads { threads, .. } => Some(threads_text(*threads)),
+            BudgetError::Machine { machine, .. } => Some(machine.clone()),
             BudgetError::Profile { .. } => Some("the profile".to_string()),
             BudgetError::Memory(error) => Some(error.what.clone()),
             BudgetError::Assign(error) => Some(error.place()),
@@ -103,6 +113,13 @@ impl BudgetError {
                     "with {} a training step takes {peak}, more than the budget of {budget} that the trainer file was \
                      compiled for",
                     threads_text(threads)
+                )
+            }
+            BudgetError::Machine { machine, peak, budget } => {
+                let [peak, budget] = amounts([(*peak, Up), (*budget, Nearest)]);
+                format!(
+                    "on {machine} a training step takes {peak}, more than the budget of {budget} that the trainer file was \
+                     compiled for"
                 )
             }
             BudgetError::Profile { formats } => {
@@ -134,6 +151,7 @@ impl BudgetError {
                 let fewer = fits.map_or(String::new(), |fits| format!("run with `--threads {fits}`, or "));
                 format!("{fewer}compile the network again with `--threads {threads}`")
             }
+            BudgetError::Machine { machine, .. } => format!("compile the network again with `--target {machine}`"),
             BudgetError::Profile { .. } => {
                 "measure again with `bitbudget profile --formats`, or leave them out".to_string()
             }

@@ -1,21 +1,21 @@
 //! The memory of a run: as the schedule predicts it, as the executor counts it, and as the system sees it.
 
 use crate::output::{bytes, table};
-use bitbudget::{Compiled, DeviceMemory, Footprint, Peak, Session};
+use bitbudget::{Compiled, Footprint, Machine, Peak, Session};
 use comfy_table::Table;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Bytes at the peak.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct MemoryRecord {
     /// The prediction for the program.
     pub(crate) predicted: usize,
-    /// Held by the executor after the run, on the CPU.
+    /// The machine that the program is made for.
+    #[serde(serialize_with = "in_words")]
+    pub(crate) target: Machine,
+    /// Held by the executor after the run; on a device, its memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allocated: Option<usize>,
-    /// Taken on a device with memory of its own, where rounded tensors are FP32 numbers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) on_device: Option<OnDevice>,
     /// The growth of the process's resident memory, unless the run took memory again that compiling had freed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resident: Option<usize>,
@@ -27,13 +27,6 @@ pub(crate) struct MemoryRecord {
     pub(crate) budget: Option<usize>,
     pub(crate) breakdown: Breakdown,
     pub(crate) peak_at: PeakAt,
-}
-
-/// Bytes on a device.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct OnDevice {
-    /// The most at once, if the driver tells.
-    pub(crate) peak: Option<usize>,
 }
 
 /// The predicted bytes by use.
@@ -63,7 +56,7 @@ impl MemoryRecord {
         MemoryRecord {
             predicted: footprint.total(),
             allocated: None,
-            on_device: None,
+            target: compiled.lowering.machine,
             resident: None,
             allocated_without_masters_and_state: None,
             budget: compiled.solved.as_ref().map(|solved| solved.budget),
@@ -81,9 +74,6 @@ impl MemoryRecord {
 
     /// The same after a run.
     pub(crate) fn measured(self, session: &Session, resident: Option<usize>) -> MemoryRecord {
-        if let Some(DeviceMemory { peak }) = session.on_device() {
-            return MemoryRecord { on_device: Some(OnDevice { peak }), resident, ..self };
-        }
         let allocated = session.allocated();
         MemoryRecord {
             allocated: Some(allocated.total()),
@@ -93,26 +83,22 @@ impl MemoryRecord {
         }
     }
 
-    /// One line: predicted, allocated and resident. On a device, a second one says which numbers do not hold there.
+    /// One line: predicted, allocated and resident.
     pub(crate) fn line(&self) -> String {
         let shown = |n: Option<usize>| n.map_or("unknown".to_string(), |n| bytes(n as f64));
-        let (predicted, resident) = (bytes(self.predicted as f64), shown(self.resident));
-        let Some(OnDevice { peak }) = self.on_device else {
-            let resident = match (self.resident, self.allocated) {
-                (None, Some(_)) => "resident not known: the run took memory again that compiling had freed".to_string(),
-                _ => format!("{resident} resident"),
-            };
-            return format!("peak memory: {predicted} predicted, {} allocated, {resident}", shown(self.allocated));
-        };
-        let budget = match self.budget {
-            Some(budget) => format!("the budget of {} holds on the CPU only", bytes(budget as f64)),
-            None => "the prediction holds on the CPU only".to_string(),
-        };
-        format!(
-            "peak memory: {predicted} predicted on the CPU, {} on the CUDA device, {resident} resident\n\
-             on CUDA every tensor lies in memory as FP32 numbers, whatever its format: {budget}",
-            shown(peak)
-        )
+        let (predicted, allocated) = (bytes(self.predicted as f64), shown(self.allocated));
+        match (self.target, self.resident) {
+            (Machine::Cuda, _) => {
+                format!("peak memory on the CUDA device: {predicted} predicted, {allocated} allocated")
+            }
+            (Machine::Cpu, None) if self.allocated.is_some() => format!(
+                "peak memory: {predicted} predicted, {allocated} allocated, resident not known: the run took memory again \
+                 that compiling had freed"
+            ),
+            (Machine::Cpu, resident) => {
+                format!("peak memory: {predicted} predicted, {allocated} allocated, {} resident", shown(resident))
+            }
+        }
     }
 
     /// The breakdown as a table, under the place of the peak.
@@ -170,4 +156,8 @@ fn status(field: &str) -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find(|line| line.starts_with(field))?;
     Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+}
+
+fn in_words<S: Serializer>(machine: &Machine, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(machine)
 }

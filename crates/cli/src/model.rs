@@ -8,8 +8,8 @@ use crate::threads::default_threads;
 use anyhow::{Context, Result, bail};
 use bitbudget::onnx::{Dropout, ImportOptions, Warning, import_with};
 use bitbudget::{
-    Available, Budget, Compiled, FileKind, Format, Graph, Loss, Measured, Method, Model, Optimizer, Options, Pin, Plan,
-    Profile, Rules, Storage, Updates, closing_function, compile, compile_as,
+    Available, Budget, Compiled, FileKind, Format, Graph, Loss, Machine, Measured, Method, Model, Optimizer, Options,
+    Pin, Plan, Profile, Rules, Storage, Updates, closing_function, compile, compile_as,
 };
 use bitbudget_train::data::{DataSpec, array_shapes};
 use std::collections::BTreeMap;
@@ -127,13 +127,16 @@ pub(crate) struct Request<'a> {
     pub(crate) is_trained: bool,
     /// Threads of the run, whose scratch memory counts in a budget.
     pub(crate) threads: usize,
+    /// The machine that programs are made for.
+    pub(crate) machine: Machine,
 }
 
 impl Default for Request<'_> {
     fn default() -> Self {
         let (storage, updates) = (Storage::Packed, Updates::IfFinite);
         let (method, threads) = (Method::Demote, default_threads());
-        Request { data: None, seed: None, method, quiet: false, storage, updates, is_trained: true, threads }
+        let (data, seed, quiet, is_trained, machine) = (None, None, false, true, Machine::Cpu);
+        Request { data, seed, method, quiet, storage, updates, is_trained, threads, machine }
     }
 }
 
@@ -226,7 +229,7 @@ pub(crate) fn options(
     options.optimizer = self::optimizer(optimizer, options.optimizer)?;
     options.loss = args.loss.loss(options.loss)?;
     (options.updates, options.storage) = (request.updates, request.storage);
-    options.threads = request.threads;
+    (options.threads, options.machine) = (request.threads, request.machine);
     options.rewrite = rules(args);
     options.seed = request.seed.unwrap_or(options.seed);
     options.budget = budget(&args.budget, options.budget, plan.and_then(Plan::profile), request.threads)?;

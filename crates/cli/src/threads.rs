@@ -1,9 +1,9 @@
 //! The threads of a run.
 
-use crate::args::{DeviceArgs, ThreadsArgs};
+use crate::args::{DeviceArgs, MachineArgs, ThreadsArgs};
 use crate::output::{bytes, counted, remark};
 use anyhow::{Context, Result};
-use bitbudget::{Compiled, Executor, Target};
+use bitbudget::{Compiled, Executor, Machine, Target};
 
 /// The threads that a run has unless it is told otherwise.
 pub(crate) fn default_threads() -> usize {
@@ -17,7 +17,16 @@ pub(crate) fn threads(args: ThreadsArgs) -> usize {
 
 /// The executor that the device options ask for, with so many threads.
 pub(crate) fn executor(args: &DeviceArgs, threads: usize) -> Result<Executor> {
-    Executor::new(target(args), threads).with_context(|| {
+    on(target(args), threads)
+}
+
+/// An executor on this processor.
+pub(crate) fn on_cpu(threads: usize) -> Result<Executor> {
+    on(Target::Cpu, threads)
+}
+
+fn on(target: Target, threads: usize) -> Result<Executor> {
+    Executor::new(target, threads).with_context(|| {
         let threads = counted(threads as u64, "thread", "threads");
         format!("cannot start a run with {threads}; where these are too many, give fewer (--threads)")
     })
@@ -36,28 +45,31 @@ fn target(_: &DeviceArgs) -> Target {
 /// The threads of a run on a device; the trainer is lowered for these.
 ///
 /// # Errors
-/// As for [`settle`].
+/// As for [`settled`].
 pub(crate) fn settle_on(args: &DeviceArgs, compiled: &mut Compiled, quiet: bool) -> Result<usize> {
-    match target(args) {
-        Target::Cpu => settle(args.threads, compiled, quiet),
-        #[cfg(feature = "cuda")]
-        // There tensors lie in memory in other ways, and no budget holds.
-        Target::Cuda(_) => Ok(threads(args.threads)),
-    }
+    settled(args.threads, args.machine(), compiled, quiet)
 }
 
-/// The threads of a run; the trainer is lowered for these. A trainer file may have been compiled for fewer: without --threads
+/// The threads of a run on the machine that is asked for, or the trainer's; the trainer is lowered for these.
+///
+/// # Errors
+/// As for [`settled`].
+pub(crate) fn settle(args: MachineArgs, compiled: &mut Compiled, quiet: bool) -> Result<usize> {
+    settled(args.threads, args.machine().unwrap_or(compiled.lowering.machine), compiled, quiet)
+}
+
+/// The threads of a run on a machine; the trainer is lowered for these. A trainer file may have been compiled for fewer: without --threads
 /// the run has as many as its budget holds for.
 ///
 /// # Errors
-/// If --threads asks for more than the trainer's budget holds for.
-pub(crate) fn settle(args: ThreadsArgs, compiled: &mut Compiled, quiet: bool) -> Result<usize> {
+/// If --threads asks for more than the trainer's budget holds for, or it does not hold on the machine.
+fn settled(args: ThreadsArgs, machine: Machine, compiled: &mut Compiled, quiet: bool) -> Result<usize> {
     let wanted = threads(args);
     let settled = match args.threads {
-        0 => compiled.threads_within_budget(wanted)?,
+        0 => compiled.threads_within_budget(machine, wanted)?,
         _ => wanted,
     };
-    compiled.lower_for(settled)?;
+    compiled.lower_for(machine, settled)?;
     if let Some(solved) = compiled.solved.as_ref().filter(|_| settled < wanted && !quiet) {
         let (threads, budget) = (counted(settled as u64, "thread", "threads"), bytes(solved.budget as f64));
         remark("note", format!("runs on {threads}: the budget of {budget} holds for {settled}, not for {wanted}"));

@@ -1,15 +1,13 @@
 //! The interpreter of programs.
 
 use crate::cpu;
-#[cfg(any(feature = "cuda", test))]
-use crate::dense;
 use crate::device;
 use crate::error::ExecError;
 use crate::inputs::Inputs;
 use crate::outcome::{Step, Watch, written};
 use crate::values::Values;
 use bitbudget_cuda::Driver;
-use bitbudget_program::{Buffer, BufferId, DeviceMemory, Footprint, Instruction, Machine, Program, Source};
+use bitbudget_program::{Buffer, BufferId, Footprint, Instruction, Machine, Program, Source};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +25,8 @@ pub enum Target {
 /// What holds tensors and values.
 #[derive(Clone, Debug)]
 pub enum Device {
-    /// A device of candle's.
-    Candle(candle_core::Device),
+    /// This processor.
+    Cpu,
     /// A device whose driver runs programs for CUDA.
     Driven(Arc<dyn Driver>),
 }
@@ -40,9 +38,6 @@ enum Engine {
     Kernels(cpu::Arena),
     /// Generated kernels on a device, in one block of memory.
     Driven(device::Engine),
-    /// Dense tensor operations, whose results are new tensors; the device's allocator reuses memory.
-    #[cfg(any(feature = "cuda", test))]
-    Dense,
 }
 
 /// Interprets programs on one device with a fixed number of threads, reusing memory from step to step.
@@ -60,9 +55,9 @@ impl Executor {
     /// If the device or the threads cannot be had.
     pub fn new(target: Target, threads: usize) -> Result<Executor, ExecError> {
         let (device, engine) = match target {
-            Target::Cpu => (Device::Candle(candle_core::Device::Cpu), Engine::Kernels(cpu::Arena::default())),
+            Target::Cpu => (Device::Cpu, Engine::Kernels(cpu::Arena::default())),
             #[cfg(feature = "cuda")]
-            Target::Cuda(ordinal) => (Device::Candle(crate::cuda_device::open(ordinal)?), Engine::Dense),
+            Target::Cuda(ordinal) => return Executor::driven(Arc::new(crate::nvidia::Nvidia::open(ordinal)?), threads),
         };
         Executor::with_engine(device, engine, threads)
     }
@@ -87,6 +82,14 @@ impl Executor {
         &self.device
     }
 
+    /// The kind of machine whose programs run on it.
+    pub fn machine(&self) -> Machine {
+        match self.engine {
+            Engine::Kernels(_) => Machine::Cpu,
+            Engine::Driven(_) => Machine::Cuda,
+        }
+    }
+
     /// The number of CPU threads.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
@@ -97,23 +100,12 @@ impl Executor {
         Footprint::predicted(program, self.threads())
     }
 
-    /// Bytes that candle's device holds, if that is not this processor.
-    pub fn on_device(&self) -> Option<DeviceMemory> {
-        match &self.device {
-            #[cfg(feature = "cuda")]
-            Device::Candle(device) if device.is_cuda() => Some(DeviceMemory { peak: crate::cuda_device::peak(device) }),
-            Device::Candle(_) | Device::Driven(_) => None,
-        }
-    }
-
-    /// Bytes that are held for the programs that ran so far and for `values`; on other devices only those of `values`.
+    /// Bytes that are held for the programs that ran so far and for `values`.
     pub fn allocated(&self, values: &Values) -> Footprint {
         let of_threads = || self.threads.broadcast(|_| bitbudget_kernels::scratch_bytes()).into_iter().sum();
         let [arena, scratch] = match &self.engine {
             Engine::Kernels(arena) => [arena.bytes(), of_threads()],
             Engine::Driven(engine) => engine.bytes(),
-            #[cfg(any(feature = "cuda", test))]
-            Engine::Dense => [0, of_threads()],
         };
         Footprint { kept: values.bytes(), arena, scratch }
     }
@@ -131,8 +123,6 @@ impl Executor {
                 Bound::Kernels(bound)
             }
             (Engine::Driven(engine), Machine::Cuda) => Bound::Driven(device::Bound::new(program, engine)?),
-            #[cfg(any(feature = "cuda", test))]
-            (Engine::Dense, Machine::Cpu) => Bound::Dense,
             (_, Machine::Cpu) => return Err(ExecError::new("the program", "it was made for CPUs")),
             (_, Machine::Cuda) => return Err(ExecError::new("the program", "it was made for CUDA devices")),
         };
@@ -200,11 +190,6 @@ impl Executor {
                 let (kept, updates) = (values.driven()?, values.progress.updates);
                 device::run(program, bound, engine, (kept, updates), inputs, watch)
             }
-            #[cfg(any(feature = "cuda", test))]
-            (Engine::Dense, Bound::Dense) => match device {
-                Device::Candle(device) => threads.install(|| dense::run(program, device, values, inputs, watch)),
-                Device::Driven(_) => Err(elsewhere()),
-            },
             _ => Err(elsewhere()),
         }
     }
@@ -219,8 +204,6 @@ fn elsewhere() -> ExecError {
 enum Bound {
     Kernels(cpu::Bound),
     Driven(device::Bound),
-    #[cfg(any(feature = "cuda", test))]
-    Dense,
 }
 
 /// A program that is ready to run on the machine of the executor that loaded it.

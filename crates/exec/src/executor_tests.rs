@@ -1,8 +1,8 @@
-//! Whole training steps: dense tensor operations give what the CPU's kernels give.
+//! Whole training steps.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use super::{Device, Engine, Executor};
-use crate::{Array, Inputs, Step, Values, test_device};
+use super::{Executor, Target};
+use crate::{Array, Inputs, Step, Values};
 use bitbudget_autodiff::{Optimizer, Updates, training, training_with};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
@@ -48,18 +48,6 @@ pub(super) fn stored_as(graph: &Graph, formats: &[Format], storage: Storage) -> 
     lowered(&graph, BATCH, storage).unwrap()
 }
 
-pub(super) fn kernels() -> Engine {
-    Engine::Kernels(crate::cpu::Arena::default())
-}
-
-/// Where an engine runs.
-pub(super) fn device(engine: &Engine) -> Device {
-    match engine {
-        Engine::Dense => Device::Candle(test_device::dense()),
-        Engine::Kernels(_) | Engine::Driven(_) => Device::Candle(candle_core::Device::Cpu),
-    }
-}
-
 /// A batch of the network with labels.
 fn inputs(examples: &[f32]) -> Inputs<'_> {
     let (x, labels) = (Array::f32(&[BATCH, 2, 4, 4], examples), Array::integers(&[BATCH], &[0, 4, 2]));
@@ -67,8 +55,8 @@ fn inputs(examples: &[f32]) -> Inputs<'_> {
 }
 
 /// Three steps from the same start: the results of each, and what is kept after them.
-fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
-    let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
+fn train(graph: &Graph, program: &Program) -> (Vec<Step>, BTreeMap<String, Vec<f32>>) {
+    let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let mut initial = BTreeMap::new();
     for id in graph.ids() {
         if let Op::Parameter(op) = graph.op(id) {
@@ -85,55 +73,6 @@ fn train(engine: Engine, graph: &Graph, program: &Program) -> (Vec<Step>, BTreeM
     };
     let steps = (0..3).map(&mut step).collect();
     (steps, values.download().unwrap())
-}
-
-#[test]
-fn dense_steps_are_those_of_the_kernels() {
-    for optimizer in [Optimizer::sgd(), Optimizer::adamw()] {
-        let graph = training(&NETWORK.parse().unwrap(), &optimizer).unwrap();
-        let program = program(&graph, &vec![Format::FP32; graph.len()]);
-        let (expected_steps, expected) = train(kernels(), &graph, &program);
-        let (steps, kept) = train(Engine::Dense, &graph, &program);
-        for (step, wanted) in steps.iter().zip(&expected_steps) {
-            for (name, values) in &wanted.outputs {
-                for (a, e) in step.outputs[name].iter().zip(values) {
-                    assert!((a - e).abs() < 1e-5 * (1.0 + e.abs()), "{name}: {a}, not {e}");
-                }
-            }
-        }
-        assert_eq!(kept.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-        for (name, values) in &expected {
-            for (a, e) in kept[name].iter().zip(values) {
-                assert!((a - e).abs() < 1e-5 * (1.0 + e.abs()), "{name}: {a}, not {e}");
-            }
-        }
-    }
-}
-
-#[test]
-fn dense_steps_round_and_count_in_mixed_formats() {
-    let graph = training(&NETWORK.parse().unwrap(), &Optimizer::sgd()).unwrap();
-    let format = |id| match graph.node(id).role {
-        Role::Internal => Format::FP32,
-        Role::OutputGradient { .. } | Role::ParameterGradient { .. } => Format::PAPER_HIGH,
-        // So narrow that the counts are not all zero.
-        Role::Output | Role::Parameter => Format::custom(2, 4, 1).unwrap(),
-    };
-    let formats: Vec<Format> = graph.ids().map(format).collect();
-    let program = program(&graph, &formats);
-    let first = |engine| train(engine, &graph, &program).0.swap_remove(0);
-    let (dense, kernels) = (first(Engine::Dense), first(kernels()));
-    assert_eq!(dense.overflows.len(), kernels.overflows.len());
-    let counted: u64 = kernels.overflows.iter().map(|o| o.counts.overflow + o.counts.underflow).sum();
-    assert!(counted > 0);
-    for (dense, kernels) in dense.overflows.iter().zip(&kernels.overflows) {
-        assert_eq!((dense.tensor, dense.elements), (kernels.tensor, kernels.elements));
-        let (a, e) = (dense.counts, kernels.counts);
-        let apart = a.overflow.abs_diff(e.overflow) + a.underflow.abs_diff(e.underflow);
-        assert!(apart <= 1 && a.not_finite == e.not_finite, "{dense:?}, not {kernels:?}");
-    }
-    let (a, e) = (dense.outputs["loss"][0], kernels.outputs["loss"][0]);
-    assert!((a - e).abs() < 1e-2 * e.abs(), "{a}, not {e}");
 }
 
 #[test]
@@ -155,8 +94,8 @@ fn packed_steps_are_those_of_rounded_fp32_numbers() {
             let [packed, simulated] =
                 [Storage::Packed, Storage::Simulated].map(|storage| stored_as(&graph, &formats, storage));
             assert!(packed.arena < simulated.arena);
-            let (steps, kept) = train(kernels(), &graph, &packed);
-            let (expected_steps, expected) = train(kernels(), &graph, &simulated);
+            let (steps, kept) = train(&graph, &packed);
+            let (expected_steps, expected) = train(&graph, &simulated);
             for (step, wanted) in steps.iter().zip(&expected_steps) {
                 assert_eq!((&step.outputs, &step.overflows), (&wanted.outputs, &wanted.overflows));
             }
@@ -177,8 +116,8 @@ fn a_step_ends_where_its_loss_is_not_finite_and_updates_nothing() {
         _ => None,
     };
     let initial: BTreeMap<String, Vec<f32>> = graph.ids().filter_map(values).collect();
-    for engine in [kernels(), Engine::Dense] {
-        let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
+    {
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
         let mut kept = Values::new(&program, &initial, executor.device()).unwrap();
         let loaded = executor.load(&program).unwrap();
         let mut run = |x: f32| {
@@ -208,8 +147,8 @@ fn a_step_ends_where_its_loss_is_not_finite_and_updates_nothing() {
 fn numbers_that_are_kept_are_found_where_they_are_not_finite() {
     let graph = training(&NETWORK.parse().unwrap(), &Optimizer::adamw()).unwrap();
     let program = program(&graph, &vec![Format::FP32; graph.len()]);
-    for engine in [kernels(), Engine::Dense] {
-        let executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
+    {
+        let executor = Executor::new(Target::Cpu, 1).unwrap();
         for (name, at, x) in [("v", 79, f32::INFINITY), ("w.second_moment", 0, f32::NAN), ("var", 3, f32::NEG_INFINITY)]
         {
             let elements = |name: &str| program.buffers.iter().find(|b| b.name == name).map(|b| b.elements());

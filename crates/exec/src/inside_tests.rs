@@ -1,8 +1,8 @@
 //! Results that are stored nowhere, in front of every kind of operator, give the bits of stored ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its functions too")]
 
-use super::tests::{device, kernels, stored_as};
-use super::{Engine, Executor};
+use super::tests::stored_as;
+use super::{Executor, Target};
 use crate::{Array, Inputs, Step, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Origin, Role, Shape, Stage, ops};
@@ -167,17 +167,15 @@ fn inputs(examples: &[f32]) -> Inputs<'_> {
     Inputs::new([("x", Array::f32(&[BATCH, 8, 6, 6], examples))])
 }
 
-fn run(engine: Engine, program: &Program) -> Step {
-    let mut executor = Executor::with_engine(device(&engine), engine, 1).unwrap();
+fn run(program: &Program) -> Step {
+    let mut executor = Executor::new(Target::Cpu, 1).unwrap();
     let kept = program.buffers.iter().filter(|buffer| buffer.source == Source::Kept);
     let initial: BTreeMap<String, Vec<f32>> =
         kept.map(|buffer| (buffer.name.clone(), numbers(buffer.elements(), buffer.name.len()))).collect();
     let mut values = Values::new(program, &initial, executor.device()).unwrap();
     let examples: Vec<f32> = numbers(BATCH * 8 * 36, 5).iter().map(|x| x * 4.0).collect();
     let step = executor.run(program, &mut values, &inputs(&examples)).unwrap();
-    assert!(
-        executor.on_device().is_some() || executor.allocated(&values).total() <= executor.predicted(program).total()
-    );
+    assert!(executor.allocated(&values).total() <= executor.predicted(program).total());
     step
 }
 
@@ -214,7 +212,7 @@ fn what_is_stored_nowhere_gives_the_bits_of_what_is_stored() {
     ];
     for (turns, storage) in turns.iter().flat_map(|turns| [(turns, Storage::Packed), (turns, Storage::Simulated)]) {
         let program = lowered(&graph, &formats(&graph, turns), storage);
-        let expected = run(kernels(), &program);
+        let expected = run(&program);
         for mask in 0..1usize << INSIDE.len() {
             // All of one, of two, of all but one, of all, and some others.
             let count = mask.count_ones() as usize;
@@ -224,7 +222,7 @@ fn what_is_stored_nowhere_gives_the_bits_of_what_is_stored() {
             let chosen: Vec<u32> = (0..INSIDE.len()).filter(|i| mask >> i & 1 == 1).map(|i| INSIDE[i]).collect();
             let inside = with_inside(&program, &chosen);
             inside.check().unwrap_or_else(|e| panic!("{chosen:?}: {e}\n{inside}"));
-            let found = run(kernels(), &inside);
+            let found = run(&inside);
             for (name, numbers) in &expected.outputs {
                 let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 assert!(bits(&found.outputs[name]) == bits(numbers), "{name} of {turns:?} with {chosen:?}\n{inside}");
@@ -232,15 +230,6 @@ fn what_is_stored_nowhere_gives_the_bits_of_what_is_stored() {
             assert!(found.overflows.iter().all(|counted| expected.overflows.contains(counted)), "{chosen:?}");
         }
     }
-}
-
-#[test]
-fn dense_operations_compute_what_is_stored_nowhere() {
-    let graph: Graph = GRAPH.parse().unwrap();
-    let program = lowered(&graph, &vec![Format::FP32; graph.len()], Storage::Packed);
-    let inside = with_inside(&program, &INSIDE);
-    let (expected, found) = (run(Engine::Dense, &program), run(Engine::Dense, &inside));
-    assert_eq!(expected.outputs, found.outputs);
 }
 
 /// Channels in another order, as a reshape, a transposition and a reshape, from a concatenation; what is stored nowhere.
@@ -278,9 +267,7 @@ fn views_of_what_is_stored_nowhere_are_lowered() {
         [4, 5, 6, 7].iter().all(|&at: &usize| inside.buffers[at].offset.is_none())
             && stored.buffers[4].offset.is_some()
     );
-    for engine in [kernels, || Engine::Dense] {
-        assert_eq!(run(engine(), &inside).outputs, run(engine(), &stored).outputs);
-    }
+    assert_eq!(run(&inside).outputs, run(&stored).outputs);
 }
 
 #[test]
@@ -288,7 +275,7 @@ fn what_cannot_be_derived_is_refused() {
     let graph: Graph = GRAPH.parse().unwrap();
     let program = lowered(&graph, &vec![Format::FP32; graph.len()], Storage::Packed);
     let error = |inside: &Program| {
-        let mut executor = Executor::with_engine(device(&kernels()), kernels(), 1).unwrap();
+        let mut executor = Executor::new(Target::Cpu, 1).unwrap();
         let mut values = Values::new(inside, &BTreeMap::new(), executor.device()).unwrap();
         let examples = vec![0.5; BATCH * 8 * 36];
         executor.run(inside, &mut values, &inputs(&examples)).unwrap_err().to_string()

@@ -42,25 +42,17 @@
 
 mod ceilings;
 mod cpu;
-#[cfg(feature = "cuda")]
-mod cuda_device;
-#[cfg(any(feature = "cuda", test))]
-mod dense;
 mod device;
-#[cfg(any(feature = "cuda", test))]
-mod device_kernels;
 mod error;
 mod executor;
 mod inputs;
 #[cfg(feature = "cuda")]
 mod nvidia;
 mod outcome;
-#[cfg(test)]
-mod test_device;
 mod values;
 
 pub use bitbudget_cuda::{Driver, DriverError};
-pub use bitbudget_program::{DeviceMemory, Footprint};
+pub use bitbudget_program::Footprint;
 pub use ceilings::{Ceilings, ceilings};
 pub use error::{ErrorKind, ExecError};
 pub use executor::{Device, Executor, Loaded, Target};

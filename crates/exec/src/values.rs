@@ -74,13 +74,13 @@ impl Values {
                 self.held = Held::Driven(kept);
                 added
             }
-            Device::Candle(device) => {
+            Device::Cpu => {
                 let Held::Tensors(tensors) = &mut self.held else { return Err(elsewhere()) };
                 for (buffer, value) in values {
                     let shape = buffer.shape.as_slice();
                     let tensor = match value {
-                        Some(value) => Tensor::from_slice(value, shape, device),
-                        None => Tensor::zeros(shape, candle_core::DType::F32, device),
+                        Some(value) => Tensor::from_slice(value, shape, &candle_core::Device::Cpu),
+                        None => Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu),
                     };
                     let tensor = tensor.map_err(|e| ExecError::new(format!("`{}`", buffer.name), e))?;
                     tensors.insert(buffer.name.clone(), tensor);
@@ -117,7 +117,7 @@ impl Values {
         let new = held(program).filter_map(|buffer| Some((buffer, self.rest.remove(&buffer.name)?)));
         let new: Vec<(&Buffer, Vec<f32>)> = new.collect();
         let new: Vec<_> = new.iter().map(|(buffer, value)| (*buffer, Some(value.as_slice()))).collect();
-        if new.is_empty() && matches!((&self.held, device), (Held::Driven(_), _) | (_, Device::Candle(_))) {
+        if new.is_empty() && matches!((&self.held, device), (Held::Driven(_), _) | (_, Device::Cpu)) {
             return Ok(());
         }
         self.add(program, &new, device)
@@ -182,19 +182,8 @@ impl Values {
         }
         let tensors: Result<Vec<&Tensor>, ExecError> = buffers.iter().map(|buffer| self.checked(buffer)).collect();
         let tensors = tensors?;
-        let finite = match tensors.iter().all(|tensor| tensor.device().is_cpu()) {
-            true => tensors.into_iter().map(is_finite).collect(),
-            false => are_finite(&tensors),
-        };
+        let finite = tensors.into_iter().map(is_finite).collect::<candle_core::Result<_>>();
         finite.map_err(|e| ExecError::new("kept values", e))
-    }
-
-    /// Puts a new value in place of the old one.
-    #[cfg(any(feature = "cuda", test))]
-    pub(crate) fn replace(&mut self, buffer: &Buffer, tensor: Tensor) {
-        if let Held::Tensors(tensors) = &mut self.held {
-            tensors.insert(buffer.name.clone(), tensor);
-        }
     }
 }
 
@@ -205,19 +194,8 @@ fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
         (Storage::Cpu(CpuStorage::F32(numbers)), Some((begin, end))) => {
             Ok(bitbudget_kernels::all_finite(numbers[begin..end].into()))
         }
-        _ => are_finite(&[tensor]).map(|finite| finite == [true]),
+        _ => Ok(tensor.flatten_all()?.to_vec1::<f32>()?.iter().all(|x| x.is_finite())),
     }
-}
-
-/// Whether tensors on a device are finite, which is waited for once: zero times a number is zero only where it is finite.
-fn are_finite(tensors: &[&Tensor]) -> candle_core::Result<Vec<bool>> {
-    let zero = |tensor: &&Tensor| tensor.affine(0.0, 0.0)?.sum_all();
-    let zeros: candle_core::Result<Vec<Tensor>> = tensors.iter().map(zero).collect();
-    let zeros = zeros?;
-    if zeros.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(Tensor::stack(&zeros, 0)?.to_vec1::<f32>()?.into_iter().map(|zero| zero == 0.0).collect())
 }
 
 /// The buffers of a program whose values stay from step to step.

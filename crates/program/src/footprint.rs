@@ -13,14 +13,6 @@ pub struct Footprint {
     pub scratch: usize,
 }
 
-/// Bytes on a device with memory of its own, where rounded tensors are FP32 numbers too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceMemory {
-    /// The most that was taken at once, what operations need beside tensors included; nothing where the driver does not
-    /// tell.
-    pub peak: Option<usize>,
-}
-
 impl Footprint {
     /// The prediction for a program with so many threads.
     pub fn predicted(program: &Program, threads: usize) -> Footprint {

@@ -11,6 +11,15 @@ impl fmt::Display for BufferId {
     }
 }
 
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Machine::Cpu => "cpu",
+            Machine::Cuda => "cuda",
+        })
+    }
+}
+
 impl fmt::Display for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stored = match self.dtype {

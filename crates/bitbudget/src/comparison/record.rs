@@ -106,6 +106,7 @@ fn refused(error: &BudgetError) -> Option<((usize, usize), Refused)> {
             Some(((budget, fp32), Refused { smallest_peak: Some(peak), proved: None }))
         }
         BudgetError::Threads { .. }
+        | BudgetError::Machine { .. }
         | BudgetError::Profile { .. }
         | BudgetError::Memory(_)
         | BudgetError::Solver(_)

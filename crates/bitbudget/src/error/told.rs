@@ -57,7 +57,8 @@ fn of_budget(error: &BudgetError) -> ErrorKind {
         | BudgetError::Unknown(_)
         | BudgetError::TooLarge { .. }
         | BudgetError::Exceeded { .. }
-        | BudgetError::Threads { .. } => ErrorKind::Budget,
+        | BudgetError::Threads { .. }
+        | BudgetError::Machine { .. } => ErrorKind::Budget,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::finding::{NamedTensor, ProbeError};
 use crate::build::{described, made, setting};
-use crate::{CompileError, Compiled};
-use bitbudget_exec::{Executor, Inputs, Numbers, Values};
+use crate::{CompileError, Compiled, Lowering};
+use bitbudget_exec::{Executor, Inputs, Numbers, Target, Values};
 use bitbudget_formats::Format;
 use bitbudget_ir::{Graph, NodeId, Op, Role};
-use bitbudget_program::BufferId;
+use bitbudget_program::{BufferId, Machine};
 use bitbudget_schedule::one_by_one;
 use std::collections::BTreeMap;
 
@@ -47,8 +47,10 @@ impl Compiled {
         };
         let batch = self.batch_of(inputs);
         let steps = one_by_one(&probe);
-        let setting = setting(batch, self.lowering);
-        let (_, mut program) = made(&probe, steps, &setting, self.lowering.machine).map_err(CompileError::from)?;
+        // Whatever device the step ran on: there tensors have places of other nodes.
+        let lowering = Lowering { machine: Machine::Cpu, ..self.lowering };
+        let setting = setting(batch, lowering);
+        let (_, mut program) = made(&probe, steps, &setting, lowering.machine).map_err(CompileError::from)?;
         // Results are looked at as they are written.
         program.outputs.clear();
         let kept = values.download()?;
@@ -63,7 +65,15 @@ impl Compiled {
                 *largest = Some(magnitude(numbers));
             }
         };
-        let step = executor.run_observed(&program, values, &inputs.clone().only(&program), &mut look)?;
+        let inputs = inputs.clone().only(&program);
+        let step = match executor.machine() {
+            Machine::Cpu => executor.run_observed(&program, values, &inputs, &mut look)?,
+            Machine::Cuda => {
+                let mut executor = Executor::new(Target::Cpu, 0)?;
+                let mut values = Values::new(&program, &kept, executor.device())?;
+                executor.run_observed(&program, &mut values, &inputs, &mut look)?
+            }
+        };
         // What nothing computes: sources, and tensors that are other ones in their format.
         for id in probe.ids().filter(|id| largest.get(id.index()) == Some(&None)).collect::<Vec<_>>() {
             let name = probe.op(id).source_name();

@@ -2,10 +2,10 @@
 
 use super::Session;
 use super::room::largest;
-use crate::{DeviceMemory, Error, Footprint};
+use crate::{Error, Footprint};
 
 impl Session {
-    /// Bytes that a training step takes on the CPU, as predicted.
+    /// Bytes that a training step takes, as predicted.
     pub fn predicted(&self) -> Footprint {
         self.executor.predicted(&self.compiled.train)
     }
@@ -26,10 +26,5 @@ impl Session {
     pub fn allocated(&self) -> Footprint {
         let kept = self.kept.as_ref();
         kept.map_or_else(Footprint::default, |kept| self.executor.allocated(&kept.values))
-    }
-
-    /// Bytes that the device holds, if that is not this processor.
-    pub fn on_device(&self) -> Option<DeviceMemory> {
-        self.executor.on_device()
     }
 }

@@ -1,6 +1,6 @@
 //! Whether there is memory for programs.
 
-use crate::{Available, Executor, Footprint, MemoryError, Program};
+use crate::{Available, Executor, Footprint, Machine, MemoryError, Program};
 
 /// Memory for several programs, which run one after the other.
 pub(super) fn largest(all: &[Footprint]) -> Footprint {
@@ -8,9 +8,9 @@ pub(super) fn largest(all: &[Footprint]) -> Footprint {
     Footprint { kept: largest(|f| f.kept), arena: largest(|f| f.arena), scratch: largest(|f| f.scratch) }
 }
 
-/// Checks that there is memory for programs, which run one after the other on an executor's processor.
+/// Checks that there is memory for programs, which run one after the other on an executor's processor. A device says so itself.
 pub(super) fn check(executor: &Executor, programs: &[&Program]) -> Result<(), MemoryError> {
-    if executor.on_device().is_some() {
+    if executor.machine() == Machine::Cuda {
         return Ok(());
     }
     let all: Vec<Footprint> = programs.iter().map(|program| executor.predicted(program)).collect();

@@ -1,6 +1,6 @@
 //! Arguments of the commands that assign formats and write the result.
 
-use super::{AssignmentArgs, OptimizerArgs, PageArgs, ThreadsArgs, whole};
+use super::{AssignmentArgs, MachineArgs, OptimizerArgs, PageArgs, whole};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ pub(crate) struct AssignArgs {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
-    pub(crate) threads: ThreadsArgs,
+    pub(crate) machine: MachineArgs,
 }
 
 /// Compile a network into a trainer file.
@@ -84,5 +84,5 @@ pub(crate) struct CompileArgs {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
-    pub(crate) threads: ThreadsArgs,
+    pub(crate) machine: MachineArgs,
 }

@@ -1,7 +1,8 @@
 //! Where to run.
 
 use super::whole;
-use clap::Args;
+use bitbudget::Machine;
+use clap::{Args, ValueEnum};
 
 /// How many threads a run has.
 #[derive(Clone, Copy, Debug, Args)]
@@ -13,14 +14,56 @@ pub(crate) struct ThreadsArgs {
     pub(crate) threads: u16,
 }
 
+/// The kinds of machines that `--target` names.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TargetArg {
+    /// This processor.
+    Cpu,
+    /// CUDA devices with tensor cores, from compute capability 8.0 on.
+    Cuda,
+}
+
+/// What a trainer is planned for.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct MachineArgs {
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
+    /// The machine for which memory is planned and kernels are chosen, which needs not be there; by default cpu, or that of the
+    /// trainer file.
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) target: Option<TargetArg>,
+}
+
+impl MachineArgs {
+    /// The machine that was asked for.
+    pub(crate) fn machine(self) -> Option<Machine> {
+        self.target.map(|target| match target {
+            TargetArg::Cpu => Machine::Cpu,
+            TargetArg::Cuda => Machine::Cuda,
+        })
+    }
+}
+
 /// Where to run.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Device")]
 pub(crate) struct DeviceArgs {
     #[command(flatten)]
     pub(crate) threads: ThreadsArgs,
-    /// Run on the CUDA device of this number.
+    /// Run on the CUDA device of this number, in memory that is planned for it.
     #[cfg(feature = "cuda")]
     #[arg(long, value_name = "DEVICE", allow_negative_numbers = true, value_parser = whole::<usize>(0, u64::MAX))]
     pub(crate) cuda: Option<usize>,
+}
+
+impl DeviceArgs {
+    /// The machine that programs are made for.
+    pub(crate) fn machine(&self) -> Machine {
+        #[cfg(feature = "cuda")]
+        if self.cuda.is_some() {
+            return Machine::Cuda;
+        }
+        Machine::Cpu
+    }
 }

@@ -1,6 +1,6 @@
 //! Arguments of the commands that show what was compiled.
 
-use super::{AssignmentArgs, OptimizerArgs, ThreadsArgs};
+use super::{AssignmentArgs, MachineArgs, OptimizerArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
-    pub(crate) threads: ThreadsArgs,
+    pub(crate) machine: MachineArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -73,5 +73,5 @@ pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
-    pub(crate) threads: ThreadsArgs,
+    pub(crate) machine: MachineArgs,
 }

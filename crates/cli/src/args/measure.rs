@@ -1,6 +1,6 @@
 //! Arguments of the commands that measure accuracy, time and the cost of rounding.
 
-use super::{AssignmentArgs, DeviceArgs, FittingArgs, LossArgs, NetworkArgs, OptimizerArgs, fp32, whole};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, LossArgs, NetworkArgs, OptimizerArgs, ThreadsArgs, fp32, whole};
 use bitbudget::Format;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::loss_scale::LossScaling;
@@ -141,5 +141,5 @@ pub(crate) struct ProfileArgs {
     #[command(flatten)]
     pub(crate) fitting: FittingArgs,
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) threads: ThreadsArgs,
 }

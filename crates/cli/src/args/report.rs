@@ -1,6 +1,6 @@
 //! Arguments of reports.
 
-use super::{AssignmentArgs, OptimizerArgs, ThreadsArgs, whole};
+use super::{AssignmentArgs, MachineArgs, OptimizerArgs, whole};
 use clap::{ArgGroup, Args};
 use std::path::PathBuf;
 
@@ -47,5 +47,5 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
     #[command(flatten)]
-    pub(crate) threads: ThreadsArgs,
+    pub(crate) machine: MachineArgs,
 }

@@ -32,11 +32,12 @@ pub(crate) fn run(args: &AssignArgs) -> Result<()> {
     let outputs = check(&outputs, &inputs.files())?;
     let kind = |path: &Path| if is_stream(path) { Ok(FileKind::Toml) } else { FileKind::of(path) };
     let kind = args.output.as_deref().map(kind).transpose()?;
-    let threads = threads(args.threads);
-    let request = Request { seed: args.seed, quiet: args.quiet, threads, ..Request::default() };
+    let threads = threads(args.machine.threads);
+    let machine = args.machine.machine().unwrap_or_default();
+    let request = Request { seed: args.seed, quiet: args.quiet, threads, machine, ..Request::default() };
     let from = args.from.as_deref();
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, from)?;
-    let threads = settle(args.threads, &mut compiled, args.quiet)?;
+    let threads = settle(args.machine, &mut compiled, args.quiet)?;
     let plan = match (kind, &options) {
         (Some(_), None) => {
             bail!("{} is a trainer file; give the network to write its assignment", args.model.display())

@@ -12,7 +12,7 @@ use crate::report;
 use crate::threads::{executor, settle_on, threads};
 use anyhow::Result;
 use bitbudget::{
-    Ceilings, Compiled, Format, Inputs, InstructionWork, Program, Session, StepResult, Storage, ceilings,
+    Ceilings, Compiled, Format, Inputs, InstructionWork, Machine, Program, Session, StepResult, Storage, ceilings,
     instruction_work, updates,
 };
 use bitbudget_train::batches::{Batch, TrainOptions};
@@ -89,8 +89,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let (assignment, optimizer) = (&args.assignment, &args.optimizer);
     let (updates, threads) = (updates(args.loss_scale), threads(args.device.threads));
     let data = Some(&spec);
-    let request =
-        Request { data, seed: Some(args.seed), quiet: args.quiet, storage, updates, threads, ..Request::default() };
+    let (seed, quiet, machine) = (Some(args.seed), args.quiet, args.device.machine());
+    let request = Request { data, seed, quiet, storage, updates, threads, machine, ..Request::default() };
     let mut compiled = compiled(&args.model, assignment, optimizer, request)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     let batch = compiled.assignment.batch;
@@ -271,9 +271,9 @@ fn show(record: &Record) -> Result<()> {
         record.images_per_second
     ))?;
     say(record.memory.line())?;
-    let machine = match record.memory.on_device {
-        Some(_) => "the CPU, whose peak the table compares with",
-        None => "this machine",
+    let machine = match record.memory.target {
+        Machine::Cuda => "the CPU, whose peak the table compares with",
+        Machine::Cpu => "this machine",
     };
     say(format!(
         "{machine}: {:.0} GFLOP/s in FP32, {:.0} GFLOP/s on {} numbers, copies {:.1} GB/s\n",

@@ -20,10 +20,11 @@ pub(crate) fn run(args: &CompileArgs) -> Result<()> {
         ("--html", args.page.html.as_deref()),
     ];
     let outputs = check(&outputs, &inputs.files())?;
-    let threads = threads(args.threads);
-    let request = Request { seed: Some(args.seed), quiet: args.quiet, threads, ..Request::default() };
+    let threads = threads(args.machine.threads);
+    let machine = args.machine.machine().unwrap_or_default();
+    let request = Request { seed: Some(args.seed), quiet: args.quiet, threads, machine, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let threads = settle(args.threads, &mut compiled, args.quiet)?;
+    let threads = settle(args.machine, &mut compiled, args.quiet)?;
     compiled.check_training(compiled.assignment.batch)?;
     let encoded = compiled.file(SaveAs::Trainer)?;
     save(&args.output, &encoded)?;

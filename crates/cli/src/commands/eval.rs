@@ -47,9 +47,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         method,
         is_trained: false,
         threads,
+        machine: args.device.machine(),
         ..Request::default()
     };
-    let compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
+    // What a trainer file's budget holds for is a training step.
+    compiled.solved = None;
+    compiled.lower_for(args.device.machine(), compiled.lowering.threads)?;
     let examples = Examples::load(&args.data, args.fitting, &compiled.interface()?, args.seed)?;
     for note in examples.notes().iter().filter(|_| !args.quiet) {
         remark("note", note);

@@ -76,9 +76,11 @@ struct ChoiceRecord {
 pub(crate) fn run(args: &ExplainArgs) -> Result<()> {
     let inputs = Inputs::new(&args.model, &args.assignment);
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    let request = Request { quiet: args.quiet, threads: threads(args.threads), ..Request::default() };
+    let machine = args.machine.machine().unwrap_or_default();
+    let threads = threads(args.machine.threads);
+    let request = Request { quiet: args.quiet, threads, machine, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let threads = settle(args.threads, &mut compiled, args.quiet)?;
+    let threads = settle(args.machine, &mut compiled, args.quiet)?;
     let explained = explain(&compiled, threads)?;
     let mut record = record(&explained);
     if let Some(name) = &args.tensor {

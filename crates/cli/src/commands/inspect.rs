@@ -47,9 +47,11 @@ struct PortRecord {
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let inputs = Inputs::new(&args.model, &args.assignment);
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    let request = Request { quiet: args.quiet, threads: threads(args.threads), ..Request::default() };
+    let machine = args.machine.machine().unwrap_or_default();
+    let threads = threads(args.machine.threads);
+    let request = Request { quiet: args.quiet, threads, machine, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    settle(args.threads, &mut compiled, args.quiet)?;
+    settle(args.machine, &mut compiled, args.quiet)?;
     if let Some(form) = args.text {
         return print(compiled.text(shown(form)));
     }

@@ -9,7 +9,7 @@ use crate::model::{Request, compiled};
 use crate::output::{counted, grouped, remark, say, show_table, table};
 use crate::progress::steps_bar;
 use crate::report::Inputs;
-use crate::threads::{executor, threads};
+use crate::threads::{on_cpu, threads};
 use anyhow::{Error, Result};
 use bitbudget::{
     Available, Compiled, Method, Profile, ProfileError, ProfileSettings, Session, TensorProfile, parameters,
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         loss_scale: args.loss_scale,
         formats: args.formats.clone(),
     };
-    let mut session = Session::on(executor(&args.device, threads(args.device.threads))?, compiled);
+    let mut session = Session::on(on_cpu(threads(args.threads))?, compiled);
     let profiler = session.profiler(args.batch)?;
     let batches = draw(args, &examples)?;
     let bar = if args.quiet { ProgressBar::hidden() } else { steps_bar(args.batches as u64) };

@@ -33,10 +33,11 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     if let (Some((path, run)), Some((record, outcome))) = (&metrics, args.record.as_deref().zip(outcome.as_ref())) {
         check_same_run(path, run, record, &outcome.record)?;
     }
-    let (quiet, threads) = (args.quiet, threads(args.threads));
-    let request = Request { seed: args.seed, quiet, threads, ..Request::default() };
+    let (quiet, threads) = (args.quiet, threads(args.machine.threads));
+    let machine = args.machine.machine().unwrap_or_default();
+    let request = Request { seed: args.seed, quiet, threads, machine, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    let threads = settle(args.threads, &mut compiled, quiet)?;
+    let threads = settle(args.machine, &mut compiled, quiet)?;
     let network = fingerprint(&compiled.forward);
     let ends = [
         metrics.as_ref().and_then(|(path, run)| Some((*path, run.end.as_ref()?))),

@@ -39,8 +39,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     args.tensorboard.as_deref().map_or(Ok(()), check_folder)?;
     let updates = updates(args.settings.loss_scale);
     let threads = threads(args.device.threads);
-    let request =
-        Request { data: Some(&args.data), seed: Some(seed), quiet: args.quiet, updates, threads, ..Request::default() };
+    let (data, quiet, machine) = (Some(&args.data), args.quiet, args.device.machine());
+    let request = Request { data, seed: Some(seed), quiet, updates, threads, machine, ..Request::default() };
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     compiled.check_training(compiled.assignment.batch)?;

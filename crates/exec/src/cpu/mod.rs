@@ -4,8 +4,6 @@ mod arena;
 mod chain;
 mod derive;
 mod elementwise;
-#[cfg(any(feature = "cuda", test))]
-mod fresh;
 mod kernel;
 mod load;
 mod operands;
@@ -14,7 +12,5 @@ mod sources;
 mod step;
 
 pub(crate) use arena::Arena;
-#[cfg(any(feature = "cuda", test))]
-pub(crate) use fresh::{compute_new, numbers};
 pub(crate) use load::Bound;
 pub(crate) use step::run;

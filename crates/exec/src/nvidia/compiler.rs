@@ -19,6 +19,9 @@ const THREADS: usize = 8;
 /// The folder of compiled kernels, if it is not the user's cache folder; empty for none.
 const FOLDER: &str = "BITBUDGET_KERNEL_CACHE";
 
+/// Kernels with their code.
+pub(super) type Compiled<'k> = (Vec<&'k Kernel>, Vec<u8>);
+
 #[derive(Debug)]
 pub(super) struct Compiler {
     options: Vec<String>,
@@ -37,7 +40,7 @@ impl Compiler {
     }
 
     /// The code of kernels, some at a time.
-    pub(super) fn compile<'k>(&self, kernels: &[&'k Kernel]) -> Result<Vec<(Vec<&'k Kernel>, Vec<u8>)>, DriverError> {
+    pub(super) fn compile<'k>(&self, kernels: &[&'k Kernel]) -> Result<Vec<Compiled<'k>>, DriverError> {
         let batches: Vec<&[&Kernel]> = kernels.chunks(TOGETHER).collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let mut codes = Vec::with_capacity(batches.len());

@@ -4,11 +4,10 @@ mod compiler;
 mod graph;
 mod staging;
 
-use crate::cuda_device;
 use crate::error::ExecError;
 use bitbudget_cuda::{Driver, DriverError, Kernel, Launch, Recording, packed};
 use candle_core::cuda_backend::cudarc::driver::sys::{CUfunction_attribute as Attribute, CUresult};
-use candle_core::cuda_backend::cudarc::driver::{CudaStream, result, sys};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaStream, result, sys};
 use compiler::Compiler;
 use graph::Graph;
 use staging::Staging;
@@ -23,7 +22,7 @@ const LEAST: (i32, i32) = (8, 0);
 #[derive(Debug)]
 pub(crate) struct Nvidia {
     stream: Arc<CudaStream>,
-    /// Has the context, and what candle's operations need.
+    /// Holds the context.
     _device: candle_core::Device,
     name: String,
     compiler: Compiler,
@@ -47,7 +46,13 @@ impl Nvidia {
     /// The device of a number.
     pub(crate) fn open(ordinal: usize) -> Result<Nvidia, ExecError> {
         let place = || format!("CUDA device {ordinal}");
-        let device = cuda_device::open(ordinal)?;
+        if let Ok(count) = CudaContext::device_count()
+            && usize::try_from(count).is_ok_and(|count| ordinal >= count)
+        {
+            return Err(ExecError::new(place(), format!("no device has this number; found {count}, numbered from 0")));
+        }
+        // Steps run on any of the executor's threads, so that the stream must not be the calling thread's.
+        let device = candle_core::Device::new_cuda_with_stream(ordinal).map_err(|e| ExecError::new(place(), e))?;
         let stream = device.as_cuda_device().map_err(|e| ExecError::new(place(), e))?.cuda_stream();
         let context = stream.context();
         let fault = |e| ExecError::new(place(), of_driver(e));

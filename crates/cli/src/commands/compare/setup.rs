@@ -51,7 +51,13 @@ impl Setup {
             threads => threads,
         };
         let updates = updates(args.settings.loss_scale);
-        let request = Request { seed: Some(args.settings.seed), updates, threads, ..Request::default() };
+        let request = Request {
+            seed: Some(args.settings.seed),
+            updates,
+            threads,
+            machine: args.device.machine(),
+            ..Request::default()
+        };
         let mut options = options(&assignment(args), &args.optimizer, request, None)?;
         options.batch = args.precision.batch.or(model.graph.fixed_batch()).unwrap_or(options.batch);
         if !args.quiet {

@@ -63,12 +63,12 @@ pub(super) fn trained(setup: &Setup, fitting: &Fitting, seed: u64) -> Result<(En
 
 /// The trainer of an assignment.
 fn compiled(setup: &Setup, fitting: &Fitting) -> Result<Compiled> {
-    let Options { optimizer, updates, storage, rewrite, .. } = setup.options.clone();
+    let Options { optimizer, updates, storage, rewrite, machine, .. } = setup.options.clone();
     let planned = fitting.plan.options(setup.threads);
     // What a plan does not hold.
     let (measured, effort) = (setup.measure.measured.clone(), setup.measure.effort);
     let budget = planned.budget.clone().map(|budget| Budget { measured, effort, ..budget });
-    let options = Options { optimizer, updates, storage, rewrite, budget, ..planned };
+    let options = Options { optimizer, updates, storage, rewrite, machine, budget, ..planned };
     Ok(compile_as(setup.model.clone(), &options, &fitting.plan)?)
 }
 
