@@ -1,4 +1,4 @@
-//! Writes the CUDA C of a program's kernels; no device.
+//! Writes the CUDA C of a program's kernels, and says what running them asks of a driver; no device.
 //!
 //! Kernels are C that nvcc, NVRTC and the host's compiler take alike. What they use of the machine are the functions of `machine.h`, each with
 //! a body for the device and one for the emulator. Formats and functions are constants of a kernel, sizes are arguments, so that the kernels of

@@ -1,14 +1,13 @@
-//! Runs a program's step with candle tensors and kernels on CPU or CUDA.
+//! Runs a program's step on the CPU, or through a driver on a CUDA device.
 //!
 //! An [`Executor`] loads a program: it finds the kernels of its instructions and takes the memory of its steps, once. The
-//! [`Loaded`] program then runs step by step over candle tensors; [`Values`] holds what is kept from step
+//! [`Loaded`] program then runs step by step; [`Values`] holds what is kept from step
 //! to step, so that a training and an evaluation program share their weights. A step is given arrays by name and returns
 //! named outputs. Results do not depend on the number of threads. This crate knows nothing of graphs, assignments or data.
 //!
-//! On the CPU every instruction is a kernel of our own, and what a step computes lies packed in one block of memory, as the
-//! program says. With feature `cuda`, which needs the CUDA toolkit's nvcc to
-//! build, the same instructions run on a GPU: as candle's dense tensor operations, and as the kernels in `cuda/` for
-//! rounding, grouped or uneven convolution and pooling.
+//! On the CPU every instruction is a kernel of our own, kept values are candle's tensors, and what a step computes lies packed in
+//! one block of memory, as the program says. Programs for CUDA devices do the same there, through a [`Driver`]: with feature `cuda`
+//! NVIDIA's, in tests an emulator.
 //!
 //! ```
 //! use bitbudget_exec::{Array, Executor, Inputs, Target, Values};
