@@ -181,5 +181,5 @@ fn every_operator_on_an_emulated_device_agrees_with_the_reference() {
             assert!(near, "{name}: [{i}] {found}, not {expected}\n{program}");
         }
     }
-    assert_eq!(lacking.into_iter().collect::<Vec<_>>(), ["recurrent", "recurrent_grad"]);
+    assert!(lacking.is_empty(), "{lacking:?}");
 }

@@ -2,7 +2,7 @@
 
 use super::chaining::Chaining;
 use super::work::{EmitError, Work};
-use super::{finite, indexing, loss, moving, products, reductions, windows};
+use super::{finite, indexing, loss, moving, products, recurrent, reductions, windows};
 use bitbudget_ir::{Form, Op};
 
 /// The launches of an instruction's heads.
@@ -44,6 +44,7 @@ fn one(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> {
         Op::ReduceExtremumGrad(_) => reductions::extremum_grad(work, part),
         Op::Gather(_) | Op::GatherGrad(_) => indexing::slices(work, part),
         Op::ArgMax(_) | Op::TopK(_) => indexing::largest(work, part),
+        Op::Recurrent(_) | Op::RecurrentGrad(_) => recurrent::layer(work, part),
         Op::AllFinite(_) => finite::all_finite(work, part),
         Op::Transpose(_) | Op::Slice(_) | Op::SliceScatter(_) | Op::Concat(_) | Op::Broadcast(_) => {
             moving::moved_part(work, part)

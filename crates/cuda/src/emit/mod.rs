@@ -8,6 +8,7 @@ mod loss;
 mod moving;
 mod orders;
 mod products;
+mod recurrent;
 mod reductions;
 mod windows;
 mod work;
