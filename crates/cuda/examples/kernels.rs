@@ -1,15 +1,15 @@
 //! Prints the source of kernels of each kind, for compilers: products of each pass, precision and way to read, sums of columns, a chain,
-//! functions of rows, moves, windows.
+//! functions of rows, moves, windows, slices by index, recurrent layers.
 //! `cargo run -p bitbudget-cuda --example kernels`.
 
 use bitbudget_cuda::{
     Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Depthwise, DepthwiseSizes,
-    Elements, Epilogue, Kernel, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision, Product, Rounding,
-    RowFunction, RowSizes, Rows, Statistic, file, moved,
+    Elements, Epilogue, Indexed, Kernel, Largest, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision, Product,
+    RecurrentLayer, Rounding, RowFunction, RowSizes, Rows, Statistic, file, moved,
 };
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::ops::{self, Window};
-use bitbudget_ir::{Expression, Real};
+use bitbudget_ir::{Activations, Cell, Direction, Expression, Real};
 
 const ROUNDING: Option<Rounding> = Some((Format::PAPER_LOW_FORWARD, Overflow::Saturate, true));
 const LOW: Elements = Elements::Codes(Format::PAPER_LOW_FORWARD);
@@ -37,6 +37,40 @@ fn kernels() -> Vec<Kernel> {
     kernels.extend(rows());
     kernels.extend(moves());
     kernels.extend(windows());
+    kernels.extend(indexed());
+    kernels.extend(recurrent());
+    kernels
+}
+
+/// Slices by index, their sums, and the largest elements.
+fn indexed() -> Vec<Kernel> {
+    let slices = |sums| Indexed { sums, from: LOW, indices: Elements::I32, epilogue: ROUNDED };
+    let largest = Largest { from: LOW, to: Elements::I32, last: false };
+    vec![slices(false).kernel("slices"), slices(true).kernel("sums_of_slices"), largest.kernel("largest")]
+}
+
+/// Layers of each kind, and their gradients by the gates.
+fn recurrent() -> Vec<Kernel> {
+    let mut kernels = Vec::new();
+    for cell in Cell::ALL {
+        let op = ops::Recurrent {
+            cell,
+            direction: Direction::Bidirectional,
+            activations: Activations::standard(cell, Direction::Bidirectional),
+            clip: Real(0.0),
+            linear_before_reset: cell == Cell::Gru,
+            input_forget: false,
+            bias: true,
+            lengths: true,
+            initial: true,
+            peepholes: false,
+        };
+        for (by, name) in [(None, "layer"), (Some(ops::RecurrentGradient::Gates), "layer_grad")] {
+            let operands = RecurrentLayer::operands(&op, by.is_some()).map(|at| at.map(|_| LOW));
+            let layer = RecurrentLayer { op: op.clone(), by, operands, epilogue: ROUNDED };
+            kernels.push(layer.kernel(&format!("{}_{name}", cell.name())));
+        }
+    }
     kernels
 }
 

@@ -112,16 +112,12 @@ DEVICE float {name}_product(const struct {name}_arguments a, u32 d, u32 row, con
     for (u32 k = 0; k < a.size; k++) sum += number_of(get32(state + k)) * READ_r(((u64)d * {gates} * a.size + row) * a.size + k);
     return sum;
 }}
-DEVICE float {name}_transposed(const struct {name}_arguments a, u32 d, u32 gate, u32 column, const u32 *gradient) {{
-    float sum = 0;
-    for (u32 k = 0; k < a.size; k++) {{
-        sum += number_of(get32(gradient + k)) * READ_r((((u64)d * {gates} + gate) * a.size + k) * a.size + column);
-    }}
-    return sum;
-}}
 ",
             gates = self.op.cell.gates()
         );
+        if self.by.is_some() {
+            text += &self.transposed(name);
+        }
         text += &self.body(name);
         let mut formats: BTreeSet<(Format, Overflow)> = self.epilogue.formats().collect();
         for elements in self.operands.into_iter().flatten() {
@@ -130,6 +126,21 @@ DEVICE float {name}_transposed(const struct {name}_arguments a, u32 d, u32 gate,
             }
         }
         Kernel { name: name.into(), text, threads: THREADS, formats }
+    }
+
+    /// The product of a gate's gradient with a column of R.
+    fn transposed(&self, name: &str) -> String {
+        format!(
+            "DEVICE float {name}_transposed(const struct {name}_arguments a, u32 d, u32 gate, u32 column, const u32 *gradient) {{
+    float sum = 0;
+    for (u32 k = 0; k < a.size; k++) {{
+        sum += number_of(get32(gradient + k)) * READ_r((((u64)d * {gates} + gate) * a.size + k) * a.size + column);
+    }}
+    return sum;
+}}
+",
+            gates = self.op.cell.gates()
+        )
     }
 
     /// How numbers of operands are read; those of an operand that is not there are 0.
@@ -152,7 +163,8 @@ DEVICE float {name}_transposed(const struct {name}_arguments a, u32 d, u32 gate,
         let positions = self.op.cell.standard_activations().len();
         let clip = self.op.clip.0 as f32;
         let mut text = String::new();
-        for (kind, of) in [("value", value as fn(Activation) -> Expression), ("slope", slope)] {
+        let kinds = [("value", value as fn(Activation) -> Expression), ("slope", slope)];
+        for (kind, of) in kinds.into_iter().take(if self.by.is_some() { 2 } else { 1 }) {
             let _ = writeln!(text, "DEVICE float {name}_{kind}(u32 d, u32 position, float x) {{");
             for direction in 0..self.op.directions() {
                 for (position, &activation) in self.op.activations_of(direction).iter().enumerate().take(positions) {
@@ -170,12 +182,16 @@ DEVICE float {name}_transposed(const struct {name}_arguments a, u32 d, u32 gate,
             ),
             false => ("x".into(), String::new()),
         };
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "DEVICE float {name}_gate(u32 d, u32 position, float x) {{ return {name}_value(d, position, {clipped}); }}
-DEVICE float {name}_gate_slope(u32 d, u32 position, float x) {{ return {outside}{name}_slope(d, position, x); }}
-"
+            "DEVICE float {name}_gate(u32 d, u32 position, float x) {{ return {name}_value(d, position, {clipped}); }}"
         );
+        if self.by.is_some() {
+            let _ = writeln!(
+                text,
+                "DEVICE float {name}_gate_slope(u32 d, u32 position, float x) {{ return {outside}{name}_slope(d, position, x); }}"
+            );
+        }
         text
     }
 
