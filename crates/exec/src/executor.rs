@@ -1,7 +1,7 @@
 //! The interpreter of programs.
 
 use crate::cpu;
-use crate::device;
+use crate::device::{self, Device};
 use crate::error::ExecError;
 use crate::inputs::Inputs;
 use crate::outcome::{Step, Watch, written};
@@ -20,15 +20,6 @@ pub enum Target {
     /// The CUDA device of a number.
     #[cfg(feature = "cuda")]
     Cuda(usize),
-}
-
-/// What holds tensors and values.
-#[derive(Clone, Debug)]
-pub enum Device {
-    /// This processor.
-    Cpu,
-    /// A device whose driver runs programs for CUDA.
-    Driven(Arc<dyn Driver>),
 }
 
 /// The engine that computes instructions.

@@ -1,8 +1,7 @@
 //! Values that are kept from step to step.
 
-use crate::device::Kept;
+use crate::device::{Device, Kept};
 use crate::error::ExecError;
-use crate::executor::Device;
 use bitbudget_program::{Buffer, Program, Progress, Source};
 use candle_core::{CpuStorage, Storage, Tensor};
 use std::collections::BTreeMap;

@@ -4,9 +4,11 @@ mod bound;
 mod codes;
 mod kept;
 mod memory;
+mod place;
 mod step;
 
 pub(crate) use bound::Bound;
 pub(crate) use kept::Kept;
 pub(crate) use memory::Engine;
+pub use place::Device;
 pub(crate) use step::run;

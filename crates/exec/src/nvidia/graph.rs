@@ -1,6 +1,6 @@
 //! Launches as a graph, which the driver replays at once.
 
-use super::of_driver;
+use super::errors::of_driver;
 use bitbudget_cuda::{DriverError, Recording};
 use candle_core::cuda_backend::cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaStream};

@@ -1,6 +1,7 @@
 //! NVIDIA's driver: memory, launches and graphs on the one stream of a device of candle's.
 
 mod compiler;
+mod errors;
 mod graph;
 mod staging;
 
@@ -9,6 +10,7 @@ use bitbudget_cuda::{Driver, DriverError, Kernel, Launch, Recording, packed};
 use candle_core::cuda_backend::cudarc::driver::sys::{CUfunction_attribute as Attribute, CUresult};
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaStream, result, sys};
 use compiler::Compiler;
+use errors::of_driver;
 use graph::Graph;
 use staging::Staging;
 use std::collections::BTreeMap;
@@ -187,11 +189,4 @@ impl Driver for Nvidia {
         self.state().staging.is_free();
         Ok(())
     }
-}
-
-/// An error of the driver in its own words.
-fn of_driver(error: result::DriverError) -> DriverError {
-    let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |name| name.to_string_lossy().into_owned());
-    let text = error.error_string().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
-    DriverError::Device(format!("the driver says {name}: {text}"))
 }

@@ -1,6 +1,6 @@
 //! Pinned memory, through which the processor's numbers go to the device.
 
-use super::of_driver;
+use super::errors::of_driver;
 use bitbudget_cuda::DriverError;
 use candle_core::cuda_backend::cudarc::driver::{CudaStream, PinnedHostSlice, result};
 use std::sync::Arc;
