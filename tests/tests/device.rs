@@ -66,9 +66,11 @@ fn what_a_device_allocates_is_what_was_predicted_and_within_the_budget() {
     ];
     let batch = 16;
     for (network, size) in networks {
-        for share in [1.0, 0.7, 0.5] {
-            let budget = Budget { effort: Some(10), ..Budget::new(Limit::Share(share), 1) };
-            let (machine, method) = (Machine::Cuda, Method::Ilp);
+        let searches = matches!(network, Network::SqueezeNet | Network::ResNet18);
+        let last = if searches { Method::Ilp } else { Method::Demote };
+        for (share, method) in [(1.0, Method::Demote), (0.85, Method::Demote), (0.7, last)] {
+            let budget = Budget { effort: Some(1), ..Budget::new(Limit::Share(share), 1) };
+            let machine = Machine::Cuda;
             let options = Options { batch, machine, method, budget: Some(budget), ..Options::default() };
             let compiled = compiled(network, 0.1, size, &options);
             let budget = compiled.solved.as_ref().unwrap().budget;
@@ -96,13 +98,13 @@ fn what_a_device_allocates_is_what_was_predicted_and_within_the_budget() {
 
 /// The loss of each step, and what is kept after them.
 fn trained(network: Network, options: &Options, steps: usize) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
-    let compiled = compiled(network, 0.1, 16, options);
+    let compiled = compiled(network, 0.1, 8, options);
     let executor = match options.machine {
         Machine::Cpu => Executor::new(Target::Cpu, 2).unwrap(),
         Machine::Cuda => Executor::driven(Arc::new(Device::new(EMULATED)), 1).unwrap(),
     };
     let mut session = Session::on(executor, compiled);
-    let losses = (0..steps).map(|i| session.step(&Batch::new(options.batch, 16, i).inputs()).unwrap().loss);
+    let losses = (0..steps).map(|i| session.step(&Batch::new(options.batch, 8, i).inputs()).unwrap().loss);
     let losses = losses.collect();
     (losses, Compiled::decode(&session.save(SaveAs::Trainer).unwrap()).unwrap().values)
 }
