@@ -98,13 +98,13 @@ fn what_a_device_allocates_is_what_was_predicted_and_within_the_budget() {
 
 /// The loss of each step, and what is kept after them.
 fn trained(network: Network, options: &Options, steps: usize) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
-    let compiled = compiled(network, 0.1, 8, options);
+    let compiled = compiled(network, 0.1, 16, options);
     let executor = match options.machine {
         Machine::Cpu => Executor::new(Target::Cpu, 2).unwrap(),
         Machine::Cuda => Executor::driven(Arc::new(Device::new(EMULATED)), 1).unwrap(),
     };
     let mut session = Session::on(executor, compiled);
-    let losses = (0..steps).map(|i| session.step(&Batch::new(options.batch, 8, i).inputs()).unwrap().loss);
+    let losses = (0..steps).map(|i| session.step(&Batch::new(options.batch, 16, i).inputs()).unwrap().loss);
     let losses = losses.collect();
     (losses, Compiled::decode(&session.save(SaveAs::Trainer).unwrap()).unwrap().values)
 }

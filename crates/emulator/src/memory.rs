@@ -17,12 +17,17 @@ pub struct Memory {
 struct Unit([u8; UNIT]);
 
 const UNIT: usize = 256;
+/// Bytes of which is known together whether a launch touched them.
+const PAGE: usize = 4096;
 
 #[derive(Debug)]
 struct Allocation {
     units: Vec<Unit>,
     bytes: usize,
     shadow: Vec<Byte>,
+    /// By page, and the pages in the order in which they were touched.
+    is_touched: Vec<bool>,
+    touched: Vec<usize>,
 }
 
 impl Allocation {
@@ -35,6 +40,24 @@ impl Allocation {
         let first = address.checked_sub(self.begin())?;
         (first.saturating_add(bytes) <= self.bytes).then_some(first)
     }
+
+    /// Takes note of bytes that a launch may touch.
+    fn touch(&mut self, first: usize, bytes: usize) {
+        for page in first / PAGE..(first + bytes).div_ceil(PAGE) {
+            if !std::mem::replace(&mut self.is_touched[page], true) {
+                self.touched.push(page);
+            }
+        }
+    }
+
+    /// Forgets who touched what.
+    fn forget_accesses(&mut self) {
+        for page in self.touched.drain(..) {
+            self.is_touched[page] = false;
+            let end = self.shadow.len().min((page + 1) * PAGE);
+            self.shadow[page * PAGE..end].iter_mut().for_each(Byte::forget_accesses);
+        }
+    }
 }
 
 impl Memory {
@@ -44,7 +67,8 @@ impl Memory {
         for (unit, chunk) in units.iter_mut().zip(bytes.chunks(UNIT)) {
             unit.0[..chunk.len()].copy_from_slice(chunk);
         }
-        let allocation = Allocation { units, bytes: bytes.len(), shadow: vec![Byte::KNOWN; bytes.len()] };
+        let (shadow, is_touched) = (vec![Byte::KNOWN; bytes.len()], vec![false; bytes.len().div_ceil(PAGE)]);
+        let allocation = Allocation { units, bytes: bytes.len(), shadow, is_touched, touched: Vec::new() };
         let address = allocation.begin() as Address;
         self.allocations.push(allocation);
         address
@@ -103,13 +127,12 @@ impl Memory {
             let first = a.first(address, bytes)?;
             Some((a, first))
         })?;
+        allocation.touch(first, bytes);
         allocation.shadow.get_mut(first..first + bytes)
     }
 
     /// Forgets who touched what: a launch comes after everything before it.
     pub(crate) fn begin_launch(&mut self) {
-        for byte in self.allocations.iter_mut().flat_map(|a| &mut a.shadow) {
-            byte.forget_accesses();
-        }
+        self.allocations.iter_mut().for_each(Allocation::forget_accesses);
     }
 }

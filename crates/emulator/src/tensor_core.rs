@@ -34,6 +34,9 @@ pub enum Operand {
     Tf32,
 }
 
+/// Terms of a sum: the largest block, and what it is added to.
+const MOST_TERMS: usize = 17;
+
 /// A number as a whole multiple of a power of two.
 #[derive(Clone, Copy, Debug)]
 struct Exact {
@@ -93,16 +96,27 @@ impl TensorCore {
     }
 
     fn block(self, operand: Operand, a: &[u32], b: &[u32], c: f32) -> f32 {
-        let terms: Option<Vec<Exact>> =
-            a.iter().zip(b).map(|(&a, &b)| Some(product(operand.exact(a)?, operand.exact(b)?))).collect();
-        let Some((mut terms, addend)) = terms.zip(split(c.to_bits(), 8, 23)) else {
+        // Those that are not zero: at most all products of a block, and what they are added to.
+        let mut terms = [Exact { significand: 0, point: 0, exponent: 0 }; MOST_TERMS];
+        let mut count = 0;
+        let mut add = |term: Exact| {
+            if term.significand != 0 {
+                terms[count] = term;
+                count += 1;
+            }
+        };
+        let products = a.iter().zip(b).try_for_each(|(&a, &b)| {
+            add(product(operand.exact(a)?, operand.exact(b)?));
+            Some(())
+        });
+        let Some(((), addend)) = products.zip(split(c.to_bits(), 8, 23)) else {
             // Infinities and NaN are as usual; where they came from in the block does not matter.
             let products = a.iter().zip(b).map(|(&a, &b)| operand.value(a) * operand.value(b));
             let sum = products.fold(f64::from(c), |sum, product| sum + product);
             return if sum.is_nan() { f32::NAN } else { sum as f32 };
         };
-        terms.push(addend);
-        terms.retain(|term| term.significand != 0);
+        add(addend);
+        let terms = &terms[..count];
         let Some(most) = terms.iter().map(|term| term.exponent).max() else { return 0.0 };
         let most = most.max(self.least_exponent);
         let kept = 23 + self.extra_bits;
