@@ -53,6 +53,8 @@ impl MemoryRecord {
     pub(crate) fn predicted(compiled: &Compiled, threads: usize) -> MemoryRecord {
         let footprint = Footprint::predicted(&compiled.train, threads);
         let Peak { memory, instruction, instructions, computes } = compiled.peak.clone();
+        let of_tensors =
+            memory.masters + memory.state + memory.packed_parameters + memory.activations + memory.gradients;
         MemoryRecord {
             predicted: footprint.total(),
             allocated: None,
@@ -66,7 +68,8 @@ impl MemoryRecord {
                 packed_parameters: memory.packed_parameters,
                 saved_activations: memory.activations,
                 gradients: memory.gradients,
-                workspace: memory.workspace + footprint.scratch,
+                // With scratch memory, and on a device with inputs and what lies between tensors.
+                workspace: footprint.total().saturating_sub(of_tensors),
             },
             peak_at: PeakAt { instruction, instructions, computes },
         }
@@ -104,8 +107,9 @@ impl MemoryRecord {
     /// The breakdown as a table, under the place of the peak.
     pub(crate) fn table(&self) -> (String, Table) {
         let PeakAt { instruction, instructions, computes } = &self.peak_at;
+        let place = if self.target == Machine::Cuda { " on a CUDA device" } else { "" };
         let title = format!(
-            "\n{} at the peak of a training step, instruction {instruction} of {instructions}: {computes}",
+            "\n{} at the peak of a training step{place}, instruction {instruction} of {instructions}: {computes}",
             bytes(self.predicted as f64)
         );
         let mut table = table(&["memory", "bytes", "share"], 1);

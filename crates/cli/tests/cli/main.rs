@@ -24,5 +24,6 @@ mod plans;
 mod profile;
 mod report;
 mod saved;
+mod targets;
 mod threads;
 mod training;
