@@ -2,12 +2,14 @@
 
 use crate::folder::Folder;
 
+/// A trainer for CUDA devices, under a budget that the scratch memory of a CPU's threads alone would take.
+const COMPILE: &str = "compile net.onnx --batch 8 --budget 70% --solve-seconds 1 --target cuda -o cuda.trainer";
+
 #[test]
 fn a_trainer_for_cuda_is_planned_without_a_device() {
     let folder = Folder::new();
-    let compile = "compile net.onnx --batch 8 --budget 70% --solve-seconds 1 --target cuda -o g.trainer";
-    folder.succeed(compile);
-    let shown = folder.succeed("inspect g.trainer --json r.json").stdout;
+    folder.succeed(COMPILE);
+    let shown = folder.succeed("inspect cuda.trainer --json r.json").stdout;
     assert!(shown.contains("at the peak of a training step on a CUDA device, instruction "), "{shown}");
     let memory = &folder.json("r.json")["memory"];
     assert_eq!(memory["target"], "cuda");
@@ -15,20 +17,28 @@ fn a_trainer_for_cuda_is_planned_without_a_device() {
     let parts = memory["breakdown"].as_object().unwrap().values().map(bytes).sum::<u64>();
     assert_eq!(parts, bytes(&memory["predicted"]));
     assert!(parts <= bytes(&memory["budget"]), "{memory}");
-    assert!(folder.succeed("inspect g.trainer --text program").stdout.contains(" cuda {"));
+    assert!(folder.succeed("inspect cuda.trainer --text program").stdout.contains(" cuda {"));
+}
 
-    // It runs here too, in another plan.
-    folder.succeed("train g.trainer --data digits --steps 1 --threads 1 --json t.json");
-    assert_eq!(folder.json("t.json")["memory"]["target"], "cpu");
+#[test]
+fn a_trainer_for_cuda_runs_on_the_cpu_in_another_plan() {
+    let folder = Folder::new();
+    folder.succeed("compile net.onnx --batch 8 --target cuda -o cuda.trainer");
+    folder.succeed("compile net.onnx --batch 8 -o cpu.trainer");
+    let trained = |name: &str| {
+        folder.succeed(&format!("train {name}.trainer --data digits --steps 2 --json t.json --save w.safetensors"));
+        assert_eq!(folder.json("t.json")["memory"]["target"], "cpu");
+        folder.read("w.safetensors")
+    };
+    assert_eq!(trained("cuda"), trained("cpu"));
 }
 
 #[test]
 fn a_budget_that_does_not_hold_on_another_machine_is_refused() {
     let folder = Folder::new();
-    let options = "net.onnx --batch 8 --method fp32 --threads 1";
-    folder.succeed(&format!("assign {options} --json a.json"));
-    let budget = folder.json("a.json")["memory"]["predicted"].as_u64().unwrap();
-    folder.succeed(&format!("compile {options} --budget {budget}B -o c.trainer"));
-    let words = ["on cuda a training step takes ", "compile the network again with `--target cuda`"];
-    folder.refused("inspect c.trainer --target cuda", &words);
+    folder.succeed(COMPILE);
+    let words = ["on cpu a training step takes ", "compile the network again with `--target cpu`"];
+    for command in ["inspect cuda.trainer --target cpu", "train cuda.trainer --data digits --steps 1"] {
+        folder.refused(&format!("{command} --threads 1"), &words);
+    }
 }
