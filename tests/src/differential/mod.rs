@@ -133,9 +133,9 @@ pub(crate) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Whether an error says that gradients were not finite.
+/// Whether an error says that gradients were not finite, or what they updated without a check of them.
 pub(crate) fn diverged(error: &str) -> bool {
-    error.starts_with("diverged") && error.ends_with("Gradients")
+    error.starts_with("diverged") && (error.ends_with("Gradients") || error.contains(": Kept("))
 }
 
 /// The names of the tensors that a training graph updates; what only running statistics depend on is not trained.
