@@ -14,7 +14,7 @@ NETWORKS = ["squeezenet", "shufflenet-v2", "mobilenet-v2", "resnet-18"]
 METHODS = {"fp32": ["--method", "fp32"], "r = 1.0": ["--low-ratio", "1.0"]}
 # Of the program's libraries, by the names that CUDA 13 gives them.
 LIBRARIES = {"cuda": "libcuda.so.1", "nvrtc": "libnvrtc.so.13", "cublas": "libcublas.so.13", "cublasLt": "libcublasLt.so.13",
-             "curand": "libcurand.so.10"}
+             "curand": "libcurand.so.10", "cudart": "libcudart.so.13"}
 MOST_BYTES = 64 << 20
 
 
@@ -22,15 +22,17 @@ def pack(options):
     """Builds the program with a compiler that compiles nothing, since no kernel of candle's is used, and against libraries that hold nothing,
     since those of the other machine are loaded there."""
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, soname in LIBRARIES.items():
-            command = ["cc", "-shared", "-x", "c", os.devnull, "-o", f"{folder}/lib{name}.so", f"-Wl,-soname,{soname}"]
-            subprocess.run(command, check=True)
-        flags = f"-L {folder} -C link-arg=-Wl,--no-as-needed -C link-arg=-Wl,--unresolved-symbols=ignore-all"
-        environment = {**os.environ, "RUSTFLAGS": flags, "LIBRARY_PATH": folder, "CARGO_INCREMENTAL": "0"}
-        build = ["cargo", "build", "-p", "bitbudget-cli", "--features", "cuda", "--profile", options.profile]
-        subprocess.run([".ci/stub-cuda.sh", *build], cwd=HERE.parent, env=environment, check=True)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent / "target"))
+    # In one place, since other flags build everything again.
+    folder = target / "empty-libraries"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, soname in LIBRARIES.items():
+        command = ["cc", "-shared", "-x", "c", os.devnull, "-o", f"{folder}/lib{name}.so", f"-Wl,-soname,{soname}"]
+        subprocess.run(command, check=True)
+    flags = f"-L {folder} -C link-arg=-Wl,--unresolved-symbols=ignore-all"
+    environment = {**os.environ, "RUSTFLAGS": flags, "LIBRARY_PATH": str(folder), "CARGO_INCREMENTAL": "0"}
+    build = ["cargo", "build", "-p", "bitbudget-cli", "--features", "cuda", "--profile", options.profile]
+    subprocess.run([".ci/stub-cuda.sh", *build], cwd=HERE.parent, env=environment, check=True)
     built = target / {"dev": "debug"}.get(options.profile, options.profile) / "bitbudget"
     subprocess.run(["strip", "-o", str(FOLDER / "bitbudget"), str(built)], check=True)
     if pathlib.Path(options.peer).exists():
@@ -75,7 +77,9 @@ class Rows:
 def bitbudget(rows, *arguments):
     """Runs the program; what it says goes to standard error if it fails."""
     paths = [*libraries(), os.environ.get("LD_LIBRARY_PATH", "")]
-    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, paths))}
+    # The program names no library, since none was there when it was linked.
+    preload = " ".join(LIBRARIES.values())
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, paths)), "LD_PRELOAD": preload}
     command = [str(FOLDER / "bitbudget"), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=rows.left())
     if done.returncode != 0:
