@@ -128,6 +128,30 @@ fn trainings_on_an_emulated_device_go_as_on_the_cpu() {
     }
 }
 
+#[test]
+fn labels_and_indices_out_of_range_are_refused() {
+    let options = Options { batch: 4, machine: Machine::Cuda, ..Options::default() };
+    let mut session = on(&Device::counting(EMULATED), compiled(Network::SqueezeNet, 0.1, 16, &options));
+    let mut batch = Batch::new(4, 16, 0);
+    batch.labels[2] = 10;
+    let error = session.step(&batch.inputs()).unwrap_err().to_string();
+    assert!(error.contains("element 2 is 10, but indices and labels must be below 10"), "{error}");
+
+    let graph: Graph = r#"graph "gather" {
+      %0 = constant {name="table"} : f32[5,2]
+      %1 = input {name="ids"} : i32[N]
+      %2 = gather(%0, %1) {axis=0, batch_dims=0} : f32[N,2] output
+      return "y" = %2
+    }"#
+    .parse()
+    .unwrap();
+    let (program, table) = (for_cuda(&graph), vec![0.5; 10]);
+    for (id, is_right) in [(4, true), (-5, true), (5, false), (-6, false)] {
+        let values = [("table".to_string(), table.clone()), ("ids".to_string(), vec![f64::from(id)])].into();
+        assert_eq!(computed(&Device::counting(EMULATED), &program, &values).is_ok(), is_right, "{id}");
+    }
+}
+
 /// A sample's program for CUDA devices.
 fn for_cuda(graph: &Graph) -> Program {
     let setting = Setting { batch: 1, storage: Storage::Packed, alignment: Cuda.alignment() };

@@ -29,8 +29,7 @@ pub(crate) enum TargetArg {
 pub(crate) struct MachineArgs {
     #[command(flatten)]
     pub(crate) threads: ThreadsArgs,
-    /// The machine for which memory is planned and kernels are chosen, which needs not be there; by default cpu, or that of the
-    /// trainer file.
+    /// The machine to plan memory and choose kernels for; it need not be present. By default cpu, or the trainer file's.
     #[arg(long, value_name = "MACHINE")]
     pub(crate) target: Option<TargetArg>,
 }

@@ -19,8 +19,8 @@ pub(crate) struct Bound {
     pub(super) given: Given,
     /// The buffer that each one shows.
     pub(super) roots: Vec<BufferId>,
-    /// The number of classes that labels are below, by the position of their buffer.
-    pub(super) classes: BTreeMap<usize, usize>,
+    /// The whole numbers that inputs may hold which say where something lies, by the position of their buffer.
+    pub(super) ranges: BTreeMap<usize, IndexRange>,
     binding: Mutex<Option<Binding>>,
 }
 
@@ -52,8 +52,8 @@ impl Bound {
         let kernels: Vec<&Kernel> = kernels.into_values().collect();
         engine.driver().compile(&kernels).map_err(|e| ExecError::new(engine.driver().name(), e))?;
         engine.reserve(program.arena, given.bytes)?;
-        let classes = classes(program, &roots);
-        Ok(Bound { given, roots, classes, binding: Mutex::new(None) })
+        let ranges = ranges(program, &roots);
+        Ok(Bound { given, roots, ranges, binding: Mutex::new(None) })
     }
 
     /// The launches for the memory that the device and the values have now; what was recorded before stays while that is the same.
@@ -173,19 +173,36 @@ fn place(program: &Program, instruction: &Instruction) -> String {
     }
 }
 
-/// The least number of classes of the losses that read each buffer as labels.
-fn classes(program: &Program, roots: &[BufferId]) -> BTreeMap<usize, usize> {
-    let mut found: BTreeMap<usize, usize> = BTreeMap::new();
+/// The whole numbers that labels or indices may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct IndexRange {
+    /// The least one; of labels a negative one does not count, whatever it is.
+    pub(super) least: f32,
+    /// The one behind the largest.
+    pub(super) below: usize,
+}
+
+/// What losses and slices by index can take of the buffers that they read labels and indices from.
+fn ranges(program: &Program, roots: &[BufferId]) -> BTreeMap<usize, IndexRange> {
+    let mut found: BTreeMap<usize, IndexRange> = BTreeMap::new();
     let parts = program.instructions.iter().filter_map(|instruction| match instruction {
         Instruction::Compute { parts, .. } => Some(parts),
         Instruction::View { .. } | Instruction::Store { .. } | Instruction::Free { .. } => None,
     });
     for part in parts.flatten() {
-        if let (Op::NllLoss(_), [scores, labels, ..]) = (&part.op, part.inputs.as_slice()) {
-            let classes = program.buffer(*scores).shape.last().copied().unwrap_or(0);
-            let least = found.entry(roots[labels.index()].index()).or_insert(classes);
-            *least = classes.min(*least);
-        }
+        let size = |of: BufferId, axis: usize| program.buffer(of).shape.get(axis).copied().unwrap_or(0);
+        let (indices, range) = match (&part.op, part.inputs.as_slice()) {
+            (Op::NllLoss(_), &[scores, labels, ..]) => {
+                (labels, IndexRange { least: f32::NEG_INFINITY, below: size(scores, 1) })
+            }
+            (Op::Gather(op), &[table, indices]) => {
+                let below = size(table, op.axis);
+                (indices, IndexRange { least: -(below as f32), below })
+            }
+            _ => continue,
+        };
+        let all = found.entry(roots[indices.index()].index()).or_insert(range);
+        *all = IndexRange { least: all.least.max(range.least), below: all.below.min(range.below) };
     }
     found
 }

@@ -1,6 +1,6 @@
 //! One step of a program on a device.
 
-use super::bound::{Binding, Bound};
+use super::bound::{Binding, Bound, IndexRange};
 use super::codes::{decoded, encoded};
 use super::kept::Kept;
 use super::memory::Engine;
@@ -58,8 +58,8 @@ fn give(
     let mut bytes = vec![0; given.counters.start];
     for (i, (buffer, array)) in program.buffers.iter().zip(arrays).enumerate() {
         let Some(begin) = given.places[i] else { continue };
-        if let (Some(numbers), Some(&classes)) = (&array, bound.classes.get(&i)) {
-            check_labels(buffer, numbers, classes)?;
+        if let (Some(numbers), Some(&range)) = (&array, bound.ranges.get(&i)) {
+            check_range(buffer, numbers, range)?;
         }
         let of_array = match (buffer.source, array) {
             (Source::Scalar(kind), _) => encoded(buffer, &[inputs.scalar(kind, program, updates)]),
@@ -75,11 +75,12 @@ fn give(
     engine.driver().write(begin.given, &bytes).map_err(|e| ExecError::new("the inputs of the step", e))
 }
 
-fn check_labels(buffer: &Buffer, labels: &[f32], classes: usize) -> Result<(), ExecError> {
-    match labels.iter().position(|&label| label.is_nan() || label >= classes as f32) {
-        Some(row) => {
-            let reason = format!("row {row} has label {} but there are {classes} classes", labels[row]);
-            Err(ExecError::new(format!("`{}`", buffer.name), reason))
+fn check_range(buffer: &Buffer, numbers: &[f32], IndexRange { least, below }: IndexRange) -> Result<(), ExecError> {
+    let is_wrong = |&x: &f32| x.is_nan() || x < least || x >= below as f32;
+    match numbers.iter().position(is_wrong) {
+        Some(at) => {
+            let reason = format!("element {at} is {}, but indices and labels must be below {below}", numbers[at]);
+            Err(ExecError::inputs(format!("`{}`", buffer.name), reason))
         }
         None => Ok(()),
     }
