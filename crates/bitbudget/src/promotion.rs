@@ -78,6 +78,11 @@ impl Compiled {
         Ok(before.into_iter().zip(given).map(outcome).collect())
     }
 
+    /// Whether an overflow can give any tensor a wider format.
+    pub fn can_promote(&self, promotion: Promotion) -> bool {
+        (0..self.assignment.tensors.len()).any(|at| self.can_rise(at, promotion))
+    }
+
     /// Whether there is a wider format for a tensor, it is not pinned, and that was not found to be too large.
     fn can_rise(&self, at: usize, promotion: Promotion) -> bool {
         if self.refused.contains(&at) || self.pinned.contains_key(&at) {

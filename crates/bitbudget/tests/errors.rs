@@ -280,6 +280,7 @@ fn trainer_files() {
     };
     check([
         (load(b"no trainer"), of_file(Corrupt, None, "does not begin as a trainer file does")),
+        (load(b"\x0a\x13bitbud"), of_file(Corrupt, Some("magic"), "it ends after 8 bytes")),
         (damaged, of_file(Corrupt, Some("checksum"), "its checksum is wrong")),
         (edited("bitbudget trainer 8", "bitbudget trainer 7"), of_file(Mismatch, Some("magic"), "bitbudget trainer 7")),
         (edited("\"simulated\"", "\"simulates\""), of_file(Mismatch, Some("`simulates`"), "unknown field `simulates`")),

@@ -238,13 +238,22 @@ fn values_of_other_kinds_are_refused_in_plain_words() {
     let cases = [
         ("batch = 8", "batch = 1.5", "1.5`, expected a whole number of at least 0"),
         ("batch = 8", "batch = -1", "-1`, expected a whole number"),
-        ("batch = 8", "batch = \"8\"", "expected a whole number"),
+        (
+            "batch = 8",
+            "batch = \"8\"",
+            "`batch` is a text, not a number; write the examples per step, as in `batch = 128`",
+        ),
         ("seed = 0", "seed = 0.5", "expected a whole number"),
         ("version = 1", "version = 4294967296", "4294967296`, expected a smaller number"),
-        ("low_ratio = 0.5", "low_ratio = \"half\"", "expected a number"),
-        ("time_weight = 1.0", "time_weight = true", "expected a number"),
+        ("low_ratio = 0.5", "low_ratio = \"half\"", "`low_ratio` is a text, not a number"),
+        ("low_ratio = 0.5", "low_ratio = 7.0", "`low_ratio` is 7.0; it must be a share from 0 to 1"),
+        ("time_weight = 1.0", "time_weight = true", "`time_weight` under [budget] is true or false, not a number"),
         ("max_slowdown = 0.1", "max_slowdown = \"10%\"", "expected a number"),
-        ("momentum = 0.9", "momentum = \"0.9\"", "expected a number"),
+        (
+            "momentum = 0.9",
+            "momentum = \"0.9\"",
+            "`momentum` under [optimizer] is a text, not a number; write the momentum of sgd, as in `momentum = 0.9`",
+        ),
         ("[tensors.conv1]", "[tensors]\nconv1 = 3\n[tensors.conv2]", "expected a table of operator, shape"),
         (
             "time_weight = 1.0",
@@ -264,6 +273,15 @@ fn values_of_other_kinds_are_refused_in_plain_words() {
         }
     }
     assert!(Plan::read(&PLAN.replacen("low_ratio = 0.5", "low_ratio = 1", 1), FileKind::Toml).is_ok());
+}
+
+#[test]
+fn a_text_of_the_other_kind_is_told_its_name() {
+    let plan = Plan::read(PLAN, FileKind::Toml).unwrap();
+    let json = plan.write(FileKind::Json).unwrap();
+    let misnamed = |text: &str, kind| Plan::read(text, kind).unwrap_err().to_string();
+    assert_eq!(misnamed(&json, FileKind::Toml), "not an assignment: the text is JSON; name the file .json");
+    assert_eq!(misnamed(PLAN, FileKind::Json), "not an assignment: the text is TOML; name the file .toml");
 }
 
 #[test]

@@ -35,7 +35,7 @@ use number::{below_1, fp32, whole, within, within_fp32};
 pub(crate) use optimizer::{OptimizerArgs, OptimizerKind};
 pub(crate) use report::{PageArgs, ReportArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
-pub(crate) use train::{SettingsArgs, TrainArgs};
+pub(crate) use train::{PromotionWhen, SettingsArgs, TrainArgs};
 pub(crate) use zoo::ZooArgs;
 
 /// Train a neural network in less memory: bitbudget reads an ONNX network, chooses a floating-point format for every tensor of the

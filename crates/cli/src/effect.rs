@@ -3,7 +3,7 @@
 //! Clap tells which options there are and which were given, and methods tell what they use. A new option is refused wherever the
 //! lists below do not say that it has an effect.
 
-use crate::args::{AssignmentArgs, BudgetArgs, NetworkArgs, OptimizerArgs, PrecisionArgs, options_of};
+use crate::args::{AssignmentArgs, BudgetArgs, CompareArgs, NetworkArgs, OptimizerArgs, PrecisionArgs, options_of};
 use anyhow::{Result, bail};
 use bitbudget::{Method, Options, Uses};
 
@@ -98,14 +98,19 @@ pub(crate) fn check(
 ///
 /// # Errors
 /// If there are such options.
-pub(crate) fn check_comparison(methods: &[Method], args: &PrecisionArgs) -> Result<()> {
-    let given = args.given.of::<PrecisionArgs>(|id| !OF_ANY_IN_COMPARISON.contains(&id));
-    match given.is_empty() || methods.iter().any(|method| method.uses().search) {
+pub(crate) fn check_comparison(args: &CompareArgs) -> Result<()> {
+    let refuse = |uses: fn(Uses) -> bool, given: &[String]| match given.is_empty()
+        || args.methods.iter().any(|method| uses(method.uses()))
+    {
         true => Ok(()),
         false => {
-            bail!("only with {}: {}; it is not among --methods", those_that_use(|uses| uses.search), given.join(", "))
+            let methods: Vec<&str> = args.methods.iter().map(|method| method.name()).collect();
+            bail!("only with {}: {}; --methods is {}", those_that_use(uses), given.join(", "), methods.join(","))
         }
-    }
+    };
+    let of_precision = args.given.of::<PrecisionArgs>(|id| !OF_ANY_IN_COMPARISON.contains(&id));
+    refuse(|uses| uses.search, &of_precision)?;
+    refuse(|uses| uses.budget, &args.given.of::<CompareArgs>(|id| id == "budgets"))
 }
 
 /// The methods that use something, as a sentence lists them.

@@ -99,6 +99,11 @@ pub struct Warning {
     pub names: Vec<String>,
 }
 
+/// A number with the words for one or for several.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 impl WarningKind {
     /// Whether the network trains as its file means it, so that nobody has to act.
     pub fn is_note(&self) -> bool {
@@ -141,7 +146,7 @@ impl WarningKind {
 
     /// The event, for a number of names, which follow.
     fn event(&self, count: usize) -> String {
-        let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let of = |one: &str, many: &str| counted(count, one, many);
         match self {
             WarningKind::NewerOperatorSet { .. }
             | WarningKind::InputType { .. }
@@ -219,7 +224,7 @@ impl WarningKind {
 
     /// The event, where it is about parameters that seem to be one, or several.
     fn event_of_parameters(&self, count: usize) -> String {
-        let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let of = |one: &str, many: &str| counted(count, one, many);
         match self {
             WarningKind::Separated => format!(
                 "{} with others because their elements were equal",
@@ -247,7 +252,7 @@ impl WarningKind {
 
     /// The event, where it is about batch normalisation.
     fn event_of_normalisation(&self, count: usize) -> String {
-        let of = |one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let of = |one: &str, many: &str| counted(count, one, many);
         match self {
             WarningKind::FrozenLayer => format!(
                 "{} to frozen batch normalisation, which has no parameters in PyTorch",

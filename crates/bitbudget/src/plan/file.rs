@@ -2,7 +2,7 @@
 
 use super::kind::FileKind;
 use super::text::Rows;
-use super::{Plan, PlanError, missing};
+use super::{Plan, PlanError, fields};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,9 +22,10 @@ impl Plan {
             FileKind::Toml => toml::from_str(text).map_err(|e| e.to_string()),
             FileKind::Json => serde_json::from_str(text).map_err(|e| e.to_string()),
         };
-        let plan = plan.map_err(|message| match missing::explained(&message, text, kind) {
-            Some(error) => error,
-            None => PlanError::Syntax(message),
+        let plan = plan.map_err(|message| match (kind.misnamed(text), fields::explained(&message, text, kind)) {
+            (Some(fault), _) => PlanError::Syntax(fault.to_string()),
+            (None, Some(error)) => error,
+            (None, None) => PlanError::Syntax(message),
         })?;
         plan.check()?;
         Ok(plan)

@@ -24,4 +24,15 @@ impl FileKind {
             _ => Err(PlanError::Kind(path.display().to_string())),
         }
     }
+
+    /// The fault of a text that is of the other kind.
+    pub(super) fn misnamed(self, text: &str) -> Option<&'static str> {
+        match self {
+            FileKind::Toml if text.trim_start().starts_with('{') => Some("the text is JSON; name the file .json"),
+            FileKind::Json if toml::from_str::<toml::Table>(text).is_ok_and(|table| !table.is_empty()) => {
+                Some("the text is TOML; name the file .toml")
+            }
+            _ => None,
+        }
+    }
 }

@@ -8,10 +8,10 @@
 mod asked;
 mod check;
 mod error;
+mod fields;
 mod file;
 mod kind;
 mod loss;
-mod missing;
 mod optimizer;
 mod text;
 
@@ -147,6 +147,10 @@ impl Plan {
                 format!("version {} is not {VERSION}", self.version),
                 "make it again",
             ));
+        }
+        if !(0.0..=1.0).contains(&self.low_ratio) {
+            let reason = format!("`low_ratio` is {:?}", self.low_ratio);
+            return Err(PlanError::field("low_ratio", reason, "it must be a share from 0 to 1"));
         }
         self.optimizer.map_or(Ok(()), PlannedOptimizer::check)?;
         self.loss.as_ref().map_or(Ok(()), PlannedLoss::check)?;

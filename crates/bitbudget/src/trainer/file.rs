@@ -121,7 +121,9 @@ impl File {
         if !is_trainer(bytes) {
             return Err(DecodeError::new("the file does not begin as a trainer file does"));
         }
-        let magic = bytes.get(2..2 + MAGIC.len()).map(String::from_utf8_lossy).unwrap_or_default();
+        let Some(magic) = bytes.get(2..2 + MAGIC.len()).map(String::from_utf8_lossy) else {
+            return Err(DecodeError::at("magic", format!("it ends after {} bytes", bytes.len())));
+        };
         if magic != MAGIC {
             let error = DecodeError::at("magic", format!("it is a `{magic}`, this build reads `{MAGIC}`"));
             return Err(DecodeError { kind: ErrorKind::Mismatch, ..error });
@@ -141,10 +143,12 @@ impl File {
     }
 }
 
-/// Whether bytes begin as a trainer file does.
+/// Whether bytes begin as a trainer file does, of any version; a file that is cut off within its first bytes does so too.
 pub(crate) fn is_trainer(bytes: &[u8]) -> bool {
     // Field 1, length-delimited, then the magic's text up to its version.
-    bytes.get(2..).is_some_and(|rest| rest.starts_with(b"bitbudget trainer"))
+    const START: &[u8] = b"bitbudget trainer";
+    let text = bytes.get(2..).unwrap_or_default();
+    bytes.first() == Some(&0x0a) && !text.is_empty() && START.iter().zip(text).all(|(expected, byte)| expected == byte)
 }
 
 fn scale(message: ScaleMessage) -> Result<DynamicScale, DecodeError> {

@@ -28,6 +28,8 @@ use std::path::PathBuf;
 A budget that is too small for a method is a result: the table says how much the method would need. So is a training that \
 diverges; the exit status is 3 if all do. random draws its order of groups with the first seed.")]
 pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// An ONNX network.
     pub(crate) model: PathBuf,
     /// Budgets: sizes such as 300MiB, or shares of FP32's peak.
@@ -96,8 +98,6 @@ pub(crate) struct CompareArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Precision")]
 pub(crate) struct PrecisionArgs {
-    #[command(flatten)]
-    pub(crate) given: Given,
     /// Examples per step [default: 128].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) batch: Option<usize>,

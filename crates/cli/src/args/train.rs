@@ -1,6 +1,6 @@
 //! Arguments of `bitbudget train`, and how every training runs.
 
-use super::{AssignmentArgs, DeviceArgs, FittingArgs, OptimizerArgs, PageArgs, fp32, whole};
+use super::{AssignmentArgs, DeviceArgs, FittingArgs, Given, OptimizerArgs, PageArgs, fp32, whole};
 use bitbudget::Promotion;
 use bitbudget_train::data::DataSpec;
 use bitbudget_train::learning_rate::LearningRate;
@@ -96,6 +96,8 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct SettingsArgs {
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// Learning rate at the start.
     #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = fp32, requires = "data")]
     pub(crate) lr: f32,

@@ -3,7 +3,7 @@
 mod records;
 
 use crate::advice::{Command, Formats, Setup};
-use crate::args::{SettingsArgs, TrainArgs};
+use crate::args::{PromotionWhen, SettingsArgs, TrainArgs};
 use crate::budget::lines;
 use crate::commands::assign::totals;
 use crate::data;
@@ -15,7 +15,7 @@ use crate::output::{counted, remark, say, small, together, whole};
 use crate::progress::{Progress, measured, metric};
 use crate::report::Inputs;
 use crate::threads::{executor, settle_on, threads};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bitbudget::summary::summary;
 use bitbudget::{Compiled, SaveAs, Session, fingerprint, updates};
 use bitbudget_train::batches::TrainOptions;
@@ -44,6 +44,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let (mut compiled, options) = compiled_from(&args.model, &args.assignment, &args.optimizer, request, None)?;
     let threads = settle_on(&args.device, &mut compiled, args.quiet)?;
     compiled.check_training(compiled.assignment.batch)?;
+    check_promotion(args, &compiled)?;
     let settings = settings(&args.settings, length(args));
     let epochs = train_options(&args.settings, compiled.assignment.batch);
     let mut examples = data::Examples::load(&args.data, args.fitting, &compiled.interface()?, seed)?;
@@ -96,6 +97,19 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         say(memory.line())?;
     }
     Ok(())
+}
+
+/// Refuses a promotion that is asked for where no tensor can have a wider format.
+fn check_promotion(args: &TrainArgs, compiled: &Compiled) -> Result<()> {
+    let given = args.settings.given.of::<SettingsArgs>(|id| id == "promotion");
+    let PromotionWhen { threshold, promotion } = args.settings.promotion;
+    match given.is_empty() || threshold.is_none() || compiled.can_promote(promotion) {
+        true => Ok(()),
+        false => bail!(
+            "--promotion has no effect: with method {}, no tensor has a format that can be widened; leave it out",
+            compiled.assignment.method
+        ),
+    }
 }
 
 /// How long to train.

@@ -202,6 +202,14 @@ fn options_without_an_effect_are_refused() {
         ("compare net.onnx --methods fp32,demote --no-recompute", &["only with method ilp: --no-recompute"]),
         ("compare net.onnx --methods fp32,demote --effort 5", &["only with method ilp: --effort"]),
         (
+            "compare net.onnx --methods fp32,operator --budgets 50%",
+            &["only with methods demote, demote-smallest, random and ilp: --budgets; --methods is fp32,operator"],
+        ),
+        (
+            "train net.onnx --data digits --method fp32 --promotion 0.1",
+            &["--promotion has no effect: with method fp32, no tensor has a format that can be widened"],
+        ),
+        (
             "assign net.onnx --assignment plan.toml --time-weight 2 --batch 8 --verbose",
             &["--assignment cannot be used with --time-weight, which the file settles"],
         ),

@@ -24,7 +24,7 @@ use state::Entry;
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let outputs = [("--html", args.html.as_deref()), ("--csv", args.csv.as_deref()), ("--json", args.json.as_deref())];
     let outputs = check(&outputs, &setup::inputs(args))?;
-    effect::check_comparison(&args.methods, &args.precision)?;
+    effect::check_comparison(args)?;
     check_folder(&setup::folder(args))?;
     let setup = Setup::new(args)?;
     let jobs = usize::from(args.jobs);

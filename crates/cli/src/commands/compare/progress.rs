@@ -17,14 +17,15 @@ pub(super) enum Kind {
 struct Count {
     total: usize,
     done: usize,
+    /// How many of `done` were computed now, and their seconds; the others were kept from before.
+    timed: usize,
     seconds: f64,
 }
 
 impl Count {
-    /// Seconds for what is left, as long as those that are done took; for nothing done, as long as `otherwise` each.
-    fn left(&self, otherwise: f64) -> f64 {
-        let each = if self.done > 0 { self.seconds / self.done as f64 } else { otherwise };
-        (self.total - self.done) as f64 * each
+    /// The seconds of one that is computed, if any was.
+    fn each(&self) -> Option<f64> {
+        (self.timed > 0).then(|| self.seconds / self.timed as f64)
     }
 }
 
@@ -52,12 +53,16 @@ impl Progress {
         let mut counts = self.counts();
         let count = &mut counts[kind as usize];
         count.done += 1;
-        count.seconds += seconds;
+        if !kept {
+            count.timed += 1;
+            count.seconds += seconds;
+        }
         let (done, total) = counts.iter().fold((0, 0), |(done, total), c| (done + c.done, total + c.total));
         let left = left(&counts, self.jobs);
         drop(counts);
         let how = if kept { "kept from before".to_string() } else { format!("{seconds:.1} s") };
-        let left = if done == total { String::new() } else { format!("; about {} left", duration(left)) };
+        let left =
+            left.filter(|_| done < total).map_or(String::new(), |left| format!("; about {} left", duration(left)));
         match (self.quiet, self.bar.is_hidden()) {
             (true, _) => {}
             (false, true) => tell(format!("[{done}/{total}] {name}: {outcome} ({how}){left}")),
@@ -80,12 +85,12 @@ impl Progress {
     }
 }
 
-/// Seconds until all is done, as far as what is done tells.
-fn left(counts: &[Count; 2], jobs: usize) -> f64 {
-    let [assignments, trainings] = counts;
-    // Before anything was trained, a training counts as an assignment.
-    let each = assignments.seconds / assignments.done.max(1) as f64;
-    (assignments.left(0.0) + trainings.left(each)) / jobs as f64
+/// Seconds until all is done, if anything was computed that tells how long the rest takes.
+fn left(counts: &[Count; 2], jobs: usize) -> Option<f64> {
+    // Before anything was computed of one kind, it counts as the other.
+    let known = counts.iter().find_map(Count::each)?;
+    let seconds = |count: &Count| (count.total - count.done) as f64 * count.each().unwrap_or(known);
+    Some(counts.iter().map(seconds).sum::<f64>() / jobs as f64)
 }
 
 /// Seconds in words.
@@ -103,12 +108,25 @@ mod tests {
 
     #[test]
     fn time_left_goes_by_what_is_done() {
-        let counts = |done: [usize; 2], seconds: [f64; 2]| {
-            [0, 1].map(|at| Count { total: 10, done: done[at], seconds: seconds[at] })
+        let counts = |done: [usize; 2], timed: [usize; 2], seconds: [f64; 2]| {
+            [0, 1].map(|at| Count { total: 10, done: done[at], timed: timed[at], seconds: seconds[at] })
         };
-        assert_eq!(left(&counts([5, 0], [10.0, 0.0]), 1), 30.0);
-        assert_eq!(left(&counts([10, 4], [20.0, 40.0]), 2), 30.0);
-        assert_eq!(left(&counts([10, 10], [20.0, 40.0]), 2), 0.0);
+        assert_eq!(left(&counts([5, 0], [5, 0], [10.0, 0.0]), 1), Some(30.0));
+        assert_eq!(left(&counts([10, 4], [10, 4], [20.0, 40.0]), 2), Some(30.0));
+        assert_eq!(left(&counts([10, 10], [10, 10], [20.0, 40.0]), 2), Some(0.0));
+    }
+
+    #[test]
+    fn results_kept_from_before_tell_no_time() {
+        let kept = [10, 3].map(|done| Count { total: 10, done, ..Count::default() });
+        assert_eq!(left(&kept, 1), None);
+        let [assignments, trainings] = kept;
+        let one_trained = Count { done: 4, timed: 1, seconds: 7.0, ..trainings };
+        assert_eq!(left(&[assignments, one_trained], 1), Some(42.0));
+    }
+
+    #[test]
+    fn durations_are_in_the_unit_that_fits() {
         assert_eq!([5.0, 120.0, 7200.0].map(duration), ["5 s", "2 min", "2.0 h"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Advice for missing fields of a plan.
+//! Advice for fields of a plan that are missing, or whose values are of another type.
 
 use super::error::PlanError;
 use super::kind::FileKind;
@@ -48,22 +48,46 @@ const FIELDS: [Field; 26] = [
     field("tensors", "backward", "the format of its gradient", r#""fp32""#),
 ];
 
-/// An error that names the missing field, its table, and what to write, if `message` is that of a missing field in `text`.
+/// An error that names the field, its table, and what to write, if `message` is that of a missing field in `text`, or of a value
+/// of another type.
 pub(super) fn explained(message: &str, text: &str, kind: FileKind) -> Option<PlanError> {
-    let (_, rest) = message.split_once("missing field `")?;
-    let (name, _) = rest.split_once('`')?;
-    let file: Value = match kind {
-        FileKind::Toml => toml::from_str(text).ok()?,
-        FileKind::Json => serde_json::from_str(text).ok()?,
-    };
-    FIELDS.iter().filter(|field| field.name == name).find_map(|field| field.missing(&file, kind))
+    let file = value(text, kind)?;
+    match message.split_once("missing field `").and_then(|(_, rest)| rest.split_once('`')) {
+        Some((name, _)) => {
+            FIELDS.iter().filter(|field| field.name == name).find_map(|field| field.missing(&file, kind))
+        }
+        None if message.contains("invalid type") => {
+            FIELDS.iter().filter(|field| field.table != "tensors").find_map(|field| field.mistyped(&file, kind))
+        }
+        None => None,
+    }
+}
+
+/// A file's data, whatever they mean.
+fn value(text: &str, kind: FileKind) -> Option<Value> {
+    match kind {
+        FileKind::Toml => toml::from_str(text).ok(),
+        FileKind::Json => serde_json::from_str(text).ok(),
+    }
+}
+
+/// The type of a value, as users call it.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a table",
+    }
 }
 
 impl Field {
     /// The error if a file lacks the field.
     fn missing(&self, file: &Value, kind: FileKind) -> Option<PlanError> {
         let lacks = |table: &Value| table.get(self.name).is_none();
-        let Field { table, name, meaning, example } = self;
+        let Field { table, name, .. } = self;
         let (place, place_in_words) = match *table {
             "" => lacks(file).then(|| (format!("`{name}`"), "at the top of the file".to_string())),
             "tensors" => {
@@ -73,13 +97,29 @@ impl Field {
             }
             table => lacks(file.get(table)?).then(|| (format!("`{table}.{name}`"), format!("under [{table}]"))),
         }?;
-        let example = match kind {
-            _ if example.is_empty() => String::new(),
-            FileKind::Toml => format!(", as in `{name} = {example}`"),
-            FileKind::Json => format!(", as in `\"{name}\": {example}`"),
+        let reason = format!("the field `{name}` is missing {place_in_words}");
+        Some(PlanError::Field { place, reason, help: self.help(kind) })
+    }
+
+    /// The error if a file has the field, outside of the lines of tensors, with a value of another type.
+    fn mistyped(&self, file: &Value, kind: FileKind) -> Option<PlanError> {
+        let Field { table, name, example, .. } = self;
+        let (found, place, under) = match *table {
+            "" => (file.get(name)?, format!("`{name}`"), String::new()),
+            table => (file.get(table)?.get(name)?, format!("`{table}.{name}`"), format!(" under [{table}]")),
         };
-        let (reason, help) =
-            (format!("the field `{name}` is missing {place_in_words}"), format!("write {meaning}{example}"));
-        Some(PlanError::Field { place, reason, help })
+        let (is, expected) = (type_of(found), type_of(&serde_json::from_str(example).ok()?));
+        let reason = format!("`{name}`{under} is {is}, not {expected}");
+        (is != expected).then(|| PlanError::Field { place, reason, help: self.help(kind) })
+    }
+
+    /// What to write.
+    fn help(&self, kind: FileKind) -> String {
+        let Field { name, meaning, example, .. } = self;
+        match kind {
+            _ if example.is_empty() => format!("write {meaning}"),
+            FileKind::Toml => format!("write {meaning}, as in `{name} = {example}`"),
+            FileKind::Json => format!("write {meaning}, as in `\"{name}\": {example}`"),
+        }
     }
 }
