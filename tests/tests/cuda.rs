@@ -40,17 +40,6 @@ fn is_there(program: &Program, roots: &[BufferId], id: BufferId) -> bool {
     root.offset.is_some() || root.source != Source::None
 }
 
-/// The buffer that each one shows.
-fn roots(program: &Program) -> Vec<BufferId> {
-    let mut roots: Vec<BufferId> = (0..program.buffers.len()).map(|i| BufferId(i as u32)).collect();
-    for instruction in &program.instructions {
-        if let Instruction::View { input, output } = instruction {
-            roots[output.index()] = roots[input.index()];
-        }
-    }
-    roots
-}
-
 fn written(instruction: &Instruction) -> Vec<BufferId> {
     match instruction {
         Instruction::Compute { parts, .. } => parts.iter().map(|part| part.output).collect(),
@@ -148,6 +137,7 @@ struct Device<'p> {
     memory: Memory,
     addresses: Vec<u64>,
     counters: u64,
+    turns: u64,
     /// The buffer that lies at an address: a result may take an operand's place before that is freed.
     lying: BTreeMap<u64, BufferId>,
 }
@@ -159,7 +149,7 @@ impl<'p> Device<'p> {
         inputs: &BTreeMap<&str, Vec<f32>>,
         learning_rate: f32,
     ) -> Device<'p> {
-        let roots = roots(program);
+        let roots = program.storages();
         let mut memory = Memory::default();
         let arena = memory.reserve(program.arena);
         let mut addresses = vec![0; program.buffers.len()];
@@ -181,7 +171,8 @@ impl<'p> Device<'p> {
         }
         let of_roots = roots.iter().map(|root| addresses[root.index()]).collect();
         let counters = memory.put(&vec![0; 24 * program.buffers.len()]);
-        Device { program, roots, memory, addresses: of_roots, counters, lying: BTreeMap::new() }
+        let turns = memory.put(&vec![0; program.given().turns.len()]);
+        Device { program, roots, memory, addresses: of_roots, counters, turns, lying: BTreeMap::new() }
     }
 
     /// The launches of all instructions, each with a workspace of its own.
@@ -193,7 +184,8 @@ impl<'p> Device<'p> {
                 _ => 0,
             };
             let workspace = self.memory.reserve(planned.max(1));
-            let addresses = Addresses { buffers: self.addresses.clone(), counters: self.counters, workspace };
+            let (buffers, counters, turns) = (self.addresses.clone(), self.counters, self.turns);
+            let addresses = Addresses { buffers, counters, workspace, turns };
             let emitted = emit(self.program, instruction, &addresses, counted);
             let emitted = emitted.unwrap_or_else(|e| panic!("{e}\n{instruction:?}"));
             assert_eq!(emitted.workspace, planned, "{instruction:?}");

@@ -1,6 +1,6 @@
 //! Graphs and programs as text and as drawings.
 
-use crate::{Compiled, Format, forward_formats};
+use crate::{Compiled, ExecError, Format, forward_formats};
 use bitbudget_ir::{DType, Drawing};
 
 /// A graph or a program of a compiled trainer.
@@ -25,6 +25,14 @@ impl Compiled {
             Shown::Program => self.train.to_string(),
             Shown::Evaluation => self.evaluate.to_string(),
         }
+    }
+
+    /// The kernels of the training step as CUDA C, in one file, if it was lowered for CUDA devices.
+    ///
+    /// # Errors
+    /// If it was lowered for the CPU, or an operator has no kernel on CUDA devices.
+    pub fn cuda_source(&self) -> Result<String, ExecError> {
+        bitbudget_exec::cuda_source(&self.train)
     }
 
     /// The same as a drawing in GraphViz's language, coloured by the bits of tensors.

@@ -25,7 +25,7 @@ pub(crate) use assignment::{AssignmentArgs, PinArg};
 pub(crate) use budget::{BudgetArgs, FormatsArgs, Percent};
 pub(crate) use compare::{CompareArgs, PrecisionArgs};
 pub(crate) use data::FittingArgs;
-pub(crate) use device::{DeviceArgs, MachineArgs, ThreadsArgs};
+pub(crate) use device::{DeviceArgs, MachineArgs, TargetArg, ThreadsArgs};
 pub(crate) use given::{Given, options_of};
 pub(crate) use inspect::{ExplainArgs, InspectArgs, TextForm};
 pub(crate) use loss::LossArgs;

@@ -13,15 +13,28 @@ typedef int i32;
 struct pair { u32 word[2]; };
 struct quad { u32 word[4]; };
 
+// The block among those of its tensor.
+#define BLOCK LAUNCHED_BLOCK
+
 #ifdef __CUDACC__
 
 #define KERNEL(name, threads, arguments) \
     extern "C" __global__ void __launch_bounds__(threads) name(const arguments a)
-#define DEVICE static __device__ __forceinline__
+// A launch on several tensors, with the arguments of each, and where its blocks end.
+#define EACH(name, threads, arguments, most)                                                                 \
+    struct name##_all { u32 ends[most]; arguments of[most]; };                                               \
+    DEVICE void name##_body(const arguments &a, u32 each_block);                                             \
+    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ name##_all all) {     \
+        u32 at = 0;                                                                                          \
+        while (blockIdx.x >= all.ends[at]) at++;                                                             \
+        name##_body(all.of[at], blockIdx.x - (at > 0 ? all.ends[at - 1] : 0));                               \
+    }                                                                                                        \
+    DEVICE void name##_body(const arguments &a, u32 each_block)
+#define DEVICE [[maybe_unused]] static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define CONSTANT [[maybe_unused]] static __device__ constexpr
 #define THREAD threadIdx.x
-#define BLOCK blockIdx.x
+#define LAUNCHED_BLOCK blockIdx.x
 #define BLOCKS gridDim.x
 
 extern "C" __shared__ u8 shared_memory[];
@@ -92,6 +105,15 @@ DEVICE void pass_turn(void *turn, u32 ticket) {
     asm volatile("st.release.gpu.global.u32 [%0], %1;" : : "l"(turn), "r"(ticket) : "memory");
 }
 
+// Whether the block is the last of `count` that come here: what the others wrote before can be read then, and the counter is zero again. For
+// one thread, with a barrier before and behind it.
+DEVICE u32 is_last(void *counter, u32 count) {
+    u32 before;
+    __threadfence();
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(counter), "r"(count - 1) : "memory");
+    return before == count - 1;
+}
+
 // Copies 16 bytes to shared memory while the thread goes on: the first `valid` from global memory, zeros behind them.
 DEVICE void copy_async(u32 at, const void *from, u32 valid) {
     const u32 to = (u32)__cvta_generic_to_shared(shared_memory + at);
@@ -136,11 +158,23 @@ MULTIPLY(multiply_tf32, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32")
     static void name##_body(const arguments a);                                   \
     void name(const void *a) { name##_body(*(const arguments *)a); }              \
     static void name##_body(const arguments a)
+#define EACH(name, threads, arguments, most)                                      \
+    struct name##_all { u32 ends[most]; arguments of[most]; };                    \
+    const u32 name##_threads = threads;                                           \
+    const u32 name##_arguments = sizeof(struct name##_all);                       \
+    static void name##_body(const arguments a, u32 each_block);                   \
+    void name(const void *p) {                                                    \
+        const struct name##_all *all = p;                                         \
+        u32 at = 0;                                                               \
+        while (self.block >= all->ends[at]) at++;                                 \
+        name##_body(all->of[at], self.block - (at > 0 ? all->ends[at - 1] : 0));  \
+    }                                                                             \
+    static void name##_body(const arguments a, u32 each_block)
 #define DEVICE static inline __attribute__((unused))
 #define UNROLL
 #define CONSTANT static const __attribute__((unused))
 #define THREAD (self.thread)
-#define BLOCK (self.block)
+#define LAUNCHED_BLOCK (self.block)
 #define BLOCKS (self.blocks)
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -154,6 +188,7 @@ struct hooks {
     void (*collective)(u32 operation, const u32 *in, u32 *out, const char *place);
     u32 (*take_ticket)(void *counter, const char *place);
     void (*turn)(void *turn, u32 ticket, u32 passes, const char *place);
+    u32 (*is_last)(void *counter, u32 count, const char *place);
     void (*copy)(u32 at, const void *from, u32 valid, const char *place);
     void (*copies_commit)(void);
     void (*copies_wait)(u32 left);
@@ -249,6 +284,7 @@ DEVICE void or32_at(void *p, u32 x, const char *place) {
 #define take_ticket(counter) emulator->take_ticket(counter, PLACE)
 #define wait_turn(now, ticket) emulator->turn((void *)(now), ticket, 0, PLACE)
 #define pass_turn(now, ticket) emulator->turn(now, ticket, 1, PLACE)
+#define is_last(counter, count) emulator->is_last(counter, count, PLACE)
 
 #define copy_async(at, from, valid) emulator->copy(at, from, valid, PLACE)
 #define copies_commit() emulator->copies_commit()

@@ -4,8 +4,8 @@
 
 use bitbudget_cuda::{
     Chain, ChainInput, ChainOperand, ChainPart, ChainRead, ColumnSizes, Columns, ConvSizes, Depthwise, DepthwiseSizes,
-    Elements, Epilogue, Indexed, Kernel, Largest, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision, Product,
-    RecurrentLayer, Rounding, RowFunction, RowSizes, Rows, Statistic, file, moved,
+    Elements, Epilogue, Indexed, Kernel, Largest, Launch, MoveAxis, Parts, Pass, Pool, PoolSizes, Pooling, Precision,
+    Product, RecurrentLayer, Rounding, RowFunction, RowSizes, Rows, Statistic, file, moved, together,
 };
 use bitbudget_formats::{Format, Overflow};
 use bitbudget_ir::ops::{self, Window};
@@ -21,25 +21,35 @@ fn main() {
 
 fn kernels() -> Vec<Kernel> {
     let mut kernels = products();
-    for (statistic, name) in [(Statistic::Sums(1), "sums"), (Statistic::Moments, "moments")] {
+    for (statistic, name, count) in [(Statistic::Sums(1), "sums", 1), (Statistic::Moments, "moments", 2)] {
         for (channels, size_name) in [(64, "four"), (3, "any")] {
-            let columns = Columns::new(normalised(), statistic, &ColumnSizes { rows: 1 << 17, channels });
+            let (results, sizes) = (vec![Epilogue::FP32; count], ColumnSizes { rows: 1 << 17, channels });
+            let columns = Columns::new(normalised(), statistic, results, &sizes);
             kernels.push(columns.kernel(&format!("{name}_of_{size_name}")));
         }
     }
-    for (statistic, name, count) in [(Statistic::Sums(1), "sums", 1), (Statistic::Moments, "moments", 2)] {
-        let results = vec![Epilogue::FP32; count];
-        kernels.push(Parts { statistic, results }.kernel(&format!("{name}_of_parts")));
-    }
+    let parts = Parts { statistic: Statistic::Sums(1), results: vec![Epilogue::FP32] };
+    kernels.push(parts.kernel("sums_of_parts"));
     let mut chain = normalised();
     chain.parts[0].stored = Some(LOW);
     kernels.push(chain.kernel("chain"));
+    kernels.extend(of_several(&chain));
     kernels.extend(rows());
     kernels.extend(moves());
     kernels.extend(windows());
     kernels.extend(indexed());
     kernels.extend(recurrent());
     kernels
+}
+
+/// A chain on several tensors.
+fn of_several(chain: &Chain) -> Option<Kernel> {
+    let arguments = chain.arguments([1, 64, 1], &vec![0; chain.inputs.len() + 1], 0, &[]);
+    let one = Launch::Kernel { kernel: chain.kernel("one_chain"), blocks: 1, shared: 0, arguments };
+    together(&[&one, &one]).into_iter().find_map(|launch| match launch {
+        Launch::Kernel { kernel, .. } => Some(kernel),
+        Launch::Zero { .. } => None,
+    })
 }
 
 /// Slices by index, their sums, and the largest elements.

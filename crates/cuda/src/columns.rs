@@ -1,7 +1,8 @@
 //! Sums over all rows of `[rows, channels]`: gradients of scales and biases, means and variances of a batch.
 
 use crate::chain::{Chain, ChainRead};
-use crate::parts::{PartSizes, Statistic};
+use crate::epilogue::Epilogue;
+use crate::parts::{PartSizes, Parts, Statistic};
 use crate::source::{Argument, Kernel};
 use std::fmt::Write as _;
 
@@ -10,13 +11,13 @@ const THREADS: u32 = 256;
 /// Rows of a part, at least.
 const PART_ROWS: usize = 512;
 
-/// The kernel that sums parts of the rows; [`crate::Parts`] joins them.
+/// The kernel that sums parts of the rows; the last block that ends some channels' joins these parts in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     /// How numbers are computed from what is stored.
     pub chain: Chain,
-    /// What is computed of them.
-    pub statistic: Statistic,
+    /// What is computed of them, and what becomes of it.
+    pub ends: Parts,
     /// Whether channels are a multiple of four, which are read at once.
     pub is_aligned: bool,
 }
@@ -40,9 +41,19 @@ impl ColumnSizes {
         self.rows.div_ceil(PART_ROWS).max(1)
     }
 
+    /// Channels that blocks sum together are a strip: so many there are.
+    fn strips(&self) -> usize {
+        self.channels.div_ceil(4 * self.lanes())
+    }
+
     /// How many blocks sum them.
     pub fn blocks(&self) -> u32 {
-        (self.parts() * self.channels.div_ceil(4 * self.lanes())) as u32
+        (self.parts() * self.strips()) as u32
+    }
+
+    /// Words by which the blocks of each strip find the last one.
+    pub fn turns(&self) -> usize {
+        if self.parts() == 1 { 0 } else { self.strips() }
     }
 
     /// The parts as they lie in the workspace.
@@ -56,32 +67,40 @@ impl ColumnSizes {
 }
 
 impl Columns {
-    /// The kernel for sizes.
-    pub fn new(chain: Chain, statistic: Statistic, sizes: &ColumnSizes) -> Columns {
-        Columns { chain: chain.uncounted(), statistic, is_aligned: sizes.channels.is_multiple_of(4) }
+    /// The kernel for sizes; results are what becomes of each number of a channel.
+    pub fn new(chain: Chain, statistic: Statistic, results: Vec<Epilogue>, sizes: &ColumnSizes) -> Columns {
+        let ends = Parts { statistic, results };
+        Columns { chain: chain.uncounted(), ends, is_aligned: sizes.channels.is_multiple_of(4) }
     }
 
     /// Bytes of shared memory of a block.
     pub fn shared(&self) -> u32 {
-        THREADS * 16 * self.statistic.results() as u32
+        THREADS * 16 * self.ends.statistic.results() as u32
     }
 
-    /// The arguments; addresses are those of the chain's tensors.
-    pub fn arguments(&self, sizes: &ColumnSizes, addresses: &[u64], workspace: u64) -> Vec<Argument> {
-        let addresses = addresses.iter().chain([&workspace]).map(|&address| Argument::U64(address));
+    /// The arguments: addresses of the chain's tensors, of the results, of their counters, of a workspace for parts, and of turns.
+    pub fn arguments(
+        &self,
+        sizes: &ColumnSizes,
+        [inputs, results]: [&[u64]; 2],
+        [counters, workspace, turns]: [u64; 3],
+    ) -> Vec<Argument> {
+        let addresses = inputs.iter().chain(results).copied().chain([counters, workspace, turns]).map(Argument::U64);
         addresses.chain(sizes.words().map(|word| Argument::U32(word as u32))).collect()
     }
 
-    /// The kernel, which leaves the numbers of each part in the workspace.
+    /// The kernel. Results that are counted have three counters each, in order.
     pub fn kernel(&self, name: &str) -> Kernel {
-        let (is_read, results) = (self.chain.is_read(), self.statistic.results());
+        let (is_read, results) = (self.chain.is_read(), self.ends.statistic.results());
         let mut text = format!("struct {name}_arguments {{\n");
         for i in 0..self.chain.inputs.len() {
             let _ = writeln!(text, "    const void *in{i};");
         }
+        text += &self.ends.arguments();
         let _ = write!(
             text,
             "    float *parts;
+    u32 *turns;
     struct columns columns;
 }};
 KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
@@ -93,7 +112,7 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
     float sums[{results}][4] = {{{{0}}}};
 "
         );
-        if self.statistic == Statistic::Moments {
+        if self.ends.statistic == Statistic::Moments {
             text += "    float shift[4] = {0};\n";
         }
         text += &self.chain.scalars();
@@ -110,14 +129,25 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
         text += &self.add();
         text += "        }\n    }\n";
         text += &self.part(results);
-        text += "}\n";
-        Kernel { name: name.into(), text, threads: THREADS, formats: self.chain.formats() }
+        text += "    if (c.parts > 1) {
+        barrier();
+        if (THREAD == 0) shared_put32(0, is_last(a.turns + BLOCK % strips, c.parts));
+        barrier();
+        if (!shared_get32(0)) return;
+    }
+    {
+    const u32 rows = c.rows, channels = c.channels, part_rows = c.part_rows, count = c.parts, valid = has_channel;
+    (void)rows, (void)part_rows;\n";
+        self.ends.join(&mut text);
+        text += "    }\n}\n";
+        let formats = self.chain.formats().into_iter().chain(self.ends.formats());
+        Kernel { name: name.into(), text, threads: THREADS, formats: formats.collect() }
     }
 
     /// The statements that add an element's numbers.
     fn add(&self) -> String {
         let last = self.chain.parts.len().saturating_sub(1);
-        match self.statistic {
+        match self.ends.statistic {
             Statistic::Sums(count) => {
                 (0..count).map(|s| format!("            sums[{s}][e] += p{};\n", last + 1 + s - count)).collect()
             }
@@ -134,7 +164,7 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
     /// The statements that join the lines of a block, in their order, and write its part.
     fn part(&self, results: usize) -> String {
         let mut text = String::new();
-        if self.statistic == Statistic::Moments {
+        if self.ends.statistic == Statistic::Moments {
             text += "    UNROLL for (u32 e = 0; e < 4; e++) {
         const struct moments m = shifted(rows_of(rows, line, lines), shift[e], sums[0][e], sums[1][e]);
         sums[0][e] = m.mean;
@@ -148,16 +178,17 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
         shared_put128((s * COLUMNS_THREADS + THREAD) * 16, q);
     }}
     barrier();
-    const u32 channel = BLOCK % strips * c.lanes * 4 + THREAD;
-    if (THREAD >= 4 * c.lanes || channel >= c.channels) return;
+    const u32 channel = BLOCK % strips * c.lanes * 4 + THREAD, has_channel = THREAD < 4 * c.lanes && channel < c.channels;
+    if (has_channel) {{
 "
         );
-        text += &match self.statistic {
+        text += &match self.ends.statistic {
             Statistic::Sums(_) => format!(
                 "    UNROLL for (u32 s = 0; s < {results}; s++) {{
         float sum = 0;
         for (u32 l = 0; l < lines; l++) sum += number_of(shared_get32((s * COLUMNS_THREADS + l * c.lanes) * 16 + THREAD * 4));
         put32(a.parts + ((u64)part * {results} + s) * c.channels + channel, bits_of(sum));
+    }}
     }}\n"
             ),
             Statistic::Moments => "    struct moments all = {0, 0, 0};
@@ -168,7 +199,8 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
         all = joined(all, of_line);
     }
     put32(a.parts + (u64)part * 2 * c.channels + channel, bits_of(all.mean));
-    put32(a.parts + ((u64)part * 2 + 1) * c.channels + channel, bits_of(all.squares));\n"
+    put32(a.parts + ((u64)part * 2 + 1) * c.channels + channel, bits_of(all.squares));
+    }\n"
                 .into(),
         };
         text

@@ -120,12 +120,14 @@ impl ConvSizes {
         (self.tiles(pass) * self.parts(pass)) as u32
     }
 
-    /// Bytes that a pass needs beside its operands and result: FP32 sums of its tiles, then words for turns, which are zero.
-    pub fn workspace(&self, pass: Pass) -> [usize; 2] {
-        match self.parts(pass) {
-            1 => [0, 0],
-            _ => [self.tiles(pass) * TILE * TILE * 4, (1 + self.tiles(pass)) * 4],
-        }
+    /// Bytes that a pass needs beside its operands and result: FP32 sums of its tiles.
+    pub fn workspace(&self, pass: Pass) -> usize {
+        if self.parts(pass) == 1 { 0 } else { self.tiles(pass) * TILE * TILE * 4 }
+    }
+
+    /// Words by which the blocks of a pass take turns: the first is a ticket, and each tile has one.
+    pub fn turns(&self, pass: Pass) -> usize {
+        if self.parts(pass) == 1 { 0 } else { 1 + self.tiles(pass) }
     }
 
     /// Whether eight numbers of a matrix that lie side by side begin at multiples of eight and belong to one tap.
@@ -143,8 +145,8 @@ impl ConvSizes {
     }
 
     /// The arguments of a pass's kernel; addresses are those of the operands' tensors, of the bias if there is one, and of the result, then of
-    /// counters and workspace.
-    pub fn arguments(&self, pass: Pass, addresses: &[u64], counters: u64, workspace: [u64; 2]) -> Vec<Argument> {
+    /// counters, of FP32 sums and of turns.
+    pub fn arguments(&self, pass: Pass, addresses: &[u64], counters: u64, [sums, turns]: [u64; 2]) -> Vec<Argument> {
         let [rows, columns, inner] = self.product(pass);
         let ([share, out_share], [input, weights, output]) = (self.shares(), self.steps());
         let (image, out) = ([self.height, self.width], [self.out_height, self.out_width]);
@@ -178,7 +180,7 @@ impl ConvSizes {
         let parts = self.parts(pass);
         words.extend([parts, inner.div_ceil(DEPTH).div_ceil(parts)]);
         let mut arguments: Vec<Argument> = addresses.iter().map(|&address| Argument::U64(address)).collect();
-        arguments.extend([counters, workspace[0], workspace[1]].map(Argument::U64));
+        arguments.extend([counters, sums, turns].map(Argument::U64));
         arguments.extend(steps.map(|step| Argument::U64(step as u64)));
         arguments.extend(words.into_iter().map(|word| Argument::U32(word as u32)));
         arguments

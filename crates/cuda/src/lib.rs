@@ -45,6 +45,7 @@ mod row_function;
 mod rows;
 mod side;
 mod source;
+mod together;
 mod words;
 
 pub use chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead, Divisor, Rounding};
@@ -68,4 +69,5 @@ pub use recurrent::{RecurrentLayer, RecurrentSizes};
 pub use row_function::{RowFunction, RowNumber};
 pub use rows::{Reach, RowSizes, Rows};
 pub use side::{Matrix, Side};
-pub use source::{Argument, HEADERS, Kernel, file, packed};
+pub use source::{Argument, HEADERS, Kernel, file, packed, whole_file};
+pub use together::together;

@@ -1,7 +1,9 @@
-//! Numbers of parts, one after the other: what sums over many blocks end with.
+//! Numbers of parts, joined in their order: what sums over many blocks end with.
 
 use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
+use bitbudget_formats::{Format, Overflow};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 const THREADS: u32 = 256;
@@ -69,37 +71,57 @@ impl PartSizes {
 impl Parts {
     /// The kernel. Results that are counted have three counters each, in order.
     pub fn kernel(&self, name: &str) -> Kernel {
-        let count = self.statistic.results();
-        let outs: String = (0..count).map(|i| format!("    void *out{i};\n")).collect();
         let mut text = format!(
             "struct {name}_arguments {{
     const float *parts;
-{outs}    u64 *counters;
-    u32 rows, channels, part_rows, count;
+{}    u32 rows, channels, part_rows, count;
 }};
 KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
-    const u32 channel = BLOCK * COLUMNS_THREADS + THREAD, e = 0, valid = channel < a.channels; (void)e;\n"
+    const u32 rows = a.rows, channels = a.channels, part_rows = a.part_rows, count = a.count;
+    const u32 channel = BLOCK * COLUMNS_THREADS + THREAD, valid = channel < channels;
+    (void)rows, (void)part_rows;\n",
+            self.arguments()
         );
+        self.join(&mut text);
+        text += "}\n";
+        Kernel { name: name.into(), text, threads: THREADS, formats: self.formats() }
+    }
+
+    /// C that declares the arguments of the results.
+    pub(crate) fn arguments(&self) -> String {
+        let outs: String = (0..self.results.len()).map(|i| format!("    void *out{i};\n")).collect();
+        format!("{outs}    u64 *counters;\n")
+    }
+
+    /// The formats of the results.
+    pub(crate) fn formats(&self) -> BTreeSet<(Format, Overflow)> {
+        self.results.iter().flat_map(|epilogue| epilogue.formats()).collect()
+    }
+
+    /// C that joins the `count` parts of a `channel`, if it is a `valid` one, and writes the results; for all threads of a block.
+    pub(crate) fn join(&self, text: &mut String) {
+        let results = self.statistic.results();
+        *text += "    const u32 e = 0; (void)e;\n";
         for i in self.counted() {
             let _ = writeln!(text, "    struct counts c{i} = {{0, 0, 0}};");
         }
-        text += "    if (valid) {\n";
+        *text += "    if (valid) {\n";
         match self.statistic {
             Statistic::Sums(_) => {
-                for s in 0..count {
+                for s in 0..results {
                     let _ = write!(
                         text,
                         "    float exact{s} = 0;
-    for (u32 part = 0; part < a.count; part++) exact{s} += number_of(get32(a.parts + ((u64)part * {count} + {s}) * a.channels + channel));\n"
+    for (u32 part = 0; part < count; part++) exact{s} += number_of(get32(a.parts + ((u64)part * {results} + {s}) * channels + channel));\n"
                     );
                 }
             }
             Statistic::Moments => {
-                text += "    struct moments all = {0, 0, 0};
-    for (u32 part = 0; part < a.count; part++) {
-        const u32 begin = part * a.part_rows, rows = a.rows - begin < a.part_rows ? a.rows - begin : a.part_rows;
-        const float *of = a.parts + (u64)part * 2 * a.channels + channel;
-        const struct moments of_part = {(float)rows, number_of(get32(of)), number_of(get32(of + a.channels))};
+                *text += "    struct moments all = {0, 0, 0};
+    for (u32 part = 0; part < count; part++) {
+        const u32 rest = rows - part * part_rows;
+        const float *of = a.parts + (u64)part * 2 * channels + channel;
+        const struct moments of_part = {(float)(rest < part_rows ? rest : part_rows), number_of(get32(of)), number_of(get32(of + channels))};
         all = joined(all, of_part);
     }
     const float exact0 = all.mean, exact1 = all.squares / all.count;\n";
@@ -107,17 +129,14 @@ KERNEL({name}, COLUMNS_THREADS, struct {name}_arguments) {{
         }
         for (i, epilogue) in self.results.iter().enumerate() {
             let _ = writeln!(text, "    u32 y{i}[1];");
-            epilogue.write(&mut text, &i.to_string());
+            epilogue.write(text, &i.to_string());
             let width = epilogue.elements.width();
             let _ = writeln!(text, "    put{width}((u{width} *)a.out{i} + channel, (u{width})y{i}[0]);");
         }
-        text += "    }\n";
+        *text += "    }\n";
         for (nth, i) in self.counted().enumerate() {
             let _ = writeln!(text, "    add_counts(c{i}, a.counters + {});", 3 * nth);
         }
-        text += "}\n";
-        let formats = self.results.iter().flat_map(|epilogue| epilogue.formats());
-        Kernel { name: name.into(), text, threads: THREADS, formats: formats.collect() }
     }
 
     fn counted(&self) -> impl Iterator<Item = usize> + '_ {

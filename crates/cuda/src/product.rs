@@ -87,8 +87,8 @@ impl Product {
         TILE as u32 * self.epilogue.elements.width() / 8 + 16
     }
 
-    /// The kernel that computes it. If results are counted, it has three counters. In parts it has a workspace of an FP32 tile, and two
-    /// words behind these for turns, that are zero before and after it runs.
+    /// The kernel that computes it. If results are counted, it has three counters. In parts it has a workspace of FP32
+    /// tiles, and words for turns that are zero before and after it runs.
     pub fn kernel(&self, name: &str) -> Kernel {
         let [left, right] = &self.sides;
         let mut text = format!(

@@ -28,6 +28,15 @@ pub enum Argument {
     F32(f32),
 }
 
+impl Argument {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Argument::U64(_) => 8,
+            Argument::U32(_) | Argument::F32(_) => 4,
+        }
+    }
+}
+
 /// The bytes of a struct of arguments, the wider ones first: its size is a multiple of 8.
 pub fn packed(arguments: &[Argument]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -44,10 +53,21 @@ pub fn packed(arguments: &[Argument]) -> Vec<u8> {
 
 /// A file of kernels, which includes [`HEADERS`].
 pub fn file(kernels: &[Kernel]) -> String {
-    let includes: String = HEADERS.iter().map(|(name, _)| format!("#include \"{name}\"\n")).collect();
+    following(HEADERS.iter().map(|(name, _)| format!("#include \"{name}\"\n")).collect(), kernels)
+}
+
+/// A file of kernels with the text of [`HEADERS`] in it.
+pub fn whole_file(kernels: &[Kernel]) -> String {
+    let is_text = |line: &&str| !line.starts_with("#include \"") && !line.starts_with("#pragma once");
+    let lines = HEADERS.iter().flat_map(|(_, text)| text.lines().filter(is_text));
+    following(lines.flat_map(|line| [line, "\n"]).collect(), kernels)
+}
+
+/// A text, and behind it kernels with the constants of their formats.
+fn following(head: String, kernels: &[Kernel]) -> String {
     let formats: BTreeSet<(Format, Overflow)> = kernels.iter().flat_map(|kernel| kernel.formats.clone()).collect();
     let constants = formats.into_iter().map(|(format, overflow)| definition(format, overflow));
-    let head = constants.fold(includes, |text, definition| text + "\n" + &definition);
+    let head = constants.fold(head, |text, definition| text + "\n" + &definition);
     kernels.iter().fold(head, |text, kernel| text + "\n" + &kernel.text)
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Hooks {
     collective: unsafe extern "C" fn(u32, *const u32, *mut u32, *const c_char),
     take_ticket: unsafe extern "C" fn(*mut c_void, *const c_char) -> u32,
     turn: unsafe extern "C" fn(*mut c_void, u32, u32, *const c_char),
+    is_last: unsafe extern "C" fn(*mut c_void, u32, *const c_char) -> u32,
     copy: unsafe extern "C" fn(u32, *const c_void, u32, *const c_char),
     copies_commit: unsafe extern "C" fn(),
     copies_wait: unsafe extern "C" fn(u32),
@@ -32,7 +33,7 @@ pub(crate) struct Identity {
 }
 
 pub(crate) static HOOKS: Hooks =
-    Hooks { global, shared, barrier, collective, take_ticket, turn, copy, copies_commit, copies_wait };
+    Hooks { global, shared, barrier, collective, take_ticket, turn, is_last, copy, copies_commit, copies_wait };
 
 thread_local! {
     /// The launch that runs on this thread.
@@ -124,6 +125,26 @@ unsafe extern "C" fn turn(turn: *mut c_void, ticket: u32, passes: u32, place: *c
         suspend(State::Turn { address: turn as usize, ticket, place });
     }
     running(|running| running.take_over(turn as usize));
+}
+
+unsafe extern "C" fn is_last(counter: *mut c_void, count: u32, place: *const c_char) -> u32 {
+    running(|running| {
+        if !running.global(counter as usize, 4, Access::Atomic, Place::new(place)) {
+            return 0;
+        }
+        let word = counter.cast::<u32>();
+        // SAFETY: these 4 bytes are memory of the device, aligned, as just asked.
+        let is_last = unsafe {
+            let before = *word;
+            *word = if before + 1 >= count { 0 } else { before + 1 };
+            before + 1 == count
+        };
+        running.release(counter as usize);
+        if is_last {
+            running.take_over(counter as usize);
+        }
+        u32::from(is_last)
+    })
 }
 
 unsafe extern "C" fn copy(at: u32, from: *const c_void, valid: u32, place: *const c_char) {

@@ -206,14 +206,19 @@ impl Running {
         Some(unsafe { self.block().units.as_mut_ptr().cast::<u8>().add(at as usize) }.cast())
     }
 
-    /// Passes a turn on: what the block did before its last barrier can be seen by the one that takes over.
-    pub(crate) fn pass(&mut self, address: usize, ticket: u32) {
+    /// What the block did before its last barrier, and what it saw, can be seen by those that take over at an address.
+    pub(crate) fn release(&mut self, address: usize) {
         let thread = self.current.1;
         let block = self.block();
         let seen = block.acquired.iter().filter(|a| a.thread == thread || a.epoch < block.epoch);
         let mut done: Vec<(u32, u32)> = seen.map(|a| (a.block, a.barriers)).collect();
         done.push((block.number, block.epoch));
         self.passed.entry(address).or_default().extend(done);
+    }
+
+    /// Passes a turn on.
+    pub(crate) fn pass(&mut self, address: usize, ticket: u32) {
+        self.release(address);
         for thread in self.blocks.iter_mut().flat_map(|block| &mut block.threads) {
             if matches!(thread.state, State::Turn { address: of, ticket: waits, .. } if of == address && waits == ticket)
             {

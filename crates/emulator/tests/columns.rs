@@ -35,22 +35,17 @@ fn chain() -> Chain {
 
 #[test]
 fn sums_and_moments_of_channels_are_right() {
-    let columns = |statistic, is_aligned| Columns { chain: chain(), statistic, is_aligned };
+    let rounded = Epilogue { elements: Elements::Fp32, ..Epilogue::counted(FORMAT, Overflow::Saturate) };
+    let ends = |statistic| Parts { statistic, results: vec![Epilogue::FP32, rounded] };
+    let columns = |statistic, is_aligned| Columns { chain: chain(), ends: ends(statistic), is_aligned };
     let kinds = [
         columns(Statistic::Sums(2), true),
         columns(Statistic::Sums(2), false),
         columns(Statistic::Moments, true),
         columns(Statistic::Moments, false),
     ];
-    let parts = |of: &Columns| {
-        let rounded = Epilogue { elements: Elements::Fp32, ..Epilogue::counted(FORMAT, Overflow::Saturate) };
-        Parts { statistic: of.statistic, results: vec![Epilogue::FP32, rounded] }
-    };
-    let both = |(i, of): (usize, &Columns)| {
-        [of.kernel(&format!("columns_{i}")), parts(of).kernel(&format!("columns_{i}_parts"))]
-    };
-    let kernels: Vec<_> = kinds.iter().enumerate().map(both).collect();
-    let mut module = Module::compile(&file(&kernels.concat())).unwrap();
+    let kernels: Vec<_> = kinds.iter().enumerate().map(|(i, of)| of.kernel(&format!("columns_{i}"))).collect();
+    let mut module = Module::compile(&file(&kernels)).unwrap();
     let machine = Machine { tensor_core: TensorCore::HOPPER, resident: 2, seed: 5, records_traffic: false };
     for (rows, channels) in [(1, 1), (7, 3), (513, 4), (1300, 20), (40, 300), (1030, 129), (512, 64), (3, 128)] {
         let sizes = ColumnSizes { rows, channels };
@@ -60,28 +55,23 @@ fn sums_and_moments_of_channels_are_right() {
         let factors = numbers(channels, 4);
         let mut codes = vec![0; x.len()];
         pack_u8(FORMAT, Overflow::Saturate, &x, &mut codes).unwrap();
-        for (columns, [first, last]) in kinds.iter().zip(&kernels) {
+        for (columns, kernel) in kinds.iter().zip(&kernels) {
             if columns.is_aligned && channels % 4 != 0 {
                 continue;
             }
             let mut memory = Memory::default();
             let tensors =
                 [memory.put(&codes), memory.put(&factors.iter().flat_map(|x| x.to_ne_bytes()).collect::<Vec<_>>())];
-            let part_sizes = sizes.part_sizes();
-            let workspace = memory.reserve(part_sizes.workspace(columns.statistic));
-            let counters = memory.put(&[0; 24]);
+            let workspace = memory.reserve(sizes.part_sizes().workspace(columns.ends.statistic));
+            let (counters, turns) = (memory.put(&[0; 24]), memory.put(&vec![0; 4 * sizes.turns()]));
             let results = [memory.reserve(4 * channels), memory.reserve(4 * channels)];
-            let arguments =
-                [columns.arguments(&sizes, &tensors, workspace), part_sizes.arguments(workspace, &results, counters)];
-            for ((kernel, blocks, shared), arguments) in
-                [(first, sizes.blocks(), columns.shared()), (last, part_sizes.blocks(), 0)].into_iter().zip(&arguments)
-            {
-                let arguments = packed(arguments);
-                let call =
-                    Launch { kernel: &kernel.name, blocks, threads: kernel.threads, shared, arguments: &arguments };
-                let outcome = launch(&mut module, &mut memory, &call, &machine).unwrap();
-                assert!(outcome.faults.is_empty(), "{rows} {channels}: {}", outcome.faults[0]);
-            }
+            let arguments = columns.arguments(&sizes, [&tensors, &results], [counters, workspace, turns]);
+            let (blocks, shared) = (sizes.blocks(), columns.shared());
+            let (threads, arguments) = (kernel.threads, &packed(&arguments));
+            let call = Launch { kernel: &kernel.name, blocks, threads, shared, arguments };
+            let outcome = launch(&mut module, &mut memory, &call, &machine).unwrap();
+            assert!(outcome.faults.is_empty(), "{rows} {channels}: {}", outcome.faults[0]);
+            assert!(memory.get(turns).unwrap().iter().all(|&byte| byte == 0), "{rows} {channels}: turns are left");
             let numbers = |at: u64| {
                 let bytes = memory.get(at).unwrap();
                 bytes.chunks_exact(4).map(|x| f64::from(f32::from_ne_bytes(x.try_into().unwrap()))).collect::<Vec<_>>()
@@ -90,7 +80,7 @@ fn sums_and_moments_of_channels_are_right() {
             for c in 0..channels {
                 let column = || (0..rows).map(|row| f64::from(x[row * channels + c]));
                 let mean = column().sum::<f64>() / rows as f64;
-                let expected = match columns.statistic {
+                let expected = match columns.ends.statistic {
                     Statistic::Sums(_) => [column().sum::<f64>() * f64::from(factors[c]), column().sum()],
                     Statistic::Moments => [mean, column().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64],
                 };

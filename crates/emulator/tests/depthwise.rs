@@ -79,7 +79,7 @@ fn products(sizes: &DepthwiseSizes, mut f: impl FnMut(usize, usize, usize)) {
 #[test]
 fn convolutions_of_single_channels_are_right() {
     let mut rng = Rng::with_seed(21);
-    let cases: Vec<Case> = (0..150).map(|_| case(&mut rng)).collect();
+    let cases: Vec<Case> = (0..bitbudget_testkit::cases(150)).map(|_| case(&mut rng)).collect();
     let mut kernels: BTreeMap<&str, _> =
         cases.iter().map(|case| (case.name.as_str(), case.of.kernel(&case.name))).collect();
     let parts = Parts { statistic: Statistic::Sums(1), results: vec![Epilogue::FP32] };

@@ -105,6 +105,22 @@ fn turns_order_blocks() {
 }
 
 #[test]
+fn the_last_block_sees_what_the_others_wrote() {
+    let body = |before: &str, asked: &str, behind: &str, condition: &str| {
+        format!(
+            "put32(a.x + i, i); {before} if (t == 0) shared_put32(0, {asked}); {behind}
+             if ({condition}) for (u32 b = 0; b < BLOCKS; b++) put32(a.y + 64 * b + t, get32(a.x + 64 * b + (t ^ 32)));"
+        )
+    };
+    let (barrier, asked, is_last) = ("barrier();", "is_last(a.counters, BLOCKS)", "shared_get32(0)");
+    is_right(&body(barrier, asked, barrier, is_last), |i| i ^ 32);
+    has(FaultKind::Race, &body("", asked, barrier, is_last));
+    has(FaultKind::Race, &body(barrier, asked, "", is_last));
+    has(FaultKind::Race, &body(barrier, "is_last(a.counters, 2)", barrier, is_last));
+    has(FaultKind::Race, &body(barrier, "BLOCK + 1 == BLOCKS", barrier, is_last));
+}
+
+#[test]
 fn accesses_stay_inside_and_are_aligned() {
     has(FaultKind::Outside, "put32(a.y + i + 1, i);");
     has(FaultKind::Outside, "put32(a.y + i, get32(a.x - 1));");

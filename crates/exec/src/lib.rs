@@ -53,7 +53,7 @@ mod values;
 pub use bitbudget_cuda::{Driver, DriverError};
 pub use bitbudget_program::Footprint;
 pub use ceilings::{Ceilings, ceilings};
-pub use device::Device;
+pub use device::{Device, source as cuda_source};
 pub use error::{ErrorKind, ExecError};
 pub use executor::{Executor, Loaded, Target};
 pub use inputs::{Array, Inputs, Numbers};

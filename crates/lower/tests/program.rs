@@ -10,20 +10,9 @@ use common::{formats, graph, lowered};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// The buffer whose storage each buffer shows.
-fn storages(program: &Program) -> Vec<BufferId> {
-    let mut storages: Vec<BufferId> = (0..program.buffers.len() as u32).map(BufferId).collect();
-    for instruction in &program.instructions {
-        if let Instruction::View { input, output } = instruction {
-            storages[output.index()] = storages[input.index()];
-        }
-    }
-    storages
-}
-
 /// The number of times that each kept buffer gets a new value, which nothing reads as the old one.
 fn check(program: &Program) {
-    let storages = storages(program);
+    let storages = program.storages();
     let mut replaced = BTreeMap::new();
     for instruction in &program.instructions {
         let (reads, writes): (Vec<BufferId>, Vec<BufferId>) = match instruction {

@@ -6,13 +6,18 @@ use std::ops::Range;
 /// Bytes of the counters of one tensor's overflows: three words of 64 bits.
 const COUNTERS: usize = 24;
 
-/// One block of a device's memory: what a step is given, and behind it what it counts.
+/// Bytes of the words by which the blocks of a kernel take turns. They are zero when a step begins, and each kernel leaves them so.
+pub const TURNS: usize = 16 << 10;
+
+/// One block of a device's memory: what a step is given, and behind it what is zero when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// Where inputs and numbers of the training loop begin, by buffer.
     pub places: Vec<Option<usize>>,
     /// Where the counters of overflows lie, behind all of them.
     pub counters: Range<usize>,
+    /// Where the turns of blocks lie, right behind the counters.
+    pub turns: Range<usize>,
     /// All bytes.
     pub bytes: usize,
 }
@@ -35,7 +40,8 @@ impl Program {
             Instruction::View { .. } | Instruction::Store { .. } | Instruction::Free { .. } => 0,
         });
         let counters = COUNTERS * counted.sum::<usize>();
-        let begin = place(counters);
-        Given { places, counters: begin..begin + counters, bytes: end }
+        let begin = place(counters + TURNS);
+        let turns = begin + counters..begin + counters + TURNS;
+        Given { places, counters: begin..turns.start, turns, bytes: end }
     }
 }

@@ -42,7 +42,7 @@ mod text;
 pub use bitbudget_ir::Loss;
 pub use check::ProgramError;
 pub use footprint::Footprint;
-pub use given::Given;
+pub use given::{Given, TURNS};
 pub use kernel::{Family, Kernel, Role};
 pub use program::{Buffer, BufferId, Instruction, Machine, Part, Program, Rounding, Source};
 pub use progress::{DynamicScale, Progress};

@@ -175,6 +175,17 @@ impl Program {
         bytes.next_multiple_of(self.alignment.max(1))
     }
 
+    /// By buffer, the one whose memory it shows: views that of what they are of, others their own.
+    pub fn storages(&self) -> Vec<BufferId> {
+        let mut storages: Vec<BufferId> = (0..self.buffers.len() as u32).map(BufferId).collect();
+        for instruction in &self.instructions {
+            if let Instruction::View { input, output } = instruction {
+                storages[output.index()] = storages[input.index()];
+            }
+        }
+        storages
+    }
+
     /// The named result.
     pub fn output(&self, name: &str) -> Option<BufferId> {
         self.outputs.iter().find(|(n, _)| n == name).map(|&(_, id)| id)

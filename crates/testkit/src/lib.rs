@@ -13,6 +13,11 @@ use bitbudget_schedule::{Setting, Storage, group, inside};
 use bitbudget_select::{Cpu, Group, Member, Operand, Target, select};
 use std::collections::BTreeMap;
 
+/// How many random cases a test tries: `BITBUDGET_CASES` where that is set, otherwise as many as the suite has time for.
+pub fn cases(otherwise: usize) -> usize {
+    std::env::var("BITBUDGET_CASES").ok().and_then(|many| many.parse().ok()).unwrap_or(otherwise)
+}
+
 /// A small network with a convolution, batch normalisation, a branch, pooling and a fully connected layer.
 pub const NETWORK: &str = r#"graph "net" {
   %0 = input {name="x"} : f32[N,2,4,4]

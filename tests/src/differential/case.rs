@@ -65,9 +65,10 @@ struct Record {
     task: TaskRecord,
 }
 
-/// Numbers that are left out are those of the loss by default.
+/// Numbers that are left out are those of the loss by default; files of earlier versions, without a loss, train classifiers.
 #[derive(Deserialize)]
 struct TaskRecord {
+    #[serde(default = "cross_entropy")]
     loss: String,
     #[serde(default)]
     label_smoothing: f64,
@@ -75,6 +76,10 @@ struct TaskRecord {
     class_weights: Vec<f32>,
     huber_delta: Option<f64>,
     ignore_label: Option<i32>,
+}
+
+fn cross_entropy() -> String {
+    "cross-entropy".into()
 }
 
 impl TaskRecord {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
   bitbudget inspect net.onnx
   bitbudget inspect net.onnx --text training
   bitbudget inspect net.onnx --text program --method operator | less
+  bitbudget inspect net.onnx --budget 40% --cuda-source > step.cu
   bitbudget inspect net.onnx --dot training --low-ratio 0.5 | dot -Tsvg -o training.svg")]
 pub(crate) struct InspectArgs {
     /// An ONNX network or a trainer file.
@@ -20,8 +21,11 @@ pub(crate) struct InspectArgs {
     /// Print a drawing in GraphViz's language instead, coloured by bits: blue up to 8, orange up to 16, grey 32.
     #[arg(long, value_name = "WHAT", conflicts_with = "text")]
     pub(crate) dot: Option<TextForm>,
+    /// Print the kernels of the training step as CUDA C, in one file that nvcc and NVRTC compile; implies --target cuda.
+    #[arg(long, conflicts_with_all = ["text", "dot"])]
+    pub(crate) cuda_source: bool,
     /// Write the overview as JSON ("-" for standard output).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot", "cuda_source"])]
     pub(crate) json: Option<PathBuf>,
     /// Print nothing but errors.
     #[arg(short, long)]

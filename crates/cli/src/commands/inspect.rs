@@ -1,6 +1,6 @@
 //! `bitbudget inspect`.
 
-use crate::args::{InspectArgs, TextForm};
+use crate::args::{InspectArgs, MachineArgs, TargetArg, TextForm};
 use crate::commands::assign::totals;
 use crate::files::check;
 use crate::memory::MemoryRecord;
@@ -8,7 +8,7 @@ use crate::model::{Request, compiled};
 use crate::output::{bytes, counted, grouped, json, print, say, show_table, table};
 use crate::report::Inputs;
 use crate::threads::{settle, threads};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bitbudget::summary::{Summary, summary};
 use bitbudget::{Compiled, Loss, OperatorTotals, Shown};
 use bitbudget_train::data::Port;
@@ -47,13 +47,17 @@ struct PortRecord {
 pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     let inputs = Inputs::new(&args.model, &args.assignment);
     let outputs = check(&[("--json", args.json.as_deref())], &inputs.files())?;
-    let machine = args.machine.machine().unwrap_or_default();
-    let threads = threads(args.machine.threads);
+    let target = target(args)?;
+    let machine = target.machine().unwrap_or_default();
+    let threads = threads(target.threads);
     let request = Request { quiet: args.quiet, threads, machine, ..Request::default() };
     let mut compiled = compiled(&args.model, &args.assignment, &args.optimizer, request)?;
-    settle(args.machine, &mut compiled, args.quiet)?;
+    settle(target, &mut compiled, args.quiet)?;
     if let Some(form) = args.text {
         return print(compiled.text(shown(form)));
+    }
+    if args.cuda_source {
+        return print(compiled.cuda_source()?);
     }
     if let Some(form) = args.dot {
         return print(compiled.drawing(shown(form)));
@@ -66,6 +70,15 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
         show(&overview)?;
     }
     Ok(())
+}
+
+/// The machine to plan for: CUDA devices where their kernels are to be printed.
+fn target(args: &InspectArgs) -> Result<MachineArgs> {
+    match args.machine.target {
+        Some(TargetArg::Cpu) if args.cuda_source => bail!("--cuda-source prints kernels of --target cuda, not cpu"),
+        None if args.cuda_source => Ok(MachineArgs { target: Some(TargetArg::Cuda), ..args.machine }),
+        _ => Ok(args.machine),
+    }
 }
 
 /// The printed or drawn form.

@@ -21,6 +21,20 @@ fn a_trainer_for_cuda_is_planned_without_a_device() {
 }
 
 #[test]
+fn the_kernels_of_a_step_are_printed_as_one_file() {
+    let folder = Folder::new();
+    folder.succeed("compile net.onnx --batch 8 -o cpu.trainer");
+    let source = folder.succeed("inspect net.onnx --batch 8 --cuda-source").stdout;
+    for words in ["KERNEL(product_", "struct window {", "CONSTANT struct format saturating_1_4_3"] {
+        assert!(source.contains(words), "{words}: {source}");
+    }
+    assert!(!source.contains("#include \""), "headers stand in the file");
+    assert_eq!(source, folder.succeed("inspect cpu.trainer --cuda-source").stdout);
+    let words = ["--cuda-source prints kernels of --target cuda, not cpu"];
+    folder.refused("inspect net.onnx --cuda-source --target cpu", &words);
+}
+
+#[test]
 fn a_trainer_for_cuda_runs_on_the_cpu_in_another_plan() {
     let folder = Folder::new();
     folder.succeed("compile net.onnx --batch 8 --target cuda -o cuda.trainer");

@@ -60,8 +60,7 @@ pub(super) fn layer_norm_grad_scale(work: &mut Work<'_>, part: usize) -> Result<
     let input = chaining.input(Elements::Fp32, ChainRead::Each, products);
     chaining.pass(input);
     let (epilogue, address) = (work.epilogue(part), work.address(of.output));
-    columns(work, chaining, [sizes.rows, length], vec![epilogue], &[address], &[part]);
-    Ok(())
+    columns(work, chaining, [sizes.rows, length], vec![epilogue], &[address], &[part])
 }
 
 /// Launches a function of rows on operands of a chain.
@@ -124,7 +123,7 @@ impl Labels {
     }
 
     /// The sums of numbers of rows.
-    fn sums(&self, work: &mut Work<'_>, of_rows: &[u64]) -> Vec<u64> {
+    fn sums(&self, work: &mut Work<'_>, of_rows: &[u64]) -> Result<Vec<u64>, EmitError> {
         let mut chaining = Chaining::new(self.labels);
         for &address in of_rows {
             let input = chaining.input(Elements::Fp32, ChainRead::Each, address);
@@ -132,8 +131,8 @@ impl Labels {
         }
         let results: Vec<u64> = of_rows.iter().map(|_| work.scratch(4)).collect();
         let forms = vec![Epilogue::FP32; of_rows.len()];
-        columns(work, chaining, [self.sizes.rows, 1], forms, &results, &[]);
-        results
+        columns(work, chaining, [self.sizes.rows, 1], forms, &results, &[])?;
+        Ok(results)
     }
 }
 
@@ -147,7 +146,7 @@ pub(super) fn nll_loss(work: &mut Work<'_>, part: usize) -> Result<(), EmitError
     let function = RowFunction::nll_loss(op.smoothing.0, labels.weights.is_some());
     let shares = labels.of_rows(work, part, chaining, vec![scores], function)?;
     let weights = labels.weight_of_rows(work, part)?;
-    let sums = labels.sums(work, &[shares, weights]);
+    let sums = labels.sums(work, &[shares, weights])?;
     let mut chaining = Chaining::new(of.output);
     let operands: Vec<ChainOperand> =
         sums.iter().map(|&sum| chaining.input(Elements::Fp32, ChainRead::Scalar, sum)).collect();
@@ -164,7 +163,7 @@ pub(super) fn nll_loss_grad(work: &mut Work<'_>, part: usize) -> Result<(), Emit
     let Op::NllLossGrad(op) = &of.op else { return Err(work.error(part, "it is no gradient of a loss")) };
     let labels = Labels::new(work, part, work.shape(of.output));
     let weights = labels.weight_of_rows(work, part)?;
-    let sums = labels.sums(work, &[weights]);
+    let sums = labels.sums(work, &[weights])?;
     let mut chaining = Chaining::new(of.output);
     let mut operands = vec![chaining.value(work, of.inputs[0], part, ChainRead::Scalar)?];
     operands.push(chaining.input(Elements::Fp32, ChainRead::Scalar, sums[0]));

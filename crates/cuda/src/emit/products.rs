@@ -138,13 +138,9 @@ fn product_of(
         addresses.push(work.address(bias));
     }
     addresses.push(work.address(of.output));
-    let [sums, turns] = sizes.workspace(pass);
-    let workspace = [work.scratch(sums), work.scratch(turns)];
-    if turns > 0 {
-        work.zero(workspace[1], turns);
-    }
+    let (sums, turns) = (work.scratch(sizes.workspace(pass)), work.turns(sizes.turns(pass))?);
     let counters = work.counters(&[part]);
-    let arguments = sizes.arguments(pass, &addresses, counters, workspace);
+    let arguments = sizes.arguments(pass, &addresses, counters, [sums, turns]);
     work.launch("product", &|name| product.kernel(name), (sizes.blocks(pass), product.shared()), arguments);
     Ok(())
 }

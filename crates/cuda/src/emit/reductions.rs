@@ -8,7 +8,7 @@ use crate::columns::{ColumnSizes, Columns};
 use crate::elements::Elements;
 use crate::epilogue::Epilogue;
 use crate::factors::Factors;
-use crate::parts::{Parts, Statistic};
+use crate::parts::Statistic;
 use crate::row_function::{RowFunction, RowNumber};
 use crate::rows::{RowSizes, Rows};
 use bitbudget_ir::{Expression, Op};
@@ -22,9 +22,9 @@ pub(super) fn columns(
     forms: Vec<Epilogue>,
     results: &[u64],
     counted: &[usize],
-) {
+) -> Result<(), EmitError> {
     let statistic = Statistic::Sums(forms.len());
-    statistics(work, chaining, shape, statistic, forms, results, counted);
+    statistics(work, chaining, shape, statistic, forms, results, counted)
 }
 
 fn statistics(
@@ -35,17 +35,14 @@ fn statistics(
     forms: Vec<Epilogue>,
     results: &[u64],
     counted: &[usize],
-) {
+) -> Result<(), EmitError> {
     let sizes = ColumnSizes { rows, channels };
-    let columns = Columns::new(chaining.chain, statistic, &sizes);
-    let part_sizes = sizes.part_sizes();
-    let workspace = work.scratch(part_sizes.workspace(statistic));
-    let arguments = columns.arguments(&sizes, &chaining.inputs, workspace);
+    let columns = Columns::new(chaining.chain, statistic, forms, &sizes);
+    let workspace = work.scratch(sizes.part_sizes().workspace(statistic));
+    let (counters, turns) = (work.counters(counted), work.turns(sizes.turns())?);
+    let arguments = columns.arguments(&sizes, [&chaining.inputs, results], [counters, workspace, turns]);
     work.launch("columns", &|name| columns.kernel(name), (sizes.blocks(), columns.shared()), arguments);
-    let parts = Parts { statistic, results: forms };
-    let counters = work.counters(counted);
-    let arguments = part_sizes.arguments(workspace, results, counters);
-    work.launch("parts", &|name| parts.kernel(name), (part_sizes.blocks(), 0), arguments);
+    Ok(())
 }
 
 /// The matrix that a tensor is with its channels as columns.
@@ -75,8 +72,7 @@ pub(super) fn of_channels(work: &mut Work<'_>, part: usize) -> Result<(), EmitEr
             scale_gradient(work, part, &mut chaining)?;
             let shape = matrix(work, part, of.inputs[0])?;
             chaining.count_apart(work);
-            columns(work, chaining, shape, vec![work.epilogue(part)], &[address], &[part]);
-            Ok(())
+            columns(work, chaining, shape, vec![work.epilogue(part)], &[address], &[part])
         }
     }
 }
@@ -91,8 +87,7 @@ fn moments(
     let shape = matrix(work, part, work.parts[part].inputs[0])?;
     chaining.count_apart(work);
     let forms = vec![mean.0, variance.0];
-    statistics(work, chaining, shape, Statistic::Moments, forms, &[mean.1, variance.1], counted);
-    Ok(())
+    statistics(work, chaining, shape, Statistic::Moments, forms, &[mean.1, variance.1], counted)
 }
 
 /// The last part of a chain becomes a gradient times what is normalised, whose sum is the gradient of the scale.
@@ -142,8 +137,7 @@ pub(super) fn pair(work: &mut Work<'_>, parts: [usize; 2]) -> Result<(), EmitErr
     let shape = matrix(work, second, work.parts[second].inputs[0])?;
     chaining.count_apart(work);
     let results = parts.map(|part| work.address(work.parts[part].output));
-    columns(work, chaining, shape, parts.map(|part| work.epilogue(part)).to_vec(), &results, &parts);
-    Ok(())
+    columns(work, chaining, shape, parts.map(|part| work.epilogue(part)).to_vec(), &results, &parts)
 }
 
 /// A sum or mean over axes: of channels' elements, or of rows, for which elements are moved where they do not lie so.
@@ -159,8 +153,7 @@ pub(super) fn reduce(work: &mut Work<'_>, part: usize) -> Result<(), EmitError> 
         let (chaining, _) = Chaining::of_operand(work, part, 0)?;
         let matrix = matrix(work, part, id)?;
         chaining.count_apart(work);
-        columns(work, chaining, matrix, vec![work.epilogue(part)], &[address], &[part]);
-        return Ok(());
+        return columns(work, chaining, matrix, vec![work.epilogue(part)], &[address], &[part]);
     }
     let sum = Expression::Operand(1);
     let result = if is_mean { sum / Expression::PerChannel(0) } else { sum };

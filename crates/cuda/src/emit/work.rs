@@ -7,7 +7,7 @@ use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
 use bitbudget_formats::Format;
 use bitbudget_ir::{DType, Facts, Shape};
-use bitbudget_program::{Buffer, BufferId, Part, Program, Role, Source};
+use bitbudget_program::{Buffer, BufferId, Part, Program, Role, Source, TURNS};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Memory of a kernel begins at multiples of so many bytes.
@@ -22,6 +22,8 @@ pub struct Addresses {
     pub counters: u64,
     /// The workspace of the instruction.
     pub workspace: u64,
+    /// The words by which blocks take turns: [`TURNS`] bytes, which are zero.
+    pub turns: u64,
 }
 
 /// A tensor in memory.
@@ -191,6 +193,17 @@ impl<'p> Work<'p> {
             all.len() - new.len()
         });
         self.addresses.counters + 24 * (self.first_counter + begin) as u64
+    }
+
+    /// The address of words by which the blocks of a kernel take turns.
+    pub(super) fn turns(&self, words: usize) -> Result<u64, EmitError> {
+        let last = self.parts.len().saturating_sub(1);
+        match words * size_of::<u32>() <= TURNS {
+            true => Ok(self.addresses.turns),
+            false => {
+                Err(self.error(last, format!("{words} blocks would take turns, {} can", TURNS / size_of::<u32>())))
+            }
+        }
     }
 
     pub(super) fn zero(&mut self, address: u64, bytes: usize) {

@@ -251,9 +251,8 @@ impl Case {
         let result = memory.reserve(self.results() * product.epilogue.elements.width() as usize / 8);
         let counters = memory.put(&[0; 24]);
         addresses.push(result);
-        let [sums, turns] = s.workspace(pass);
-        let turns_at = memory.put(&vec![0; turns]);
-        let workspace = [memory.reserve(sums), turns_at];
+        let turns_at = memory.put(&vec![0; 4 * s.turns(pass)]);
+        let workspace = [memory.reserve(s.workspace(pass)), turns_at];
         let call = Launch {
             kernel: &kernel.name,
             blocks: s.blocks(pass),

@@ -10,15 +10,29 @@ use bitbudget_formats::{Format, Rounder, pack_u8, pack_u16};
 use cases::{Case, case, every_code, in_parts};
 use fastrand::Rng;
 
-/// Compiles the kernels of cases and runs each twice, storing FP32 numbers and codes.
+/// Cases whose kernels are compiled together.
+const TOGETHER: usize = 50;
+
+/// Compiles the kernels of cases, each once, and runs each case twice, storing FP32 numbers and codes.
 fn check(cases: &[Case]) {
-    let mut kernels = Vec::new();
-    for (i, case) in cases.iter().enumerate() {
-        let exact = Product { epilogue: Epilogue::FP32, ..case.product.clone() };
-        kernels.push((exact.kernel(&format!("exact_{i}")), exact));
-        kernels.push((case.product.kernel(&format!("codes_{i}")), case.product.clone()));
-    }
-    let sources: Vec<Kernel> = kernels.iter().map(|(kernel, _)| kernel.clone()).collect();
+    let mut found: Vec<Product> = Vec::new();
+    let mut kernel = |product: Product| {
+        let at = found.iter().position(|other| *other == product).unwrap_or(found.len());
+        let kernel = product.kernel(&format!("product_{at}"));
+        if at == found.len() {
+            found.push(product.clone());
+        }
+        (kernel, product)
+    };
+    let kernels: Vec<(Kernel, Product)> = cases
+        .iter()
+        .flat_map(|case| {
+            let exact = Product { epilogue: Epilogue::FP32, ..case.product.clone() };
+            [kernel(exact), kernel(case.product.clone())]
+        })
+        .collect();
+    let sources: Vec<Kernel> =
+        found.iter().enumerate().map(|(at, product)| product.kernel(&format!("product_{at}"))).collect();
     let mut module = Module::compile(&file(&sources)).unwrap();
     for (i, case) in cases.iter().enumerate() {
         let core = if i % 2 == 0 { TensorCore::HOPPER } else { TensorCore::AMPERE };
@@ -70,7 +84,7 @@ fn kinds(pass: Pass, cases: &[Case]) -> usize {
 /// Random cases, and some more until all kinds are among them.
 fn random(pass: Pass, count: usize) {
     let mut rng = Rng::with_seed(7 + pass as u64);
-    let mut cases: Vec<Case> = (0..count).map(|_| case(&mut rng, pass, 40)).collect();
+    let mut cases: Vec<Case> = (0..bitbudget_testkit::cases(count)).map(|_| case(&mut rng, pass, 40)).collect();
     while kinds(pass, &cases) < 9 {
         let before = kinds(pass, &cases);
         cases.push(case(&mut rng, pass, 40));
@@ -78,7 +92,7 @@ fn random(pass: Pass, count: usize) {
             cases.pop();
         }
     }
-    check(&cases);
+    cases.chunks(TOGETHER).for_each(check);
 }
 
 #[test]

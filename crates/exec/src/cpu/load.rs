@@ -71,13 +71,7 @@ impl Bound {
     /// # Errors
     /// If an instruction reads what is not there, or its parts cannot be computed together.
     pub(crate) fn new(program: &Program) -> Result<Bound, ExecError> {
-        let mut shows: Vec<BufferId> = (0..program.buffers.len() as u32).map(BufferId).collect();
-        for instruction in &program.instructions {
-            if let Instruction::View { input, output } = instruction {
-                shows[output.index()] = shows[input.index()];
-            }
-        }
-        let mut bound = Bound { shows, tasks: Vec::new() };
+        let mut bound = Bound { shows: program.storages(), tasks: Vec::new() };
         let tasks = program.instructions.iter().map(|instruction| match instruction {
             Instruction::Compute { parts, kernel, workspace } => {
                 let compute = bound.compute(program, parts, kernel, *workspace);

@@ -1,11 +1,12 @@
 //! A program that is ready to run on a device.
 
+use super::independent::independent;
 use super::kept::Kept;
 use super::memory::{Begin, Engine};
 use crate::error::ExecError;
-use bitbudget_cuda::{Addresses, EmitError, Emitted, Kernel, Launch, Recording, emit};
+use bitbudget_cuda::{Addresses, EmitError, Emitted, Kernel, Launch, Recording, emit, together, whole_file};
 use bitbudget_ir::Op;
-use bitbudget_program::{BufferId, Given, Instruction, Part, Program, Source};
+use bitbudget_program::{BufferId, Given, Instruction, Machine, Part, Program, Source};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ pub(crate) struct Bound {
     pub(super) roots: Vec<BufferId>,
     /// The whole numbers that inputs may hold which say where something lies, by the position of their buffer.
     pub(super) ranges: BTreeMap<usize, IndexRange>,
+    /// The instructions in runs without an order.
+    pub(super) runs: Vec<Range<usize>>,
     binding: Mutex<Option<Binding>>,
 }
 
@@ -41,19 +44,13 @@ pub(super) struct Binding {
 impl Bound {
     /// Finds the kernels of a program, compiles them, and takes the memory of its steps.
     pub(crate) fn new(program: &Program, engine: &mut Engine) -> Result<Bound, ExecError> {
-        let (given, roots) = (program.given(), roots(program));
-        let emitted = all_emitted(program, &given, &anywhere(program, &given, &roots))?;
-        let mut kernels: BTreeMap<&str, &Kernel> = BTreeMap::new();
-        for launch in emitted.iter().flat_map(|emitted| &emitted.launches) {
-            if let Launch::Kernel { kernel, .. } = launch {
-                kernels.insert(&kernel.name, kernel);
-            }
-        }
-        let kernels: Vec<&Kernel> = kernels.into_values().collect();
+        let (given, roots) = (program.given(), program.storages());
+        let kernels = kernels(program)?;
+        let kernels: Vec<&Kernel> = kernels.values().collect();
         engine.driver().compile(&kernels).map_err(|e| ExecError::new(engine.driver().name(), e))?;
         engine.reserve(program.arena, given.bytes)?;
         let ranges = ranges(program, &roots);
-        Ok(Bound { given, roots, ranges, binding: Mutex::new(None) })
+        Ok(Bound { given, roots, ranges, runs: independent(program), binding: Mutex::new(None) })
     }
 
     /// The launches for the memory that the device and the values have now; what was recorded before stays while that is the same.
@@ -90,32 +87,78 @@ impl Bound {
 impl Binding {
     fn new(program: &Program, given: &Given, begin: Begin, addresses: Vec<u64>) -> Result<Binding, ExecError> {
         let counters = begin.given + given.counters.start as u64;
-        let of_program = Addresses { buffers: addresses.clone(), counters, workspace: begin.arena };
+        let turns = begin.given + given.turns.start as u64;
+        let of_program = Addresses { buffers: addresses.clone(), counters, workspace: begin.arena, turns };
         let emitted = all_emitted(program, given, &of_program)?;
         let counted = emitted.iter().flat_map(|emitted| emitted.counted.iter().copied()).collect();
         let mut launches: Vec<Vec<Launch>> = emitted.into_iter().map(|emitted| emitted.launches).collect();
-        if let Some(first) = launches.first_mut().filter(|_| !given.counters.is_empty()) {
-            first.insert(0, Launch::Zero { address: counters, bytes: given.counters.len() });
+        if let Some(first) = launches.first_mut() {
+            first.insert(0, Launch::Zero { address: counters, bytes: given.counters.len() + given.turns.len() });
         }
         Ok(Binding { addresses, counters, counted, launches, recordings: BTreeMap::new() })
     }
 
     /// Asks the device for a range of instructions, which is recorded the first time.
-    pub(super) fn replay(&mut self, engine: &Engine, range: Range<usize>) -> Result<(), ExecError> {
+    pub(super) fn replay(
+        &mut self,
+        engine: &Engine,
+        runs: &[Range<usize>],
+        range: Range<usize>,
+    ) -> Result<(), ExecError> {
         let fault = |e| ExecError::new("a step", e);
-        let launches: Vec<&Launch> = self.launches[range.clone()].iter().flatten().collect();
-        if launches.is_empty() {
+        if self.launches[range.clone()].iter().all(Vec::is_empty) {
             return Ok(());
         }
         let recordings = &mut self.recordings;
         let recording = match recordings.entry((range.start, range.end)) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
+                let launches = few(&self.launches, runs, range);
+                let launches: Vec<&Launch> = launches.iter().collect();
                 entry.insert(engine.driver().record(&launches).map_err(fault)?)
             }
         };
         recording.replay().map_err(fault)
     }
+}
+
+/// The launches of a range of instructions, those of a run's instructions together where they are one each.
+fn few(launches: &[Vec<Launch>], runs: &[Range<usize>], range: Range<usize>) -> Vec<Launch> {
+    let mut all = Vec::new();
+    let first = runs.partition_point(|run| run.end <= range.start);
+    for run in runs[first..].iter().take_while(|run| run.start < range.end) {
+        let of_run = &launches[run.start.max(range.start)..run.end.min(range.end)];
+        let (single, others): (Vec<&Vec<Launch>>, Vec<_>) = of_run.iter().partition(|launches| launches.len() == 1);
+        all.extend(others.into_iter().flatten().cloned());
+        all.extend(together(&single.into_iter().flatten().collect::<Vec<_>>()));
+    }
+    all
+}
+
+/// The kernels of a program, by name: those of its instructions, and those of several ones together.
+fn kernels(program: &Program) -> Result<BTreeMap<String, Kernel>, ExecError> {
+    let given = program.given();
+    let addresses = anywhere(program, &given, &program.storages());
+    let emitted = all_emitted(program, &given, &addresses)?;
+    let launches: Vec<Vec<Launch>> = emitted.into_iter().map(|emitted| emitted.launches).collect();
+    let few = few(&launches, &independent(program), 0..launches.len());
+    let named = |launch| match launch {
+        Launch::Kernel { kernel, .. } => Some((kernel.name.clone(), kernel)),
+        Launch::Zero { .. } => None,
+    };
+    Ok(launches.into_iter().flatten().chain(few).filter_map(named).collect())
+}
+
+/// The CUDA C of a program for a CUDA device: every kernel of it once, in one file with the functions that they call.
+///
+/// # Errors
+/// If the program is for the CPU, or an operator has no kernel on CUDA devices.
+pub fn source(program: &Program) -> Result<String, ExecError> {
+    if program.machine != Machine::Cuda {
+        return Err(ExecError::new("the program", "it is for the CPU; lower it for CUDA devices"));
+    }
+    let kernels: Vec<Kernel> = kernels(program)?.into_values().collect();
+    Ok(whole_file(&kernels))
 }
 
 /// Addresses that are the same only where those of a step are: kernels read a tensor once that they need twice.
@@ -129,7 +172,7 @@ fn anywhere(program: &Program, given: &Given, roots: &[BufferId]) -> Addresses {
             (None, None) => 3 * APART + i as u64 * ALIGNMENT,
         }
     };
-    Addresses { buffers: roots.iter().map(address).collect(), counters: 0, workspace: APART }
+    Addresses { buffers: roots.iter().map(address).collect(), counters: 0, workspace: APART, turns: 0 }
 }
 
 /// The launches of all instructions. `addresses.workspace` is where the arena begins.
@@ -205,15 +248,4 @@ fn ranges(program: &Program, roots: &[BufferId]) -> BTreeMap<usize, IndexRange> 
         *all = IndexRange { least: all.least.max(range.least), below: all.below.min(range.below) };
     }
     found
-}
-
-/// The buffer whose memory each one shows.
-fn roots(program: &Program) -> Vec<BufferId> {
-    let mut roots: Vec<BufferId> = (0..program.buffers.len()).map(|i| BufferId(i as u32)).collect();
-    for instruction in &program.instructions {
-        if let Instruction::View { input, output } = instruction {
-            roots[output.index()] = roots[input.index()];
-        }
-    }
-    roots
 }

@@ -2,12 +2,14 @@
 
 mod bound;
 mod codes;
+mod independent;
 mod kept;
 mod memory;
 mod place;
 mod step;
 
 pub(crate) use bound::Bound;
+pub use bound::source;
 pub(crate) use kept::Kept;
 pub(crate) use memory::Engine;
 pub use place::Device;

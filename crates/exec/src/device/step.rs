@@ -25,18 +25,18 @@ pub(crate) fn run(
     give(program, bound, engine, updates, inputs)?;
     let all = program.instructions.len();
     match watch {
-        Watch::Nothing => binding.replay(engine, 0..all)?,
+        Watch::Nothing => binding.replay(engine, &bound.runs, 0..all)?,
         Watch::Finite(id) => {
             let writes = program.instructions.iter().position(|instruction| written(instruction).contains(id));
             let end = writes.map_or(0, |at| at + 1);
-            binding.replay(engine, 0..end)?;
+            binding.replay(engine, &bound.runs, 0..end)?;
             if end > 0 {
                 let numbers = read(program, bound, binding, engine, &[*id])?.numbers.swap_remove(0);
                 if !are_finite(&numbers) {
                     return Ok(Step::ended(program, *id, &numbers));
                 }
             }
-            binding.replay(engine, end..all)?;
+            binding.replay(engine, &bound.runs, end..all)?;
         }
         Watch::Time(_) | Watch::Numbers(_) => one_by_one(program, bound, binding, engine, watch)?,
     }
@@ -136,7 +136,7 @@ fn one_by_one(
 ) -> Result<(), ExecError> {
     for (at, instruction) in program.instructions.iter().enumerate() {
         let start = Instant::now();
-        binding.replay(engine, at..at + 1)?;
+        binding.replay(engine, &bound.runs, at..at + 1)?;
         if let Watch::Time(_) = watch {
             engine.driver().wait().map_err(|e| ExecError::new("a step", e))?;
         }
