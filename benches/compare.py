@@ -36,7 +36,7 @@ def ours(options, model, extra):
         record = json.load(open(out.name))
     memory = record["memory"]
     return {"seconds": record["step_seconds"]["median"], "predicted": memory["predicted"],
-            "allocated": memory["allocated"], "resident": memory["resident"],
+            "allocated": memory["allocated"], "resident": memory.get("resident"),
             "mib": memory["allocated_without_masters_and_state"] / 2**20}
 
 

@@ -20,7 +20,7 @@ fn main() {
 }
 
 fn kernels() -> Vec<Kernel> {
-    let mut kernels = products();
+    let mut kernels: Vec<Kernel> = products().iter().map(|(name, product)| product.kernel(name)).collect();
     for (statistic, name, count) in [(Statistic::Sums(1), "sums", 1), (Statistic::Moments, "moments", 2)] {
         for (channels, size_name) in [(64, "four"), (3, "any")] {
             let (results, sizes) = (vec![Epilogue::FP32; count], ColumnSizes { rows: 1 << 17, channels });
@@ -160,7 +160,7 @@ fn windows() -> Vec<Kernel> {
     kernels
 }
 
-fn products() -> Vec<Kernel> {
+fn products() -> Vec<(String, Product)> {
     let sizes = |channels, pixels| ConvSizes {
         batch: 128,
         height: pixels,
@@ -183,7 +183,7 @@ fn products() -> Vec<Kernel> {
         ("1-6-9", read(Elements::Codes(Format::PAPER_HIGH)), Precision::Tf32),
         ("fp32", read(Elements::Fp32), Precision::Split),
     ];
-    let mut kernels = Vec::new();
+    let mut products = Vec::new();
     for (name, chain, precision) in &operands {
         for (pass, pass_name) in [(Pass::Forward, "forward"), (Pass::GradInput, "input"), (Pass::GradWeight, "weight")]
         {
@@ -193,16 +193,16 @@ fn products() -> Vec<Kernel> {
                     Pass::GradWeight => [read(LOW), chain.clone()],
                 };
                 let product = Product::new(pass, operands, *precision, ROUNDED, &sizes);
-                kernels.push(product.kernel(&format!("of_{}_{pass_name}_{size_name}", name.replace('-', "_"))));
+                products.push((format!("of_{}_{pass_name}_{size_name}", name.replace('-', "_")), product));
             }
         }
     }
     let grouped = ConvSizes { groups: 4, ..sizes(128, 32) };
     for (pass, name) in [(Pass::Forward, "forward"), (Pass::GradInput, "input"), (Pass::GradWeight, "weight")] {
         let product = Product::new(pass, [read(LOW), read(LOW)], Precision::Bf16, ROUNDED, &grouped);
-        kernels.push(product.kernel(&format!("grouped_{name}")));
+        products.push((format!("grouped_{name}"), product));
     }
-    kernels
+    products
 }
 
 /// A tensor's numbers as they are.
@@ -234,4 +234,28 @@ fn normalised() -> Chain {
     };
     let inputs = vec![ChainInput { elements: LOW, read: ChainRead::Each }, by_channel, by_channel];
     Chain { inputs, parts: vec![part] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::products;
+    use std::path::Path;
+
+    /// Estimates are held against what NVIDIA's compiler makes of the loops.
+    #[test]
+    fn loops_of_products_have_about_as_many_instructions_as_estimated() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cuda/kernels.csv");
+        let table = std::fs::read_to_string(path).unwrap();
+        let mut rows = 0;
+        for (name, product) in products() {
+            let estimate = product.loop_instructions();
+            for line in table.lines().filter(|line| line.split(',').next() == Some(&name)) {
+                let fields: Vec<&str> = line.split(',').collect();
+                let ratio = estimate / fields[4].parse::<f64>().unwrap();
+                assert!((0.75..1.34).contains(&ratio), "{name} {}: {estimate}, not {}", fields[1], fields[4]);
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, 5 * products().len());
+    }
 }

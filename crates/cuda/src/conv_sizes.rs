@@ -1,12 +1,9 @@
 //! The sizes of convolutions, as kernels take them.
 
 use crate::chain::Divisor;
-use crate::pass::{CHAIN, Pass, TILE};
+use crate::pass::{CHAIN, DEPTH, Pass, TILE};
 use crate::side::Matrix;
 use crate::source::Argument;
-
-/// Steps of the inner dimension that are one.
-const DEPTH: usize = 32;
 
 /// The most blocks that add to a tile, one after the other.
 const PARTS: usize = 16;

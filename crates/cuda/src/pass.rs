@@ -5,6 +5,9 @@ use crate::side::Matrix;
 /// Rows and columns of a block's tile, as in `product.h`.
 pub(crate) const TILE: usize = 128;
 
+/// How much of the inner dimension a step of the loop takes, as in `product.h`.
+pub(crate) const DEPTH: usize = 32;
+
 /// The most products that a tensor core adds to one sum, which it cuts off: 64 steps of 32.
 pub(crate) const CHAIN: usize = 2048;
 

@@ -89,8 +89,13 @@ impl Side {
         }
     }
 
+    /// How its codes become numbers eight at a time, if they do.
+    pub(crate) fn words(&self, precision: Precision) -> Option<Words> {
+        self.as_stored().and_then(|format| Words::new(format, precision))
+    }
+
     /// Whether what is not there has to be made zero: as it is stored, it is.
-    fn is_masked(&self) -> bool {
+    pub(crate) fn is_masked(&self) -> bool {
         self.as_stored().is_none()
     }
 
@@ -188,7 +193,7 @@ impl Side {
             false => ["THREAD / 4 + 64 * i", "THREAD % 4"],
         };
         let place = if self.matrix.is_across() { "across_at" } else { "along_at" };
-        if let Some(words) = self.as_stored().and_then(|format| Words::new(format, precision)) {
+        if let Some(words) = self.words(precision) {
             let words = words.c(side, &format!("{at} + {place}({row}, {chunk})"));
             return format!("UNROLL for (u32 i = 0; i < 2; i++) {{\n{words}        }}\n");
         }

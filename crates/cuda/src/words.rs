@@ -36,6 +36,14 @@ impl Words {
         Some(Words::Bytes { shift: 1 + format.mantissa_bits(), scale: scale << 7, mask, value, is_nan })
     }
 
+    /// Instructions of a thread on its two chunks.
+    pub(crate) fn instructions(self) -> f64 {
+        match self {
+            Words::Same => 8.0,
+            Words::Bytes { .. } => 41.0,
+        }
+    }
+
     /// C that puts a thread's chunk into shared memory.
     pub(crate) fn c(self, side: &str, at: &str) -> String {
         let word = |word: usize| format!("{side}0[i].word[{word}]");

@@ -50,10 +50,10 @@ mod nvidia;
 mod outcome;
 mod values;
 
-pub use bitbudget_cuda::{Driver, DriverError};
+pub use bitbudget_cuda::{Driver, DriverError, Effort};
 pub use bitbudget_program::Footprint;
 pub use ceilings::{Ceilings, ceilings};
-pub use device::{Device, source as cuda_source};
+pub use device::{Device, DeviceWork, device_work, source as cuda_source};
 pub use error::{ErrorKind, ExecError};
 pub use executor::{Executor, Loaded, Target};
 pub use inputs::{Array, Inputs, Numbers};

@@ -1,6 +1,7 @@
 //! Arguments of the commands that show what was compiled.
 
 use super::{AssignmentArgs, MachineArgs, OptimizerArgs};
+use bitbudget::Card;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
   bitbudget inspect net.onnx --text training
   bitbudget inspect net.onnx --text program --method operator | less
   bitbudget inspect net.onnx --budget 40% --cuda-source > step.cu
+  bitbudget inspect net.onnx --budget 40% --roofline h100
   bitbudget inspect net.onnx --dot training --low-ratio 0.5 | dot -Tsvg -o training.svg")]
 pub(crate) struct InspectArgs {
     /// An ONNX network or a trainer file.
@@ -24,7 +26,11 @@ pub(crate) struct InspectArgs {
     /// Print the kernels of the training step as CUDA C, in one file that nvcc and NVRTC compile; implies --target cuda.
     #[arg(long, conflicts_with_all = ["text", "dot"])]
     pub(crate) cuda_source: bool,
-    /// Write the overview as JSON ("-" for standard output).
+    /// Print the least time of a training step on a card that need not be there, by instruction: a100, h100, h200 or rtx4090;
+    /// implies --target cuda.
+    #[arg(long, value_name = "CARD", conflicts_with_all = ["text", "dot", "cuda_source"])]
+    pub(crate) roofline: Option<Card>,
+    /// Write the overview, or the times of --roofline, as JSON ("-" for standard output).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "dot", "cuda_source"])]
     pub(crate) json: Option<PathBuf>,
     /// Print nothing but errors.

@@ -1,5 +1,7 @@
 //! `bitbudget inspect`.
 
+mod roofline;
+
 use crate::args::{InspectArgs, MachineArgs, TargetArg, TextForm};
 use crate::commands::assign::totals;
 use crate::files::check;
@@ -62,21 +64,27 @@ pub(crate) fn run(args: &InspectArgs) -> Result<()> {
     if let Some(form) = args.dot {
         return print(compiled.drawing(shown(form)));
     }
+    let is_printed = !args.quiet && !outputs.on_standard_output;
+    if let Some(card) = &args.roofline {
+        return roofline::show(&compiled, card, args.json.as_deref(), is_printed);
+    }
     let overview = overview(&compiled)?;
     if let Some(path) = &args.json {
         json(path, &overview)?;
     }
-    if !args.quiet && !outputs.on_standard_output {
+    if is_printed {
         show(&overview)?;
     }
     Ok(())
 }
 
-/// The machine to plan for: CUDA devices where their kernels are to be printed.
+/// The machine to plan for: CUDA devices for what is of these alone.
 fn target(args: &InspectArgs) -> Result<MachineArgs> {
-    match args.machine.target {
-        Some(TargetArg::Cpu) if args.cuda_source => bail!("--cuda-source prints kernels of --target cuda, not cpu"),
-        None if args.cuda_source => Ok(MachineArgs { target: Some(TargetArg::Cuda), ..args.machine }),
+    let of_cuda = [("--cuda-source", args.cuda_source), ("--roofline", args.roofline.is_some())];
+    let of_cuda = of_cuda.into_iter().find_map(|(option, is_given)| is_given.then_some(option));
+    match (args.machine.target, of_cuda) {
+        (Some(TargetArg::Cpu), Some(option)) => bail!("{option} is of --target cuda, not cpu"),
+        (None, Some(_)) => Ok(MachineArgs { target: Some(TargetArg::Cuda), ..args.machine }),
         _ => Ok(args.machine),
     }
 }

@@ -30,8 +30,25 @@ fn the_kernels_of_a_step_are_printed_as_one_file() {
     }
     assert!(!source.contains("#include \""), "headers stand in the file");
     assert_eq!(source, folder.succeed("inspect cpu.trainer --cuda-source").stdout);
-    let words = ["--cuda-source prints kernels of --target cuda, not cpu"];
-    folder.refused("inspect net.onnx --cuda-source --target cpu", &words);
+    folder.refused("inspect net.onnx --cuda-source --target cpu", &["--cuda-source is of --target cuda, not cpu"]);
+}
+
+#[test]
+fn the_least_time_on_a_card_is_the_sum_of_its_instructions() {
+    let folder = Folder::new();
+    let shown = folder.succeed("inspect net.onnx --batch 8 --roofline H100 --json r.json").stdout;
+    assert!(shown.starts_with("at least ") && shown.contains(" ms a step on h100, "), "{shown}");
+    let record = folder.json("r.json");
+    let number = |of: &serde_json::Value, name: &str| of[name].as_f64().unwrap();
+    let mut all = number(&record, "launching_seconds");
+    for kind in record["instructions"].as_array().unwrap() {
+        let terms = ["bytes_seconds", "products_seconds", "slots_seconds"].map(|name| number(kind, name));
+        let seconds = number(kind, "seconds");
+        assert!(terms.iter().all(|&term| term <= seconds * 1.000001) && seconds <= terms.iter().sum(), "{kind}");
+        all += seconds;
+    }
+    assert!((all / number(&record, "seconds") - 1.0).abs() < 1e-6, "{record}");
+    folder.refused("inspect net.onnx --roofline gtx", &["known cards are a100, h100, h200, rtx4090"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::moving::repeated;
 use super::work::{EmitError, Tensor, Work};
 use crate::chain::{Chain, ChainInput, ChainOperand, ChainPart, ChainRead};
+use crate::effort::Effort;
 use crate::elements::Elements;
 use crate::factors::Factors;
 use bitbudget_formats::Format;
@@ -227,7 +228,8 @@ impl Chaining {
     pub(super) fn launch_to(self, work: &mut Work<'_>, addresses: &[u64]) {
         let counters = work.counters(&self.counted());
         let shape = work.order(self.like).around_channels();
-        let elements = shape.iter().product();
+        let elements: usize = shape.iter().product();
+        work.takes(Effort::of_threads(elements as f64 * self.chain.instructions()));
         let arguments = self.chain.arguments(shape, addresses, counters, &self.sizes);
         let chain = &self.chain;
         work.launch("chain", &|name| chain.kernel(name), (Chain::blocks(elements), 0), arguments);

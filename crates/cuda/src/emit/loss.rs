@@ -77,6 +77,7 @@ fn row_function(
     operands.iter().for_each(|&operand| chaining.pass(operand));
     let addresses = [&chaining.inputs[..], &[address]].concat();
     let rows = Rows::new(chaining.chain, function, epilogue, sizes);
+    work.takes(rows.effort(sizes));
     let counters = work.counters(counted);
     let arguments = sizes.arguments(&addresses, counters);
     work.launch("rows", &|name| rows.kernel(name), (sizes.blocks(), rows.shared()), arguments);

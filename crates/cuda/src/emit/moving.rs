@@ -2,6 +2,7 @@
 
 use super::orders::Order;
 use super::work::{EmitError, Tensor, Work};
+use crate::effort::Effort;
 use crate::epilogue::Epilogue;
 use crate::moves::{MoveAxis, moved};
 use bitbudget_ir::{Layout, Op};
@@ -47,6 +48,7 @@ fn launch(
     epilogue: Epilogue,
     indices: &Indices,
 ) -> Result<(), EmitError> {
+    work.takes(Effort::of_move(read.elements, epilogue, indices.axes().iter().map(|axis| axis.size).product()));
     let launches = moved(&indices.axes(), indices.offsets);
     let launches = launches.ok_or_else(|| work.error(part, "it moves along more than 6 axes"))?;
     let counters = if epilogue.is_counted() { work.counters(&[part]) } else { 0 };

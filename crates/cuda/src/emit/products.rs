@@ -139,6 +139,7 @@ fn product_of(
     }
     addresses.push(work.address(of.output));
     let (sums, turns) = (work.scratch(sizes.workspace(pass)), work.turns(sizes.turns(pass))?);
+    work.takes(product.effort(&sizes));
     let counters = work.counters(&[part]);
     let arguments = sizes.arguments(pass, &addresses, counters, [sums, turns]);
     work.launch("product", &|name| product.kernel(name), (sizes.blocks(pass), product.shared()), arguments);
@@ -157,6 +158,7 @@ fn depthwise(work: &mut Work<'_>, part: usize, pass: Pass, sizes: DepthwiseSizes
     }
     let mut addresses = [&chain.inputs[..], &other.inputs[..]].concat();
     let chains = [chain.chain, other.chain];
+    work.takes(sizes.effort(&chains));
     if pass == Pass::GradWeight {
         let depthwise = Depthwise::new(pass, chains, Epilogue::FP32, &sizes);
         let part_sizes = sizes.part_sizes();

@@ -38,6 +38,7 @@ fn statistics(
 ) -> Result<(), EmitError> {
     let sizes = ColumnSizes { rows, channels };
     let columns = Columns::new(chaining.chain, statistic, forms, &sizes);
+    work.takes(columns.effort(&sizes));
     let workspace = work.scratch(sizes.part_sizes().workspace(statistic));
     let (counters, turns) = (work.counters(counted), work.turns(sizes.turns())?);
     let arguments = columns.arguments(&sizes, [&chaining.inputs, results], [counters, workspace, turns]);

@@ -71,6 +71,7 @@ fn pool(
     let (chaining, _) = Chaining::of_operand(work, part, 0)?;
     chaining.count_apart(work);
     let addresses = [&chaining.inputs[..], others].concat();
+    work.takes(sizes.effort(&chaining.chain));
     let pool = Pool::new(chaining.chain, pooling, epilogue, &sizes);
     let counters = work.counters(counted);
     let arguments = sizes.arguments(pooling, &addresses, counters);

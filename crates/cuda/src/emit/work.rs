@@ -2,6 +2,7 @@
 
 use super::orders::Order;
 use crate::chain::Rounding;
+use crate::effort::Effort;
 use crate::elements::Elements;
 use crate::epilogue::Epilogue;
 use crate::source::{Argument, Kernel};
@@ -65,6 +66,8 @@ pub struct Emitted {
     pub workspace: usize,
     /// The tensors whose overflows are counted, in the order of the counters, with the buffers that they are counted for.
     pub counted: Vec<(u32, BufferId)>,
+    /// What they do beside moving bytes.
+    pub effort: Effort,
 }
 
 /// Why there are no launches for an instruction.
@@ -208,6 +211,11 @@ impl<'p> Work<'p> {
 
     pub(super) fn zero(&mut self, address: u64, bytes: usize) {
         self.emitted.launches.push(Launch::Zero { address, bytes });
+    }
+
+    /// Adds to what the launches do.
+    pub(super) fn takes(&mut self, effort: Effort) {
+        self.emitted.effort += effort;
     }
 
     /// Runs a kernel, whose name follows from its text.

@@ -4,7 +4,7 @@ use super::independent::independent;
 use super::kept::Kept;
 use super::memory::{Begin, Engine};
 use crate::error::ExecError;
-use bitbudget_cuda::{Addresses, EmitError, Emitted, Kernel, Launch, Recording, emit, together, whole_file};
+use bitbudget_cuda::{Addresses, Effort, EmitError, Emitted, Kernel, Launch, Recording, emit, together, whole_file};
 use bitbudget_ir::Op;
 use bitbudget_program::{BufferId, Given, Instruction, Machine, Part, Program, Source};
 use std::collections::BTreeMap;
@@ -122,6 +122,36 @@ impl Binding {
     }
 }
 
+/// The work of a program's step on a CUDA device, beside the bytes of its tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceWork {
+    /// The launches of the step.
+    pub launches: usize,
+    /// By instruction, what its kernels do.
+    pub efforts: Vec<Effort>,
+}
+
+/// The work of a program for a CUDA device, which need not be there.
+///
+/// # Errors
+/// If the program is for the CPU, or an operator has no kernel on CUDA devices.
+pub fn device_work(program: &Program) -> Result<DeviceWork, ExecError> {
+    let emitted = emitted_anywhere(program)?;
+    let efforts = emitted.iter().map(|emitted| emitted.effort).collect();
+    let launches: Vec<Vec<Launch>> = emitted.into_iter().map(|emitted| emitted.launches).collect();
+    // One makes the counters zero.
+    Ok(DeviceWork { launches: 1 + few(&launches, &independent(program), 0..launches.len()).len(), efforts })
+}
+
+/// The launches of a program's instructions in memory that is nowhere.
+fn emitted_anywhere(program: &Program) -> Result<Vec<Emitted>, ExecError> {
+    if program.machine != Machine::Cuda {
+        return Err(ExecError::new("the program", "it is for the CPU; lower it for CUDA devices"));
+    }
+    let given = program.given();
+    all_emitted(program, &given, &anywhere(program, &given, &program.storages()))
+}
+
 /// The launches of a range of instructions, those of a run's instructions together where they are one each.
 fn few(launches: &[Vec<Launch>], runs: &[Range<usize>], range: Range<usize>) -> Vec<Launch> {
     let mut all = Vec::new();
@@ -137,10 +167,7 @@ fn few(launches: &[Vec<Launch>], runs: &[Range<usize>], range: Range<usize>) -> 
 
 /// The kernels of a program, by name: those of its instructions, and those of several ones together.
 fn kernels(program: &Program) -> Result<BTreeMap<String, Kernel>, ExecError> {
-    let given = program.given();
-    let addresses = anywhere(program, &given, &program.storages());
-    let emitted = all_emitted(program, &given, &addresses)?;
-    let launches: Vec<Vec<Launch>> = emitted.into_iter().map(|emitted| emitted.launches).collect();
+    let launches: Vec<Vec<Launch>> = emitted_anywhere(program)?.into_iter().map(|emitted| emitted.launches).collect();
     let few = few(&launches, &independent(program), 0..launches.len());
     let named = |launch| match launch {
         Launch::Kernel { kernel, .. } => Some((kernel.name.clone(), kernel)),
@@ -154,9 +181,6 @@ fn kernels(program: &Program) -> Result<BTreeMap<String, Kernel>, ExecError> {
 /// # Errors
 /// If the program is for the CPU, or an operator has no kernel on CUDA devices.
 pub fn source(program: &Program) -> Result<String, ExecError> {
-    if program.machine != Machine::Cuda {
-        return Err(ExecError::new("the program", "it is for the CPU; lower it for CUDA devices"));
-    }
     let kernels: Vec<Kernel> = kernels(program)?.into_values().collect();
     Ok(whole_file(&kernels))
 }

@@ -9,7 +9,7 @@ mod place;
 mod step;
 
 pub(crate) use bound::Bound;
-pub use bound::source;
+pub use bound::{DeviceWork, device_work, source};
 pub(crate) use kept::Kept;
 pub(crate) use memory::Engine;
 pub use place::Device;
