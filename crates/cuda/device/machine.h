@@ -8,6 +8,7 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef int i32;
+typedef long long i64;
 
 // 8 and 16 bytes that are read and written at once.
 struct pair { u32 word[2]; };

@@ -63,21 +63,23 @@ DEVICE void stage_wide(u32 first, u32 second, const u32 bits[8]) {
 // The sums of a warp: 64 rows and 32 columns.
 struct sums { float of[4][4][4]; };
 
-// The fragments of 16 rows, or of 16 columns as two pairs of words, for half of the inner dimension.
-DEVICE void left_along(u32 r[4], u32 at, u32 row, u32 half) {
-    load_matrices(r, at + along_at(row + THREAD % 16, 2 * half + THREAD % 32 / 16));
+// The fragments of the `i`-th 16 rows of a warp, or of the `j`-th 16 columns as two pairs of words, for half of the inner dimension. Places of
+// fragments differ from the first one's by a distance, or in some bits, where their permutation allows no other way.
+DEVICE void left_along(u32 r[4], u32 at, u32 row, u32 i, u32 half) {
+    const u32 first = along_at(row + THREAD % 16, THREAD % 32 / 16);
+    load_matrices(r, at + (first ^ 32 * half) + 1024 * i);
 }
-DEVICE void left_across(u32 r[4], u32 at, u32 row, u32 half) {
-    const u32 lane = THREAD % 32;
-    load_matrices_transposed(r, at + across_at(16 * half + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2));
+DEVICE void left_across(u32 r[4], u32 at, u32 row, u32 i, u32 half) {
+    const u32 lane = THREAD % 32, first = across_at(lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2);
+    load_matrices_transposed(r, at + (first ^ 32 * i) + 4096 * half);
 }
-DEVICE void right_along(u32 r[4], u32 at, u32 column, u32 half) {
-    const u32 lane = THREAD % 32;
-    load_matrices(r, at + along_at(column + lane / 16 * 8 + lane % 8, 2 * half + lane / 8 % 2));
+DEVICE void right_along(u32 r[4], u32 at, u32 column, u32 j, u32 half) {
+    const u32 lane = THREAD % 32, first = along_at(column + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    load_matrices(r, at + (first ^ 32 * half) + 1024 * j);
 }
-DEVICE void right_across(u32 r[4], u32 at, u32 column, u32 half) {
-    const u32 lane = THREAD % 32;
-    load_matrices_transposed(r, at + across_at(16 * half + lane % 16, column / 8 + lane / 16));
+DEVICE void right_across(u32 r[4], u32 at, u32 column, u32 j, u32 half) {
+    const u32 lane = THREAD % 32, first = across_at(lane % 16, column / 8 + lane / 16);
+    load_matrices_transposed(r, at + (first ^ 32 * j) + 4096 * half);
 }
 
 // Adds the products of the operands that lie at two places of shared memory.
@@ -85,8 +87,8 @@ DEVICE void right_across(u32 r[4], u32 at, u32 column, u32 half) {
     DEVICE void name(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {                                    \
         UNROLL for (u32 half = 0; half < 2; half++) {                                                           \
             u32 left[4][4], right[2][4];                                                                        \
-            UNROLL for (u32 i = 0; i < 4; i++) load_left(left[i], a, row + 16 * i, half);                       \
-            UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column + 16 * j, half);                  \
+            UNROLL for (u32 i = 0; i < 4; i++) load_left(left[i], a, row, i, half);                            \
+            UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column, j, half);                       \
             UNROLL for (u32 i = 0; i < 4; i++)                                                                  \
                 UNROLL for (u32 j = 0; j < 4; j++) multiply(sums->of[i][j], left[i], right[j / 2] + 2 * (j % 2)); \
         }                                                                                                       \
@@ -99,21 +101,26 @@ ADD_PRODUCTS(add_input_fp16, left_along, right_across, multiply_fp16)
 ADD_PRODUCTS(add_weight_fp16, left_across, right_across, multiply_fp16)
 
 // The same for numbers of 32 bits, for an eighth of 8 numbers of the inner dimension.
-DEVICE void wide_left_along(u32 r[4], u32 at, u32 row, u32 eighth) {
-    load_matrices(r, at + wide_along_at(row + THREAD % 16, 2 * eighth + THREAD % 32 / 16));
+DEVICE void wide_left_along(u32 r[4], u32 at, u32 row, u32 i, u32 eighth) {
+    const u32 first = wide_along_at(row + THREAD % 16, THREAD % 32 / 16);
+    load_matrices(r, at + (first ^ 32 * eighth) + 2048 * i);
 }
-DEVICE void wide_right_along(u32 r[4], u32 at, u32 column, u32 eighth) {
-    const u32 lane = THREAD % 32;
-    load_matrices(r, at + wide_along_at(column + lane / 16 * 8 + lane % 8, 2 * eighth + lane / 8 % 2));
+DEVICE void wide_right_along(u32 r[4], u32 at, u32 column, u32 j, u32 eighth) {
+    const u32 lane = THREAD % 32, first = wide_along_at(column + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    load_matrices(r, at + (first ^ 32 * eighth) + 2048 * j);
 }
-DEVICE u32 wide_across(u32 at, u32 k, u32 index) { return shared_get32(at + wide_across_at(k, index / 4) + index % 4 * 4); }
-DEVICE void wide_left_across(u32 r[4], u32 at, u32 row, u32 eighth) {
-    const u32 group = THREAD % 32 / 4, k = 8 * eighth + THREAD % 4;
-    UNROLL for (u32 w = 0; w < 4; w++) r[w] = wide_across(at, k + w / 2 * 4, row + group + w % 2 * 8);
+// The place of the number at `THREAD % 4` of the inner dimension of a row or column of a warp.
+DEVICE u32 wide_across(u32 first) {
+    const u32 index = first + THREAD % 32 / 4;
+    return wide_across_at(THREAD % 4, index / 4) + index % 4 * 4;
 }
-DEVICE void wide_right_across(u32 r[4], u32 at, u32 column, u32 eighth) {
-    const u32 group = THREAD % 32 / 4, k = 8 * eighth + THREAD % 4;
-    UNROLL for (u32 w = 0; w < 4; w++) r[w] = wide_across(at, k + w % 2 * 4, column + group + w / 2 * 8);
+DEVICE void wide_left_across(u32 r[4], u32 at, u32 row, u32 i, u32 eighth) {
+    const u32 first = wide_across(row);
+    UNROLL for (u32 w = 0; w < 4; w++) r[w] = shared_get32(at + (first ^ (32 * (w % 2) + 64 * i)) + 512 * (8 * eighth + w / 2 * 4));
+}
+DEVICE void wide_right_across(u32 r[4], u32 at, u32 column, u32 j, u32 eighth) {
+    const u32 first = wide_across(column);
+    UNROLL for (u32 w = 0; w < 4; w++) r[w] = shared_get32(at + (first ^ (32 * (w / 2) + 64 * j)) + 512 * (8 * eighth + w % 2 * 4));
 }
 
 // What TF32 holds of numbers, and what is left of them.
@@ -128,9 +135,9 @@ DEVICE void split(u32 high[4], u32 low[4], const u32 x[4]) {
     DEVICE void name(struct sums *sums, u32 a, u32 b, u32 row, u32 column) {                                    \
         UNROLL for (u32 eighth = 0; eighth < 4; eighth++) {                                                     \
             u32 left[4], right[2][4];                                                                           \
-            UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column + 16 * j, eighth);                \
+            UNROLL for (u32 j = 0; j < 2; j++) load_right(right[j], b, column, j, eighth);                     \
             UNROLL for (u32 i = 0; i < 4; i++) {                                                                \
-                load_left(left, a, row + 16 * i, eighth);                                                       \
+                load_left(left, a, row, i, eighth);                                                            \
                 UNROLL for (u32 j = 0; j < 4; j++) multiply_tf32(sums->of[i][j], left, right[j / 2] + 2 * (j % 2)); \
             }                                                                                                   \
         }                                                                                                       \
@@ -145,11 +152,11 @@ ADD_TF32(add_weight_tf32, wide_left_across, wide_right_across)
         UNROLL for (u32 eighth = 0; eighth < 4; eighth++) {                                                     \
             u32 x[4], left[2][4], right[2][2][4];                                                               \
             UNROLL for (u32 j = 0; j < 2; j++) {                                                                \
-                load_right(x, b, column + 16 * j, eighth);                                                      \
+                load_right(x, b, column, j, eighth);                                                           \
                 split(right[0][j], right[1][j], x);                                                             \
             }                                                                                                   \
             UNROLL for (u32 i = 0; i < 4; i++) {                                                                \
-                load_left(x, a, row + 16 * i, eighth);                                                          \
+                load_left(x, a, row, i, eighth);                                                               \
                 split(left[0], left[1], x);                                                                     \
                 UNROLL for (u32 j = 0; j < 4; j++) {                                                            \
                     multiply_tf32(sums->of[i][j], left[1], right[0][j / 2] + 2 * (j % 2));                      \
@@ -208,11 +215,13 @@ struct window {
     u32 parts, part_steps;
 };
 
-// A row or column of an operand: an index, the pixel that it means or begins at, and a tap of the window.
+// A row or column of an operand: an index, the place of its first number, the pixel that it means or begins at, and a tap of the window. What is
+// out of the image has a place, too, which is not read.
 struct line {
     u32 index, image, tap_row, tap_column, channel;
     i32 y, x;
     int is_there;
+    u64 base;
 };
 
 struct spot { i32 y, x; u32 image; };
@@ -233,34 +242,47 @@ DEVICE void tap_of(const struct window *w, u32 index, struct line *l) {
     l->tap_column = tap - l->tap_row * w->taps_width;
 }
 
-DEVICE int inside_of(const struct window *w, u32 image, i32 y, i32 x, u32 channel, u64 *at) {
-    *at = (((u64)image * w->height + (u32)y) * w->width + (u32)x) * w->pitch + channel;
-    return (u32)y < w->height && (u32)x < w->width;
+DEVICE u64 place_of(const struct window *w, u32 image, i32 y, i32 x) {
+    return (((u64)image * w->height + (u64)(i64)y) * w->width + (u64)(i64)x) * w->pitch;
 }
+DEVICE int is_inside(const struct window *w, i32 y, i32 x) { return (u32)y < w->height && (u32)x < w->width; }
 
 // Pixels of the result by the window's taps and channels: the input of a convolution.
 DEVICE struct line pixels_line(const struct window *w, u32 index) {
     const struct spot s = spot_of(w, index);
-    struct line l = {index, s.image, 0, 0, 0, 0, 0, index < w->rows};
+    struct line l = {index, s.image, 0, 0, 0, 0, 0, index < w->rows, 0};
     l.y = s.y * (i32)w->stride_height - (i32)w->pad_height;
     l.x = s.x * (i32)w->stride_width - (i32)w->pad_width;
+    l.base = place_of(w, s.image, l.y, l.x);
     return l;
 }
 DEVICE int pixels_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
     struct line tap;
     tap_of(w, k, &tap);
     *channel = tap.channel;
-    const i32 y = l->y + (i32)(tap.tap_row * w->dilation_height), x = l->x + (i32)(tap.tap_column * w->dilation_width);
-    return inside_of(w, l->image, y, x, tap.channel, at) && l->is_there && k < w->inner;
+    const u32 down = tap.tap_row * w->dilation_height, right = tap.tap_column * w->dilation_width;
+    *at = l->base + ((u64)(down * w->width + right) * w->pitch + tap.channel);
+    return is_inside(w, l->y + (i32)down, l->x + (i32)right) && l->is_there && k < w->inner;
+}
+
+// Pixels by channels, where windows are one pixel each.
+DEVICE struct line points_line(const struct window *w, u32 index) {
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->rows, (u64)index * w->pitch};
+    return l;
+}
+DEVICE int points_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    *at = l->base + k;
+    *channel = k;
+    return l->is_there && k < w->inner;
 }
 
 // Output channels by taps and channels: weights, as they lie.
 DEVICE struct line filters_line(const struct window *w, u32 index) {
-    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns};
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns, (u64)index * w->inner};
     return l;
 }
 DEVICE int filters_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
-    *at = (u64)l->index * w->inner + k;
+    *at = l->base + k;
     *channel = k;
     return l->is_there && k < w->inner;
 }
@@ -268,9 +290,10 @@ DEVICE int filters_find(const struct window *w, const struct line *l, u32 k, u64
 // Pixels of the input by taps and output channels: the output's gradient where windows hold the pixel.
 DEVICE struct line sources_line(const struct window *w, u32 index) {
     const struct spot s = spot_of(w, index);
-    struct line l = {index, s.image, 0, 0, 0, 0, 0, index < w->rows};
+    struct line l = {index, s.image, 0, 0, 0, 0, 0, index < w->rows, 0};
     l.y = s.y + (i32)w->pad_height;
     l.x = s.x + (i32)w->pad_width;
+    l.base = place_of(w, s.image, l.y, l.x);
     return l;
 }
 DEVICE int sources_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
@@ -280,12 +303,24 @@ DEVICE int sources_find(const struct window *w, const struct line *l, u32 k, u64
     const i32 down = l->y - (i32)(tap.tap_row * w->dilation_height), right = l->x - (i32)(tap.tap_column * w->dilation_width);
     const i32 y = down / (i32)w->stride_height, x = right / (i32)w->stride_width;
     const int meets = down >= 0 && right >= 0 && y * (i32)w->stride_height == down && x * (i32)w->stride_width == right;
-    return inside_of(w, l->image, y, x, tap.channel, at) && meets && l->is_there && k < w->inner;
+    *at = place_of(w, l->image, y, x) + tap.channel;
+    return is_inside(w, y, x) && meets && l->is_there && k < w->inner;
+}
+
+// The same where windows lie at each pixel.
+DEVICE struct line dense_line(const struct window *w, u32 index) { return sources_line(w, index); }
+DEVICE int dense_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    struct line tap;
+    tap_of(w, k, &tap);
+    *channel = tap.channel;
+    const u32 down = tap.tap_row * w->dilation_height, right = tap.tap_column * w->dilation_width;
+    *at = l->base - (u64)(down * w->width + right) * w->pitch + tap.channel;
+    return is_inside(w, l->y - (i32)down, l->x - (i32)right) && l->is_there && k < w->inner;
 }
 
 // Channels by taps and output channels: weights, across.
 DEVICE struct line channels_line(const struct window *w, u32 index) {
-    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns};
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns, 0};
     return l;
 }
 DEVICE int channels_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
@@ -295,9 +330,17 @@ DEVICE int channels_find(const struct window *w, const struct line *l, u32 k, u6
     return l->is_there && k < w->inner;
 }
 
+// The same where windows are one pixel each.
+DEVICE struct line point_channels_line(const struct window *w, u32 index) { return channels_line(w, index); }
+DEVICE int point_channels_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    *at = (u64)k * w->columns + l->index;
+    *channel = l->index;
+    return l->is_there && k < w->inner;
+}
+
 // Output channels by pixels of the output: its gradient, across.
 DEVICE struct line gradients_line(const struct window *w, u32 index) {
-    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->rows};
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->rows, 0};
     return l;
 }
 DEVICE int gradients_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
@@ -308,15 +351,28 @@ DEVICE int gradients_find(const struct window *w, const struct line *l, u32 k, u
 
 // Taps and channels by pixels of the output: the input where windows lie, across.
 DEVICE struct line windows_line(const struct window *w, u32 index) {
-    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns};
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns, 0};
     tap_of(w, index, &l);
     l.y = (i32)(l.tap_row * w->dilation_height) - (i32)w->pad_height;
     l.x = (i32)(l.tap_column * w->dilation_width) - (i32)w->pad_width;
+    l.base = place_of(w, 0, l.y, l.x) + l.channel;
     return l;
 }
 DEVICE int windows_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
     const struct spot s = spot_of(w, k);
     *channel = l->channel;
-    const i32 y = s.y * (i32)w->stride_height + l->y, x = s.x * (i32)w->stride_width + l->x;
-    return inside_of(w, s.image, y, x, l->channel, at) && l->is_there && k < w->inner;
+    const i32 y = s.y * (i32)w->stride_height, x = s.x * (i32)w->stride_width;
+    *at = l->base + place_of(w, s.image, y, x);
+    return is_inside(w, y + l->y, x + l->x) && l->is_there && k < w->inner;
+}
+
+// Channels by pixels, across, where windows are one pixel each.
+DEVICE struct line point_windows_line(const struct window *w, u32 index) {
+    struct line l = {index, 0, 0, 0, 0, 0, 0, index < w->columns, 0};
+    return l;
+}
+DEVICE int point_windows_find(const struct window *w, const struct line *l, u32 k, u64 *at, u32 *channel) {
+    *at = (u64)k * w->pitch + l->index;
+    *channel = l->index;
+    return l->is_there && k < w->inner;
 }

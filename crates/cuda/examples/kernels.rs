@@ -198,9 +198,13 @@ fn products() -> Vec<(String, Product)> {
         }
     }
     let grouped = ConvSizes { groups: 4, ..sizes(128, 32) };
+    let points = ConvSizes { kernel: [1, 1], pads: [0, 0], ..sizes(512, 32) };
+    let strided = ConvSizes { out_height: 16, out_width: 16, strides: [2, 2], ..sizes(64, 32) };
     for (pass, name) in [(Pass::Forward, "forward"), (Pass::GradInput, "input"), (Pass::GradWeight, "weight")] {
-        let product = Product::new(pass, [read(LOW), read(LOW)], Precision::Bf16, ROUNDED, &grouped);
-        products.push((format!("grouped_{name}"), product));
+        for (kind, sizes) in [("grouped", &grouped), ("points", &points), ("strided", &strided)] {
+            let product = Product::new(pass, [read(LOW), read(LOW)], Precision::Bf16, ROUNDED, sizes);
+            products.push((format!("{kind}_{name}"), product));
+        }
     }
     products
 }

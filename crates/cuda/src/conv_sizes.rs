@@ -1,7 +1,7 @@
 //! The sizes of convolutions, as kernels take them.
 
 use crate::chain::Divisor;
-use crate::pass::{CHAIN, DEPTH, Pass, TILE};
+use crate::pass::{CHAIN, DEPTH, Lying, Pass, TILE};
 use crate::side::Matrix;
 use crate::source::Argument;
 
@@ -128,11 +128,25 @@ impl ConvSizes {
     }
 
     /// Whether eight numbers of a matrix that lie side by side begin at multiples of eight and belong to one tap.
-    pub(crate) fn is_aligned(&self, matrix: Matrix) -> bool {
+    pub(crate) fn is_aligned(&self, pass: Pass, matrix: Matrix) -> bool {
         let [share, out_share] = self.shares();
-        match matrix {
-            Matrix::Pixels | Matrix::Filters | Matrix::Channels | Matrix::Windows => share.is_multiple_of(8),
-            Matrix::Sources | Matrix::Gradients => out_share.is_multiple_of(8),
+        let is_of_output = match matrix {
+            Matrix::Pixels | Matrix::Filters | Matrix::Channels | Matrix::Windows => false,
+            Matrix::PointChannels | Matrix::PointWindows => false,
+            Matrix::Sources | Matrix::Dense | Matrix::Gradients => true,
+            Matrix::Points => pass == Pass::GradInput,
+        };
+        if is_of_output { out_share.is_multiple_of(8) } else { share.is_multiple_of(8) }
+    }
+
+    /// Where windows lie.
+    pub(crate) fn lying(&self) -> Lying {
+        let (is_dense, is_padded) = (self.strides == [1, 1], self.pads != [0, 0]);
+        let is_same = [self.height, self.width] == [self.out_height, self.out_width];
+        match is_dense {
+            true if self.taps() == 1 && !is_padded && is_same => Lying::Points,
+            true => Lying::Dense,
+            false => Lying::Any,
         }
     }
 

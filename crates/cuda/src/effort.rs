@@ -160,6 +160,9 @@ impl Side {
             Matrix::Channels => [50.0, 200.0],
             Matrix::Gradients => [40.0, 200.0],
             Matrix::Windows => [110.0, 620.0],
+            Matrix::Points => [20.0, 150.0],
+            Matrix::Dense => [110.0, 400.0],
+            Matrix::PointChannels | Matrix::PointWindows => [40.0, 200.0],
         };
         let pack = match precision {
             Precision::Bf16 | Precision::Tf32 | Precision::Split => 1.0,

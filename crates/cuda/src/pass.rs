@@ -22,13 +22,28 @@ pub enum Pass {
     GradWeight,
 }
 
+/// Where windows lie, as far as kernels differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lying {
+    /// They are one pixel each, and all pixels are.
+    Points,
+    /// At each pixel.
+    Dense,
+    /// Anywhere.
+    Any,
+}
+
 impl Pass {
     /// How the operands are read.
-    pub(crate) fn matrices(self) -> [Matrix; 2] {
-        match self {
-            Pass::Forward => [Matrix::Pixels, Matrix::Filters],
-            Pass::GradInput => [Matrix::Sources, Matrix::Channels],
-            Pass::GradWeight => [Matrix::Gradients, Matrix::Windows],
+    pub(crate) fn matrices(self, lying: Lying) -> [Matrix; 2] {
+        match (self, lying) {
+            (Pass::Forward, Lying::Points) => [Matrix::Points, Matrix::Filters],
+            (Pass::Forward, Lying::Dense | Lying::Any) => [Matrix::Pixels, Matrix::Filters],
+            (Pass::GradInput, Lying::Points) => [Matrix::Points, Matrix::PointChannels],
+            (Pass::GradInput, Lying::Dense) => [Matrix::Dense, Matrix::Channels],
+            (Pass::GradInput, Lying::Any) => [Matrix::Sources, Matrix::Channels],
+            (Pass::GradWeight, Lying::Points) => [Matrix::Gradients, Matrix::PointWindows],
+            (Pass::GradWeight, Lying::Dense | Lying::Any) => [Matrix::Gradients, Matrix::Windows],
         }
     }
 }

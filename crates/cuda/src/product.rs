@@ -46,13 +46,13 @@ impl Product {
         epilogue: Epilogue,
         sizes: &ConvSizes,
     ) -> Product {
-        let [left, right] = pass.matrices();
+        let [left, right] = pass.matrices(sizes.lying());
         let [first, second] = operands;
         let is_batched = sizes.matrix_count() > 1;
         let side = |matrix, chain: Chain| Side {
             matrix,
             chain: chain.uncounted(),
-            is_aligned: sizes.is_aligned(matrix),
+            is_aligned: sizes.is_aligned(pass, matrix),
             is_batched,
         };
         Product {

@@ -36,22 +36,33 @@ pub enum Matrix {
     Gradients,
     /// Taps and channels by pixels of the output: the input, where windows lie.
     Windows,
+    /// Pixels by channels, of the input or of the output's gradient, where windows are one pixel each.
+    Points,
+    /// [`Matrix::Sources`] where windows lie at each pixel.
+    Dense,
+    /// [`Matrix::Channels`] where windows are one pixel each.
+    PointChannels,
+    /// [`Matrix::Windows`] where these are one pixel each.
+    PointWindows,
 }
 
 impl Matrix {
     /// Whether what lies side by side in memory belongs to one index of the inner dimension.
     pub(crate) fn is_across(self) -> bool {
         match self {
-            Matrix::Pixels | Matrix::Filters | Matrix::Sources => false,
-            Matrix::Channels | Matrix::Gradients | Matrix::Windows => true,
+            Matrix::Pixels | Matrix::Filters | Matrix::Sources | Matrix::Points | Matrix::Dense => false,
+            Matrix::Channels | Matrix::Gradients | Matrix::Windows | Matrix::PointChannels | Matrix::PointWindows => {
+                true
+            }
         }
     }
 
     /// Whether the channels of several taps lie side by side.
     fn has_taps(self) -> bool {
         match self {
-            Matrix::Pixels | Matrix::Sources | Matrix::Windows => true,
+            Matrix::Pixels | Matrix::Sources | Matrix::Windows | Matrix::Dense => true,
             Matrix::Filters | Matrix::Channels | Matrix::Gradients => false,
+            Matrix::Points | Matrix::PointChannels | Matrix::PointWindows => false,
         }
     }
 
@@ -64,6 +75,10 @@ impl Matrix {
             Matrix::Channels => "channels",
             Matrix::Gradients => "gradients",
             Matrix::Windows => "windows",
+            Matrix::Points => "points",
+            Matrix::Dense => "dense",
+            Matrix::PointChannels => "point_channels",
+            Matrix::PointWindows => "point_windows",
         }
     }
 }

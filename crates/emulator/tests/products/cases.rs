@@ -126,8 +126,19 @@ pub(crate) fn case(rng: &mut Rng, pass: Pass, largest: usize) -> Case {
         groups,
         count: 1,
     };
-    let is_matrices = rng.u8(..4) == 0;
+    let (is_matrices, is_pointwise) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
+    let one = [1, 1];
+    let of_pixels = ConvSizes {
+        out_height: height,
+        out_width: width,
+        kernel: one,
+        strides: one,
+        dilations: one,
+        pads: [0, 0],
+        ..sizes
+    };
     let sizes = match is_matrices {
+        false if is_pointwise => of_pixels,
         true => ConvSizes::matrices(rng.usize(1..5), rng.usize(1..200), rng.usize(1..largest * 3), share),
         false => sizes,
     };
