@@ -19,11 +19,19 @@ mod progress;
 mod report;
 mod threads;
 
-use bitbudget::ErrorKind;
+use bitbudget::{Available, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
+/// Bytes without which not even the arguments can be read.
+const START: usize = 4 << 20;
+
 fn main() -> ExitCode {
+    let enough = Available::now().check("bitbudget", START, 0, "raise the limit (`ulimit -v`, or the container's)");
+    if let Err(error) = enough {
+        output::remark("error", error);
+        return ExitCode::from(4);
+    }
     let arguments = match parsed() {
         Ok(arguments) => arguments,
         Err(shown) => return show(&shown),
